@@ -1,0 +1,94 @@
+"""The front door: ``nox -l`` is the menu, ``nox -s NAME`` runs one of it.
+
+All sessions share one environment, made from the locked ``constraints.txt`` and made again only
+when that file changes, so that a second run starts at once.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "tests"]
+
+ENVIRONMENT = ".nox/swarmgate"
+LOCK = Path("constraints.txt")
+ROOMS = ("target_app", "reports", "loadtests", "benchmarks")
+
+
+def install(session: nox.Session) -> None:
+    """Install every locked dependency, checked by hash, then this project beside them."""
+    stamp = Path(session.virtualenv.location) / "installed.sha256"
+    wanted = hashlib.sha256(LOCK.read_bytes() + Path("pyproject.toml").read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    session.install("--require-hashes", "-r", str(LOCK))
+    # Without isolation the build uses the locked backend; dependencies are all there already.
+    session.install("--no-deps", "--no-build-isolation", "-e", ".")
+    stamp.write_text(wanted)
+
+
+@nox.session(venv_location=ENVIRONMENT)
+def bench(session: nox.Session) -> None:
+    """Open 10,000 connections, measure, and print a verdict on every claim (under 5 minutes)."""
+    install(session)
+    quick = "--quick" in session.posargs
+    rest = [argument for argument in session.posargs if argument != "--quick"]
+    session.run("swarmgate", "claims", *(["--quick"] if quick else []), *rest)
+    session.run(
+        "pytest",
+        "benchmarks",
+        "--benchmark-columns=min,median,max,rounds",
+        "--benchmark-sort=name",
+        env={"SWARMGATE_QUICK": "1"} if quick else {},
+    )
+
+
+@nox.session(venv_location=ENVIRONMENT)
+def tests(session: nox.Session) -> None:
+    """Pass the tests: real sockets, real processes. Arguments go to pytest."""
+    install(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(venv_location=ENVIRONMENT)
+def lint(session: nox.Session) -> None:
+    """Check format, style and the direction of imports."""
+    install(session)
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("lint-imports")
+
+
+@nox.session(venv_location=ENVIRONMENT)
+def types(session: nox.Session) -> None:
+    """Check the types of all four rooms, strictly."""
+    install(session)
+    session.run("mypy")
+
+
+@nox.session(venv_location=ENVIRONMENT)
+def lock(session: nox.Session) -> None:
+    """Write constraints.txt anew from pyproject.toml; needs uv."""
+    session.run(
+        "uv",
+        "pip",
+        "compile",
+        "--universal",
+        "--generate-hashes",
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+        "--python-version=3.11",
+        "--all-groups",
+        "--custom-compile-command=nox -s lock",
+        "--output-file",
+        str(LOCK),
+        *session.posargs,
+        "pyproject.toml",
+        external=True,
+        env={"UV_CUSTOM_COMPILE_COMMAND": "nox -s lock", **os.environ},
+    )
