@@ -1,0 +1,177 @@
+"""A latency histogram: nanoseconds, three significant digits, merged and kept without loss.
+
+Binning is that of HdrHistogram (Gil Tene, http://hdrhistogram.org) with a lowest value of 1 ns, so
+counts go into and come out of its V2 encoding unchanged. Recording is vectorised: binning a batch
+with numpy costs about 0.05 µs a value, against about 1 µs for one value at a time.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+from hdrh.histogram import HdrHistogram
+
+HIGHEST_TRACKABLE_NS: Final = 3_600_000_000_000
+SIGNIFICANT_DIGITS: Final = 3
+
+# 2048 sub-buckets are the least power of two that separates three significant digits.
+_SUB_BUCKETS: Final = 2048
+_HALF: Final = _SUB_BUCKETS // 2
+_HALF_MAGNITUDE: Final = 10
+_SUB_BUCKET_BITS: Final = 11
+_BUCKETS: Final = (HIGHEST_TRACKABLE_NS // _SUB_BUCKETS).bit_length() + 1
+_COUNTS: Final = (_BUCKETS + 1) * _HALF
+
+Values = Sequence[int] | npt.NDArray[np.int64]
+
+
+def _bins_of(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Give the HdrHistogram counts index of each value."""
+    # frexp is exact below 2**53, far above the highest trackable value.
+    bit_length = np.frexp((values | (_SUB_BUCKETS - 1)).astype(np.float64))[1].astype(np.int64)
+    bucket = bit_length - _SUB_BUCKET_BITS
+    return ((bucket + 1) << _HALF_MAGNITUDE) + (values >> bucket) - _HALF
+
+
+def _bin_edges() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Give the lowest value and the width of every bin, in nanoseconds."""
+    index = np.arange(_COUNTS, dtype=np.int64)
+    bucket = np.maximum((index >> _HALF_MAGNITUDE) - 1, 0)
+    sub_bucket = np.where(index < _HALF, index, (index & (_HALF - 1)) + _HALF)
+    return sub_bucket << bucket, np.int64(1) << bucket
+
+
+_LOWEST, _WIDTH = _bin_edges()
+
+
+class Histogram:
+    """Counts of durations in nanoseconds, from 0 to one hour.
+
+    A value above :data:`HIGHEST_TRACKABLE_NS` is counted in the last bin and in ``clipped``; it is
+    never dropped.
+    """
+
+    __slots__ = ("_counts", "clipped")
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_COUNTS, dtype=np.int64)
+        self.clipped = 0
+
+    def record(self, values_ns: Values) -> None:
+        """Count a batch of durations.
+
+        Raises:
+            ValueError: a duration is negative.
+        """
+        values = np.asarray(values_ns, dtype=np.int64)
+        if not values.size:
+            return
+        if values.min() < 0:
+            raise ValueError(f"a duration is negative: {values.min()} ns")
+        if values.max() > HIGHEST_TRACKABLE_NS:
+            self.clipped += int((values > HIGHEST_TRACKABLE_NS).sum())
+            values = np.minimum(values, HIGHEST_TRACKABLE_NS)
+        np.add.at(self._counts, _bins_of(values), 1)
+
+    def merge(self, other: "Histogram") -> None:
+        """Add the counts of another histogram to this one."""
+        self._counts += other._counts  # noqa: SLF001 - the other is of this class
+        self.clipped += other.clipped
+
+    @property
+    def count(self) -> int:
+        """How many durations were recorded."""
+        return int(self._counts.sum())
+
+    @property
+    def min_ns(self) -> int:
+        """The lowest recorded duration, to three digits. Raises ValueError when empty."""
+        return int(_LOWEST[self._occupied()[0]])
+
+    @property
+    def max_ns(self) -> int:
+        """The highest recorded duration, to three digits. Raises ValueError when empty."""
+        last = self._occupied()[-1]
+        return int(_LOWEST[last] + _WIDTH[last] - 1)
+
+    @property
+    def mean_ns(self) -> float:
+        """The mean, each duration taken as the middle of its bin. Raises ValueError when empty."""
+        occupied = self._occupied()
+        middles = _LOWEST[occupied] + _WIDTH[occupied] / 2 - 0.5
+        return float(np.average(middles, weights=self._counts[occupied]))
+
+    def percentile_ns(self, percentile: float) -> int:
+        """Give the least value that ``percentile`` percent of the durations do not exceed.
+
+        This is the nearest-rank definition (Hyndman and Fan 1996, type 1) on the binned values,
+        each bin standing for its highest value, as HdrHistogram has it.
+
+        Raises:
+            ValueError: the histogram is empty, or ``percentile`` is outside 0 to 100.
+        """
+        if not 0 <= percentile <= 100:
+            raise ValueError(f"a percentile lies between 0 and 100, not {percentile}")
+        occupied = self._occupied()
+        cumulative = np.cumsum(self._counts[occupied])
+        rank = max(1, math.ceil(percentile / 100 * int(cumulative[-1])))
+        found = occupied[int(np.searchsorted(cumulative, rank))]
+        return int(_LOWEST[found] + _WIDTH[found] - 1)
+
+    def bins(self) -> list[tuple[int, int]]:
+        """Give (lowest value in nanoseconds, count) of every occupied bin, in rising order."""
+        occupied = np.flatnonzero(self._counts)
+        return list(zip(_LOWEST[occupied].tolist(), self._counts[occupied].tolist(), strict=True))
+
+    def encode(self) -> str:
+        """Write as HdrHistogram V2, compressed, base64: what any HdrHistogram tool reads."""
+        hdr = _empty_hdr()
+        np.frombuffer(hdr.counts, dtype=np.uint64)[:_COUNTS] = self._counts
+        if self.count:
+            hdr.total_count = self.count
+            hdr.min_value, hdr.max_value = self.min_ns, self.max_ns
+        encoded: bytes = hdr.encode()
+        return encoded.decode("ascii")
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Read what :meth:`encode` or another HdrHistogram implementation wrote.
+
+        Raises:
+            ValueError: not an HdrHistogram, or one of another range or precision.
+        """
+        try:
+            hdr = HdrHistogram.decode(text)
+        except Exception as error:  # the package raises a different type for every malformation
+            raise ValueError(f"not an HdrHistogram V2 text: {text[:40]!r} ({error})") from error
+        if (hdr.significant_figures, hdr.lowest_trackable_value) != (SIGNIFICANT_DIGITS, 1):
+            raise ValueError(
+                f"the histogram counts from {hdr.lowest_trackable_value} in "
+                f"{hdr.significant_figures} digits; expected from 1 ns in {SIGNIFICANT_DIGITS}"
+            )
+        histogram = cls()
+        counts = np.frombuffer(hdr.counts, dtype=np.uint64).astype(np.int64)
+        if counts[_COUNTS:].any():
+            raise ValueError("the histogram holds durations above one hour")
+        histogram._counts[: min(_COUNTS, counts.size)] = counts[:_COUNTS]
+        return histogram
+
+    def _occupied(self) -> npt.NDArray[np.intp]:
+        occupied = np.flatnonzero(self._counts)
+        if not occupied.size:
+            raise ValueError("the histogram is empty")
+        return occupied
+
+
+def merged(histograms: Iterable[Histogram]) -> Histogram:
+    """Give the sum of any number of histograms."""
+    total = Histogram()
+    for histogram in histograms:
+        total.merge(histogram)
+    return total
+
+
+def _empty_hdr() -> HdrHistogram:
+    return HdrHistogram(1, HIGHEST_TRACKABLE_NS, SIGNIFICANT_DIGITS)

@@ -1,0 +1,315 @@
+"""From a record's lines to the figures told of it: added up as they come, or read from the file.
+
+A figure has a dotted name whose last part carries its unit (``latency.p99_seconds``,
+``server.memory_bytes``, ``server.cpu_ratio``). A figure that was not measured is absent; it is
+never zero in its place.
+"""
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from reports.histogram import Histogram, merged
+from reports.record import Event, Footer, Header, Interval, Line, Record, Sample
+
+PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
+# A line through fewer counts is no slope (two always fit, three barely test it).
+STEPS_FOR_SLOPE: Final = 4
+
+# Readings taken on purpose, by their mark.
+MARK_START: Final = "start"
+MARK_STEP: Final = "step"
+MARK_MEASURE_BEGIN: Final = "measure_begin"
+MARK_MEASURE_END: Final = "measure_end"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What one run measured.
+
+    Attributes:
+        valid: whether the figures may be judged; ``reasons`` says why not.
+        figures: the figures by name.
+        errors: what went wrong, by ``phase:cause``.
+        close_codes: how connections ended, by code.
+    """
+
+    header: Header
+    valid: bool
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    interrupted: bool
+    figures: Mapping[str, float]
+    errors: Mapping[str, int]
+    close_codes: Mapping[int, int]
+
+
+class Totals:
+    """The running total of a record's lines."""
+
+    def __init__(self) -> None:
+        self.header: Header | None = None
+        self.footer: Footer | None = None
+        self.counts: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.close_codes: Counter[int] = Counter()
+        self.integrity: Counter[str] = Counter()
+        self.histograms: defaultdict[str, Histogram] = defaultdict(Histogram)
+        self.open_by_process: dict[int, int] = {}
+        self.peak_open = 0
+        self.phase = ""
+        self.latest: dict[str, Sample] = {}
+        self._marks: list[Sample] = []
+        self._measured_cpu_ns: Counter[int] = Counter()
+        self._measured_ns: Counter[int] = Counter()
+        self._measured: Counter[str] = Counter()
+        self._opening_ns: Counter[int] = Counter()
+        # Kept encoded: a histogram takes 270 KB, and there is one a broadcast and process.
+        self._deliveries: defaultdict[int, list[tuple[int, int, str]]] = defaultdict(list)
+
+    def add(self, line: Line) -> None:
+        """Add one line."""
+        match line:
+            case Interval():
+                self._add_interval(line)
+            case Sample():
+                self.latest[line.source] = line
+                if line.mark:
+                    self._marks.append(line)
+            case Event():
+                if line.name == "phase":
+                    self.phase = str(line.detail["phase"])
+            case Header():
+                self.header = line
+            case Footer():
+                self.footer = line
+
+    @property
+    def open(self) -> int:
+        """Connections open now."""
+        return sum(self.open_by_process.values())
+
+    def _add_interval(self, line: Interval) -> None:
+        for name in (
+            "opened",
+            "failed",
+            "closed",
+            "sent",
+            "received",
+            "sent_bytes",
+            "received_bytes",
+            "unsolicited",
+            "clipped",
+        ):
+            self.counts[name] += getattr(line, name)
+        self.errors.update(line.errors)
+        self.close_codes.update(line.close_codes)
+        self.integrity.update(line.integrity)
+        for name, text in line.histograms.items():
+            # The lag of a process that only opens connections says nothing about its load.
+            if name != "loop_lag" or line.phase in ("measure", "collect"):
+                self.histograms[name].merge(Histogram.decode(text))
+        self.open_by_process[line.process] = line.open
+        self.peak_open = max(self.peak_open, self.open)
+        for delivery in line.deliveries:
+            self._deliveries[delivery.sequence].append(
+                (delivery.first_ns, delivery.last_ns, delivery.histogram)
+            )
+        if line.phase == "open":
+            self._opening_ns[line.process] += line.duration_ns
+        elif line.phase == "measure":
+            self._measured_ns[line.process] += line.duration_ns
+            self._measured_cpu_ns[line.process] += line.cpu_ns
+            self._measured["sent"] += line.sent
+            self._measured["received"] += line.received
+
+    def figures(self) -> dict[str, float]:
+        """Give every figure that the lines so far allow."""
+        return {
+            **self._connection_figures(),
+            **self._message_figures(),
+            **self._duration_figures(),
+            **self._delivery_figures(),
+            **self._swarm_figures(),
+            **self._server_figures(),
+            **self._kernel_figures(),
+        }
+
+    def _connection_figures(self) -> dict[str, float]:
+        figures: dict[str, float] = {
+            "connections.opened": self.counts["opened"],
+            "connections.failed": self.counts["failed"],
+            "connections.open": self.peak_open,
+            "errors": self.errors.total(),
+        }
+        if self.header is not None:
+            figures["connections.requested"] = self.header.load["connections"]
+        if self._opening_ns:
+            longest = max(self._opening_ns.values()) / 1e9
+            figures["connections.opened_per_second"] = self.counts["opened"] / longest
+        return figures
+
+    def _message_figures(self) -> dict[str, float]:
+        figures = {
+            "messages.sent": float(self.counts["sent"]),
+            "messages.received": float(self.counts["received"]),
+            "messages.unsolicited": float(self.counts["unsolicited"]),
+        }
+        if self._measured_ns and self._measured["sent"]:
+            seconds = max(self._measured_ns.values()) / 1e9
+            figures["messages.sent_per_second"] = self._measured["sent"] / seconds
+            figures["messages.received_per_second"] = self._measured["received"] / seconds
+        if self.integrity:
+            for name in ("expected", "lost", "duplicated", "reordered", "corrupted"):
+                figures[f"integrity.{name}"] = float(self.integrity[name])
+        return figures
+
+    def _duration_figures(self) -> dict[str, float]:
+        figures = {}
+        for name, histogram in self.histograms.items():
+            if not histogram.count:
+                continue
+            figures[f"{name}.count"] = float(histogram.count)
+            figures[f"{name}.mean_seconds"] = histogram.mean_ns / 1e9
+            figures[f"{name}.max_seconds"] = histogram.max_ns / 1e9
+            for label, percentile in PERCENTILES.items():
+                figures[f"{name}.{label}_seconds"] = histogram.percentile_ns(percentile) / 1e9
+        return figures
+
+    def _delivery_figures(self) -> dict[str, float]:
+        """Average over broadcasts what each took to its first, median, 99th and last receiver."""
+        if not self._deliveries:
+            return {}
+        rows = []
+        for parts in self._deliveries.values():
+            histogram = merged(Histogram.decode(text) for _, _, text in parts)
+            rows.append(
+                (
+                    min(first for first, _, _ in parts),
+                    histogram.percentile_ns(50),
+                    histogram.percentile_ns(99),
+                    max(last for _, last, _ in parts),
+                )
+            )
+        means = [statistics.fmean(column) / 1e9 for column in zip(*rows, strict=True)]
+        return {
+            "delivery.messages": float(len(rows)),
+            **{
+                f"delivery.{name}_seconds": mean
+                for name, mean in zip(("first", "median", "p99", "last"), means, strict=True)
+            },
+            "delivery.last_max_seconds": max(row[3] for row in rows) / 1e9,
+        }
+
+    def _swarm_figures(self) -> dict[str, float]:
+        figures = {}
+        if self._measured_ns:
+            figures["swarm.cpu_ratio"] = max(
+                self._measured_cpu_ns[process] / length
+                for process, length in self._measured_ns.items()
+            )
+        cpu_seconds = self._measured_cpu_ns.total() / 1e9
+        if self.histograms["latency"].count and self._measured["received"]:
+            figures["swarm.cpu_per_round_trip_seconds"] = cpu_seconds / self._measured["received"]
+        growth = self._growth("swarm", "pss_bytes")
+        if growth is not None:
+            figures["swarm.memory_per_connection_bytes"] = growth
+        return figures
+
+    def _server_figures(self) -> dict[str, float]:
+        figures = {}
+        begin = self._mark("server", MARK_MEASURE_BEGIN)
+        end = self._mark("server", MARK_MEASURE_END)
+        if begin is not None and end is not None:
+            elapsed = (end.t_ns - begin.t_ns) / 1e9
+            used = end.values["cpu_seconds"] - begin.values["cpu_seconds"]
+            figures["server.cpu_ratio"] = used / elapsed
+            if self._measured["received"]:
+                figures["server.cpu_per_message_seconds"] = used / self._measured["received"]
+        if end is not None:
+            figures["server.memory_bytes"] = end.values["pss_bytes"]
+            figures["server.rss_bytes"] = end.values["rss_bytes"]
+            figures["server.threads"] = end.values["threads"]
+            figures["server.files"] = end.values["files"]
+            figures["server.processes"] = end.values["processes"]
+        growth = self._growth("server", "pss_bytes")
+        if growth is not None:
+            figures["server.memory_growth_per_connection_bytes"] = growth
+        slope = self._slope("server", ("pss_bytes",))
+        if slope is not None:
+            figures["server.memory_per_connection_bytes"] = slope
+        return figures
+
+    def _kernel_figures(self) -> dict[str, float]:
+        figures = {}
+        slope = self._slope("kernel", ("tcp_memory_bytes", "slab_bytes"))
+        if slope is not None:
+            figures["server.kernel_memory_per_connection_bytes"] = slope
+        start, end = self._mark("kernel", MARK_START), self._mark("kernel", MARK_MEASURE_END)
+        if start is not None and end is not None:
+            change = {name: end.values[name] - start.values[name] for name in end.values}
+            spent = sum(change[f"cpu_{part}_seconds"] for part in ("busy", "idle", "steal"))
+            figures["kernel.listen_overflows"] = change["listen_overflows"]
+            figures["kernel.tcp_memory_bytes"] = end.values["tcp_memory_bytes"]
+            figures["machine.steal_ratio"] = change["cpu_steal_seconds"] / spent if spent else 0.0
+        return figures
+
+    def _mark(self, source: str, mark: str) -> Sample | None:
+        return next(
+            (held for held in self._marks if held.source == source and held.mark == mark), None
+        )
+
+    def _growth(self, source: str, name: str) -> float | None:
+        """Give what a reading grew by from the start to the measured phase, per connection."""
+        start, end = self._mark(source, MARK_START), self._mark(source, MARK_MEASURE_BEGIN)
+        if start is None or end is None or not self.peak_open:
+            return None
+        return (end.values[name] - start.values[name]) / self.peak_open
+
+    def _slope(self, source: str, names: tuple[str, ...]) -> float | None:
+        """Fit a line through the readings at the steps: bytes against connections open."""
+        steps = [held for held in self._marks if held.source == source and held.mark == MARK_STEP]
+        counts = [held.values["connections"] for held in steps]
+        if len(set(counts)) < STEPS_FOR_SLOPE:
+            return None
+        readings = [sum(held.values[name] for name in names) for held in steps]
+        return statistics.linear_regression(counts, readings).slope
+
+    def summary(self) -> Summary:
+        """Give what the lines so far say; without a footer the run was cut off, so not valid.
+
+        Raises:
+            ValueError: there was no header.
+        """
+        if self.header is None:
+            raise ValueError("no header was added")
+        footer = self.footer or Footer(
+            t_ns=0,
+            valid=False,
+            reasons=("the record has no end: the run was cut off",),
+            interrupted=True,
+        )
+        return Summary(
+            header=self.header,
+            valid=footer.valid,
+            reasons=footer.reasons,
+            warnings=footer.warnings,
+            interrupted=footer.interrupted,
+            figures=self.figures(),
+            errors=dict(self.errors),
+            close_codes=dict(self.close_codes),
+        )
+
+
+def summarise(record: Record) -> Summary:
+    """Give the figures of a record."""
+    totals = Totals()
+    totals.add(record.header)
+    lines: list[Line] = [*record.intervals, *record.samples, *record.events]
+    for line in lines:
+        totals.add(line)
+    if record.footer is not None:
+        totals.add(record.footer)
+    return totals.summary()

@@ -1,0 +1,117 @@
+"""Figures are what the lines say; one that was not measured is absent."""
+
+import pytest
+
+from reports.record import Delivery, Sample
+from reports.summary import (
+    MARK_MEASURE_BEGIN,
+    MARK_MEASURE_END,
+    MARK_START,
+    MARK_STEP,
+    Summary,
+    Totals,
+)
+from tests.reports.builders import Lines, encoded, footer, header, interval, server_sample
+
+
+def summary_of(*lines: object) -> Summary:
+    totals = Totals()
+    for line in (header(), *lines):
+        totals.add(line)  # type: ignore[arg-type]
+    return totals.summary()
+
+
+def test_counts_add_up_over_intervals_and_processes() -> None:
+    summary = summary_of(
+        interval(1, opened=60, failed=1, sent=5, received=4, errors={"a:b": 1}),
+        interval(1, process=1, opened=40, open=40, sent=5, received=5),
+        interval(2, close_codes={1000: 2}, errors={"a:b": 2}),
+        footer(),
+    )
+    assert summary.figures["connections.opened"] == 100
+    assert summary.figures["connections.failed"] == 1
+    assert summary.figures["connections.open"] == 140
+    assert summary.figures["messages.sent"] == 10
+    assert summary.figures["errors"] == 3
+    assert summary.errors == {"a:b": 3}
+    assert summary.close_codes == {1000: 2}
+    assert summary.valid
+
+
+def test_latency_is_of_all_intervals_merged() -> None:
+    summary = summary_of(
+        interval(1, histograms={"latency": encoded([1_000_000] * 99)}),
+        interval(2, histograms={"latency": encoded([9_000_000])}),
+    )
+    assert summary.figures["latency.count"] == 100
+    assert summary.figures["latency.p50_seconds"] == pytest.approx(0.001, rel=0.001)
+    assert summary.figures["latency.p999_seconds"] == pytest.approx(0.009, rel=0.001)
+    assert summary.figures["latency.mean_seconds"] == pytest.approx(0.00108, rel=0.001)
+
+
+def test_a_broadcast_seen_by_two_processes_is_one_broadcast() -> None:
+    summary = summary_of(
+        interval(1, deliveries=(Delivery(0, 2, 1_000, 3_000, encoded([1_000, 3_000])),)),
+        interval(1, process=1, deliveries=(Delivery(0, 1, 2_000, 2_000, encoded([2_000])),)),
+        interval(2, deliveries=(Delivery(1, 1, 5_000, 5_000, encoded([5_000])),)),
+    )
+    assert summary.figures["delivery.messages"] == 2
+    assert summary.figures["delivery.first_seconds"] == pytest.approx(3e-6)
+    assert summary.figures["delivery.median_seconds"] == pytest.approx(3.5e-6, rel=0.001)
+    assert summary.figures["delivery.last_seconds"] == pytest.approx(4e-6)
+    assert summary.figures["delivery.last_max_seconds"] == pytest.approx(5e-6)
+
+
+def test_server_cpu_is_its_time_over_the_measured_phase() -> None:
+    memory = {"pss_bytes": 1.0, "rss_bytes": 2.0, "threads": 1, "files": 3, "processes": 1}
+    summary = summary_of(
+        server_sample(10, MARK_MEASURE_BEGIN, cpu_seconds=5.0, **memory),
+        server_sample(15, cpu_seconds=9.0, **memory),
+        server_sample(20, MARK_MEASURE_END, cpu_seconds=5.1, **memory),
+    )
+    assert summary.figures["server.cpu_ratio"] == pytest.approx(0.01)
+    assert summary.figures["server.memory_bytes"] == 1.0
+
+
+def steps(counts: list[int]) -> Lines:
+    return [
+        server_sample(n, MARK_STEP, connections=count, pss_bytes=5e6 + 20_000.0 * count)
+        for n, count in enumerate(counts)
+    ]
+
+
+def test_memory_per_connection_is_the_slope_over_four_counts() -> None:
+    summary = summary_of(*steps([100, 200, 300, 400]))
+    assert summary.figures["server.memory_per_connection_bytes"] == pytest.approx(20_000)
+
+
+def test_three_counts_give_no_slope() -> None:
+    summary = summary_of(*steps([100, 200, 300, 300]))
+    assert "server.memory_per_connection_bytes" not in summary.figures
+
+
+def test_memory_growth_is_from_the_start_to_the_measured_phase() -> None:
+    summary = summary_of(
+        interval(open=100),
+        Sample(0, "swarm", {"pss_bytes": 1e6}, MARK_START),
+        Sample(1, "swarm", {"pss_bytes": 2e6}, MARK_MEASURE_BEGIN),
+    )
+    assert summary.figures["swarm.memory_per_connection_bytes"] == pytest.approx(10_000)
+
+
+def test_what_was_not_measured_is_absent() -> None:
+    figures = summary_of(interval(phase="open")).figures
+    assert not [name for name in figures if name.startswith(("latency", "server", "integrity"))]
+
+
+def test_a_record_without_an_end_is_not_valid() -> None:
+    summary = summary_of(interval())
+    assert not summary.valid
+    assert summary.interrupted
+    assert "cut off" in summary.reasons[0]
+
+
+def test_lag_while_connections_open_is_left_out() -> None:
+    lag = {"loop_lag": encoded([10**9])}
+    assert "loop_lag.count" not in summary_of(interval(phase="open", histograms=lag)).figures
+    assert summary_of(interval(histograms=lag)).figures["loop_lag.count"] == 1
