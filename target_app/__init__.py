@@ -1,0 +1,1 @@
+"""The reference WebSocket server: a FastAPI application that load tests are proved on."""

@@ -1,0 +1,163 @@
+"""``python -m target_app``: the server under uvicorn, with uvloop and its leanest WebSockets.
+
+Exit status: 0 after a drain, be it that everyone left or that the rest was closed; 130 if a second
+SIGINT forced the end; 2 for a wrong flag or setting, or an address that cannot be listened on. (A
+stock ``uvicorn target_app.app:app`` drains alike, but ends by raising the signal once more, so its
+parent sees it die of SIGTERM.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+from pydantic import ValidationError
+
+from target_app.app import create_app
+from target_app.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import FrameType
+
+    from pydantic_core import ErrorDetails
+
+EXIT_OK: Final = 0
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+FLAGS: Final = (
+    "host",
+    "port",
+    "heartbeat_seconds",
+    "drain_announce_seconds",
+    "drain_timeout_seconds",
+    "close_timeout_seconds",
+    "slow_consumer_seconds",
+    "slow_consumer_messages",
+    "backlog",
+    "ws_max_size",
+    "ws_ping_interval",
+    "log_level",
+)
+
+
+class AnnouncedServer(uvicorn.Server):
+    """A uvicorn server that says where it listens, at any log level, once it does."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then print the address on standard error."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            for listener in sockets or []:
+                print(
+                    f"listening on http://{_address(*listener.getsockname()[:2])}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until stopped; return the exit status."""
+    parser = _parser()
+    given = {k: v for k, v in vars(parser.parse_args(arguments)).items() if v is not None}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        parser.error("; ".join(_told(problem, given) for problem in error.errors()))
+    try:
+        listener = _listen(settings.host, settings.port, settings.backlog)
+    except OSError as error:
+        print(
+            f"cannot listen on {_address(settings.host, settings.port)}: "
+            f"{error.strerror or error}; choose another with --host and --port "
+            "(--port 0 takes any free one)",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
+
+    app = create_app(settings)
+    server = AnnouncedServer(
+        uvicorn.Config(
+            app,
+            loop="uvloop",
+            ws="websockets-sansio",
+            access_log=False,
+            log_level=settings.log_level,
+            backlog=settings.backlog,
+            ws_max_size=settings.ws_max_size,
+            ws_ping_interval=settings.ws_ping_interval or None,
+            ws_per_message_deflate=settings.deflate,
+            # For a slow HTTP client alone: the drain has ended every WebSocket by then.
+            timeout_graceful_shutdown=10,
+        )
+    )
+
+    def on_signal(signum: int, _frame: FrameType | None) -> None:
+        # uvicorn raises what it caught once more when it has stopped, and the default handlers
+        # would end the process by that signal. Before it has started, they are right.
+        if not server.started:
+            sys.exit(128 + signum)
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, on_signal)
+    with listener:
+        server.run(sockets=[listener])
+    return EXIT_INTERRUPTED if app.drain.forced else EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m target_app",
+        description="The reference WebSocket server.",
+        epilog="Each flag can also be given in the environment, as TARGET_PORT for --port.",
+        allow_abbrev=False,
+    )
+    for name in FLAGS:
+        field = Settings.model_fields[name]
+        # Settings knows what is valid; here a value is only text.
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar=name.rpartition("_")[2].upper(),
+            help=f"{field.description} (default: {field.default})",
+        )
+    parser.add_argument(
+        "--deflate",
+        action=argparse.BooleanOptionalAction,
+        help=f"{Settings.model_fields['deflate'].description} (default: off)",
+    )
+    return parser
+
+
+def _told(problem: ErrorDetails, given: Mapping[str, str]) -> str:
+    name = str(problem["loc"][0])
+    source = f"--{name.replace('_', '-')}" if name in given else f"TARGET_{name.upper()}"
+    return f"{source} {problem['input']!r}: {problem['msg']}"
+
+
+def _listen(host: str, port: int, backlog: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        # Not left to uvicorn: between the two calls another process could take the address.
+        listener.listen(backlog)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""Leaving in order: ask the clients to disconnect, wait for them, then let the server stop.
+
+uvicorn answers SIGTERM by closing every WebSocket with 1012 at once, and neither its graceful
+timeout nor the lifespan can hold it back. But it installs its handlers before the lifespan starts,
+so these can be kept, replaced for the time of a drain, and called after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from typing import TYPE_CHECKING, Final, Protocol
+
+from target_app.protocol import CloseCode
+from target_app.schedule import Ticks
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from types import FrameType
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+FORCED_CLOSE_SECONDS: Final = 1.0
+"""What a closing handshake may take when somebody has lost patience."""
+
+logger = logging.getLogger(__name__)
+
+
+class Clients(Protocol):
+    """Those who must have left before the server may stop."""
+
+    def __len__(self) -> int:
+        """Return how many are still connected."""
+        ...
+
+    async def wait_empty(self) -> None:
+        """Return when nobody is connected."""
+        ...
+
+    async def close_all(self, code: int, reason: str, within_seconds: float) -> None:
+        """Close whoever is connected; return when they are gone, within about that time."""
+        ...
+
+
+class GracefulShutdown:
+    """The drain: from the first SIGTERM or SIGINT to the moment the server may stop.
+
+    1. :attr:`draining` becomes true; whoever accepts handshakes has to refuse them from then on.
+    2. ``announce()`` is awaited at once and every ``announce_seconds``.
+    3. When the last client has left, at once; or after ``timeout_seconds``, when the rest has been
+       closed with 1001; or at a second SIGINT, when the rest has been closed with 1012:
+    4. the handlers found at the start are put back and the first signal is raised again, so that
+       the server does what it would have done without the drain.
+
+    A second SIGTERM changes nothing, nor does a SIGINT together with a SIGTERM: uvicorn's
+    supervisor passes a terminal's Ctrl-C on to workers that had it already.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        announce: Callable[[], Awaitable[None]],
+        *,
+        announce_seconds: float,
+        timeout_seconds: float,
+        close_timeout_seconds: float,
+    ) -> None:
+        self._clients = clients
+        self._announce = announce
+        self._announce_seconds = announce_seconds
+        self._timeout_seconds = timeout_seconds
+        self._close_timeout_seconds = close_timeout_seconds
+        self._received: list[signal.Signals] = []
+        self._asked = asyncio.Event()
+        self._forced = asyncio.Event()
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server has been asked to stop."""
+        return self._asked.is_set()
+
+    @property
+    def forced(self) -> bool:
+        """Whether somebody did not want to wait for the end of the drain."""
+        return self._forced.is_set()
+
+    def ask(self, signum: signal.Signals) -> None:
+        """Begin the drain, or force its end, as ``signum`` says. Call it in the event loop."""
+        self._received.append(signum)
+        self._asked.set()
+        if self._received.count(signal.SIGINT) >= 2:
+            self._forced.set()
+
+    async def run(self) -> None:
+        """Wait until asked to stop, and return when the server may do so."""
+        await self._asked.wait()
+        logger.warning("draining: %d connections open", len(self._clients))
+        if await self._everyone_left():
+            logger.warning("drained: everyone has left")
+        elif self.forced:
+            logger.warning("drain forced: closing %d connections", len(self._clients))
+            await self._clients.close_all(
+                CloseCode.SERVICE_RESTART, "server is restarting", FORCED_CLOSE_SECONDS
+            )
+        else:
+            logger.warning("drain timed out: closing %d connections", len(self._clients))
+            await self._clients.close_all(
+                CloseCode.GOING_AWAY, "server is shutting down", self._close_timeout_seconds
+            )
+
+    async def run_and_hand_over(self) -> None:
+        """Catch the signals, :meth:`run`, then put the handlers back and raise the signal again.
+
+        Outside the main thread, where Python cannot handle signals, :meth:`ask` has to be called
+        by somebody else, and nothing is handed over. Cancelling puts the handlers back as well.
+        """
+        with self._signals_caught() as caught:
+            await self.run()
+        if caught:
+            signal.raise_signal(self._received[0])
+
+    async def _everyone_left(self) -> bool:
+        # Return False if the time ran out or somebody forced the end before that.
+        tasks = {
+            asyncio.create_task(self._keep_announcing()),
+            asyncio.create_task(self._forced.wait()),
+            empty := asyncio.create_task(self._clients.wait_empty()),
+        }
+        try:
+            await asyncio.wait(
+                tasks, timeout=self._timeout_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            return empty.done()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep_announcing(self) -> None:
+        clock = asyncio.get_running_loop().time
+        ticks = Ticks(clock(), self._announce_seconds)
+        while True:
+            await self._announce()
+            await asyncio.sleep(ticks.after(clock()) - clock())
+
+    @contextlib.contextmanager
+    def _signals_caught(self) -> Iterator[bool]:
+        if threading.current_thread() is not threading.main_thread():
+            yield False
+            return
+        loop = asyncio.get_running_loop()
+
+        def on_signal(signum: int, _frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self.ask, signal.Signals(signum))
+
+        # A handler that was not installed from Python reads as None and could not be put back.
+        kept = {
+            signum: handler
+            for signum in SIGNALS
+            if (handler := signal.getsignal(signum)) is not None
+        }
+        for signum in kept:
+            signal.signal(signum, on_signal)
+        try:
+            yield True
+        finally:
+            for signum, handler in kept.items():
+                # Whoever has replaced our handler since (uvicorn, when it ends) knows better.
+                if signal.getsignal(signum) is on_signal:
+                    signal.signal(signum, handler)

@@ -1,0 +1,189 @@
+"""Builders: a real server in its own process, and clients that talk to it over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import struct
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.client import ClientProtocol
+from websockets.uri import parse_uri
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_SECONDS = 60.0
+"""Long past what a slow machine needs; only a failing test ever waits for it."""
+
+
+async def until(condition):
+    """Return the first true result of the awaited ``condition()``; give up at the deadline."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not (result := await condition()):  # noqa: ASYNC110 - the state is another process's
+            await asyncio.sleep(0.005)
+        return result
+
+
+class Server:
+    """A server process, the address it listens on and what it has said on standard error."""
+
+    def __init__(self, process):
+        self.process = process
+        self.lines = []
+        self.port = 0
+        self._clients = contextlib.AsyncExitStack()
+
+    async def start(self):
+        while not self.port:
+            line = (await self.process.stderr.readline()).decode()
+            assert line, f"the server did not start: {self.lines}"
+            self.lines.append(line)
+            if found := re.search(r"(?:listening|running) on http://[^ ]*:(\d+)", line):
+                self.port = int(found[1])
+        # Standard error has to be read on, or the server would block once the pipe is full.
+        self._reading = asyncio.create_task(self._read_on())
+        self.http = await self._clients.enter_async_context(
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", trust_env=False)
+        )
+        return self
+
+    async def _read_on(self):
+        async for line in self.process.stderr:
+            self.lines.append(line.decode())
+
+    async def stop(self):
+        await self._clients.aclose()
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+        await self._reading
+
+    def url(self, path="/ws"):
+        return f"ws://127.0.0.1:{self.port}{path}"
+
+    async def connect(self, path="/ws", **options):
+        client = await connect(self.url(path), proxy=None, open_timeout=DEADLINE_SECONDS, **options)
+        # Not closed with a handshake: the server may be gone by then.
+        self._clients.callback(client.transport.abort)
+        return client
+
+    async def connect_raw(self, path="/ws", receive_buffer_bytes=4096):
+        """Return a client that reads only when it is told to."""
+        return await RawClient(self, path, receive_buffer_bytes).handshake()
+
+    async def get(self, path):
+        return (await self.http.get(path, timeout=DEADLINE_SECONDS)).json()
+
+    async def stats(self):
+        return await self.get("/stats")
+
+    async def until_stats(self, **wanted):
+        async def told():
+            stats = await self.stats()
+            return stats if all(stats[name] == value for name, value in wanted.items()) else None
+
+        return await until(told)
+
+    def send_signal(self, signum):
+        self.process.send_signal(signum)
+
+    async def drain(self, signum=signal.SIGTERM):
+        """Ask the server to stop, and wait until it says that it drains."""
+        self.send_signal(signum)
+        await self.until_stats(draining=True)
+
+    async def exit_status(self):
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await self.process.wait()
+
+
+class RawClient:
+    """A client on a bare socket with a receive buffer as small as the kernel allows."""
+
+    def __init__(self, server, path, receive_buffer_bytes):
+        self.protocol = ClientProtocol(parse_uri(server.url(path)), max_size=None)
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        self.socket.setblocking(False)
+        self.address = ("127.0.0.1", server.port)
+        server._clients.callback(self.socket.close)
+
+    async def handshake(self):
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(self.socket, self.address)
+        self.protocol.send_request(self.protocol.connect())
+        await self.flush()
+        while not self.protocol.events_received():
+            await self.read()
+        return self
+
+    async def flush(self):
+        for data in self.protocol.data_to_send():
+            if data:
+                await asyncio.get_running_loop().sock_sendall(self.socket, data)
+
+    async def read(self):
+        data = await asyncio.get_running_loop().sock_recv(self.socket, 65536)
+        assert data, "the server has closed the TCP connection"
+        self.protocol.receive_data(data)
+
+    async def close_code(self):
+        """Read on until the server's close frame; return its code."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while self.protocol.close_rcvd is None:
+                await self.read()
+        await self.flush()
+        return self.protocol.close_rcvd.code
+
+    def reset(self):
+        """Vanish: close with RST, without a closing handshake."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+
+async def spawn(*arguments, **environment):
+    """Start a Python process in an environment without settings of the developer's own."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("TARGET_")}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        cwd=ROOT,
+        env=inherited | environment,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.fixture
+async def serve():
+    """Start servers, ``await serve("--flag", "value", TARGET_NAME="value")``, and end them."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(*flags, module="target_app", **environment):
+            quiet = {"TARGET_HEARTBEAT_SECONDS": "0"}
+            process = await spawn("-m", module, *flags, "--port", "0", **(quiet | environment))
+            server = Server(process)
+            stack.push_async_callback(server.stop)
+            return await server.start()
+
+        yield start
+
+
+@pytest.fixture
+def run_to_end():
+    """Run ``python -m target_app`` with flags; return its exit status and standard error."""
+
+    async def run(*flags, **environment):
+        process = await spawn("-m", "target_app", *flags, **environment)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            _, stderr = await process.communicate()
+        return process.returncode, stderr.decode()
+
+    return run

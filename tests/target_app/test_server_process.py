@@ -1,0 +1,111 @@
+"""The process: heartbeat, HTTP endpoints, command line."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+RUNNING = "Server is running..."
+
+
+async def test_the_heartbeat_reaches_every_broadcast_client_and_no_echo_client(serve):
+    server = await serve("--heartbeat-seconds", "0.02")
+    clients = [await server.connect() for _ in range(3)]
+    echo = await server.connect("/echo")
+    for client in clients:
+        assert [await client.recv() for _ in range(3)] == [RUNNING] * 3
+    await echo.send("mine")
+    assert await echo.recv() == "mine"
+
+
+async def test_the_root_says_hello(serve):
+    server = await serve()
+    assert await server.get("/") == {"message": "Hello World"}
+
+
+async def test_healthz_is_ok_while_the_server_runs(serve):
+    server = await serve()
+    response = await server.http.get("/healthz")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+async def test_stats_counts_exactly(serve):
+    server = await serve()
+    clients = [await server.connect() for _ in range(3)]
+    echo = await server.connect("/echo")
+    await clients[0].send("one")
+    await clients[1].send(b"two")
+    for client in clients:
+        assert [await client.recv(), await client.recv()] == ["one", b"two"]
+    for _ in range(4):
+        await echo.send("echo")
+        await echo.recv()
+    await clients[2].close(4321, "enough")
+    await echo.close()
+    stats = await server.until_stats(open={"/ws": 2, "/echo": 0})
+    uptime_seconds = stats.pop("uptime_seconds")
+    assert 0 < uptime_seconds < (await server.stats())["uptime_seconds"]
+    assert stats == {
+        "open": {"/ws": 2, "/echo": 0},
+        "accepted": 4,
+        "refused": 0,
+        "messages_received": 6,
+        "messages_sent": 10,
+        "broadcasts": 2,
+        "slow_consumers_closed": 0,
+        "closed_by_code": {"1000": 1, "4321": 1},
+        "draining": False,
+        "pid": server.process.pid,
+        "event_loop": "uvloop",
+    }
+
+
+async def test_without_a_heartbeat_nothing_is_broadcast_by_itself(serve):
+    server = await serve("--heartbeat-seconds", "0")
+    client = await server.connect()
+    await client.send("alone")
+    assert await client.recv() == "alone"
+    assert (await server.stats())["broadcasts"] == 1
+
+
+async def test_a_port_in_use_is_told_in_one_line_with_status_2(run_to_end):
+    with socket.create_server(("127.0.0.1", 0)) as occupant:
+        port = occupant.getsockname()[1]
+        status, told = await run_to_end("--port", str(port))
+    assert status == 2
+    assert told == (
+        f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another with "
+        "--host and --port (--port 0 takes any free one)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
+        (["--port", "70000"], "--port '70000': Input should be less than or equal to 65535"),
+        (["--port", "http"], "--port 'http': Input should be a valid integer"),
+        (["--drain-timeout-seconds", "-1"], "--drain-timeout-seconds '-1': Input should be gre"),
+        (["--heartbeat-seconds", "nan"], "--heartbeat-seconds 'nan': Input should be a finite"),
+        (["--log-level", "loud"], "--log-level 'loud': Input should be 'critical', 'error'"),
+    ],
+)
+async def test_a_wrong_flag_is_told_with_status_2(run_to_end, flags, told):
+    status, stderr = await run_to_end(*flags)
+    assert status == 2
+    assert told in stderr
+    assert "Traceback" not in stderr
+
+
+async def test_a_wrong_environment_variable_is_told_with_status_2(run_to_end):
+    status, stderr = await run_to_end("--port", "0", TARGET_HEARTBEAT_SECONDS="often")
+    assert status == 2
+    assert "TARGET_HEARTBEAT_SECONDS 'often': Input should be a valid number" in stderr
+    assert "Traceback" not in stderr
+
+
+async def test_a_flag_wins_over_the_environment_even_a_wrong_one(serve):
+    server = await serve("--heartbeat-seconds", "0.01", TARGET_HEARTBEAT_SECONDS="often")
+    client = await server.connect()
+    assert await client.recv() == RUNNING
