@@ -1,0 +1,157 @@
+"""One client connection: frames in, whole messages out, every end accounted for.
+
+The hot path is :meth:`Connection.on_ws_frame`; it makes no object beyond the payload it hands on.
+"""
+
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any, Final
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from loadtests.meter import Meter
+
+_TEXT: Final = WSMsgType.TEXT
+_BINARY: Final = WSMsgType.BINARY
+_CONTINUATION: Final = WSMsgType.CONTINUATION
+
+# RFC 6455 section 7.4.1: what stands for a close frame without a code, and for no close frame.
+NO_STATUS: Final = 1005
+ABNORMAL: Final = 1006
+
+Receive = Callable[["Connection", bytes, int], None]
+
+
+class Connection(WSListener):
+    """A WebSocket connection of the swarm.
+
+    Attributes:
+        state: what the scenario keeps for this connection.
+        transport: set once the handshake is complete.
+    """
+
+    __slots__ = ("_closing", "_kind", "_meter", "_parts", "_receive", "state", "transport")
+
+    transport: WSTransport
+
+    def __init__(
+        self,
+        meter: Meter,
+        receive: Receive,
+        state: Any,  # noqa: ANN401 - the scenario's own
+    ) -> None:
+        """Prepare a connection; the client library drives it from then on.
+
+        Args:
+            meter: where messages, closes and errors are counted.
+            receive: told of each whole data message: the connection, the payload, the arrival time.
+            state: what the scenario keeps for this connection.
+        """
+        self._meter = meter
+        self._receive = receive
+        self._parts: list[bytes] | None = None
+        self._kind = _TEXT
+        self._closing = False
+        self.state = state
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Take the transport that messages are sent on, the handshake being complete."""
+        self.transport = transport
+        self._meter.opened += 1
+        self._meter.open += 1
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take one frame; hot for an unfragmented data frame."""
+        now_ns = perf_counter_ns()
+        kind = frame.msg_type
+        if (kind is _TEXT or kind is _BINARY) and frame.fin and self._parts is None:
+            payload = frame.get_payload_as_bytes()
+            # isascii costs a tenth of decoding, and ASCII is always valid UTF-8.
+            if kind is _BINARY or payload.isascii():
+                meter = self._meter
+                meter.received += 1
+                meter.received_bytes += len(payload)
+                self._receive(self, payload, now_ns)
+            else:
+                self._message(kind, payload, now_ns)
+        else:
+            self._on_other_frame(transport, frame, now_ns)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """Count how the connection ended."""
+        meter = self._meter
+        handshake = transport.close_handshake
+        received = handshake.recv if handshake else None
+        code = ABNORMAL if received is None else _number(received.code) or NO_STATUS
+        meter.closed += 1
+        meter.open -= 1
+        meter.close_codes[code] += 1
+        if handshake and handshake.sent and not handshake.recv_then_sent and not self._closing:
+            # We ended it, for a fault of the peer's (RFC 6455 section 7.4.1 says which).
+            meter.errors[f"protocol:{_number(handshake.sent.code)}"] += 1
+        elif not self._closing:
+            meter.errors[f"closed:{code}"] += 1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can still be sent."""
+        return not (self._closing or self.transport.is_disconnected)
+
+    def close(self) -> None:
+        """Begin the closing handshake (RFC 6455 section 7.1.2); the peer ends the TCP one."""
+        self._closing = True
+        self.transport.send_close(WSCloseCode.OK)
+
+    def abort(self) -> None:
+        """Cut the connection without a closing handshake."""
+        self._closing = True
+        self.transport.disconnect(graceful=False)
+
+    def _on_other_frame(self, transport: WSTransport, frame: WSFrame, now_ns: int) -> None:
+        kind = frame.msg_type
+        if kind is WSMsgType.CLOSE:
+            if not transport.is_close_frame_sent:
+                transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+        elif kind is _TEXT or kind is _BINARY:
+            if self._parts is not None:
+                _fail(transport, WSCloseCode.PROTOCOL_ERROR)
+                return
+            self._kind = kind
+            self._parts = [frame.get_payload_as_bytes()]
+        elif kind is _CONTINUATION:
+            self._on_continuation(transport, frame, now_ns)
+
+    def _on_continuation(self, transport: WSTransport, frame: WSFrame, now_ns: int) -> None:
+        """Put a fragmented message together (RFC 6455 section 5.4)."""
+        if self._parts is None:
+            _fail(transport, WSCloseCode.PROTOCOL_ERROR)
+            return
+        self._parts.append(frame.get_payload_as_bytes())
+        if frame.fin:
+            payload = b"".join(self._parts)
+            self._parts = None
+            self._message(self._kind, payload, now_ns)
+
+    def _message(self, kind: WSMsgType, payload: bytes, now_ns: int) -> None:
+        """Take a whole message off the hot path; text must be UTF-8 (RFC 6455 section 8.1)."""
+        if kind is _TEXT:
+            try:
+                payload.decode()
+            except UnicodeDecodeError:
+                _fail(self.transport, WSCloseCode.INVALID_TEXT)
+                return
+        self._meter.received += 1
+        self._meter.received_bytes += len(payload)
+        self._receive(self, payload, now_ns)
+
+
+def _number(code: WSCloseCode | int) -> int:
+    """Give a close code as a number; the library has no name for those of applications."""
+    return code.value if isinstance(code, WSCloseCode) else code
+
+
+def _fail(transport: WSTransport, code: WSCloseCode) -> None:
+    """Fail the connection for a fault of the peer's (RFC 6455 section 7.1.7)."""
+    transport.send_close(code)
+    transport.disconnect()

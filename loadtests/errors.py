@@ -1,0 +1,17 @@
+"""The exceptions of this room: each carries one line for a person, for the command line."""
+
+
+class LoadTestError(Exception):
+    """Something a person can mend: the message names what was wrong, the value, and what to do."""
+
+
+class UsageError(LoadTestError):
+    """A parameter that cannot be meant: exit status 2."""
+
+
+class LimitError(LoadTestError):
+    """A limit of this machine that the load does not fit under: exit status 3."""
+
+
+class TargetError(LoadTestError):
+    """The server under test did not start, or did not answer: exit status 3."""

@@ -1,0 +1,278 @@
+"""All swarm processes of one run: started, led through the phases together, and recorded.
+
+The fleet decides when; each swarm process does (:mod:`loadtests.swarm`); nothing here opens a
+connection. The phases are open (in steps, each followed by settle), measure, collect, close.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter_ns
+from typing import Any, Final
+
+from loadtests import probe
+from loadtests.plan import Endpoint, Plan, ProcessPlan
+from loadtests.swarm import PLAN
+from loadtests.validity import Thresholds, reasons_against, warnings_about
+from reports.record import Event, Footer, Interval, Line, Sample, decode_line
+from reports.summary import (
+    MARK_MEASURE_BEGIN,
+    MARK_MEASURE_END,
+    MARK_START,
+    MARK_STEP,
+    Totals,
+)
+
+_SAMPLE_SECONDS: Final = 1.0
+_LINE_LIMIT_BYTES: Final = 2**26
+# Time for a command to reach every process, so that all begin the load at the same moment.
+_LEAD_NS: Final = 50_000_000
+_CLOSE_SECONDS: Final = 20.0
+
+Emit = Callable[[Line], None]
+
+
+@dataclass(slots=True)
+class _Member:
+    """One swarm process, and what it has said so far."""
+
+    process: asyncio.subprocess.Process
+    said: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    last_words: str = ""
+
+    def tell(self, command: Mapping[str, Any]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(command).encode() + b"\n")
+
+
+class Fleet:
+    """Leads the swarm processes of one run."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        endpoint: Endpoint,
+        sources: tuple[str, ...],
+        emit: Emit,
+        *,
+        server_pids: Sequence[int],
+        origin_ns: int,
+    ) -> None:
+        """Prepare; nothing is started before :meth:`run`.
+
+        Args:
+            plan: the run.
+            endpoint: where to connect.
+            sources: source addresses to spread connections over.
+            emit: told of every line of the record, in the order it was made.
+            server_pids: roots of the process trees to watch, none if they are not known.
+            origin_ns: CLOCK_MONOTONIC time that the record counts from.
+        """
+        self._plan = plan
+        self._endpoint = endpoint
+        self._sources = sources
+        self._forward = emit
+        self._server_pids = tuple(server_pids)
+        self._origin_ns = origin_ns
+        self._members: list[_Member] = []
+        self._totals = Totals()
+        self._heard = asyncio.Condition()
+        self._trouble: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def run(self, interrupted: asyncio.Event, thresholds: Thresholds) -> Footer:
+        """Lead the run to its end, however it ends, and give its footer.
+
+        Args:
+            interrupted: set when a person wants the run to end now.
+            thresholds: what the generator must keep to.
+        """
+        reasons: list[str] = []
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(self._watch())
+            await self._start(tasks)
+            stopping = tasks.create_task(interrupted.wait())
+            conducting = tasks.create_task(self._conduct())
+            await asyncio.wait(
+                (conducting, stopping, self._trouble), return_when=asyncio.FIRST_COMPLETED
+            )
+            was_interrupted = interrupted.is_set() and not conducting.done()
+            if not conducting.done():
+                conducting.cancel()
+            if self._trouble.done():
+                reasons.append(self._trouble.result())
+            stopping.cancel()
+            await self._close()
+            watching.cancel()
+        if was_interrupted:
+            reasons.append("the run was interrupted")
+        if not was_interrupted:
+            reasons.extend(reasons_against(self._plan, self._totals, thresholds))
+        return Footer(
+            t_ns=self._now_ns(),
+            valid=not reasons,
+            reasons=tuple(dict.fromkeys(reasons)),
+            warnings=warnings_about(self._totals, thresholds),
+            interrupted=was_interrupted,
+        )
+
+    async def _start(self, tasks: asyncio.TaskGroup) -> None:
+        for number in range(self._plan.processes):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "loadtests.swarm",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                limit=_LINE_LIMIT_BYTES,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+            member = _Member(process)
+            self._members.append(member)
+            share = ProcessPlan(self._plan, number, self._endpoint, self._sources, self._origin_ns)
+            assert process.stdin is not None
+            process.stdin.write(PLAN.dump_json(share) + b"\n")
+            tasks.create_task(self._listen(number, member))
+            tasks.create_task(self._keep_last_words(member))
+
+    async def _conduct(self) -> None:
+        """Lead everyone through the phases."""
+        await self._all_said("ready")
+        self._read_all(MARK_START)
+        shares = range(self._plan.processes)
+        for stage in self._plan.stages():
+            self._enter("open", connections=stage)
+            counts = [
+                ProcessPlan(self._plan, number, self._endpoint, (), 0).stage(stage)
+                for number in shares
+            ]
+            self._tell_each([{"do": "open", "until": count} for count in counts])
+            await self._all_said("opened")
+            self._enter("settle")
+            self._tell_all({"do": "settle"})
+            await asyncio.sleep(self._plan.settle_seconds)
+            await self._all_said("settled")
+            self._read_all(MARK_STEP)
+        if not self._totals.counts["opened"]:
+            return
+        await self._measure()
+
+    async def _measure(self) -> None:
+        self._enter("measure", seconds=self._plan.duration_seconds)
+        self._tell_all({"do": "measure", "start_ns": perf_counter_ns() + _LEAD_NS})
+        self._read_all(MARK_MEASURE_BEGIN)
+        measured = await self._all_said("measured")
+        self._read_all(MARK_MEASURE_END)
+        self._enter("collect")
+        published = sum(said["published"] for said in measured)
+        self._tell_all({"do": "collect", "published": published})
+        await self._all_said("collected")
+
+    async def _close(self) -> None:
+        """Have everyone end; whoever does not in time is ended."""
+        self._enter("close")
+        living = [member for member in self._members if member.process.returncode is None]
+        for member in living:
+            with suppress(ConnectionError):
+                member.tell({"do": "close"})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await asyncio.gather(*(member.process.wait() for member in living))
+        for member in living:
+            if member.process.returncode is None:
+                member.process.kill()
+            await member.process.wait()
+
+    async def _listen(self, number: int, member: _Member) -> None:
+        """Take what one process reports until it has no more to say."""
+        assert member.process.stdout is not None
+        async for text in member.process.stdout:
+            line = decode_line(text)
+            if isinstance(line, Event):
+                member.said[line.name] = line.detail
+                async with self._heard:
+                    self._heard.notify_all()
+            if line is not None:
+                self._emit(line)
+            if isinstance(line, Interval):
+                self._notice_loss_of_all()
+        if "closed" not in member.said and self._totals.phase != "close":
+            status = await member.process.wait()
+            self._report_trouble(
+                f"swarm process {number} ended in the middle of the run with status {status} "
+                f"({member.last_words or 'it said nothing'}); its connections are lost by the "
+                "generator, not by the server"
+            )
+
+    async def _keep_last_words(self, member: _Member) -> None:
+        """Read what a process writes on standard error: the last line tells why it died."""
+        assert member.process.stderr is not None
+        async for text in member.process.stderr:
+            member.last_words = text.decode(errors="replace").strip() or member.last_words
+
+    async def _watch(self) -> None:
+        """Read server, swarm and kernel once a second, and notice a target that ends."""
+        while True:
+            await asyncio.sleep(_SAMPLE_SECONDS)
+            # Adding up a large process's pages holds its memory map locked for milliseconds, which
+            # a latency being measured would show.
+            self._read_all("", thorough=self._totals.phase != "measure")
+            dead = [pid for pid in self._server_pids if not probe.is_alive(pid)]
+            if dead:
+                self._report_trouble(
+                    f"the target died in the middle of the run (process {dead[0]})"
+                )
+
+    def _notice_loss_of_all(self) -> None:
+        if self._totals.phase == "measure" and not self._totals.open:
+            codes = ", ".join(str(code) for code in sorted(self._totals.close_codes))
+            self._report_trouble(
+                f"the target ended every connection in the middle of the run (close codes {codes})"
+            )
+
+    def _read_all(self, mark: str, *, thorough: bool = True) -> None:
+        """Take a reading of everything that is watched, at one moment."""
+        connections = float(self._totals.open)
+        swarm_pids = [member.process.pid for member in self._members]
+        readings: dict[str, Callable[[], dict[str, float]]] = {
+            "server": partial(probe.sample_processes, self._server_pids, thorough=thorough),
+            "swarm": partial(probe.sample_processes, swarm_pids, thorough=thorough),
+            "kernel": probe.sample_kernel,
+        }
+        for source, read in readings.items():
+            t_ns = self._now_ns()
+            if values := read():
+                self._emit(Sample(t_ns, source, values | {"connections": connections}, mark))
+
+    async def _all_said(self, name: str) -> list[Mapping[str, Any]]:
+        """Wait until every process has said ``name``, and take what each said with it."""
+        async with self._heard:
+            await self._heard.wait_for(lambda: all(name in member.said for member in self._members))
+        return [member.said.pop(name) for member in self._members]
+
+    def _tell_all(self, command: Mapping[str, Any]) -> None:
+        self._tell_each([command] * len(self._members))
+
+    def _tell_each(self, commands: Sequence[Mapping[str, Any]]) -> None:
+        for member, command in zip(self._members, commands, strict=True):
+            member.tell(command)
+
+    def _enter(self, phase: str, **detail: object) -> None:
+        self._emit(Event(self._now_ns(), "phase", {"phase": phase, **detail}))
+
+    def _report_trouble(self, what: str) -> None:
+        self._emit(Event(self._now_ns(), "trouble", {"what": what}))
+        if not self._trouble.done():
+            self._trouble.set_result(what)
+
+    def _emit(self, line: Line) -> None:
+        self._totals.add(line)
+        self._forward(line)
+
+    def _now_ns(self) -> int:
+        return perf_counter_ns() - self._origin_ns

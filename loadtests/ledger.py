@@ -1,0 +1,45 @@
+"""The delivery ledger of one numbered stream at one receiver: what came, how often, in order?
+
+A message is *reordered* when it arrives after one with a higher number (RFC 4737 section 3.3),
+*duplicated* when it arrives again, *lost* when it never does. Each is counted apart and exactly:
+one lost and one duplicated do not cancel.
+"""
+
+
+class Ledger:
+    """Follows the sequence numbers 0, 1, 2, … of one stream.
+
+    Attributes:
+        next_expected: the lowest number above all that arrived. The hot path of a receiver may
+            compare and advance it in place, which is what :meth:`observe` does in order.
+        duplicated: arrivals beyond the first, of all numbers together.
+        reordered: first arrivals that came after a higher number.
+    """
+
+    __slots__ = ("_missing", "duplicated", "next_expected", "reordered")
+
+    def __init__(self) -> None:
+        self.next_expected = 0
+        self.duplicated = 0
+        self.reordered = 0
+        # Made at the first gap: most streams have none, and there is a ledger a connection.
+        self._missing: set[int] | None = None
+
+    def observe(self, sequence: int) -> bool:
+        """Enter one arrival; tells whether it is the first of its number."""
+        if sequence >= self.next_expected:
+            if sequence > self.next_expected:
+                self._missing = self._missing or set()
+                self._missing.update(range(self.next_expected, sequence))
+            self.next_expected = sequence + 1
+            return True
+        if self._missing and sequence in self._missing:
+            self._missing.remove(sequence)
+            self.reordered += 1
+            return True
+        self.duplicated += 1
+        return False
+
+    def lost(self, sent: int) -> int:
+        """Count the numbers below ``sent`` that never arrived."""
+        return len(self._missing or ()) + max(0, sent - self.next_expected)

@@ -1,0 +1,64 @@
+"""What a record says of the machine and the software that a run was made with."""
+
+import platform
+import socket
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from reports.record import Machine
+
+_PACKAGES: Final = ("swarmgate", "picows", "uvloop", "uvicorn", "websockets", "fastapi", "numpy")
+
+
+def describe_machine() -> Machine:
+    """Read what this machine is."""
+    return Machine(
+        hostname=socket.gethostname(),
+        kernel=platform.release(),
+        cpu_model=_cpu_model(),
+        cores=psutil.cpu_count() or 1,
+        memory_bytes=psutil.virtual_memory().total,
+        python=platform.python_version(),
+    )
+
+
+def package_versions() -> dict[str, str]:
+    """Give the versions of the packages that bear on a figure, those that are installed."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """Give the commit checked out here, with ``+`` behind it if files differ; None outside git."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return commit + "+" if _git("status", "--porcelain") else commit
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    finished = subprocess.run(
+        ["git", *arguments],  # noqa: S607 - whichever git the person uses
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=5,
+    )
+    return finished.stdout.strip()
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

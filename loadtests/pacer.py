@@ -1,0 +1,64 @@
+"""Fires at every arrival of a schedule: the schedule's times made real by a timer."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from time import perf_counter_ns
+from typing import Final
+
+from loadtests.timer import Timer
+
+# A generator that has fallen behind sends at most this many before it reads again, so that
+# catching up does not itself hold replies back.
+_BURST: Final = 64
+
+
+class Pacer:
+    """Calls ``fire`` with the intended time of each arrival, at or just after that time."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        arrivals: Iterator[int],
+        start_ns: int,
+        end_ns: int,
+        fire: Callable[[int], None],
+    ) -> None:
+        """Prepare; nothing fires before :meth:`run`.
+
+        Args:
+            loop: the loop to fire on.
+            arrivals: arrival times in nanoseconds since ``start_ns``.
+            start_ns: CLOCK_MONOTONIC time of the schedule's zero.
+            end_ns: arrivals at or after this time are not fired.
+            fire: told the intended CLOCK_MONOTONIC time.
+        """
+        self._arrivals = arrivals
+        self._start_ns = start_ns
+        self._end_ns = end_ns
+        self._fire = fire
+        self._due_ns = start_ns + next(arrivals)
+        self._done: asyncio.Future[None] = loop.create_future()
+        self._timer = Timer(loop, self._on_timer)
+
+    async def run(self) -> None:
+        """Fire every arrival; returns after the last one before ``end_ns``."""
+        self._timer.arm(min(self._due_ns, self._end_ns))
+        try:
+            await self._done
+        finally:
+            self._timer.close()
+
+    def _on_timer(self) -> None:
+        now_ns = perf_counter_ns()
+        for _ in range(_BURST):
+            if self._due_ns >= self._end_ns:
+                break
+            if self._due_ns > now_ns:
+                break
+            self._fire(self._due_ns)
+            self._due_ns = self._start_ns + next(self._arrivals)
+        if now_ns >= self._end_ns and self._due_ns >= self._end_ns:
+            if not self._done.done():
+                self._done.set_result(None)
+        else:
+            self._timer.arm(min(self._due_ns, self._end_ns))

@@ -1,0 +1,160 @@
+"""What a run is to do: the whole of it for the fleet, and each process's share of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from loadtests.errors import UsageError
+from loadtests.schedule import ArrivalKind, share
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole run.
+
+    Attributes:
+        url: the WebSocket address, ``ws://`` or ``wss://``; ``{port}`` stands for the port of a
+            target that the run starts.
+        connections: how many to open.
+        concurrent: how many handshakes may be under way at once, over the whole fleet.
+        scenario: the scenario's name; ``parameters`` are its own, as given.
+        duration_seconds: length of the measured phase.
+        rate: arrivals a second over all connections; None is the closed model.
+        arrivals: how arrivals are spaced.
+        payload_bytes: size of each message.
+        binary: whether messages are binary rather than text.
+        ramp_seconds: spread the opening over this long; 0 opens as fast as ``concurrent`` allows.
+        steps: open in this many equal steps, with a reading of memory after each.
+        settle_seconds: quiet time after each step, before anything is read or sent.
+        handshake_timeout_seconds: how long one connection may take to open.
+        collect_seconds: how long to wait, at most, for what is still under way after the load.
+        processes: how many swarm processes.
+        insecure: accept any certificate.
+        seed: the seed of every random choice.
+    """
+
+    url: str
+    connections: int
+    scenario: str
+    parameters: Mapping[str, Any]
+    concurrent: int = 256
+    duration_seconds: float = 10.0
+    rate: float | None = None
+    arrivals: ArrivalKind = ArrivalKind.CONSTANT
+    payload_bytes: int = 64
+    binary: bool = False
+    ramp_seconds: float = 0.0
+    steps: int = 1
+    settle_seconds: float = 0.5
+    handshake_timeout_seconds: float = 10.0
+    collect_seconds: float = 5.0
+    processes: int = 1
+    insecure: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        split_url(self.url.replace("{port}", "1"))
+        for name in ("connections", "concurrent", "processes", "steps", "payload_bytes"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if self.processes > self.connections:
+            raise UsageError(
+                f"{self.processes} processes cannot share {self.connections} connections; "
+                "ask for fewer processes"
+            )
+        if self.rate is not None and self.rate <= 0:
+            raise UsageError(f"rate is {self.rate}; it must be above 0 (leave it out for no pace)")
+        for name in ("duration_seconds", "handshake_timeout_seconds"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be above 0")
+        for name in ("ramp_seconds", "settle_seconds", "collect_seconds"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+
+    def stages(self) -> tuple[int, ...]:
+        """Give the connection counts at which the opening pauses, the last being all of them."""
+        return tuple(
+            sorted(
+                {self.connections * step // self.steps for step in range(1, self.steps + 1)} - {0}
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where connections go, resolved once: no name is looked up while connections open."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPlan:
+    """One swarm process's share of a run.
+
+    Attributes:
+        plan: the whole run.
+        process: the number of this process, from 0.
+        endpoint: where to connect.
+        sources: source addresses to bind to in turn; empty lets the kernel choose.
+        origin_ns: CLOCK_MONOTONIC time of the start of the run.
+    """
+
+    plan: Plan
+    process: int
+    endpoint: Endpoint
+    sources: tuple[str, ...]
+    origin_ns: int
+
+    @property
+    def connections(self) -> int:
+        """How many connections this process opens."""
+        return share(self.plan.connections, self.plan.processes, self.process)
+
+    @property
+    def concurrent(self) -> int:
+        """How many handshakes this process may have under way at once."""
+        return max(1, share(self.plan.concurrent, self.plan.processes, self.process))
+
+    @property
+    def first_connection(self) -> int:
+        """The number of this process's first connection in the whole run."""
+        plan = self.plan
+        return sum(share(plan.connections, plan.processes, part) for part in range(self.process))
+
+    def stage(self, total: int) -> int:
+        """Give this process's part of ``total`` connections over the fleet."""
+        return share(total, self.plan.processes, self.process)
+
+
+def split_url(url: str) -> SplitResult:
+    """Take a WebSocket address apart (RFC 6455 section 3).
+
+    Raises:
+        UsageError: not a ``ws://`` or ``wss://`` address with a host.
+    """
+    example = "expected something like ws://127.0.0.1:8000/ws"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"{url!r} is no WebSocket address ({error}); {example}") from None
+    if parts.scheme not in ("ws", "wss"):
+        raise UsageError(f"{url!r} is no WebSocket address (scheme {parts.scheme!r}); {example}")
+    if not parts.hostname:
+        raise UsageError(f"{url!r} names no host; {example}")
+    if port == 0:
+        raise UsageError(f"{url!r} names port 0; {example}")
+    if parts.fragment:
+        raise UsageError(f"{url!r} has a fragment, which RFC 6455 section 3 forbids; {example}")
+    return parts
+
+
+def port_of(url: str) -> int:
+    """Give the port of an address, 80 or 443 when it names none (RFC 6455 section 3)."""
+    parts = split_url(url)
+    return parts.port or (443 if parts.scheme == "wss" else 80)

@@ -1,0 +1,164 @@
+"""Readings of processes and of the kernel: memory, CPU time, threads, files, sockets.
+
+Linux only: PSS and USS come from ``/proc/PID/smaps_rollup``, socket memory from
+``/proc/net/sockstat``, CPU time from each process's own clock.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+# clock_getcpuclockid(3): the scheduler's clock of a process, encoded in a clock number.
+_CPUCLOCK_SCHED: Final = 2
+
+
+def cpu_seconds(pid: int) -> float:
+    """Give the CPU time of a process, to the nanosecond, its ended threads included.
+
+    ``/proc/PID/stat`` counts in ticks of 10 ms, a tenth of what one percent of a core is over ten
+    seconds; the process's own clock has no such grain.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    return time.clock_gettime_ns((~pid) << 3 | _CPUCLOCK_SCHED) / 1e9
+
+
+def sample_processes(roots: Iterable[int], *, thorough: bool = True) -> dict[str, float]:
+    """Read the process trees below ``roots``, summed; empty when none of them lives.
+
+    PSS divides each shared page among its users, so the sum over workers of one server is what
+    they take together; RSS would count shared pages once for each.
+
+    Args:
+        roots: process numbers.
+        thorough: read PSS and USS too, for which the kernel walks every page.
+    """
+    totals: Counter[str] = Counter()
+    for process in _trees(roots):
+        try:
+            totals.update(_read(process, thorough=thorough))
+        except (psutil.Error, OSError):
+            # It ended between being listed and being read.
+            continue
+    return {name: float(value) for name, value in totals.items()}
+
+
+def _read(process: psutil.Process, *, thorough: bool) -> dict[str, float]:
+    with process.oneshot():
+        reading = {
+            "cpu_seconds": cpu_seconds(process.pid),
+            "threads": process.num_threads(),
+            "files": process.num_fds(),
+            "processes": 1,
+        }
+        if thorough:
+            memory = process.memory_full_info()
+            return reading | {
+                "pss_bytes": memory.pss,
+                "uss_bytes": memory.uss,
+                "rss_bytes": memory.rss,
+            }
+        return reading | {"rss_bytes": process.memory_info().rss}
+
+
+def _trees(roots: Iterable[int]) -> list[psutil.Process]:
+    found: dict[int, psutil.Process] = {}
+    for pid in roots:
+        try:
+            root = psutil.Process(pid)
+            for process in (root, *root.children(recursive=True)):
+                found[process.pid] = process
+        except psutil.NoSuchProcess:
+            continue
+    return list(found.values())
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that ended and is not yet reaped does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def sample_kernel() -> dict[str, float]:
+    """Read what the kernel holds for all processes of this machine together.
+
+    ``tcp_memory_bytes`` is socket buffers in use, ``slab_bytes`` holds the sockets themselves;
+    neither is in any process's memory. Both ends of a loopback connection are in them.
+    """
+    sockstat = _words(Path("/proc/net/sockstat"), "TCP:")
+    netstat = _netstat(Path("/proc/net/netstat"))
+    return {
+        "tcp_sockets": float(sockstat["inuse"]),
+        "tcp_memory_bytes": float(sockstat["mem"] * _PAGE_BYTES),
+        "slab_bytes": _meminfo_bytes("Slab"),
+        "listen_overflows": float(netstat.get("ListenOverflows", 0)),
+        **_machine_cpu(),
+    }
+
+
+def _machine_cpu() -> dict[str, float]:
+    """Read the machine's CPU time; steal is what a hypervisor gave to others (proc(5))."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    user, nice, system, idle, iowait, irq, softirq, steal = (int(field) for field in fields[:8])
+    return {
+        "cpu_busy_seconds": (user + nice + system + irq + softirq) / _TICKS_PER_SECOND,
+        "cpu_idle_seconds": (idle + iowait) / _TICKS_PER_SECOND,
+        "cpu_steal_seconds": steal / _TICKS_PER_SECOND,
+    }
+
+
+def _words(path: Path, prefix: str) -> dict[str, int]:
+    """Read the ``name value name value`` pairs of the line that begins with ``prefix``."""
+    line = next(line for line in path.read_text().splitlines() if line.startswith(prefix))
+    words = line.split()[1:]
+    return {name: int(value) for name, value in zip(words[::2], words[1::2], strict=True)}
+
+
+def _netstat(path: Path) -> Mapping[str, int]:
+    """Read the TcpExt counters, whose names and values stand on two lines."""
+    names, values = (
+        line.split()[1:] for line in path.read_text().splitlines() if line.startswith("TcpExt:")
+    )
+    return {name: int(value) for name, value in zip(names, values, strict=True)}
+
+
+def _meminfo_bytes(key: str) -> float:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, value = line.split(":")
+        if name == key:
+            return float(value.split()[0]) * 1024
+    raise KeyError(key)
+
+
+def listener_roots(port: int) -> tuple[int, ...]:
+    """Find the processes of this machine that listen on a TCP port, workers' parents for workers.
+
+    Empty when nothing listens, or when another user's processes do and may not be looked at.
+    """
+    try:
+        sockets = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return ()
+    pids = {
+        found.pid
+        for found in sockets
+        if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == port
+    } - {None}
+    return tuple(sorted(pid for pid in pids if pid is not None and _parent(pid) not in pids))
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        return psutil.Process(pid).ppid()
+    except psutil.NoSuchProcess:
+        return None

@@ -1,0 +1,190 @@
+"""One run from its plan to its record: target found or started, fleet led, every line kept."""
+
+import asyncio
+import signal
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter_ns
+
+from loadtests import limits, machine, probe
+from loadtests.errors import UsageError
+from loadtests.fleet import Fleet
+from loadtests.plan import Plan, port_of, split_url
+from loadtests.scenarios import parse_parameters, scenario_kind
+from loadtests.target import resolve, running
+from loadtests.validity import Thresholds
+from reports.record import RECORD_SUFFIX, Header, Line, RecordWriter, Target
+from reports.summary import Summary, Totals
+
+DEFAULT_FOLDER = Path("reports/runs")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSource:
+    """Where the server under test comes from.
+
+    Attributes:
+        command: what starts it, ``{port}`` in its words; empty when it runs already.
+        pids: roots of its process trees; empty to look for what listens on the URL's port.
+    """
+
+    command: tuple[str, ...] = ()
+    pids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    url: str
+    command: tuple[str, ...]
+    pids: tuple[int, ...]
+
+
+def default_record_path(plan: Plan, folder: Path = DEFAULT_FOLDER) -> Path:
+    """Name a record after its time, scenario and size."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    unique = uuid.uuid4().hex[:4]
+    return folder / f"{stamp}-{plan.scenario}-{plan.connections}-{unique}{RECORD_SUFFIX}"
+
+
+async def execute(
+    plan: Plan,
+    source: TargetSource,
+    path: Path,
+    observe: Callable[[Line], None],
+    *,
+    command: tuple[str, ...] = (),
+    thresholds: Thresholds = Thresholds(),  # noqa: B008 - frozen
+) -> Summary:
+    """Make one run and its record.
+
+    SIGINT or SIGTERM ends the run early, its record complete up to then.
+
+    Args:
+        plan: what to do; ``{port}`` in its URL is filled in when ``source`` starts the target.
+        source: the server under test.
+        path: the record to write; it must not exist.
+        observe: told of every line as it is written, for a live view.
+        command: the command line that repeats the run, for the header.
+        thresholds: what the generator must keep to.
+
+    Raises:
+        LoadTestError: the run cannot be made at all; nothing was recorded.
+        RecordError: the record cannot be written.
+    """
+    plan = _checked(plan)
+    with _writer(path) as writer:
+        async with _target(plan, source, path) as found:
+            plan = replace(plan, url=found.url)
+            return await _record(
+                plan, found, writer, observe, command=command, thresholds=thresholds
+            )
+
+
+def _checked(plan: Plan) -> Plan:
+    """Refuse what no process could run, before anything is started."""
+    kind = scenario_kind(plan.scenario)
+    parse_parameters(plan.scenario, plan.parameters)
+    limits.check_files(plan.connections, plan.processes, limits.read_limits())
+    return replace(plan, rate=plan.rate or kind.default_rate)
+
+
+@contextmanager
+def _writer(path: Path) -> Iterator[RecordWriter]:
+    """Open the record; an empty one is not left behind."""
+    with RecordWriter(path) as writer:
+        try:
+            yield writer
+        finally:
+            if path.stat().st_size == 0:
+                path.unlink()
+
+
+@asynccontextmanager
+async def _target(plan: Plan, source: TargetSource, path: Path) -> AsyncIterator[_Found]:
+    if source.command:
+        log = path.with_name(path.name.removesuffix(RECORD_SUFFIX) + ".target.log")
+        async with running(source.command, log) as target:
+            url = plan.url.replace("{port}", str(target.port))
+            yield _Found(url, target.command, (target.pid,))
+    else:
+        if "{port}" in plan.url:
+            raise UsageError(f"{plan.url!r} has a {{port}}, which only --target-cmd fills in")
+        host = split_url(plan.url).hostname or ""
+        pids = source.pids
+        if not pids and (host == "localhost" or host.startswith("127.") or host == "::1"):
+            pids = probe.listener_roots(port_of(plan.url))
+        yield _Found(plan.url, (), pids)
+
+
+async def _record(
+    plan: Plan,
+    found: _Found,
+    writer: RecordWriter,
+    observe: Callable[[Line], None],
+    *,
+    command: tuple[str, ...],
+    thresholds: Thresholds,
+) -> Summary:
+    in_force = limits.read_limits()
+    endpoint = await resolve(split_url(plan.url).hostname or "", port_of(plan.url))
+    sources = limits.sources_for(plan.connections, endpoint, in_force)
+    totals = Totals()
+
+    def emit(line: Line) -> None:
+        writer.write(line)
+        totals.add(line)
+        observe(line)
+
+    origin_ns = perf_counter_ns()
+    load = {
+        name: value
+        for name, value in asdict(plan).items()
+        if name not in ("url", "scenario", "parameters", "seed")
+    }
+    emit(
+        Header(
+            run_id=uuid.uuid4().hex,
+            scenario=plan.scenario,
+            parameters=dict(plan.parameters),
+            load=load,
+            target=Target(plan.url, str(endpoint), found.command, found.pids),
+            machine=machine.describe_machine(),
+            limits=in_force.as_record(),
+            versions=machine.package_versions(),
+            command=command,
+            started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+            seed=plan.seed,
+            git_commit=machine.git_commit(),
+        )
+    )
+    fleet = Fleet(plan, endpoint, sources, emit, server_pids=found.pids, origin_ns=origin_ns)
+    with _interruption() as interrupted:
+        emit(await fleet.run(interrupted, thresholds))
+    return totals.summary()
+
+
+@contextmanager
+def _interruption() -> Iterator[asyncio.Event]:
+    """Turn the first SIGINT or SIGTERM into an event; a second one acts as ever."""
+    loop = asyncio.get_running_loop()
+    interrupted = asyncio.Event()
+    watched = (signal.SIGINT, signal.SIGTERM)
+
+    def on_signal() -> None:
+        interrupted.set()
+        stop_watching()
+
+    def stop_watching() -> None:
+        for number in watched:
+            loop.remove_signal_handler(number)
+
+    for number in watched:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield interrupted
+    finally:
+        stop_watching()

@@ -1,0 +1,190 @@
+"""Send messages that come back to their sender: how long does a round trip take?
+
+Open model when the plan has a rate: arrivals over all active connections, in turn. Closed model
+when it has none: every active connection sends its next message when a reply arrives.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import cycle
+from time import perf_counter_ns
+from typing import Annotated
+
+from picows import WSMsgType
+from pydantic import BaseModel, ConfigDict, Field
+
+from loadtests.connection import Connection
+from loadtests.errors import UsageError
+from loadtests.ledger import Ledger
+from loadtests.meter import Meter
+from loadtests.pacer import Pacer
+from loadtests.plan import ProcessPlan
+from loadtests.schedule import arrivals, share
+from loadtests.stamp import ECHO_BYTES, SEQUENCE_END, TAG_BYTES, padding, run_tag
+
+
+class EchoParameters(BaseModel):
+    """What ``--param`` may set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    active: Annotated[int | None, Field(ge=1)] = None
+    """How many connections send, over the whole fleet; the others stay idle. All by default."""
+
+
+class Stream:
+    """One connection's messages: how many were sent, which are under way, which came back."""
+
+    __slots__ = ("issued", "ledger", "pending")
+
+    def __init__(self) -> None:
+        self.issued = 0
+        self.ledger = Ledger()
+        # (intended, actual) send time in nanoseconds, by sequence number.
+        self.pending: dict[int, tuple[int, int]] = {}
+
+
+class Echo:
+    """One process's echo load."""
+
+    def __init__(self, share: ProcessPlan, parameters: EchoParameters, meter: Meter) -> None:
+        plan = share.plan
+        if plan.payload_bytes < ECHO_BYTES:
+            raise UsageError(
+                f"payload_bytes is {plan.payload_bytes}; an echo message carries a stamp of "
+                f"{ECHO_BYTES} bytes, so it must be {ECHO_BYTES} or more"
+            )
+        active = parameters.active or plan.connections
+        if active > plan.connections:
+            raise UsageError(
+                f"parameter active is {active}, more than the {plan.connections} connections"
+            )
+        self._share = share
+        self._active_total = active
+        self._meter = meter
+        self._streams: list[Connection] = []
+        self._running = False
+        self._closed_model = plan.rate is None
+        self._tag = run_tag(plan.seed)
+        self._padding = padding(plan.payload_bytes, ECHO_BYTES)
+        self._payload_bytes = plan.payload_bytes
+        self._kind = WSMsgType.BINARY if plan.binary else WSMsgType.TEXT
+        self._latency = meter.durations("latency").append
+        self._service_time = meter.durations("service_time").append
+        self._lateness = meter.durations("lateness").append
+
+    def new_state(self) -> None:
+        """Keep nothing until the connection is known to be active."""
+
+    def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
+        """Match a reply with its message, time it, enter it in the ledger. Hot."""
+        if payload[:TAG_BYTES] != self._tag:
+            self._meter.unsolicited += 1
+            return
+        stream: Stream = connection.state
+        try:
+            sequence = int(payload[TAG_BYTES:SEQUENCE_END], 16)
+            first = stream.pending.pop(sequence, None)
+        except (ValueError, AttributeError):
+            self._meter.integrity["corrupted"] += 1
+            return
+        if first is None:
+            self._not_pending(stream, sequence)
+            return
+        ledger = stream.ledger
+        if sequence == ledger.next_expected:
+            ledger.next_expected = sequence + 1
+        else:
+            self._out_of_order(ledger, sequence)
+        if payload[SEQUENCE_END:] != self._padding:
+            self._meter.integrity["corrupted"] += 1
+        intended_ns, sent_ns = first
+        self._latency(now_ns - intended_ns)
+        self._service_time(now_ns - sent_ns)
+        if self._closed_model and self._running:
+            self._send(connection, now_ns)
+
+    def _send(self, connection: Connection, intended_ns: int) -> None:
+        """Send the next message of a connection. Hot."""
+        stream: Stream = connection.state
+        meter = self._meter
+        sequence = stream.issued
+        stream.issued = sequence + 1
+        payload = b"%b%012x%b" % (self._tag, sequence, self._padding)
+        sent_ns = perf_counter_ns()
+        stream.pending[sequence] = (intended_ns, sent_ns)
+        connection.transport.send(self._kind, payload)
+        meter.sent += 1
+        meter.sent_bytes += self._payload_bytes
+        self._lateness(sent_ns - intended_ns)
+
+    def _out_of_order(self, ledger: Ledger, sequence: int) -> None:
+        reordered = ledger.reordered
+        ledger.observe(sequence)
+        self._meter.integrity["reordered"] += ledger.reordered - reordered
+
+    def _not_pending(self, stream: Stream, sequence: int) -> None:
+        """Tell a reply that came before from one to a message that was never sent."""
+        if sequence < stream.issued:
+            stream.ledger.observe(sequence)
+            self._meter.integrity["duplicated"] += 1
+        else:
+            self._meter.integrity["corrupted"] += 1
+
+    async def measure(self, connections: Sequence[Connection], start_ns: int) -> int:
+        """Send from ``start_ns`` for the plan's duration."""
+        plan, part = self._share.plan, self._share.process
+        self._streams = list(connections[: share(self._active_total, plan.processes, part)])
+        for connection in self._streams:
+            connection.state = Stream()
+        if not self._streams:
+            return 0
+        end_ns = start_ns + round(plan.duration_seconds * 1e9)
+        self._running = True
+        if plan.rate is None:
+            await self._measure_closed(start_ns, end_ns)
+        else:
+            await self._measure_open(plan.rate, start_ns, end_ns)
+        self._running = False
+        return 0
+
+    async def _measure_closed(self, start_ns: int, end_ns: int) -> None:
+        await asyncio.sleep((start_ns - perf_counter_ns()) / 1e9)
+        for connection in self._streams:
+            if connection.is_open:
+                self._send(connection, perf_counter_ns())
+        await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
+
+    async def _measure_open(self, rate: float, start_ns: int, end_ns: int) -> None:
+        plan, part = self._share.plan, self._share.process
+        turn = cycle(self._streams)
+
+        def fire(intended_ns: int) -> None:
+            connection = next(turn)
+            if connection.is_open:
+                self._send(connection, intended_ns)
+            else:
+                self._meter.errors["send:closed"] += 1
+
+        times = arrivals(
+            plan.arrivals,
+            rate * len(self._streams) / self._active_total,
+            seed=plan.seed + part,
+            phase=part / plan.processes,
+        )
+        await Pacer(asyncio.get_running_loop(), times, start_ns, end_ns, fire).run()
+
+    def outstanding(self, published: int) -> int:  # noqa: ARG002 - an echo is not published
+        """Count the replies that can still come."""
+        return sum(
+            connection.state.ledger.lost(connection.state.issued)
+            for connection in self._streams
+            if connection.is_open
+        )
+
+    def account(self, published: int) -> None:  # noqa: ARG002 - an echo is not published
+        """Count what was sent and never came back."""
+        for connection in self._streams:
+            stream: Stream = connection.state
+            self._meter.integrity["expected"] += stream.issued
+            self._meter.integrity["lost"] += stream.ledger.lost(stream.issued)

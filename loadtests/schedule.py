@@ -1,0 +1,64 @@
+"""When arrivals are due: pure arithmetic, given no clock and asked for none.
+
+Times are integers of nanoseconds since the start of the load. In the open model arrivals come from
+here, whether or not earlier replies are back (Schroeder, Wierman and Harchol-Balter 2006).
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+
+_NS_PER_SECOND: Final = 1_000_000_000
+_CHUNK: Final = 1024
+
+
+class ArrivalKind(StrEnum):
+    """How the gaps between arrivals are distributed."""
+
+    CONSTANT = "constant"
+    POISSON = "poisson"
+
+
+def constant_arrivals(rate: float, phase: float = 0.0) -> Iterator[int]:
+    """Give the times of arrivals at an even pace, for ever.
+
+    Each time is computed from its number, so the pace does not drift.
+
+    Args:
+        rate: arrivals a second, above 0.
+        phase: the first arrival's time as a share of one gap; fleets interleave with it.
+    """
+    gap_ns = _NS_PER_SECOND / rate
+    number = 0
+    while True:
+        yield round((number + phase) * gap_ns)
+        number += 1
+
+
+def poisson_arrivals(rate: float, seed: int) -> Iterator[int]:
+    """Give the times of a Poisson process, for ever: gaps are exponential and independent.
+
+    Args:
+        rate: mean arrivals a second, above 0.
+        seed: the same seed gives the same times.
+    """
+    generator = np.random.default_rng(seed)
+    elapsed_ns = 0.0
+    while True:
+        for gap_ns in generator.exponential(_NS_PER_SECOND / rate, _CHUNK).tolist():
+            elapsed_ns += gap_ns
+            yield round(elapsed_ns)
+
+
+def arrivals(kind: ArrivalKind, rate: float, *, seed: int, phase: float = 0.0) -> Iterator[int]:
+    """Give the arrivals of one kind; see the two generators above."""
+    if kind is ArrivalKind.POISSON:
+        return poisson_arrivals(rate, seed)
+    return constant_arrivals(rate, phase)
+
+
+def share(total: int, parts: int, part: int) -> int:
+    """Give the size of one of ``parts`` parts that differ by one at most and sum to ``total``."""
+    return total // parts + (part < total % parts)

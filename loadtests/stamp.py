@@ -1,0 +1,27 @@
+"""The mark that a message of ours carries, so that its reply or its delivery can be told and timed.
+
+A stamp is ASCII, so it is the same in text and binary messages (RFC 6455 section 5.6): a tag of 8
+hexadecimal digits that belongs to the run, the sequence number in 12, and for a broadcast, whose
+receivers may sit in other processes, the intended and the actual send time in 16 each, in
+nanoseconds of CLOCK_MONOTONIC, which all processes of one host share.
+"""
+
+from typing import Final
+
+TAG_BYTES: Final = 8
+SEQUENCE_END: Final = TAG_BYTES + 12
+INTENDED_END: Final = SEQUENCE_END + 16
+SENT_END: Final = INTENDED_END + 16
+
+ECHO_BYTES: Final = SEQUENCE_END
+BROADCAST_BYTES: Final = SENT_END
+
+
+def run_tag(seed: int) -> bytes:
+    """Give the tag of a run: messages that do not begin with it are not of this run."""
+    return b"%08x" % (seed & 0xFFFFFFFF)
+
+
+def padding(payload_bytes: int, stamp_bytes: int) -> bytes:
+    """Give the filler that brings a stamped message up to ``payload_bytes``."""
+    return b"x" * max(0, payload_bytes - stamp_bytes)

@@ -1,0 +1,234 @@
+"""One swarm process: opens its share of the connections, runs its part of the scenario, reports.
+
+It runs as ``python -m loadtests.swarm``, started by :mod:`loadtests.fleet`. Its plan is the first
+line on standard input and commands are the lines after it; what it writes on standard output are
+lines of a run record. It ends when standard input does, so it cannot outlive its fleet.
+"""
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from time import perf_counter_ns
+from typing import Any, Final
+
+import uvloop
+from pydantic import TypeAdapter
+
+from loadtests.connection import Connection
+from loadtests.dial import Dialer, DialError
+from loadtests.meter import Meter
+from loadtests.plan import ProcessPlan
+from loadtests.scenarios import parse_parameters, scenario_kind
+from loadtests.timer import Timer
+from reports.record import Event, Line, encode_line
+
+_FOLD_SECONDS: Final = 0.02
+_INTERVAL_SECONDS: Final = 1.0
+_LAG_PERIOD_NS: Final = 10_000_000
+_POLL_SECONDS: Final = 0.02
+# What arrives beyond the last expected message, such as a duplicate of it, comes within this.
+_QUIET_SECONDS: Final = 0.2
+_CLOSE_SECONDS: Final = 10.0
+_CLOSE_BATCH: Final = 200
+# Collections of the oldest generation walk every connection; while they open, most find nothing.
+_GC_THRESHOLD: Final = 50_000
+
+PLAN: Final = TypeAdapter(ProcessPlan)
+
+
+class Swarm:
+    """The connections of one process and what is done with them, a command at a time."""
+
+    def __init__(self, share: ProcessPlan, output: asyncio.StreamWriter) -> None:
+        self._share = share
+        self._output = output
+        self._phase = "start"
+        self._connections: list[Connection] = []
+        self._attempted = 0
+        self._failed = 0
+        self._meter = Meter(share.process, share.origin_ns)
+        parameters = parse_parameters(share.plan.scenario, share.plan.parameters)
+        self._scenario = scenario_kind(share.plan.scenario).make(share, parameters, self._meter)
+        self._dialer = Dialer(share, self._meter)
+
+    async def run(self, commands: asyncio.StreamReader) -> None:
+        """Obey commands until told to close, or until there are no more."""
+        loop = asyncio.get_running_loop()
+        lag_timer = self._watch_lag(loop)
+        ticking = asyncio.create_task(self._tick())
+        self._say("ready")
+        obeying: asyncio.Task[None] | None = None
+        try:
+            while text := await commands.readline():
+                command = json.loads(text)
+                if obeying is not None:
+                    # A command ends the one before: close may come at any moment.
+                    obeying.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await obeying
+                obeying = asyncio.create_task(self._obey(command))
+                if command["do"] == "close":
+                    await obeying
+                    break
+        finally:
+            ticking.cancel()
+            lag_timer.close()
+        self._write(self._meter.take(self._phase))
+        self._say("closed")
+        await self._output.drain()
+
+    async def _obey(self, command: Mapping[str, Any]) -> None:
+        self._enter(command["do"])
+        match command["do"]:
+            case "open":
+                await self._open(command["until"])
+                self._say("opened", open=self._meter.open, attempted=self._attempted)
+            case "settle":
+                self._say("settled")
+            case "measure":
+                gc.collect()
+                gc.freeze()
+                published = await self._scenario.measure(self._connections, command["start_ns"])
+                self._say("measured", published=published)
+            case "collect":
+                await self._collect(command["published"])
+                self._say("collected")
+            case "close":
+                await self._close()
+
+    def _enter(self, phase: str) -> None:
+        """Begin a phase with an interval of its own, so that no interval lies in two."""
+        self._write(self._meter.take(self._phase))
+        self._phase = phase
+
+    async def _open(self, until: int) -> None:
+        """Open connections until there were ``until`` attempts, some at a time."""
+        begun_ns = perf_counter_ns()
+        first = self._attempted
+        dialling = min(self._share.concurrent, until - first)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(dialling):
+                tasks.create_task(self._dial_until(until, first, begun_ns))
+
+    async def _dial_until(self, until: int, first: int, begun_ns: int) -> None:
+        plan = self._share.plan
+        gap_seconds = plan.ramp_seconds / self._share.connections
+        while self._attempted < until and not self._is_hopeless():
+            number = self._attempted - first
+            self._attempted += 1
+            if gap_seconds:
+                due_seconds = number * gap_seconds - (perf_counter_ns() - begun_ns) / 1e9
+                await asyncio.sleep(max(0.0, due_seconds))
+            try:
+                connection = await self._dialer.dial(self._make_connection)
+            except DialError as error:
+                self._failed += 1
+                self._meter.failed += 1
+                self._meter.errors[error.kind] += 1
+                if self._failed == 1:
+                    self._say("first_failure", kind=error.kind, cause=repr(error.__cause__))
+            else:
+                self._connections.append(connection)
+
+    def _is_hopeless(self) -> bool:
+        """Tell whether so many failed, and none opened, that going on would teach nothing."""
+        return not self._connections and self._failed >= self._share.concurrent
+
+    def _make_connection(self) -> Connection:
+        return Connection(self._meter, self._scenario.receive, self._scenario.new_state())
+
+    async def _collect(self, published: int) -> None:
+        """Wait for what is still under way, but not for ever; then close the ledger."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._share.plan.collect_seconds):
+                await _until(lambda: not self._scenario.outstanding(published))
+                await asyncio.sleep(_QUIET_SECONDS)
+        self._scenario.account(published)
+
+    async def _close(self) -> None:
+        """End every connection with a closing handshake, the slow ones without."""
+        remaining = [connection for connection in self._connections if connection.is_open]
+        for number, connection in enumerate(remaining, 1):
+            connection.close()
+            if number % _CLOSE_BATCH == 0:
+                await asyncio.sleep(0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await _until(lambda: not self._meter.open)
+        for connection in remaining:
+            if not connection.transport.is_disconnected:
+                connection.abort()
+
+    async def _tick(self) -> None:
+        """Fold durations often, report an interval every second."""
+        reported_ns = perf_counter_ns()
+        while True:
+            await asyncio.sleep(_FOLD_SECONDS)
+            self._meter.fold()
+            if perf_counter_ns() - reported_ns >= _INTERVAL_SECONDS * 1e9:
+                reported_ns = perf_counter_ns()
+                self._write(self._meter.take(self._phase))
+
+    def _watch_lag(self, loop: asyncio.AbstractEventLoop) -> Timer:
+        """Time how late this process's own event loop gets to what is due."""
+        lag = self._meter.durations("loop_lag").append
+        due_ns = perf_counter_ns() + _LAG_PERIOD_NS
+
+        def on_timer() -> None:
+            nonlocal due_ns
+            now_ns = perf_counter_ns()
+            lag(now_ns - due_ns)
+            due_ns = now_ns + _LAG_PERIOD_NS
+            timer.arm(due_ns)
+
+        timer = Timer(loop, on_timer)
+        timer.arm(due_ns)
+        return timer
+
+    def _say(self, name: str, **detail: object) -> None:
+        t_ns = perf_counter_ns() - self._share.origin_ns
+        self._write(Event(t_ns=t_ns, name=name, detail={"process": self._share.process, **detail}))
+
+    def _write(self, line: Line) -> None:
+        self._output.write(encode_line(line))
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    """Look now and then: an event for each message or close would cost the hot path more."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _main() -> None:
+    loop = asyncio.get_running_loop()
+    commands = asyncio.StreamReader(limit=2**24)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
+    transport, protocol = await loop.connect_write_pipe(
+        asyncio.streams.FlowControlMixin, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    )
+    output = asyncio.StreamWriter(transport, protocol, None, loop)
+    share = PLAN.validate_json(await commands.readline())
+    await Swarm(share, output).run(commands)
+
+
+def main() -> None:
+    """Run one swarm process to its end."""
+    # Ctrl-C in a terminal reaches every process of it; the fleet says what to do about it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    gc.set_threshold(_GC_THRESHOLD, 20, 100)
+    # The client library logs what is counted here; a line for each of 10,000 helps nobody.
+    logging.disable(logging.CRITICAL)
+    uvloop.run(_main())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Start a server, wait until it answers, stop it: the target's process, and nothing of its load."""
+
+import asyncio
+import os
+import shlex
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from loadtests.errors import TargetError, UsageError
+from loadtests.plan import Endpoint
+
+_POLL_SECONDS: Final = 0.02
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTarget:
+    """A server that we started.
+
+    Attributes:
+        command: what was run, its port filled in.
+        pid: the root of its process tree.
+        port: the port it was told to listen on.
+        log: where its output goes.
+    """
+
+    command: tuple[str, ...]
+    pid: int
+    port: int
+    log: Path
+
+
+def split_command(template: str) -> tuple[str, ...]:
+    """Split a target's command as a shell would; ``{port}`` in it is where the port goes.
+
+    Raises:
+        UsageError: unbalanced quotes, no words, or no ``{port}``.
+    """
+    try:
+        words = shlex.split(template)
+    except ValueError as error:
+        raise UsageError(f"target command {template!r}: {error}") from None
+    if not any("{port}" in word for word in words):
+        raise UsageError(
+            f"target command {template!r} has no {{port}}; "
+            "write it where the server takes the port to listen on"
+        )
+    return tuple(words)
+
+
+@asynccontextmanager
+async def running(template: Sequence[str], log: Path) -> AsyncIterator[RunningTarget]:
+    """Run a server for as long as the context lasts.
+
+    Raises:
+        TargetError: it cannot be started, ends at once, or does not listen within 30 seconds.
+    """
+    port = free_port()
+    command = tuple(word.replace("{port}", str(port)) for word in template)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Ctrl-C is for us: the target is stopped when its record is complete.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TargetError(
+                f"cannot start the target {shlex.join(command)}: {os.strerror(error.errno or 0)}"
+            ) from None
+    target = RunningTarget(command, process.pid, port, log)
+    try:
+        await _until_listening(process, target)
+        yield target
+    finally:
+        await _stop(process)
+
+
+async def _until_listening(process: asyncio.subprocess.Process, target: RunningTarget) -> None:
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not await answers(Endpoint("127.0.0.1", target.port)):
+                if process.returncode is not None:
+                    raise TargetError(
+                        f"the target {shlex.join(target.command)} ended with status "
+                        f"{process.returncode} before it listened on port {target.port}; "
+                        f"its last words: {_last_words(target.log)}"
+                    )
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError:
+        raise TargetError(
+            f"the target {shlex.join(target.command)} does not listen on port {target.port} "
+            f"after {START_SECONDS:.0f} s; its output is in {target.log}"
+        ) from None
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """Ask the target to end, then end it and whatever it started."""
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+async def answers(endpoint: Endpoint) -> bool:
+    """Tell whether something accepts TCP connections there."""
+    try:
+        async with asyncio.timeout(5):
+            _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+    except (OSError, TimeoutError):
+        return False
+    writer.transport.abort()
+    return True
+
+
+async def resolve(host: str, port: int) -> Endpoint:
+    """Look a name up once, and take the first of its addresses that answers.
+
+    ``localhost`` is often two addresses, of which a server listens on one.
+
+    Raises:
+        TargetError: the name has no address.
+    """
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise TargetError(
+            f"host {host!r} has no address ({error.strerror}); check the URL"
+        ) from None
+    candidates = list(dict.fromkeys(Endpoint(str(item[4][0]), port) for item in found))
+    if len(candidates) > 1:
+        for candidate in candidates:
+            if await answers(candidate):
+                return candidate
+    return candidates[0]
+
+
+def free_port() -> int:
+    """Give a TCP port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _last_words(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "(none)"

@@ -1,0 +1,301 @@
+"""What a person sees in a terminal: a live view while a run goes on, its summary at the end.
+
+The live view goes to standard error, on a terminal as a panel that redraws itself, elsewhere as
+plain lines; the summary is text for standard output.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from reports.record import Event, Footer, Header, Interval, Line
+from reports.summary import Summary, Totals
+from reports.units import format_bytes, format_count, format_rate, format_ratio, format_seconds
+
+_PLAIN_SECONDS: Final = 5.0
+# The others last a moment; a log is read for what takes time.
+_TOLD_PHASES: Final = ("open", "measure", "collect")
+_REFRESH_PER_SECOND: Final = 4
+
+
+class Progress:
+    """What is known of a run that goes on, from the lines of its record so far."""
+
+    def __init__(self) -> None:
+        self.totals = Totals()
+        self.rate_sent = 0.0
+        self.rate_received = 0.0
+        self._sent: dict[int, float] = {}
+        self._received: dict[int, float] = {}
+        self._cpu: tuple[int, float] | None = None
+        self.server_cpu_ratio: float | None = None
+        self._phase_begun = time.monotonic()
+        self._phase_seconds: float | None = None
+        self._open_at_phase = 0
+
+    def add(self, line: Line) -> None:
+        """Take one line."""
+        self.totals.add(line)
+        if isinstance(line, Event) and line.name == "phase":
+            self._phase_begun = time.monotonic()
+            self._phase_seconds = line.detail.get("seconds")
+            self._open_at_phase = self.totals.open
+        elif isinstance(line, Interval) and line.duration_ns:
+            self._sent[line.process] = line.sent / line.duration_ns * 1e9
+            self._received[line.process] = line.received / line.duration_ns * 1e9
+            self.rate_sent, self.rate_received = (
+                sum(self._sent.values()),
+                sum(self._received.values()),
+            )
+        elif line.type == "sample" and line.source == "server":
+            self._note_cpu(line.t_ns, line.values["cpu_seconds"])
+
+    def _note_cpu(self, t_ns: int, cpu_seconds: float) -> None:
+        if self._cpu is not None and t_ns - self._cpu[0] > 0.2e9:
+            self.server_cpu_ratio = (cpu_seconds - self._cpu[1]) / (t_ns - self._cpu[0]) * 1e9
+        self._cpu = (t_ns, cpu_seconds)
+
+    @property
+    def requested(self) -> int:
+        """How many connections the run is to open."""
+        header = self.totals.header
+        return int(header.load["connections"]) if header else 0
+
+    def done_ratio(self) -> float | None:
+        """Give the share of the phase that is behind us, None where it cannot be known."""
+        if self.totals.phase == "open" and self.requested:
+            return self.totals.open / self.requested
+        if self._phase_seconds:
+            return min(1.0, (time.monotonic() - self._phase_begun) / self._phase_seconds)
+        return None
+
+    def seconds_left(self) -> float | None:
+        """Estimate the time left in this phase."""
+        elapsed = time.monotonic() - self._phase_begun
+        if self.totals.phase == "open":
+            opened = self.totals.open - self._open_at_phase
+            return (self.requested - self.totals.open) * elapsed / opened if opened > 0 else None
+        if self._phase_seconds:
+            return max(0.0, self._phase_seconds - elapsed)
+        return None
+
+
+@contextmanager
+def live_view(
+    console: Console, title: str = "", *, quiet: bool = False
+) -> Iterator[Callable[[Line], None]]:
+    """Show a run as it goes on; yields what is to be told of every line.
+
+    Args:
+        console: where to; a panel on a terminal, plain lines elsewhere.
+        title: stands above it, such as which of several runs this is.
+        quiet: show nothing.
+    """
+    progress = Progress()
+    if quiet:
+        yield lambda _line: None
+    elif console.is_terminal:
+        with Live(
+            get_renderable=lambda: _panel(progress, title),
+            console=console,
+            refresh_per_second=_REFRESH_PER_SECOND,
+            transient=True,
+        ):
+            yield progress.add
+    else:
+        yield _plain_lines(console, progress, title)
+
+
+def _panel(progress: Progress, title: str) -> RenderableType:
+    totals = progress.totals
+    grid = Table.grid(padding=(0, 2))
+    for _ in range(2):
+        grid.add_column(style="dim", justify="right")
+        grid.add_column(min_width=26)
+    cells = list(_cells(progress))
+    for left, right in zip(cells[::2], [*cells[1::2], ("", "")], strict=False):
+        grid.add_row(*left, *right)
+    done = progress.done_ratio()
+    left_seconds = progress.seconds_left()
+    bar: RenderableType = ProgressBar(total=1.0, completed=done or 0.0, pulse=done is None)
+    header = totals.header
+    name = title or (f"{header.scenario} on {header.target.url}" if header else "starting")
+    remaining = "" if left_seconds is None else f", {format_seconds(left_seconds)} left"
+    return Panel(
+        Group(grid, Text(), bar),
+        title=Text(name, style="bold"),
+        subtitle=Text(f"{totals.phase or 'starting'}{remaining}"),
+        width=96,
+    )
+
+
+def _cells(progress: Progress) -> Iterator[tuple[str, str]]:
+    totals = progress.totals
+    errors = totals.errors.total()
+    yield "connections", f"{format_count(totals.open)} of {format_count(progress.requested)}"
+    yield "errors", _errors(totals) if errors else "0"
+    yield "sent", format_rate(progress.rate_sent)
+    yield "received", format_rate(progress.rate_received)
+    latency = totals.histograms.get("latency")
+    if latency is not None and latency.count:
+        yield "latency p50", format_seconds(latency.percentile_ns(50) / 1e9)
+        yield "latency p99", format_seconds(latency.percentile_ns(99) / 1e9)
+    server = totals.latest.get("server")
+    if server is not None:
+        memory = server.values.get("pss_bytes") or server.values["rss_bytes"]
+        cpu = progress.server_cpu_ratio
+        yield "server memory", format_bytes(memory)
+        yield "server CPU", "" if cpu is None else f"{format_ratio(cpu)} of a core"
+
+
+def _errors(totals: Totals) -> str:
+    kind, count = totals.errors.most_common(1)[0]
+    return f"{format_count(totals.errors.total())} ({kind} × {format_count(count)})"
+
+
+def _plain_lines(console: Console, progress: Progress, title: str) -> Callable[[Line], None]:
+    """Say a line at each phase that takes time, and every five seconds within a long one."""
+    said_at = 0.0
+    prefix = f"{title}: " if title else ""
+
+    def say(text: str) -> None:
+        nonlocal said_at
+        said_at = time.monotonic()
+        console.print(Text(f"{prefix}{text}"), soft_wrap=True)
+
+    def observe(line: Line) -> None:
+        progress.add(line)
+        if isinstance(line, Header):
+            say(f"{line.scenario} on {line.target.url}, {line.load['connections']:,} connections")
+        elif isinstance(line, Event) and line.name == "phase":
+            if line.detail["phase"] in _TOLD_PHASES:
+                say(f"{line.detail['phase']}: {_one_line(progress)}")
+        elif isinstance(line, Event) and line.name == "trouble":
+            say(f"trouble: {line.detail['what']}")
+        elif isinstance(line, Interval) and time.monotonic() - said_at >= _PLAIN_SECONDS:
+            say(f"{progress.totals.phase}: {_one_line(progress)}")
+        elif isinstance(line, Footer):
+            say("valid" if line.valid else f"INVALID: {'; '.join(line.reasons)}")
+
+    return observe
+
+
+def _one_line(progress: Progress) -> str:
+    return ", ".join(f"{name} {value}" for name, value in _cells(progress) if value)
+
+
+def summary_text(summary: Summary) -> str:
+    """Tell what a run measured: validity first, then what people look for, aligned."""
+    rows = list(_summary_rows(summary))
+    width = max(len(name) for name, _ in rows) + 1
+    lines = [f"{name + ':':<{width}} {value}" for name, value in rows]
+    return "\n".join([*_validity_lines(summary), *lines])
+
+
+def _validity_lines(summary: Summary) -> Iterator[str]:
+    if not summary.valid:
+        yield "INVALID: these figures say nothing about the server."
+        yield from (f"  - {reason}" for reason in summary.reasons)
+    yield from (f"Note: {warning}" for warning in summary.warnings)
+
+
+def _summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    figures = summary.figures
+    requested = format_count(figures["connections.requested"])
+    yield "Connected", f"{format_count(figures['connections.opened'])} of {requested}"
+    yield "Errors", _error_list(summary.errors)
+    yield from _latency_rows(summary)
+    yield from _delivery_rows(summary)
+    yield from _server_rows(summary)
+    if "connections.opened_per_second" in figures:
+        yield "Opened", format_rate(figures["connections.opened_per_second"])
+    if "swarm.cpu_ratio" in figures:
+        lag = figures.get("loop_lag.p99_seconds")
+        yield (
+            "Generator",
+            f"CPU {format_ratio(figures['swarm.cpu_ratio'])} of a core"
+            + ("" if lag is None else f", loop lag p99 {format_seconds(lag)}"),
+        )
+
+
+def _error_list(errors: Mapping[str, int]) -> str:
+    if not errors:
+        return "0"
+    listed = ", ".join(f"{kind} × {format_count(n)}" for kind, n in sorted(errors.items()))
+    return f"{format_count(sum(errors.values()))} ({listed})"
+
+
+def _latency_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    figures = summary.figures
+    if "latency.mean_seconds" not in figures:
+        return
+    rate = summary.header.load.get("rate")
+    model = "closed model" if rate is None else f"open model, {format_rate(float(rate))} asked"
+    yield (
+        "Messages",
+        (
+            f"{format_count(figures['messages.sent'])} sent, "
+            f"{format_rate(figures['messages.sent_per_second'])} ({model})"
+        ),
+    )
+    yield "Avg latency", format_seconds(figures["latency.mean_seconds"])
+    yield "Latency", _percentiles(figures, "latency")
+    yield "Service time", _percentiles(figures, "service_time")
+    yield "Ledger", _ledger(figures)
+
+
+def _percentiles(figures: Mapping[str, float], name: str) -> str:
+    return ", ".join(
+        f"{label} {format_seconds(figures[f'{name}.{key}_seconds'])}"
+        for key, label in (
+            ("p50", "p50"),
+            ("p90", "p90"),
+            ("p99", "p99"),
+            ("p999", "p99.9"),
+            ("max", "max"),
+        )
+    )
+
+
+def _ledger(figures: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{format_count(figures[f'integrity.{name}'])} {name}"
+        for name in ("lost", "duplicated", "reordered", "corrupted")
+        if f"integrity.{name}" in figures
+    )
+
+
+def _delivery_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    figures = summary.figures
+    if "delivery.messages" not in figures:
+        return
+    yield "Broadcasts", f"{format_count(figures['delivery.messages'])}"
+    yield (
+        "Delivery",
+        ", ".join(
+            f"{name} {format_seconds(figures[f'delivery.{name}_seconds'])}"
+            for name in ("first", "median", "p99", "last")
+        ),
+    )
+    yield "Ledger", _ledger(figures)
+
+
+def _server_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    figures = summary.figures
+    if "server.memory_bytes" in figures:
+        per_connection = figures.get(
+            "server.memory_per_connection_bytes",
+            figures.get("server.memory_growth_per_connection_bytes"),
+        )
+        more = "" if per_connection is None else f" ({format_bytes(per_connection)} a connection)"
+        yield "Server memory", format_bytes(figures["server.memory_bytes"]) + more
+    if "server.cpu_ratio" in figures:
+        yield "Server CPU", f"{format_ratio(figures['server.cpu_ratio'])} of a core"
