@@ -1,0 +1,1 @@
+"""What judges: claims, statistics, and the benchmarks that hold the suite to its own figures."""

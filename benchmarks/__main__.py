@@ -1,0 +1,5 @@
+"""``python -m benchmarks`` is ``swarmgate``."""
+
+from benchmarks.cli import main
+
+main()

@@ -1,0 +1,182 @@
+"""Run what claims need: every experiment, every repeat in fresh processes, interleaved.
+
+Repeats are interleaved, and every second round goes backwards, so that a machine that drifts
+touches all experiments alike instead of whichever came last.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.claims import (
+    AloneExperiment,
+    ClaimsFile,
+    ClaimsFileError,
+    Experiment,
+    LoadExperiment,
+    RunFigures,
+)
+from loadtests.errors import LoadTestError
+from loadtests.plan import Plan
+from loadtests.run import TargetSource, execute
+from loadtests.scenarios import parse_parameters
+from reports.record import RECORD_SUFFIX, Line
+from reports.summary import Summary
+
+Observe = Callable[[Line], None]
+Watch = Callable[[str], AbstractContextManager[Observe]]
+"""Opens a live view under a title, for the length of one run."""
+
+QUICK_REPEATS: Final = 2
+QUICK_DIVISOR: Final = 10
+_ALONE_SECONDS: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One run to make: of which experiment, and its how-manieth."""
+
+    name: str
+    experiment: Experiment
+    repeat: int
+
+
+class InterruptedRunError(Exception):
+    """A person ended the runs; what was recorded stays."""
+
+
+def needed(file: ClaimsFile) -> dict[str, Experiment]:
+    """Give the experiments that some claim uses, in the file's order."""
+    used = {claim.experiment for claim in file.claims}
+    used |= {claim.baseline for claim in file.claims if claim.baseline}
+    return {name: found for name, found in file.experiments.items() if name in used}
+
+
+def quick(experiment: Experiment) -> Experiment:
+    """Give a reduced form that shows the machinery works; its figures judge no claim."""
+    changes: dict[str, object] = {"repeats": QUICK_REPEATS}
+    if isinstance(experiment, LoadExperiment):
+        active = experiment.parameters.get("active")
+        connections = max(10, experiment.connections // QUICK_DIVISOR)
+        changes |= {
+            "connections": connections,
+            "duration": min(experiment.duration, 2.0),
+            "parameters": dict(experiment.parameters)
+            | ({"active": min(int(active), connections)} if active is not None else {}),
+        }
+    return experiment.model_copy(update=changes)
+
+
+def turns(experiments: Mapping[str, Experiment]) -> Iterator[Turn]:
+    """Give every run in the order to make it: round by round, each second one backwards."""
+    for repeat in range(max(held.repeats for held in experiments.values())):
+        round_ = [
+            Turn(name, held, repeat) for name, held in experiments.items() if repeat < held.repeats
+        ]
+        yield from reversed(round_) if repeat % 2 else round_
+
+
+def check(experiments: Mapping[str, Experiment], path: Path) -> None:
+    """Refuse, before anything runs, an experiment that could not.
+
+    Raises:
+        ClaimsFileError: an unknown scenario or parameter.
+    """
+    for name, experiment in experiments.items():
+        if isinstance(experiment, LoadExperiment):
+            try:
+                parse_parameters(experiment.scenario, experiment.parameters)
+                _plan(experiment, seed=0)
+            except LoadTestError as error:
+                raise ClaimsFileError(f"{path}: experiment {name}: {error}") from None
+
+
+def run_all(
+    experiments: Mapping[str, Experiment], folder: Path, watch: Watch
+) -> dict[str, list[RunFigures]]:
+    """Make every run, each with its record in ``folder``.
+
+    Raises:
+        InterruptedRunError: a run was interrupted.
+    """
+    order = list(turns(experiments))
+    results: dict[str, list[RunFigures]] = {name: [] for name in experiments}
+    for number, turn in enumerate(order, 1):
+        repeats = turn.experiment.repeats
+        title = f"run {number} of {len(order)}: {turn.name} ({turn.repeat + 1} of {repeats})"
+        path = folder / f"{number:02}-{turn.name}-{turn.repeat + 1}{RECORD_SUFFIX}"
+        with watch(title) as observe:
+            results[turn.name].append(_run(turn, path, observe))
+    return results
+
+
+def _run(turn: Turn, path: Path, observe: Observe) -> RunFigures:
+    if isinstance(turn.experiment, AloneExperiment):
+        return _run_alone(turn.experiment, path)
+    try:
+        summary = asyncio.run(_run_load(turn.experiment, turn.repeat, path, observe))
+    except LoadTestError as error:
+        return RunFigures(valid=False, reasons=(str(error),), figures={})
+    if summary.interrupted:
+        raise InterruptedRunError(f"{turn.name} was interrupted")
+    return RunFigures(summary.valid, summary.reasons, summary.figures)
+
+
+async def _run_load(
+    experiment: LoadExperiment, repeat: int, path: Path, observe: Observe
+) -> Summary:
+    server = [sys.executable, "-m", "target_app", "--port", "{port}", "--log-level", "warning"]
+    for option, value in experiment.server.items():
+        server += [f"--{option.replace('_', '-')}", str(value)]
+    return await execute(
+        _plan(experiment, seed=repeat + 1), TargetSource(tuple(server)), path, observe
+    )
+
+
+def _plan(experiment: LoadExperiment, seed: int) -> Plan:
+    return Plan(
+        url=f"ws://127.0.0.1:{{port}}{experiment.path}",
+        connections=experiment.connections,
+        scenario=experiment.scenario,
+        parameters=experiment.parameters,
+        concurrent=experiment.concurrent,
+        duration_seconds=experiment.duration,
+        rate=experiment.rate,
+        payload_bytes=experiment.payload,
+        steps=experiment.steps,
+        processes=experiment.processes,
+        seed=seed,
+    )
+
+
+def _run_alone(experiment: AloneExperiment, path: Path) -> RunFigures:
+    """Measure a primitive in a process of its own, and keep what it printed beside the records."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.alone",
+        experiment.subject,
+        str(experiment.count),
+    ]
+    finished = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_ALONE_SECONDS,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    if finished.returncode:
+        last = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        return RunFigures(valid=False, reasons=(f"{experiment.subject}: {last}",), figures={})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = path.with_name(path.name.removesuffix(RECORD_SUFFIX) + ".json")
+    kept.write_text(finished.stdout, encoding="utf-8")
+    return RunFigures(valid=True, reasons=(), figures=json.loads(finished.stdout))

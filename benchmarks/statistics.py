@@ -1,0 +1,68 @@
+"""What repeated runs say: estimates with their 95 % intervals, as pure arithmetic.
+
+The unit is the run: one fresh process each, one number from each. Messages of one run share its
+luck and are no independent observations, so nothing here ever looks inside a run.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Final
+
+from scipy import stats
+
+from reports.verdict import Estimate
+
+CONFIDENCE: Final = 0.95
+FEWEST_RUNS: Final = 2
+
+
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """Estimate the mean of what each run measured, with Student's t interval (Student 1908).
+
+    Runs that all gave the same, such as no error at all, give an interval of no width: it says
+    that these runs did not differ, and their number stands beside it.
+
+    Raises:
+        ValueError: fewer than two values, or one that is not finite.
+    """
+    _check(values)
+    mean = statistics.fmean(values)
+    half = _half_width(values)
+    return Estimate(mean, mean - half, mean + half, tuple(values))
+
+
+def ratio_interval(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
+    """Estimate by what factor ``values`` differ from ``baseline``, run by run in pairs.
+
+    The mean of the logarithms of the pairs' ratios with Student's t interval, brought back: what
+    drifts between pairs (a shared machine) cancels within each.
+
+    Raises:
+        ValueError: unlike numbers of runs, fewer than two pairs, or a value that is not above 0.
+    """
+    if len(values) != len(baseline):
+        raise ValueError(f"{len(values)} runs cannot be paired with {len(baseline)}")
+    if any(not value > 0 for value in (*values, *baseline)):
+        raise ValueError("a ratio needs values above 0")
+    _check(values)
+    _check(baseline)
+    logs = [math.log(value / base) for value, base in zip(values, baseline, strict=True)]
+    mean, half = statistics.fmean(logs), _half_width(logs)
+    ratios = tuple(math.exp(log) for log in logs)
+    return Estimate(math.exp(mean), math.exp(mean - half), math.exp(mean + half), ratios)
+
+
+def _half_width(values: Sequence[float]) -> float:
+    deviation = statistics.stdev(values)
+    if deviation == 0:
+        return 0.0
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return quantile * deviation / math.sqrt(len(values))
+
+
+def _check(values: Sequence[float]) -> None:
+    if len(values) < FEWEST_RUNS:
+        raise ValueError(f"an interval needs at least {FEWEST_RUNS} runs, there are {len(values)}")
+    if not all(math.isfinite(value) for value in values):
+        raise ValueError(f"not every value is a finite number: {list(values)}")

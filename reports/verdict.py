@@ -1,0 +1,69 @@
+"""What was judged of a claim, as data: the verdict, the estimate behind it, and why."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reports.exit_status import ExitStatus
+
+
+class Verdict(StrEnum):
+    """What repeated runs say of a claim."""
+
+    HOLDS = "holds"
+    REFUTED = "refuted"
+    INCONCLUSIVE = "inconclusive"
+    NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure over several runs: its mean, the ends of its 95 % interval, and each run's value."""
+
+    value: float
+    low: float
+    high: float
+    runs: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """One claim, judged.
+
+    Attributes:
+        claim: its name; ``says`` is the sentence, ``source`` where it was read.
+        metric: the figure that was judged, its unit in its name.
+        bound: what the figure had to be, for a person.
+        expected: the verdict that is known and accepted; any other one is news.
+        estimate: None when it was not measured.
+        reasons: why it was not measured, a sentence each.
+        context: further figures of the same runs, by name.
+        how: how it was measured, in a few words.
+    """
+
+    claim: str
+    says: str
+    source: str
+    verdict: Verdict
+    expected: Verdict
+    metric: str
+    bound: str
+    how: str
+    estimate: Estimate | None = None
+    reasons: tuple[str, ...] = ()
+    context: tuple[tuple[str, float], ...] = ()
+
+
+def exit_status(results: Iterable[ClaimResult]) -> ExitStatus:
+    """Give the exit status of a set of claims: what could not be measured weighs most.
+
+    A claim that is refuted where its file says ``expected = "refuted"`` is no failure: it is known,
+    and told in every table. A claim that was expected to be refuted and holds is one.
+    """
+    held = tuple(results)
+    if any(result.verdict is Verdict.NOT_MEASURED for result in held):
+        return ExitStatus.INVALID
+    decided = [result for result in held if result.verdict is not Verdict.INCONCLUSIVE]
+    if any(result.verdict is not result.expected for result in decided):
+        return ExitStatus.FAILED
+    return ExitStatus.INCONCLUSIVE if len(decided) < len(held) else ExitStatus.HELD
