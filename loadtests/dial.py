@@ -84,7 +84,8 @@ class Dialer:
         async def connected_socket(_url: WSParsedURL) -> socket.socket:
             nonlocal phase
             connected = await self._connect(number)
-            phase = "tls" if self._secure else "upgrade"
+            # The library does not tell when TLS is done and the upgrade begins.
+            phase = "tls+upgrade" if self._secure else "upgrade"
             self._connect_time(perf_counter_ns() - begun_ns)
             return connected
 
@@ -106,7 +107,7 @@ class Dialer:
         except (OSError, WSError) as error:
             raise DialError(classify(phase, error)) from error
         if not isinstance(listener, Connection):
-            # None is the library's way to say that the peer ended the connection before it answered.
+            # None is the library's way to say that the peer hung up before it answered.
             raise DialError(f"{phase}:closed")
         self._open_time(perf_counter_ns() - begun_ns)
         return listener

@@ -21,15 +21,17 @@ class Meter:
         deliveries: delivery times in nanoseconds of each broadcast, by its sequence number.
     """
 
-    def __init__(self, process: int, origin_ns: int) -> None:
+    def __init__(self, process: int, origin_ns: int, payload_bytes: int) -> None:
         """Start the first interval.
 
         Args:
             process: the number of this swarm process in its fleet.
             origin_ns: CLOCK_MONOTONIC time of the start of the run.
+            payload_bytes: size of every message sent.
         """
         self._process = process
         self._origin_ns = origin_ns
+        self._payload_bytes = payload_bytes
         self._buffers: dict[str, array[int]] = {}
         self.deliveries: dict[int, array[int]] = {}
         self.open = 0
@@ -61,7 +63,7 @@ class Meter:
             closed=self.closed,
             sent=self.sent,
             received=self.received,
-            sent_bytes=self.sent_bytes,
+            sent_bytes=self.sent * self._payload_bytes,
             received_bytes=self.received_bytes,
             unsolicited=self.unsolicited,
             cpu_ns=cpu_ns - self._cpu_ns,
@@ -78,7 +80,7 @@ class Meter:
     def _begin_interval(self) -> None:
         self.opened = self.failed = self.closed = 0
         self.sent = self.received = self.unsolicited = 0
-        self.sent_bytes = self.received_bytes = 0
+        self.received_bytes = 0
         self.close_codes: Counter[int] = Counter()
         self.errors: Counter[str] = Counter()
         self.integrity: Counter[str] = Counter()

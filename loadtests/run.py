@@ -14,7 +14,7 @@ from loadtests import limits, machine, probe
 from loadtests.errors import UsageError
 from loadtests.fleet import Fleet
 from loadtests.plan import Plan, port_of, split_url
-from loadtests.scenarios import parse_parameters, scenario_kind
+from loadtests.scenarios import check_scenario, scenario_kind
 from loadtests.target import resolve, running
 from loadtests.validity import Thresholds
 from reports.record import RECORD_SUFFIX, Header, Line, RecordWriter, Target
@@ -86,10 +86,9 @@ async def execute(
 
 def _checked(plan: Plan) -> Plan:
     """Refuse what no process could run, before anything is started."""
-    kind = scenario_kind(plan.scenario)
-    parse_parameters(plan.scenario, plan.parameters)
+    check_scenario(plan)
     limits.check_files(plan.connections, plan.processes, limits.read_limits())
-    return replace(plan, rate=plan.rate or kind.default_rate)
+    return replace(plan, rate=plan.rate or scenario_kind(plan.scenario).default_rate)
 
 
 @contextmanager

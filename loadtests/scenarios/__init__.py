@@ -9,10 +9,15 @@ from pydantic import BaseModel, ValidationError
 from loadtests.connection import Connection
 from loadtests.errors import UsageError
 from loadtests.meter import Meter
-from loadtests.plan import ProcessPlan
-from loadtests.scenarios.broadcast import DEFAULT_RATE, Broadcast, BroadcastParameters
-from loadtests.scenarios.echo import Echo, EchoParameters
-from loadtests.scenarios.hold import Hold, HoldParameters
+from loadtests.plan import Plan, ProcessPlan
+from loadtests.scenarios.broadcast import (
+    DEFAULT_RATE,
+    Broadcast,
+    BroadcastParameters,
+    check_broadcast,
+)
+from loadtests.scenarios.echo import Echo, EchoParameters, check_echo
+from loadtests.scenarios.hold import Hold, HoldParameters, check_hold
 
 
 class Scenario(Protocol):
@@ -46,18 +51,20 @@ class ScenarioKind:
         parameters: what ``--param`` may set, with types and ranges.
         default_rate: arrivals a second where the plan names no rate; None is the closed model, or
             nothing to send.
+        check: refuses, with UsageError, a plan that the scenario cannot carry out.
         make: makes one process's part from its share of the plan, the parameters and its meter.
     """
 
     parameters: type[BaseModel]
     default_rate: float | None
+    check: Callable[[Plan, Any], None]
     make: Callable[[ProcessPlan, Any, Meter], Scenario]
 
 
 SCENARIOS: Final[Mapping[str, ScenarioKind]] = {
-    "broadcast": ScenarioKind(BroadcastParameters, DEFAULT_RATE, Broadcast),
-    "echo": ScenarioKind(EchoParameters, None, Echo),
-    "hold": ScenarioKind(HoldParameters, None, Hold),
+    "broadcast": ScenarioKind(BroadcastParameters, DEFAULT_RATE, check_broadcast, Broadcast),
+    "echo": ScenarioKind(EchoParameters, None, check_echo, Echo),
+    "hold": ScenarioKind(HoldParameters, None, check_hold, Hold),
 }
 
 
@@ -94,3 +101,12 @@ def parse_parameters(name: str, given: Mapping[str, Any]) -> BaseModel:
         raise UsageError(
             f"parameter {key} of scenario {name!r} is {first['input']!r}: {first['msg']}"
         ) from None
+
+
+def check_scenario(plan: Plan) -> None:
+    """Refuse, before anything is started, a plan that its scenario cannot carry out.
+
+    Raises:
+        UsageError: an unknown scenario or parameter, or a value that it cannot use.
+    """
+    scenario_kind(plan.scenario).check(plan, parse_parameters(plan.scenario, plan.parameters))

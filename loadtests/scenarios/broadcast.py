@@ -18,7 +18,7 @@ from loadtests.errors import UsageError
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
 from loadtests.pacer import Pacer
-from loadtests.plan import ProcessPlan
+from loadtests.plan import Plan, ProcessPlan
 from loadtests.schedule import arrivals
 from loadtests.stamp import (
     BROADCAST_BYTES,
@@ -46,16 +46,20 @@ class BroadcastParameters(BaseModel):
     """Whether the server sends a broadcast back to its publisher too."""
 
 
+def check_broadcast(plan: Plan, parameters: BroadcastParameters) -> None:  # noqa: ARG001
+    """Refuse what could not be sent. Raises UsageError."""
+    if plan.payload_bytes < BROADCAST_BYTES:
+        raise UsageError(
+            f"a payload of {plan.payload_bytes} bytes is too small; a broadcast message carries a "
+            f"stamp, so it must be of {BROADCAST_BYTES} or more"
+        )
+
+
 class Broadcast:
     """One process's part of a broadcast load."""
 
     def __init__(self, share: ProcessPlan, parameters: BroadcastParameters, meter: Meter) -> None:
         plan = share.plan
-        if plan.payload_bytes < BROADCAST_BYTES:
-            raise UsageError(
-                f"payload_bytes is {plan.payload_bytes}; a broadcast message carries a stamp of "
-                f"{BROADCAST_BYTES} bytes, so it must be {BROADCAST_BYTES} or more"
-            )
         self._share = share
         self._publisher_receives = parameters.publisher_receives
         self._meter = meter
@@ -152,7 +156,6 @@ class Broadcast:
         publisher.transport.send(self._kind, payload)
         self._published += 1
         self._meter.sent += 1
-        self._meter.sent_bytes += len(payload)
         self._lateness(sent_ns - intended_ns)
 
     def outstanding(self, published: int) -> int:

@@ -18,9 +18,10 @@ from loadtests.errors import UsageError
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
 from loadtests.pacer import Pacer
-from loadtests.plan import ProcessPlan
-from loadtests.schedule import arrivals, share
-from loadtests.stamp import ECHO_BYTES, SEQUENCE_END, TAG_BYTES, padding, run_tag
+from loadtests.plan import Plan, ProcessPlan
+from loadtests.schedule import arrivals
+from loadtests.schedule import share as part_of
+from loadtests.stamp import ECHO_BYTES, TAG_BYTES, padding, run_tag
 
 
 class EchoParameters(BaseModel):
@@ -32,6 +33,19 @@ class EchoParameters(BaseModel):
     """How many connections send, over the whole fleet; the others stay idle. All by default."""
 
 
+def check_echo(plan: Plan, parameters: EchoParameters) -> None:
+    """Refuse what could not be sent. Raises UsageError."""
+    if plan.payload_bytes < ECHO_BYTES:
+        raise UsageError(
+            f"a payload of {plan.payload_bytes} bytes is too small; an echo message carries a "
+            f"stamp, so it must be of {ECHO_BYTES} or more"
+        )
+    if parameters.active is not None and parameters.active > plan.connections:
+        raise UsageError(
+            f"parameter active is {parameters.active}, more than the {plan.connections} connections"
+        )
+
+
 class Stream:
     """One connection's messages: how many were sent, which are under way, which came back."""
 
@@ -40,8 +54,13 @@ class Stream:
     def __init__(self) -> None:
         self.issued = 0
         self.ledger = Ledger()
-        # (intended, actual) send time in nanoseconds, by sequence number.
-        self.pending: dict[int, tuple[int, int]] = {}
+        # Sequence number, intended and actual send time in nanoseconds, by stamp: a reply is found
+        # by the bytes it begins with, and its number is never parsed while all goes well.
+        self.pending: dict[bytes, tuple[int, int, int]] = {}
+
+
+# Of every connection that does not send.
+_IDLE = Stream()
 
 
 class Echo:
@@ -49,56 +68,38 @@ class Echo:
 
     def __init__(self, share: ProcessPlan, parameters: EchoParameters, meter: Meter) -> None:
         plan = share.plan
-        if plan.payload_bytes < ECHO_BYTES:
-            raise UsageError(
-                f"payload_bytes is {plan.payload_bytes}; an echo message carries a stamp of "
-                f"{ECHO_BYTES} bytes, so it must be {ECHO_BYTES} or more"
-            )
         active = parameters.active or plan.connections
-        if active > plan.connections:
-            raise UsageError(
-                f"parameter active is {active}, more than the {plan.connections} connections"
-            )
         self._share = share
         self._active_total = active
+        self._active_here = part_of(active, plan.processes, share.process)
         self._meter = meter
         self._streams: list[Connection] = []
         self._running = False
         self._closed_model = plan.rate is None
         self._tag = run_tag(plan.seed)
         self._padding = padding(plan.payload_bytes, ECHO_BYTES)
-        self._payload_bytes = plan.payload_bytes
         self._kind = WSMsgType.BINARY if plan.binary else WSMsgType.TEXT
         self._latency = meter.durations("latency").append
         self._service_time = meter.durations("service_time").append
         self._lateness = meter.durations("lateness").append
 
-    def new_state(self) -> None:
-        """Keep nothing until the connection is known to be active."""
+    def new_state(self) -> Stream:
+        """Keep nothing of its own for a connection until it is known to be active."""
+        return _IDLE
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
         """Match a reply with its message, time it, enter it in the ledger. Hot."""
-        if payload[:TAG_BYTES] != self._tag:
-            self._meter.unsolicited += 1
-            return
         stream: Stream = connection.state
-        try:
-            sequence = int(payload[TAG_BYTES:SEQUENCE_END], 16)
-            first = stream.pending.pop(sequence, None)
-        except (ValueError, AttributeError):
-            self._meter.integrity["corrupted"] += 1
+        sent = stream.pending.pop(payload[:ECHO_BYTES], None)
+        if sent is None or payload[ECHO_BYTES:] != self._padding:
+            self._on_other(stream, payload)
             return
-        if first is None:
-            self._not_pending(stream, sequence)
-            return
+        sequence, intended_ns, sent_ns = sent
         ledger = stream.ledger
         if sequence == ledger.next_expected:
             ledger.next_expected = sequence + 1
         else:
             self._out_of_order(ledger, sequence)
-        if payload[SEQUENCE_END:] != self._padding:
-            self._meter.integrity["corrupted"] += 1
-        intended_ns, sent_ns = first
         self._latency(now_ns - intended_ns)
         self._service_time(now_ns - sent_ns)
         if self._closed_model and self._running:
@@ -107,15 +108,13 @@ class Echo:
     def _send(self, connection: Connection, intended_ns: int) -> None:
         """Send the next message of a connection. Hot."""
         stream: Stream = connection.state
-        meter = self._meter
         sequence = stream.issued
         stream.issued = sequence + 1
-        payload = b"%b%012x%b" % (self._tag, sequence, self._padding)
+        stamp = b"%b%012x" % (self._tag, sequence)
         sent_ns = perf_counter_ns()
-        stream.pending[sequence] = (intended_ns, sent_ns)
-        connection.transport.send(self._kind, payload)
-        meter.sent += 1
-        meter.sent_bytes += self._payload_bytes
+        stream.pending[stamp] = (sequence, intended_ns, sent_ns)
+        connection.transport.send(self._kind, stamp + self._padding)
+        self._meter.sent += 1
         self._lateness(sent_ns - intended_ns)
 
     def _out_of_order(self, ledger: Ledger, sequence: int) -> None:
@@ -123,9 +122,16 @@ class Echo:
         ledger.observe(sequence)
         self._meter.integrity["reordered"] += ledger.reordered - reordered
 
-    def _not_pending(self, stream: Stream, sequence: int) -> None:
-        """Tell a reply that came before from one to a message that was never sent."""
-        if sequence < stream.issued:
+    def _on_other(self, stream: Stream, payload: bytes) -> None:
+        """Tell apart what is no reply under way: another's message, a damaged or a second reply."""
+        if payload[:TAG_BYTES] != self._tag:
+            self._meter.unsolicited += 1
+            return
+        try:
+            sequence = int(payload[TAG_BYTES:ECHO_BYTES], 16)
+        except ValueError:
+            sequence = stream.issued
+        if sequence < stream.issued and payload[ECHO_BYTES:] == self._padding:
             stream.ledger.observe(sequence)
             self._meter.integrity["duplicated"] += 1
         else:
@@ -133,8 +139,8 @@ class Echo:
 
     async def measure(self, connections: Sequence[Connection], start_ns: int) -> int:
         """Send from ``start_ns`` for the plan's duration."""
-        plan, part = self._share.plan, self._share.process
-        self._streams = list(connections[: share(self._active_total, plan.processes, part)])
+        plan = self._share.plan
+        self._streams = list(connections[: self._active_here])
         for connection in self._streams:
             connection.state = Stream()
         if not self._streams:
@@ -168,7 +174,8 @@ class Echo:
 
         times = arrivals(
             plan.arrivals,
-            rate * len(self._streams) / self._active_total,
+            # Of those asked for, not of those that opened: refused ones must not thin the load.
+            rate * self._active_here / self._active_total,
             seed=plan.seed + part,
             phase=part / plan.processes,
         )

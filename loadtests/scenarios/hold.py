@@ -8,13 +8,17 @@ from pydantic import BaseModel, ConfigDict
 
 from loadtests.connection import Connection
 from loadtests.meter import Meter
-from loadtests.plan import ProcessPlan
+from loadtests.plan import Plan, ProcessPlan
 
 
 class HoldParameters(BaseModel):
     """None."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def check_hold(plan: Plan, parameters: HoldParameters) -> None:
+    """Refuse nothing: any number of connections can be held."""
 
 
 class Hold:

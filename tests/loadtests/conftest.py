@@ -1,0 +1,49 @@
+"""What the tests of this room share: one run, made as the command line makes it."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtests.plan import Plan
+from loadtests.run import TargetSource, execute
+from loadtests.validity import Thresholds
+from reports.record import Line
+from reports.summary import Summary
+
+# Tests must pass on any machine, however loaded: what they check is not how fast it is.
+PATIENT = Thresholds(lateness_p99_seconds=60.0, loop_lag_p99_seconds=60.0)
+
+# The test started the server itself.
+RUNNING = TargetSource()
+
+Run = Callable[..., Awaitable[Summary]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Make one run against a URL; gives its summary. The record is ``tmp_path/run.run.jsonl``."""
+
+    async def make(
+        url: str,
+        scenario: str = "echo",
+        *,
+        source: TargetSource = RUNNING,
+        thresholds: Thresholds = PATIENT,
+        observe: Callable[[Line], None] = lambda _line: None,
+        **changes: Any,
+    ) -> Summary:
+        values: dict[str, Any] = {
+            "connections": 10,
+            "parameters": {},
+            "duration_seconds": 1.0,
+            "settle_seconds": 0.0,
+            "collect_seconds": 2.0,
+            "seed": 42,
+        }
+        plan = Plan(url=url, scenario=scenario, **(values | changes))
+        path = tmp_path / "run.run.jsonl"
+        return await execute(plan, source, path, observe, thresholds=thresholds)
+
+    return make

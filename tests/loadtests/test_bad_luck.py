@@ -1,0 +1,250 @@
+"""What goes wrong is told by its name, ends the run in time, and leaves a readable record."""
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import trustme
+from websockets.asyncio.server import ServerConnection, serve
+
+from loadtests.errors import LimitError, TargetError, UsageError
+from loadtests.run import TargetSource
+from loadtests.target import free_port
+from reports.record import Event, Interval, Line, read_record
+from tests.loadtests.conftest import Run
+from tests.servers.launch import known
+
+
+@asynccontextmanager
+async def plain_server(host: str, *, tls: bool = False) -> AsyncIterator[int]:
+    """Echo in this process; gives the port."""
+
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if tls else None
+    if context is not None:
+        trustme.CA().issue_cert(host).configure_cert(context)
+    async with serve(echo, host, 0, ssl=context) as server:
+        yield next(iter(server.sockets)).getsockname()[1]
+
+
+def is_empty(folder: Path) -> bool:
+    return not list(folder.iterdir())
+
+
+async def test_a_port_where_nothing_listens_is_refused_at_once(run: Run) -> None:
+    port = free_port()
+    summary = await run(f"ws://127.0.0.1:{port}/", connections=500, concurrent=20)
+    assert not summary.valid
+    # It gives up when as many failed as may be under way at once, and does not try all 500.
+    assert set(summary.errors) == {"connect:refused"}
+    assert 20 <= summary.errors["connect:refused"] < 40
+    assert "no connection" in summary.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("handshake", "error"),
+    [
+        ("mute", "upgrade:timeout"),
+        ("garbage", "upgrade:not-http"),
+        ("hang-up", "upgrade:closed"),
+    ],
+)
+async def test_a_handshake_that_fails_is_told_by_its_cause(
+    run: Run, handshake: str, error: str
+) -> None:
+    with known("--handshake", handshake) as server:
+        summary = await run(server.url(), concurrent=5, handshake_timeout_seconds=0.5)
+    assert not summary.valid
+    assert set(summary.errors) == {error}
+
+
+async def test_tls_to_a_plain_port_is_told(run: Run) -> None:
+    with known() as server:
+        summary = await run(server.url().replace("ws:", "wss:"), handshake_timeout_seconds=2.0)
+    assert not summary.valid
+    (error,) = summary.errors
+    # What a plain server makes of a TLS greeting is its own: nothing, an error, or the end.
+    assert error == "tls:not-tls" or error.startswith("tls+upgrade:")
+
+
+async def test_a_certificate_of_an_unknown_authority_is_refused(run: Run) -> None:
+    async with plain_server("127.0.0.1", tls=True) as port:
+        summary = await run(f"wss://127.0.0.1:{port}/")
+    assert set(summary.errors) == {"tls:bad-certificate"}
+
+
+async def test_tls_works_when_the_certificate_is_not_asked_about(run: Run) -> None:
+    async with plain_server("127.0.0.1", tls=True) as port:
+        summary = await run(f"wss://127.0.0.1:{port}/", rate=50.0, insecure=True)
+    assert summary.valid
+    assert summary.figures["latency.count"] == 50
+
+
+async def test_a_target_that_dies_ends_the_run_and_says_so(run: Run, tmp_path: Path) -> None:
+    with known("--die-at-message", "50") as server:
+        summary = await run(
+            server.url("/echo"),
+            rate=100.0,
+            duration_seconds=60.0,
+            source=TargetSource(pids=(server.pid,)),
+        )
+    assert not summary.valid
+    assert not summary.interrupted
+    assert any("target" in reason for reason in summary.reasons)
+    assert summary.errors["closed:1006"] == 10
+    assert read_record(tmp_path / "run.run.jsonl").footer is not None
+
+
+async def test_a_swarm_process_that_is_killed_makes_the_run_invalid(run: Run) -> None:
+    def kill_first_child(line: Line) -> None:
+        if isinstance(line, Event) and line.detail.get("phase") == "measure":
+            victim = next(
+                child
+                for child in psutil.Process().children()
+                if "loadtests.swarm" in child.cmdline()
+            )
+            os.kill(victim.pid, signal.SIGKILL)
+
+    with known() as server:
+        summary = await run(
+            server.url("/echo"),
+            rate=100.0,
+            duration_seconds=60.0,
+            processes=2,
+            observe=kill_first_child,
+        )
+    assert not summary.valid
+    assert "lost by the generator" in " ".join(summary.reasons)
+
+
+async def test_ctrl_c_ends_the_run_with_its_record_complete(run: Run, tmp_path: Path) -> None:
+    sent = []
+
+    def interrupt(line: Line) -> None:
+        # Once: the second one would end the test itself.
+        if isinstance(line, Interval) and line.phase == "measure" and line.received and not sent:
+            sent.append(line)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with known() as server:
+        summary = await run(
+            server.url("/echo"), rate=100.0, duration_seconds=60.0, observe=interrupt
+        )
+        injected = server.stop()
+    assert summary.interrupted
+    assert not summary.valid
+    record = read_record(tmp_path / "run.run.jsonl")
+    assert record.footer is not None
+    assert record.footer.interrupted
+    assert injected is not None
+    assert sum(line.sent for line in record.intervals) == injected["messages"] > 0
+    # Every connection was closed properly, not dropped.
+    assert summary.close_codes == {1000: 10}
+
+
+async def test_the_swarm_does_not_outlive_a_killed_command(tmp_path: Path) -> None:
+    with known() as server:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "benchmarks",
+            "run",
+            server.url("/echo"),
+            "5",
+            "-d",
+            "60s",
+            "-o",
+            str(tmp_path / "a.run.jsonl"),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stderr is not None
+        while b"measure" not in await process.stderr.readline():
+            pass
+        swarm = psutil.Process(process.pid).children()
+        assert swarm
+        process.kill()
+        await process.wait()
+        _, alive = psutil.wait_procs(swarm, timeout=20)
+        assert not alive
+    record = read_record(tmp_path / "a.run.jsonl")
+    assert record.footer is None
+    assert record.header.scenario == "hold"
+
+
+async def test_a_load_that_no_process_could_carry_is_refused_before_it_starts(
+    run: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(LimitError, match="RLIMIT_NOFILE"):
+        await run("ws://127.0.0.1:9/", connections=100_000_000)
+    assert is_empty(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "changes", "complaint"),
+    [
+        ("broadcast", {"payload_bytes": 51}, "51 bytes.* 52 or more"),
+        ("echo", {"payload_bytes": 19}, "19 bytes.* 20 or more"),
+        ("echo", {"parameters": {"active": "11"}}, "11, more than the 10"),
+        ("echo", {"parameters": {"idle": "1"}}, "no parameter 'idle'"),
+        ("storm", {}, "no scenario is called 'storm'"),
+    ],
+)
+async def test_a_load_that_the_scenario_cannot_carry_is_refused_before_it_starts(
+    run: Run, tmp_path: Path, scenario: str, changes: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        await run("ws://127.0.0.1:9/", scenario, **changes)
+    assert is_empty(tmp_path)
+
+
+async def test_a_target_command_that_ends_at_once_is_told_with_its_last_words(run: Run) -> None:
+    source = TargetSource(command=("sh", "-c", "echo no such module >&2; exit 7", "{port}"))
+    with pytest.raises(TargetError, match=r"status 7.*no such module"):
+        await run("ws://127.0.0.1:{port}/", source=source)
+
+
+async def test_a_target_command_that_does_not_exist_is_told(run: Run) -> None:
+    source = TargetSource(command=("no-such-program", "{port}"))
+    with pytest.raises(TargetError, match=r"no-such-program.*No such file"):
+        await run("ws://127.0.0.1:{port}/", source=source)
+
+
+async def test_a_host_without_an_address_is_told(run: Run) -> None:
+    with pytest.raises(TargetError, match=r"'host\.invalid' has no address"):
+        await run("ws://host.invalid/")
+
+
+async def test_localhost_finds_the_address_that_listens(run: Run) -> None:
+    with known() as server:
+        summary = await run(server.url("/echo").replace("127.0.0.1", "localhost"), rate=20.0)
+    assert summary.valid
+    assert summary.header.target.address == f"127.0.0.1:{server.port}"
+
+
+async def test_ipv6_works_as_ipv4_does(run: Run) -> None:
+    if not _has_ipv6():
+        pytest.skip("this machine has no ::1")
+    async with plain_server("::1") as port:
+        summary = await run(f"ws://[::1]:{port}/", rate=20.0)
+    assert summary.valid
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,154 @@
+"""The instrument reports what was injected: delays, stalls, losses, refusals, each by its name."""
+
+import pytest
+
+from tests.loadtests.conftest import Run
+from tests.servers.launch import known
+
+
+async def test_an_injected_delay_is_measured_on_top_of_the_undisturbed_latency(run: Run) -> None:
+    with known("--delay-seconds", "0.05") as server:
+        summary = await run(server.url("/echo"), rate=200.0)
+    # Never less than was injected; how much more is the machine's affair, and half of all
+    # messages bear hardly any of it.
+    assert 0.05 <= summary.figures["latency.p50_seconds"] < 0.06
+    assert summary.figures["latency.p50_seconds"] <= summary.figures["latency.p99_seconds"]
+    assert summary.figures["integrity.lost"] == 0
+    assert summary.valid
+
+
+async def test_a_stall_is_seen_by_every_message_that_was_due_in_it(run: Run) -> None:
+    with known("--stall-at-message", "100", "--stall-seconds", "1.0") as server:
+        summary = await run(server.url("/echo"), rate=200.0, duration_seconds=2.0)
+    # 200 of 400 messages were due in the second of the stall and waited between 1 s and nothing:
+    # half of them, a quarter of all, for half a second and longer. A closed loop would show one.
+    assert summary.figures["latency.count"] == 400
+    assert summary.figures["latency.max_seconds"] >= 1.0
+    assert summary.figures["latency.p90_seconds"] >= 0.75
+    assert summary.figures["messages.sent"] == 400
+
+
+async def test_a_closed_loop_shows_a_stall_to_its_connections_alone(run: Run) -> None:
+    with known("--stall-at-message", "50", "--stall-seconds", "0.5") as server:
+        summary = await run(server.url("/echo"), connections=2, duration_seconds=1.0)
+    assert summary.figures["latency.max_seconds"] >= 0.5
+    assert summary.figures["latency.p90_seconds"] < 0.25
+    assert summary.header.load["rate"] is None
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("fault", ["lose", "duplicate", "reorder"])
+async def test_echo_faults_are_counted_exactly(run: Run, fault: str, processes: int) -> None:
+    with known(f"--{fault}-every", "7") as server:
+        summary = await run(
+            server.url("/echo"), rate=300.0, processes=processes, collect_seconds=1.0
+        )
+        injected = server.stop()
+    assert injected is not None
+    assert summary.figures["integrity.expected"] == injected["messages"] == 300
+    # One held back at the very end, with no successor to follow, never came.
+    withheld = injected.get("held", 0) - injected.get("reordered", 0)
+    assert summary.figures["integrity.lost"] == injected.get("lost", 0) + withheld
+    assert summary.figures["integrity.duplicated"] == injected.get("duplicated", 0)
+    assert summary.figures["integrity.reordered"] == injected.get("reordered", 0)
+    assert any(injected.get(name) for name in ("lost", "duplicated", "reordered"))
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("fault", ["lose", "duplicate"])
+async def test_broadcast_faults_are_counted_at_every_receiver(
+    run: Run, fault: str, processes: int
+) -> None:
+    with known(f"--{fault}-every", "11") as server:
+        summary = await run(
+            server.url("/ws"),
+            "broadcast",
+            connections=12,
+            rate=50.0,
+            processes=processes,
+            collect_seconds=1.0,
+        )
+        injected = server.stop()
+    assert injected is not None
+    assert summary.figures["integrity.expected"] == injected["deliveries"] == 50 * 12
+    assert summary.figures["delivery.messages"] == 50
+    for name in ("lost", "duplicated", "reordered"):
+        assert summary.figures[f"integrity.{name}"] == injected.get(name, 0)
+
+
+async def test_broadcasts_that_change_places_are_counted_at_every_receiver(run: Run) -> None:
+    # 13 receivers and every 11th delivery: each receiver has its turn to be held back.
+    with known("--reorder-every", "11") as server:
+        summary = await run(
+            server.url("/ws"), "broadcast", connections=13, rate=50.0, collect_seconds=1.0
+        )
+        injected = server.stop()
+    assert injected is not None
+    assert injected["reordered"] > 20
+    assert summary.figures["integrity.reordered"] == injected["reordered"]
+    assert summary.figures["integrity.duplicated"] == 0
+
+
+async def test_damaged_replies_are_neither_duplicates_nor_replies(run: Run) -> None:
+    with known("--damage-every", "10") as server:
+        summary = await run(server.url("/echo"), rate=200.0, collect_seconds=0.5)
+        injected = server.stop()
+    assert injected is not None
+    assert summary.figures["integrity.corrupted"] == injected["damaged"] == 20
+    assert summary.figures["integrity.lost"] == 20
+    assert summary.figures["integrity.duplicated"] == 0
+    assert summary.figures["latency.count"] == 180
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+async def test_a_refused_share_of_handshakes_is_told_by_status(run: Run, status: int) -> None:
+    with known("--refuse-every", "5", "--refuse-status", str(status)) as server:
+        summary = await run(server.url("/echo"), connections=50, rate=100.0)
+        injected = server.stop()
+    assert injected is not None
+    assert summary.errors == {f"upgrade:http-{status}": injected["refused"]}
+    assert injected["refused"] == 10
+    assert summary.figures["connections.opened"] == 40
+    assert summary.figures["connections.failed"] == 10
+    assert summary.valid
+
+
+async def test_connections_that_the_server_closes_are_told_by_code(run: Run) -> None:
+    with known("--close-after", "3", "--close-code", "4001") as server:
+        summary = await run(server.url("/echo"), connections=5, rate=100.0, duration_seconds=0.3)
+    assert summary.errors["closed:4001"] == 5
+    assert summary.close_codes[4001] == 5
+    assert "target ended every connection" in " ".join(summary.reasons) or summary.errors.get(
+        "send:closed"
+    )
+
+
+async def test_fragments_are_put_together(run: Run) -> None:
+    with known("--fragment") as server:
+        summary = await run(server.url("/echo"), rate=100.0)
+    assert summary.figures["latency.count"] == 100
+    assert summary.figures["integrity.corrupted"] == 0
+
+
+async def test_messages_of_others_are_unsolicited_and_nothing_else(run: Run) -> None:
+    with known("--greet") as server:
+        summary = await run(server.url("/echo"), connections=7, rate=50.0)
+    assert summary.figures["messages.unsolicited"] == 7
+    assert summary.figures["latency.count"] == 50
+    assert summary.errors == {}
+
+
+async def test_binary_messages_are_measured_as_text_ones_are(run: Run) -> None:
+    with known() as server:
+        summary = await run(server.url("/echo"), rate=100.0, binary=True, payload_bytes=300)
+    assert summary.figures["latency.count"] == 100
+    assert summary.figures["integrity.corrupted"] == 0
+
+
+async def test_only_the_active_share_sends(run: Run) -> None:
+    with known() as server:
+        summary = await run(
+            server.url("/echo"), connections=20, rate=100.0, parameters={"active": "3"}, processes=2
+        )
+    assert summary.figures["integrity.expected"] == 100
+    assert summary.figures["integrity.lost"] == 0
