@@ -67,7 +67,7 @@ class LoadExperiment(_Table):
 
 
 class AloneExperiment(_Table):
-    """A primitive measured by itself, in a fresh process for every run (:mod:`benchmarks.alone`)."""
+    """A primitive measured by itself, in a fresh process a run (:mod:`benchmarks.alone`)."""
 
     kind: Literal["alone"]
     subject: Literal["coroutine", "thread"]

@@ -1,4 +1,4 @@
-"""The command line ``swarmgate``: each room contributes its own commands, ``serve`` is a process."""
+"""The command line ``swarmgate``: each room contributes commands, ``serve`` is a process."""
 
 import os
 import sys
@@ -13,7 +13,6 @@ from rich.console import Console
 from benchmarks.claims import ClaimsFileError, choose, judge, load_claims
 from benchmarks.experiments import InterruptedRunError, check, needed, run_all
 from benchmarks.experiments import quick as reduced
-
 from loadtests import cli as loadtests_cli
 from loadtests.run import DEFAULT_FOLDER
 from reports.claims_table import tally, verdict_markdown, verdict_table

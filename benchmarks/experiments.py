@@ -26,7 +26,7 @@ from benchmarks.claims import (
 from loadtests.errors import LoadTestError
 from loadtests.plan import Plan
 from loadtests.run import TargetSource, execute
-from loadtests.scenarios import parse_parameters
+from loadtests.scenarios import check_scenario
 from reports.record import RECORD_SUFFIX, Line
 from reports.summary import Summary
 
@@ -92,8 +92,7 @@ def check(experiments: Mapping[str, Experiment], path: Path) -> None:
     for name, experiment in experiments.items():
         if isinstance(experiment, LoadExperiment):
             try:
-                parse_parameters(experiment.scenario, experiment.parameters)
-                _plan(experiment, seed=0)
+                check_scenario(_plan(experiment, seed=0))
             except LoadTestError as error:
                 raise ClaimsFileError(f"{path}: experiment {name}: {error}") from None
 

@@ -89,7 +89,7 @@ def tally(results: Sequence[ClaimResult]) -> str:
     counted = ((verdict, sum(r.verdict is verdict for r in results)) for verdict in Verdict)
     parts = [f"{count} {verdict}" for verdict, count in counted if count]
     news = [result.claim for result in results if result.verdict is not result.expected]
-    line = f"{len(results)} claims: {', '.join(parts)}."
+    line = f"{len(results)} claim{'s' * (len(results) != 1)}: {', '.join(parts)}."
     return f"{line} Not as expected: {', '.join(news)}." if news else line
 
 

@@ -20,7 +20,10 @@ SIGNIFICANT_DIGITS: Final = 3
 _SUB_BUCKETS: Final = 2048
 _HALF: Final = _SUB_BUCKETS // 2
 _HALF_MAGNITUDE: Final = 10
-_SUB_BUCKET_BITS: Final = 11
+_MANTISSA_BITS: Final = 52
+_EXPONENT_BIAS: Final = 1023
+# Brings 2048, of exponent 11, to index 2048.
+_FIRST_LEADING_BITS: Final = ((_EXPONENT_BIAS + 11) << _HALF_MAGNITUDE) - _SUB_BUCKETS
 _BUCKETS: Final = (HIGHEST_TRACKABLE_NS // _SUB_BUCKETS).bit_length() + 1
 _COUNTS: Final = (_BUCKETS + 1) * _HALF
 
@@ -28,11 +31,13 @@ Values = Sequence[int] | npt.NDArray[np.int64]
 
 
 def _bins_of(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Give the HdrHistogram counts index of each value."""
-    # frexp is exact below 2**53, far above the highest trackable value.
-    bit_length = np.frexp((values | (_SUB_BUCKETS - 1)).astype(np.float64))[1].astype(np.int64)
-    bucket = bit_length - _SUB_BUCKET_BITS
-    return ((bucket + 1) << _HALF_MAGNITUDE) + (values >> bucket) - _HALF
+    """Give the HdrHistogram counts index of each value.
+
+    Below 2048 a value is its own index. Above, the index is the binary exponent with the ten bits
+    behind the leading one, and that is how a float64 (IEEE 754 binary64) begins: exact up to 2**53.
+    """
+    leading_bits = values.astype(np.float64).view(np.int64) >> (_MANTISSA_BITS - _HALF_MAGNITUDE)
+    return np.where(values < _SUB_BUCKETS, values, leading_bits - _FIRST_LEADING_BITS)
 
 
 def _bin_edges() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

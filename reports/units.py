@@ -39,7 +39,7 @@ _RATES: Final = {"": 1.0, "/s": 1.0, "k": 1e3, "k/s": 1e3, "M": 1e6, "M/s": 1e6,
 
 
 def _parse(text: str, units: Mapping[str, float], what: str, example: str) -> float:
-    match = _NUMBER.fullmatch(text)
+    match = _NUMBER.fullmatch(text.replace(",", "").replace("_", ""))
     if match is None or match[2] not in units:
         known = ", ".join(unit for unit in units if unit)
         raise ValueError(f"{text!r} is no {what}; write it like {example} (units: {known})")
@@ -51,7 +51,7 @@ def _parse(text: str, units: Mapping[str, float], what: str, example: str) -> fl
 
 def parse_count(text: str) -> int:
     """Read a whole number such as ``250`` or ``10k``. Raises ValueError."""
-    value = _parse(text.replace(",", "").replace("_", ""), _COUNTS, "count", "10k")
+    value = _parse(text, _COUNTS, "count", "10k")
     if value != int(value):
         raise ValueError(f"{text!r} is no whole number; write it like 10k")
     return int(value)
@@ -81,8 +81,8 @@ def significant(value: float, digits: int = 3) -> str:
     """Write a number with that many significant digits and no exponent."""
     if value == 0:
         return "0"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    rounded = round(value, digits - 1 - math.floor(math.log10(abs(value))))
+    rounded = float(f"{value:.{digits - 1}e}")
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
     return f"{rounded:,.{min(decimals, 12)}f}"
 
 

@@ -1,0 +1,176 @@
+"""The command line: what it prints, where, and with which exit status."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loadtests.target import free_port
+from reports.record import read_record
+from tests.servers.launch import ROOT, known, launch
+
+
+def swarmgate(*arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=cwd,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_a_run_that_held_prints_what_people_look_for_and_exits_with_0(tmp_path: Path) -> None:
+    with known() as server:
+        done = swarmgate(
+            "run", server.url("/echo"), "20", "--scenario", "echo", "-r", "100", "-d", "1s",
+            cwd=tmp_path,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for line in ("Connected:", "Errors:", "Avg latency:", "Server memory:", "Server CPU:"):
+        assert line in done.stdout
+    assert "100 /s asked" in done.stdout
+    assert "measure" in done.stderr
+    (record,) = (tmp_path / "reports" / "runs").glob("*.run.jsonl")
+    assert str(record.relative_to(tmp_path)) in done.stdout
+    assert read_record(record).header.command[:2] == ("swarmgate", "run")
+
+
+def test_json_is_one_document_on_standard_output_and_nothing_else(tmp_path: Path) -> None:
+    output = tmp_path / "a.run.jsonl"
+    with known() as server:
+        done = swarmgate("run", server.url(), "5", "-d", "0.5s", "--json", "-o", str(output))
+    document = json.loads(done.stdout)
+    assert document["valid"] is True
+    assert document["figures"]["connections.opened"] == 5
+    assert document["record"] == str(output)
+
+
+def test_a_run_without_a_rate_is_labelled_closed_model(tmp_path: Path) -> None:
+    with known() as server:
+        done = swarmgate(
+            "run", server.url("/echo"), "2", "--scenario", "echo", "-d", "0.5s", "-q", cwd=tmp_path
+        )
+    assert "closed model" in done.stdout
+    assert done.stderr == ""
+
+
+def test_lost_messages_exit_with_1(tmp_path: Path) -> None:
+    with known("--lose-every", "5") as server:
+        done = swarmgate(
+            "run", server.url("/echo"), "5", "--scenario", "echo", "-r", "50", "-d", "1s", "-q",
+            cwd=tmp_path,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "10 lost" in done.stdout
+
+
+def test_a_target_that_refuses_exits_with_3_and_says_invalid_first(tmp_path: Path) -> None:
+    done = swarmgate("run", f"ws://127.0.0.1:{free_port()}/", "5", "-q", cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stdout.startswith("INVALID")
+    assert "connect:refused" in done.stdout
+
+
+def test_a_target_command_is_started_and_stopped(tmp_path: Path) -> None:
+    done = swarmgate(
+        "run", "ws://127.0.0.1:{port}/echo", "10", "-d", "0.5s", "-q", "--json",
+        "--target-cmd", f"{sys.executable} -m benchmarks.picows_echo {{port}}",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    header = read_record(Path(tmp_path, json.loads(done.stdout)["record"])).header
+    assert header.target.command[1:3] == ("-m", "benchmarks.picows_echo")
+    (pid,) = header.target.pids
+    assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["run"], "Missing argument"),
+        (["run", "ws://h/", "--nope"], "No such option: --nope"),
+        (["runn"], "No such command 'runn'"),
+        (["run", "http://h/"], "scheme 'http'"),
+        (["run", "ws://h/", "10q"], "COUNT: '10q' is no count"),
+        (["run", "ws://h/", "0"], "connections is 0"),
+        (["run", "ws://h/", "1", "-d", "5 parsecs"], "--duration: '5 parsecs'"),
+        (["run", "ws://h/", "1", "-r", "-3"], "rate is -3"),
+        (["run", "ws://h/", "1", "--scenario", "storm"], "no scenario is called 'storm'"),
+        (["run", "ws://h/", "1", "--param", "active"], "KEY=VALUE"),
+        (["run", "ws://h/", "1", "--param", "idle=2"], "no parameter 'idle'"),
+        (["run", "ws://h:{port}/", "1"], "--target-cmd"),
+        (["run", "ws://h:{port}/", "1", "--target-cmd", "server"], "has no {port}"),
+        (["run", "ws://h:{port}/", "1", "--target-cmd", "a 'b {port}"], "No closing quotation"),
+        (["claims", "/no/such/file.toml"], "cannot read /no/such/file.toml"),
+        (["claims", "--only", "nothing"], "no claim is called 'nothing'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exits_with_2(
+    tmp_path: Path, arguments: list[str], complaint: str
+) -> None:
+    done = swarmgate(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert complaint in done.stderr
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_a_record_that_exists_is_not_overwritten(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.run.jsonl"
+    kept.write_text("mine")
+    done = swarmgate("run", "ws://127.0.0.1:9/", "1", "-o", str(kept))
+    assert done.returncode == 2
+    assert "exists already" in done.stderr
+    assert kept.read_text() == "mine"
+
+
+def test_ctrl_c_exits_with_130_and_leaves_the_record_complete(tmp_path: Path) -> None:
+    path = tmp_path / "a.run.jsonl"
+    with known() as server:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "benchmarks", "run", server.url(), "5"),
+                *("-d", "60s", "-o", str(path)),
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stderr is not None
+        while "measure" not in process.stderr.readline():
+            assert process.poll() is None
+        # As a terminal does it: to every process of the group.
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert "interrupted" in output
+    footer = read_record(path).footer
+    assert footer is not None
+    assert footer.interrupted
+
+
+def test_the_doctor_prints_limit_value_and_remedy() -> None:
+    done = swarmgate("doctor")
+    assert done.returncode == 0
+    for part in ("RLIMIT_NOFILE", "ip_local_port_range", "sysctl -w", "ulimit -Hn"):
+        assert part in done.stdout
+    assert len(json.loads(swarmgate("doctor", "--json").stdout)) == 7
+
+
+def test_serve_runs_the_reference_server() -> None:
+    with launch([sys.executable, "-m", "benchmarks", "serve", "--port", "0"]) as server:
+        done = swarmgate("run", server.url("/ws"), "5", "-d", "0.5s", "-q", "-o", "/dev/null")
+        assert done.returncode == 2  # /dev/null exists already
+        server.stop()
+        assert server.process.returncode == 0
