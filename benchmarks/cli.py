@@ -15,7 +15,7 @@ from benchmarks.experiments import InterruptedRunError, check, needed, run_all
 from benchmarks.experiments import quick as reduced
 from loadtests import cli as loadtests_cli
 from loadtests.run import DEFAULT_FOLDER
-from reports.claims_table import tally, verdict_markdown, verdict_table
+from reports.claims_table import tally, verdict_markdown, verdict_svg, verdict_table
 from reports.exit_status import ExitStatus
 from reports.record import RecordError
 from reports.terminal import live_view
@@ -111,12 +111,13 @@ def _tell(results: Sequence[ClaimResult], folder: Path, *, is_reduced: bool) -> 
         f"{notice if is_reduced else ''}{tally(results)}\n\n{verdict_markdown(results)}",
         encoding="utf-8",
     )
+    (folder / "claims.svg").write_text(verdict_svg(results), encoding="utf-8")
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=REPORT_WIDTH)
     console.print(verdict_table(results))
     console.print(f"{notice if is_reduced else ''}{tally(results)}", soft_wrap=True)
-    console.print(f"Records and the table as Markdown: {folder}", soft_wrap=True)
+    console.print(f"Records, and the table as Markdown and SVG: {folder}", soft_wrap=True)
 
 
 def main() -> None:

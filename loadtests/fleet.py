@@ -59,6 +59,7 @@ class Fleet:
         endpoint: Endpoint,
         sources: tuple[str, ...],
         emit: Emit,
+        totals: Totals,
         *,
         server_pids: Sequence[int],
         origin_ns: int,
@@ -70,17 +71,18 @@ class Fleet:
             endpoint: where to connect.
             sources: source addresses to spread connections over.
             emit: told of every line of the record, in the order it was made.
+            totals: the sum of the lines emitted so far, which whoever is told of them keeps.
             server_pids: roots of the process trees to watch, none if they are not known.
             origin_ns: CLOCK_MONOTONIC time that the record counts from.
         """
         self._plan = plan
         self._endpoint = endpoint
         self._sources = sources
-        self._forward = emit
+        self._emit = emit
+        self._totals = totals
         self._server_pids = tuple(server_pids)
         self._origin_ns = origin_ns
         self._members: list[_Member] = []
-        self._totals = Totals()
         self._heard = asyncio.Condition()
         self._trouble: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -269,10 +271,6 @@ class Fleet:
         self._emit(Event(self._now_ns(), "trouble", {"what": what}))
         if not self._trouble.done():
             self._trouble.set_result(what)
-
-    def _emit(self, line: Line) -> None:
-        self._totals.add(line)
-        self._forward(line)
 
     def _now_ns(self) -> int:
         return perf_counter_ns() - self._origin_ns

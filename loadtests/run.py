@@ -160,7 +160,15 @@ async def _record(
             git_commit=machine.git_commit(),
         )
     )
-    fleet = Fleet(plan, endpoint, sources, emit, server_pids=found.pids, origin_ns=origin_ns)
+    fleet = Fleet(
+        plan,
+        endpoint,
+        sources,
+        emit,
+        totals,
+        server_pids=found.pids,
+        origin_ns=origin_ns,
+    )
     with _interruption() as interrupted:
         emit(await fleet.run(interrupted, thresholds))
     return totals.summary()

@@ -1,14 +1,20 @@
 """The verdict table: one set of cells, drawn for a terminal or written as Markdown."""
 
+import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich import box
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from reports.units import format_figure
 from reports.verdict import ClaimResult, Estimate, Verdict
+
+PICTURE_WIDTH: Final = 120
 
 _MARKS: Final = {
     Verdict.HOLDS: ("✔", "green"),
@@ -55,12 +61,21 @@ def verdict_table(results: Sequence[ClaimResult]) -> Table:
         mark, colour = _MARKS[result.verdict]
         table.add_row(
             Text(f"{mark} {result.verdict}", style=colour),
-            Text(f"“{result.says}”\n").append(_under(result), style="dim"),
+            Text(f"“{result.says}”\n").append(result.how, style="dim"),
             result.bound,
             _measured(result),
             _runs(result),
         )
     return table
+
+
+def verdict_svg(results: Sequence[ClaimResult]) -> str:
+    """Draw the table as a picture, for a page."""
+    console = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), highlight=False)
+    console.print(verdict_table(results))
+    # The library's own frame would fetch a font from elsewhere.
+    frame = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    return console.export_svg(title="swarmgate claims", code_format=frame)
 
 
 def verdict_markdown(results: Sequence[ClaimResult]) -> str:
@@ -91,10 +106,6 @@ def tally(results: Sequence[ClaimResult]) -> str:
     news = [result.claim for result in results if result.verdict is not result.expected]
     line = f"{len(results)} claim{'s' * (len(results) != 1)}: {', '.join(parts)}."
     return f"{line} Not as expected: {', '.join(news)}." if news else line
-
-
-def _under(result: ClaimResult) -> str:
-    return result.how
 
 
 def _measured(result: ClaimResult) -> str:

@@ -158,7 +158,10 @@ class Totals:
             "messages.unsolicited": float(self.counts["unsolicited"]),
         }
         if self._measured_ns and self._measured["sent"]:
+            # The phase is a little longer than the load: all processes begin it at one moment.
             seconds = max(self._measured_ns.values()) / 1e9
+            if self.header is not None:
+                seconds = min(seconds, self.header.load["duration_seconds"])
             figures["messages.sent_per_second"] = self._measured["sent"] / seconds
             figures["messages.received_per_second"] = self._measured["received"] / seconds
         if self.integrity:

@@ -115,7 +115,6 @@ class Echo:
         stream.pending[stamp] = (sequence, intended_ns, sent_ns)
         connection.transport.send(self._kind, stamp + self._padding)
         self._meter.sent += 1
-        self._lateness(sent_ns - intended_ns)
 
     def _out_of_order(self, ledger: Ledger, sequence: int) -> None:
         reordered = ledger.reordered
@@ -168,6 +167,8 @@ class Echo:
         def fire(intended_ns: int) -> None:
             connection = next(turn)
             if connection.is_open:
+                # A closed model has no schedule to be late against.
+                self._lateness(perf_counter_ns() - intended_ns)
                 self._send(connection, intended_ns)
             else:
                 self._meter.errors["send:closed"] += 1

@@ -12,7 +12,7 @@ def header(**changes: Any) -> Header:
         "run_id": "r1",
         "scenario": "echo",
         "parameters": {},
-        "load": {"connections": 100, "rate": 50.0},
+        "load": {"connections": 100, "rate": 50.0, "duration_seconds": 10.0},
         "target": Target("ws://127.0.0.1:1/", "127.0.0.1:1"),
         "machine": Machine("host", "6.1", "cpu", 2, 10**9, "3.11"),
         "limits": {"files": 1024},
