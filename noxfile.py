@@ -1,7 +1,7 @@
 """The front door: ``nox -l`` is the menu, ``nox -s NAME`` runs one of it.
 
-All sessions share one environment, made from the locked ``constraints.txt`` and made again only
-when that file changes, so that a second run starts at once.
+Each session's environment is made from the locked ``constraints.txt``, and again only when that
+file changes, so that a second run starts at once.
 """
 
 import hashlib
@@ -15,7 +15,6 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "tests"]
 
-ENVIRONMENT = ".nox/swarmgate"
 LOCK = Path("constraints.txt")
 
 
@@ -31,7 +30,7 @@ def install(session: nox.Session) -> None:
     stamp.write_text(wanted)
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def bench(session: nox.Session) -> None:
     """Open 10,000 connections, measure, and print a verdict on every claim (under 5 minutes)."""
     install(session)
@@ -50,14 +49,14 @@ def bench(session: nox.Session) -> None:
         session.error("a cost benchmark failed; its figures stand above the verdicts")
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def tests(session: nox.Session) -> None:
     """Pass the tests: real sockets, real processes. Arguments go to pytest."""
     install(session)
     session.run("pytest", *session.posargs)
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check format, style and the direction of imports."""
     install(session)
@@ -66,14 +65,14 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports")
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def types(session: nox.Session) -> None:
     """Check the types of all four rooms, strictly."""
     install(session)
     session.run("mypy")
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session(venv_backend="none")
 def lock(session: nox.Session) -> None:
     """Write constraints.txt anew from pyproject.toml; needs uv."""
     session.run(
