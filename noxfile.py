@@ -44,7 +44,8 @@ def bench(session: nox.Session) -> None:
         )
     except CommandFailed:
         costs_held = False
-    session.run("swarmgate", "claims", *session.posargs)
+    # Inconclusive (4) is an answer: a machine that others share does not always let one tell.
+    session.run("swarmgate", "claims", *session.posargs, success_codes=[0, 4])
     if not costs_held:
         session.error("a cost benchmark failed; its figures stand above the verdicts")
 

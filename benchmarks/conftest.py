@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from loadtests.plan import Plan
-from loadtests.run import TargetSource, execute
+from loadtests.run import execute
+from loadtests.target import TargetSource
 
 ECHO_SERVER = TargetSource((sys.executable, "-m", "benchmarks.picows_echo", "{port}"))
 

@@ -25,8 +25,9 @@ from benchmarks.claims import (
 )
 from loadtests.errors import LoadTestError
 from loadtests.plan import Plan
-from loadtests.run import TargetSource, execute
+from loadtests.run import execute
 from loadtests.scenarios import check_scenario
+from loadtests.target import TargetSource
 from reports.record import RECORD_SUFFIX, Line
 from reports.summary import Summary
 

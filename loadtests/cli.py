@@ -16,10 +16,10 @@ from rich.console import Console
 from loadtests import limits
 from loadtests.errors import LoadTestError, UsageError
 from loadtests.plan import Plan
-from loadtests.run import TargetSource, default_record_path, execute
+from loadtests.run import default_record_path, execute
 from loadtests.scenarios import SCENARIOS
 from loadtests.schedule import ArrivalKind
-from loadtests.target import split_command
+from loadtests.target import TargetSource, split_command
 from reports.exit_status import ExitStatus
 from reports.record import RecordError
 from reports.summary import Summary
@@ -147,13 +147,7 @@ def run(
         path = output or default_record_path(plan)
         with live_view(Console(stderr=True), quiet=quiet) as observe:
             summary = asyncio.run(
-                execute(
-                    plan,
-                    TargetSource(command, tuple(pid or ())),
-                    path,
-                    observe,
-                    command=("swarmgate", *sys.argv[1:]),
-                )
+                execute(plan, TargetSource(command, tuple(pid or ())), path, observe)
             )
     except (LoadTestError, RecordError) as error:
         raise fail(error) from None

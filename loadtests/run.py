@@ -14,26 +14,14 @@ from loadtests import limits, machine, probe
 from loadtests.errors import UsageError
 from loadtests.fleet import Fleet
 from loadtests.plan import Plan, port_of, split_url
+from loadtests.replay import replay_command
 from loadtests.scenarios import check_scenario, scenario_kind
-from loadtests.target import resolve, running
+from loadtests.target import TargetSource, resolve, running
 from loadtests.validity import Thresholds
 from reports.record import RECORD_SUFFIX, Header, Line, RecordWriter, Target
 from reports.summary import Summary, Totals
 
 DEFAULT_FOLDER = Path("reports/runs")
-
-
-@dataclass(frozen=True, slots=True)
-class TargetSource:
-    """Where the server under test comes from.
-
-    Attributes:
-        command: what starts it, ``{port}`` in its words; empty when it runs already.
-        pids: roots of its process trees; empty to look for what listens on the URL's port.
-    """
-
-    command: tuple[str, ...] = ()
-    pids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +44,6 @@ async def execute(
     path: Path,
     observe: Callable[[Line], None],
     *,
-    command: tuple[str, ...] = (),
     thresholds: Thresholds = Thresholds(),  # noqa: B008 - frozen
 ) -> Summary:
     """Make one run and its record.
@@ -68,7 +55,6 @@ async def execute(
         source: the server under test.
         path: the record to write; it must not exist.
         observe: told of every line as it is written, for a live view.
-        command: the command line that repeats the run, for the header.
         thresholds: what the generator must keep to.
 
     Raises:
@@ -78,6 +64,7 @@ async def execute(
     plan = _checked(plan)
     with _writer(path) as writer:
         async with _target(plan, source, path) as found:
+            command = replay_command(plan, source)
             plan = replace(plan, url=found.url)
             return await _record(
                 plan, found, writer, observe, command=command, thresholds=thresholds

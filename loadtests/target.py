@@ -20,6 +20,19 @@ STOP_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
+class TargetSource:
+    """Where the server under test comes from.
+
+    Attributes:
+        command: what starts it, ``{port}`` in its words; empty when it runs already.
+        pids: roots of its process trees; empty to look for what listens on the URL's port.
+    """
+
+    command: tuple[str, ...] = ()
+    pids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RunningTarget:
     """A server that we started.
 

@@ -60,7 +60,6 @@ class Totals:
         self.open_by_process: dict[int, int] = {}
         self.peak_open = 0
         self.phase = ""
-        self.latest: dict[str, Sample] = {}
         self._marks: list[Sample] = []
         self._measured_cpu_ns: Counter[int] = Counter()
         self._measured_ns: Counter[int] = Counter()
@@ -75,7 +74,6 @@ class Totals:
             case Interval():
                 self._add_interval(line)
             case Sample():
-                self.latest[line.source] = line
                 if line.mark:
                     self._marks.append(line)
             case Event():

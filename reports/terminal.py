@@ -37,6 +37,7 @@ class Progress:
         self._received: dict[int, float] = {}
         self._cpu: tuple[int, float] | None = None
         self.server_cpu_ratio: float | None = None
+        self.server_memory_bytes: float | None = None
         self._phase_begun = time.monotonic()
         self._phase_seconds: float | None = None
         self._open_at_phase = 0
@@ -57,6 +58,8 @@ class Progress:
             )
         elif line.type == "sample" and line.source == "server":
             self._note_cpu(line.t_ns, line.values["cpu_seconds"])
+            # While messages are timed, memory is not read: what it was before is shown.
+            self.server_memory_bytes = line.values.get("pss_bytes", self.server_memory_bytes)
 
     def _note_cpu(self, t_ns: int, cpu_seconds: float) -> None:
         if self._cpu is not None and t_ns - self._cpu[0] > 0.2e9:
@@ -148,12 +151,10 @@ def _cells(progress: Progress) -> Iterator[tuple[str, str]]:
     if latency is not None and latency.count:
         yield "latency p50", format_seconds(latency.percentile_ns(50) / 1e9)
         yield "latency p99", format_seconds(latency.percentile_ns(99) / 1e9)
-    server = totals.latest.get("server")
-    if server is not None:
-        memory = server.values.get("pss_bytes") or server.values["rss_bytes"]
-        cpu = progress.server_cpu_ratio
-        yield "server memory", format_bytes(memory)
-        yield "server CPU", "" if cpu is None else f"{format_ratio(cpu)} of a core"
+    if progress.server_memory_bytes is not None:
+        yield "server memory", format_bytes(progress.server_memory_bytes)
+    if progress.server_cpu_ratio is not None:
+        yield "server CPU", f"{format_ratio(progress.server_cpu_ratio)} of a core"
 
 
 def _errors(totals: Totals) -> str:

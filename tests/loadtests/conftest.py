@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from loadtests.plan import Plan
-from loadtests.run import TargetSource, execute
+from loadtests.run import execute
+from loadtests.target import TargetSource
 from loadtests.validity import Thresholds
 from reports.record import Line
 from reports.summary import Summary

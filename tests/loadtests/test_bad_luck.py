@@ -17,8 +17,7 @@ import trustme
 from websockets.asyncio.server import ServerConnection, serve
 
 from loadtests.errors import LimitError, TargetError, UsageError
-from loadtests.run import TargetSource
-from loadtests.target import free_port
+from loadtests.target import TargetSource, free_port
 from reports.record import Event, Interval, Line, read_record
 from tests.loadtests.conftest import Run
 from tests.servers.launch import known

@@ -1,0 +1,45 @@
+"""The command line that makes a run again, from its plan: every choice in it, the seed as well."""
+
+import shlex
+from dataclasses import fields
+
+from loadtests.plan import Plan
+from loadtests.target import TargetSource
+
+# How each part of a plan is written on the command line; those not here have no option.
+_OPTIONS = {
+    "scenario": "--scenario {}",
+    "concurrent": "--concurrent {}",
+    "duration_seconds": "--duration {:g}s",
+    "rate": "--rate {:g}",
+    "arrivals": "--arrivals {}",
+    "payload_bytes": "--payload {}B",
+    "ramp_seconds": "--ramp {:g}s",
+    "steps": "--steps {}",
+    "handshake_timeout_seconds": "--timeout {:g}s",
+    "processes": "--processes {}",
+    "seed": "--seed {}",
+}
+# The command line draws or computes these where they are left out.
+_ALWAYS = frozenset({"processes", "seed"})
+_FLAGS = {"binary": "--binary", "insecure": "--insecure"}
+
+
+def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
+    """Give the words of the command; what the command line has by default is left out."""
+    words = ["swarmgate", "run", plan.url, str(plan.connections)]
+    for field in fields(plan):
+        value = getattr(plan, field.name)
+        if value is None or (value == field.default and field.name not in _ALWAYS):
+            continue
+        if field.name in _OPTIONS:
+            words += _OPTIONS[field.name].format(value).split(" ", 1)
+        elif field.name in _FLAGS:
+            words.append(_FLAGS[field.name])
+    for key, value in plan.parameters.items():
+        words += ["--param", f"{key}={value}"]
+    if source.command:
+        words += ["--target-cmd", shlex.join(source.command)]
+    for pid in source.pids:
+        words += ["--pid", str(pid)]
+    return tuple(words)

@@ -1,0 +1,61 @@
+"""The command of a record makes the same run again."""
+
+import shlex
+from dataclasses import fields
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.cli import app
+from loadtests import cli
+from loadtests.plan import Plan
+from loadtests.replay import replay_command
+from loadtests.schedule import ArrivalKind
+from loadtests.target import TargetSource
+
+plans = st.builds(
+    Plan,
+    url=st.just("ws://127.0.0.1:{port}/a b"),
+    connections=st.integers(8, 20_000),
+    scenario=st.sampled_from(["hold", "echo"]),
+    parameters=st.just({}) | st.just({"active": "2"}),
+    concurrent=st.integers(1, 500),
+    duration_seconds=st.integers(1, 100).map(float),
+    rate=st.none() | st.integers(1, 1000).map(float),
+    arrivals=st.sampled_from(ArrivalKind),
+    payload_bytes=st.integers(1, 5000),
+    binary=st.booleans(),
+    ramp_seconds=st.integers(0, 60).map(float),
+    steps=st.integers(1, 8),
+    handshake_timeout_seconds=st.integers(1, 60).map(float),
+    processes=st.integers(1, 8),
+    insecure=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+
+
+@given(plans)
+def test_the_command_is_read_back_into_the_same_plan(plan: Plan) -> None:
+    source = TargetSource(command=("serve it", "--port", "{port}"))
+    seen: list[tuple[Any, Any]] = []
+
+    async def catch(plan: Plan, source: TargetSource, *rest: Any) -> None:
+        seen.append((plan, source))
+        raise KeyboardInterrupt
+
+    original, cli.execute = cli.execute, catch  # type: ignore[assignment]
+    try:
+        app(replay_command(plan, source)[1:], standalone_mode=False)
+    finally:
+        cli.execute = original
+    ((again, its_source),) = seen
+    assert its_source == source
+    for field in fields(plan):
+        assert getattr(again, field.name) == getattr(plan, field.name), field.name
+
+
+def test_words_with_spaces_survive_a_shell() -> None:
+    plan = Plan(url="ws://h/", connections=1, scenario="hold", parameters={})
+    command = replay_command(plan, TargetSource(command=("a b", "{port}")))
+    assert shlex.split(shlex.join(command)) == list(command)

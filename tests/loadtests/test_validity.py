@@ -1,0 +1,87 @@
+"""A run that its own generator spoiled is called invalid, whatever its figures look like."""
+
+from typing import Any
+
+import pytest
+
+from loadtests.plan import Plan
+from loadtests.validity import Thresholds, reasons_against, warnings_about
+from reports.record import Sample
+from reports.summary import MARK_MEASURE_END, MARK_START, Totals
+from tests.reports.builders import encoded, header, interval
+
+MS = 1_000_000
+
+
+def plan(**changes: Any) -> Plan:
+    values: dict[str, Any] = {
+        "url": "ws://h/",
+        "connections": 100,
+        "scenario": "echo",
+        "parameters": {},
+        "rate": 50.0,
+        "duration_seconds": 2.0,
+    }
+    return Plan(**(values | changes))
+
+
+def totals(**changes: Any) -> Totals:
+    held = Totals()
+    held.add(header())
+    values = {"opened": 100, "sent": 100, "histograms": {"lateness": encoded([MS // 10] * 100)}}
+    held.add(interval(**(values | changes)))
+    return held
+
+
+def reasons(plan_: Plan, totals_: Totals) -> str:
+    return " ".join(reasons_against(plan_, totals_, Thresholds()))
+
+
+def test_a_run_that_kept_its_schedule_is_valid() -> None:
+    assert reasons(plan(), totals()) == ""
+
+
+def test_messages_sent_late_make_it_invalid_with_advice() -> None:
+    late = totals(histograms={"lateness": encoded([MS] * 90 + [20 * MS] * 10)})
+    assert "20.0 ms" in reasons(plan(), late)
+    assert "--processes" in reasons(plan(), late)
+
+
+def test_a_lagging_event_loop_makes_an_open_model_invalid_and_a_closed_one_not() -> None:
+    lagging = totals(histograms={"loop_lag": encoded([200 * MS] * 10)})
+    assert "event loop lagged" in reasons(plan(), lagging)
+    assert reasons(plan(rate=None), lagging) == ""
+
+
+@pytest.mark.parametrize(("sent", "valid"), [(98, True), (97, False), (100, True)])
+def test_a_load_that_was_not_reached_makes_it_invalid(sent: int, valid: bool) -> None:
+    assert (reasons(plan(), totals(sent=sent)) == "") == valid
+
+
+def test_nothing_opened_makes_it_invalid_with_the_causes() -> None:
+    nothing = totals(opened=0, errors={"connect:refused": 7})
+    assert "connect:refused × 7" in reasons(plan(), nothing)
+
+
+@pytest.mark.parametrize("cause", ["no-free-port", "no-free-file", "no-memory"])
+def test_a_limit_of_this_machine_makes_it_invalid(cause: str) -> None:
+    assert "doctor" in reasons(plan(), totals(errors={f"connect:{cause}": 1}))
+
+
+def test_errors_of_the_server_leave_it_valid() -> None:
+    assert reasons(plan(), totals(errors={"upgrade:http-503": 5})) == ""
+
+
+def test_durations_that_were_cut_off_make_it_invalid() -> None:
+    assert "above one hour" in reasons(plan(), totals(clipped=1))
+
+
+def test_steal_and_a_full_accept_queue_are_warned_about() -> None:
+    names = ("cpu_busy_seconds", "cpu_idle_seconds", "cpu_steal_seconds", "listen_overflows")
+    held = totals()
+    for mark, values in ((MARK_START, (0, 0, 0, 0)), (MARK_MEASURE_END, (5, 4, 1, 3))):
+        reading = {**dict(zip(names, values, strict=True)), "tcp_memory_bytes": 0.0}
+        held.add(Sample(0, "kernel", reading, mark))
+    warnings = " ".join(warnings_about(held, Thresholds()))
+    assert "10% of the CPU" in warnings
+    assert "3 times" in warnings
