@@ -131,7 +131,7 @@ def _panel(progress: Progress, title: str) -> RenderableType:
     bar: RenderableType = ProgressBar(total=1.0, completed=done or 0.0, pulse=done is None)
     header = totals.header
     name = title or (f"{header.scenario} on {header.target.url}" if header else "starting")
-    remaining = "" if left_seconds is None else f", {format_seconds(left_seconds)} left"
+    remaining = "" if left_seconds is None else f", {left_seconds:.0f} s left"
     return Panel(
         Group(grid, Text(), bar),
         title=Text(name, style="bold"),
