@@ -60,26 +60,27 @@ class Swarm:
 
     async def run(self, commands: asyncio.StreamReader) -> None:
         """Obey commands until told to close, or until there are no more."""
-        loop = asyncio.get_running_loop()
-        lag_timer = self._watch_lag(loop)
-        ticking = asyncio.create_task(self._tick())
-        self._say("ready")
-        obeying: asyncio.Task[None] | None = None
-        try:
+        lag_timer = self._watch_lag(asyncio.get_running_loop())
+        # What fails in a task of the group ends this process, and the fleet hears of it.
+        async with asyncio.TaskGroup() as tasks:
+            ticking = tasks.create_task(self._tick())
+            self._say("ready")
+            obeying: asyncio.Task[None] | None = None
             while text := await commands.readline():
                 command = json.loads(text)
                 if obeying is not None:
                     # A command ends the one before: close may come at any moment.
                     obeying.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await obeying
-                obeying = asyncio.create_task(self._obey(command))
+                    await asyncio.wait((obeying,))
+                obeying = tasks.create_task(self._obey(command))
                 if command["do"] == "close":
                     await obeying
                     break
-        finally:
+            else:
+                # The fleet is gone; there is nobody to close for.
+                os._exit(1)
             ticking.cancel()
-            lag_timer.close()
+        lag_timer.close()
         self._write(self._meter.take(self._phase))
         self._say("closed")
         await self._output.drain()
@@ -129,22 +130,23 @@ class Swarm:
                 due_seconds = number * gap_seconds - (perf_counter_ns() - begun_ns) / 1e9
                 await asyncio.sleep(max(0.0, due_seconds))
             try:
-                connection = await self._dialer.dial(self._make_connection)
+                await self._dialer.dial(self._make_connection)
             except DialError as error:
                 self._failed += 1
                 self._meter.failed += 1
                 self._meter.errors[error.kind] += 1
                 if self._failed == 1:
                     self._say("first_failure", kind=error.kind, cause=repr(error.__cause__))
-            else:
-                self._connections.append(connection)
 
     def _is_hopeless(self) -> bool:
         """Tell whether so many failed, and none opened, that going on would teach nothing."""
         return not self._connections and self._failed >= self._share.concurrent
 
     def _make_connection(self) -> Connection:
-        return Connection(self._meter, self._scenario.receive, self._scenario.new_state())
+        """Give a connection whose handshake is being completed, and know it from then on."""
+        connection = Connection(self._meter, self._scenario.receive, self._scenario.new_state())
+        self._connections.append(connection)
+        return connection
 
     async def _collect(self, published: int) -> None:
         """Wait for what is still under way, but not for ever; then close the ledger."""

@@ -80,7 +80,7 @@ class Broadcast:
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
         """Time one delivery and enter it in its receiver's ledger. Hot."""
-        if payload != self._seen and not self._read_stamp(payload):
+        if payload != self._seen and not self._read_stamp(payload, now_ns):
             return
         sequence = self._seen_sequence
         ledger: Ledger = connection.state
@@ -94,7 +94,7 @@ class Broadcast:
             times_ns = deliveries[sequence] = array("q")
         times_ns.append(now_ns - self._seen_intended_ns)
 
-    def _read_stamp(self, payload: bytes) -> bool:
+    def _read_stamp(self, payload: bytes, now_ns: int) -> bool:
         """Read a stamp that was not seen before; tells whether it is one of this run's."""
         if payload[:TAG_BYTES] != self._tag:
             self._meter.unsolicited += 1
@@ -105,7 +105,12 @@ class Broadcast:
         except ValueError:
             self._meter.integrity["corrupted"] += 1
             return False
-        if payload[SENT_END:] != self._padding or sequence > self._seen_sequence + _LARGEST_GAP:
+        damaged = (
+            payload[SENT_END:] != self._padding
+            or sequence > self._seen_sequence + _LARGEST_GAP
+            or intended_ns > now_ns
+        )
+        if damaged:
             self._meter.integrity["corrupted"] += 1
             return False
         self._seen = payload

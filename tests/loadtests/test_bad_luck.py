@@ -20,7 +20,7 @@ from loadtests.errors import LimitError, TargetError, UsageError
 from loadtests.target import TargetSource, free_port
 from reports.record import Event, Interval, Line, read_record
 from tests.loadtests.conftest import Run
-from tests.servers.launch import known
+from tests.targets.launch import known
 
 
 @asynccontextmanager
@@ -67,6 +67,15 @@ async def test_a_handshake_that_fails_is_told_by_its_cause(
         summary = await run(server.url(), concurrent=5, handshake_timeout_seconds=0.5)
     assert not summary.valid
     assert set(summary.errors) == {error}
+
+
+async def test_a_handshake_that_timed_out_does_not_open_afterwards(run: Run) -> None:
+    with known("--handshake", "late") as server:
+        summary = await run(
+            server.url(), "hold", concurrent=10, handshake_timeout_seconds=0.3, duration_seconds=2.0
+        )
+    assert summary.errors == {"upgrade:timeout": 10}
+    assert summary.figures["connections.opened"] == 0
 
 
 async def test_tls_to_a_plain_port_is_told(run: Run) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from loadtests import probe
-from tests.servers.launch import launch
+from tests.targets.launch import launch
 
 HOLDER = """
 import subprocess, sys, threading

@@ -58,6 +58,10 @@ def test_a_load_that_was_not_reached_makes_it_invalid(sent: int, valid: bool) ->
     assert (reasons(plan(), totals(sent=sent)) == "") == valid
 
 
+def test_messages_that_found_their_connection_closed_are_no_fault_of_the_generator() -> None:
+    assert reasons(plan(), totals(sent=40, errors={"send:closed": 60})) == ""
+
+
 def test_nothing_opened_makes_it_invalid_with_the_causes() -> None:
     nothing = totals(opened=0, errors={"connect:refused": 7})
     assert "connect:refused × 7" in reasons(plan(), nothing)

@@ -100,5 +100,5 @@ def launch(command: str | Sequence[str], *flags: str) -> Iterator[Launched]:
 @contextmanager
 def known(*flags: str) -> Iterator[Launched]:
     """Run the server of known behaviour."""
-    with launch("tests.servers.known", "0", *flags) as server:
+    with launch("tests.targets.known", "0", *flags) as server:
         yield server

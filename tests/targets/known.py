@@ -1,15 +1,18 @@
 """A server whose behaviour is known: what it injects is what the instrument must report.
 
-``python -m tests.servers.known PORT [flags]``; ``/echo`` sends each message back, ``/ws`` to every
+``python -m tests.targets.known PORT [flags]``; ``/echo`` sends each message back, ``/ws`` to every
 client. It shares no code with the swarm, so that one bug cannot cancel the other. On SIGTERM it
 prints what it injected, as one JSON object, and exits with 0.
 """
 
 import argparse
 import asyncio
+import base64
 import ctypes
+import hashlib
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -222,7 +225,23 @@ async def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
-HANDSHAKES = {"mute": _mute, "garbage": _babble, "hang-up": _hang_up}
+async def _late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer rightly (RFC 6455 section 4.2.2), but a second after the question."""
+    request = await reader.readuntil(b"\r\n\r\n")
+    key = re.search(rb"(?i)sec-websocket-key: (\S+)", request)
+    assert key is not None
+    proof = key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+    accept = base64.b64encode(hashlib.sha1(proof).digest())  # noqa: S324 - the protocol's choice
+    await asyncio.sleep(1.0)
+    writer.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+    )
+    await reader.read(-1)
+    writer.close()
+
+
+HANDSHAKES = {"late": _late, "mute": _mute, "garbage": _babble, "hang-up": _hang_up}
 
 
 async def serve(port: int, faults: Faults, handshake: str) -> Counter[str]:
