@@ -62,7 +62,7 @@ class LoadExperiment(_Table):
         served = "".join(f", {name} {value}" for name, value in self.server.items())
         return (
             f"{self.scenario} on {self.path}, {self.connections:,} connections{extra}{pace}, "
-            f"{self.duration:g} s{served}"
+            f"{self.duration:g}\u00a0s{served}"
         )
 
 

@@ -14,7 +14,9 @@ from rich.text import Text
 from reports.units import format_figure
 from reports.verdict import ClaimResult, Estimate, Verdict
 
-PICTURE_WIDTH: Final = 120
+PICTURE_WIDTH: Final = 132
+# Between a number and its unit, so that no line of a table ends there.
+_NO_BREAK: Final = "\u00a0"
 
 _MARKS: Final = {
     Verdict.HOLDS: ("✔", "green"),
@@ -46,6 +48,7 @@ _LABELS: Final = {
     "thread.virtual_bytes": "virtual",
     "thread.kernel_stack_bytes": "kernel stack",
     "messages.sent_per_second": "sent",
+    "messages.unsolicited": "heartbeats received",
 }
 
 
@@ -118,18 +121,21 @@ def _measured_lines(result: ClaimResult) -> Iterator[str]:
     yield from result.reasons
     if result.context:
         yield ", ".join(
-            f"{_LABELS.get(name, name)} {format_figure(name, value)}"
-            for name, value in result.context
+            f"{_LABELS.get(name, name)} {_figure(name, value)}" for name, value in result.context
         )
 
 
 def _interval(metric: str, estimate: Estimate) -> str:
-    value = format_figure(metric, estimate.value)
+    value = _figure(metric, estimate.value)
     if estimate.low == estimate.high:
         return f"{value} in every run"
     # The figures measured are never below nothing; an interval from few runs may reach there.
     low = max(0.0, estimate.low)
-    return f"{value} ({format_figure(metric, low)} to {format_figure(metric, estimate.high)})"
+    return f"{value} ({_figure(metric, low)} to {_figure(metric, estimate.high)})"
+
+
+def _figure(name: str, value: float) -> str:
+    return format_figure(name, value).replace(" ", _NO_BREAK)
 
 
 def _runs(result: ClaimResult) -> str:
