@@ -216,8 +216,14 @@ def _summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     yield from _latency_rows(summary)
     yield from _delivery_rows(summary)
     yield from _server_rows(summary)
-    if "connections.opened_per_second" in figures:
-        yield "Opened", format_rate(figures["connections.opened_per_second"])
+    if "open.count" in figures:
+        yield (
+            "Opened",
+            (
+                f"{format_rate(figures['connections.opened_per_second'])}, "
+                f"each in {_percentiles(figures, 'open')}"
+            ),
+        )
     if "swarm.cpu_ratio" in figures:
         lag = figures.get("loop_lag.p99_seconds")
         yield (
@@ -237,6 +243,8 @@ def _error_list(errors: Mapping[str, int]) -> str:
 def _latency_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     figures = summary.figures
     if "latency.mean_seconds" not in figures:
+        if summary.header.scenario == "hold":
+            yield "Avg latency", "not measured: nothing was sent (--scenario echo does)"
         return
     rate = summary.header.load.get("rate")
     model = "closed model" if rate is None else f"open model, {format_rate(float(rate))} asked"
