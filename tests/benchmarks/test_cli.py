@@ -11,7 +11,7 @@ import pytest
 
 from loadtests.target import free_port
 from reports.record import read_record
-from tests.targets.launch import ROOT, known, launch
+from tests.servers.launch import ROOT, known, launch
 
 
 def swarmgate(*arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":

@@ -20,7 +20,7 @@ from loadtests.errors import LimitError, TargetError, UsageError
 from loadtests.target import TargetSource, free_port
 from reports.record import Event, Interval, Line, read_record
 from tests.loadtests.conftest import Run
-from tests.targets.launch import known
+from tests.servers.launch import known
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.loadtests.conftest import Run
-from tests.targets.launch import known
+from tests.servers.launch import known
 
 
 async def test_an_injected_delay_is_measured_on_top_of_the_undisturbed_latency(run: Run) -> None:

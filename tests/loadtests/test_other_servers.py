@@ -7,22 +7,22 @@ from pathlib import Path
 import pytest
 
 from tests.loadtests.conftest import Run
-from tests.targets.launch import launch
+from tests.servers.launch import launch
 
-NODE_FOLDER = Path(__file__).parents[1] / "targets" / "node_ws"
+NODE_FOLDER = Path(__file__).parents[1] / "servers" / "node_ws"
 
 
 def node_command() -> list[str]:
     node = shutil.which("node")
     if node is None or not (NODE_FOLDER / "node_modules" / "ws").exists():
-        pytest.skip("Node's ws is not installed: npm ci --prefix tests/targets/node_ws")
+        pytest.skip("Node's ws is not installed: npm ci --prefix tests/servers/node_ws")
     return [node, str(NODE_FOLDER / "server.mjs"), "0"]
 
 
 def command(name: str) -> list[str]:
     """Give the command of a server, a port of its own choice included."""
     return {
-        "websockets": lambda: [sys.executable, "-m", "tests.targets.plain_websockets", "0"],
+        "websockets": lambda: [sys.executable, "-m", "tests.servers.plain_websockets", "0"],
         "picows": lambda: [sys.executable, "-m", "benchmarks.picows_echo", "0"],
         "node": node_command,
         "target_app": lambda: [sys.executable, "-m", "target_app", "--port", "0"],

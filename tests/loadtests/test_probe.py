@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from loadtests import probe
-from tests.targets.launch import launch
+from tests.servers.launch import launch
 
 HOLDER = """
 import subprocess, sys, threading

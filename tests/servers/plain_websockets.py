@@ -1,5 +1,6 @@
 """A plain ``websockets`` server, as its documentation has it: echo, and broadcast on ``/ws``."""
 
+import argparse
 import asyncio
 import logging
 import signal
@@ -27,8 +28,18 @@ async def handle(connection: ServerConnection) -> None:
 
 async def main() -> None:
     """Serve on the port named by the first argument until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port", type=int, help="0 lets the system choose")
+    parser.add_argument(
+        "--compression",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="permessage-deflate (RFC 7692) where the client offers it, as the library has it",
+    )
+    arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    async with serve(handle, "127.0.0.1", int(sys.argv[1])) as server:
+    compression = "deflate" if arguments.compression else None
+    async with serve(handle, "127.0.0.1", arguments.port, compression=compression) as server:
         stopped = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
         port = next(iter(server.sockets)).getsockname()[1]

@@ -7,15 +7,20 @@ const server = new WebSocketServer({
   perMessageDeflate: false,
 });
 
+// Not server.clients: those of other paths are not of the audience.
+const audience = new Set();
+
 server.on("connection", (socket, request) => {
   socket.on("error", () => socket.terminate());
-  socket.on("message", (data, binary) => {
-    if (request.url !== "/ws") {
-      socket.send(data, { binary });
-      return;
-    }
-    for (const client of server.clients) client.send(data, { binary });
-  });
+  if (request.url === "/ws") {
+    audience.add(socket);
+    socket.on("close", () => audience.delete(socket));
+    socket.on("message", (data, binary) => {
+      for (const client of audience) client.send(data, { binary });
+    });
+  } else {
+    socket.on("message", (data, binary) => socket.send(data, { binary }));
+  }
 });
 
 server.on("listening", () => {
