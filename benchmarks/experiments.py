@@ -28,7 +28,7 @@ from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.scenarios import check_scenario
 from loadtests.target import TargetSource
-from reports.record import RECORD_SUFFIX, Line
+from reports.record import RECORD_SUFFIX, Line, RecordError
 from reports.summary import Summary
 
 Observe = Callable[[Line], None]
@@ -105,7 +105,12 @@ def run_all(
 
     Raises:
         InterruptedRunError: a run was interrupted.
+        RecordError: the folder cannot be written.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(f"cannot write {folder}: {error.strerror}") from None
     order = list(turns(experiments))
     results: dict[str, list[RunFigures]] = {name: [] for name in experiments}
     for number, turn in enumerate(order, 1):
@@ -176,7 +181,6 @@ def _run_alone(experiment: AloneExperiment, path: Path) -> RunFigures:
     if finished.returncode:
         last = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
         return RunFigures(valid=False, reasons=(f"{experiment.subject}: {last}",), figures={})
-    path.parent.mkdir(parents=True, exist_ok=True)
     kept = path.with_name(path.name.removesuffix(RECORD_SUFFIX) + ".json")
     kept.write_text(finished.stdout, encoding="utf-8")
     return RunFigures(valid=True, reasons=(), figures=json.loads(finished.stdout))

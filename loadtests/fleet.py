@@ -194,6 +194,9 @@ class Fleet:
         """Take what one process reports until it has no more to say."""
         assert member.process.stdout is not None
         async for text in member.process.stdout:
+            if not text.endswith(b"\n"):
+                # It was killed in the middle of a line.
+                break
             line = decode_line(text)
             if isinstance(line, Event):
                 member.said[line.name] = line.detail

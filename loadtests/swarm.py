@@ -99,6 +99,8 @@ class Swarm:
                 self._say("settled")
             case "measure":
                 published = await self._scenario.measure(self._connections, command["start_ns"])
+                # So that what the fleet reads now is not up to a second old.
+                self._write(self._meter.take(self._phase))
                 self._say("measured", published=published)
             case "collect":
                 await self._collect(command["published"])

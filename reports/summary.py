@@ -139,7 +139,7 @@ class Totals:
         figures: dict[str, float] = {
             "connections.opened": self.counts["opened"],
             "connections.failed": self.counts["failed"],
-            "connections.open": self.peak_open,
+            "connections.open": self._open_when_measured(),
             "errors": self.errors.total(),
         }
         if self.header is not None:
@@ -256,6 +256,11 @@ class Totals:
             figures["kernel.tcp_memory_bytes"] = end.values["tcp_memory_bytes"]
             figures["machine.steal_ratio"] = change["cpu_steal_seconds"] / spent if spent else 0.0
         return figures
+
+    def _open_when_measured(self) -> float:
+        """Give how many were open at the end of the measured phase, the most ever before it."""
+        end = self._mark("kernel", MARK_MEASURE_END)
+        return self.peak_open if end is None else end.values["connections"]
 
     def _mark(self, source: str, mark: str) -> Sample | None:
         return next(

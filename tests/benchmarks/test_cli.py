@@ -109,6 +109,7 @@ def test_a_target_command_is_started_and_stopped(tmp_path: Path) -> None:
         (["run", "ws://h:{port}/", "1", "--target-cmd", "server"], "has no {port}"),
         (["run", "ws://h:{port}/", "1", "--target-cmd", "a 'b {port}"], "No closing quotation"),
         (["claims", "/no/such/file.toml"], "cannot read /no/such/file.toml"),
+        (["claims", "--only", "coroutine", "-o", "/dev/null/x"], "cannot write /dev/null/x"),
         (["claims", "--only", "nothing"], "no claim is called 'nothing'"),
     ],
 )

@@ -38,6 +38,14 @@ def test_counts_add_up_over_intervals_and_processes() -> None:
     assert summary.valid
 
 
+def test_connections_open_are_those_at_the_end_of_the_measured_phase() -> None:
+    end = Sample(2, "kernel", {"connections": 93.0}, MARK_MEASURE_END)
+    assert summary_of(interval(1, open=100), interval(2, open=93)).figures[
+        "connections.open"
+    ] == pytest.approx(100)
+    assert summary_of(interval(1, open=100), end).figures["connections.open"] == 93
+
+
 def test_latency_is_of_all_intervals_merged() -> None:
     summary = summary_of(
         interval(1, histograms={"latency": encoded([1_000_000] * 99)}),
