@@ -236,7 +236,9 @@ class Totals:
             figures["server.files"] = end.values["files"]
             figures["server.processes"] = end.values["processes"]
         growth = self._growth("server", "pss_bytes")
-        if growth is not None:
+        # A server that ran before may have memory left over from then, which grows nothing.
+        was_fresh = self.header is not None and bool(self.header.target.command)
+        if growth is not None and was_fresh:
             figures["server.memory_growth_per_connection_bytes"] = growth
         slope = self._slope("server", ("pss_bytes",))
         if slope is not None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reports.record import Delivery, Sample
+from reports.record import Delivery, Sample, Target
 from reports.summary import (
     MARK_MEASURE_BEGIN,
     MARK_MEASURE_END,
@@ -105,6 +105,22 @@ def test_memory_growth_is_from_the_start_to_the_measured_phase() -> None:
         Sample(1, "swarm", {"pss_bytes": 2e6}, MARK_MEASURE_BEGIN),
     )
     assert summary.figures["swarm.memory_per_connection_bytes"] == pytest.approx(10_000)
+
+
+@pytest.mark.parametrize("command", [(), ("python", "server.py")])
+def test_growth_is_told_only_of_a_server_that_the_run_started(command: tuple[str, ...]) -> None:
+    memory = {"rss_bytes": 2.0, "threads": 1, "files": 3, "processes": 1, "cpu_seconds": 0.0}
+    totals = Totals()
+    for line in (
+        header(target=Target("ws://h/", "h:80", command)),
+        interval(open=100),
+        server_sample(0, MARK_START, pss_bytes=1e6, **memory),
+        server_sample(1, MARK_MEASURE_BEGIN, pss_bytes=2e6, **memory),
+        server_sample(2, MARK_MEASURE_END, pss_bytes=2e6, **memory),
+    ):
+        totals.add(line)
+    figures = totals.summary().figures
+    assert ("server.memory_growth_per_connection_bytes" in figures) == bool(command)
 
 
 def test_what_was_not_measured_is_absent() -> None:
