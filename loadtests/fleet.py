@@ -166,8 +166,9 @@ class Fleet:
 
     async def _measure(self) -> None:
         self._enter("measure", seconds=self._plan.duration_seconds)
-        self._tell_all({"do": "measure", "start_ns": perf_counter_ns() + _LEAD_NS})
+        # Before the load, not beside it: see why :meth:`_watch` reads less while it lasts.
         self._read_all(MARK_MEASURE_BEGIN)
+        self._tell_all({"do": "measure", "start_ns": perf_counter_ns() + _LEAD_NS})
         measured = await self._all_said("measured")
         self._read_all(MARK_MEASURE_END)
         self._enter("collect")

@@ -84,7 +84,11 @@ def test_steal_and_a_full_accept_queue_are_warned_about() -> None:
     names = ("cpu_busy_seconds", "cpu_idle_seconds", "cpu_steal_seconds", "listen_overflows")
     held = totals()
     for mark, values in ((MARK_START, (0, 0, 0, 0)), (MARK_MEASURE_END, (5, 4, 1, 3))):
-        reading = {**dict(zip(names, values, strict=True)), "tcp_memory_bytes": 0.0}
+        reading = {
+            **dict(zip(names, values, strict=True)),
+            "tcp_memory_bytes": 0.0,
+            "connections": 100.0,
+        }
         held.add(Sample(0, "kernel", reading, mark))
     warnings = " ".join(warnings_about(held, Thresholds()))
     assert "10% of the CPU" in warnings
