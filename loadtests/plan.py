@@ -120,12 +120,6 @@ class ProcessPlan:
         """How many handshakes this process may have under way at once."""
         return max(1, share(self.plan.concurrent, self.plan.processes, self.process))
 
-    @property
-    def first_connection(self) -> int:
-        """The number of this process's first connection in the whole run."""
-        plan = self.plan
-        return sum(share(plan.connections, plan.processes, part) for part in range(self.process))
-
     def stage(self, total: int) -> int:
         """Give this process's part of ``total`` connections over the fleet."""
         return share(total, self.plan.processes, self.process)
