@@ -1,0 +1,29 @@
+"""Which bus a setting means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_app.bus.local import LocalBus
+from target_app.bus.redis import RedisBus
+from target_app.bus.zmq import ZmqBus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_app.bus import Bus
+
+
+def make_bus(url: str, *, directory: Path, name: str) -> Bus:
+    """Return the bus that ``url`` asks for: ``local``, ``zmq`` or an address of Redis.
+
+    ``directory`` is where the workers of one server meet, ``name`` what this one is called there.
+    Raise :class:`ValueError` if there is no such bus.
+    """
+    if url == "local":
+        return LocalBus()
+    if url == "zmq":
+        return ZmqBus(directory, name)
+    if url.startswith(("redis://", "rediss://", "unix://")):
+        return RedisBus(url)
+    raise ValueError(f"no bus {url!r}: it is local, zmq or redis://host:port/db")

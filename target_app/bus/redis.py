@@ -1,0 +1,170 @@
+"""Between machines: pub/sub over Redis or Valkey, which may go away and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from target_app.bus import BusStatus
+from target_app.bus.sequence import Arrivals, Stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from target_app.bus import Deliver
+
+CHANNEL: Final = "swarmgate:bus"
+QUEUED: Final = 1_000
+"""Payloads that wait to be published before those who publish have to wait as well."""
+AT_ONCE: Final = 128
+"""Payloads in one round trip."""
+TIMEOUT_SECONDS: Final = 2.0
+"""Without an answer for so long, Redis is taken for gone."""
+FIRST_WAIT_SECONDS: Final = 0.1
+LONGEST_WAIT_SECONDS: Final = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class RedisBus:
+    """The bus of a server on several machines: one connection to publish, one to subscribe.
+
+    While Redis is away, payloads are dropped and counted at once: nobody waits, clients stay, and
+    what is said here is still heard here. Receivers count what they missed by its numbers.
+    """
+
+    def __init__(self, url: str, *, channel: str = CHANNEL) -> None:
+        self.status = BusStatus("redis", connected=False)
+        self._url = url
+        self._channel = channel
+        self._stamp = Stamp()
+        self._arrivals = Arrivals(self._stamp.publisher)
+        self._waiting: asyncio.Queue[tuple[bytes, asyncio.Future[int]]] = asyncio.Queue(QUEUED)
+        self._up = {"publishing": False, "subscribed": False}
+        self._tried = {what: asyncio.Event() for what in self._up}
+        self._lost_at: float | None = None
+
+    async def publish(self, payload: bytes) -> int:
+        """See :meth:`Bus.publish`."""
+        packet = self._stamp.put(payload)
+        if not self._up["publishing"]:
+            self.status.dropped += 1
+            return 0
+        handed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        await self._waiting.put((packet, handed))
+        if not self._up["publishing"]:  # lost while this waited for room
+            self._drop_waiting()
+        return await handed
+
+    async def run(self, deliver: Deliver, ready: asyncio.Event) -> None:
+        """See :meth:`Bus.run`."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep("publishing", self._publish_waiting))
+            group.create_task(self._keep("subscribed", lambda redis: self._listen(redis, deliver)))
+            for tried in self._tried.values():
+                await tried.wait()
+            ready.set()
+
+    async def _keep(self, what: str, work: Callable[[Redis], Awaitable[None]]) -> None:
+        # Do ``work`` with a connection of its own, and again with a new one whenever it is lost.
+        failures = 0
+        while True:
+            redis = Redis.from_url(
+                self._url,
+                max_connections=1,
+                socket_timeout=TIMEOUT_SECONDS,
+                socket_connect_timeout=TIMEOUT_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+            )
+            try:
+                await redis.ping()
+                failures = 0
+                await work(redis)
+            except (RedisError, OSError) as error:
+                logger.warning("bus over Redis, %s: %s", what, error)
+            finally:
+                self._set_up(what, up=False)
+                self._drop_waiting()
+                await redis.aclose()
+            longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(failures, 10))
+            failures += 1
+            await asyncio.sleep(random.uniform(longest / 2, longest))
+
+    async def _publish_waiting(self, redis: Redis) -> None:
+        self._set_up("publishing", up=True)
+        while True:
+            batch = [await self._waiting.get()]
+            while len(batch) < AT_ONCE and not self._waiting.empty():
+                batch.append(self._waiting.get_nowait())
+            try:
+                async with redis.pipeline(transaction=False) as pipe:
+                    for packet, _ in batch:
+                        pipe.publish(self._channel, packet)
+                    receivers = await pipe.execute()
+            except BaseException:
+                self._drop(batch)
+                raise
+            for (_, handed), count in zip(batch, receivers, strict=True):
+                self.status.published += 1
+                self.status.peers = max(0, count - self._up["subscribed"])
+                if not handed.done():
+                    handed.set_result(self.status.peers)
+
+    async def _listen(self, redis: Redis, deliver: Deliver) -> None:
+        async with redis.pubsub() as subscription:
+            await subscription.subscribe(self._channel)
+            heard_at = time.monotonic()
+            while True:
+                message = await subscription.get_message(timeout=TIMEOUT_SECONDS / 2)
+                now = time.monotonic()
+                if message is None:
+                    if now - heard_at > 2 * TIMEOUT_SECONDS:
+                        raise ConnectionError(f"nothing heard for {now - heard_at:.1f} s")
+                    await subscription.ping()
+                    continue
+                heard_at = now
+                if message["type"] == "subscribe":
+                    self._set_up("subscribed", up=True)
+                elif message["type"] == "message":
+                    self._take(message["data"], deliver)
+
+    def _take(self, packet: bytes, deliver: Deliver) -> None:
+        try:
+            payload = self._arrivals.take(packet)
+            self.status.missed = self._arrivals.missed
+            if payload is not None:
+                self.status.received += 1
+                deliver(payload)
+        except Exception:
+            logger.exception("a payload of another worker")
+
+    def _set_up(self, what: str, *, up: bool) -> None:
+        self._up[what] = up
+        self._tried[what].set()
+        connected = all(self._up.values())
+        if self.status.connected and not connected:
+            self._lost_at = time.monotonic()
+        elif connected and not self.status.connected and self._lost_at is not None:
+            self.status.reconnects += 1
+            self.status.gap_seconds += time.monotonic() - self._lost_at
+            self._lost_at = None
+        self.status.connected = connected
+
+    def _drop_waiting(self) -> None:
+        if not self._up["publishing"]:
+            while not self._waiting.empty():
+                self._drop([self._waiting.get_nowait()])
+
+    def _drop(self, batch: list[tuple[bytes, asyncio.Future[int]]]) -> None:
+        for _, handed in batch:
+            self.status.dropped += 1
+            if not handed.done():
+                handed.set_result(0)

@@ -1,0 +1,317 @@
+"""The bus: one contract for both makes, over real Unix sockets and a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_app.bus.local import LocalBus
+from target_app.bus.make import make_bus
+from target_app.bus.redis import RedisBus
+from target_app.bus.sequence import Arrivals, Stamp
+from target_app.bus.zmq import ZmqBus
+
+MAKES = pytest.mark.parametrize("make", ["zmq", "redis"])
+
+
+class Worker:
+    """A running bus, and what it was given."""
+
+    def __init__(self, bus):
+        self.bus = bus
+        self.got = []
+        self.ready = asyncio.Event()
+
+    def deliver(self, payload):
+        self.got.append(payload)
+
+    async def start(self):
+        self.task = asyncio.create_task(self.bus.run(self.deliver, self.ready))
+        async with asyncio.timeout(60):
+            await self.ready.wait()
+        return self
+
+    async def stop(self):
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+
+class Picky(list):
+    """A list that refuses some payloads."""
+
+    def append(self, payload):
+        if payload == b"bad":
+            raise RuntimeError("expected in this test")
+        super().append(payload)
+
+
+async def until(condition):
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - the state is ZeroMQ's or Redis's
+            await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+async def workers(request, tmp_path, make):
+    """Make running workers, ``await workers(3)``; those that are there know each other."""
+    url = request.getfixturevalue("redis").url if make == "redis" else "zmq"
+    async with contextlib.AsyncExitStack() as stack:
+        names = iter(range(100))
+
+        async def more(count):
+            made = []
+            for _ in range(count):
+                bus = make_bus(url, directory=tmp_path, name=f"{next(names)}-1")
+                made.append(await Worker(bus).start())
+                stack.push_async_callback(made[-1].stop)
+            return made
+
+        yield more
+
+
+@MAKES
+async def test_a_payload_reaches_every_other_worker_and_not_its_own(workers):
+    one, two, three = await workers(3)
+    assert await one.bus.publish(b"hello") == 2
+    await until(lambda: two.got == three.got == [b"hello"])
+    assert await two.bus.publish(b"") == 2
+    await until(lambda: one.got == [b""] and three.got == [b"hello", b""])
+    assert one.bus.status.published == 1
+    assert three.bus.status.received == 2
+    assert one.bus.status.peers == 2
+
+
+@MAKES
+async def test_the_order_of_each_publisher_is_kept(workers):
+    publishers = await workers(3)
+    [receiver] = await workers(1)
+    each = 1500
+
+    async def publish_all(name, worker):
+        for n in range(each):
+            await worker.bus.publish(b"%d:%d" % (name, n))
+
+    async with asyncio.TaskGroup() as group:
+        for name, worker in enumerate(publishers):
+            group.create_task(publish_all(name, worker))
+    await until(lambda: len(receiver.got) == 3 * each)
+    for name in range(3):
+        own = [payload for payload in receiver.got if payload.startswith(b"%d:" % name)]
+        assert own == [b"%d:%d" % (name, n) for n in range(each)]
+    assert receiver.bus.status.missed == 0
+
+
+@MAKES
+async def test_a_newcomer_gets_everything_from_the_moment_it_is_ready(workers):
+    [first] = await workers(1)
+    await first.bus.publish(b"nobody is there")
+    [newcomer] = await workers(1)
+    for n in range(100):
+        assert await first.bus.publish(b"%d" % n) == 1
+    await until(lambda: newcomer.got == [b"%d" % n for n in range(100)])
+    assert newcomer.bus.status.missed == 0
+
+
+@MAKES
+async def test_a_worker_that_ends_is_no_longer_published_to(workers):
+    one, two, leaving = await workers(3)
+    assert await one.bus.publish(b"1") == 2
+    await leaving.stop()
+
+    async def only_one_is_left():
+        async with asyncio.timeout(60):
+            while await one.bus.publish(b"2") != 1:  # noqa: ASYNC110 - Redis's state
+                await asyncio.sleep(0.002)
+
+    await only_one_is_left()
+    await until(lambda: b"2" in two.got)
+
+
+@MAKES
+async def test_what_a_receiver_raises_is_its_own_affair(workers):
+    one, two = await workers(2)
+    two.got = Picky()
+    for payload in (b"good", b"bad", b"good again"):
+        await one.bus.publish(payload)
+    await until(lambda: two.got == [b"good", b"good again"])
+
+
+# ZeroMQ
+
+
+async def zmq_pair(tmp_path, **options):
+    return [await Worker(ZmqBus(tmp_path, f"{n}-1", **options)).start() for n in (1, 2)]
+
+
+async def test_a_stuck_peer_is_passed_over_and_delays_nobody(tmp_path):
+    one, two = await zmq_pair(tmp_path, queued=10)
+    with zmq.Context() as context, context.socket(zmq.PULL) as stuck:
+        stuck.setsockopt(zmq.RCVHWM, 10)
+        stuck.bind(f"ipc://{tmp_path / '3-1.bus'}")
+        payload = b"x" * 100_000
+        published = 0
+        while one.bus.status.dropped < 5:
+            await one.bus.publish(payload)
+            published += 1
+            await until(lambda: len(two.got) == published)  # noqa: B023
+        assert two.bus.status.missed == 0
+    await one.stop()
+    await two.stop()
+
+
+async def test_the_file_of_a_dead_peer_removed_is_the_end_of_it(tmp_path):
+    one, two = await zmq_pair(tmp_path)
+    (tmp_path / "9-9.bus").touch()
+    assert await one.bus.publish(b"1") == 2
+    (tmp_path / "9-9.bus").unlink()
+    assert await one.bus.publish(b"2") == 1
+    await until(lambda: two.got == [b"1", b"2"])
+    await one.stop()
+    await two.stop()
+
+
+async def test_what_was_published_last_is_not_lost_when_the_bus_ends(tmp_path):
+    one, two = await zmq_pair(tmp_path)
+    for n in range(1000):
+        await one.bus.publish(b"%d" % n)
+    await one.stop()
+    await until(lambda: len(two.got) == 1000)
+    assert not (tmp_path / "1-1.bus").exists()
+    await two.stop()
+
+
+OTHER_PROCESS = """
+import asyncio, pathlib, sys
+from target_app.bus.zmq import ZmqBus
+
+async def main():
+    bus = ZmqBus(pathlib.Path(sys.argv[1]), "777-1")
+    ready = asyncio.Event()
+    echo = lambda payload: asyncio.ensure_future(bus.publish(b"back:" + payload))
+    running = asyncio.create_task(bus.run(echo, ready))
+    await ready.wait()
+    print("ready", flush=True)
+    await running
+
+asyncio.run(main())
+"""
+
+
+async def test_another_process_is_reached_and_its_violent_death_disturbs_nobody(tmp_path):
+    one, two = await zmq_pair(tmp_path)
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", OTHER_PROCESS, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert await other.stdout.readline() == b"ready\n"
+    assert await one.bus.publish(b"hello") == 2
+    await until(lambda: one.got == two.got[-1:] == [b"back:hello"])
+    other.kill()
+    await other.wait()
+    assert await one.bus.publish(b"still here") == 2, "its file is still there"
+    (tmp_path / "777-1.bus").unlink()
+    assert await one.bus.publish(b"and gone") == 1
+    await until(lambda: two.got[-1] == b"and gone")
+    await one.stop()
+    await two.stop()
+
+
+def test_a_path_too_long_for_a_socket_is_told(tmp_path):
+    with pytest.raises(ValueError, match="too long for a socket's path"):
+        ZmqBus(tmp_path / ("x" * 100), "1-1")
+
+
+# Redis
+
+
+async def test_redis_may_go_away_and_come_back(redis):
+    one, two = [await Worker(RedisBus(redis.url)).start() for _ in range(2)]
+    assert await one.bus.publish(b"before") == 1
+    await until(lambda: two.got == [b"before"])
+    redis.kill()
+    await until(lambda: not one.bus.status.connected and not two.bus.status.connected)
+    async with asyncio.timeout(60):
+        assert [await one.bus.publish(b"lost") for _ in range(7)] == [0] * 7
+    assert one.bus.status.dropped == 7
+    redis.start()
+    await until(lambda: one.bus.status.connected and two.bus.status.connected)
+    assert await one.bus.publish(b"after") == 1
+    await until(lambda: two.got == [b"before", b"after"])
+    assert two.bus.status.missed == 7
+    assert (two.bus.status.reconnects, one.bus.status.reconnects) == (1, 1)
+    assert two.bus.status.gap_seconds > 0
+    await one.stop()
+    await two.stop()
+
+
+async def test_a_bus_starts_without_redis_and_finds_it_later(redis):
+    redis.kill()
+    one, two = [await Worker(RedisBus(redis.url)).start() for _ in range(2)]
+    assert not one.bus.status.connected
+    assert await one.bus.publish(b"lost") == 0
+    redis.start()
+    await until(lambda: one.bus.status.connected and two.bus.status.connected)
+    await one.bus.publish(b"found")
+    await until(lambda: two.got == [b"found"])
+    await one.stop()
+    await two.stop()
+
+
+async def test_a_redis_that_hangs_is_noticed(redis, monkeypatch):
+    monkeypatch.setattr("target_app.bus.redis.TIMEOUT_SECONDS", 0.2)
+    worker = await Worker(RedisBus(redis.url)).start()
+    redis.process.send_signal(19)  # SIGSTOP
+    try:
+        await until(lambda: not worker.bus.status.connected)
+        async with asyncio.timeout(60):
+            await worker.bus.publish(b"into the void")
+    finally:
+        redis.process.send_signal(18)
+    await until(lambda: worker.bus.status.connected)
+    await worker.stop()
+
+
+# Which, and numbers
+
+
+async def test_without_other_workers_there_is_nobody_to_publish_to():
+    worker = await Worker(LocalBus()).start()
+    assert await worker.bus.publish(b"hello") == 0
+    await worker.stop()
+    assert worker.got == []
+
+
+@pytest.mark.parametrize("url", ["", "nats://localhost", "redis", "zmq://x"])
+def test_an_unknown_bus_is_told_by_name(tmp_path, url):
+    with pytest.raises(ValueError, match=f"no bus {url!r}"):
+        make_bus(url, directory=tmp_path, name="1-1")
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=60))
+def test_what_is_missed_is_what_was_lost_between_two_that_arrived(sent):
+    stamps = [Stamp() for _ in range(3)]
+    arrivals = Arrivals(own=b"somebody")
+    arrived, pending, expected = set(), [0, 0, 0], 0
+    for publisher, arrives in sent:
+        packet = stamps[publisher].put(b"payload")
+        if not arrives:
+            pending[publisher] += publisher in arrived
+            continue
+        assert arrivals.take(packet) == b"payload"
+        arrived.add(publisher)
+        expected += pending[publisher]
+        pending[publisher] = 0
+    assert arrivals.missed == expected
+
+
+def test_our_own_packets_are_not_taken_and_what_is_none_is_an_error():
+    stamp = Stamp()
+    arrivals = Arrivals(own=stamp.publisher)
+    assert arrivals.take(stamp.put(b"mine")) is None
+    with pytest.raises(ValueError, match="no header"):
+        arrivals.take(b"short")
