@@ -9,6 +9,7 @@ parent sees it die of SIGTERM.)
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import socket
 import sys
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 from pydantic import ValidationError
+from uvicorn.supervisors import Multiprocess
 
 from target_app.app import create_app
-from target_app.settings import Settings
+from target_app.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,24 +28,14 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+    from target_app.app import TargetApp
+
 EXIT_OK: Final = 0
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
-FLAGS: Final = (
-    "host",
-    "port",
-    "heartbeat_seconds",
-    "drain_announce_seconds",
-    "drain_timeout_seconds",
-    "close_timeout_seconds",
-    "slow_consumer_seconds",
-    "slow_consumer_messages",
-    "backlog",
-    "ws_max_size",
-    "ws_ping_interval",
-    "log_level",
-)
+DESCRIBED_APART: Final = ("deflate",)
+"""Settings whose flag takes no value."""
 
 
 class AnnouncedServer(uvicorn.Server):
@@ -54,11 +46,7 @@ class AnnouncedServer(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self.started:
             for listener in sockets or []:
-                print(
-                    f"listening on http://{_address(*listener.getsockname()[:2])}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                _announce(listener)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,9 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     given = {k: v for k, v in vars(parser.parse_args(arguments)).items() if v is not None}
     try:
-        settings = Settings(**given)
+        settings = read_settings(**given)
+        app = create_app(settings)
     except ValidationError as error:
         parser.error("; ".join(_told(problem, given) for problem in error.errors()))
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     try:
         listener = _listen(settings.host, settings.port, settings.backlog)
     except OSError as error:
@@ -80,22 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return EXIT_USAGE
 
-    app = create_app(settings)
-    server = AnnouncedServer(
-        uvicorn.Config(
-            app,
-            loop="uvloop",
-            ws="websockets-sansio",
-            access_log=False,
-            log_level=settings.log_level,
-            backlog=settings.backlog,
-            ws_max_size=settings.ws_max_size,
-            ws_ping_interval=settings.ws_ping_interval or None,
-            ws_per_message_deflate=settings.deflate,
-            # For a slow HTTP client alone: the drain has ended every WebSocket by then.
-            timeout_graceful_shutdown=10,
-        )
-    )
+    with listener:
+        if settings.workers > 1:
+            return _serve_with_workers(settings, listener)
+        return _serve_alone(app, listener)
+
+
+def _serve_alone(app: TargetApp, listener: socket.socket) -> int:
+    server = AnnouncedServer(_config(app, app.settings))
 
     def on_signal(signum: int, _frame: FrameType | None) -> None:
         # uvicorn raises what it caught once more when it has stopped, and the default handlers
@@ -105,9 +88,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, on_signal)
-    with listener:
-        server.run(sockets=[listener])
+    server.run(sockets=[listener])
     return EXIT_INTERRUPTED if app.drain.forced else EXIT_OK
+
+
+def _serve_with_workers(settings: Settings, listener: socket.socket) -> int:
+    # Exactly what ``uvicorn target_app.app:app --workers N`` does: each worker imports the
+    # application anew, and has its settings from the environment.
+    os.environ.update(settings.as_environment())
+    supervisor = Multiprocess(_config("target_app.app:app", settings), sockets=[listener])
+    _announce(listener)
+    supervisor.run()
+    # The first signal ended the run; what came after it is still in the queue.
+    return EXIT_INTERRUPTED if signal.SIGINT in supervisor.signal_queue else EXIT_OK
+
+
+def _config(app: TargetApp | str, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        ws="websockets-sansio",
+        access_log=False,
+        log_level=settings.log_level,
+        backlog=settings.backlog,
+        workers=settings.workers,
+        ws_max_size=settings.ws_max_size,
+        ws_ping_interval=settings.ws_ping_interval or None,
+        ws_ping_timeout=settings.ws_ping_timeout,
+        ws_per_message_deflate=settings.deflate,
+        # For a slow HTTP client alone: the drain has ended every WebSocket by then.
+        timeout_graceful_shutdown=10,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,8 +128,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Each flag can also be given in the environment, as TARGET_PORT for --port.",
         allow_abbrev=False,
     )
-    for name in FLAGS:
-        field = Settings.model_fields[name]
+    for name, field in Settings.model_fields.items():
+        if name in DESCRIBED_APART:
+            continue
         # Settings knows what is valid; here a value is only text.
         parser.add_argument(
             f"--{name.replace('_', '-')}",
@@ -153,6 +165,11 @@ def _listen(host: str, port: int, backlog: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _announce(listener: socket.socket) -> None:
+    address = _address(*listener.getsockname()[:2])
+    print(f"listening on http://{address}", file=sys.stderr, flush=True)
 
 
 def _address(host: str, port: int) -> str:

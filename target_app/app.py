@@ -1,34 +1,49 @@
-"""The application: its endpoints, and the parts behind them put together."""
+"""The application: its parts put together, and their lifetime."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from starlette.responses import PlainTextResponse
-from starlette.routing import Match, WebSocketRoute
 
-from target_app.connections import GONE, Connection, ConnectionManager
+from target_app import admission
+from target_app.bus.make import make_bus
+from target_app.census import Census
+from target_app.connections import ConnectionManager
+from target_app.delivery import Delivery
 from target_app.fanout import Fanout
-from target_app.heartbeat import heartbeat
-from target_app.protocol import RUNNING, SHUTTING_DOWN, send_back
-from target_app.settings import Settings
+from target_app.heartbeat import in_turns
+from target_app.hub import Hub
+from target_app.keepalive import Keepalive
+from target_app.leaving import Leaving
+from target_app.outgoing import Outgoing
+from target_app.redis_client import make_redis
+from target_app.routes import http, table
+from target_app.routes.chat import Chat, Echo
+from target_app.routes.events import Events
+from target_app.routes.session import SessionRoute
+from target_app.sessions.answers import HubAnswers, RedisAnswers
+from target_app.sessions.questions import Questions
+from target_app.sessions.registry import Sessions
+from target_app.sessions.responder import Responder
+from target_app.sessions.store import MemoryStore, RedisStore
+from target_app.settings import Settings, read_settings
 from target_app.shutdown import GracefulShutdown
-from target_app.stats import Counters, Stats
+from target_app.stats import Counters
+from target_app.workers import Worker, WorkerCoordinator, run_dir, supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, MutableMapping
+    from collections.abc import AsyncIterator, Sequence
 
+    from redis.asyncio import Redis
     from starlette.types import Receive, Scope, Send
 
-    from target_app.connections import CoroutineSend, OnMessage
-
-BROADCAST = "/ws"
-ECHO = "/echo"
+    from target_app.connections import Connection
+    from target_app.sessions.answers import Answers
+    from target_app.sessions.store import SessionStore
 
 
 class TargetApp(FastAPI):
@@ -41,144 +56,187 @@ class TargetApp(FastAPI):
     def __init__(self, settings: Settings) -> None:
         super().__init__(title="swarmgate reference server", lifespan=_lifespan)
         self.settings = settings
-        self.started = time.monotonic()
         self.counters = Counters()
-        self.connections = ConnectionManager(
-            self.counters, close_timeout_seconds=settings.close_timeout_seconds
-        )
-        self.fanout = Fanout(
-            self.counters,
-            slow_consumer_seconds=settings.slow_consumer_seconds,
-            slow_consumer_messages=settings.slow_consumer_messages,
-            close_timeout_seconds=settings.close_timeout_seconds,
-        )
-        self.drain = GracefulShutdown(
+        self.connections = ConnectionManager(self.counters, settings)
+        self.delivery = Delivery(self.counters, settings)
+        self.fanout = Fanout(self.delivery, self.counters)
+        self.workers = _coordinator(settings)
+        self.hub = _hub(settings)
+        self.outgoing = Outgoing(self.connections, self.fanout, self.delivery, self.hub)
+        self.redis = _redis(settings)
+        self.sessions, self.questions = _sessions(self)
+        self.upstreams = _upstreams(self)
+        self.keepalive = Keepalive(
             self.connections,
-            self._announce_shutdown,
+            self.counters,
+            interval_seconds=settings.ws_ping_interval,
+            timeout_seconds=settings.ws_ping_timeout,
+        )
+        self.routes_of_websockets = _routes(self)
+        leaving = Leaving(self.connections, self.fanout, self.delivery, self.routes_of_websockets)
+        self.drain = GracefulShutdown(
+            leaving,
+            leaving.announce,
+            on_asked=self._asked_to_stop,
+            leave=self._leave,
             announce_seconds=settings.drain_announce_seconds,
             timeout_seconds=settings.drain_timeout_seconds,
             close_timeout_seconds=settings.close_timeout_seconds,
         )
-        self._websockets = (
-            WebSocketRoute(BROADCAST, self._endpoint(BROADCAST, self._broadcast)),
-            WebSocketRoute(ECHO, self._endpoint(ECHO, self._echo)),
+        self.census = Census(
+            self.counters,
+            self.connections,
+            self.delivery,
+            self.questions,
+            self.upstreams,
+            self.drain,
+            self.hub,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, request or lifespan (ASGI 3).
 
-        WebSocket routes are tried in order, and the one that matches is called without the router
-        and the exception handlers around it. A connection then takes 19.7 KiB; with Starlette's
-        router in between 20.5; as an ``@app.websocket`` route of a plain application 30.5 (uvicorn
-        0.54, no deflate, PSS of the process, slope from 500 to 2,000 idle connections).
+        A WebSocket goes straight to its endpoint, without the router and the exception handlers in
+        between.
         """
         if scope["type"] != "websocket":
             await super().__call__(scope, receive, send)
-        elif self.drain.draining:
-            self.counters.refused += 1
-            await _deny(scope, receive, send, 503, "Server is shutting down.")
+            return
+        refused = admission.refusal(
+            scope,
+            self.settings,
+            draining=self.drain.draining,
+            connections=len(self.connections),
+        )
+        connection = None if refused else self.routes_of_websockets.connection(scope, send)
+        if connection is not None:
+            await self.connections.serve(connection, receive)
         else:
-            for route in self._websockets:
-                match, parameters = route.matches(scope)
-                if match is Match.FULL:
-                    scope.update(parameters)
-                    await route.app(scope, receive, send)
-                    return
-            await _deny(scope, receive, send, 404, "No such endpoint.")
+            refused = refused or admission.NOT_FOUND
+            self.counters.refused[refused.reason] += 1
+            await admission.refuse(scope, receive, send, refused)
 
-    async def beat(self) -> None:
-        """Broadcast the heartbeat, unless the server is about to say that it stops."""
+    def beat(self, connections: Sequence[Connection]) -> None:
+        """Send the heartbeat to those who get one, unless the server is about to stop."""
         if not self.drain.draining:
-            await self.fanout.publish(RUNNING, self.connections.members(BROADCAST))
+            for connection in connections:
+                if connection.endpoint.heartbeat is not None:
+                    self.delivery.push(connection, connection.endpoint.heartbeat)
 
-    async def _announce_shutdown(self) -> None:
-        # Not to /echo: what arrives there is what was sent there, so that it can be checked.
-        await self.fanout.publish(SHUTTING_DOWN, self.connections.members(BROADCAST))
+    def _asked_to_stop(self) -> None:
+        if self.workers is not None:
+            self.workers.mark_draining()
 
-    async def _broadcast(self, connection: Connection, received: MutableMapping[str, Any]) -> None:
-        await self.fanout.publish(
-            send_back(received), self.connections.members(connection.endpoint)
-        )
-
-    async def _echo(self, connection: Connection, received: MutableMapping[str, Any]) -> None:
-        # Whoever does not read is not read from: the wait for room is the backpressure.
-        with contextlib.suppress(*GONE):
-            await connection.send(send_back(received))
-            self.counters.messages_sent += 1
-
-    def _endpoint(self, path: str, on_message: OnMessage) -> _Endpoint:
-        self.connections.members(path)  # so that /stats knows it before anybody comes
-        return _Endpoint(self.connections, path, on_message)
+    async def _leave(self) -> None:
+        if self.workers is not None:
+            self.workers.mark_done()
+            await self.workers.leave()
 
 
-class _Endpoint:
-    # Starlette takes an object, other than a function, for an ASGI application of its own and
-    # leaves its messages unwrapped.
-    def __init__(self, connections: ConnectionManager, path: str, on_message: OnMessage) -> None:
-        self._connections = connections
-        self._path = path
-        self._on_message = on_message
+def _routes(app: TargetApp) -> table.Routes:
+    chat = Chat(app.connections, app.outgoing, announce_limit=app.settings.announce_limit)
+    session = SessionRoute(
+        app.sessions,
+        app.questions,
+        app.outgoing,
+        app.delivery,
+        questions_waiting=app.settings.questions_waiting,
+    )
+    routes = table.Routes(
+        chat=chat.endpoint(table.CHAT),
+        named_chat=chat.endpoint(table.NAMED_CHAT),
+        events=Events(app.connections, app.outgoing, app.delivery).endpoint(table.EVENTS),
+        session=session.endpoint(table.SESSION),
+        echo=Echo(app.counters).endpoint(table.ECHO),
+    )
+    for endpoint in routes:
+        app.connections.know(endpoint)
+    return routes
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        await self._connections.serve(
-            self._path, receive, cast("CoroutineSend", send), self._on_message
-        )
+
+def _coordinator(settings: Settings) -> WorkerCoordinator | None:
+    master = supervisor()
+    if master is None and settings.run_dir is None:
+        return None
+    return WorkerCoordinator(run_dir(settings.run_dir, master), master=master)
 
 
-async def _deny(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
-    await receive()
-    if "websocket.http.response" in scope.get("extensions", {}):
-        await PlainTextResponse(f"{text}\n", status)(scope, receive, send)
+def _hub(settings: Settings) -> Hub:
+    master = supervisor()
+    several = master is not None or settings.run_dir is not None
+    url = settings.bus if settings.bus != "auto" else "zmq" if several else "local"
+    directory = run_dir(settings.run_dir, master)
+    return Hub(make_bus(url, directory=directory, name=Worker.of(os.getpid()).name))
+
+
+def _redis(settings: Settings) -> Redis | None:
+    if settings.redis_url is None:
+        return None
+    # A bus over Redis has two connections of its own.
+    others = 2 if settings.bus.partition(":")[0] in {"redis", "rediss", "unix"} else 0
+    return make_redis(settings.redis_url, settings.redis_connections - others)
+
+
+def _sessions(app: TargetApp) -> tuple[Sessions, Questions]:
+    settings = app.settings
+    store: SessionStore
+    answers: Answers
+    if app.redis is None:
+        store = MemoryStore(settings.session_seconds)
+        answers = HubAnswers(app.hub, store)
     else:
-        await send({"type": "websocket.close"})  # the server makes a 403 of it
+        store = RedisStore(app.redis, settings.session_seconds)
+        answers = RedisAnswers(app.redis, store)
+    sessions = Sessions(
+        app.connections, app.delivery, app.hub, store, session_seconds=settings.session_seconds
+    )
+    questions = Questions(
+        sessions,
+        app.delivery,
+        answers,
+        Responder(settings.responder, settings.answers_at_once),
+        answer_seconds=settings.answer_seconds,
+    )
+    return sessions, questions
+
+
+def _upstreams(_app: TargetApp) -> tuple[()]:
+    return ()
 
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: TargetApp) -> AsyncIterator[None]:
-    app.started = time.monotonic()
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(app.fanout.run()),
-            group.create_task(heartbeat(app.beat, app.settings.heartbeat_seconds)),
-            group.create_task(app.drain.run_and_hand_over()),
-        ]
-        yield
-        for task in tasks:
-            task.cancel()
+    if app.workers is not None:
+        app.workers.start()
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(app.hub.run()),
+                group.create_task(app.delivery.run()),
+                group.create_task(app.fanout.run()),
+                group.create_task(app.sessions.sweep()),
+                group.create_task(app.questions.run()),
+                group.create_task(app.keepalive.run()),
+                group.create_task(
+                    in_turns(app.beat, app.connections.phases, app.settings.heartbeat_seconds)
+                ),
+                group.create_task(app.drain.run_and_hand_over()),
+            ]
+            await app.hub.ready.wait()
+            yield
+            for task in tasks:
+                task.cancel()
+    finally:
+        if app.redis is not None:
+            await app.redis.aclose()
+        if app.workers is not None:
+            app.workers.stop()
 
 
 def create_app(settings: Settings | None = None) -> TargetApp:
     """Return a new application, with ``settings`` or else those of the environment."""
-    app = TargetApp(settings or Settings())
-
-    @app.get("/")
-    async def root() -> dict[str, str]:
-        return {"message": "Hello World"}
-
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        """Answer 200 for as long as the process lives; its status says whether it drains."""
-        return {"status": "draining" if app.drain.draining else "ok"}
-
-    @app.get("/stats")
-    async def stats() -> Stats:
-        """Say what this process has counted since it started."""
-        counters = app.counters
-        return Stats(
-            open=app.connections.open_by_endpoint(),
-            accepted=counters.accepted,
-            refused=counters.refused,
-            messages_received=counters.messages_received,
-            messages_sent=counters.messages_sent,
-            broadcasts=counters.broadcasts,
-            slow_consumers_closed=counters.slow_consumers_closed,
-            closed_by_code=dict(sorted(counters.closed_by_code.items())),
-            uptime_seconds=time.monotonic() - app.started,
-            draining=app.drain.draining,
-            pid=os.getpid(),
-            event_loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
-        )
-
+    app = TargetApp(settings or read_settings())
+    app.include_router(http.router(app))
     return app
 
 

@@ -1,4 +1,4 @@
-"""The heartbeat: one callback at a fixed pace that does not drift."""
+"""Something done for every connection once an interval, each at a phase of its own."""
 
 from __future__ import annotations
 
@@ -6,30 +6,44 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from target_app.schedule import Ticks
+from target_app.connections import CHUNK
+from target_app.schedule import Ticks, Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection, Sequence
+
+    from target_app.connections import Connection
 
 
-async def heartbeat(
-    beat: Callable[[], Awaitable[None]],
+async def in_turns(
+    do: Callable[[Sequence[Connection]], None],
+    phases: Sequence[Collection[Connection]],
     interval_seconds: float,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Await ``beat()`` at start + n * interval, until cancelled; return at once if that is 0.
+    """Call ``do(connections)`` so that each has its turn once an interval, until cancelled.
 
-    A beat that takes longer than the interval leaves out the beats it covered: they are not made
-    up for in a burst.
+    ``phases`` are the connections, divided into equal parts of the interval: neither 10,000
+    heartbeats nor 10,000 pings fall in one instant. The turns of a phase do not drift, as they are
+    computed from the start; those that were missed while the process was held up for longer than
+    the interval are left out, not made up for in a burst. An interval of 0 returns at once.
     """
     if interval_seconds == 0:
         return
-    ticks = Ticks(clock(), interval_seconds)
+    turns = Turns(len(phases), interval_seconds)
+    ticks = Ticks(clock(), turns.tick_seconds)
+    done = 0
     while True:
         due = ticks.after(clock())
         # A timer may fire a little early by this clock; the tick would then count as not yet due.
         while (remaining := due - clock()) > 0:
             await sleep(remaining)
-        await beat()
+        now = ticks.number(clock())
+        for phase in turns.between(done, now):
+            members = tuple(phases[phase])
+            for start in range(0, len(members), CHUNK):
+                do(members[start : start + CHUNK])
+                await asyncio.sleep(0)
+        done = now

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHORTEST_TICK_SECONDS: Final = 0.02
+"""Below this, several phases have their turn at once: waking up costs more than it spreads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +29,42 @@ class Ticks:
         tick = self.start + n * self.interval
         # Division may round down by one unit in the last place and give the present tick again.
         return tick if tick > now else self.start + (n + 1) * self.interval
+
+    def number(self, now: float) -> int:
+        """Return how many ticks have come by ``now``."""
+        # after() is the first tick yet to come, so the one before it is the last that has.
+        return round((self.after(now) - self.start) / self.interval) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Whose turn it is when an interval is divided into ``phases`` equal parts.
+
+    Of one interval's phases, each has its turn at exactly one tick; a tick has one phase, or
+    several when the interval is too short for one each.
+    """
+
+    phases: int
+    interval: float
+
+    @property
+    def per_interval(self) -> int:
+        """How many ticks an interval has."""
+        return max(1, min(self.phases, math.floor(self.interval / SHORTEST_TICK_SECONDS)))
+
+    @property
+    def tick_seconds(self) -> float:
+        """How long from one tick to the next."""
+        return self.interval / self.per_interval
+
+    def between(self, done: int, now: int) -> Iterator[int]:
+        """Yield the phases whose turn came after tick ``done``, up to and with tick ``now``.
+
+        Each at most once, however many ticks were missed.
+        """
+        ticks = self.per_interval
+        for n in range(max(done, now - ticks) + 1, now + 1):
+            part = n % ticks
+            yield from range(
+                math.ceil(part * self.phases / ticks), math.ceil((part + 1) * self.phases / ticks)
+            )

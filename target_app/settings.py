@@ -1,30 +1,47 @@
-"""Every setting of the server, read once from ``TARGET_…`` in the environment and then fixed."""
+"""Every setting of the server, read once from ``TARGET_…`` or a file and then fixed."""
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LogLevel = Literal["critical", "error", "warning", "info", "debug", "trace"]
+SlowConsumerPolicy = Literal["disconnect", "drop-oldest", "drop-newest"]
+Names = Annotated[tuple[str, ...], NoDecode]
+"""Several texts, separated by commas or spaces where they come from outside."""
 
 
 class Settings(BaseSettings):
     """The server's settings.
 
     An argument wins over its environment variable (``TARGET_HEARTBEAT_SECONDS`` and so on), which
-    wins over the default. What does not validate raises :class:`pydantic.ValidationError`.
+    wins over the file that ``TARGET_ENV_FILE`` names (lines of ``TARGET_NAME=value``), which wins
+    over the default. What does not validate raises :class:`pydantic.ValidationError`.
 
-    The first group holds wherever the application runs. The second says how ``python -m
-    target_app`` sets up its own uvicorn; under any other server that server's flags decide.
+    The first groups hold wherever the application runs. The last says how ``python -m target_app``
+    sets up its own uvicorn; under any other server that server's flags decide.
     """
 
     model_config = SettingsConfigDict(env_prefix="TARGET_", frozen=True, extra="forbid")
 
+    # --- what clients are told
+
     heartbeat_seconds: float = Field(
         default=10.0, ge=0, allow_inf_nan=False, description="between two heartbeats; 0 = none"
     )
+    announce_limit: int = Field(
+        default=500,
+        ge=0,
+        description="who comes and goes is told in rooms of at most so many; 0 = never told",
+    )
+
+    # --- the end of a connection
+
     drain_announce_seconds: float = Field(
         default=5.0, gt=0, allow_inf_nan=False, description="between two announcements of a drain"
     )
@@ -37,22 +54,131 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="for a closing handshake, before the connection is cut",
     )
+    ws_ping_interval: float = Field(
+        default=20.0, ge=0, allow_inf_nan=False, description="seconds between pings; 0 = none"
+    )
+    ws_ping_timeout: float = Field(
+        default=20.0, gt=0, allow_inf_nan=False, description="seconds to answer a ping"
+    )
+    slow_consumer_policy: SlowConsumerPolicy = Field(
+        default="disconnect", description="for a client whose queue is full"
+    )
+    slow_consumer_code: Literal[1008, 1013] = Field(
+        default=1013, description="close code of a slow consumer"
+    )
     slow_consumer_seconds: float = Field(
         default=10.0,
         gt=0,
         allow_inf_nan=False,
-        description="a client may let one broadcast wait before it is closed with 1013",
+        description="one message may wait for a client before it is closed (policy disconnect)",
     )
-    slow_consumer_messages: int = Field(
-        default=1024, ge=1, description="may wait for one client before it is closed with 1013"
+    slow_consumer_messages: int = Field(default=1024, ge=1, description="may wait for one client")
+    slow_consumer_bytes: int = Field(
+        default=2**22, ge=1, description="may wait for one client, beside the transport's 64 KiB"
     )
+
+    # --- who may come in, and how much they may do
+
+    token: SecretStr | None = Field(
+        default=None, description="that a handshake or POST has to bring; none = everyone"
+    )
+    allowed_origins: Names = Field(
+        default=(), description="that browsers may come from, comma-separated; none = any"
+    )
+    max_connections: int = Field(
+        default=0, ge=0, description="WebSockets of one worker before 503; 0 = no limit"
+    )
+    messages_per_second: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="of one connection before it is closed with 1008; 0 = no limit",
+    )
+    ws_max_size: int = Field(default=16 * 2**20, ge=1, description="bytes of one message, at most")
+
+    # --- sessions
+
+    session_seconds: float = Field(
+        default=300.0, gt=0, allow_inf_nan=False, description="without activity end a session"
+    )
+    answers_at_once: int = Field(default=10, ge=1, description="produced by one worker")
+    questions_waiting: int = Field(default=8, ge=1, description="of one session before an error")
+    answer_seconds: float = Field(
+        default=0.5, ge=0, allow_inf_nan=False, description="the default responder takes"
+    )
+    responder: str = Field(
+        default="target_app.sessions.responder:slow_echo",
+        pattern=r"^[\w.]+:\w+$",
+        description="module:function that answers a question; one that is not async has a process",
+    )
+
+    # --- other processes
+
+    bus: str = Field(
+        default="auto",
+        pattern=r"^(auto|local|zmq|(redis|rediss|unix)://.+)$",
+        description="between workers: local, zmq or redis://…; auto = zmq if there are several",
+    )
+    redis_url: str | None = Field(
+        default=None,
+        pattern=r"^(redis|rediss|unix)://.+$",
+        description="where sessions are kept; none = in memory",
+    )
+    redis_connections: int = Field(
+        default=50, ge=4, description="to Redis from one worker, all purposes together"
+    )
+    run_dir: Path | None = Field(
+        default=None,
+        description="where the workers of one server find each other; none = by their master",
+    )
+    upstreams: Names = Field(
+        default=(), description="ws:// addresses to be a client of, comma-separated"
+    )
+    upstream_room: str = Field(default="lobby", description="that gets what upstreams say")
+    upstream_wait_seconds: float = Field(
+        default=5.0, gt=0, allow_inf_nan=False, description="before the first reconnection"
+    )
+
+    # --- python -m target_app
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="to listen on; 0 = any free one")
+    workers: int = Field(default=1, ge=1, description="processes")
     backlog: int = Field(default=2048, ge=1, description="connections waiting to be accepted")
     log_level: LogLevel = Field(default="warning", description="of uvicorn's own log")
-    ws_max_size: int = Field(default=16 * 2**20, ge=1, description="bytes of one message, at most")
-    ws_ping_interval: float = Field(
-        default=20.0, ge=0, allow_inf_nan=False, description="seconds between pings; 0 = none"
-    )
     deflate: bool = Field(default=False, description="offer permessage-deflate (RFC 7692)")
+
+    @field_validator("allowed_origins", "upstreams", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:  # noqa: ANN401
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("slow_consumer_code", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:  # noqa: ANN401
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+    def as_environment(self) -> dict[str, str]:
+        """Return the variables that make the same settings in another process."""
+        set_here = self.model_dump(mode="json", exclude_none=True)
+        if self.token is not None:
+            set_here["token"] = self.token.get_secret_value()
+        return {
+            f"TARGET_{name.upper()}": ",".join(value)
+            if isinstance(value, list)
+            else value
+            if isinstance(value, str)
+            else json.dumps(value)
+            for name, value in set_here.items()
+        }
+
+
+def read_settings(**given: Any) -> Settings:  # noqa: ANN401
+    """Return the settings from what is ``given``, the environment, and the file it may name.
+
+    Raise :class:`FileNotFoundError` if there is no such file.
+    """
+    file = os.environ.get("TARGET_ENV_FILE")
+    if file and not Path(file).is_file():
+        raise FileNotFoundError(f"TARGET_ENV_FILE {file!r}: no such file")
+    return Settings(_env_file=file or None, **given)

@@ -28,6 +28,14 @@ FORCED_CLOSE_SECONDS: Final = 1.0
 logger = logging.getLogger(__name__)
 
 
+def _nothing() -> None:
+    pass
+
+
+async def _nothing_to_wait_for() -> None:
+    pass
+
+
 class Clients(Protocol):
     """Those who must have left before the server may stop."""
 
@@ -51,7 +59,8 @@ class GracefulShutdown:
     2. ``announce()`` is awaited at once and every ``announce_seconds``.
     3. When the last client has left, at once; or after ``timeout_seconds``, when the rest has been
        closed with 1001; or at a second SIGINT, when the rest has been closed with 1012:
-    4. the handlers found at the start are put back and the first signal is raised again, so that
+    4. ``leave()`` is awaited, which may wait for other workers; a second SIGINT ends that too;
+    5. the handlers found at the start are put back and the first signal is raised again, so that
        the server does what it would have done without the drain.
 
     A second SIGTERM changes nothing, nor does a SIGINT together with a SIGTERM: uvicorn's
@@ -63,12 +72,16 @@ class GracefulShutdown:
         clients: Clients,
         announce: Callable[[], Awaitable[None]],
         *,
+        on_asked: Callable[[], None] = _nothing,
+        leave: Callable[[], Awaitable[None]] = _nothing_to_wait_for,
         announce_seconds: float,
         timeout_seconds: float,
         close_timeout_seconds: float,
     ) -> None:
         self._clients = clients
         self._announce = announce
+        self._on_asked = on_asked
+        self._leave = leave
         self._announce_seconds = announce_seconds
         self._timeout_seconds = timeout_seconds
         self._close_timeout_seconds = close_timeout_seconds
@@ -96,6 +109,7 @@ class GracefulShutdown:
     async def run(self) -> None:
         """Wait until asked to stop, and return when the server may do so."""
         await self._asked.wait()
+        self._on_asked()
         logger.warning("draining: %d connections open", len(self._clients))
         if await self._everyone_left():
             logger.warning("drained: everyone has left")
@@ -109,6 +123,7 @@ class GracefulShutdown:
             await self._clients.close_all(
                 CloseCode.GOING_AWAY, "server is shutting down", self._close_timeout_seconds
             )
+        await self._unless_forced(self._leave())
 
     async def run_and_hand_over(self) -> None:
         """Catch the signals, :meth:`run`, then put the handlers back and raise the signal again.
@@ -123,20 +138,28 @@ class GracefulShutdown:
 
     async def _everyone_left(self) -> bool:
         # Return False if the time ran out or somebody forced the end before that.
-        tasks = {
-            asyncio.create_task(self._keep_announcing()),
-            asyncio.create_task(self._forced.wait()),
-            empty := asyncio.create_task(self._clients.wait_empty()),
-        }
+        announcing = asyncio.create_task(self._keep_announcing())
+        try:
+            return await self._unless_forced(self._clients.wait_empty(), self._timeout_seconds)
+        finally:
+            announcing.cancel()
+            await asyncio.gather(announcing, return_exceptions=True)
+
+    async def _unless_forced(
+        self, work: Awaitable[None], within_seconds: float | None = None
+    ) -> bool:
+        # Return whether ``work`` was done in time, and before somebody forced the end.
+        done = asyncio.ensure_future(work)
+        forced = asyncio.ensure_future(self._forced.wait())
         try:
             await asyncio.wait(
-                tasks, timeout=self._timeout_seconds, return_when=asyncio.FIRST_COMPLETED
+                (done, forced), timeout=within_seconds, return_when=asyncio.FIRST_COMPLETED
             )
-            return empty.done()
+            return done.done()
         finally:
-            for task in tasks:
+            for task in (done, forced):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(done, forced, return_exceptions=True)
 
     async def _keep_announcing(self) -> None:
         clock = asyncio.get_running_loop().time

@@ -43,22 +43,31 @@ async def test_stats_counts_exactly(serve):
         await echo.recv()
     await clients[2].close(4321, "enough")
     await echo.close()
-    stats = await server.until_stats(open={"/ws": 2, "/echo": 0})
-    uptime_seconds = stats.pop("uptime_seconds")
-    assert 0 < uptime_seconds < (await server.stats())["uptime_seconds"]
-    assert stats == {
-        "open": {"/ws": 2, "/echo": 0},
+    stats = await server.until_stats(open={"/ws": 2})
+    [worker] = stats["workers"]
+    uptime_seconds = worker["uptime_seconds"]
+    assert 0 < uptime_seconds < (await server.stats())["workers"][0]["uptime_seconds"]
+    assert worker["pid"] == server.process.pid
+    assert worker["event_loop"] == "uvloop"
+    assert worker["bus"]["kind"] == "local"
+    counts = {
         "accepted": 4,
-        "refused": 0,
+        "refused": {},
         "messages_received": 6,
         "messages_sent": 10,
+        "messages_dropped": 0,
         "broadcasts": 2,
+        "lagging": 0,
         "slow_consumers_closed": 0,
+        "pings_unanswered": 0,
+        "rate_limited": 0,
         "closed_by_code": {"1000": 1, "4321": 1},
+        "rooms": {"lobby": 2},
+        "answers_waiting": 0,
         "draining": False,
-        "pid": server.process.pid,
-        "event_loop": "uvloop",
     }
+    assert {name: worker[name] for name in counts} == counts
+    assert {name: stats[name] for name in counts} == counts
 
 
 async def test_without_a_heartbeat_nothing_is_broadcast_by_itself(serve):

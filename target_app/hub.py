@@ -1,0 +1,155 @@
+"""Where a message goes: to the clients of this worker, and over the bus to the other workers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from target_app.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from target_app.bus import Bus
+
+    Handler = Callable[["Envelope"], Awaitable[Any]]
+
+INBOUND: Final = 10_000
+"""Envelopes from other workers that may wait here for their turn."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What goes from worker to worker: what to do, to whom, with what."""
+
+    kind: str
+    target: str = ""
+    data: str | bytes | None = None
+    sender: str = ""
+    question: str = ""
+    """Not empty if the sender wants answers; an answer carries the same one."""
+
+    def encode(self) -> bytes:
+        """Return it as bytes: a JSON header, a line feed, the data as they are."""
+        is_text = isinstance(self.data, str)
+        header = [self.kind, self.target, self.sender, self.question, is_text]
+        data = self.data.encode() if isinstance(self.data, str) else self.data or b""
+        return json.dumps(header, separators=(",", ":")).encode() + b"\n" + data
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Envelope:
+        """Return what was encoded; raise :class:`ValueError` if it was not."""
+        header, _, data = payload.partition(b"\n")
+        kind, target, sender, question, is_text = json.loads(header)
+        return cls(kind, target, data.decode() if is_text else data, sender, question)
+
+    def message(self) -> Message:
+        """Return the data as a message for clients."""
+        return Message("" if self.data is None else self.data)
+
+
+@dataclass(slots=True)
+class _Poll:
+    expected: int | None = None
+    answers: list[Any] = field(default_factory=list)
+    complete: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def look(self) -> None:
+        if self.expected is not None and len(self.answers) >= self.expected:
+            self.complete.set()
+
+
+class Hub:
+    """Passes envelopes between the workers; each kind has one handler.
+
+    What one worker publishes arrives at every other one in the order of publication. A handler's
+    return value answers the question of the envelope, if it has one, and has to be JSON.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.ready = asyncio.Event()
+        self.overflowed = 0
+        """Envelopes that were not handled because too many waited."""
+        self._name = os.urandom(6).hex()
+        self._handlers: dict[str, Handler] = {}
+        self._inbound: asyncio.Queue[Envelope] = asyncio.Queue(INBOUND)
+        self._polls: dict[str, _Poll] = {}
+        self._asked = 0
+
+    def handle(self, kind: str, handler: Handler) -> None:
+        """Let ``handler`` have the envelopes of ``kind``."""
+        self._handlers[kind] = handler
+
+    async def publish(self, kind: str, target: str, data: str | bytes | None = None) -> None:
+        """Let every other worker handle this."""
+        if self.bus.status.kind != "local":
+            await self.bus.publish(Envelope(kind, target, data, self._name).encode())
+
+    async def ask(
+        self,
+        kind: str,
+        target: str = "",
+        data: str | bytes | None = None,
+        *,
+        within_seconds: float = 1.0,
+    ) -> tuple[list[Any], int]:
+        """Let every other worker handle this, and collect their answers.
+
+        Return the answers, and how many workers did not answer ``within_seconds``.
+        """
+        if self.bus.status.kind == "local":
+            return [], 0
+        self._asked += 1
+        question = f"{self._name}:{self._asked}"
+        poll = self._polls[question] = _Poll()
+        try:
+            envelope = Envelope(kind, target, data, self._name, question)
+            poll.expected = await self.bus.publish(envelope.encode())
+            poll.look()
+            async with asyncio.timeout(within_seconds):
+                await poll.complete.wait()
+        except TimeoutError:
+            pass
+        finally:
+            del self._polls[question]
+        return poll.answers, max(0, (poll.expected or 0) - len(poll.answers))
+
+    async def run(self) -> None:
+        """Carry and handle, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.bus.run(self._deliver, self.ready))
+            group.create_task(self._handle_inbound())
+
+    def _deliver(self, payload: bytes) -> None:
+        envelope = Envelope.decode(payload)
+        if envelope.kind == "answer":
+            if (poll := self._polls.get(envelope.question)) is not None:
+                poll.answers.append(json.loads(envelope.data or "null"))
+                poll.look()
+            return
+        try:
+            self._inbound.put_nowait(envelope)
+        except asyncio.QueueFull:
+            self.overflowed += 1
+
+    async def _handle_inbound(self) -> None:
+        while True:
+            envelope = await self._inbound.get()
+            handler = self._handlers.get(envelope.kind)
+            if handler is None:
+                logger.error("an envelope of a kind nobody handles: %r", envelope.kind)
+                continue
+            try:
+                answer = await handler(envelope)
+                if envelope.question:
+                    reply = Envelope("answer", data=json.dumps(answer), question=envelope.question)
+                    await self.bus.publish(reply.encode())
+            except Exception:
+                logger.exception("handling %r of another worker", envelope.kind)

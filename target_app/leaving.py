@@ -1,0 +1,70 @@
+"""The clients of a server that is stopping: told, waited for, and closed at last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from target_app.connections import CHUNK
+from target_app.eager import advance
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable
+
+    from target_app.connections import ConnectionManager, Endpoint
+    from target_app.delivery import Delivery
+    from target_app.fanout import Fanout
+
+
+class Leaving:
+    """All clients of this worker, as :class:`target_app.shutdown.Clients`."""
+
+    def __init__(
+        self,
+        connections: ConnectionManager,
+        fanout: Fanout,
+        delivery: Delivery,
+        endpoints: Iterable[Endpoint],
+    ) -> None:
+        self._connections = connections
+        self._fanout = fanout
+        self._delivery = delivery
+        self._endpoints = tuple(endpoints)
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    async def announce(self) -> None:
+        """Tell every client that the server stops, in the way its endpoint has for that."""
+        for endpoint in self._endpoints:
+            if endpoint.shutting_down is not None:
+                there = self._connections.where(endpoint.__eq__)
+                await self._fanout.publish(endpoint.shutting_down, there)
+
+    async def wait_empty(self) -> None:
+        """Return when nobody is connected."""
+        await self._connections.wait_empty()
+
+    async def close_all(self, code: int, reason: str, within_seconds: float) -> None:
+        """Close every connection and return when all have ended, within about that time.
+
+        What was queued for a client is sent before its close frame. Clients that do not complete
+        the closing handshake in time are cut (RFC 6455 §7.1.1 lets a server close the TCP
+        connection first).
+        """
+        # Without a transport to cut (not uvicorn) the last ones may never end: do not wait longer.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds + 1.0), asyncio.TaskGroup() as stalled:
+                await self._fanout.flush()
+                for n, connection in enumerate(tuple(self._connections), start=1):
+                    rest = advance(self._delivery.close(connection, code, reason, within_seconds))
+                    if rest is not None:
+                        stalled.create_task(_finish(rest))
+                    if n % CHUNK == 0:
+                        await asyncio.sleep(0)
+                await self.wait_empty()
+
+
+async def _finish(rest: Awaitable[None]) -> None:
+    await rest

@@ -1,0 +1,84 @@
+"""Sending to a room, to a client or to everyone, whichever worker they are connected to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from target_app.connections import ConnectionManager
+    from target_app.delivery import Delivery
+    from target_app.fanout import Fanout
+    from target_app.hub import Envelope, Hub
+    from target_app.message import Message
+
+
+class Outgoing:
+    """Sends to clients here at once, and lets the other workers do the same.
+
+    Local clients never wait for the bus: if it is down, only the other workers miss the message.
+    """
+
+    def __init__(
+        self, connections: ConnectionManager, fanout: Fanout, delivery: Delivery, hub: Hub
+    ) -> None:
+        self._connections = connections
+        self._chatting = connections.where(lambda endpoint: endpoint.heartbeat is not None)
+        self._fanout = fanout
+        self._delivery = delivery
+        self._hub = hub
+        hub.handle("room", self._on_room)
+        hub.handle("everyone", self._on_everyone)
+        hub.handle("client", self._on_client)
+        hub.handle("text", self._on_text)
+
+    async def to_room(self, room: str, message: Message) -> None:
+        """Broadcast ``message`` to ``room``; wait while too much is being broadcast already."""
+        await self._fanout.publish(message, self._connections.rooms.members(room))
+        await self._hub.publish("room", room, message.data)
+
+    async def to_room_and_count(self, room: str, message: Message) -> int:
+        """Broadcast ``message`` to ``room``; return how many connections it was handed to."""
+        here = await self._fanout.publish_and_count(message, self._connections.rooms.members(room))
+        return here + await self._elsewhere("room", room, message.data)
+
+    async def to_everyone(self, message: Message) -> int:
+        """Broadcast ``message`` to all who chat, in any room; return how many it was handed to."""
+        here = await self._fanout.publish_and_count(message, self._chatting)
+        return here + await self._elsewhere("everyone", "", message.data)
+
+    async def to_client(self, name: str, message: Message) -> int:
+        """Send ``message`` to the client called ``name``; return to how many connections of it."""
+        # A client has one connection; only if that is not here are the others asked.
+        return self._push(name, message) or await self._elsewhere("client", name, message.data)
+
+    async def text_to_client(self, name: str, text: str) -> int:
+        """Like :meth:`to_client`, with ``text`` in the form that the client's endpoint speaks."""
+        return self._push_text(name, text) + await self._elsewhere("text", name, text)
+
+    async def _elsewhere(self, kind: str, target: str, data: str | bytes) -> int:
+        counts, _ = await self._hub.ask(kind, target, data)
+        return sum(int(count) for count in counts)
+
+    def _push(self, name: str, message: Message) -> int:
+        return sum(self._delivery.push(c, message) for c in self._connections.named(name))
+
+    def _push_text(self, name: str, text: str) -> int:
+        named = self._connections.named(name)
+        return sum(self._delivery.push(c, c.endpoint.wrap(text)) for c in named)
+
+    async def _on_room(self, envelope: Envelope) -> int | None:
+        members = self._connections.rooms.members(envelope.target)
+        if envelope.question:
+            return await self._fanout.publish_and_count(envelope.message(), members)
+        if members:
+            await self._fanout.publish(envelope.message(), members)
+        return None
+
+    async def _on_everyone(self, envelope: Envelope) -> int:
+        return await self._fanout.publish_and_count(envelope.message(), self._chatting)
+
+    async def _on_client(self, envelope: Envelope) -> int:
+        return self._push(envelope.target, envelope.message())
+
+    async def _on_text(self, envelope: Envelope) -> int:
+        return self._push_text(envelope.target, str(envelope.data))

@@ -1,0 +1,139 @@
+"""``/ws/py_client``: events between programs, each with an id that the server gave it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ValidationError
+
+from target_app.connections import Connection, Endpoint
+from target_app.protocol import SHUTTING_DOWN, WebsocketEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+    from target_app.connections import ConnectionManager
+    from target_app.delivery import Delivery
+    from target_app.message import Message
+    from target_app.outgoing import Outgoing
+
+    Handler = Callable[["Connection", WebsocketEvent], Awaitable[None]]
+
+ROOM: Final = "py_client"
+"""Where every client of this endpoint is."""
+
+
+def new_id() -> str:
+    """Return an id for a client (a UUID of version 4, RFC 9562 §5.4)."""
+    return str(uuid.uuid4())
+
+
+class Events:
+    """Understands ``send_to_client``, ``broadcast``, ``join``, ``leave`` and ``room``.
+
+    Whatever is wrong with an event is answered with an ``error`` event; the connection stays.
+    """
+
+    def __init__(
+        self, connections: ConnectionManager, outgoing: Outgoing, delivery: Delivery
+    ) -> None:
+        self._rooms = connections.rooms
+        self._outgoing = outgoing
+        self._delivery = delivery
+        self._handlers: dict[str, Handler] = {
+            "send_to_client": self._send_to_client,
+            "broadcast": self._broadcast,
+            "join": self._join,
+            "leave": self._leave,
+            "room": self._room,
+        }
+
+    def endpoint(self, path: str) -> Endpoint:
+        """Return the endpoint of ``path``."""
+        return Endpoint(
+            path,
+            self._opened,
+            self._received,
+            _nothing,
+            wrap=_from_server,
+            shutting_down=WebsocketEvent.of("shutdown", "server", message=SHUTTING_DOWN).message(),
+        )
+
+    async def _opened(self, connection: Connection) -> None:
+        granted = WebsocketEvent.of(
+            "connect", connection.name, message="connection request granted"
+        )
+        # Before it can be reached by anybody, so that this is the first it hears.
+        self._delivery.push(connection, granted.message())
+        self._rooms.join(connection, ROOM)
+
+    async def _received(self, connection: Connection, data: str | bytes) -> None:
+        try:
+            event = WebsocketEvent.model_validate_json(data)
+        except ValidationError as error:
+            problems = [
+                {"at": ".".join(map(str, problem["loc"])), "problem": problem["msg"]}
+                for problem in error.errors()
+            ]
+            self._error(connection, "not a valid event", errors=problems)
+            return
+        handler = self._handlers.get(event.event)
+        if handler is None:
+            known = ", ".join(self._handlers)
+            self._error(connection, f"unknown event {event.event!r}; known are {known}")
+        else:
+            await handler(connection, event)
+
+    async def _send_to_client(self, connection: Connection, event: WebsocketEvent) -> None:
+        message = self._from(connection, "message", event)
+        if not await self._outgoing.to_client(event.client_id, message):
+            self._error(connection, f"no client {event.client_id!r} is connected")
+
+    async def _broadcast(self, connection: Connection, event: WebsocketEvent) -> None:
+        await self._outgoing.to_room(ROOM, self._from(connection, "broadcast", event))
+
+    async def _join(self, connection: Connection, event: WebsocketEvent) -> None:
+        if (room := self._room_of(connection, event)) is not None:
+            self._rooms.join(connection, room)
+            self._answer(connection, "joined", event)
+
+    async def _leave(self, connection: Connection, event: WebsocketEvent) -> None:
+        if (room := self._room_of(connection, event)) is not None:
+            self._rooms.leave(connection, room)
+            self._answer(connection, "left", event)
+
+    async def _room(self, connection: Connection, event: WebsocketEvent) -> None:
+        room = self._room_of(connection, event)
+        if room is None:
+            return
+        if room in connection.rooms:
+            await self._outgoing.to_room(room, self._from(connection, "room", event))
+        else:
+            self._error(connection, f"not in room {event.data.data['room']!r}; join it first")
+
+    def _room_of(self, connection: Connection, event: WebsocketEvent) -> str | None:
+        name = event.data.data.get("room")
+        if isinstance(name, str) and 0 < len(name) <= 64:
+            return f"{ROOM}:{name}"
+        self._error(connection, f"{event.event} needs the name of a room in data.data.room")
+        return None
+
+    def _from(self, connection: Connection, kind: str, event: WebsocketEvent) -> Message:
+        return WebsocketEvent(event=kind, client_id=connection.name, data=event.data).message()
+
+    def _answer(self, connection: Connection, kind: str, event: WebsocketEvent) -> None:
+        self._delivery.push(connection, self._from(connection, kind, event))
+
+    def _error(self, connection: Connection, told: str, **data: Any) -> None:  # noqa: ANN401
+        error = WebsocketEvent.of("error", connection.name, message=told, **data)
+        self._delivery.push(connection, error.message())
+
+
+def _from_server(text: str) -> Message:
+    return WebsocketEvent.of("message", "server", message=text).message()
+
+
+async def _nothing(_connection: Connection) -> None:
+    pass

@@ -1,0 +1,87 @@
+"""Who answers the questions of sessions: any function, found by its name."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROCESSES: Final = 2
+"""For responders that are not ``async``: they may use the CPU for as long as they like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What somebody wants to know."""
+
+    session_id: str
+    question_id: str
+    text: str
+    answer_seconds: float
+    """How long the default responder takes."""
+
+
+async def slow_echo(question: Question) -> str:
+    """Answer with the question, after the time that the settings say: a stand-in for a model."""
+    await asyncio.sleep(question.answer_seconds)
+    return f"You asked: {question.text}"
+
+
+def find_responder(name: str) -> Callable[[Question], object]:
+    """Return the function ``module:function``; raise :class:`ValueError` if there is none."""
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"no responder {name!r}: {error}") from error
+    if not callable(found):
+        raise ValueError(f"no responder {name!r}: it is not a function")
+    return found  # type: ignore[no-any-return]
+
+
+class Responder:
+    """Produces answers: at most so many at once, and never on the event loop.
+
+    An ``async`` function runs here and is trusted to wait; any other one runs in a process of its
+    own, started when first needed, so that it may use the CPU.
+    """
+
+    def __init__(self, name: str, at_once: int) -> None:
+        self._function = find_responder(name)
+        self._free = asyncio.Semaphore(at_once)
+        self._processes: ProcessPoolExecutor | None = None
+
+    async def answer(self, question: Question) -> str:
+        """Return the answer; raise what the function raises."""
+        async with self._free:
+            if inspect.iscoroutinefunction(self._function):
+                return str(await self._function(question))
+            loop = asyncio.get_running_loop()
+            return str(await loop.run_in_executor(self._pool(), self._function, question))
+
+    def close(self) -> None:
+        """End the processes, whatever they are doing."""
+        if self._processes is not None:
+            self._processes.shutdown(wait=False, cancel_futures=True)
+            for process in list((self._processes._processes or {}).values()):  # noqa: SLF001
+                process.terminate()
+
+    def _pool(self) -> ProcessPoolExecutor:
+        if self._processes is None:
+            # Not forked: a fork would share the sockets of every client.
+            self._processes = ProcessPoolExecutor(
+                PROCESSES,
+                mp_context=get_context("spawn"),
+                # A terminal's Ctrl-C is for the server, which ends them.
+                initializer=signal.signal,
+                initargs=(signal.SIGINT, signal.SIG_IGN),
+            )
+        return self._processes

@@ -1,0 +1,116 @@
+"""What ASGI does not offer, taken from uvicorn's own connection where there is one.
+
+ASGI has no prepared frame, no ping, no size of the write buffer and no way to cut a connection.
+uvicorn's ``send`` is a method of the protocol object that owns the transport, so these can be
+reached below every middleware. :func:`wire_of` returns None under any other server, or when the
+protocol no longer looks as it did in uvicorn 0.54; the server then sends through ASGI alone, and
+pings are what the server underneath makes of them.
+
+This is the one module that knows uvicorn's inside.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from websockets.frames import Frame, Opcode
+
+if TYPE_CHECKING:
+    import asyncio
+
+NEEDED: Final = (
+    *("transport", "writable", "disconnected", "close_sent", "pending_ping_payload"),
+    *("ping_sent_at", "stop_keepalive", "request", "response", "scope", "conn"),
+)
+
+
+class Limits(Protocol):
+    """The part of the ``websockets`` protocol object that is used here."""
+
+    max_message_size: int | None
+
+
+class Wire(Protocol):
+    """The part of uvicorn's ``WebSocketsSansIOProtocol`` that is used here."""
+
+    transport: asyncio.Transport
+    writable: asyncio.Event
+    disconnected: bool
+    close_sent: bool
+    pending_ping_payload: bytes | None
+    ping_sent_at: float
+    request: object
+    response: object
+    scope: dict[str, object]
+    conn: Limits
+
+    def stop_keepalive(self) -> None:
+        """Make no more pings."""
+
+
+def wire_of(send: object) -> Wire | None:
+    """Return what is behind the ASGI ``send`` of an accepted connection, None if unknown."""
+    owner = getattr(send, "__self__", None)
+    return owner if all(hasattr(owner, name) for name in NEEDED) else None
+
+
+def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
+    """Let go of the handshake, limit the size of a message, and stop uvicorn's own pings.
+
+    - Request, response and scope are 4 KiB of headers a connection, kept for no use once it is
+      accepted.
+    - A larger message is answered with 1009 (RFC 6455 §7.4.1) before it is read whole.
+    - uvicorn's pings have two timers for each connection, drift by the round trip, and leave a
+      client that never reads connected; :mod:`target_app.keepalive` makes them instead.
+    """
+    wire.request = wire.response = None
+    wire.scope.clear()
+    wire.conn.max_message_size = max_message_bytes
+    if own_pings:
+        wire.stop_keepalive()
+
+
+def write(wire: Wire, frame: bytes) -> bool:
+    """Write ``frame`` if that needs no waiting, and return whether it was written.
+
+    Raise :class:`ConnectionResetError` once the connection has ended or is closing.
+    """
+    transport = wire.transport
+    if wire.disconnected or wire.close_sent or transport.is_closing():
+        raise ConnectionResetError
+    if not wire.writable.is_set():
+        return False
+    transport.write(frame)
+    return True
+
+
+def ping_frame(payload: bytes) -> bytes:
+    """Return a ping (RFC 6455 §5.5.2) that carries ``payload``, of at most 125 bytes."""
+    return Frame(Opcode.PING, payload).serialize(mask=False)
+
+
+def ping(wire: Wire, payload: bytes, frame: bytes, now: float) -> None:
+    """Send ``frame``, the ping that carries ``payload``; uvicorn notes the pong of it.
+
+    ``now`` is the event loop's time in seconds. A ping is written even when the buffer is full: it
+    is a few bytes, and a client that still reads answers it when it gets there.
+    """
+    wire.pending_ping_payload = payload
+    wire.ping_sent_at = now
+    if not (wire.close_sent or wire.transport.is_closing()):
+        wire.transport.write(frame)
+
+
+def unanswered_since(wire: Wire) -> float | None:
+    """Return when the ping that is still unanswered was sent, in the loop's seconds."""
+    return None if wire.pending_ping_payload is None else wire.ping_sent_at
+
+
+def unsent_bytes(wire: Wire) -> int:
+    """Return how many bytes wait in the server for the client to read."""
+    return wire.transport.get_write_buffer_size()
+
+
+def abort(wire: Wire) -> None:
+    """Cut the connection now, whatever still waits to be sent."""
+    wire.transport.abort()

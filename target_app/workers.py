@@ -1,0 +1,173 @@
+"""The processes of one server: who is alive, who has drained, and who ends the master."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import multiprocessing
+import os
+import signal
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+POLL_SECONDS: Final = 0.1
+OTHERS_DRAIN_WITHIN_SECONDS: Final = 1.0
+"""Within this a signal that was meant for all workers has reached all."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process, told from a later one with the same pid by when it started."""
+
+    pid: int
+    started: int
+    """Clock ticks since the machine started (proc(5), field 22 of ``/proc/pid/stat``)."""
+
+    @classmethod
+    def of(cls, pid: int) -> Worker:
+        """Return the worker that runs as ``pid``; raise :class:`OSError` if none does."""
+        return cls(pid, int(_proc_stat(pid)[19]))
+
+    @property
+    def name(self) -> str:
+        """A name for its files."""
+        return f"{self.pid}-{self.started}"
+
+    @classmethod
+    def named(cls, name: str) -> Worker | None:
+        """Return the worker whose files are called ``name``, None if no worker's are."""
+        pid, _, started = name.partition("-")
+        return cls(int(pid), int(started)) if pid.isdigit() and started.isdigit() else None
+
+    def lives(self) -> bool:
+        """Return whether this very process runs; one that only waits to be reaped does not."""
+        with contextlib.suppress(OSError):
+            stat = _proc_stat(self.pid)
+            return int(stat[19]) == self.started and stat[0] not in "ZX"
+        return False
+
+
+def _proc_stat(pid: int) -> list[str]:
+    # The second field is the command in parentheses, and may itself have spaces and parentheses.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def supervisor() -> int | None:
+    """Return the pid of the process that started this one as a worker, None if none did."""
+    parent = multiprocessing.parent_process()
+    return None if parent is None else parent.pid
+
+
+def run_dir(given: Path | None, master: int | None) -> Path:
+    """Return the directory where the workers of one server find each other.
+
+    Unless ``given``, it is named after the master, or this process if it has none, so that two
+    servers never share one. Short, because the kernel allows 107 bytes for a socket's path.
+    """
+    if given is not None:
+        return given
+    name = Worker.of(master or os.getpid()).name
+    key = hashlib.sha256(f"{os.getuid()}:{name}".encode()).hexdigest()[:8]
+    return Path(tempfile.gettempdir()) / f"swarmgate-{name.partition('-')[0]}-{key}"
+
+
+class WorkerCoordinator:
+    """One worker's part in starting and stopping together.
+
+    Each worker has files in a common directory, named after the process: ``.alive`` from its
+    start, ``.draining`` from the moment it is asked to stop, ``.done`` when its clients are gone.
+
+    - Files of a process that no longer runs are stale: they are removed, and nobody waits for it.
+    - A worker that is done waits while all others drain, because a supervisor would replace one
+      that ended early, and the new one would accept clients again. Who then finds every worker
+      done tells the master to stop.
+    - A worker that drains alone (a rolling restart) ends alone.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        master: int | None,
+        worker: Worker | None = None,
+        kill: Callable[[int, int], None] = os.kill,
+    ) -> None:
+        self.directory = directory
+        self.worker = worker or Worker.of(os.getpid())
+        self._master = master
+        self._kill = kill
+
+    def start(self) -> None:
+        """Say that this worker is alive, and forget those that no longer are."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.forget_dead()
+        self._mark("alive")
+
+    def mark_draining(self) -> None:
+        """Say that this worker was asked to stop."""
+        self._mark("draining")
+
+    def mark_done(self) -> None:
+        """Say that this worker's clients are gone."""
+        self._mark("done")
+
+    def others(self) -> dict[Worker, set[str]]:
+        """Return the other workers that run, and how far each is."""
+        found: dict[Worker, set[str]] = {}
+        for file in self._files():
+            worker = Worker.named(file.stem)
+            if worker is not None and worker != self.worker:
+                found.setdefault(worker, set()).add(file.suffix[1:])
+        return {
+            worker: marks for worker, marks in found.items() if "alive" in marks and worker.lives()
+        }
+
+    def forget_dead(self) -> None:
+        """Remove the files of workers that no longer run."""
+        for file in self._files():
+            worker = Worker.named(file.stem)
+            if worker is not None and worker != self.worker and not worker.lives():
+                file.unlink(missing_ok=True)
+
+    async def leave(self) -> None:
+        """Wait until this worker may end, and end the master if it is the last.
+
+        :meth:`mark_done` first.
+        """
+        if self._master is None:
+            return
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + OTHERS_DRAIN_WITHIN_SECONDS
+        while rest := [marks for marks in self.others().values() if "done" not in marks]:
+            if any("draining" not in marks for marks in rest) and loop.time() > patience:
+                logger.warning("drained: the other workers go on")
+                return
+            await asyncio.sleep(POLL_SECONDS)
+        logger.warning("drained: every worker is done, telling the master to stop")
+        with contextlib.suppress(ProcessLookupError):
+            self._kill(self._master, signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Remove this worker's files, and the directory after the last one's."""
+        for mark in ("draining", "done", "alive"):
+            self._path(mark).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.directory.rmdir()
+
+    def _mark(self, mark: str) -> None:
+        self._path(mark).touch()
+
+    def _path(self, mark: str) -> Path:
+        return self.directory / f"{self.worker.name}.{mark}"
+
+    def _files(self) -> list[Path]:
+        return sorted(self.directory.iterdir()) if self.directory.exists() else []

@@ -1,0 +1,144 @@
+"""The drain by itself: who is asked, told, waited for, closed, and how it is forced."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+
+from target_app.app import create_app
+from target_app.settings import Settings
+from target_app.shutdown import GracefulShutdown
+
+
+class FakeClients:
+    """Clients that leave when told, and a note of how the rest was closed."""
+
+    def __init__(self, count):
+        self.count = count
+        self.left = asyncio.Event()
+        self.closed_with = None
+
+    def __len__(self):
+        return self.count
+
+    def leave(self):
+        self.count = 0
+        self.left.set()
+
+    async def wait_empty(self):
+        if self.count:
+            await self.left.wait()
+
+    async def close_all(self, code, reason, within_seconds):
+        self.closed_with = code
+        self.leave()
+
+
+def drain_of(clients, *, announce=None, announce_seconds=1000.0, timeout_seconds=1000.0):
+    async def nothing():
+        pass
+
+    return GracefulShutdown(
+        clients,
+        announce or nothing,
+        announce_seconds=announce_seconds,
+        timeout_seconds=timeout_seconds,
+        close_timeout_seconds=1.0,
+    )
+
+
+async def test_a_drain_ends_when_the_last_client_has_left():
+    clients = FakeClients(1)
+    announced = []
+
+    async def announce():
+        announced.append(len(clients))
+        if len(announced) == 3:
+            clients.leave()
+
+    drain = drain_of(clients, announce=announce, announce_seconds=0.001)
+    assert not drain.draining
+    drain.ask(signal.SIGTERM)
+    assert drain.draining
+    await drain.run()
+    assert announced == [1, 1, 1]
+    assert clients.closed_with is None
+    assert not drain.forced
+
+
+async def test_a_drain_that_times_out_closes_with_1001():
+    clients = FakeClients(1)
+    drain = drain_of(clients, timeout_seconds=0.0)
+    drain.ask(signal.SIGTERM)
+    await drain.run()
+    assert clients.closed_with == 1001
+
+
+async def test_an_announcement_that_cannot_be_made_does_not_hold_up_the_drain():
+    clients = FakeClients(1)
+    drain = drain_of(clients, announce=asyncio.Event().wait, timeout_seconds=0.001)
+    drain.ask(signal.SIGTERM)
+    await drain.run()
+    assert clients.closed_with == 1001
+
+
+async def test_two_sigints_force_the_end_with_1012():
+    clients = FakeClients(1)
+    drain = drain_of(clients)
+    drain.ask(signal.SIGINT)
+    drain.ask(signal.SIGINT)
+    await drain.run()
+    assert drain.forced
+    assert clients.closed_with == 1012
+
+
+async def test_the_kept_handler_is_called_after_the_drain_and_stays_installed():
+    called = []
+
+    def server_handler(signum, frame):
+        called.append((signum, clients.count))
+
+    before = {s: signal.signal(s, server_handler) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        clients = FakeClients(1)
+        drain = drain_of(clients)
+        task = asyncio.create_task(drain.run_and_hand_over())
+        await asyncio.sleep(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not drain.draining:  # noqa: ASYNC110 - a loop turn, not a time
+            await asyncio.sleep(0)
+        assert called == []
+        clients.leave()
+        await task
+        assert called == [(signal.SIGTERM, 0)]
+        assert signal.getsignal(signal.SIGTERM) is server_handler
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+async def test_the_lifespan_leaves_the_signal_handlers_as_it_found_them():
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    app = create_app(Settings(heartbeat_seconds=0))
+    async with app.router.lifespan_context(app):
+        await asyncio.sleep(0)
+        assert signal.getsignal(signal.SIGTERM) is not before[1]
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_outside_the_main_thread_the_lifespan_runs_without_catching_signals():
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    async def live():
+        app = create_app(Settings(heartbeat_seconds=0))
+        async with app.router.lifespan_context(app):
+            await asyncio.sleep(0)
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=lambda: asyncio.run(live()))
+    thread.start()
+    thread.join()
+    assert seen == [before]
