@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from target_app.app import create_app
-from target_app.settings import Settings, read_settings
+from target_app.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     given = {k: v for k, v in vars(parser.parse_args(arguments)).items() if v is not None}
     try:
-        settings = read_settings(**given)
+        settings = Settings(**given)
         app = create_app(settings)
     except ValidationError as error:
         parser.error("; ".join(_told(problem, given) for problem in error.errors()))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from target_app import admission
+from target_app.backoff import Backoff
 from target_app.bus.make import make_bus
 from target_app.census import Census
 from target_app.connections import ConnectionManager
@@ -19,6 +20,7 @@ from target_app.heartbeat import in_turns
 from target_app.hub import Hub
 from target_app.keepalive import Keepalive
 from target_app.leaving import Leaving
+from target_app.message import Message
 from target_app.outgoing import Outgoing
 from target_app.redis_client import make_redis
 from target_app.routes import http, table
@@ -30,9 +32,10 @@ from target_app.sessions.questions import Questions
 from target_app.sessions.registry import Sessions
 from target_app.sessions.responder import Responder
 from target_app.sessions.store import MemoryStore, RedisStore
-from target_app.settings import Settings, read_settings
+from target_app.settings import Settings
 from target_app.shutdown import GracefulShutdown
 from target_app.stats import Counters
+from target_app.upstream import Upstream
 from target_app.workers import Worker, WorkerCoordinator, run_dir, supervisor
 
 if TYPE_CHECKING:
@@ -200,8 +203,16 @@ def _sessions(app: TargetApp) -> tuple[Sessions, Questions]:
     return sessions, questions
 
 
-def _upstreams(_app: TargetApp) -> tuple[()]:
-    return ()
+def _upstreams(app: TargetApp) -> tuple[Upstream, ...]:
+    # To the clients of this worker alone: every worker has a connection of its own.
+    async def rebroadcast(data: str | bytes) -> None:
+        members = app.connections.rooms.members(app.settings.upstream_room)
+        await app.fanout.publish(Message(data), members)
+
+    return tuple(
+        Upstream(url, rebroadcast, backoff=Backoff(app.settings.upstream_wait_seconds))
+        for url in app.settings.upstreams
+    )
 
 
 @contextlib.asynccontextmanager
@@ -221,6 +232,7 @@ async def _lifespan(app: TargetApp) -> AsyncIterator[None]:
                     in_turns(app.beat, app.connections.phases, app.settings.heartbeat_seconds)
                 ),
                 group.create_task(app.drain.run_and_hand_over()),
+                *(group.create_task(upstream.run()) for upstream in app.upstreams),
             ]
             await app.hub.ready.wait()
             yield
@@ -235,7 +247,7 @@ async def _lifespan(app: TargetApp) -> AsyncIterator[None]:
 
 def create_app(settings: Settings | None = None) -> TargetApp:
     """Return a new application, with ``settings`` or else those of the environment."""
-    app = TargetApp(settings or read_settings())
+    app = TargetApp(settings or Settings())
     app.include_router(http.router(app))
     return app
 

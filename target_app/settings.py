@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 LogLevel = Literal["critical", "error", "warning", "info", "debug", "trace"]
 SlowConsumerPolicy = Literal["disconnect", "drop-oldest", "drop-newest"]
@@ -21,7 +27,8 @@ class Settings(BaseSettings):
 
     An argument wins over its environment variable (``TARGET_HEARTBEAT_SECONDS`` and so on), which
     wins over the file that ``TARGET_ENV_FILE`` names (lines of ``TARGET_NAME=value``), which wins
-    over the default. What does not validate raises :class:`pydantic.ValidationError`.
+    over the default. What does not validate raises :class:`pydantic.ValidationError`, a file that
+    is not there :class:`FileNotFoundError`.
 
     The first groups hold wherever the application runs. The last says how ``python -m target_app``
     sets up its own uvicorn; under any other server that server's flags decide.
@@ -148,6 +155,21 @@ class Settings(BaseSettings):
     log_level: LogLevel = Field(default="warning", description="of uvicorn's own log")
     deflate: bool = Field(default=False, description="offer permessage-deflate (RFC 7692)")
 
+    @classmethod
+    def settings_customise_sources(  # noqa: D102 - pydantic-settings asks for it
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = os.environ.get("TARGET_ENV_FILE")
+        if file and not Path(file).is_file():
+            raise FileNotFoundError(f"TARGET_ENV_FILE {file!r}: no such file")
+        from_file = DotEnvSettingsSource(settings_cls, env_file=file or None)
+        return init_settings, env_settings, from_file
+
     @field_validator("allowed_origins", "upstreams", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:  # noqa: ANN401
@@ -171,14 +193,3 @@ class Settings(BaseSettings):
             else json.dumps(value)
             for name, value in set_here.items()
         }
-
-
-def read_settings(**given: Any) -> Settings:  # noqa: ANN401
-    """Return the settings from what is ``given``, the environment, and the file it may name.
-
-    Raise :class:`FileNotFoundError` if there is no such file.
-    """
-    file = os.environ.get("TARGET_ENV_FILE")
-    if file and not Path(file).is_file():
-        raise FileNotFoundError(f"TARGET_ENV_FILE {file!r}: no such file")
-    return Settings(_env_file=file or None, **given)

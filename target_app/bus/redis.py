@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from target_app.backoff import Backoff
 from target_app.bus import BusStatus
 from target_app.bus.sequence import Arrivals, Stamp
 
@@ -28,8 +29,7 @@ AT_ONCE: Final = 128
 """Payloads in one round trip."""
 TIMEOUT_SECONDS: Final = 2.0
 """Without an answer for so long, Redis is taken for gone."""
-FIRST_WAIT_SECONDS: Final = 0.1
-LONGEST_WAIT_SECONDS: Final = 5.0
+BACKOFF: Final = Backoff(first_seconds=0.1, longest_seconds=5.0)
 
 logger = logging.getLogger(__name__)
 
@@ -94,9 +94,8 @@ class RedisBus:
                 self._set_up(what, up=False)
                 self._drop_waiting()
                 await redis.aclose()
-            longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(failures, 10))
+            await asyncio.sleep(BACKOFF.seconds(failures, random.random()))
             failures += 1
-            await asyncio.sleep(random.uniform(longest / 2, longest))
 
     async def _publish_waiting(self, redis: Redis) -> None:
         self._set_up("publishing", up=True)

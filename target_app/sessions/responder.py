@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import importlib
 import inspect
 import signal
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 PROCESSES: Final = 2
 """For responders that are not ``async``: they may use the CPU for as long as they like."""
+
+PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,13 @@ class Responder:
             self._processes = ProcessPoolExecutor(
                 PROCESSES,
                 mp_context=get_context("spawn"),
-                # A terminal's Ctrl-C is for the server, which ends them.
-                initializer=signal.signal,
-                initargs=(signal.SIGINT, signal.SIG_IGN),
+                initializer=_begin,
             )
         return self._processes
+
+
+def _begin() -> None:
+    # A terminal's Ctrl-C is for the server, which ends its processes; when it cannot, because it
+    # was killed, the kernel does (prctl(2), PR_SET_PDEATHSIG).
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

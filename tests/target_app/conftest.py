@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidStatus
 from websockets.uri import parse_uri
 
 from tests.servers.redis_server import REDIS, RedisServer
@@ -62,8 +64,8 @@ class Server:
 
     async def stop(self):
         await self._clients.aclose()
-        if self.process.returncode is None:
-            self.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         await self.process.wait()
         await self._reading
 
@@ -95,6 +97,17 @@ class Server:
             return stats if seen == wanted else None
 
         return await until(told)
+
+    async def event(self, client):
+        """Return the next message, which is JSON."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return json.loads(await client.recv())
+
+    async def refused(self, path="/ws", **options):
+        """Return the status that a handshake is refused with."""
+        with pytest.raises(InvalidStatus) as refusal:
+            await self.connect(path, **options)
+        return refusal.value.response.status_code
 
     def send_signal(self, signum):
         self.process.send_signal(signum)
@@ -163,6 +176,8 @@ async def spawn(*arguments, **environment):
         env=inherited | environment,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
+        # A group of its own, so that its workers can be ended with it.
+        start_new_session=True,
     )
 
 

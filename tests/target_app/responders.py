@@ -1,0 +1,27 @@
+"""Responders for tests, found by their names."""
+
+import asyncio
+import os
+
+running = 0
+
+
+async def counted(_question):
+    """Answer with how many answers are being produced at once."""
+    global running  # noqa: PLW0603 - one server process, one count
+    running += 1
+    try:
+        await asyncio.sleep(0.02)
+        return str(running)
+    finally:
+        running -= 1
+
+
+def own_pid(_question):
+    """Answer with the process that answers."""
+    return str(os.getpid())
+
+
+def fails(_question):
+    """Do not answer."""
+    raise RuntimeError("expected in this test")
