@@ -160,6 +160,7 @@ class WorkerCoordinator:
         """Remove this worker's files, and the directory after the last one's."""
         for mark in ("draining", "done", "alive"):
             self._path(mark).unlink(missing_ok=True)
+        self.forget_dead()
         with contextlib.suppress(OSError):
             self.directory.rmdir()
 

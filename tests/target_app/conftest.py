@@ -18,6 +18,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
+from websockets.frames import Opcode
 from websockets.uri import parse_uri
 
 from tests.servers.redis_server import REDIS, RedisServer
@@ -152,6 +153,18 @@ class RawClient:
         assert data, "the server has closed the TCP connection"
         self.protocol.receive_data(data)
 
+    async def texts(self, count):
+        """Read on until so many text messages have come; return them."""
+        texts = []
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while len(texts) < count:
+                events = self.protocol.events_received()
+                texts += [bytes(e.data).decode() for e in events if e.opcode is Opcode.TEXT]
+                if not events:
+                    await self.read()
+        await self.flush()
+        return texts
+
     async def close_code(self):
         """Read on until the server's close frame; return its code."""
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -196,9 +209,12 @@ async def serve():
     """Start servers, ``await serve("--flag", "value", TARGET_NAME="value")``, and end them."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(*flags, module="target_app", **environment):
+        async def start(*flags, module="target_app", app=None, **environment):
             quiet = {"TARGET_HEARTBEAT_SECONDS": "0", "TARGET_ANNOUNCE_LIMIT": "0"}
-            process = await spawn("-m", module, *flags, "--port", "0", **(quiet | environment))
+            application = [app] if app else []
+            process = await spawn(
+                *("-m", module, *application, *flags, "--port", "0"), **(quiet | environment)
+            )
             server = Server(process)
             stack.push_async_callback(server.stop)
             return await server.start()

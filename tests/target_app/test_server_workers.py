@@ -1,0 +1,299 @@
+"""Several workers: one server to its clients, whoever starts it and whatever happens to one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+
+import httpx
+import psutil
+import pytest
+
+from target_app.workers import Worker, run_dir
+from tests.target_app.conftest import until
+
+SHUTTING_DOWN = "Server is shutting down, please disconnect."
+WORKERS = 3
+PATIENT = {"TARGET_DRAIN_TIMEOUT_SECONDS": "1000", "TARGET_DRAIN_ANNOUNCE_SECONDS": "1000"}
+
+
+@pytest.fixture(params=["swarmgate", "uvicorn"])
+def start(request, serve):
+    """Start a server with several workers, in one of the two ways, and wait until all are there."""
+
+    async def begin(**environment):
+        options = {} if request.param == "swarmgate" else {"app": "target_app.app:app"}
+        module = "target_app" if request.param == "swarmgate" else "uvicorn"
+        server = await serve("--workers", str(WORKERS), module=module, **options, **environment)
+        await until_all_answer(server)
+        return server
+
+    return begin
+
+
+async def until_all_answer(server, workers=WORKERS):
+    async def all_answer():
+        try:
+            stats = await server.stats()
+        except httpx.TransportError:
+            return False  # uvicorn says that it runs before its workers listen
+        peers = {worker["bus"]["peers"] for worker in stats["workers"]}
+        return len(stats["workers"]) == workers and peers == {workers - 1}
+
+    await until(all_answer)
+
+
+async def clients_of(server, path="/ws"):
+    """Return clients until every worker has at least two."""
+    clients = []
+    while True:
+        stats = await server.stats()
+        counts = [sum(worker["open"].values()) for worker in stats["workers"]]
+        if len(counts) == WORKERS and min(counts) >= 2:
+            return clients
+        clients += [await server.connect(path) for _ in range(8)]
+
+
+def processes(server):
+    """Return all processes of the server, itself first."""
+    master = psutil.Process(server.process.pid)
+    return [master, *master.children(recursive=True)]
+
+
+async def ended(server, tree):
+    """Assert that the server ends with 0 and nothing of it is left behind."""
+    directory = run_dir(None, server.process.pid)
+    status = await server.exit_status()
+    assert status == 0, server.lines
+    await nothing_is_left_of(tree)
+    assert not directory.exists()
+
+
+async def nothing_is_left_of(tree):
+    # Python's own resource tracker ends when it sees that its parent has.
+    async def all_gone():
+        return not any(process.is_running() for process in tree)
+
+    await until(all_gone)
+
+
+async def heard(client, text):
+    """Read on until ``text`` comes."""
+    async with asyncio.timeout(60):
+        while await client.recv() != text:
+            pass
+
+
+async def test_a_broadcast_reaches_the_clients_of_every_worker(start):
+    server = await start()
+    clients = await clients_of(server)
+    await clients[0].send("hello")
+    for client in clients:
+        assert await client.recv() == "hello"
+    posted = await server.http.post("/broadcast", json={"message": "all"})
+    assert posted.json() == {"reached": len(clients)}
+    stats = await server.stats()
+    assert stats["open"]["/ws"] == len(clients) == stats["rooms"]["lobby"]
+    assert stats["silent_workers"] == 0
+
+
+async def test_the_order_of_each_sender_is_kept_across_workers(start):
+    server = await start()
+    clients = await clients_of(server)
+    senders, each = clients[:4], 50
+
+    async def send_all(name, client):
+        for n in range(each):
+            await client.send(f"{name}:{n}")
+
+    async def receive_all(client):
+        return [await client.recv() for _ in range(each * len(senders))]
+
+    async with asyncio.TaskGroup() as group:
+        reading = [group.create_task(receive_all(client)) for client in clients]
+        for name, client in enumerate(senders):
+            group.create_task(send_all(name, client))
+    for task in reading:
+        for name in range(len(senders)):
+            own = [text for text in task.result() if text.startswith(f"{name}:")]
+            assert own == [f"{name}:{n}" for n in range(each)]
+
+
+async def test_programs_and_sessions_are_found_on_whichever_worker_they_are(start):
+    server = await start(TARGET_ANSWER_SECONDS="0")
+    programs = await clients_of(server, "/ws/py_client")
+    ids = [(await server.event(program))["client_id"] for program in programs]
+    for program, own_id in zip(programs, ids, strict=True):
+        said = {"event": "send_to_client", "client_id": own_id, "data": {"data": {"n": own_id}}}
+        await programs[0].send(json.dumps(said))
+        assert (await server.event(program))["data"]["data"] == {"n": own_id}
+    progress = {"type": "READING_PROGRESS", "payload": {"page": 1}}
+    session = await server.connect("/ws/wanderer")
+    await session.send(json.dumps(progress))
+    question = {"type": "STUDENT_INTERRUPTION", "payload": {"questionText": "kept?"}}
+    await session.send(json.dumps(question))
+    await server.event(session)
+    await server.event(session)
+    for page in range(1, 8):
+        again = await server.connect("/ws/wanderer")
+        restored = await server.event(again)
+        assert (restored["type"], restored["payload"]) == ("SESSION_RESTORED", {"page": page})
+        await asyncio.wait_for(session.wait_closed(), 60)
+        assert session.close_code == 4001
+        await again.send(json.dumps(progress | {"payload": {"page": page + 1}}))
+        await again.send(json.dumps(question))
+        await server.event(again)
+        session = again
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+async def test_a_drain_tells_everyone_and_ends_when_the_last_has_left(start, signum):
+    server = await start(**PATIENT)
+    clients = await clients_of(server)
+    tree = processes(server)
+    server.send_signal(signum)
+    for client in clients:
+        await heard(client, SHUTTING_DOWN)
+    assert await server.refused() == 503
+    assert (await server.http.get("/readyz")).status_code == 503
+    for client in clients[1:]:
+        await client.close()
+    await clients[0].send("alone")
+    await heard(clients[0], "alone")
+    await clients[0].close()
+    await ended(server, tree)
+
+
+async def test_a_drain_closes_the_rest_of_every_worker_with_1001(start):
+    server = await start(**PATIENT | {"TARGET_DRAIN_TIMEOUT_SECONDS": "0.3"})
+    clients = await clients_of(server)
+    tree = processes(server)
+    server.send_signal(signal.SIGTERM)
+    for client in clients:
+        await asyncio.wait_for(client.wait_closed(), 60)
+        assert client.close_code == 1001
+    await ended(server, tree)
+
+
+async def test_a_terminals_ctrl_c_reaches_everyone_and_the_first_is_not_force(start):
+    server = await start(**PATIENT)
+    clients = await clients_of(server)
+    tree = processes(server)
+    os.killpg(server.process.pid, signal.SIGINT)
+    for client in clients:
+        await heard(client, SHUTTING_DOWN)
+    await clients[0].send("still here")
+    await heard(clients[0], "still here")
+    for client in clients:
+        await client.close()
+    await ended(server, tree)
+
+
+async def test_a_second_ctrl_c_forces(start):
+    server = await start(**PATIENT)
+    clients = await clients_of(server)
+    tree = processes(server)
+    os.killpg(server.process.pid, signal.SIGINT)
+    for client in clients:
+        await heard(client, SHUTTING_DOWN)
+    os.killpg(server.process.pid, signal.SIGINT)
+    for client in clients:
+        await asyncio.wait_for(client.wait_closed(), 60)
+        assert client.close_code == 1012
+    await server.exit_status()
+    await nothing_is_left_of(tree)
+
+
+async def test_workers_that_are_all_told_end_the_master_themselves(start):
+    server = await start(**PATIENT)
+    clients = await clients_of(server)
+    tree = processes(server)
+    for worker in (await server.stats())["workers"]:
+        os.kill(worker["pid"], signal.SIGTERM)
+    for client in clients:
+        await heard(client, SHUTTING_DOWN)
+        await client.close()
+    await ended(server, tree)
+
+
+async def test_a_worker_killed_in_the_middle_blocks_nothing_and_loses_nobody_else(start):
+    server = await start(**PATIENT)
+    clients = await clients_of(server)
+    tree = processes(server)
+    victim = (await server.stats())["workers"][0]
+    server.send_signal(signal.SIGTERM)
+    for client in clients:
+        await heard(client, SHUTTING_DOWN)
+    os.kill(victim["pid"], signal.SIGKILL)
+
+    async def lost():
+        return [client for client in clients if client.close_code is not None]
+
+    async def all_of_the_victims_are_lost():
+        return len(await lost()) == victim["open"]["/ws"]
+
+    await until(all_of_the_victims_are_lost)
+    rest = [client for client in clients if client.close_code is None]
+    await rest[0].send("still here")
+    for client in rest:
+        await heard(client, "still here")
+        await client.close()
+    await ended(server, tree)
+
+
+async def test_a_killed_worker_is_replaced_and_the_new_one_hears_and_is_heard(start):
+    server = await start()
+    clients = await clients_of(server)
+    victim = (await server.stats())["workers"][0]
+    dead = Worker.of(victim["pid"])
+    os.kill(victim["pid"], signal.SIGKILL)
+
+    async def replaced():
+        workers = (await server.stats())["workers"]
+        return len(workers) == WORKERS and victim["pid"] not in {w["pid"] for w in workers}
+
+    await until(replaced)
+    directory = run_dir(None, server.process.pid)
+    assert not list(directory.glob(f"{dead.name}.*")), "the files of the dead are gone"
+    await until_all_answer(server)
+    late = await clients_of(server)
+    await late[-1].send("hello again")
+    for client in [*(c for c in clients if c.close_code is None), *late]:
+        await heard(client, "hello again")
+
+
+async def test_a_rolling_restart_replaces_each_worker_and_ends_nothing(start):
+    server = await start(TARGET_DRAIN_TIMEOUT_SECONDS="0.1")
+    before = {worker["pid"] for worker in (await server.stats())["workers"]}
+    server.send_signal(signal.SIGHUP)
+
+    async def all_are_new():
+        workers = {worker["pid"] for worker in (await server.stats())["workers"]}
+        return len(workers) == WORKERS and not workers & before
+
+    await until(all_are_new)
+    await until_all_answer(server)
+    client = await server.connect()
+    await client.send("hello")
+    await heard(client, "hello")
+
+
+async def test_a_server_that_is_killed_leaves_no_responder_behind(serve):
+    server = await serve("--responder", "tests.target_app.responders:own_pid")
+    client = await server.connect("/ws/busy")
+    question = {"type": "STUDENT_INTERRUPTION", "payload": {"questionText": "who works?"}}
+    await client.send(json.dumps(question))
+    await server.event(client)
+    pid = int((await server.event(client))["payload"]["answerText"])
+    assert psutil.pid_exists(pid)
+    server.process.kill()
+
+    async def gone():
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    await until(gone)
