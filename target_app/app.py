@@ -26,6 +26,7 @@ from target_app.redis_client import make_redis
 from target_app.routes import http, table
 from target_app.routes.chat import Chat, Echo
 from target_app.routes.events import Events
+from target_app.routes.page import add_page
 from target_app.routes.session import SessionRoute
 from target_app.sessions.answers import HubAnswers, RedisAnswers
 from target_app.sessions.questions import Questions
@@ -249,6 +250,7 @@ def create_app(settings: Settings | None = None) -> TargetApp:
     """Return a new application, with ``settings`` or else those of the environment."""
     app = TargetApp(settings or Settings())
     app.include_router(http.router(app))
+    add_page(app, websocket=table.CHAT)
     return app
 
 

@@ -209,11 +209,11 @@ async def serve():
     """Start servers, ``await serve("--flag", "value", TARGET_NAME="value")``, and end them."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(*flags, module="target_app", app=None, **environment):
+        async def start(*flags, module="target_app", app=None, port=0, **environment):
             quiet = {"TARGET_HEARTBEAT_SECONDS": "0", "TARGET_ANNOUNCE_LIMIT": "0"}
             application = [app] if app else []
             process = await spawn(
-                *("-m", module, *application, *flags, "--port", "0"), **(quiet | environment)
+                *("-m", module, *application, *flags, "--port", str(port)), **(quiet | environment)
             )
             server = Server(process)
             stack.push_async_callback(server.stop)
