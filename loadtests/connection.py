@@ -97,6 +97,16 @@ class Connection(WSListener):
         """Whether messages can still be sent."""
         return not (self._closing or self.transport.is_disconnected)
 
+    @property
+    def was_closed_in_order(self) -> bool:
+        """Whether it ended with a close frame of the peer's (RFC 6455 section 7.1.4)."""
+        handshake = self.transport.close_handshake
+        return handshake is not None and handshake.recv is not None
+
+    def expect_end(self) -> None:
+        """Take it for no error when the peer ends the connection from now on."""
+        self._closing = True
+
     def close(self) -> None:
         """Begin the closing handshake (RFC 6455 section 7.1.2); the peer ends the TCP one."""
         self._closing = True

@@ -16,6 +16,7 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 from loadtests import probe
+from loadtests.departure import Departure
 from loadtests.plan import Endpoint, Plan, ProcessPlan
 from loadtests.swarm import PLAN
 from loadtests.validity import Thresholds, reasons_against, warnings_about
@@ -63,6 +64,7 @@ class Fleet:
         *,
         server_pids: Sequence[int],
         origin_ns: int,
+        departure: Departure | None = None,
     ) -> None:
         """Prepare; nothing is started before :meth:`run`.
 
@@ -74,6 +76,7 @@ class Fleet:
             totals: the sum of the lines emitted so far, which whoever is told of them keeps.
             server_pids: roots of the process trees to watch, none if they are not known.
             origin_ns: CLOCK_MONOTONIC time that the record counts from.
+            departure: how the target is to be stopped after the load, if it is.
         """
         self._plan = plan
         self._endpoint = endpoint
@@ -82,6 +85,8 @@ class Fleet:
         self._totals = totals
         self._server_pids = tuple(server_pids)
         self._origin_ns = origin_ns
+        self._departure = departure
+        self._departing = False
         self._members: list[_Member] = []
         self._heard = asyncio.Condition()
         self._trouble: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -171,10 +176,39 @@ class Fleet:
         self._tell_all({"do": "measure", "start_ns": perf_counter_ns() + _LEAD_NS})
         measured = await self._all_said("measured")
         self._read_all(MARK_MEASURE_END)
+        if self._departure is not None:
+            await self._depart(self._departure)
         self._enter("collect")
         published = sum(said["published"] for said in measured)
         self._tell_all({"do": "collect", "published": published})
         await self._all_said("collected")
+
+    async def _depart(self, departure: Departure) -> None:
+        """Have the target stop, and everyone see how it does."""
+        self._enter("drain", seconds=departure.within_seconds)
+        self._departing = True
+        self._tell_all({"do": "expect end"})
+        connected = sum(said["open"] for said in await self._all_said("expecting"))
+        tree = departure.processes()
+        signal_ns = departure.send()
+        self._emit(
+            Event(
+                signal_ns - self._origin_ns,
+                "signal",
+                {
+                    "signal": departure.signum.name,
+                    "pid": departure.pid,
+                    "processes": len(tree),
+                    "connected": connected,
+                },
+            )
+        )
+        self._tell_all({"do": "drain", "signal_ns": signal_ns})
+        outcome, _ = await asyncio.gather(
+            departure.watch(signal_ns, tree), self._all_said("drained")
+        )
+        detail = outcome.detail(departure.errors(outcome))
+        self._emit(Event(self._now_ns(), "departed", detail))
 
     async def _close(self) -> None:
         """Have everyone end; whoever does not in time is ended."""
@@ -228,6 +262,8 @@ class Fleet:
             # Adding up a large process's pages holds its memory map locked for milliseconds, which
             # a latency being measured would show.
             self._read_all("", thorough=self._totals.phase != "measure")
+            if self._departing:
+                continue
             dead = [pid for pid in self._server_pids if not probe.is_alive(pid)]
             if dead:
                 self._report_trouble(

@@ -11,11 +11,13 @@ from pathlib import Path
 from time import perf_counter_ns
 
 from loadtests import limits, machine, probe
+from loadtests.departure import Departure
 from loadtests.errors import UsageError
 from loadtests.fleet import Fleet
-from loadtests.plan import Plan, port_of, split_url
+from loadtests.plan import Endpoint, Plan, port_of, split_url
 from loadtests.replay import replay_command
-from loadtests.scenarios import check_scenario, scenario_kind
+from loadtests.scenarios import check_scenario, parse_parameters, scenario_kind
+from loadtests.scenarios.drain import DrainParameters
 from loadtests.target import TargetSource, resolve, running
 from loadtests.validity import Thresholds
 from reports.record import RECORD_SUFFIX, Header, Line, RecordWriter, Target
@@ -29,6 +31,7 @@ class _Found:
     url: str
     command: tuple[str, ...]
     pids: tuple[int, ...]
+    exit_status: Callable[[], int | None] | None = None
 
 
 def default_record_path(plan: Plan, folder: Path = DEFAULT_FOLDER) -> Path:
@@ -95,7 +98,7 @@ async def _target(plan: Plan, source: TargetSource, path: Path) -> AsyncIterator
         log = path.with_name(path.name.removesuffix(RECORD_SUFFIX) + ".target.log")
         async with running(source.command, log) as target:
             url = plan.url.replace("{port}", str(target.port))
-            yield _Found(url, target.command, (target.pid,))
+            yield _Found(url, target.command, (target.pid,), target.exit_status)
     else:
         if "{port}" in plan.url:
             raise UsageError(f"{plan.url!r} has a {{port}}, which only --target-cmd fills in")
@@ -155,10 +158,32 @@ async def _record(
         totals,
         server_pids=found.pids,
         origin_ns=origin_ns,
+        departure=_departure(plan, found, endpoint),
     )
     with _interruption() as interrupted:
         emit(await fleet.run(interrupted, thresholds))
     return totals.summary()
+
+
+def _departure(plan: Plan, found: _Found, endpoint: Endpoint) -> Departure | None:
+    parameters = parse_parameters(plan.scenario, plan.parameters)
+    if not isinstance(parameters, DrainParameters):
+        return None
+    if len(found.pids) != 1:
+        known = ", ".join(map(str, found.pids)) or "none"
+        raise UsageError(
+            f"the drain scenario needs the one process to signal, found {known}; name it with "
+            "--pid, or let the run start the server with --target-cmd"
+        )
+    return Departure(
+        pid=found.pids[0],
+        url=plan.url,
+        endpoint=endpoint,
+        signum=signal.Signals[f"SIG{parameters.signal}"],
+        within_seconds=parameters.within,
+        expected_status=parameters.exit_status,
+        exit_status=found.exit_status,
+    )
 
 
 @contextmanager

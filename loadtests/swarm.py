@@ -26,6 +26,7 @@ from loadtests.dial import Dialer, DialError
 from loadtests.meter import Meter
 from loadtests.plan import ProcessPlan
 from loadtests.scenarios import parse_parameters, scenario_kind
+from loadtests.scenarios.drain import Drain
 from loadtests.timer import Timer
 from reports.record import Event, Line, encode_line
 
@@ -102,6 +103,13 @@ class Swarm:
                 # So that what the fleet reads now is not up to a second old.
                 self._write(self._meter.take(self._phase))
                 self._say("measured", published=published)
+            case "expect end":
+                assert isinstance(self._scenario, Drain)
+                self._say("expecting", open=self._scenario.expect_end(self._connections))
+            case "drain":
+                assert isinstance(self._scenario, Drain)
+                await self._scenario.see_off(command["signal_ns"])
+                self._say("drained")
             case "collect":
                 await self._collect(command["published"])
                 self._say("collected")

@@ -5,7 +5,7 @@ import os
 import shlex
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +41,15 @@ class RunningTarget:
         pid: the root of its process tree.
         port: the port it was told to listen on.
         log: where its output goes.
+        exit_status: tells its exit status, None while it runs; the negative of a signal's number
+            if that ended it.
     """
 
     command: tuple[str, ...]
     pid: int
     port: int
     log: Path
+    exit_status: Callable[[], int | None]
 
 
 def split_command(template: str) -> tuple[str, ...]:
@@ -91,7 +94,7 @@ async def running(template: Sequence[str], log: Path) -> AsyncIterator[RunningTa
             raise TargetError(
                 f"cannot start the target {shlex.join(command)}: {os.strerror(error.errno or 0)}"
             ) from None
-    target = RunningTarget(command, process.pid, port, log)
+    target = RunningTarget(command, process.pid, port, log, lambda: process.returncode)
     try:
         await _until_listening(process, target)
         yield target

@@ -9,7 +9,7 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from reports.histogram import Histogram, merged
 from reports.record import Event, Footer, Header, Interval, Line, Record, Sample
@@ -60,6 +60,7 @@ class Totals:
         self.open_by_process: dict[int, int] = {}
         self.peak_open = 0
         self.phase = ""
+        self._drain: dict[str, float] = {}
         self._marks: list[Sample] = []
         self._measured_cpu_ns: Counter[int] = Counter()
         self._measured_ns: Counter[int] = Counter()
@@ -77,8 +78,7 @@ class Totals:
                 if line.mark:
                     self._marks.append(line)
             case Event():
-                if line.name == "phase":
-                    self.phase = str(line.detail["phase"])
+                self._add_event(line)
             case Header():
                 self.header = line
             case Footer():
@@ -88,6 +88,24 @@ class Totals:
     def open(self) -> int:
         """Connections open now."""
         return sum(self.open_by_process.values())
+
+    def _add_event(self, line: Event) -> None:
+        match line.name:
+            case "phase":
+                self.phase = str(line.detail["phase"])
+            case "signal":
+                self._drain["connected"] = float(line.detail["connected"])
+                self._drain["processes"] = float(line.detail["processes"])
+            case "departed":
+                self._add_departure(line.detail)
+
+    def _add_departure(self, detail: Mapping[str, Any]) -> None:
+        self.errors.update(detail["errors"])
+        self._drain["accepted"] = float(detail["accepted"])
+        self._drain["left_processes"] = float(len(detail["left"]))
+        for name in ("refused_status", "refused_seconds", "exit_seconds", "exit_status"):
+            if detail[name] is not None:
+                self._drain[name] = float(detail[name])
 
     def _add_interval(self, line: Interval) -> None:
         for name in (
@@ -130,6 +148,7 @@ class Totals:
             **self._message_figures(),
             **self._duration_figures(),
             **self._delivery_figures(),
+            **self._drain_figures(),
             **self._swarm_figures(),
             **self._server_figures(),
             **self._kernel_figures(),
@@ -203,6 +222,22 @@ class Totals:
             },
             "delivery.last_max_seconds": max(row[3] for row in rows) / 1e9,
         }
+
+    def _drain_figures(self) -> dict[str, float]:
+        """Say who was told of the target's stop, how they were closed, and what became of it."""
+        if not self._drain:
+            return {}
+        figures = {f"drain.{name}": value for name, value in self._drain.items()}
+        told = self.histograms["told"]
+        figures["drain.told"] = float(told.count)
+        if told.count:
+            figures["drain.told_first_seconds"] = told.min_ns / 1e9
+            figures["drain.told_median_seconds"] = told.percentile_ns(50) / 1e9
+            figures["drain.told_p99_seconds"] = told.percentile_ns(99) / 1e9
+            figures["drain.told_last_seconds"] = told.max_ns / 1e9
+        for code, count in self.close_codes.items():
+            figures[f"drain.closed_{code}"] = float(count)
+        return figures
 
     def _swarm_figures(self) -> dict[str, float]:
         figures = {}

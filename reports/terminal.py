@@ -22,7 +22,7 @@ from reports.units import format_bytes, format_count, format_rate, format_ratio,
 
 _PLAIN_SECONDS: Final = 5.0
 # The others last a moment; a log is read for what takes time.
-_TOLD_PHASES: Final = ("open", "measure", "collect")
+_TOLD_PHASES: Final = ("open", "measure", "drain", "collect")
 _REFRESH_PER_SECOND: Final = 4
 
 
@@ -215,6 +215,7 @@ def _summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "Errors", _error_list(summary.errors)
     yield from _latency_rows(summary)
     yield from _delivery_rows(summary)
+    yield from _drain_rows(summary)
     yield from _server_rows(summary)
     if "open.count" in figures:
         yield (
@@ -243,7 +244,7 @@ def _error_list(errors: Mapping[str, int]) -> str:
 def _latency_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     figures = summary.figures
     if "latency.mean_seconds" not in figures:
-        if summary.header.scenario == "hold":
+        if summary.header.scenario in ("hold", "drain"):
             yield "Avg latency", "not measured: nothing was sent (--scenario echo does)"
         return
     rate = summary.header.load.get("rate")
@@ -295,6 +296,44 @@ def _delivery_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         ),
     )
     yield "Ledger", _ledger(figures)
+
+
+def _drain_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    figures = summary.figures
+    if "drain.connected" not in figures:
+        return
+    told = f"{format_count(figures['drain.told'])} of {format_count(figures['drain.connected'])}"
+    if figures["drain.told"]:
+        told += "; after the signal: " + ", ".join(
+            f"{name} {format_seconds(figures[f'drain.told_{name}_seconds'])}"
+            for name in ("first", "median", "p99", "last")
+        )
+    yield "Told", told
+    codes = sorted(summary.close_codes.items())
+    yield "Closed", ", ".join(f"{code} × {format_count(count)}" for code, count in codes) or "none"
+    if "drain.accepted" not in figures:
+        return
+    yield "Newcomers", _newcomers(figures)
+    yield "Target", _exit(figures)
+
+
+def _newcomers(figures: Mapping[str, float]) -> str:
+    accepted = f"{format_count(figures['drain.accepted'])} accepted after the signal"
+    if "drain.refused_status" not in figures:
+        return f"{accepted}, none refused with a status"
+    after = format_seconds(figures["drain.refused_seconds"])
+    return f"{accepted}, refused with {figures['drain.refused_status']:.0f} after {after}"
+
+
+def _exit(figures: Mapping[str, float]) -> str:
+    if "drain.exit_seconds" not in figures:
+        return "did not exit"
+    status = figures.get("drain.exit_status")
+    told = "exited" if status is None else f"exited with {status:.0f}"
+    left = format_count(figures["drain.left_processes"])
+    of = format_count(figures["drain.processes"])
+    after = format_seconds(figures["drain.exit_seconds"])
+    return f"{told} {after} after the signal, {left} of its {of} processes left behind"
 
 
 def _server_rows(summary: Summary) -> Iterator[tuple[str, str]]:

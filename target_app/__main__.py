@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from target_app.app import TargetApp
 
+START_SECONDS: Final = 60.0
 EXIT_OK: Final = 0
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
@@ -49,6 +50,18 @@ class AnnouncedServer(uvicorn.Server):
                 _announce(listener)
 
 
+class AnnouncedMultiprocess(Multiprocess):
+    """A uvicorn supervisor that says where it listens once every worker does."""
+
+    def init_processes(self) -> None:
+        """Start the workers, wait until they serve, then print the address."""
+        super().init_processes()
+        for process in self.processes:
+            process.wait_until_ready(START_SECONDS, self.should_exit)
+        for listener in self.sockets:
+            _announce(listener)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped; return the exit status."""
     parser = _parser()
@@ -61,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         parser.error(str(error))
     try:
-        listener = _listen(settings.host, settings.port, settings.backlog)
+        listener = _bind(settings)
     except OSError as error:
         print(
             f"cannot listen on {_address(settings.host, settings.port)}: "
@@ -96,8 +109,7 @@ def _serve_with_workers(settings: Settings, listener: socket.socket) -> int:
     # Exactly what ``uvicorn target_app.app:app --workers N`` does: each worker imports the
     # application anew, and has its settings from the environment.
     os.environ.update(settings.as_environment())
-    supervisor = Multiprocess(_config("target_app.app:app", settings), sockets=[listener])
-    _announce(listener)
+    supervisor = AnnouncedMultiprocess(_config("target_app.app:app", settings), [listener])
     supervisor.run()
     # The first signal ended the run; what came after it is still in the queue.
     return EXIT_INTERRUPTED if signal.SIGINT in supervisor.signal_queue else EXIT_OK
@@ -151,16 +163,18 @@ def _told(problem: ErrorDetails, given: Mapping[str, str]) -> str:
     return f"{source} {problem['input']!r}: {problem['msg']}"
 
 
-def _listen(host: str, port: int, backlog: int) -> socket.socket:
+def _bind(settings: Settings) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        # Not left to uvicorn: between the two calls another process could take the address.
-        listener.listen(backlog)
+        if settings.workers == 1:
+            # Not left to uvicorn: between the two calls another process could take the address.
+            # Several workers are not listened for before one is there: a client would wait.
+            listener.listen(settings.backlog)
     except OSError:
         listener.close()
         raise

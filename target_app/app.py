@@ -66,7 +66,13 @@ class TargetApp(FastAPI):
         self.fanout = Fanout(self.delivery, self.counters)
         self.workers = _coordinator(settings)
         self.hub = _hub(settings)
-        self.outgoing = Outgoing(self.connections, self.fanout, self.delivery, self.hub)
+        self.outgoing = Outgoing(
+            self.connections,
+            self.fanout,
+            self.delivery,
+            self.hub,
+            announce_limit=settings.announce_limit,
+        )
         self.redis = _redis(settings)
         self.sessions, self.questions = _sessions(self)
         self.upstreams = _upstreams(self)
@@ -138,7 +144,7 @@ class TargetApp(FastAPI):
 
 
 def _routes(app: TargetApp) -> table.Routes:
-    chat = Chat(app.connections, app.outgoing, announce_limit=app.settings.announce_limit)
+    chat = Chat(app.connections, app.outgoing)
     session = SessionRoute(
         app.sessions,
         app.questions,

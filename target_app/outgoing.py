@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from target_app.connections import ConnectionManager
+    from collections.abc import Iterator, Set
+
+    from target_app.connections import Connection, ConnectionManager
     from target_app.delivery import Delivery
     from target_app.fanout import Fanout
     from target_app.hub import Envelope, Hub
@@ -19,14 +21,22 @@ class Outgoing:
     """
 
     def __init__(
-        self, connections: ConnectionManager, fanout: Fanout, delivery: Delivery, hub: Hub
+        self,
+        connections: ConnectionManager,
+        fanout: Fanout,
+        delivery: Delivery,
+        hub: Hub,
+        *,
+        announce_limit: int,
     ) -> None:
         self._connections = connections
         self._chatting = connections.where(lambda endpoint: endpoint.heartbeat is not None)
         self._fanout = fanout
         self._delivery = delivery
         self._hub = hub
+        self._announce_limit = announce_limit
         hub.handle("room", self._on_room)
+        hub.handle("notice", self._on_notice)
         hub.handle("everyone", self._on_everyone)
         hub.handle("client", self._on_client)
         hub.handle("text", self._on_text)
@@ -35,6 +45,15 @@ class Outgoing:
         """Broadcast ``message`` to ``room``; wait while too much is being broadcast already."""
         await self._fanout.publish(message, self._connections.rooms.members(room))
         await self._hub.publish("room", room, message.data)
+
+    async def announce(self, room: str, message: Message) -> None:
+        """Broadcast who came or went to ``room``, unless the room has become too large for that.
+
+        Told to everyone, 10,000 arrivals would be 50 million messages.
+        """
+        if self._announce_limit:
+            await self._announce_here(room, message)
+            await self._hub.publish("notice", room, message.data)
 
     async def to_room_and_count(self, room: str, message: Message) -> int:
         """Broadcast ``message`` to ``room``; return how many connections it was handed to."""
@@ -74,6 +93,14 @@ class Outgoing:
             await self._fanout.publish(envelope.message(), members)
         return None
 
+    async def _on_notice(self, envelope: Envelope) -> None:
+        await self._announce_here(envelope.target, envelope.message())
+
+    async def _announce_here(self, room: str, message: Message) -> None:
+        members = self._connections.rooms.members(room)
+        if 0 < len(members) <= self._announce_limit:
+            await self._fanout.publish(message, _UpTo(self._announce_limit, members))
+
     async def _on_everyone(self, envelope: Envelope) -> int:
         return await self._fanout.publish_and_count(envelope.message(), self._chatting)
 
@@ -82,3 +109,13 @@ class Outgoing:
 
     async def _on_text(self, envelope: Envelope) -> int:
         return self._push_text(envelope.target, str(envelope.data))
+
+
+class _UpTo:
+    # Nobody, if there are too many by the time that this is walked.
+    def __init__(self, limit: int, members: Set[Connection]) -> None:
+        self._limit = limit
+        self._members = members
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._members if len(self._members) <= self._limit else ())

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
         default=10.0, ge=0, allow_inf_nan=False, description="between two heartbeats; 0 = none"
     )
     announce_limit: int = Field(
-        default=500,
+        default=200,
         ge=0,
         description="who comes and goes is told in rooms of at most so many; 0 = never told",
     )

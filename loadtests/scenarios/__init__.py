@@ -16,6 +16,7 @@ from loadtests.scenarios.broadcast import (
     BroadcastParameters,
     check_broadcast,
 )
+from loadtests.scenarios.drain import Drain, DrainParameters, check_drain
 from loadtests.scenarios.echo import Echo, EchoParameters, check_echo
 from loadtests.scenarios.hold import Hold, HoldParameters, check_hold
 
@@ -63,6 +64,7 @@ class ScenarioKind:
 
 SCENARIOS: Final[Mapping[str, ScenarioKind]] = {
     "broadcast": ScenarioKind(BroadcastParameters, DEFAULT_RATE, check_broadcast, Broadcast),
+    "drain": ScenarioKind(DrainParameters, None, check_drain, Drain),
     "echo": ScenarioKind(EchoParameters, None, check_echo, Echo),
     "hold": ScenarioKind(HoldParameters, None, check_hold, Hold),
 }

@@ -21,12 +21,9 @@ LOBBY: Final = "lobby"
 class Chat:
     """A room where everybody hears everybody, and who comes and goes."""
 
-    def __init__(
-        self, connections: ConnectionManager, outgoing: Outgoing, *, announce_limit: int
-    ) -> None:
+    def __init__(self, connections: ConnectionManager, outgoing: Outgoing) -> None:
         self._rooms = connections.rooms
         self._outgoing = outgoing
-        self._announce_limit = announce_limit
 
     def endpoint(self, path: str) -> Endpoint:
         """Return the endpoint of ``path``; a connection with a name says who it is."""
@@ -43,7 +40,7 @@ class Chat:
         assert isinstance(connection.state, str)
         room = connection.state
         self._rooms.join(connection, room)
-        await self._announce(room, connected(connection.address))
+        await self._outgoing.announce(room, Message(connected(connection.address)))
 
     async def _received(self, connection: Connection, data: str | bytes) -> None:
         if connection.name and isinstance(data, str):
@@ -53,12 +50,8 @@ class Chat:
 
     async def _closed(self, connection: Connection) -> None:
         assert isinstance(connection.state, str)
-        await self._announce(connection.state, disconnected(connection.address))
-
-    async def _announce(self, room: str, notice: str) -> None:
-        # Told to everyone, 10,000 arrivals would be 50 million messages.
-        if self._announce_limit and len(self._rooms.members(room)) <= self._announce_limit:
-            await self._outgoing.to_room(room, Message(notice))
+        notice = disconnected(connection.address)
+        await self._outgoing.announce(connection.state, Message(notice))
 
 
 class Echo:
