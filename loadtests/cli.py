@@ -61,7 +61,10 @@ def status_of(summary: Summary) -> ExitStatus:
 
 @app.command()
 def run(
-    url: Annotated[str, typer.Argument(help="ws:// or wss:// address; {port} with --target-cmd.")],
+    url: Annotated[
+        str,
+        typer.Argument(help="ws:// or wss:// address; {n} in it is the connection's number."),
+    ],
     count: Annotated[str, typer.Argument(help="Connections, such as 10k.")] = "100",
     *,
     scenario: Annotated[str, typer.Option(help=f"One of: {', '.join(SCENARIOS)}.")] = "hold",

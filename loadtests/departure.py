@@ -12,8 +12,10 @@ from typing import Any, Final
 import psutil
 
 from loadtests import probe
+from loadtests.dial import numbered
 from loadtests.plan import Endpoint, split_url
 
+PROBE_NUMBER: Final = 999_999_999
 _POLL_SECONDS: Final = 0.01
 _PROBE_SECONDS: Final = 0.1
 # What a process's helpers, such as Python's resource tracker, take to see that it has ended.
@@ -139,7 +141,7 @@ class Departure:
 
     async def _handshake_status(self) -> int | None:
         """Give the HTTP status of a handshake (RFC 6455 section 4.1), None if nobody answers."""
-        parts = split_url(self.url)
+        parts = split_url(numbered(self.url, PROBE_NUMBER))
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         key = base64.b64encode(os.urandom(16)).decode()
         request = (

@@ -60,6 +60,7 @@ class Dialer:
 
     def __init__(self, share: ProcessPlan, meter: Meter) -> None:
         self._url = share.plan.url
+        self._process, self._processes = share.process, share.plan.processes
         self._address = (share.endpoint.host, share.endpoint.port)
         self._family = socket.AF_INET6 if ":" in share.endpoint.host else socket.AF_INET
         self._sources = share.sources
@@ -95,7 +96,7 @@ class Dialer:
         try:
             _, listener = await ws_connect(
                 make_connection,
-                self._url,
+                numbered(self._url, number * self._processes + self._process),
                 ssl_context=self._ssl,
                 # The library ends the connection when this is over; a timeout around the whole
                 # call would leave it half open, to be opened after it was counted as failed.
@@ -130,6 +131,11 @@ class Dialer:
             unconnected.close()
             raise
         return unconnected
+
+
+def numbered(url: str, number: int) -> str:
+    """Fill the number of a connection in where ``url`` has ``{n}``; no two have the same."""
+    return url.replace("{n}", str(number))
 
 
 def classify(phase: str, error: Exception) -> str:

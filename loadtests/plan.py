@@ -15,7 +15,7 @@ class Plan:
 
     Attributes:
         url: the WebSocket address, ``ws://`` or ``wss://``; ``{port}`` stands for the port of a
-            target that the run starts.
+            target that the run starts, ``{n}`` for the number of each connection.
         connections: how many to open.
         concurrent: how many handshakes may be under way at once, over the whole fleet.
         scenario: the scenario's name; ``parameters`` are its own, as given.

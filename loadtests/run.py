@@ -1,6 +1,7 @@
 """One run from its plan to its record: target found or started, fleet led, every line kept."""
 
 import asyncio
+import os
 import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -169,7 +170,7 @@ def _departure(plan: Plan, found: _Found, endpoint: Endpoint) -> Departure | Non
     parameters = parse_parameters(plan.scenario, plan.parameters)
     if not isinstance(parameters, DrainParameters):
         return None
-    if len(found.pids) != 1:
+    if len(found.pids) != 1 or os.getpid() in found.pids:
         known = ", ".join(map(str, found.pids)) or "none"
         raise UsageError(
             f"the drain scenario needs the one process to signal, found {known}; name it with "

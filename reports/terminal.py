@@ -259,6 +259,8 @@ def _latency_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "Avg latency", format_seconds(figures["latency.mean_seconds"])
     yield "Latency", _percentiles(figures, "latency")
     yield "Service time", _percentiles(figures, "service_time")
+    if "acknowledgement.count" in figures:
+        yield "Acknowledged", _percentiles(figures, "acknowledgement")
     yield "Ledger", _ledger(figures)
 
 

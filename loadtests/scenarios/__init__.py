@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,7 @@ from loadtests.scenarios.broadcast import (
 from loadtests.scenarios.drain import Drain, DrainParameters, check_drain
 from loadtests.scenarios.echo import Echo, EchoParameters, check_echo
 from loadtests.scenarios.hold import Hold, HoldParameters, check_hold
+from loadtests.wires import EventsWire, SessionWire
 
 
 class Scenario(Protocol):
@@ -66,7 +68,9 @@ SCENARIOS: Final[Mapping[str, ScenarioKind]] = {
     "broadcast": ScenarioKind(BroadcastParameters, DEFAULT_RATE, check_broadcast, Broadcast),
     "drain": ScenarioKind(DrainParameters, None, check_drain, Drain),
     "echo": ScenarioKind(EchoParameters, None, check_echo, Echo),
+    "events": ScenarioKind(EchoParameters, None, check_echo, partial(Echo, make_wire=EventsWire)),
     "hold": ScenarioKind(HoldParameters, None, check_hold, Hold),
+    "session": ScenarioKind(EchoParameters, None, check_echo, partial(Echo, make_wire=SessionWire)),
 }
 
 

@@ -96,17 +96,20 @@ class Broadcast:
 
     def _read_stamp(self, payload: bytes, now_ns: int) -> bool:
         """Read a stamp that was not seen before; tells whether it is one of this run's."""
-        if payload[:TAG_BYTES] != self._tag:
+        # A chat server may put a name before it.
+        start = payload.find(self._tag)
+        if start < 0:
             self._meter.unsolicited += 1
             return False
+        stamped = payload[start:]
         try:
-            sequence = int(payload[TAG_BYTES:SEQUENCE_END], 16)
-            intended_ns = int(payload[SEQUENCE_END:INTENDED_END], 16)
+            sequence = int(stamped[TAG_BYTES:SEQUENCE_END], 16)
+            intended_ns = int(stamped[SEQUENCE_END:INTENDED_END], 16)
         except ValueError:
             self._meter.integrity["corrupted"] += 1
             return False
         damaged = (
-            payload[SENT_END:] != self._padding
+            stamped[SENT_END:] != self._padding
             or sequence > self._seen_sequence + _LARGEST_GAP
             or intended_ns > now_ns
         )

@@ -1,5 +1,8 @@
 """Send messages that come back to their sender: how long does a round trip take?
 
+On endpoints that wrap a message, a wire (:mod:`loadtests.wires`) tells how: ``events`` and
+``session`` are this scenario on the event and session protocols of the reference server.
+
 Open model when the plan has a rate: arrivals over all active connections, in turn. Closed model
 when it has none: every active connection sends its next message when a reply arrives.
 """
@@ -22,6 +25,7 @@ from loadtests.plan import Plan, ProcessPlan
 from loadtests.schedule import arrivals
 from loadtests.schedule import share as part_of
 from loadtests.stamp import ECHO_BYTES, TAG_BYTES, padding, run_tag
+from loadtests.wires import WireMaker
 
 
 class EchoParameters(BaseModel):
@@ -66,7 +70,13 @@ _IDLE = Stream()
 class Echo:
     """One process's echo load."""
 
-    def __init__(self, share: ProcessPlan, parameters: EchoParameters, meter: Meter) -> None:
+    def __init__(
+        self,
+        share: ProcessPlan,
+        parameters: EchoParameters,
+        meter: Meter,
+        make_wire: WireMaker | None = None,
+    ) -> None:
         plan = share.plan
         active = parameters.active or plan.connections
         self._share = share
@@ -79,6 +89,8 @@ class Echo:
         self._tag = run_tag(plan.seed)
         self._padding = padding(plan.payload_bytes, ECHO_BYTES)
         self._kind = WSMsgType.BINARY if plan.binary else WSMsgType.TEXT
+        stamped_bytes = ECHO_BYTES + len(self._padding)
+        self._wire = make_wire and make_wire(self._tag, stamped_bytes, meter)
         self._latency = meter.durations("latency").append
         self._service_time = meter.durations("service_time").append
         self._lateness = meter.durations("lateness").append
@@ -90,6 +102,12 @@ class Echo:
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
         """Match a reply with its message, time it, enter it in the ledger. Hot."""
         stream: Stream = connection.state
+        if self._wire is not None:
+            stamped = self._wire.unwrap(connection, payload, now_ns)
+            if stamped is None:
+                self._meter.unsolicited += 1
+                return
+            payload = stamped
         sent = stream.pending.pop(payload[:ECHO_BYTES], None)
         if sent is None or payload[ECHO_BYTES:] != self._padding:
             self._on_other(stream, payload)
@@ -113,7 +131,10 @@ class Echo:
         stamp = b"%b%012x" % (self._tag, sequence)
         sent_ns = perf_counter_ns()
         stream.pending[stamp] = (sequence, intended_ns, sent_ns)
-        connection.transport.send(self._kind, stamp + self._padding)
+        message = stamp + self._padding
+        if self._wire is not None:
+            message = self._wire.wrap(connection, message)
+        connection.transport.send(self._kind, message)
         self._meter.sent += 1
 
     def _out_of_order(self, ledger: Ledger, sequence: int) -> None:
