@@ -1,17 +1,19 @@
-"""What the cost benchmarks share: one run against the picows echo server, and how it is judged."""
+"""What the cost benchmarks share: one run, its figures, and how several rounds are told."""
 
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
 from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.target import TargetSource
+from reports.units import format_figure
 
 ECHO_SERVER = TargetSource((sys.executable, "-m", "benchmarks.picows_echo", "{port}"))
 
@@ -20,10 +22,16 @@ Measure = Callable[..., Mapping[str, float]]
 
 @pytest.fixture
 def measure(tmp_path: Path) -> Measure:
-    """Make one run with its record and give its figures; an invalid run fails the benchmark."""
+    """Make one run with its record and give its figures; an invalid run fails the benchmark.
+
+    Against the picows echo server, unless another source is named.
+    """
     number = 0
 
-    def run(**changes: Any) -> Mapping[str, float]:  # noqa: ANN401 - the fields of Plan
+    def run(
+        source: TargetSource = ECHO_SERVER,
+        **changes: Any,  # noqa: ANN401 - the fields of Plan
+    ) -> Mapping[str, float]:
         nonlocal number
         number += 1
         values: dict[str, Any] = {
@@ -34,7 +42,7 @@ def measure(tmp_path: Path) -> Measure:
         }
         plan = Plan(**(values | changes))
         path = tmp_path / f"{number}.run.jsonl"
-        summary = asyncio.run(execute(plan, ECHO_SERVER, path, lambda _line: None))
+        summary = asyncio.run(execute(plan, source, path, lambda _line: None))
         assert summary.valid, summary.reasons
         assert summary.figures["errors"] == 0
         return summary.figures
@@ -46,3 +54,10 @@ def measure(tmp_path: Path) -> Measure:
 def is_quick() -> bool:
     """Tell whether this only shows that the benchmarks run, on a machine of unknown speed."""
     return bool(os.environ.get("SWARMGATE_QUICK"))
+
+
+def note(benchmark: BenchmarkFixture, figure: str, values: Sequence[float], bound: str) -> None:
+    """Keep a figure of every round beside the benchmark, and print it."""
+    benchmark.extra_info[figure] = list(values)
+    shown = ", ".join(format_figure(figure, value) for value in values)
+    print(f"\n{figure}: {shown} ({bound})")

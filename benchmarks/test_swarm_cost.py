@@ -5,13 +5,12 @@ times; the best of the four is judged, because whatever else runs on a machine c
 With ``SWARMGATE_QUICK`` set the loads are small and no figure is judged.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.conftest import Measure
-from reports.units import format_figure
+from benchmarks.conftest import Measure, note
 
 ROUNDS = 4
 
@@ -30,13 +29,6 @@ def measured_rounds(
     rounds: list[Mapping[str, float]] = []
     benchmark.pedantic(lambda: rounds.append(measure(**load)), rounds=ROUNDS)  # type: ignore[no-untyped-call]
     return rounds
-
-
-def note(benchmark: BenchmarkFixture, figure: str, values: Sequence[float], bound: str) -> None:
-    """Keep a figure of every round beside the benchmark, and print it."""
-    benchmark.extra_info[figure] = list(values)
-    shown = ", ".join(format_figure(figure, value) for value in values)
-    print(f"\n{figure}: {shown} ({bound})")
 
 
 def test_opening_and_holding_connections(
