@@ -39,6 +39,7 @@ class LoadExperiment(_Table):
     Attributes:
         server: options of the reference server, by name without the leading dashes.
         parameters: the scenario's own.
+        redis: give the server a Redis of its own, and count the connections it has there.
     """
 
     kind: Literal["load"] = "load"
@@ -54,6 +55,7 @@ class LoadExperiment(_Table):
     repeats: Annotated[int, Field(ge=2)] = 3
     parameters: Mapping[str, str | int | float | bool] = {}
     server: Mapping[str, str | int | float] = {}
+    redis: bool = False
 
     def describe(self) -> str:
         """Say in a few words how this is measured."""
@@ -62,7 +64,7 @@ class LoadExperiment(_Table):
         served = "".join(f", {name} {value}" for name, value in self.server.items())
         return (
             f"{self.scenario} on {self.path}, {self.connections:,} connections{extra}{pace}, "
-            f"{self.duration:g}\u00a0s{served}"
+            f"{self.duration:g}\u00a0s{served}{', Redis' if self.redis else ''}"
         )
 
 

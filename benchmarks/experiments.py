@@ -23,6 +23,7 @@ from benchmarks.claims import (
     LoadExperiment,
     RunFigures,
 )
+from benchmarks.redis_server import watched_redis
 from loadtests.errors import LoadTestError
 from loadtests.plan import Plan
 from loadtests.run import execute
@@ -126,23 +127,29 @@ def _run(turn: Turn, path: Path, observe: Observe) -> RunFigures:
     if isinstance(turn.experiment, AloneExperiment):
         return _run_alone(turn.experiment, path)
     try:
-        summary = asyncio.run(_run_load(turn.experiment, turn.repeat, path, observe))
+        summary, seen = asyncio.run(_run_load(turn.experiment, turn.repeat, path, observe))
     except LoadTestError as error:
         return RunFigures(valid=False, reasons=(str(error),), figures={})
     if summary.interrupted:
         raise InterruptedRunError(f"{turn.name} was interrupted")
-    return RunFigures(summary.valid, summary.reasons, summary.figures)
+    if seen:
+        _beside(path, ".redis.json").write_text(json.dumps(seen) + "\n", encoding="utf-8")
+    return RunFigures(summary.valid, summary.reasons, {**summary.figures, **seen})
 
 
 async def _run_load(
     experiment: LoadExperiment, repeat: int, path: Path, observe: Observe
-) -> Summary:
+) -> tuple[Summary, Mapping[str, float]]:
+    """Make one run; give what it measured, and what was seen of its Redis."""
     server = [sys.executable, "-m", "target_app", "--port", "{port}", "--log-level", "warning"]
     for option, value in experiment.server.items():
         server += [f"--{option.replace('_', '-')}", str(value)]
-    return await execute(
-        _plan(experiment, seed=repeat + 1), TargetSource(tuple(server)), path, observe
-    )
+    plan = _plan(experiment, seed=repeat + 1)
+    if not experiment.redis:
+        return await execute(plan, TargetSource(tuple(server)), path, observe), {}
+    async with watched_redis(_beside(path, ".redis.log")) as redis:
+        source = TargetSource((*server, "--redis-url", redis.url))
+        return await execute(plan, source, path, observe), redis.figures()
 
 
 def _plan(experiment: LoadExperiment, seed: int) -> Plan:
@@ -159,6 +166,11 @@ def _plan(experiment: LoadExperiment, seed: int) -> Plan:
         processes=experiment.processes,
         seed=seed,
     )
+
+
+def _beside(record: Path, suffix: str) -> Path:
+    """Name a file that belongs to a record."""
+    return record.with_name(record.name.removesuffix(RECORD_SUFFIX) + suffix)
 
 
 def _run_alone(experiment: AloneExperiment, path: Path) -> RunFigures:
@@ -181,6 +193,6 @@ def _run_alone(experiment: AloneExperiment, path: Path) -> RunFigures:
     if finished.returncode:
         last = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
         return RunFigures(valid=False, reasons=(f"{experiment.subject}: {last}",), figures={})
-    kept = path.with_name(path.name.removesuffix(RECORD_SUFFIX) + ".json")
+    kept = _beside(path, ".json")
     kept.write_text(finished.stdout, encoding="utf-8")
     return RunFigures(valid=True, reasons=(), figures=json.loads(finished.stdout))
