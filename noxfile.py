@@ -16,6 +16,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "tests"]
 
 LOCK = Path("constraints.txt")
+SERVER_LOCK = Path("requirements.txt")
 
 
 def install(session: nox.Session) -> None:
@@ -81,13 +82,18 @@ def types(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lock(session: nox.Session) -> None:
-    """Write constraints.txt anew from pyproject.toml; needs uv."""
+    """Write constraints.txt and requirements.txt anew from pyproject.toml; needs uv."""
+    groups = ("--group=build", "--group=tests", "--group=lint", "--group=types")
+    _compile(session, LOCK, *groups, "pyproject.toml", *session.posargs)
+    # What the server's image needs, and nothing else, in the same versions.
+    _compile(session, SERVER_LOCK, "--group=pyproject.toml:server", f"--constraints={LOCK}")
+
+
+def _compile(session: nox.Session, output: Path, *options: str) -> None:
     session.run(
         *("uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes"),
         *("--no-emit-index-url", "--no-emit-find-links", "--python-version=3.11"),
-        *("--group=build", "--group=tests", "--group=lint", "--group=types"),
-        *("--custom-compile-command=nox -s lock", f"--output-file={LOCK}"),
-        *session.posargs,
-        "pyproject.toml",
+        *("--custom-compile-command=nox -s lock", f"--output-file={output}"),
+        *options,
         external=True,
     )
