@@ -137,6 +137,30 @@ def test_idle_connections_with_heartbeat_and_pings(
     assert is_quick or min(cpu) <= IDLE_CPU_AT_MOST
 
 
+def test_a_drain_of_10_000_clients_over_4_workers(
+    benchmark: BenchmarkFixture, measure: Measure, is_quick: bool
+) -> None:
+    """All are told, each is given its close code, the server exits with 0 and leaves nothing."""
+    connections = 400 if is_quick else 10_000
+    figures = benchmark.pedantic(  # type: ignore[no-untyped-call]
+        lambda: measure(
+            reference("--workers", "4", "--drain-timeout-seconds", "5"),
+            url="ws://127.0.0.1:{port}/ws",
+            scenario="drain",
+            connections=connections,
+            duration_seconds=1.0,
+            parameters={"leave": 0.9},
+        )
+    )
+    note(benchmark, "drain.told_last_seconds", [figures["drain.told_last_seconds"]], "last told")
+    note(benchmark, "drain.exit_seconds", [figures["drain.exit_seconds"]], "after SIGTERM")
+    # Not a matter of speed, so judged at any size.
+    assert figures["drain.told"] == figures["drain.connected"] == connections
+    assert figures["drain.closed_1000"] + figures["drain.closed_1001"] == connections
+    assert (figures["drain.exit_status"], figures["drain.left_processes"]) == (0, 0)
+    assert figures["drain.refused_status"] == 503
+
+
 def test_others_are_served_during_broadcasts(
     benchmark: BenchmarkFixture, tmp_path: Path, is_quick: bool
 ) -> None:

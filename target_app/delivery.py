@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 OVERHEAD_BYTES: Final = 16
 """What a waiting message counts for beyond its frame: its place in the queue."""
+
+logger = logging.getLogger(__name__)
 
 
 class Lag:
@@ -98,6 +101,9 @@ class Delivery:
                 return self._fall_behind(connection, message, None)
         except GONE:
             return False
+        except Exception:
+            logger.exception("sending to %s", connection.address)
+            return False
         self._counters.messages_sent += 1
         return True
 
@@ -167,6 +173,10 @@ class Delivery:
             lag.give_up()
             await self._close_slow(connection)
         except GONE:
+            lag.give_up()
+        except Exception:
+            # Whatever is wrong with one connection, the others are served on.
+            logger.exception("sending to %s", connection.address)
             lag.give_up()
         else:
             # Nothing has waited since the backlog was seen empty, so nothing was added to it.

@@ -88,7 +88,9 @@ def test_processes_share_connections_without_gap_or_overlap(
 
 
 def test_an_unknown_scenario_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match="'storm'; there are broadcast, echo, hold"):
+    with pytest.raises(
+        UsageError, match="'storm'; there are broadcast, drain, echo, events, hold, session"
+    ):
         scenario_kind("storm")
 
 

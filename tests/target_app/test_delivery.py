@@ -28,12 +28,15 @@ class Client:
         self.reading = asyncio.Event()
         self.reading.set()
         self.gone = False
+        self.error = None
         self.connection = Connection(ENDPOINT, self.send)
 
     async def send(self, message):
         await self.reading.wait()
         if self.gone:
             raise ConnectionResetError
+        if self.error is not None:
+            raise self.error
         self.got.append(message.get("text", message.get("code")))
 
 
@@ -135,6 +138,20 @@ async def test_a_client_that_is_gone_is_passed_over_at_once_or_while_it_lags():
         assert gone.got == leaving.got == []
         assert room.counters.messages_sent == 3
         assert room.counters.slow_consumers_closed == 0
+
+
+async def test_a_connection_that_fails_in_any_way_ends_nothing_for_the_others():
+    async with Room(3) as room:
+        broken, breaking, other = room.clients
+        broken.error = ValueError("expected in this test")
+        breaking.reading.clear()
+        await room.say("1")
+        await room.until(lambda: other.got == ["1"])
+        breaking.error = ValueError("expected in this test")
+        breaking.reading.set()
+        await room.say("2", "3")
+        await room.until(lambda: other.got == ["1", "2", "3"])
+        assert broken.got == breaking.got == []
 
 
 async def test_clients_may_come_and_go_while_a_broadcast_is_under_way():

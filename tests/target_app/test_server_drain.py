@@ -157,3 +157,27 @@ async def test_a_stock_uvicorn_drains_likewise_and_then_dies_of_the_signal(serve
         await server.connect()
     await client.close()
     assert await server.exit_status() == -signal.SIGTERM
+
+
+async def test_nothing_that_was_queued_is_lost_before_the_close_frame(serve):
+    server = await serve(
+        *("--drain-timeout-seconds", "0", "--close-timeout-seconds", "1000"),
+        *("--drain-announce-seconds", "1000", "--slow-consumer-seconds", "1000"),
+    )
+    lagging = await server.connect_raw()
+    sender = await server.connect()
+    texts = [f"{n:>65536}" for n in range(60)]
+    for text in texts:
+        await sender.send(text)
+        assert await sender.recv() == text
+    await server.until_stats(lagging=1)
+    server.send_signal(signal.SIGTERM)
+    assert (await how_it_was_closed_after(sender, SHUTTING_DOWN)).rcvd.code == 1001
+    assert await lagging.texts(61) == [*texts, SHUTTING_DOWN]
+    assert await lagging.close_code() == 1001
+    assert await server.exit_status() == 0
+
+
+async def how_it_was_closed_after(client, last):
+    assert await client.recv() == last
+    return await how_it_was_closed(client)

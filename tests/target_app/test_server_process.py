@@ -118,3 +118,17 @@ async def test_a_flag_wins_over_the_environment_even_a_wrong_one(serve):
     server = await serve("--heartbeat-seconds", "0.01", TARGET_HEARTBEAT_SECONDS="often")
     client = await server.connect()
     assert await client.recv() == RUNNING
+
+
+async def test_under_another_websocket_implementation_plain_asgi_is_enough(serve):
+    server = await serve("--ws", "websockets", module="uvicorn", app="target_app.app:app")
+    one, two = await server.connect("/ws"), await server.connect("/ws/7")
+    await one.send("hello")
+    await two.send("hi")
+    for client in (one, two):
+        assert [await client.recv(), await client.recv()] == ["hello", "Client 7: hi"]
+    stalled = await server.connect_raw()
+    for n in range(40):
+        await one.send(f"{n:>65536}")
+        assert int(await one.recv()) == n
+    assert [int(text) for text in await stalled.texts(40)] == list(range(40))

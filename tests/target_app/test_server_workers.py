@@ -35,14 +35,18 @@ def start(request, serve):
 
 async def until_all_answer(server, workers=WORKERS):
     async def all_answer():
-        try:
-            stats = await server.stats()
-        except httpx.TransportError:
-            return False  # uvicorn says that it runs before its workers listen
-        peers = {worker["bus"]["peers"] for worker in stats["workers"]}
-        return len(stats["workers"]) == workers and peers == {workers - 1}
+        seen = await workers_of(server)
+        return len(seen) == workers and {w["bus"]["peers"] for w in seen} == {workers - 1}
 
     await until(all_answer)
+
+
+async def workers_of(server):
+    """Return the workers that answer; none while the one that was asked comes or goes."""
+    try:
+        return (await server.stats())["workers"]
+    except httpx.TransportError:
+        return []
 
 
 async def clients_of(server, path="/ws"):
@@ -251,7 +255,7 @@ async def test_a_killed_worker_is_replaced_and_the_new_one_hears_and_is_heard(st
     os.kill(victim["pid"], signal.SIGKILL)
 
     async def replaced():
-        workers = (await server.stats())["workers"]
+        workers = await workers_of(server)
         return len(workers) == WORKERS and victim["pid"] not in {w["pid"] for w in workers}
 
     await until(replaced)
@@ -270,7 +274,7 @@ async def test_a_rolling_restart_replaces_each_worker_and_ends_nothing(start):
     server.send_signal(signal.SIGHUP)
 
     async def all_are_new():
-        workers = {worker["pid"] for worker in (await server.stats())["workers"]}
+        workers = {worker["pid"] for worker in await workers_of(server)}
         return len(workers) == WORKERS and not workers & before
 
     await until(all_are_new)
