@@ -136,6 +136,7 @@ def _config(app: TargetApp | str, settings: Settings) -> uvicorn.Config:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m target_app",
+        usage="%(prog)s [--port N] [--workers N] [other options]; see --help",
         description="The reference WebSocket server.",
         epilog="Each flag can also be given in the environment, as TARGET_PORT for --port.",
         allow_abbrev=False,
@@ -146,8 +147,8 @@ def _parser() -> argparse.ArgumentParser:
         # Settings knows what is valid; here a value is only text.
         parser.add_argument(
             f"--{name.replace('_', '-')}",
-            metavar=name.rpartition("_")[2].upper(),
-            help=f"{field.description} (default: {field.default})",
+            metavar=_placeholder(name, field.annotation),
+            help=f"{field.description} ({_default(field.default)})",
         )
     parser.add_argument(
         "--deflate",
@@ -155,6 +156,17 @@ def _parser() -> argparse.ArgumentParser:
         help=f"{Settings.model_fields['deflate'].description} (default: off)",
     )
     return parser
+
+
+def _default(value: object) -> str:
+    # What nothing, or 0, means stands at the end of the description.
+    return f"default: {value}" if value else "the default"
+
+
+def _placeholder(name: str, kind: object) -> str:
+    if kind is float and name.endswith(("seconds", "interval", "timeout")):
+        return "SECONDS"
+    return "N" if kind in (int, float) else name.rpartition("_")[2].upper()
 
 
 def _told(problem: ErrorDetails, given: Mapping[str, str]) -> str:
