@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -150,16 +150,25 @@ def listener_roots(port: int) -> tuple[int, ...]:
         sockets = psutil.net_connections(kind="tcp")
     except psutil.AccessDenied:
         return ()
-    pids = {
-        found.pid
-        for found in sockets
-        if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == port
-    } - {None}
-    return tuple(sorted(pid for pid in pids if pid is not None and _parent(pid) not in pids))
+    pids = {found.pid for found in sockets if _listens(found, port) and found.pid is not None}
+    return tuple(sorted({_root(pid, port) for pid in pids}))
 
 
-def _parent(pid: int) -> int | None:
+def _listens(found: Any, port: int) -> bool:  # noqa: ANN401 - two kinds of named tuple
+    return found.status == psutil.CONN_LISTEN and bool(found.laddr) and found.laddr.port == port
+
+
+def _root(pid: int, port: int) -> int:
+    """Climb from a worker to the process that it has its listening socket from.
+
+    A socket that several processes share is listed once, for whichever of them.
+    """
     try:
-        return psutil.Process(pid).ppid()
-    except psutil.NoSuchProcess:
-        return None
+        parent = psutil.Process(pid).parent()
+        while parent is not None and any(
+            _listens(found, port) for found in parent.net_connections(kind="tcp")
+        ):
+            pid, parent = parent.pid, parent.parent()
+    except psutil.Error:
+        pass  # it ended, or is another user's
+    return pid

@@ -102,3 +102,8 @@ def test_whoever_listens_on_a_port_is_found() -> None:
         assert probe.listener_roots(server.port) == (server.pid,)
         port = server.port
     assert probe.listener_roots(port) == ()
+
+
+def test_of_workers_that_share_a_socket_the_master_is_found() -> None:
+    with launch("target_app", "--port", "0", "--workers", "2") as server:
+        assert probe.listener_roots(server.port) == (server.pid,)
