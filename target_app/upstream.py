@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -85,17 +87,22 @@ class Upstream:
         failures = 0
         while True:
             self._state = "connecting"
-            made = self._connections
+            connected_at = math.inf
             try:
                 async with self._connect() as connection:
                     self._state = "connected"
                     self._connections += 1
+                    connected_at = time.monotonic()
                     await self._pass_on(connection)
             except (WebSocketException, OSError, TimeoutError, EOFError, ValueError) as error:
                 self._last_error = " ".join(f"{type(error).__name__}: {error}".split())
             self._state = "waiting"
-            failures = 0 if self._connections > made else failures + 1
+            # Who accepts every connection and ends it at once is not tried more often than who
+            # refuses it: only one that has lasted makes up for the failures before it.
+            if time.monotonic() - connected_at >= self._backoff.longest_seconds:
+                failures = 0
             seconds = self._backoff.seconds(failures, self._draw())
+            failures += 1
             logger.warning(
                 "upstream %s: %s; next try in %.1f s",
                 without_secrets(self._url),

@@ -135,6 +135,27 @@ async def test_a_refused_handshake_is_tried_again(follow, status):
         assert str(int(status)) in upstream.status().last_error
 
 
+class Waits:
+    """A backoff that notes how many failures it was told of, and waits for next to nothing."""
+
+    def __init__(self, longest_seconds):
+        self.longest_seconds = longest_seconds
+        self.failures = []
+
+    def seconds(self, failures, draw):
+        self.failures.append(failures)
+        return 0.001
+
+
+@pytest.mark.parametrize(("longest", "counted"), [(1000.0, [0, 1, 2, 3]), (0.0, [0, 0, 0, 0])])
+async def test_only_a_connection_that_has_lasted_makes_up_for_failures(follow, longest, counted):
+    waits = Waits(longest)
+    async with server(clean) as url:
+        await follow(url, backoff=waits)
+        await until(lambda: len(waits.failures) >= 4)
+    assert waits.failures[:4] == counted
+
+
 async def test_a_server_that_is_not_there_yet_is_found_when_it_is(follow):
     port = free_port()
     upstream, got = await follow(f"ws://127.0.0.1:{port}/")
