@@ -65,7 +65,7 @@ class TargetApp(FastAPI):
         self.delivery = Delivery(self.counters, settings)
         self.fanout = Fanout(self.delivery, self.counters)
         self.workers = _coordinator(settings)
-        self.hub = _hub(settings)
+        self.hub = _hub(settings, self.workers)
         self.outgoing = Outgoing(
             self.connections,
             self.fanout,
@@ -166,17 +166,16 @@ def _routes(app: TargetApp) -> table.Routes:
 
 def _coordinator(settings: Settings) -> WorkerCoordinator | None:
     master = supervisor()
-    if master is None and settings.run_dir is None:
-        return None
+    if master is None and settings.run_dir is None and settings.bus != "zmq":
+        return None  # nobody to meet
     return WorkerCoordinator(run_dir(settings.run_dir, master), master=master)
 
 
-def _hub(settings: Settings) -> Hub:
-    master = supervisor()
-    several = master is not None or settings.run_dir is not None
-    url = settings.bus if settings.bus != "auto" else "zmq" if several else "local"
-    directory = run_dir(settings.run_dir, master)
-    return Hub(make_bus(url, directory=directory, name=Worker.of(os.getpid()).name))
+def _hub(settings: Settings, workers: WorkerCoordinator | None) -> Hub:
+    url = settings.bus if settings.bus != "auto" else "zmq" if workers else "local"
+    directory = workers.directory if workers else run_dir(None, None)
+    bus = make_bus(url, directory=directory, name=Worker.of(os.getpid()).name)
+    return Hub(bus, workers.forget_dead) if workers else Hub(bus)
 
 
 def _redis(settings: Settings) -> Redis | None:

@@ -70,10 +70,12 @@ class Hub:
 
     What one worker publishes arrives at every other one in the order of publication. A handler's
     return value answers the question of the envelope, if it has one, and has to be JSON.
+    ``on_silence()`` is called when a worker has not answered in time.
     """
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, on_silence: Callable[[], None] = lambda: None) -> None:
         self.bus = bus
+        self._on_silence = on_silence
         self.ready = asyncio.Event()
         self.overflowed = 0
         """Envelopes that were not handled because too many waited."""
@@ -116,7 +118,8 @@ class Hub:
             async with asyncio.timeout(within_seconds):
                 await poll.complete.wait()
         except TimeoutError:
-            pass
+            # It may have been killed; the next question should not wait for it again.
+            self._on_silence()
         finally:
             del self._polls[question]
         return poll.answers, max(0, (poll.expected or 0) - len(poll.answers))

@@ -247,6 +247,32 @@ async def test_a_worker_killed_in_the_middle_blocks_nothing_and_loses_nobody_els
     await ended(server, tree)
 
 
+async def test_one_process_may_use_the_bus_of_several(serve):
+    server = await serve("--bus", "zmq")
+    client = await server.connect()
+    await client.send("hello")
+    await heard(client, "hello")
+    assert (await server.stats())["workers"][0]["bus"]["kind"] == "zmq"
+    directory = run_dir(None, server.process.pid)
+    assert directory.exists()
+    await client.close()
+    server.send_signal(signal.SIGTERM)
+    assert await server.exit_status() == 0
+    assert not directory.exists()
+
+
+async def test_a_killed_worker_is_asked_nothing_twice(serve, tmp_path):
+    directory = {"TARGET_BUS": "zmq", "TARGET_RUN_DIR": str(tmp_path)}
+    one, other = [await serve(**directory) for _ in range(2)]
+    await until_all_answer(one, workers=2)
+    other.process.kill()
+    await other.process.wait()
+    stats = await one.stats()
+    assert (len(stats["workers"]), stats["silent_workers"]) == (1, 1)
+    stats = await one.stats()
+    assert (len(stats["workers"]), stats["silent_workers"]) == (1, 0)
+
+
 async def test_a_killed_worker_is_replaced_and_the_new_one_hears_and_is_heard(start):
     server = await start()
     clients = await clients_of(server)
