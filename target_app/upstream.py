@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
+import re
+import ssl
+import textwrap
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidURI, WebSocketException
+from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
+
+from target_app.protocol import CloseCode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from websockets.asyncio.client import ClientConnection
+    from websockets.uri import WebSocketURI
 
     from target_app.backoff import Backoff
 
+State = Literal["connecting", "connected", "waiting"]
+
 OPEN_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 1.0
+PING_SECONDS: Final = 20.0
+MESSAGE_BYTES: Final = 2**20
+ERROR_CHARACTERS: Final = 200
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +43,30 @@ class UpstreamStatus:
 
     url: str
     """Without user, password and query, which may be secrets."""
-    state: str
-    """``connecting``, ``connected`` or ``waiting`` (to try again)."""
+    state: State
+    """``waiting`` is for the next try, or for the first one while it does not run."""
     connections: int
     messages: int
     last_error: str | None
     """Why the last connection ended or was not made, in one line."""
+    connected_seconds: float | None
+    """How long it has been connected; None if it is not."""
+    next_try_seconds: float | None
+    """How long until the next try; None if it does not wait for one."""
 
 
 class Upstream:
     """A connection to one upstream server, made again whenever it ends, for whatever reason.
 
-    (``async for`` over ``websockets.connect`` would give up on some of them, a 404 among others.)
+    (``async for`` over ``websockets.connect`` would give up on some of them, a 404 among others,
+    and come back without any wait to whoever accepts a connection and ends it at once.)
+
+    ``ping_seconds`` is the time between two pings and the time to answer one: a server that
+    vanishes without a word is noticed within about twice that. While ``on_message`` takes its time
+    nothing more is read, and so the upstream has to wait as well. A message of more than
+    ``message_bytes`` ends the connection with 1009. ``tls`` is for ``wss://`` alone, by default
+    one that trusts whom the machine trusts.
+
     Raise :class:`ValueError` if ``url`` is not one of a WebSocket.
     """
 
@@ -56,81 +77,137 @@ class Upstream:
         *,
         backoff: Backoff,
         draw: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
         open_seconds: float = OPEN_SECONDS,
+        ping_seconds: float = PING_SECONDS,
+        message_bytes: int = MESSAGE_BYTES,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        try:
-            parse_uri(url)
-        except InvalidURI as error:
-            raise ValueError(f"upstream {url!r}: {error}; it has to be ws:// or wss://") from None
         self._url = url
+        self._shown = without_secrets(url)
         self._on_message = on_message
         self._backoff = backoff
         self._draw = draw
-        self._open_seconds = open_seconds
-        self._state = "waiting"
+        self._clock = clock
+        self._options: dict[str, Any] = {
+            "proxy": None,
+            "open_timeout": open_seconds,
+            "close_timeout": CLOSE_SECONDS,
+            "ping_interval": ping_seconds,
+            "ping_timeout": ping_seconds,
+            "max_size": message_bytes,
+        }
+        if _parsed(url).secure:
+            # Made once: loading the machine's certificates holds the event loop for 20 ms.
+            self._options["ssl"] = tls or ssl.create_default_context()
+        self._state: State = "waiting"
+        self._since = clock()
+        self._wait_seconds: float | None = None
         self._connections = 0
         self._messages = 0
         self._last_error: str | None = None
 
     def status(self) -> UpstreamStatus:
         """Return how it is doing now."""
+        elapsed = self._elapsed()
+        wait = self._wait_seconds
         return UpstreamStatus(
-            without_secrets(self._url),
-            self._state,
-            self._connections,
-            self._messages,
-            self._last_error,
+            url=self._shown,
+            state=self._state,
+            connections=self._connections,
+            messages=self._messages,
+            last_error=self._last_error,
+            connected_seconds=elapsed if self._state == "connected" else None,
+            next_try_seconds=None if wait is None else max(0.0, wait - elapsed),
         )
 
     async def run(self) -> None:
         """Stay connected and pass on what arrives, until cancelled."""
         failures = 0
-        while True:
-            self._state = "connecting"
-            connected_at = math.inf
-            try:
-                async with self._connect() as connection:
-                    self._state = "connected"
+        try:
+            while True:
+                self._enter("connecting")
+                lasted_seconds = 0.0
+                try:
+                    connection = await connect(self._url, **self._options)
+                    self._enter("connected")
                     self._connections += 1
-                    connected_at = time.monotonic()
-                    await self._pass_on(connection)
-            except (WebSocketException, OSError, TimeoutError, EOFError, ValueError) as error:
-                self._last_error = " ".join(f"{type(error).__name__}: {error}".split())
-            self._state = "waiting"
-            # Who accepts every connection and ends it at once is not tried more often than who
-            # refuses it: only one that has lasted makes up for the failures before it.
-            if time.monotonic() - connected_at >= self._backoff.longest_seconds:
-                failures = 0
-            seconds = self._backoff.seconds(failures, self._draw())
-            failures += 1
-            logger.warning(
-                "upstream %s: %s; next try in %.1f s",
-                without_secrets(self._url),
-                self._last_error,
-                seconds,
-            )
-            await asyncio.sleep(seconds)
+                    try:
+                        await self._pass_on(connection)
+                    finally:
+                        lasted_seconds = self._elapsed()
+                        await _leave(connection)
+                except Exception as error:
+                    # One upstream, whatever it does, must not end the server that follows it.
+                    logger.debug("upstream %s", self._shown, exc_info=True)
+                    self._last_error = _in_one_line(error)
+                if self._backoff.forgives(lasted_seconds):
+                    failures = 0
+                await self._wait(self._backoff.seconds(failures, self._draw()))
+                failures += 1
+        finally:
+            self._enter("waiting")
 
-    def _connect(self) -> connect:
-        return connect(
-            self._url,
-            proxy=None,
-            open_timeout=self._open_seconds,
-            close_timeout=CLOSE_SECONDS,
-        )
-
-    async def _pass_on(self, connection: ClientConnection) -> None:
-        async for message in connection:
+    async def _pass_on(self, connection: ClientConnection) -> NoReturn:
+        # Not ``async for``, which leaves a generator behind for somebody else to close when it is
+        # cancelled, and does not tell how the connection was closed when it was closed cleanly.
+        while True:
+            message = await connection.recv()
             self._messages += 1
             try:
                 await self._on_message(message)
             except Exception:
-                logger.exception("passing on a message of %s", without_secrets(self._url))
-        self._last_error = f"closed with {connection.close_code} {connection.close_reason}".strip()
+                logger.exception("passing on a message of %s", self._shown)
+
+    async def _wait(self, seconds: float) -> None:
+        self._enter("waiting", seconds)
+        logger.warning(
+            "upstream %s: %s; next try in %.1f s", self._shown, self._last_error, seconds
+        )
+        await asyncio.sleep(seconds)
+
+    def _enter(self, state: State, wait_seconds: float | None = None) -> None:
+        self._state = state
+        self._since = self._clock()
+        self._wait_seconds = wait_seconds
+
+    def _elapsed(self) -> float:
+        return self._clock() - self._since
 
 
-def without_secrets(url: str) -> str:
-    """Return ``url`` without what may be a secret: user, password and query."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+async def _leave(connection: ClientConnection) -> None:
+    # Of a connection that the other side has ended nothing is left to do here.
+    try:
+        await connection.close(CloseCode.GOING_AWAY, "server is shutting down")
+    finally:
+        # Cancelled once more, there is no time for manners.
+        connection.transport.abort()
+        await connection.wait_closed()
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` with every address in it stripped of user, password, query and fragment."""
+    text = re.sub(r"(\w+://)[^\s/?#]*@", r"\1", text)
+    return re.sub(r"(\w+://[^\s?#]*)[?#]\S*", r"\1", text)
+
+
+def _parsed(url: str) -> WebSocketURI:
+    try:
+        if not re.search(r"\s", url):
+            return parse_uri(url)
+        reason = "it has white space"
+    except InvalidURI as error:
+        reason = error.msg
+    except ValueError:
+        reason = "its host or port is not valid"
+    # A password may be what made it invalid, so all before the last @ is taken for one. And no
+    # cause, which would tell the whole.
+    shown = without_secrets(re.sub(r"^(\w+://)?.*@", r"\1", url, flags=re.DOTALL))
+    raise ValueError(f"upstream {shown!r}: {reason}; it has to be ws://… or wss://…")
+
+
+def _in_one_line(error: Exception) -> str:
+    # What the other side said may be in it, and it goes to logs and terminals.
+    text = without_secrets(f"{type(error).__name__}: {error}")
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return textwrap.shorten(printable, ERROR_CHARACTERS, placeholder=" …")
