@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
+from target_app.__main__ import _config
+from target_app.app import create_app
 from target_app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -36,11 +38,38 @@ def test_every_variable_is_a_setting_and_its_value_is_valid():
     Settings(**given)
 
 
-def test_the_container_is_given_longer_to_stop_than_the_drain_takes():
-    given = {name: value for name, value in variables().items() if name.endswith("_SECONDS")}
-    needed = float(given["DRAIN_TIMEOUT_SECONDS"]) + float(given["CLOSE_TIMEOUT_SECONDS"])
+def test_the_container_is_given_longer_to_stop_than_the_server_may_take():
+    settings = Settings(**{name.lower(): value for name, value in variables().items()})
+    slow_http_seconds = _config(create_app(), settings).timeout_graceful_shutdown
+    needed = settings.drain_timeout_seconds + settings.close_timeout_seconds + slow_http_seconds
     grace = float(re.search(r"stop_grace_period: (\d+)s", COMPOSE)[1])
     assert needed + 5 <= grace
+
+
+def test_nothing_stands_between_the_signal_and_the_server():
+    assert instruction("STOPSIGNAL") == "SIGTERM"
+    assert json.loads(instruction("ENTRYPOINT")) == ["python", "-m", "target_app"]
+    assert not re.search(r"^(CMD|SHELL) ", DOCKERFILE, re.MULTILINE)
+
+
+def test_the_server_runs_as_a_user_without_rights_from_packages_checked_by_hash():
+    assert instruction("USER") not in {"root", "0"}
+    assert DOCKERFILE.index("\nUSER ") < DOCKERFILE.index("\nENTRYPOINT ")
+    assert re.findall(r"pip install (.*)", DOCKERFILE) == [
+        "--no-cache-dir --require-hashes -r requirements.txt"
+    ]
+
+
+def test_the_port_that_is_checked_and_published_is_the_one_it_listens_on():
+    port = str(Settings.model_fields["port"].default)
+    assert "PORT" not in variables()
+    assert instruction("EXPOSE") == port
+    assert set(re.findall(r"127\.0\.0\.1:(\d+)/", DOCKERFILE + COMPOSE)) == {port}
+
+
+def instruction(name):
+    """Return what the Dockerfile says last of ``name``."""
+    return re.findall(rf"^{name} (.+)$", DOCKERFILE, re.MULTILINE)[-1]
 
 
 def test_the_workers_together_stay_within_50_connections_to_redis():
@@ -84,13 +113,15 @@ def names_in(lock):
 async def pid_1():
     """Run the image's own entry point as PID 1 of a PID namespace; return it and its port."""
     unshare = shutil.which("unshare")
-    words = json.loads(re.search(r"^ENTRYPOINT (\[.*\])$", DOCKERFILE, re.MULTILINE)[1])
+    words = json.loads(instruction("ENTRYPOINT"))
     assert words[0] == "python"
     arguments = (*(sys.executable, *words[1:]), "--port", "0", "--drain-timeout-seconds", "1000")
     process = await asyncio.create_subprocess_exec(
         *(unshare or "unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *arguments),
         cwd=ROOT,
-        env=os.environ | {"TARGET_ANNOUNCE_LIMIT": "0", "TARGET_WORKERS": "2"},
+        # A client is told nothing but what the tests ask about.
+        env=os.environ
+        | {"TARGET_ANNOUNCE_LIMIT": "0", "TARGET_HEARTBEAT_SECONDS": "0", "TARGET_WORKERS": "2"},
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
@@ -126,3 +157,32 @@ async def test_as_pid_1_it_drains_on_sigterm_and_exits_with_0(pid_1):
             assert await client.recv() == "still here"
             await client.close()
         assert await process.wait() == 0
+
+
+async def health(check, port):
+    """Run a health check as the engine would, but on ``port``; return its exit status."""
+    command = [sys.executable, *check[1:]]
+    assert ":8000/" in command[-1]
+    command[-1] = command[-1].replace(":8000/", f":{port}/")
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+    return await process.wait()
+
+
+async def test_the_image_stays_healthy_in_a_drain_while_the_service_is_no_longer_ready(pid_1):
+    alive = json.loads(re.search(r"^HEALTHCHECK .*\\\n +CMD (.*)$", DOCKERFILE, re.MULTILINE)[1])
+    ready = json.loads(re.search(r"test: (\[\"CMD\", \"python\".*\])", COMPOSE)[1])[1:]
+    process, port = pid_1
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        clients = [await connect(f"ws://127.0.0.1:{port}/ws", proxy=None) for _ in range(4)]
+        assert (await health(alive, port), await health(ready, port)) == (0, 0)
+        os.kill(first_of(process), signal.SIGTERM)
+        for client in clients:
+            assert await client.recv() == "Server is shutting down, please disconnect."
+        # A worker without a client may have to be told yet.
+        while await health(ready, port) == 0:
+            pass
+        assert (await health(alive, port), await health(ready, port)) == (0, 1)
+        for client in clients:
+            await client.close()
+        assert await process.wait() == 0
+        assert (await health(alive, port), await health(ready, port)) == (1, 1)
