@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import signal
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from target_app.connections import Connection
     from target_app.sessions.answers import Answers
     from target_app.sessions.store import SessionStore
+
+logger = logging.getLogger(__name__)
 
 
 class TargetApp(FastAPI):
@@ -244,6 +248,12 @@ async def _lifespan(app: TargetApp) -> AsyncIterator[None]:
             yield
             for task in tasks:
                 task.cancel()
+    except* Exception:
+        # The server would go on without its tasks, and nobody could tell: better to end, for a
+        # supervisor to start it again.
+        logger.critical("a task of the server failed; it stops")
+        signal.raise_signal(signal.SIGTERM)
+        raise
     finally:
         if app.redis is not None:
             await app.redis.aclose()

@@ -7,9 +7,14 @@ from typing import Final
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 TIMEOUT_SECONDS: Final = 2.0
 """For one command, and for a connection to become free: a client waits no longer for Redis."""
+
+FAILURES: Final = (RedisError, OSError, RuntimeError)
+"""What is raised when Redis is away. A RuntimeError comes from uvloop, which raises it where the
+standard library's loop raises an OSError: for a write to a connection that was lost just now."""
 
 
 def make_redis(url: str, connections: int) -> Redis:

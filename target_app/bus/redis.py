@@ -8,17 +8,15 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
 from target_app.backoff import Backoff
 from target_app.bus import BusStatus
 from target_app.bus.sequence import Arrivals, Stamp
+from target_app.redis_client import FAILURES, TIMEOUT_SECONDS, make_redis
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from redis.asyncio import Redis
 
     from target_app.bus import Deliver
 
@@ -27,8 +25,6 @@ QUEUED: Final = 1_000
 """Payloads that wait to be published before those who publish have to wait as well."""
 AT_ONCE: Final = 128
 """Payloads in one round trip."""
-TIMEOUT_SECONDS: Final = 2.0
-"""Without an answer for so long, Redis is taken for gone."""
 BACKOFF: Final = Backoff(first_seconds=0.1, longest_seconds=5.0)
 
 logger = logging.getLogger(__name__)
@@ -77,23 +73,18 @@ class RedisBus:
         # Do ``work`` with a connection of its own, and again with a new one whenever it is lost.
         failures = 0
         while True:
-            redis = Redis.from_url(
-                self._url,
-                max_connections=1,
-                socket_timeout=TIMEOUT_SECONDS,
-                socket_connect_timeout=TIMEOUT_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-            )
             try:
-                await redis.ping()
-                failures = 0
-                await work(redis)
-            except (RedisError, OSError) as error:
+                # Closing it may fail as well: whatever happens to a connection, there is a next.
+                async with make_redis(self._url, connections=1) as redis:
+                    try:
+                        await redis.ping()
+                        failures = 0
+                        await work(redis)
+                    finally:
+                        self._set_up(what, up=False)
+                        self._drop_waiting()
+            except FAILURES as error:
                 logger.warning("bus over Redis, %s: %s", what, error)
-            finally:
-                self._set_up(what, up=False)
-                self._drop_waiting()
-                await redis.aclose()
             await asyncio.sleep(BACKOFF.seconds(failures, random.random()))
             failures += 1
 

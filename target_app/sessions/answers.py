@@ -7,7 +7,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from redis.exceptions import RedisError
+from target_app.redis_client import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ class RedisAnswers:
                     await subscription.subscribe(ANSWERS)
                     async for message in subscription.listen():
                         await self._on_message(deliver, message["data"])
-            except (RedisError, OSError) as error:
+            except FAILURES as error:
                 logger.warning("answers over Redis: %s", error)
             await asyncio.sleep(RECONNECT_SECONDS)
 

@@ -9,9 +9,8 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
-
 from target_app.message import Message
+from target_app.redis_client import FAILURES
 from target_app.sessions.registry import session_of
 from target_app.sessions.responder import Question
 
@@ -69,7 +68,7 @@ class Questions:
             answer = await self._answer_to(question)
             try:
                 await self._answers.send(question.session_id, answer)
-            except (RedisError, OSError) as error:
+            except FAILURES as error:
                 # Without Redis an answer can still reach a client that has stayed.
                 reached = self._deliver(question.session_id, answer)
                 logger.warning("an answer without Redis (delivered: %s): %s", reached, error)

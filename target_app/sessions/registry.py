@@ -9,9 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from redis.exceptions import RedisError
-
 from target_app.protocol import CloseCode
+from target_app.redis_client import FAILURES
 from target_app.sessions.store import SessionState
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ class Sessions:
         """Return what ``work`` with the store gives, or ``otherwise`` if the store is away."""
         try:
             return await work
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             logger.warning("the session store: %s", error)
             return otherwise
 

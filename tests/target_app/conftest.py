@@ -69,6 +69,8 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
         await self.process.wait()
         await self._reading
+        # For whoever reads why a test failed.
+        print(f"--- server on port {self.port}:", *self.lines, sep="\n", end="")
 
     def url(self, path="/ws"):
         return f"ws://127.0.0.1:{self.port}{path}"

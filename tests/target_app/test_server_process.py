@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 RUNNING = "Server is running..."
 
@@ -132,3 +133,13 @@ async def test_under_another_websocket_implementation_plain_asgi_is_enough(serve
         await one.send(f"{n:>65536}")
         assert int(await one.recv()) == n
     assert [int(text) for text in await stalled.texts(40)] == list(range(40))
+
+
+async def test_a_server_that_lost_one_of_its_tasks_stops_rather_than_go_on_half_alive(serve):
+    server = await serve(module="uvicorn", app="tests.target_app.broken:app")
+    client = await server.connect()
+    with pytest.raises(ConnectionClosed):
+        await client.recv()
+    await server.exit_status()
+    assert any("a task of the server failed" in line for line in server.lines)
+    assert any("expected in this test" in line for line in server.lines)
