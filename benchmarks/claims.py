@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from benchmarks.statistics import mean_interval, ratio_interval
-from benchmarks.toml_lines import line_of
+from loadtests.toml_lines import line_of
 from reports.units import format_figure, parse_bytes, parse_count, parse_figure, parse_seconds
 from reports.verdict import ClaimResult, Estimate, Verdict
 

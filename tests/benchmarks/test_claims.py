@@ -20,7 +20,7 @@ from benchmarks.claims import (
 )
 from benchmarks.cli import DEFAULT_CLAIMS
 from benchmarks.experiments import check, needed, quick, turns
-from benchmarks.toml_lines import line_of
+from loadtests.toml_lines import line_of
 from reports.claims_table import tally, verdict_markdown
 from reports.exit_status import ExitStatus
 from reports.verdict import ClaimResult, Verdict, exit_status
