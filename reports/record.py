@@ -89,10 +89,11 @@ class Delivery:
     """One broadcast as one swarm process saw it arrive.
 
     Attributes:
-        sequence: the publisher's sequence number, from 0.
+        sequence: the publisher's sequence number, from 0; above 24 bits, the publisher's number.
         receivers: on how many connections of this process it arrived.
         first_ns, last_ns: delivery time at the first and at the last of them.
-        histogram: delivery times at all of them.
+        histogram: delivery times at all of them; empty where there are too many broadcasts for one
+            each, and the interval's histogram ``delivered`` is of all of them.
     """
 
     sequence: int
@@ -118,7 +119,9 @@ class Interval:
         sent, received: data messages; ``sent_bytes`` and ``received_bytes`` are their payloads.
         unsolicited: received messages that are not of this run's making, such as heartbeats.
         errors: what went wrong, by ``phase:cause``.
-        integrity: the ledger's counts: expected, lost, duplicated, reordered, corrupted.
+        integrity: the ledger's counts: expected, lost, missed (sent while the receiver was not
+            connected), duplicated, reordered, corrupted.
+        counts: what the scenario counts besides, by ``scenario.what``.
         histograms: durations by name.
         deliveries: the broadcasts that arrived.
         cpu_ns: CPU time that the swarm process used.
@@ -142,6 +145,7 @@ class Interval:
     close_codes: Mapping[int, int] = field(default_factory=dict)
     errors: Mapping[str, int] = field(default_factory=dict)
     integrity: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
     histograms: Mapping[str, str] = field(default_factory=dict)
     deliveries: tuple[Delivery, ...] = ()
     type: Literal["interval"] = "interval"

@@ -8,13 +8,19 @@ never zero in its place.
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reports.histogram import Histogram, merged
 from reports.record import Event, Footer, Header, Interval, Line, Record, Sample
 
 PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
+# What a ledger tells apart; see :class:`reports.record.Interval`.
+LEDGER: Final = ("expected", "lost", "missed", "duplicated", "reordered", "late", "corrupted")
+# What a swarm process times of itself.
+OWN: Final = ("lateness", "loop_lag", "gc_pause")
+# What a connection takes to open.
+HANDSHAKE: Final = ("tcp_connect", "tls", "upgrade", "open")
 # A line through fewer counts is no slope (two always fit, three barely test it).
 STEPS_FOR_SLOPE: Final = 4
 
@@ -34,6 +40,8 @@ class Summary:
         figures: the figures by name.
         errors: what went wrong, by ``phase:cause``.
         close_codes: how connections ended, by code.
+        counts: what the scenario counted of its own; they are figures too.
+        negotiated: how many connections agreed on what in the opening handshake.
     """
 
     header: Header
@@ -44,6 +52,8 @@ class Summary:
     figures: Mapping[str, float]
     errors: Mapping[str, int]
     close_codes: Mapping[int, int]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    negotiated: Mapping[str, int] = field(default_factory=dict)
 
 
 class Totals:
@@ -56,12 +66,19 @@ class Totals:
         self.errors: Counter[str] = Counter()
         self.close_codes: Counter[int] = Counter()
         self.integrity: Counter[str] = Counter()
+        self.scenario_counts: Counter[str] = Counter()
+        self.negotiated: Counter[str] = Counter()
         self.histograms: defaultdict[str, Histogram] = defaultdict(Histogram)
         self.open_by_process: dict[int, int] = {}
+        # What each swarm process says of itself, for each is judged by itself.
+        self.own: defaultdict[int, defaultdict[str, Histogram]] = defaultdict(
+            lambda: defaultdict(Histogram)
+        )
         self.peak_open = 0
         self.phase = ""
         self._drain: dict[str, float] = {}
         self._marks: list[Sample] = []
+        self._peak_rss_bytes = 0.0
         self._measured_cpu_ns: Counter[int] = Counter()
         self._measured_ns: Counter[int] = Counter()
         self._measured: Counter[str] = Counter()
@@ -77,6 +94,8 @@ class Totals:
             case Sample():
                 if line.mark:
                     self._marks.append(line)
+                if line.source == "server" and self.phase == "measure":
+                    self._peak_rss_bytes = max(self._peak_rss_bytes, line.values["rss_bytes"])
             case Event():
                 self._add_event(line)
             case Header():
@@ -96,6 +115,11 @@ class Totals:
             case "signal":
                 self._drain["connected"] = float(line.detail["connected"])
                 self._drain["processes"] = float(line.detail["processes"])
+            case "negotiated":
+                self.negotiated.update(line.detail["outcomes"])
+            case "process_lost":
+                self.open_by_process[line.detail["process"]] = 0
+                self.counts["lost_by_generator"] += line.detail["connections"]
             case "departed":
                 self._add_departure(line.detail)
 
@@ -108,8 +132,9 @@ class Totals:
                 self._drain[name] = float(detail[name])
 
     def _add_interval(self, line: Interval) -> None:
+        opening = line.phase == "open"
+        self.counts["opened" if opening else "opened_later"] += line.opened
         for name in (
-            "opened",
             "failed",
             "closed",
             "sent",
@@ -123,10 +148,17 @@ class Totals:
         self.errors.update(line.errors)
         self.close_codes.update(line.close_codes)
         self.integrity.update(line.integrity)
+        self.scenario_counts.update(line.counts)
         for name, text in line.histograms.items():
             # The lag of a process that only opens connections says nothing about its load.
-            if name != "loop_lag" or line.phase in ("measure", "collect"):
-                self.histograms[name].merge(Histogram.decode(text))
+            if name in OWN and line.phase not in ("measure", "collect"):
+                continue
+            histogram = Histogram.decode(text)
+            # Those of clients that come later are not of the opening.
+            later = name in HANDSHAKE and not opening
+            self.histograms[f"{name}_later" if later else name].merge(histogram)
+            if name in OWN:
+                self.own[line.process][name].merge(histogram)
         self.open_by_process[line.process] = line.open
         self.peak_open = max(self.peak_open, self.open)
         for delivery in line.deliveries:
@@ -148,6 +180,7 @@ class Totals:
             **self._message_figures(),
             **self._duration_figures(),
             **self._delivery_figures(),
+            **{name: float(count) for name, count in self.scenario_counts.items()},
             **self._drain_figures(),
             **self._swarm_figures(),
             **self._server_figures(),
@@ -158,6 +191,8 @@ class Totals:
         figures: dict[str, float] = {
             "connections.opened": self.counts["opened"],
             "connections.failed": self.counts["failed"],
+            "connections.opened_later": self.counts["opened_later"],
+            "connections.lost_by_generator": self.counts["lost_by_generator"],
             "connections.open": self._open_when_measured(),
             "errors": self.errors.total(),
         }
@@ -182,7 +217,7 @@ class Totals:
             figures["messages.sent_per_second"] = self._measured["sent"] / seconds
             figures["messages.received_per_second"] = self._measured["received"] / seconds
         if self.integrity:
-            for name in ("expected", "lost", "duplicated", "reordered", "corrupted"):
+            for name in LEDGER:
                 figures[f"integrity.{name}"] = float(self.integrity[name])
         return figures
 
@@ -202,25 +237,21 @@ class Totals:
         """Average over broadcasts what each took to its first, median, 99th and last receiver."""
         if not self._deliveries:
             return {}
-        rows = []
+        columns: defaultdict[str, list[int]] = defaultdict(list)
         for parts in self._deliveries.values():
-            histogram = merged(Histogram.decode(text) for _, _, text in parts)
-            rows.append(
-                (
-                    min(first for first, _, _ in parts),
-                    histogram.percentile_ns(50),
-                    histogram.percentile_ns(99),
-                    max(last for _, last, _ in parts),
-                )
-            )
-        means = [statistics.fmean(column) / 1e9 for column in zip(*rows, strict=True)]
+            columns["first"].append(min(first for first, _, _ in parts))
+            columns["last"].append(max(last for _, last, _ in parts))
+            if all(text for _, _, text in parts):
+                histogram = merged(Histogram.decode(text) for _, _, text in parts)
+                columns["median"].append(histogram.percentile_ns(50))
+                columns["p99"].append(histogram.percentile_ns(99))
         return {
-            "delivery.messages": float(len(rows)),
+            "delivery.messages": float(len(self._deliveries)),
             **{
-                f"delivery.{name}_seconds": mean
-                for name, mean in zip(("first", "median", "p99", "last"), means, strict=True)
+                f"delivery.{name}_seconds": statistics.fmean(column) / 1e9
+                for name, column in columns.items()
             },
-            "delivery.last_max_seconds": max(row[3] for row in rows) / 1e9,
+            "delivery.last_max_seconds": max(columns["last"]) / 1e9,
         }
 
     def _drain_figures(self) -> dict[str, float]:
@@ -242,17 +273,24 @@ class Totals:
     def _swarm_figures(self) -> dict[str, float]:
         figures = {}
         if self._measured_ns:
-            figures["swarm.cpu_ratio"] = max(
-                self._measured_cpu_ns[process] / length
-                for process, length in self._measured_ns.items()
-            )
+            figures["swarm.cpu_ratio"] = max(self.own_cpu_ratios().values())
         cpu_seconds = self._measured_cpu_ns.total() / 1e9
         if self.histograms["latency"].count and self._measured["received"]:
             figures["swarm.cpu_per_round_trip_seconds"] = cpu_seconds / self._measured["received"]
+        if self._measured["received"]:
+            figures["swarm.cpu_per_message_seconds"] = cpu_seconds / self._measured["received"]
         growth = self._growth("swarm", "pss_bytes")
         if growth is not None:
             figures["swarm.memory_per_connection_bytes"] = growth
         return figures
+
+    def own_cpu_ratios(self) -> dict[int, float]:
+        """Give the share of a core that each swarm process used in the measured phase."""
+        return {
+            process: self._measured_cpu_ns[process] / length
+            for process, length in self._measured_ns.items()
+            if length
+        }
 
     def _server_figures(self) -> dict[str, float]:
         figures = {}
@@ -262,6 +300,9 @@ class Totals:
             elapsed = (end.t_ns - begin.t_ns) / 1e9
             used = end.values["cpu_seconds"] - begin.values["cpu_seconds"]
             figures["server.cpu_ratio"] = used / elapsed
+            peak = max(self._peak_rss_bytes, end.values["rss_bytes"])
+            figures["server.rss_peak_bytes"] = peak
+            figures["server.rss_growth_bytes"] = peak - begin.values["rss_bytes"]
             if self._measured["received"]:
                 figures["server.cpu_per_message_seconds"] = used / self._measured["received"]
         if end is not None:
@@ -343,6 +384,8 @@ class Totals:
             figures=self.figures(),
             errors=dict(self.errors),
             close_codes=dict(self.close_codes),
+            counts=dict(self.scenario_counts),
+            negotiated=dict(self.negotiated),
         )
 
 

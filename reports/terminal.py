@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.record import Event, Footer, Header, Interval, Line
-from reports.summary import Summary, Totals
+from reports.summary import LEDGER, Summary, Totals
 from reports.units import format_bytes, format_count, format_rate, format_ratio, format_seconds
 
 _PLAIN_SECONDS: Final = 5.0
@@ -212,9 +212,13 @@ def _summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     figures = summary.figures
     requested = format_count(figures["connections.requested"])
     yield "Connected", f"{format_count(figures['connections.opened'])} of {requested}"
+    if summary.negotiated:
+        agreed = (f"{what} × {format_count(n)}" for what, n in sorted(summary.negotiated.items()))
+        yield "Negotiated", "; ".join(agreed)
     yield "Errors", _error_list(summary.errors)
     yield from _latency_rows(summary)
     yield from _delivery_rows(summary)
+    yield from _scenario_rows(summary)
     yield from _drain_rows(summary)
     yield from _server_rows(summary)
     if "open.count" in figures:
@@ -225,6 +229,16 @@ def _summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
                 f"each in {_percentiles(figures, 'open')}"
             ),
         )
+        parts = (
+            f"{name} {format_seconds(figures[f'{key}.p50_seconds'])}"
+            for key, name in (
+                ("tcp_connect", "TCP"),
+                ("tls", "TLS"),
+                ("upgrade", "upgrade"),
+            )
+            if f"{key}.count" in figures
+        )
+        yield "in parts", f"{', '.join(parts)} (p50)"
     if "swarm.cpu_ratio" in figures:
         lag = figures.get("loop_lag.p99_seconds")
         yield (
@@ -244,10 +258,11 @@ def _error_list(errors: Mapping[str, int]) -> str:
 def _latency_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     figures = summary.figures
     if "latency.mean_seconds" not in figures:
-        if summary.header.scenario in ("hold", "drain"):
+        if summary.header.scenario == "hold":
             yield "Avg latency", "not measured: nothing was sent (--scenario echo does)"
         return
-    rate = summary.header.load.get("rate")
+    load = summary.header.load
+    rate = load.get("total_rate", load.get("rate"))
     model = "closed model" if rate is None else f"open model, {format_rate(float(rate))} asked"
     yield (
         "Messages",
@@ -280,7 +295,7 @@ def _percentiles(figures: Mapping[str, float], name: str) -> str:
 def _ledger(figures: Mapping[str, float]) -> str:
     return ", ".join(
         f"{format_count(figures[f'integrity.{name}'])} {name}"
-        for name in ("lost", "duplicated", "reordered", "corrupted")
+        for name in LEDGER[1:]
         if f"integrity.{name}" in figures
     )
 
@@ -295,9 +310,54 @@ def _delivery_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         ", ".join(
             f"{name} {format_seconds(figures[f'delivery.{name}_seconds'])}"
             for name in ("first", "median", "p99", "last")
+            if f"delivery.{name}_seconds" in figures
         ),
     )
-    yield "Ledger", _ledger(figures)
+    if "delivered.count" not in figures:
+        yield "Ledger", _ledger(figures)
+
+
+# Durations that have a row of their own wherever they were measured, and what it is called.
+_DURATIONS: Final = {
+    "delivered": "At each",
+    "delivered_before": "To others before",
+    "delivered_beside_slow": "beside slow ones",
+    "back": "Back after",
+    "arrival": "Arrivals",
+    "iteration": "Iterations",
+    "heartbeat_interval": "Heartbeat interval",
+    "heartbeat_jitter": "Heartbeat jitter",
+    "ping_interval": "Ping interval",
+    "ping_jitter": "Ping jitter",
+    "ping_round_trip": "Ping to pong",
+    "detected": "Half open detected",
+}
+# Those that are told elsewhere, or only looked up.
+_TOLD_ELSEWHERE: Final = frozenset(
+    {
+        *("latency", "service_time", "acknowledgement", "open", "told", "tcp_connect", "tls"),
+        *("upgrade", "first_message", "lateness", "loop_lag", "gc_pause"),
+        *("open_later", "tcp_connect_later", "tls_later", "upgrade_later"),
+    }
+)
+
+
+def _scenario_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Tell what the scenario counted and timed of its own, a script's measures among it."""
+    figures = summary.figures
+    counted: dict[str, list[str]] = {}
+    for name, value in figures.items():
+        scenario, _, what = name.partition(".")
+        if scenario in (summary.header.scenario, "script") and name in summary.counts:
+            counted.setdefault(scenario, []).append(f"{format_count(value)} {what}")
+    for scenario, counts in counted.items():
+        yield scenario.capitalize(), ", ".join(counts).replace("_", " ")
+    timed = [name.removesuffix(".count") for name in figures if name.endswith(".count")]
+    for name in sorted(timed, key=lambda it: (it not in _DURATIONS, [*_DURATIONS, it].index(it))):
+        if name not in _TOLD_ELSEWHERE:
+            yield _DURATIONS.get(name, name), _percentiles(figures, name)
+    if "delivered.count" in figures or "delivered_before.count" in figures:
+        yield "Ledger", _ledger(figures)
 
 
 def _drain_rows(summary: Summary) -> Iterator[tuple[str, str]]:
@@ -347,5 +407,9 @@ def _server_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         )
         more = "" if per_connection is None else f" ({format_bytes(per_connection)} a connection)"
         yield "Server memory", format_bytes(figures["server.memory_bytes"]) + more
+    if figures.get("server.rss_growth_bytes", 0.0) > 0:
+        peak = format_bytes(figures["server.rss_peak_bytes"])
+        growth = format_bytes(figures["server.rss_growth_bytes"])
+        yield "Server at most", f"{peak} resident, {growth} more than before the load"
     if "server.cpu_ratio" in figures:
         yield "Server CPU", f"{format_ratio(figures['server.cpu_ratio'])} of a core"
