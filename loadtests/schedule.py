@@ -4,14 +4,19 @@ Times are integers of nanoseconds since the start of the load. In the open model
 here, whether or not earlier replies are back (Schroeder, Wierman and Harchol-Balter 2006).
 """
 
+import math
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final
 
 import numpy as np
 
+from loadtests.profile import Profile
+
 _NS_PER_SECOND: Final = 1_000_000_000
 _CHUNK: Final = 1024
+# Past the end of every run, and still a number of nanoseconds that a timer takes.
+NEVER_NS: Final = 2**61
 
 
 class ArrivalKind(StrEnum):
@@ -57,6 +62,30 @@ def arrivals(kind: ArrivalKind, rate: float, *, seed: int, phase: float = 0.0) -
     if kind is ArrivalKind.POISSON:
         return poisson_arrivals(rate, seed)
     return constant_arrivals(rate, phase)
+
+
+def profile_arrivals(
+    profile: Profile, kind: ArrivalKind, *, part: float, seed: int, phase: float = 0.0
+) -> Iterator[int]:
+    """Give the arrivals of a rate that changes, then for ever a time past its end.
+
+    Arrivals at an even pace, or of a Poisson process, of rate 1 are mapped through the inverse of
+    the profile's integral, which makes them those of the profile (Cinlar 1975, section 4.7).
+
+    Args:
+        profile: the rate over time.
+        kind: how arrivals are spaced.
+        part: the share of it that these arrivals are, above 0.
+        seed: of Poisson arrivals.
+        phase: of even ones, as a share of one gap.
+    """
+    for unit_ns in arrivals(kind, 1.0, seed=seed, phase=phase):
+        seconds = profile.seconds_to(unit_ns / _NS_PER_SECOND / part)
+        if seconds == math.inf:
+            break
+        yield round(seconds * _NS_PER_SECOND)
+    while True:
+        yield NEVER_NS
 
 
 def share(total: int, parts: int, part: int) -> int:

@@ -13,6 +13,11 @@ SEQUENCE_END: Final = TAG_BYTES + 12
 INTENDED_END: Final = SEQUENCE_END + 16
 SENT_END: Final = INTENDED_END + 16
 
+STREAM_END: Final = TAG_BYTES + 6
+STREAM_BYTES: Final = STREAM_END + 6
+# What a chat's stamp has besides is the intended time.
+CHAT_BYTES: Final = STREAM_BYTES + 16
+
 ECHO_BYTES: Final = SEQUENCE_END
 BROADCAST_BYTES: Final = SENT_END
 
@@ -22,6 +27,6 @@ def run_tag(seed: int) -> bytes:
     return b"%08x" % (seed & 0xFFFFFFFF)
 
 
-def padding(payload_bytes: int, stamp_bytes: int) -> bytes:
-    """Give the filler that brings a stamped message up to ``payload_bytes``."""
-    return b"x" * max(0, payload_bytes - stamp_bytes)
+def stream_tag(tag: bytes, stream: int) -> bytes:
+    """Give what every message of one sender begins with; its number is one of the whole fleet."""
+    return b"%b%06x" % (tag, stream)

@@ -1,0 +1,63 @@
+"""Rows of data for connections, such as user ids and tokens, from CSV or JSON lines."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from loadtests.errors import UsageError
+
+Row = Mapping[str, Any]
+
+
+def read_feed(path: Path) -> tuple[Row, ...]:
+    """Read the rows of a file: ``.csv`` with a line of names first, or JSON objects, a line each.
+
+    Connection number n has row n, and after the last row the first again.
+
+    Raises:
+        UsageError: no such file, no rows, or a line that is none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read the feed {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the feed {path} is not UTF-8 (byte {error.start})") from None
+    rows = _csv(path, text) if path.suffix.lower() == ".csv" else _json_lines(path, text)
+    if not rows:
+        raise UsageError(f"the feed {path} has no rows")
+    return rows
+
+
+def _csv(path: Path, text: str) -> tuple[Row, ...]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    rows = []
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise UsageError(
+                    f"{path}, line {reader.line_num}: expected {len(reader.fieldnames or ())} "
+                    "fields, as the first line has"
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {reader.line_num}: {error}") from None
+    return tuple(rows)
+
+
+def _json_lines(path: Path, text: str) -> tuple[Row, ...]:
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UsageError(f"{path}, line {number}: not JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise UsageError(f"{path}, line {number}: expected an object, found {line[:40]!r}")
+        rows.append(row)
+    return tuple(rows)
