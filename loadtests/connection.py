@@ -20,17 +20,36 @@ NO_STATUS: Final = 1005
 ABNORMAL: Final = 1006
 
 Receive = Callable[["Connection", bytes, int], None]
+Control = Callable[["Connection", WSMsgType, bytes, int], None]
 
 
 class Connection(WSListener):
     """A WebSocket connection of the swarm.
 
     Attributes:
+        opened_ns: when its handshake was complete, by CLOCK_MONOTONIC.
+        number: its number in the fleet, which a reconnect keeps.
         state: what the scenario keeps for this connection.
+        ended: told when the connection has ended.
+        on_control: told of each ping and pong: its kind, its payload, its arrival time.
         transport: set once the handshake is complete.
     """
 
-    __slots__ = ("_closing", "_kind", "_meter", "_parts", "_receive", "state", "transport")
+    __slots__ = (
+        "_closing",
+        "_end_expected",
+        "_kind",
+        "_meter",
+        "_parts",
+        "_receive",
+        "_rest",
+        "ended",
+        "number",
+        "on_control",
+        "opened_ns",
+        "state",
+        "transport",
+    )
 
     transport: WSTransport
 
@@ -48,15 +67,23 @@ class Connection(WSListener):
             state: what the scenario keeps for this connection.
         """
         self._meter = meter
-        self._receive = receive
+        self._receive: Receive = receive
+        self._rest: Receive | None = None
         self._parts: list[bytes] | None = None
         self._kind = _TEXT
         self._closing = False
+        self._end_expected = False
         self.state = state
+        self.number = 0
+        self.opened_ns = 0
+        self.ended: Callable[[Connection], None] | None = None
+        self.on_control: Control | None = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Take the transport that messages are sent on, the handshake being complete."""
         self.transport = transport
+        self.opened_ns = perf_counter_ns()
+        self._rest, self._receive = self._receive, _receive_first
         self._meter.opened += 1
         self._meter.open += 1
 
@@ -89,8 +116,10 @@ class Connection(WSListener):
         if handshake and handshake.sent and not handshake.recv_then_sent and not self._closing:
             # We ended it, for a fault of the peer's (RFC 6455 section 7.4.1 says which).
             meter.errors[f"protocol:{_number(handshake.sent.code)}"] += 1
-        elif not self._closing:
+        elif not (self._closing or self._end_expected):
             meter.errors[f"closed:{code}"] += 1
+        if self.ended is not None:
+            self.ended(self)
 
     @property
     def is_open(self) -> bool:
@@ -103,9 +132,24 @@ class Connection(WSListener):
         handshake = self.transport.close_handshake
         return handshake is not None and handshake.recv is not None
 
+    def negotiated(self) -> str:
+        """Say what the handshake has agreed on (RFC 6455 section 4.2.2)."""
+        headers = self.transport.response.headers
+        extensions = headers.get("Sec-WebSocket-Extensions")
+        subprotocol = headers.get("Sec-WebSocket-Protocol")
+        agreed = [str(extensions)] if extensions else ["no extension"]
+        return ", ".join([*agreed, *([f"subprotocol {subprotocol}"] if subprotocol else [])])
+
+    def take_first(self, payload: bytes, now_ns: int) -> None:
+        """Time the first message, and hand on all that follow without a look."""
+        assert self._rest is not None
+        self._meter.durations("first_message").append(now_ns - self.opened_ns)
+        self._receive, self._rest = self._rest, None
+        self._receive(self, payload, now_ns)
+
     def expect_end(self) -> None:
         """Take it for no error when the peer ends the connection from now on."""
-        self._closing = True
+        self._end_expected = True
 
     def close(self) -> None:
         """Begin the closing handshake (RFC 6455 section 7.1.2); the peer ends the TCP one."""
@@ -131,6 +175,10 @@ class Connection(WSListener):
             self._parts = [frame.get_payload_as_bytes()]
         elif kind is _CONTINUATION:
             self._on_continuation(transport, frame, now_ns)
+        elif kind is WSMsgType.PING:
+            transport.send_pong(frame.get_payload_as_bytes())
+        if self.on_control is not None and (kind is WSMsgType.PING or kind is WSMsgType.PONG):
+            self.on_control(self, kind, frame.get_payload_as_bytes(), now_ns)
 
     def _on_continuation(self, transport: WSTransport, frame: WSFrame, now_ns: int) -> None:
         """Put a fragmented message together (RFC 6455 section 5.4)."""
@@ -154,6 +202,10 @@ class Connection(WSListener):
         self._meter.received += 1
         self._meter.received_bytes += len(payload)
         self._receive(self, payload, now_ns)
+
+
+def _receive_first(connection: Connection, payload: bytes, now_ns: int) -> None:
+    connection.take_first(payload, now_ns)
 
 
 def _number(code: WSCloseCode | int) -> int:

@@ -2,29 +2,29 @@
 
 import asyncio
 import errno
-import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Final
+from typing import Any, Final
 
 from picows import (
     WSError,
     WSInvalidHeaderError,
     WSInvalidMessageError,
     WSInvalidStatusError,
-    WSParsedURL,
-    ws_connect,
 )
 
+from loadtests import picows_client, websockets_client
 from loadtests.connection import Connection
+from loadtests.errors import HandshakeError
 from loadtests.meter import Meter
+from loadtests.options import Client
 from loadtests.plan import ProcessPlan
+from loadtests.template import fill
 
-# The library's default of 16 KiB would be most of an idle connection's memory. It grows at need.
-_READ_BUFFER_BYTES: Final = 2048
-_LOG: Final = logging.LoggerAdapter(logging.getLogger(__name__))
 # Linux; the socket module names it from Python 3.14 on.
 _IP_BIND_ADDRESS_NO_PORT: Final = 24
 
@@ -41,6 +41,8 @@ _CAUSES: Final = {
     errno.EHOSTUNREACH: "unreachable",
     errno.ENOMEM: "no-memory",
     errno.ENOBUFS: "no-memory",
+    errno.ENOENT: "no-such-socket",
+    errno.EAGAIN: "backlog-full",
 }
 
 # Causes that lie with this machine: the server is not to blame, so the run is not a measurement.
@@ -55,101 +57,170 @@ class DialError(Exception):
         self.kind = kind
 
 
-class Dialer:
-    """Opens the connections of one swarm process."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client library needs to open one connection.
 
-    def __init__(self, share: ProcessPlan, meter: Meter) -> None:
-        self._url = share.plan.url
-        self._process, self._processes = share.process, share.plan.processes
+    Attributes:
+        connect: gives a connected socket; ``secured`` is to be called when TLS is done, just
+            before the request is written.
+    """
+
+    url: str
+    headers: Sequence[tuple[str, str]]
+    subprotocols: tuple[str, ...]
+    deflate: bool
+    tls: ssl.SSLContext | None
+    proxy: str | None
+    timeout_seconds: float
+    connect: Callable[[], Any]
+    secured: Callable[[], None]
+
+
+class Dialer:
+    """Opens the connections of one swarm process.
+
+    Attributes:
+        negotiated: how many connections agreed on what, as people read it.
+    """
+
+    def __init__(
+        self, share: ProcessPlan, meter: Meter, rows: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """Prepare.
+
+        Args:
+            share: the process's share of the plan.
+            meter: where each phase is timed.
+            rows: the data feed.
+        """
+        self.negotiated: Counter[str] = Counter()
+        self._plan = share.plan
+        self._options = share.plan.options
+        self._rows = rows
         self._address = (share.endpoint.host, share.endpoint.port)
         self._family = socket.AF_INET6 if ":" in share.endpoint.host else socket.AF_INET
         self._sources = share.sources
         self._timeout_seconds = share.plan.handshake_timeout_seconds
-        self._secure = self._url.startswith("wss:")
-        self._ssl = _ssl_context(insecure=share.plan.insecure) if self._secure else None
-        self._connect_time = meter.durations("tcp_connect").append
-        self._open_time = meter.durations("open").append
+        self._tls = self._options.tls() if share.plan.url.startswith("wss:") else None
+        is_picows = self._options.chosen_client() is Client.PICOWS
+        self._open = (
+            picows_client.open_connection if is_picows else websockets_client.open_connection
+        )
+        self._times = {
+            name: meter.durations(name).append for name in ("tcp_connect", "tls", "upgrade", "open")
+        }
         self._dialled = 0
 
-    async def dial(self, make_connection: Callable[[], Connection]) -> None:
+    async def dial(self, make_connection: Callable[[], Connection], number: int) -> Connection:
         """Open one connection.
 
         Args:
             make_connection: called when the server's answer is in and right.
+            number: the number of the connection in the fleet.
 
         Raises:
             DialError: it did not open.
         """
-        phase = "connect"
-        begun_ns = perf_counter_ns()
-        number = self._dialled
+        phases = _Phases(self._times, secure=self._tls is not None)
+        row = self._rows[number % len(self._rows)] if self._rows else None
+        turn = self._dialled
         self._dialled += 1
 
-        async def connected_socket(_url: WSParsedURL) -> socket.socket:
-            nonlocal phase
-            connected = await self._connect(number)
-            # The library does not tell when TLS is done and the upgrade begins.
-            phase = "tls+upgrade" if self._secure else "upgrade"
-            self._connect_time(perf_counter_ns() - begun_ns)
+        async def connect() -> socket.socket:
+            connected = await self._connect(turn)
+            phases.connected()
             return connected
 
+        options = self._options
+        request = Request(
+            url=fill(self._plan.url, number, row),
+            headers=tuple(options.request_headers(number, row)),
+            subprotocols=tuple(fill(name, number, row) for name in options.subprotocols),
+            deflate=options.deflate,
+            tls=self._tls,
+            proxy=options.proxy,
+            timeout_seconds=self._timeout_seconds,
+            connect=connect,
+            secured=phases.secured,
+        )
         try:
-            _, listener = await ws_connect(
-                make_connection,
-                numbered(self._url, number * self._processes + self._process),
-                ssl_context=self._ssl,
-                # The library ends the connection when this is over; a timeout around the whole
-                # call would leave it half open, to be opened after it was counted as failed.
-                websocket_handshake_timeout=self._timeout_seconds,
-                logger_name=_LOG,
-                max_redirects=0,
-                read_buffer_init_size=_READ_BUFFER_BYTES,
-                socket_factory=connected_socket,
-                # Measured on plain TCP against uvloop's own transports: a fifth more CPU a
-                # round trip and 6 KiB more a connection. Over TLS it is the faster one.
-                use_aiofastnet=self._secure,
-                ssl_handshake_timeout=self._timeout_seconds if self._secure else None,
-            )
-        except (OSError, WSError) as error:
-            raise DialError(classify(phase, error)) from error
-        if listener is None:
-            # This is the library's way to say that the peer hung up before it answered.
-            raise DialError(f"{phase}:closed")
-        self._open_time(perf_counter_ns() - begun_ns)
+            connection = await self._open(request, make_connection)
+        except (OSError, WSError, HandshakeError) as error:
+            raise DialError(classify(phases.name, error)) from error
+        if connection is None:
+            # The peer hung up before it answered.
+            raise DialError(f"{phases.name}:closed")
+        phases.opened()
+        self.negotiated[connection.negotiated()] += 1
+        return connection
 
-    async def _connect(self, number: int) -> socket.socket:
-        unconnected = socket.socket(self._family, socket.SOCK_STREAM)
+    async def _connect(self, turn: int) -> socket.socket:
+        unix = self._options.unix_socket
+        family = socket.AF_UNIX if unix else self._family
+        unconnected = socket.socket(family, socket.SOCK_STREAM)
         try:
             unconnected.setblocking(False)
             if self._sources:
                 # Without this a bind takes a port for every destination, not for one.
                 unconnected.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-                unconnected.bind((self._sources[number % len(self._sources)], 0))
+                unconnected.bind((self._sources[turn % len(self._sources)], 0))
             async with asyncio.timeout(self._timeout_seconds):
-                await asyncio.get_running_loop().sock_connect(unconnected, self._address)
+                await asyncio.get_running_loop().sock_connect(unconnected, unix or self._address)
         except BaseException:
             unconnected.close()
             raise
         return unconnected
 
 
-def numbered(url: str, number: int) -> str:
-    """Fill the number of a connection in where ``url`` has ``{n}``; no two have the same."""
-    return url.replace("{n}", str(number))
+class _Phases:
+    """The phases of one opening: which one is under way, and how long each that is over took."""
+
+    def __init__(self, times: Mapping[str, Callable[[int], None]], *, secure: bool) -> None:
+        self.name = "connect"
+        self._times = times
+        self._secure = secure
+        self._begun_ns = self._since_ns = perf_counter_ns()
+
+    def connected(self) -> None:
+        self._end("tcp_connect", following="tls" if self._secure else "upgrade")
+
+    def secured(self) -> None:
+        if self._secure:
+            self._end("tls", following="upgrade")
+
+    def opened(self) -> None:
+        self._end("upgrade", following="open")
+        self._times["open"](self._since_ns - self._begun_ns)
+
+    def _end(self, phase: str, following: str) -> None:
+        now_ns = perf_counter_ns()
+        self._times[phase](now_ns - self._since_ns)
+        self._since_ns = now_ns
+        self.name = following
 
 
 def classify(phase: str, error: Exception) -> str:
     """Name a failure ``phase:cause``: the phase that was under way and what ended it."""
     if isinstance(error, WSError):
         return f"upgrade:{_handshake_cause(error)}"
+    if isinstance(error, HandshakeError):
+        return f"upgrade:{error}"
     if isinstance(error, ssl.SSLError):
-        verified = not isinstance(error, ssl.SSLCertVerificationError)
-        return "tls:not-tls" if verified else "tls:bad-certificate"
+        return f"tls:{_tls_cause(error)}"
     if isinstance(error, TimeoutError):
         return f"{phase}:timeout"
     if isinstance(error, OSError) and error.errno in _CAUSES:
         return f"{phase}:{_CAUSES[error.errno]}"
     return f"{phase}:{'closed' if isinstance(error, ConnectionError) else type(error).__name__}"
+
+
+def _tls_cause(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "bad-certificate"
+    # An alert is the server's word (RFC 8446 section 6.2), such as of a certificate it wants.
+    reason = (error.reason or "").lower()
+    return "refused-by-server" if "alert" in reason else "not-tls"
 
 
 def _handshake_cause(error: WSError) -> str:
@@ -159,11 +230,3 @@ def _handshake_cause(error: WSError) -> str:
     if isinstance(error, WSInvalidHeaderError):
         return f"bad-{error.name.lower()}"
     return "not-http" if isinstance(error, WSInvalidMessageError) else type(error).__name__
-
-
-def _ssl_context(*, insecure: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

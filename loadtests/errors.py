@@ -9,6 +9,10 @@ class UsageError(LoadTestError):
     """A parameter that cannot be meant: exit status 2."""
 
 
+class HandshakeError(Exception):
+    """The server's answer to a handshake was wrong; the message is the cause: ``http-403``."""
+
+
 class LimitError(LoadTestError):
     """A limit of this machine that the load does not fit under: exit status 3."""
 

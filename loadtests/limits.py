@@ -10,6 +10,7 @@ from typing import Final
 import psutil
 
 from loadtests.errors import LimitError
+from loadtests.options import ConnectOptions
 from loadtests.plan import Endpoint
 
 # Open files of a swarm process that are no connections: pipes, timers, the loop's own.
@@ -74,7 +75,7 @@ def read_limits() -> Limits:
         port_high=high,
         listen_backlog=_sysctl("net/core/somaxconn")[0],
         syn_backlog=_sysctl("net/ipv4/tcp_max_syn_backlog")[0],
-        tcp_memory_bytes=_sysctl("net/ipv4/tcp_mem")[2] * resource.getpagesize(),
+        tcp_memory_bytes=_tcp_memory_bytes(),
         memory_available_bytes=psutil.virtual_memory().available,
     )
 
@@ -84,13 +85,25 @@ def processes_for(connections: int, limits: Limits) -> int:
     return math.ceil(connections / limits.connections_per_process)
 
 
-def sources_for(connections: int, endpoint: Endpoint, limits: Limits) -> tuple[str, ...]:
+def sources_for(
+    connections: int, endpoint: Endpoint, limits: Limits, options: ConnectOptions
+) -> tuple[str, ...]:
     """Give the source addresses that have ports enough; none where the kernel may choose.
 
     Raises:
         LimitError: more connections than ports, to an address that is not on this machine's
             127.0.0.0/8, where alone other source addresses can be had for nothing.
     """
+    if options.unix_socket is not None:
+        return ()
+    if given := options.source_addresses():
+        if connections > len(given) * limits.ports:
+            raise LimitError(
+                f"{connections:,} connections from {len(given)} source address(es) need as many "
+                f"ports; each has {limits.ports:,}. Name more with --source. What fits now: "
+                f"{len(given) * limits.ports:,}"
+            )
+        return given
     if connections <= limits.ports:
         return ()
     if not (ip_address(endpoint.host).version == 4 and ip_address(endpoint.host).is_loopback):
@@ -194,6 +207,14 @@ def diagnose(limits: Limits) -> tuple[Finding, ...]:
             "a larger machine, or fewer connections",
         ),
     )
+
+
+def _tcp_memory_bytes() -> int:
+    try:
+        return _sysctl("net/ipv4/tcp_mem")[2] * resource.getpagesize()
+    except FileNotFoundError:
+        # A container with a network of its own is not shown it; memory itself is the limit then.
+        return int(psutil.virtual_memory().total)
 
 
 def _sysctl(name: str) -> list[int]:

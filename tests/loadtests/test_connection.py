@@ -22,9 +22,13 @@ class Transport:
     def __init__(self) -> None:
         self.closed_with: list[WSCloseCode] = []
         self.is_disconnected = False
+        self.pongs: list[bytes] = []
 
     def send_close(self, code: WSCloseCode) -> None:
         self.closed_with.append(code)
+
+    def send_pong(self, payload: bytes) -> None:
+        self.pongs.append(payload)
 
     def disconnect(self) -> None:
         self.is_disconnected = True
@@ -64,9 +68,10 @@ def test_fragments_are_put_together_wherever_they_were_cut(
         frames.append(frame(kind, part, number == len(parts) - 1, False))
         if is_pinged and number < len(parts) - 1:
             # A control frame may come between fragments (section 5.4).
-            frames.append(frame(PING, b"", True, False))
+            frames.append(frame(PING, b"p", True, False))
     messages, transport, meter = received(*frames)
     assert messages == [payload]
+    assert transport.pongs == [b"p"] * (is_pinged * (len(parts) - 1))
     assert meter.received == 1
     assert transport.closed_with == []
 

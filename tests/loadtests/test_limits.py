@@ -13,6 +13,7 @@ from loadtests.limits import (
     read_limits,
     sources_for,
 )
+from loadtests.options import ConnectOptions
 from loadtests.plan import Endpoint
 
 LIMITS = Limits(
@@ -51,17 +52,21 @@ def test_too_few_files_name_limit_value_remedy_and_what_fits() -> None:
 
 
 def test_one_address_has_ports_for_a_first_load() -> None:
-    assert sources_for(26_000, LOOPBACK, LIMITS) == ()
+    assert sources_for(26_000, LOOPBACK, LIMITS, ConnectOptions()) == ()
 
 
 def test_past_the_ports_of_one_address_loopback_has_others() -> None:
-    assert sources_for(60_000, LOOPBACK, LIMITS) == ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+    assert sources_for(60_000, LOOPBACK, LIMITS, ConnectOptions()) == (
+        "127.0.0.1",
+        "127.0.0.2",
+        "127.0.0.3",
+    )
 
 
 @pytest.mark.parametrize("host", ["::1", "192.0.2.7"])
 def test_elsewhere_too_few_ports_name_limit_remedy_and_what_fits(host: str) -> None:
     with pytest.raises(LimitError) as error:
-        sources_for(30_000, Endpoint(host, 80), LIMITS)
+        sources_for(30_000, Endpoint(host, 80), LIMITS, ConnectOptions())
     for part in ("30,000", "ip_local_port_range", "sysctl", f"{LIMITS.ports:,}"):
         assert part in str(error.value)
 
