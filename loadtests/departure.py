@@ -4,7 +4,7 @@ import asyncio
 import base64
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any, Final
@@ -12,8 +12,8 @@ from typing import Any, Final
 import psutil
 
 from loadtests import probe
-from loadtests.dial import numbered
 from loadtests.plan import Endpoint, split_url
+from loadtests.template import fill
 
 PROBE_NUMBER: Final = 999_999_999
 _POLL_SECONDS: Final = 0.01
@@ -65,6 +65,7 @@ class Departure:
         within_seconds: by when, after the signal, it must have exited.
         expected_status: what it is to exit with.
         exit_status: tells its exit status once it has one; None where the run did not start it.
+        restart: starts it again, when it is to be, and gives its new process.
     """
 
     pid: int
@@ -74,6 +75,7 @@ class Departure:
     within_seconds: float
     expected_status: int
     exit_status: Callable[[], int | None] | None
+    restart: Callable[[], Awaitable[int]] | None = None
 
     def processes(self) -> tuple[psutil.Process, ...]:
         """Give the target's process tree as it is now."""
@@ -141,7 +143,7 @@ class Departure:
 
     async def _handshake_status(self) -> int | None:
         """Give the HTTP status of a handshake (RFC 6455 section 4.1), None if nobody answers."""
-        parts = split_url(numbered(self.url, PROBE_NUMBER))
+        parts = split_url(fill(self.url, PROBE_NUMBER))
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         key = base64.b64encode(os.urandom(16)).decode()
         request = (

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +18,8 @@ from typing import Any, Final
 from loadtests import probe
 from loadtests.departure import Departure
 from loadtests.plan import Endpoint, Plan, ProcessPlan
+from loadtests.scenario import merged
+from loadtests.scenarios import scenario_kind
 from loadtests.swarm import PLAN
 from loadtests.validity import Thresholds, reasons_against, warnings_about
 from reports.record import Event, Footer, Interval, Line, Sample, decode_line
@@ -45,6 +47,7 @@ class _Member:
     process: asyncio.subprocess.Process
     said: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     last_words: str = ""
+    is_lost: bool = False
 
     def tell(self, command: Mapping[str, Any]) -> None:
         assert self.process.stdin is not None
@@ -87,7 +90,9 @@ class Fleet:
         self._origin_ns = origin_ns
         self._departure = departure
         self._departing = False
+        self._comes_back = scenario_kind(plan.scenario).comes_back
         self._members: list[_Member] = []
+        self._losses: list[str] = []
         self._heard = asyncio.Condition()
         self._trouble: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -112,6 +117,7 @@ class Fleet:
                 conducting.cancel()
             if self._trouble.done():
                 reasons.append(self._trouble.result())
+            reasons.extend(self._losses)
             stopping.cancel()
             await self._close()
             watching.cancel()
@@ -177,14 +183,14 @@ class Fleet:
         measured = await self._all_said("measured")
         self._read_all(MARK_MEASURE_END)
         if self._departure is not None:
-            await self._depart(self._departure)
+            measured = await self._depart(self._departure)
         self._enter("collect")
-        published = sum(said["published"] for said in measured)
+        published = merged(said["published"] for said in measured)
         self._tell_all({"do": "collect", "published": published})
         await self._all_said("collected")
 
-    async def _depart(self, departure: Departure) -> None:
-        """Have the target stop, and everyone see how it does."""
+    async def _depart(self, departure: Departure) -> list[Mapping[str, Any]]:
+        """Have the target stop, and everyone see how it does; give what they said of it."""
         self._enter("drain", seconds=departure.within_seconds)
         self._departing = True
         self._tell_all({"do": "expect end"})
@@ -204,11 +210,25 @@ class Fleet:
             )
         )
         self._tell_all({"do": "drain", "signal_ns": signal_ns})
-        outcome, _ = await asyncio.gather(
+        drained: list[Mapping[str, Any]]
+        outcome, drained = await asyncio.gather(
             departure.watch(signal_ns, tree), self._all_said("drained")
         )
         detail = outcome.detail(departure.errors(outcome))
         self._emit(Event(self._now_ns(), "departed", detail))
+        if departure.restart is not None and outcome.exit_ns is not None:
+            await self._return(departure.restart)
+        return drained
+
+    async def _return(self, restart: Callable[[], Awaitable[int]]) -> None:
+        """Have the target started again, and everyone come back."""
+        self._enter("return")
+        pid = await restart()
+        restarted_ns = perf_counter_ns()
+        self._server_pids = (pid,)
+        self._emit(Event(restarted_ns - self._origin_ns, "restarted", {"pid": pid}))
+        self._tell_all({"do": "return", "restarted_ns": restarted_ns})
+        await self._all_said("returned")
 
     async def _close(self) -> None:
         """Have everyone end; whoever does not in time is ended."""
@@ -233,21 +253,38 @@ class Fleet:
                 # It was killed in the middle of a line.
                 break
             line = decode_line(text)
-            if isinstance(line, Event):
-                member.said[line.name] = line.detail
-                async with self._heard:
-                    self._heard.notify_all()
             if line is not None:
                 self._emit(line)
+            if isinstance(line, Event):
+                await self._hear(member, line)
             if isinstance(line, Interval):
                 self._notice_loss_of_all()
         if "closed" not in member.said and self._totals.phase != "close":
-            status = await member.process.wait()
-            self._report_trouble(
-                f"swarm process {number} ended in the middle of the run with status {status} "
-                f"({member.last_words or 'it said nothing'}); its connections are lost by the "
-                "generator, not by the server"
-            )
+            await self._lose(number, member)
+
+    async def _hear(self, member: _Member, said: Event) -> None:
+        member.said[said.name] = said.detail
+        if said.name == "fail_fast":
+            self._report_trouble(f"the script failed and was to fail fast: {said.detail['kind']}")
+        async with self._heard:
+            self._heard.notify_all()
+
+    async def _lose(self, number: int, member: _Member) -> None:
+        """Go on without a process that ended in the middle of the run; the run is marked."""
+        status = await member.process.wait()
+        connections = self._totals.open_by_process.get(number, 0)
+        detail = {"process": number, "status": status, "connections": connections}
+        self._emit(Event(self._now_ns(), "process_lost", detail))
+        member.is_lost = True
+        self._losses.append(
+            f"swarm process {number} ended in the middle of the run with status {status} "
+            f"({member.last_words or 'it said nothing'}); its {connections:,} connections are "
+            "lost by the generator, not by the server"
+        )
+        if all(other.is_lost for other in self._members):
+            self._report_trouble("no swarm process is left")
+        async with self._heard:
+            self._heard.notify_all()
 
     async def _keep_last_words(self, member: _Member) -> None:
         """Read what a process writes on standard error: the last line tells why it died."""
@@ -262,7 +299,7 @@ class Fleet:
             # Adding up a large process's pages holds its memory map locked for milliseconds, which
             # a latency being measured would show.
             self._read_all("", thorough=self._totals.phase != "measure")
-            if self._departing:
+            if self._departing or self._comes_back:
                 continue
             dead = [pid for pid in self._server_pids if not probe.is_alive(pid)]
             if dead:
@@ -271,7 +308,7 @@ class Fleet:
                 )
 
     def _notice_loss_of_all(self) -> None:
-        if self._totals.phase == "measure" and not self._totals.open:
+        if self._totals.phase == "measure" and not self._totals.open and not self._comes_back:
             codes = ", ".join(str(code) for code in sorted(self._totals.close_codes))
             self._report_trouble(
                 f"the target ended every connection in the middle of the run (close codes {codes})"
@@ -292,17 +329,20 @@ class Fleet:
                 self._emit(Sample(t_ns, source, values | {"connections": connections}, mark))
 
     async def _all_said(self, name: str) -> list[Mapping[str, Any]]:
-        """Wait until every process has said ``name``, and take what each said with it."""
+        """Wait until every process that is left has said ``name``; take what each said with it."""
         async with self._heard:
-            await self._heard.wait_for(lambda: all(name in member.said for member in self._members))
-        return [member.said.pop(name) for member in self._members]
+            await self._heard.wait_for(
+                lambda: all(it.is_lost or name in it.said for it in self._members)
+            )
+        return [member.said.pop(name) for member in self._members if name in member.said]
 
     def _tell_all(self, command: Mapping[str, Any]) -> None:
         self._tell_each([command] * len(self._members))
 
     def _tell_each(self, commands: Sequence[Mapping[str, Any]]) -> None:
         for member, command in zip(self._members, commands, strict=True):
-            member.tell(command)
+            if not member.is_lost:
+                member.tell(command)
 
     def _enter(self, phase: str, **detail: object) -> None:
         self._emit(Event(self._now_ns(), "phase", {"phase": phase, **detail}))

@@ -5,6 +5,8 @@ A message is *reordered* when it arrives after one with a higher number (RFC 473
 one lost and one duplicated do not cancel.
 """
 
+from collections.abc import Iterator
+
 
 class Ledger:
     """Follows the sequence numbers 0, 1, 2, … of one stream.
@@ -39,6 +41,11 @@ class Ledger:
             return True
         self.duplicated += 1
         return False
+
+    def missing(self, sent: int) -> Iterator[int]:
+        """Give the numbers below ``sent`` that never arrived, in order."""
+        yield from sorted(self._missing or ())
+        yield from range(self.next_expected, sent)
 
     def lost(self, sent: int) -> int:
         """Count the numbers below ``sent`` that never arrived."""

@@ -1,13 +1,21 @@
 """What one swarm process counts and times in the current interval."""
 
+import math
 from array import array
 from collections import Counter
 from time import perf_counter_ns, process_time_ns
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from reports.histogram import Histogram
 from reports.record import Delivery, Interval
+
+# What a message took, as its user sees it.
+_JUDGED_LATE: Final = frozenset(
+    {"latency", "delivered", "delivered_before", "delivered_beside_slow"}
+)
 
 
 class Meter:
@@ -17,24 +25,32 @@ class Meter:
     :meth:`fold`, often enough that a fold is never long.
 
     Attributes:
-        integrity: the ledger's counts: expected, lost, duplicated, reordered, corrupted.
+        integrity: the ledger's counts: expected, lost, missed, duplicated, reordered, corrupted.
+        sent_bytes: payloads sent, where a scenario counts them; else every one has the plan's size.
+        counts: what a scenario counts besides, by ``scenario.what``.
         deliveries: delivery times in nanoseconds of each broadcast, by its sequence number.
+        has_delivery_histograms: keep the delivery times of each broadcast, not their ends alone.
     """
 
-    def __init__(self, process: int, origin_ns: int, payload_bytes: int) -> None:
+    def __init__(
+        self, process: int, origin_ns: int, payload_bytes: int, late_seconds: float = math.inf
+    ) -> None:
         """Start the first interval.
 
         Args:
             process: the number of this swarm process in its fleet.
             origin_ns: CLOCK_MONOTONIC time of the start of the run.
             payload_bytes: size of every message sent.
+            late_seconds: a reply or a delivery that takes longer is late.
         """
         self._process = process
         self._origin_ns = origin_ns
         self._payload_bytes = payload_bytes
+        self._late_ns = late_seconds * 1e9
         self._buffers: dict[str, array[int]] = {}
         self.deliveries: dict[int, array[int]] = {}
         self.open = 0
+        self.has_delivery_histograms = True
         self._begin_interval()
 
     def durations(self, name: str) -> "array[int]":
@@ -45,12 +61,18 @@ class Meter:
         """Bin what the buffers hold and empty them."""
         for name, buffer in self._buffers.items():
             if buffer:
-                self._histograms.setdefault(name, Histogram()).record(np.array(buffer, np.int64))
+                times_ns = np.array(buffer, np.int64)
+                self._histograms.setdefault(name, Histogram()).record(times_ns)
+                if name in _JUDGED_LATE:
+                    self._count_late(times_ns)
                 del buffer[:]
 
     def take(self, phase: str) -> Interval:
         """Close the interval, give what it held, and begin the next."""
         self.fold()
+        for times_ns in self.deliveries.values():
+            if self.has_delivery_histograms:
+                self._count_late(np.array(times_ns, np.int64))
         now_ns, cpu_ns = perf_counter_ns(), process_time_ns()
         interval = Interval(
             process=self._process,
@@ -63,7 +85,7 @@ class Meter:
             closed=self.closed,
             sent=self.sent,
             received=self.received,
-            sent_bytes=self.sent * self._payload_bytes,
+            sent_bytes=self.sent_bytes or self.sent * self._payload_bytes,
             received_bytes=self.received_bytes,
             unsolicited=self.unsolicited,
             cpu_ns=cpu_ns - self._cpu_ns,
@@ -71,32 +93,44 @@ class Meter:
             close_codes=dict(self.close_codes),
             errors=dict(self.errors),
             integrity=dict(self.integrity),
+            counts=dict(self.counts),
             histograms={name: held.encode() for name, held in self._histograms.items()},
-            deliveries=tuple(_delivery(*item) for item in sorted(self.deliveries.items())),
+            deliveries=tuple(
+                _delivery(*item, with_histogram=self.has_delivery_histograms)
+                for item in sorted(self.deliveries.items())
+            ),
         )
         self._begin_interval()
         return interval
 
+    def _count_late(self, times_ns: npt.NDArray[np.int64]) -> None:
+        if late := int(np.count_nonzero(times_ns > self._late_ns)):
+            self.integrity["late"] += late
+
     def _begin_interval(self) -> None:
         self.opened = self.failed = self.closed = 0
         self.sent = self.received = self.unsolicited = 0
-        self.received_bytes = 0
+        self.received_bytes = self.sent_bytes = 0
         self.close_codes: Counter[int] = Counter()
         self.errors: Counter[str] = Counter()
         self.integrity: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.deliveries.clear()
         self._histograms: dict[str, Histogram] = {}
         self._begun_ns = perf_counter_ns()
         self._cpu_ns = process_time_ns()
 
 
-def _delivery(sequence: int, times_ns: "array[int]") -> Delivery:
-    histogram = Histogram()
-    histogram.record(np.array(times_ns, np.int64))
+def _delivery(sequence: int, times_ns: "array[int]", *, with_histogram: bool) -> Delivery:
+    text = ""
+    if with_histogram:
+        histogram = Histogram()
+        histogram.record(np.array(times_ns, np.int64))
+        text = histogram.encode()
     return Delivery(
         sequence=sequence,
         receivers=len(times_ns),
         first_ns=min(times_ns),
         last_ns=max(times_ns),
-        histogram=histogram.encode(),
+        histogram=text,
     )

@@ -1,11 +1,14 @@
 """What a run is to do: the whole of it for the fleet, and each process's share of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from loadtests.distribution import Distribution
 from loadtests.errors import UsageError
+from loadtests.options import ConnectOptions
+from loadtests.profile import Profile
 from loadtests.schedule import ArrivalKind, share
 
 
@@ -21,16 +24,25 @@ class Plan:
         scenario: the scenario's name; ``parameters`` are its own, as given.
         duration_seconds: length of the measured phase.
         rate: arrivals a second over all connections; None is the closed model.
+        per_connection: the rate is that of each connection, which has arrivals of its own.
+        profile: a rate that changes over time; rate and duration are its mean and its length.
+        think: in a closed model, how long after a reply the next message is sent, in seconds.
         arrivals: how arrivals are spaced.
         payload_bytes: size of each message.
+        payload_sizes: sizes of messages where they differ.
+        payload_file: a file that messages are filled with (:mod:`loadtests.payload`).
         binary: whether messages are binary rather than text.
         ramp_seconds: spread the opening over this long; 0 opens as fast as ``concurrent`` allows.
+        ramp_down_seconds: spread the closing over this long; 0 closes as fast as it goes.
         steps: open in this many equal steps, with a reading of memory after each.
         settle_seconds: quiet time after each step, before anything is read or sent.
         handshake_timeout_seconds: how long one connection may take to open.
         collect_seconds: how long to wait, at most, for what is still under way after the load.
         processes: how many swarm processes.
-        insecure: accept any certificate.
+        options: how each connection is made.
+        feed: a file with a row of data for each connection (:mod:`loadtests.feed`).
+        late_seconds: a reply or a delivery that takes longer is counted as late.
+        fail_fast: end the run at the first error of a user's script.
         seed: the seed of every random choice.
     """
 
@@ -41,16 +53,25 @@ class Plan:
     concurrent: int = 256
     duration_seconds: float = 10.0
     rate: float | None = None
+    per_connection: bool = False
+    profile: Profile | None = None
+    think: Distribution | None = None
     arrivals: ArrivalKind = ArrivalKind.CONSTANT
     payload_bytes: int = 64
+    payload_sizes: Distribution | None = None
+    payload_file: str | None = None
     binary: bool = False
     ramp_seconds: float = 0.0
+    ramp_down_seconds: float = 0.0
     steps: int = 1
     settle_seconds: float = 0.5
     handshake_timeout_seconds: float = 10.0
     collect_seconds: float = 5.0
     processes: int = 1
-    insecure: bool = False
+    options: ConnectOptions = field(default_factory=ConnectOptions)
+    feed: str | None = None
+    late_seconds: float = 1.0
+    fail_fast: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,12 +86,28 @@ class Plan:
             )
         if self.rate is not None and self.rate <= 0:
             raise UsageError(f"rate is {self.rate}; it must be above 0 (leave it out for no pace)")
-        for name in ("duration_seconds", "handshake_timeout_seconds"):
+        self._check_model()
+        for name in ("duration_seconds", "handshake_timeout_seconds", "late_seconds"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be above 0")
-        for name in ("ramp_seconds", "settle_seconds", "collect_seconds"):
+        for name in ("ramp_seconds", "ramp_down_seconds", "settle_seconds", "collect_seconds"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+
+    def _check_model(self) -> None:
+        if self.think is not None and self.rate is not None:
+            raise UsageError("--think is for the closed model; leave --rate and --profile out")
+        if self.per_connection and (self.rate is None or self.profile is not None):
+            raise UsageError("--per-connection needs a --rate, the same all the time")
+        if self.payload_sizes is not None and self.payload_file is not None:
+            raise UsageError("both --payload and --payload-file; leave one of them out")
+
+    @property
+    def total_rate(self) -> float | None:
+        """Arrivals a second over all connections, whether or not the rate is of each."""
+        if self.rate is None or not self.per_connection:
+            return self.rate
+        return self.rate * self.connections
 
     def stages(self) -> tuple[int, ...]:
         """Give the connection counts at which the opening pauses, the last being all of them."""

@@ -3,6 +3,7 @@
 import shlex
 from dataclasses import fields
 
+from loadtests.options import ConnectOptions
 from loadtests.plan import Plan
 from loadtests.target import TargetSource
 
@@ -14,7 +15,14 @@ _OPTIONS = {
     "rate": "--rate {:g}",
     "arrivals": "--arrivals {}",
     "payload_bytes": "--payload {}B",
+    "payload_sizes": "--payload {}",
+    "payload_file": "--payload-file {}",
+    "profile": "--profile {}",
+    "think": "--think {}",
     "ramp_seconds": "--ramp {:g}s",
+    "ramp_down_seconds": "--ramp-down {:g}s",
+    "feed": "--feed {}",
+    "late_seconds": "--late {:g}s",
     "steps": "--steps {}",
     "handshake_timeout_seconds": "--timeout {:g}s",
     "processes": "--processes {}",
@@ -22,7 +30,21 @@ _OPTIONS = {
 }
 # The command line draws or computes these where they are left out.
 _ALWAYS = frozenset({"processes", "seed"})
-_FLAGS = {"binary": "--binary", "insecure": "--insecure"}
+_FLAGS = {
+    "per_connection": "--per-connection",
+    "binary": "--binary",
+    "insecure": "--insecure",
+    "fail_fast": "--fail-fast",
+    "deflate": "--deflate",
+}
+# Options of a connection that may be given more than once.
+_REPEATED = {
+    "headers": "--header",
+    "subprotocols": "--subprotocol",
+    "cookies": "--cookie",
+    "sources": "--source",
+}
+_SINGLE = ("bearer", "origin", "ca", "cert", "key", "unix_socket", "proxy", "client")
 
 
 def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
@@ -30,12 +52,15 @@ def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
     words = ["swarmgate", "run", plan.url, str(plan.connections)]
     for field in fields(plan):
         value = getattr(plan, field.name)
+        if plan.profile is not None and field.name in ("rate", "duration_seconds"):
+            continue
         if value is None or (value == field.default and field.name not in _ALWAYS):
             continue
         if field.name in _OPTIONS:
             words += _OPTIONS[field.name].format(value).split(" ", 1)
         elif field.name in _FLAGS:
             words.append(_FLAGS[field.name])
+    words += _connect_words(plan.options)
     for key, value in plan.parameters.items():
         words += ["--param", f"{key}={value}"]
     if source.command:
@@ -43,3 +68,18 @@ def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
     for pid in source.pids:
         words += ["--pid", str(pid)]
     return tuple(words)
+
+
+def _connect_words(options: ConnectOptions) -> list[str]:
+    words = []
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if value == field.default:
+            continue
+        if field.name in _FLAGS:
+            words.append(_FLAGS[field.name])
+        elif field.name in _REPEATED:
+            words += [word for item in value for word in (_REPEATED[field.name], item)]
+        elif field.name in _SINGLE:
+            words += [f"--{field.name.replace('_', '-')}", str(value)]
+    return words

@@ -4,22 +4,27 @@ import asyncio
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter_ns
+from urllib.parse import urlsplit
 
 from loadtests import limits, machine, probe
 from loadtests.departure import Departure
 from loadtests.errors import UsageError
+from loadtests.feed import read_feed
 from loadtests.fleet import Fleet
+from loadtests.options import check_files as check_options
+from loadtests.payload import read_payloads
 from loadtests.plan import Endpoint, Plan, port_of, split_url
 from loadtests.replay import replay_command
 from loadtests.scenarios import check_scenario, parse_parameters, scenario_kind
 from loadtests.scenarios.drain import DrainParameters
 from loadtests.target import TargetSource, resolve, running
+from loadtests.template import fill
 from loadtests.validity import Thresholds
 from reports.record import RECORD_SUFFIX, Header, Line, RecordWriter, Target
 from reports.summary import Summary, Totals
@@ -33,6 +38,7 @@ class _Found:
     command: tuple[str, ...]
     pids: tuple[int, ...]
     exit_status: Callable[[], int | None] | None = None
+    restart: Callable[[], Awaitable[int]] | None = None
 
 
 def default_record_path(plan: Plan, folder: Path = DEFAULT_FOLDER) -> Path:
@@ -65,19 +71,31 @@ async def execute(
         LoadTestError: the run cannot be made at all; nothing was recorded.
         RecordError: the record cannot be written.
     """
-    plan = _checked(plan)
+    plan = checked(plan)
     with _writer(path) as writer:
         async with _target(plan, source, path) as found:
             command = replay_command(plan, source)
-            plan = replace(plan, url=found.url)
+            plan = replace(plan, url=_address(plan, found.url))
             return await _record(
                 plan, found, writer, observe, command=command, thresholds=thresholds
             )
 
 
-def _checked(plan: Plan) -> Plan:
-    """Refuse what no process could run, before anything is started."""
+def checked(plan: Plan) -> Plan:
+    """Fill in what the scenario has by default; refuse what no process could run.
+
+    Raises:
+        LoadTestError: why not.
+    """
     check_scenario(plan)
+    check_options(plan.options)
+    if plan.payload_file is not None:
+        read_payloads(Path(plan.payload_file), binary=plan.binary)
+    rows = read_feed(Path(plan.feed)) if plan.feed is not None else ()
+    # A row that lacks a value would fail a swarm process in the middle of the opening.
+    for row in rows or (None,):
+        fill(plan.url, 0, row)
+        tuple(plan.options.request_headers(0, row))
     limits.check_files(plan.connections, plan.processes, limits.read_limits())
     return replace(plan, rate=plan.rate or scenario_kind(plan.scenario).default_rate)
 
@@ -97,9 +115,15 @@ def _writer(path: Path) -> Iterator[RecordWriter]:
 async def _target(plan: Plan, source: TargetSource, path: Path) -> AsyncIterator[_Found]:
     if source.command:
         log = path.with_name(path.name.removesuffix(RECORD_SUFFIX) + ".target.log")
-        async with running(source.command, log) as target:
+        async with AsyncExitStack() as targets:
+            target = await targets.enter_async_context(running(source.command, log))
+
+            async def restart() -> int:
+                again = running(source.command, log, target.port)
+                return (await targets.enter_async_context(again)).pid
+
             url = plan.url.replace("{port}", str(target.port))
-            yield _Found(url, target.command, (target.pid,), target.exit_status)
+            yield _Found(url, target.command, (target.pid,), target.exit_status, restart)
     else:
         if "{port}" in plan.url:
             raise UsageError(f"{plan.url!r} has a {{port}}, which only --target-cmd fills in")
@@ -120,8 +144,8 @@ async def _record(
     thresholds: Thresholds,
 ) -> Summary:
     in_force = limits.read_limits()
-    endpoint = await resolve(split_url(plan.url).hostname or "", port_of(plan.url))
-    sources = limits.sources_for(plan.connections, endpoint, in_force)
+    endpoint = await _endpoint(plan)
+    sources = limits.sources_for(plan.connections, endpoint, in_force, plan.options)
     totals = Totals()
 
     def emit(line: Line) -> None:
@@ -134,7 +158,7 @@ async def _record(
         name: value
         for name, value in asdict(plan).items()
         if name not in ("url", "scenario", "parameters", "seed")
-    }
+    } | {"total_rate": plan.total_rate}
     emit(
         Header(
             run_id=uuid.uuid4().hex,
@@ -166,6 +190,21 @@ async def _record(
     return totals.summary()
 
 
+def _address(plan: Plan, url: str) -> str:
+    parameters = parse_parameters(plan.scenario, plan.parameters)
+    return scenario_kind(plan.scenario).address(url, parameters)
+
+
+async def _endpoint(plan: Plan) -> Endpoint:
+    if plan.options.unix_socket is not None:
+        return Endpoint(plan.options.unix_socket, 0)
+    if plan.options.proxy is not None:
+        proxy = urlsplit(plan.options.proxy)
+        default = 443 if proxy.scheme == "https" else 80
+        return await resolve(proxy.hostname or "", proxy.port or default)
+    return await resolve(split_url(plan.url).hostname or "", port_of(plan.url))
+
+
 def _departure(plan: Plan, found: _Found, endpoint: Endpoint) -> Departure | None:
     parameters = parse_parameters(plan.scenario, plan.parameters)
     if not isinstance(parameters, DrainParameters):
@@ -176,6 +215,10 @@ def _departure(plan: Plan, found: _Found, endpoint: Endpoint) -> Departure | Non
             f"the drain scenario needs the one process to signal, found {known}; name it with "
             "--pid, or let the run start the server with --target-cmd"
         )
+    if parameters.restart and found.restart is None:
+        raise UsageError(
+            "the drain scenario can only restart a target that it started; use --target-cmd"
+        )
     return Departure(
         pid=found.pids[0],
         url=plan.url,
@@ -184,6 +227,7 @@ def _departure(plan: Plan, found: _Found, endpoint: Endpoint) -> Departure | Non
         within_seconds=parameters.within,
         expected_status=parameters.exit_status,
         exit_status=found.exit_status,
+        restart=found.restart if parameters.restart else None,
     )
 
 

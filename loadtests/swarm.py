@@ -15,29 +15,30 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, Final
 
 import uvloop
 from pydantic import TypeAdapter
 
-from loadtests.connection import Connection
-from loadtests.dial import Dialer, DialError
+from loadtests.dial import Dialer
+from loadtests.feed import read_feed
 from loadtests.meter import Meter
 from loadtests.plan import ProcessPlan
-from loadtests.scenarios import parse_parameters, scenario_kind
+from loadtests.population import Population
+from loadtests.scenario import Published
+from loadtests.scenarios import make_scenario
 from loadtests.scenarios.drain import Drain
-from loadtests.timer import Timer
+from loadtests.self_watch import SelfWatch
 from reports.record import Event, Line, encode_line
 
 _FOLD_SECONDS: Final = 0.02
 _INTERVAL_SECONDS: Final = 1.0
-_LAG_PERIOD_NS: Final = 10_000_000
 _POLL_SECONDS: Final = 0.02
 # What arrives beyond the last expected message, such as a duplicate of it, comes within this.
 _QUIET_SECONDS: Final = 0.2
 _CLOSE_SECONDS: Final = 10.0
-_CLOSE_BATCH: Final = 200
 # Collections of the oldest generation walk every connection; while they open, most find nothing.
 _GC_THRESHOLD: Final = 50_000
 
@@ -51,17 +52,17 @@ class Swarm:
         self._share = share
         self._output = output
         self._phase = "start"
-        self._connections: list[Connection] = []
-        self._attempted = 0
-        self._failed = 0
-        self._meter = Meter(share.process, share.origin_ns, share.plan.payload_bytes)
-        parameters = parse_parameters(share.plan.scenario, share.plan.parameters)
-        self._scenario = scenario_kind(share.plan.scenario).make(share, parameters, self._meter)
-        self._dialer = Dialer(share, self._meter)
+        self._meter = Meter(
+            share.process, share.origin_ns, share.plan.payload_bytes, share.plan.late_seconds
+        )
+        self._scenario = make_scenario(share, self._meter)
+        rows = read_feed(Path(share.plan.feed)) if share.plan.feed else ()
+        self._dialer = Dialer(share, self._meter, rows)
+        self._population = Population(share, self._scenario, self._dialer, self._meter, self._say)
 
     async def run(self, commands: asyncio.StreamReader) -> None:
         """Obey commands until told to close, or until there are no more."""
-        lag_timer = self._watch_lag(asyncio.get_running_loop())
+        watch = SelfWatch(asyncio.get_running_loop(), self._meter)
         # What fails in a task of the group ends this process, and the fleet hears of it.
         async with asyncio.TaskGroup() as tasks:
             ticking = tasks.create_task(self._tick())
@@ -81,7 +82,7 @@ class Swarm:
                 # The fleet is gone; there is nobody to close for.
                 os._exit(1)
             ticking.cancel()
-        lag_timer.close()
+        watch.close()
         self._write(self._meter.take(self._phase))
         self._say("closed")
         await self._output.drain()
@@ -90,8 +91,10 @@ class Swarm:
         self._enter(command["do"])
         match command["do"]:
             case "open":
-                await self._open(command["until"])
-                self._say("opened", open=self._meter.open, attempted=self._attempted)
+                await self._population.open_planned(command["until"])
+                self._say("negotiated", outcomes=dict(self._dialer.negotiated))
+                self._dialer.negotiated.clear()
+                self._say("opened", open=self._meter.open, attempted=self._population.attempted)
             case "settle":
                 # Now, while nothing is timed: a collection that walks every connection takes tens
                 # of milliseconds. Frozen, they are not walked again.
@@ -99,17 +102,21 @@ class Swarm:
                 gc.freeze()
                 self._say("settled")
             case "measure":
-                published = await self._scenario.measure(self._connections, command["start_ns"])
+                published = await self._scenario.measure(self._population, command["start_ns"])
                 # So that what the fleet reads now is not up to a second old.
                 self._write(self._meter.take(self._phase))
                 self._say("measured", published=published)
             case "expect end":
                 assert isinstance(self._scenario, Drain)
-                self._say("expecting", open=self._scenario.expect_end(self._connections))
+                self._say("expecting", open=self._scenario.expect_end())
             case "drain":
                 assert isinstance(self._scenario, Drain)
-                await self._scenario.see_off(command["signal_ns"])
-                self._say("drained")
+                published = await self._scenario.see_off(command["signal_ns"])
+                self._say("drained", published=published)
+            case "return":
+                assert isinstance(self._scenario, Drain)
+                await self._scenario.come_back(command["restarted_ns"])
+                self._say("returned")
             case "collect":
                 await self._collect(command["published"])
                 self._say("collected")
@@ -121,44 +128,7 @@ class Swarm:
         self._write(self._meter.take(self._phase))
         self._phase = phase
 
-    async def _open(self, until: int) -> None:
-        """Open connections until there were ``until`` attempts, some at a time."""
-        begun_ns = perf_counter_ns()
-        first = self._attempted
-        dialling = min(self._share.concurrent, until - first)
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(dialling):
-                tasks.create_task(self._dial_until(until, first, begun_ns))
-
-    async def _dial_until(self, until: int, first: int, begun_ns: int) -> None:
-        plan = self._share.plan
-        gap_seconds = plan.ramp_seconds / self._share.connections
-        while self._attempted < until and not self._is_hopeless():
-            number = self._attempted - first
-            self._attempted += 1
-            if gap_seconds:
-                due_seconds = number * gap_seconds - (perf_counter_ns() - begun_ns) / 1e9
-                await asyncio.sleep(max(0.0, due_seconds))
-            try:
-                await self._dialer.dial(self._make_connection)
-            except DialError as error:
-                self._failed += 1
-                self._meter.failed += 1
-                self._meter.errors[error.kind] += 1
-                if self._failed == 1:
-                    self._say("first_failure", kind=error.kind, cause=repr(error.__cause__))
-
-    def _is_hopeless(self) -> bool:
-        """Tell whether so many failed, and none opened, that going on would teach nothing."""
-        return not self._connections and self._failed >= self._share.concurrent
-
-    def _make_connection(self) -> Connection:
-        """Give a connection whose handshake is being completed, and know it from then on."""
-        connection = Connection(self._meter, self._scenario.receive, self._scenario.new_state())
-        self._connections.append(connection)
-        return connection
-
-    async def _collect(self, published: int) -> None:
+    async def _collect(self, published: Published) -> None:
         """Wait for what is still under way, but not for ever; then close the ledger."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._share.plan.collect_seconds):
@@ -168,17 +138,11 @@ class Swarm:
 
     async def _close(self) -> None:
         """End every connection with a closing handshake, the slow ones without."""
-        remaining = [connection for connection in self._connections if connection.is_open]
-        for number, connection in enumerate(remaining, 1):
-            connection.close()
-            if number % _CLOSE_BATCH == 0:
-                await asyncio.sleep(0)
+        await self._population.close_all(self._share.plan.ramp_down_seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await _until(lambda: not self._meter.open)
-        for connection in remaining:
-            if not connection.transport.is_disconnected:
-                connection.abort()
+        self._population.abort_all()
 
     async def _tick(self) -> None:
         """Fold durations often, report an interval every second."""
@@ -189,22 +153,6 @@ class Swarm:
             if perf_counter_ns() - reported_ns >= _INTERVAL_SECONDS * 1e9:
                 reported_ns = perf_counter_ns()
                 self._write(self._meter.take(self._phase))
-
-    def _watch_lag(self, loop: asyncio.AbstractEventLoop) -> Timer:
-        """Time how late this process's own event loop gets to what is due."""
-        lag = self._meter.durations("loop_lag").append
-        due_ns = perf_counter_ns() + _LAG_PERIOD_NS
-
-        def on_timer() -> None:
-            nonlocal due_ns
-            now_ns = perf_counter_ns()
-            lag(now_ns - due_ns)
-            due_ns = now_ns + _LAG_PERIOD_NS
-            timer.arm(due_ns)
-
-        timer = Timer(loop, on_timer)
-        timer.arm(due_ns)
-        return timer
 
     def _say(self, name: str, **detail: object) -> None:
         t_ns = perf_counter_ns() - self._share.origin_ns

@@ -71,16 +71,18 @@ def split_command(template: str) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def running(template: Sequence[str], log: Path) -> AsyncIterator[RunningTarget]:
-    """Run a server for as long as the context lasts.
+async def running(
+    template: Sequence[str], log: Path, port: int | None = None
+) -> AsyncIterator[RunningTarget]:
+    """Run a server for as long as the context lasts, on that port or else a free one.
 
     Raises:
         TargetError: it cannot be started, ends at once, or does not listen within 30 seconds.
     """
-    port = free_port()
+    port = port or free_port()
     command = tuple(word.replace("{port}", str(port)) for word in template)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,

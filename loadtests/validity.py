@@ -1,94 +1,125 @@
 """Whether a run measured the server or its own generator: pure arithmetic on what was recorded."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from loadtests.dial import LOCAL_CAUSES
 from loadtests.plan import Plan
+from reports.histogram import Histogram
 from reports.summary import Totals
 
 ADVICE: Final = "use more --processes, or less load for each"
 
 
+# Scenarios whose rate is one of messages, sent by the schedule until the end of the duration.
+SENDING: Final = frozenset({"broadcast", "chat", "echo", "events", "session", "slow-consumer"})
+# Scenarios in which one message arrives at many connections in one burst.
+RECEIVING: Final = frozenset({"broadcast", "chat", "drain", "slow-consumer", "storm"})
+
+
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Beyond these the generator itself is in the figures.
+    """Beyond these the generator itself is in the figures; each of its processes is judged alone.
 
     Attributes:
         lateness_p99_seconds: how late 1 % of the messages may be sent.
         loop_lag_p99_seconds: how late the swarm's event loop may get to what is due, in 1 % of
-            looks. A closed model keeps the loop busy on purpose, so it is not judged by it.
+            looks. A closed model keeps the loop busy on purpose, so it is not judged by it, nor is
+            a process that receives a broadcast, whose burst is the server's making.
+        gc_pause_seconds: the longest that a garbage collection may stop everything.
+        cpu_ratio: the share of a core that a process may use in an open model.
         achieved_ratio: the share of the asked rate that must have been sent.
         steal_ratio: CPU time taken by a hypervisor, above which figures are warned about.
     """
 
     lateness_p99_seconds: float = 0.005
     loop_lag_p99_seconds: float = 0.05
+    gc_pause_seconds: float = 0.1
+    cpu_ratio: float = 0.95
     achieved_ratio: float = 0.99
     steal_ratio: float = 0.05
 
 
 def reasons_against(plan: Plan, totals: Totals, thresholds: Thresholds) -> tuple[str, ...]:
     """Say why a run's figures may not be judged; nothing when they may."""
-    figures = totals.figures()
     reasons = [
         *_connection_reasons(plan, totals),
-        *_generator_reasons(plan, figures, totals.errors["send:closed"], thresholds),
+        *(
+            reason
+            for process in sorted(totals.open_by_process)
+            for reason in _process_reasons(plan, process, totals, thresholds)
+        ),
+        *_load_reasons(plan, totals, thresholds),
     ]
     if totals.counts["clipped"]:
         reasons.append(f"{totals.counts['clipped']} durations were above one hour and are cut off")
     return tuple(reasons)
 
 
-def _connection_reasons(plan: Plan, totals: Totals) -> list[str]:
-    reasons = []
+def _connection_reasons(plan: Plan, totals: Totals) -> Iterator[str]:
     if not totals.counts["opened"]:
         causes = ", ".join(f"{kind} × {count:,}" for kind, count in totals.errors.most_common(3))
-        reasons.append(
-            f"no connection to {plan.url} could be opened ({causes or 'none was tried'})"
-        )
+        yield f"no connection to {plan.url} could be opened ({causes or 'none was tried'})"
     for kind, count in totals.errors.items():
         if kind.partition(":")[2] in LOCAL_CAUSES:
-            reasons.append(
+            yield (
                 f"{count:,} connections failed with {kind}, a limit of this machine and not of "
                 "the server; `swarmgate doctor` says which"
             )
-    return reasons
 
 
-def _generator_reasons(
-    plan: Plan, figures: Mapping[str, float], closed: int, thresholds: Thresholds
-) -> list[str]:
-    reasons = []
-    late = figures.get("lateness.p99_seconds", 0.0)
+def _process_reasons(
+    plan: Plan, process: int, totals: Totals, thresholds: Thresholds
+) -> Iterator[str]:
+    """Say why what one swarm process measured is not of the server alone."""
+    own = totals.own[process]
+    who = f"swarm process {process}"
+    late = _percentile_seconds(own, "lateness")
     if late > thresholds.lateness_p99_seconds:
-        reasons.append(
-            f"the generator sent late: 1 % of messages by {late * 1e3:.1f} ms or more, allowed "
-            f"are {thresholds.lateness_p99_seconds * 1e3:.0f} ms; {ADVICE}"
+        yield (
+            f"{who} sent late: 1 % of messages by {late * 1e3:.1f} ms or more, allowed are "
+            f"{thresholds.lateness_p99_seconds * 1e3:.0f} ms; {ADVICE}"
         )
-    if plan.rate is None:
-        return reasons
-    lag = figures.get("loop_lag.p99_seconds", 0.0)
-    if plan.scenario != "broadcast" and lag > thresholds.loop_lag_p99_seconds:
-        reasons.append(
-            f"the generator's event loop lagged: 1 % of the time by {lag * 1e3:.0f} ms or more, "
+    pause = own["gc_pause"].max_ns / 1e9 if "gc_pause" in own else 0.0
+    if pause > thresholds.gc_pause_seconds:
+        yield (
+            f"{who} was stopped by its garbage collector for {pause * 1e3:.0f} ms, allowed are "
+            f"{thresholds.gc_pause_seconds * 1e3:.0f} ms; use more --processes, so that each has "
+            "fewer connections"
+        )
+    if plan.rate is None or plan.scenario in RECEIVING:
+        return
+    lag = _percentile_seconds(own, "loop_lag")
+    if lag > thresholds.loop_lag_p99_seconds:
+        yield (
+            f"the event loop of {who} lagged: 1 % of the time by {lag * 1e3:.0f} ms or more, "
             f"allowed are {thresholds.loop_lag_p99_seconds * 1e3:.0f} ms; {ADVICE}"
         )
-    if plan.scenario == "hold":
-        return reasons
-    asked = plan.rate * plan.duration_seconds
+    cpu = totals.own_cpu_ratios().get(process, 0.0)
+    if cpu > thresholds.cpu_ratio:
+        yield (f"{who} used {cpu:.0%} of a core, allowed are {thresholds.cpu_ratio:.0%}; {ADVICE}")
+
+
+def _percentile_seconds(own: Mapping[str, Histogram], name: str) -> float:
+    return own[name].percentile_ns(99) / 1e9 if name in own and own[name].count else 0.0
+
+
+def _load_reasons(plan: Plan, totals: Totals, thresholds: Thresholds) -> Iterator[str]:
+    """Say why the load was not the one that was asked for."""
+    if plan.rate is None or plan.scenario not in SENDING:
+        return
+    asked = (plan.total_rate or 0.0) * plan.duration_seconds
     # A message that found its connection closed was tried in time; that is the server's doing.
-    sent = figures.get("messages.sent", 0.0) + closed
+    sent = totals.counts["sent"] + totals.errors["send:closed"]
     # One message more or less is the schedule's edge, not a generator that fell behind; arrivals
     # of a Poisson process scatter by the root of their number.
     slack = 1 + (4 * asked**0.5 if plan.arrivals == "poisson" else 0)
     if sent < asked * thresholds.achieved_ratio - slack:
-        reasons.append(
+        yield (
             f"the load was not reached: {sent:,.0f} messages sent of {asked:,.0f} asked for; "
             f"{ADVICE}, or look at the errors"
         )
-    return reasons
 
 
 def warnings_about(totals: Totals, thresholds: Thresholds) -> tuple[str, ...]:

@@ -1,18 +1,21 @@
 """How a stamped message travels on endpoints that wrap it: what is sent, and what comes back.
 
-A wire never parses JSON: a stamp is ASCII of a known length, so its reply is found by the run's
-tag wherever the server has put it.
+The wires of the reference server never parse JSON: a stamp is ASCII of a known length, so its
+reply is found by the run's tag wherever the server has put it.
 """
 
+import json
+import re
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Final, Protocol
 
 from loadtests.connection import Connection
-from loadtests.meter import Meter
+from loadtests.errors import UsageError
 
 _QUOTE: Final = b'"'
+_HOLE: Final = b"{}"
 
 
 class Wire(Protocol):
@@ -25,13 +28,13 @@ class Wire(Protocol):
         """Give the stamped message within ``payload``, None if that is no reply. Hot."""
 
 
-WireMaker = Callable[[bytes, int, Meter], Wire]
+Find = Callable[[bytes], bytes | None]
 
 
 class EventsWire:
     """``/ws/py_client``: an event that the server sends to the client it names, which is itself."""
 
-    def __init__(self, tag: bytes, stamped_bytes: int, meter: Meter) -> None:  # noqa: ARG002
+    def __init__(self, tag: bytes, stamped_bytes: int) -> None:
         self._tag = tag
         self._bytes = stamped_bytes
         self._ids: dict[Connection, bytes] = {}
@@ -60,10 +63,10 @@ class SessionWire:
     The answer is the reply; how long the acknowledgement took is timed beside it.
     """
 
-    def __init__(self, tag: bytes, stamped_bytes: int, meter: Meter) -> None:
+    def __init__(self, tag: bytes, stamped_bytes: int, acknowledged: Callable[[int], None]) -> None:
         self._tag = tag
         self._bytes = stamped_bytes
-        self._acknowledgement = meter.durations("acknowledgement").append
+        self._acknowledgement = acknowledged
         # Acknowledgements carry no number, but come in the order of the questions.
         self._asked: dict[Connection, deque[int]] = {}
 
@@ -80,3 +83,70 @@ class SessionWire:
         if b"INTERRUPTION_ACKNOWLEDGED" in payload and (asked := self._asked.get(connection)):
             self._acknowledgement(now_ns - asked.popleft())
         return None
+
+
+class FoundWire:
+    """Any server that wraps a message: a template makes what is sent, a rule finds the reply."""
+
+    def __init__(self, template: bytes | None, find: Find | None) -> None:
+        self._before, _, self._after = (template or _HOLE).partition(_HOLE)
+        self._find = find
+
+    def wrap(self, connection: Connection, stamped: bytes) -> bytes:  # noqa: ARG002
+        """Put the message where the template has its hole."""
+        return b"%b%b%b" % (self._before, stamped, self._after)
+
+    def unwrap(self, connection: Connection, payload: bytes, now_ns: int) -> bytes | None:  # noqa: ARG002
+        """Find the message by the rule; without one a reply is what was sent."""
+        if self._find is not None:
+            return self._find(payload)
+        end = len(payload) - len(self._after)
+        if not (payload.startswith(self._before) and payload.endswith(self._after)):
+            return None
+        return payload[len(self._before) : end]
+
+
+def found_wire(wrap: str | None, find: str | None) -> FoundWire | None:
+    """Make the wire of a correlation rule; None where messages travel as they are.
+
+    Args:
+        wrap: the template of what is sent, with one ``{}``.
+        find: ``json:a.b.0``, keys and indices down to a string, or ``regex:PATTERN`` whose first
+            group is the message.
+
+    Raises:
+        UsageError: no such rule, or a template without its ``{}``.
+    """
+    if wrap is not None and wrap.encode().count(_HOLE) != 1:
+        raise UsageError(f"parameter wrap is {wrap!r}; it must have {{}} once, for the message")
+    if wrap is None and find is None:
+        return None
+    return FoundWire(wrap.encode() if wrap else None, None if find is None else _rule(find))
+
+
+def _rule(find: str) -> Find:
+    kind, _, rule = find.partition(":")
+    if kind == "json" and rule:
+        path = tuple(rule.removeprefix("$.").split("."))
+        return lambda payload: _at(payload, path)
+    if kind == "regex":
+        try:
+            pattern = re.compile(rule.encode(), re.DOTALL)
+        except re.error as error:
+            raise UsageError(f"parameter find is {find!r}: {error}") from None
+        if pattern.groups == 1:
+            return lambda payload: match[1] if (match := pattern.search(payload)) else None
+    raise UsageError(
+        f"parameter find is {find!r}; write json:a.b.0 or regex:PATTERN with one (group)"
+    )
+
+
+def _at(payload: bytes, path: tuple[str, ...]) -> bytes | None:
+    """Give the string at a path of keys and indices, None where there is none."""
+    try:
+        value = json.loads(payload)
+        for key in path:
+            value = value[int(key)] if isinstance(value, list) else value[key]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None
+    return value.encode() if isinstance(value, str) else None

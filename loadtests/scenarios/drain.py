@@ -1,30 +1,40 @@
 """Ask the server to stop while clients are connected: who is told, when, and how does it end?
 
-Half of what is measured here belongs to the clients (told when, closed how), which is this file;
-the other half to the server's processes (refuses whom, exits when, leaves what behind), which is
-:mod:`loadtests.departure`.
+Half of what is measured here belongs to the clients (told when, closed how, what was lost), which
+is this file; the other half to the server's processes (refuses whom, exits when, leaves what
+behind), which is :mod:`loadtests.departure`.
+
+With a rate, one connection, the first of the first process, publishes before and during the drain.
+*Lost* is what was sent before the signal and never came, and of what was sent after it each gap
+before the last message that a client got: nothing that is queued for a client may be lost before
+its close frame.
 """
 
 import asyncio
 import random
-from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from loadtests.connection import Connection
+from loadtests.ledger import Ledger
 from loadtests.meter import Meter
+from loadtests.pacer import Pacer
 from loadtests.plan import Plan, ProcessPlan
+from loadtests.population import Population
+from loadtests.publication import Publisher, StampReader, check_payload, observe
+from loadtests.reconnect import Reconnector, ReconnectParameters
+from loadtests.scenario import Published, Scenario, Seconds
 
 SHUTTING_DOWN = "Server is shutting down, please disconnect."
 _POLL_SECONDS = 0.02
+_PUBLISHER = 0
 
 
-class DrainParameters(BaseModel):
+class DrainParameters(ReconnectParameters):
     """What ``--param`` may set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     signal: Literal["TERM", "INT"] = "TERM"
     """What the root process of the target is sent after the duration of the run."""
@@ -35,90 +45,158 @@ class DrainParameters(BaseModel):
     leave: Annotated[float, Field(ge=0, le=1)] = 1.0
     """The share of the clients that disconnect when told; the others stay to the end."""
 
-    leave_within: Annotated[float, Field(ge=0)] = 2.0
-    """Seconds over which those who leave do so, each at a random moment."""
+    leave_within: Annotated[Seconds, Field(ge=0)] = 2.0
+    """The time over which those who leave do so, each at a random moment."""
 
-    within: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds after the signal by which everything must be over."""
+    within: Annotated[Seconds, Field(gt=0)] = 60.0
+    """How long after the signal everything must be over; as long again for all to be back."""
 
     exit_status: int = 0
     """What the target is to exit with, if the run started it."""
 
-
-def check_drain(plan: Plan, parameters: DrainParameters) -> None:
-    """Refuse nothing here; that there is a process to signal is known once it is looked for."""
+    restart: bool = False
+    """Start the target again when it has exited; every client comes back by its backoff."""
 
 
 class Told:
-    """When one client was first told, by CLOCK_MONOTONIC in nanoseconds; 0 is not yet."""
+    """One client: when it was first told (0 is not yet), and what it got of what was published."""
 
-    __slots__ = ("at_ns", "leaves")
+    __slots__ = ("at_ns", "leaves", "ledger")
 
     def __init__(self, *, leaves: bool) -> None:
         self.at_ns = 0
         self.leaves = leaves
+        self.ledger = Ledger()
 
 
-class Drain:
+class Drain(Scenario[DrainParameters]):
     """One process's clients of a server that stops."""
 
-    def __init__(self, share: ProcessPlan, parameters: DrainParameters, meter: Meter) -> None:
-        self._duration_ns = round(share.plan.duration_seconds * 1e9)
-        self._parameters = parameters
-        self._notice = parameters.notice.encode()
-        self._meter = meter
-        self._random = random.Random(share.plan.seed + share.process)
-        self._here: list[Connection] = []
+    parameters_type = DrainParameters
 
-    def new_state(self) -> Told:
-        """Draw whether the client leaves when told."""
-        return Told(leaves=self._random.random() < self._parameters.leave)
+    def __init__(self, share: ProcessPlan, parameters: DrainParameters, meter: Meter) -> None:
+        super().__init__(share, parameters, meter)
+        self._notice = parameters.notice.encode()
+        self._random = random.Random(share.plan.seed + share.process)
+        self._publisher = Publisher(share.plan, meter)
+        self._stamp = StampReader(share.plan, meter)
+        self._delivered = meter.durations("delivered").append
+        self._back = meter.durations("back").append
+        seed = self._random.getrandbits(32)
+        self._reconnector = Reconnector("drain", parameters.policy(), meter, seed)
+        self._publishing: asyncio.Task[None] | None = None
+        self._population: Population | None = None
+        self._here: list[Connection] = []
+        self._signal_ns = 0
+        self._back_at_ns: list[int] = []
+
+    @classmethod
+    def check(cls, plan: Plan, parameters: DrainParameters) -> None:  # noqa: ARG003
+        """Refuse what could not be sent."""
+        if plan.rate is not None:
+            check_payload(plan)
+
+    def new_state(self, number: int) -> Told:
+        """Draw whether the client leaves when told; the publisher is among the last."""
+        draw = 0.0 if number == _PUBLISHER else self._random.random()
+        return Told(leaves=draw < self.parameters.leave)
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Note when a client is first told, and let it go if it is one that does."""
-        if self._notice not in payload:
-            self._meter.unsolicited += 1
+        """Enter a message in its receiver's ledger, or take it for the notice."""
+        if self._notice in payload:
+            self._on_notice(connection, now_ns)
             return
+        stamp = self._stamp
+        if payload != stamp.seen and not stamp.read(payload, now_ns):
+            return
+        told: Told = connection.state
+        if stamp.sequence == told.ledger.next_expected:
+            told.ledger.next_expected = stamp.sequence + 1
+        elif not observe(told.ledger, stamp.sequence, self.meter):
+            return
+        self._delivered(now_ns - stamp.intended_ns)
+
+    def _on_notice(self, connection: Connection, now_ns: int) -> None:
+        """Note when a client is first told, and let it go if it is one that does."""
         told: Told = connection.state
         if told.at_ns:
             return
         told.at_ns = now_ns
         if told.leaves:
-            delay = self._random.uniform(0, self._parameters.leave_within)
+            last = self.parameters.leave_within
+            delay = last if connection.number == _PUBLISHER else self._random.uniform(0, last)
             asyncio.get_running_loop().call_later(delay, _leave, connection)
 
-    async def measure(self, connections: Sequence[Connection], start_ns: int) -> int:  # noqa: ARG002
-        """Hold the connections for the duration, so that they are settled."""
-        await asyncio.sleep((start_ns + self._duration_ns - perf_counter_ns()) / 1e9)
-        return 0
+    def opened(self, connection: Connection) -> None:  # noqa: ARG002
+        """Note when a client came back."""
+        if self._population is not None:
+            self._back_at_ns.append(perf_counter_ns())
 
-    def expect_end(self, connections: Sequence[Connection]) -> int:
+    def closed(self, connection: Connection) -> None:
+        """Have a client come back, where the target is to be started again."""
+        if self._population is not None and self.parameters.restart:
+            self._reconnector.bring_back(self._population, connection)
+
+    async def measure(self, population: Population, start_ns: int) -> Published:
+        """Let the load run for the duration; it goes on from then until the connections end."""
+        self._here = population.open_connections()
+        if self.plan.rate is not None and self.share.process == 0 and self._here:
+            self._publishing = asyncio.create_task(self._publish(self._here[0], start_ns))
+        await asyncio.sleep((self.end_ns(start_ns) - perf_counter_ns()) / 1e9)
+        self._population = population
+        return {}
+
+    async def _publish(self, connection: Connection, start_ns: int) -> None:
+        end_ns = self.end_ns(start_ns) + round(self.parameters.within * 1e9)
+
+        def fire(intended_ns: int) -> None:
+            if connection.is_open:
+                self._publisher.publish(connection, intended_ns)
+
+        await Pacer(asyncio.get_running_loop(), self.arrivals(), start_ns, end_ns, fire).run()
+
+    def expect_end(self) -> int:
         """Take every close from now on for the server's right; return how many are open."""
-        self._here = [connection for connection in connections if connection.is_open]
+        self._here = [connection for connection in self._here if connection.is_open]
         for connection in self._here:
             connection.expect_end()
         return len(self._here)
 
-    async def see_off(self, signal_ns: int) -> None:
+    async def see_off(self, signal_ns: int) -> Published:
         """Wait until nobody is connected, or the time is over; then time who was told when."""
-        end_ns = signal_ns + round(self._parameters.within * 1e9)
+        self._signal_ns = signal_ns
+        end_ns = signal_ns + round(self.parameters.within * 1e9)
         while perf_counter_ns() < end_ns and not all(  # noqa: ASYNC110 - see _until in the swarm
             connection.transport.is_disconnected for connection in self._here
         ):
             await asyncio.sleep(_POLL_SECONDS)
-        told = self._meter.durations("told").append
+        if self._publishing is not None:
+            self._publishing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._publishing
+        told = self.meter.durations("told").append
         for connection in self._here:
             if at_ns := connection.state.at_ns:
                 # A notice that came before the signal was read is one of an earlier stop.
                 told(max(0, at_ns - signal_ns))
+        return {"sent_ns": list(self._publisher.sent_ns)}
 
-    def outstanding(self, published: int) -> int:  # noqa: ARG002
-        """Nothing is under way any more."""
-        return 0
+    async def come_back(self, restarted_ns: int) -> None:
+        """Wait until every client is back at the target that was started again."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.parameters.within):
+                await self._reconnector.all_back()
+        if self._reconnector.away:
+            self.meter.errors["drain:not back"] += self._reconnector.away
+        self._population = None
+        self._reconnector.give_up()
+        for at_ns in self._back_at_ns:
+            # Whoever came before the target was seen to listen was not a moment late.
+            self._back(max(0, at_ns - restarted_ns))
 
-    def account(self, published: int) -> None:  # noqa: ARG002
-        """Count the clients to whom the server did not do right."""
-        errors = self._meter.errors
+    def account(self, published: Published) -> None:
+        """Count the clients to whom the server did not do right, and what it lost."""
+        errors = self.meter.errors
         for connection in self._here:
             if not connection.state.at_ns:
                 errors["drain:not told"] += 1
@@ -126,6 +204,19 @@ class Drain:
                 errors["drain:still connected"] += 1
             elif not connection.was_closed_in_order:
                 errors["drain:no close frame"] += 1
+        self._account_messages(published.get("sent_ns", []))
+
+    def _account_messages(self, sent_ns: list[int]) -> None:
+        for connection in self._here:
+            ledger: Ledger = connection.state.ledger
+            missing = [
+                sequence
+                for sequence in ledger.missing(len(sent_ns))
+                if sequence < ledger.next_expected or sent_ns[sequence] < self._signal_ns
+            ]
+            arrived = ledger.next_expected - ledger.lost(ledger.next_expected)
+            self.meter.integrity["expected"] += arrived + len(missing)
+            self.meter.integrity["lost"] += len(missing)
 
 
 def _leave(connection: Connection) -> None:

@@ -8,46 +8,48 @@ when it has none: every active connection sends its next message when a reply ar
 """
 
 import asyncio
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator
 from itertools import cycle
 from time import perf_counter_ns
-from typing import Annotated
+from typing import Annotated, ClassVar, Final
 
 from picows import WSMsgType
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from loadtests.connection import Connection
 from loadtests.errors import UsageError
 from loadtests.ledger import Ledger
+from loadtests.messages import Messages
 from loadtests.meter import Meter
 from loadtests.pacer import Pacer
 from loadtests.plan import Plan, ProcessPlan
-from loadtests.schedule import arrivals
+from loadtests.population import Population
+from loadtests.scenario import Parameters, Published, Scenario
+from loadtests.schedule import ArrivalKind
 from loadtests.schedule import share as part_of
-from loadtests.stamp import ECHO_BYTES, TAG_BYTES, padding, run_tag
-from loadtests.wires import WireMaker
+from loadtests.stamp import ECHO_BYTES, TAG_BYTES, run_tag
+from loadtests.wires import EventsWire, SessionWire, Wire, found_wire
+
+# Think times that are drawn; then they come again.
+_THINKS: Final = 65_536
 
 
-class EchoParameters(BaseModel):
+class EchoParameters(Parameters):
     """What ``--param`` may set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     active: Annotated[int | None, Field(ge=1)] = None
     """How many connections send, over the whole fleet; the others stay idle. All by default."""
 
 
-def check_echo(plan: Plan, parameters: EchoParameters) -> None:
-    """Refuse what could not be sent. Raises UsageError."""
-    if plan.payload_bytes < ECHO_BYTES:
-        raise UsageError(
-            f"a payload of {plan.payload_bytes} bytes is too small; an echo message carries a "
-            f"stamp, so it must be of {ECHO_BYTES} or more"
-        )
-    if parameters.active is not None and parameters.active > plan.connections:
-        raise UsageError(
-            f"parameter active is {parameters.active}, more than the {plan.connections} connections"
-        )
+class CorrelatedParameters(EchoParameters):
+    """What ``--param`` may set where the server need not be ours."""
+
+    wrap: str | None = None
+    """What is sent, with {} where the message goes, for servers that expect a form of their own."""
+
+    find: str | None = None
+    """Where the message is in a reply: json:a.b.0 or regex:PATTERN with one group. As is if not."""
 
 
 class Stream:
@@ -58,8 +60,8 @@ class Stream:
     def __init__(self) -> None:
         self.issued = 0
         self.ledger = Ledger()
-        # Sequence number, intended and actual send time in nanoseconds, by stamp: a reply is found
-        # by the bytes it begins with, and its number is never parsed while all goes well.
+        # Sequence number, intended and actual send time in nanoseconds, by the bytes that a reply
+        # is found by: its number is never parsed while all goes well.
         self.pending: dict[bytes, tuple[int, int, int]] = {}
 
 
@@ -67,19 +69,16 @@ class Stream:
 _IDLE = Stream()
 
 
-class Echo:
-    """One process's echo load."""
+class RoundTrips(Scenario[EchoParameters]):
+    """Messages that come back to their sender, on whatever wire."""
 
-    def __init__(
-        self,
-        share: ProcessPlan,
-        parameters: EchoParameters,
-        meter: Meter,
-        make_wire: WireMaker | None = None,
-    ) -> None:
+    parameters_type: ClassVar[type[Parameters]] = EchoParameters
+    is_spread = True
+
+    def __init__(self, share: ProcessPlan, parameters: EchoParameters, meter: Meter) -> None:
+        super().__init__(share, parameters, meter)
         plan = share.plan
         active = parameters.active or plan.connections
-        self._share = share
         self._active_total = active
         self._active_here = part_of(active, plan.processes, share.process)
         self._meter = meter
@@ -87,15 +86,39 @@ class Echo:
         self._running = False
         self._closed_model = plan.rate is None
         self._tag = run_tag(plan.seed)
-        self._padding = padding(plan.payload_bytes, ECHO_BYTES)
+        self._messages = Messages(plan)
+        self._kept = self._messages.kept
+        self._is_whole = self._messages.is_whole
+        self._is_fixed = self._messages.is_fixed
+        drawn = plan.think and plan.think.draw(plan.seed + share.process, _THINKS)
+        self._thinks = cycle(drawn) if drawn else None
         self._kind = WSMsgType.BINARY if plan.binary else WSMsgType.TEXT
-        stamped_bytes = ECHO_BYTES + len(self._padding)
-        self._wire = make_wire and make_wire(self._tag, stamped_bytes, meter)
+        self._wire = self.make_wire(self._tag, self._messages.stamped_bytes)
         self._latency = meter.durations("latency").append
         self._service_time = meter.durations("service_time").append
         self._lateness = meter.durations("lateness").append
 
-    def new_state(self) -> Stream:
+    @classmethod
+    def check(cls, plan: Plan, parameters: EchoParameters) -> None:
+        """Refuse what could not be sent."""
+        if plan.payload_bytes < ECHO_BYTES:
+            raise UsageError(
+                f"a payload of {plan.payload_bytes} bytes is too small; an echo message carries a "
+                f"stamp, so it must be of {ECHO_BYTES} or more"
+            )
+        if parameters.active is not None and plan.per_connection:
+            raise UsageError("parameter active and --per-connection; say the rate of all instead")
+        if parameters.active is not None and parameters.active > plan.connections:
+            raise UsageError(
+                f"parameter active is {parameters.active}, more than the {plan.connections} "
+                "connections"
+            )
+
+    def make_wire(self, tag: bytes, stamped_bytes: int) -> Wire | None:  # noqa: ARG002
+        """Give how messages travel; None is as they are."""
+        return None
+
+    def new_state(self, number: int) -> Stream:  # noqa: ARG002
         """Keep nothing of its own for a connection until it is known to be active."""
         return _IDLE
 
@@ -108,11 +131,15 @@ class Echo:
                 self._meter.unsolicited += 1
                 return
             payload = stamped
-        sent = stream.pending.pop(payload[:ECHO_BYTES], None)
-        if sent is None or payload[ECHO_BYTES:] != self._padding:
+        is_whole = self._is_whole
+        sent = stream.pending.pop(payload if is_whole else payload[:ECHO_BYTES], None)
+        if sent is None:
             self._on_other(stream, payload)
             return
         sequence, intended_ns, sent_ns = sent
+        if not is_whole and not self._messages.is_intact(sequence, payload):
+            self._on_other(stream, payload)
+            return
         ledger = stream.ledger
         if sequence == ledger.next_expected:
             ledger.next_expected = sequence + 1
@@ -121,21 +148,35 @@ class Echo:
         self._latency(now_ns - intended_ns)
         self._service_time(now_ns - sent_ns)
         if self._closed_model and self._running:
-            self._send(connection, now_ns)
+            if self._thinks is None:
+                self._send(connection, now_ns)
+            else:
+                self._send_after_thought(connection)
 
     def _send(self, connection: Connection, intended_ns: int) -> None:
         """Send the next message of a connection. Hot."""
         stream: Stream = connection.state
         sequence = stream.issued
         stream.issued = sequence + 1
-        stamp = b"%b%012x" % (self._tag, sequence)
-        sent_ns = perf_counter_ns()
-        stream.pending[stamp] = (sequence, intended_ns, sent_ns)
-        message = stamp + self._padding
+        kept = self._kept
+        message = kept[sequence] if sequence < len(kept) else self._messages.make(sequence)
+        key = message if self._is_whole else message[:ECHO_BYTES]
+        stream.pending[key] = (sequence, intended_ns, perf_counter_ns())
+        if not self._is_fixed:
+            self._meter.sent_bytes += len(message)
         if self._wire is not None:
             message = self._wire.wrap(connection, message)
         connection.transport.send(self._kind, message)
         self._meter.sent += 1
+
+    def _send_after_thought(self, connection: Connection) -> None:
+        """Send the next message when its user has thought; that is when it is intended."""
+        assert self._thinks is not None
+        asyncio.get_running_loop().call_later(next(self._thinks), self._send_now, connection)
+
+    def _send_now(self, connection: Connection) -> None:
+        if self._running and connection.is_open:
+            self._send(connection, perf_counter_ns())
 
     def _out_of_order(self, ledger: Ledger, sequence: int) -> None:
         reordered = ledger.reordered
@@ -151,39 +192,40 @@ class Echo:
             sequence = int(payload[TAG_BYTES:ECHO_BYTES], 16)
         except ValueError:
             sequence = stream.issued
-        if sequence < stream.issued and payload[ECHO_BYTES:] == self._padding:
+        if sequence < stream.issued and self._messages.is_intact(sequence, payload):
             stream.ledger.observe(sequence)
             self._meter.integrity["duplicated"] += 1
         else:
             self._meter.integrity["corrupted"] += 1
 
-    async def measure(self, connections: Sequence[Connection], start_ns: int) -> int:
+    async def measure(self, population: Population, start_ns: int) -> Published:
         """Send from ``start_ns`` for the plan's duration."""
-        plan = self._share.plan
-        self._streams = list(connections[: self._active_here])
+        self._streams = list(population.connections[: self._active_here])
         for connection in self._streams:
             connection.state = Stream()
         if not self._streams:
-            return 0
-        end_ns = start_ns + round(plan.duration_seconds * 1e9)
+            return {}
+        end_ns = self.end_ns(start_ns)
         self._running = True
-        if plan.rate is None:
+        if self.plan.rate is None:
             await self._measure_closed(start_ns, end_ns)
         else:
-            await self._measure_open(plan.rate, start_ns, end_ns)
+            await self._measure_open(start_ns, end_ns)
         self._running = False
-        return 0
+        return {}
 
     async def _measure_closed(self, start_ns: int, end_ns: int) -> None:
         await asyncio.sleep((start_ns - perf_counter_ns()) / 1e9)
         for connection in self._streams:
-            if connection.is_open:
+            if self._thinks is not None:
+                # As if each had been thinking already: all at once would be a burst.
+                self._send_after_thought(connection)
+            elif connection.is_open:
                 self._send(connection, perf_counter_ns())
         await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
 
-    async def _measure_open(self, rate: float, start_ns: int, end_ns: int) -> None:
-        plan, part = self._share.plan, self._share.process
-        turn = cycle(self._streams)
+    async def _measure_open(self, start_ns: int, end_ns: int) -> None:
+        turn = self._turns()
 
         def fire(intended_ns: int) -> None:
             connection = next(turn)
@@ -194,16 +236,23 @@ class Echo:
             else:
                 self._meter.errors["send:closed"] += 1
 
-        times = arrivals(
-            plan.arrivals,
-            # Of those asked for, not of those that opened: refused ones must not thin the load.
-            rate * self._active_here / self._active_total,
-            seed=plan.seed + part,
-            phase=part / plan.processes,
-        )
+        # Of those asked for, not of those that opened: refused ones must not thin the load.
+        times = self.arrivals(self._active_here / self._active_total)
         await Pacer(asyncio.get_running_loop(), times, start_ns, end_ns, fire).run()
 
-    def outstanding(self, published: int) -> int:  # noqa: ARG002 - an echo is not published
+    def _turns(self) -> Iterator[Connection]:
+        """Give who sends next.
+
+        Independent Poisson arrivals on each connection are, taken together, one Poisson process
+        whose every arrival falls on a connection at random (Kingman, Poisson Processes, 1993).
+        Even ones on each, with staggered phases, fall on one after the other.
+        """
+        if not (self.plan.per_connection and self.plan.arrivals is ArrivalKind.POISSON):
+            return cycle(self._streams)
+        choose = random.Random(self.plan.seed + self.share.process).choice
+        return iter(lambda: choose(self._streams), None)
+
+    def outstanding(self, published: Published) -> int:  # noqa: ARG002 - an echo is not published
         """Count the replies that can still come."""
         return sum(
             connection.state.ledger.lost(connection.state.issued)
@@ -211,9 +260,47 @@ class Echo:
             if connection.is_open
         )
 
-    def account(self, published: int) -> None:  # noqa: ARG002 - an echo is not published
+    def account(self, published: Published) -> None:  # noqa: ARG002 - an echo is not published
         """Count what was sent and never came back."""
         for connection in self._streams:
             stream: Stream = connection.state
             self._meter.integrity["expected"] += stream.issued
             self._meter.integrity["lost"] += stream.ledger.lost(stream.issued)
+
+
+class Echo(RoundTrips):
+    """On a server that sends a message back, as it is or within a form of its own."""
+
+    parameters_type: ClassVar[type[Parameters]] = CorrelatedParameters
+
+    @classmethod
+    def check(cls, plan: Plan, parameters: EchoParameters) -> None:
+        """Refuse what could not be sent or found again."""
+        super().check(plan, parameters)
+        assert isinstance(parameters, CorrelatedParameters)
+        found_wire(parameters.wrap, parameters.find)
+
+    def make_wire(self, tag: bytes, stamped_bytes: int) -> Wire | None:  # noqa: ARG002
+        """Follow the correlation rule, where there is one."""
+        assert isinstance(self.parameters, CorrelatedParameters)
+        return found_wire(self.parameters.wrap, self.parameters.find)
+
+
+class Events(RoundTrips):
+    """On ``/ws/py_client`` of the reference server."""
+
+    fixed_size = True
+
+    def make_wire(self, tag: bytes, stamped_bytes: int) -> Wire:
+        """Wrap messages in events addressed to their sender."""
+        return EventsWire(tag, stamped_bytes)
+
+
+class Session(RoundTrips):
+    """On ``/ws/{session_id}`` of the reference server."""
+
+    fixed_size = True
+
+    def make_wire(self, tag: bytes, stamped_bytes: int) -> Wire:
+        """Ask each message as a question, acknowledged at once and answered later."""
+        return SessionWire(tag, stamped_bytes, self.meter.durations("acknowledgement").append)

@@ -1,5 +1,6 @@
 """What the tests of this room share: one run, made as the command line makes it."""
 
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from reports.record import Line
 from reports.summary import Summary
 
 # Tests must pass on any machine, however loaded: what they check is not how fast it is.
-PATIENT = Thresholds(lateness_p99_seconds=60.0, loop_lag_p99_seconds=60.0)
+PATIENT = Thresholds(
+    lateness_p99_seconds=60.0, loop_lag_p99_seconds=60.0, gc_pause_seconds=60.0, cpu_ratio=2.0
+)
 
 # The test started the server itself.
 RUNNING = TargetSource()
@@ -33,6 +36,7 @@ def run(tmp_path: Path) -> Run:
         source: TargetSource = RUNNING,
         thresholds: Thresholds = PATIENT,
         observe: Callable[[Line], None] = lambda _line: None,
+        name: str = "run",
         **changes: Any,
     ) -> Summary:
         values: dict[str, Any] = {
@@ -44,7 +48,20 @@ def run(tmp_path: Path) -> Run:
             "seed": 42,
         }
         plan = Plan(url=url, scenario=scenario, **(values | changes))
-        path = tmp_path / "run.run.jsonl"
+        path = tmp_path / f"{name}.run.jsonl"
         return await execute(plan, source, path, observe, thresholds=thresholds)
 
     return make
+
+
+REFERENCE = (
+    *(sys.executable, "-m", "target_app", "--port", "{port}"),
+    *("--announce-limit", "0", "--heartbeat-seconds", "0"),
+)
+PLAIN = (sys.executable, "-m", "tests.servers.plain_websockets", "{port}")
+
+
+@pytest.fixture(params=["reference", "plain websockets"])
+def broadcaster(request: pytest.FixtureRequest) -> TargetSource:
+    """A server whose /ws sends everything to everyone: ours, and one that is not."""
+    return TargetSource(REFERENCE if request.param == "reference" else PLAIN)

@@ -163,3 +163,38 @@ async def test_parameters_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=told):
         await drain(run, reference(), **parameters)
+
+
+async def test_nothing_sent_before_the_signal_is_lost_and_all_come_back_after_a_restart(
+    run: Run, tmp_path: Path
+) -> None:
+    summary = await run(
+        URL,
+        "drain",
+        source=reference("--heartbeat-seconds", "0"),
+        connections=CONNECTIONS,
+        processes=2,
+        rate=40.0,
+        duration_seconds=0.5,
+        parameters={"leave_within": 0.3, "restart": True, "first": "20ms", "longest": "200ms"},
+    )
+    figures = summary.figures
+    assert summary.valid, summary.reasons
+    assert summary.errors == {}
+    assert figures["messages.sent"] > 20, "it went on publishing after the signal"
+    assert figures["integrity.lost"] == figures["integrity.duplicated"] == 0
+    assert figures["integrity.expected"] >= 20 * CONNECTIONS
+    assert figures["back.count"] == CONNECTIONS
+    assert figures["drain.failed_attempts"] > 0, "some tried while it was away"
+    names = [event.name for event in read_record(tmp_path / "run.run.jsonl").events]
+    assert names.index("signal") < names.index("departed") < names.index("restarted")
+
+
+async def test_a_target_that_the_run_did_not_start_cannot_be_restarted(run: Run) -> None:
+    with pytest.raises(UsageError, match="only restart a target that it started"):
+        await run(
+            "ws://127.0.0.1:9/",
+            "drain",
+            source=TargetSource(pids=(1,)),
+            parameters={"restart": True},
+        )

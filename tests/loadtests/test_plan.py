@@ -88,10 +88,8 @@ def test_processes_share_connections_without_gap_or_overlap(
 
 
 def test_an_unknown_scenario_is_refused_with_those_there_are() -> None:
-    with pytest.raises(
-        UsageError, match="'storm'; there are broadcast, drain, echo, events, hold, session"
-    ):
-        scenario_kind("storm")
+    with pytest.raises(UsageError, match="'tornado'; there are broadcast, chat, churn"):
+        scenario_kind("tornado")
 
 
 def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
@@ -105,4 +103,8 @@ def test_a_parameter_of_the_wrong_type_is_refused_with_its_value() -> None:
 
 
 def test_parameters_are_brought_to_their_types() -> None:
-    assert parse_parameters("echo", {"active": "3"}).model_dump() == {"active": 3}
+    given = {"share": "0.5", "first": "250ms"}
+    assert parse_parameters("storm", given).model_dump(include=set(given)) == {
+        "share": 0.5,
+        "first": 0.25,
+    }

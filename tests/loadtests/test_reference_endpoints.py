@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from loadtests.dial import numbered
 from loadtests.target import TargetSource
+from loadtests.template import fill
 from tests.loadtests.conftest import Run
 
 SERVER = TargetSource(
@@ -70,5 +70,5 @@ async def test_connections_in_rooms_of_their_own_hear_nobody_else(run: Run) -> N
 
 
 def test_each_connection_has_a_number_of_its_own() -> None:
-    assert numbered("ws://h:1/ws/s-{n}?x={n}", 7) == "ws://h:1/ws/s-7?x=7"
-    assert numbered("ws://h:1/ws", 7) == "ws://h:1/ws"
+    assert fill("ws://h:1/ws/s-{n}?x={n}", 7) == "ws://h:1/ws/s-7?x=7"
+    assert fill("ws://h:1/ws", 7) == "ws://h:1/ws"

@@ -9,11 +9,28 @@ from hypothesis import strategies as st
 
 from benchmarks.cli import app
 from loadtests import cli
+from loadtests.distribution import parse_distribution
+from loadtests.options import Client, ConnectOptions
 from loadtests.plan import Plan
+from loadtests.profile import parse_profile
 from loadtests.replay import replay_command
 from loadtests.schedule import ArrivalKind
 from loadtests.target import TargetSource
+from reports.units import parse_bytes, parse_seconds
 
+options = st.builds(
+    ConnectOptions,
+    headers=st.just(()) | st.just(("X-A: {n}", "X-B: b c")),
+    subprotocols=st.just(()) | st.just(("a", "b")),
+    cookies=st.just(()) | st.just(("a=b",)),
+    bearer=st.none() | st.just("{feed.token}"),
+    origin=st.none() | st.just("https://example.org"),
+    deflate=st.booleans(),
+    insecure=st.booleans(),
+    sources=st.just(()) | st.just(("127.0.0.2", "127.1.0.0/30")),
+    unix_socket=st.none() | st.just("/a b"),
+    client=st.sampled_from([Client.AUTO, Client.WEBSOCKETS]),
+)
 plans = st.builds(
     Plan,
     url=st.just("ws://127.0.0.1:{port}/a b"),
@@ -25,12 +42,17 @@ plans = st.builds(
     rate=st.none() | st.integers(1, 1000).map(float),
     arrivals=st.sampled_from(ArrivalKind),
     payload_bytes=st.integers(1, 5000),
+    payload_file=st.none() | st.just("a b.txt"),
     binary=st.booleans(),
     ramp_seconds=st.integers(0, 60).map(float),
     steps=st.integers(1, 8),
     handshake_timeout_seconds=st.integers(1, 60).map(float),
     processes=st.integers(1, 8),
-    insecure=st.booleans(),
+    options=options,
+    ramp_down_seconds=st.integers(0, 60).map(float),
+    feed=st.none() | st.just("a b.csv"),
+    late_seconds=st.integers(1, 60).map(float),
+    fail_fast=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
 
@@ -59,3 +81,30 @@ def test_words_with_spaces_survive_a_shell() -> None:
     plan = Plan(url="ws://h/", connections=1, scenario="hold", parameters={})
     command = replay_command(plan, TargetSource(command=("a b", "{port}")))
     assert shlex.split(shlex.join(command)) == list(command)
+
+
+def test_a_changing_rate_think_time_and_scattered_sizes_are_written_too() -> None:
+    profile = parse_profile("0..5/s for 2s, 5/s for 3s")
+    plan = Plan(
+        url="ws://h/",
+        connections=9,
+        scenario="echo",
+        parameters={},
+        profile=profile,
+        rate=profile.arrivals / profile.seconds,
+        duration_seconds=profile.seconds,
+        payload_sizes=parse_distribution("64B 50%, 1KiB 50%", parse_bytes),
+    )
+    words = replay_command(plan, TargetSource())
+    assert words[words.index("--profile") + 1] == "0..5/s for 2s, 5/s for 3s"
+    assert words[words.index("--payload") + 1] == "64B 50%, 1KiB 50%"
+    assert "--rate" not in words
+    assert "--duration" not in words
+    thinking = Plan(
+        url="ws://h/",
+        connections=9,
+        scenario="echo",
+        parameters={},
+        think=parse_distribution("exp 1s", parse_seconds),
+    )
+    assert "exp 1s" in replay_command(thinking, TargetSource())

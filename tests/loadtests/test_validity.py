@@ -49,7 +49,7 @@ def test_messages_sent_late_make_it_invalid_with_advice() -> None:
 
 def test_a_lagging_event_loop_makes_an_open_model_invalid_and_a_closed_one_not() -> None:
     lagging = totals(histograms={"loop_lag": encoded([200 * MS] * 10)})
-    assert "event loop lagged" in reasons(plan(), lagging)
+    assert "event loop of swarm process 0 lagged" in reasons(plan(), lagging)
     assert reasons(plan(rate=None), lagging) == ""
 
 

@@ -1,0 +1,162 @@
+"""The connections of one swarm process: opened in order, opened again, known by their numbers."""
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any, Final, Protocol
+
+from loadtests.connection import Connection
+from loadtests.dial import Dialer, DialError
+from loadtests.meter import Meter
+from loadtests.plan import ProcessPlan
+
+Say = Callable[..., None]
+
+_CLOSE_BATCH: Final = 200
+
+
+class Crowd(Protocol):
+    """What a scenario is to its connections."""
+
+    def new_state(self, number: int) -> Any:  # noqa: ANN401 - each scenario's own
+        """Give what is kept for the connection of that number."""
+
+    def opened(self, connection: Connection) -> None:
+        """Take a connection whose handshake is complete."""
+
+    def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
+        """Take one message."""
+
+    def closed(self, connection: Connection) -> None:
+        """Take the end of a connection."""
+
+
+class Population:
+    """Opens connections and knows all that are or were open.
+
+    Attributes:
+        attempted: how many of those planned were tried.
+        say: puts an event on the record: its name, and its details by keyword.
+    """
+
+    def __init__(
+        self, share: ProcessPlan, crowd: Crowd, dialer: Dialer, meter: Meter, say: Say
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            share: this process's share of the plan.
+            crowd: the scenario, told of openings, messages and ends.
+            dialer: opens one connection.
+            meter: where failures are counted.
+            say: puts an event on the record.
+        """
+        self.attempted = 0
+        self.say = say
+        self._share = share
+        self._crowd = crowd
+        # Looked up once: each look makes an object, and every connection would keep two.
+        self._receive, self._closed = crowd.receive, crowd.closed
+        self._dialer = dialer
+        self._meter = meter
+        self._by_number: dict[int, Connection] = {}
+        self._failed = 0
+        self._kinds: set[str] = set()
+
+    async def open_planned(self, until: int) -> None:
+        """Open the connections of the plan until ``until`` were tried, some at a time."""
+        begun_ns = perf_counter_ns()
+        first = self.attempted
+        dialling = min(self._share.concurrent, until - first)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(dialling):
+                tasks.create_task(self._dial_until(until, first, begun_ns))
+
+    async def open(self, number: int) -> Connection:
+        """Open the connection of that number, for the first time or again.
+
+        Raises:
+            DialError: it did not open; this is counted nowhere.
+        """
+        crowd = self._crowd
+        known = self._by_number.get(number)
+        state = crowd.new_state(number) if known is None else known.state
+
+        def make() -> Connection:
+            # The handshake is being completed; it is known from then on.
+            connection = Connection(self._meter, self._receive, state)
+            connection.number = number
+            connection.ended = self._closed
+            self._by_number[number] = connection
+            return connection
+
+        connection = await self._dialer.dial(make, number)
+        crowd.opened(connection)
+        return connection
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The latest connection of every number that was open and is not forgotten, in order.
+
+        A connection that is opened again has its predecessor's place.
+        """
+        return [self._by_number[number] for number in sorted(self._by_number)]
+
+    def __getitem__(self, number: int) -> Connection:
+        """Give the latest connection of that number; KeyError if it never was open."""
+        return self._by_number[number]
+
+    def forget(self, connection: Connection) -> None:
+        """Know a connection that has ended no longer; it is not opened again."""
+        del self._by_number[connection.number]
+
+    def number(self, ordinal: int) -> int:
+        """Give the number in the fleet of this process's connection ``ordinal``, from 0."""
+        return ordinal * self._share.plan.processes + self._share.process
+
+    def fail(self, error: DialError) -> None:
+        """Count a connection that did not open; the first of each kind is told with its cause."""
+        self._failed += 1
+        self._meter.failed += 1
+        self._meter.errors[error.kind] += 1
+        if error.kind not in self._kinds:
+            self._kinds.add(error.kind)
+            self.say("first_failure", kind=error.kind, cause=repr(error.__cause__))
+
+    def open_connections(self) -> list[Connection]:
+        """Give those that are open now."""
+        return [connection for connection in self.connections if connection.is_open]
+
+    async def close_all(self, over_seconds: float = 0.0) -> None:
+        """Begin the closing handshake of every connection, evenly spread over that time."""
+        begun_ns = perf_counter_ns()
+        remaining = self.open_connections()
+        for number, connection in enumerate(remaining, 1):
+            connection.close()
+            due_seconds = number / len(remaining) * over_seconds
+            wait_seconds = due_seconds - (perf_counter_ns() - begun_ns) / 1e9
+            if wait_seconds > 0 or number % _CLOSE_BATCH == 0:
+                await asyncio.sleep(max(0.0, wait_seconds))
+
+    def abort_all(self) -> None:
+        """Cut whatever is still connected."""
+        for connection in self.connections:
+            if not connection.transport.is_disconnected:
+                connection.abort()
+
+    async def _dial_until(self, until: int, first: int, begun_ns: int) -> None:
+        gap_seconds = self._share.plan.ramp_seconds / self._share.connections
+        while self.attempted < until and not self._is_hopeless():
+            ordinal = self.attempted
+            self.attempted += 1
+            if gap_seconds:
+                elapsed_seconds = (perf_counter_ns() - begun_ns) / 1e9
+                await asyncio.sleep(max(0.0, (ordinal - first) * gap_seconds - elapsed_seconds))
+            try:
+                await self.open(self.number(ordinal))
+            except DialError as error:
+                self.fail(error)
+
+    def _is_hopeless(self) -> bool:
+        """Tell whether so many failed, and none opened, that going on would teach nothing."""
+        return not self._by_number and self._failed >= self._share.concurrent

@@ -1,0 +1,129 @@
+"""One numbered stream that one connection publishes and many receive: written here, read there.
+
+One publisher keeps one order, so loss, duplication and reordering are exact at every receiver.
+"""
+
+from array import array
+from time import perf_counter_ns
+from typing import Final
+
+from picows import WSMsgType
+
+from loadtests.connection import Connection
+from loadtests.errors import UsageError
+from loadtests.ledger import Ledger
+from loadtests.meter import Meter
+from loadtests.payload import Fillers
+from loadtests.plan import Plan
+from loadtests.stamp import (
+    BROADCAST_BYTES,
+    INTENDED_END,
+    SENT_END,
+    SEQUENCE_END,
+    TAG_BYTES,
+    run_tag,
+)
+
+# A number this far ahead of the last one is a damaged stamp, not a gap to enter in the ledger.
+_LARGEST_GAP: Final = 1_000_000
+
+
+def check_payload(plan: Plan) -> None:
+    """Refuse a payload that has no room for the stamp. Raises UsageError."""
+    if plan.payload_bytes < BROADCAST_BYTES:
+        raise UsageError(
+            f"a payload of {plan.payload_bytes} bytes is too small; a broadcast message carries a "
+            f"stamp, so it must be of {BROADCAST_BYTES} or more"
+        )
+
+
+class Publisher:
+    """Sends the messages of the stream.
+
+    Attributes:
+        sent_ns: when each was sent, by its number, in nanoseconds of CLOCK_MONOTONIC.
+    """
+
+    def __init__(self, plan: Plan, meter: Meter) -> None:
+        self.sent_ns = array("q")
+        self._meter = meter
+        self._tag = run_tag(plan.seed)
+        self._fillers = Fillers(plan, BROADCAST_BYTES)
+        self._kind = WSMsgType.BINARY if plan.binary else WSMsgType.TEXT
+        self._lateness = meter.durations("lateness").append
+
+    def publish(self, connection: Connection, intended_ns: int) -> None:
+        """Send the next one; a connection that is closed takes none, which is counted."""
+        if not connection.is_open:
+            self._meter.errors["send:closed"] += 1
+            return
+        now_ns = perf_counter_ns()
+        payload = b"%b%012x%016x%016x%b" % (
+            self._tag,
+            len(self.sent_ns),
+            intended_ns,
+            now_ns,
+            self._fillers[len(self.sent_ns)],
+        )
+        connection.transport.send(self._kind, payload)
+        self.sent_ns.append(now_ns)
+        self._meter.sent += 1
+        self._meter.sent_bytes += len(payload)
+        self._lateness(now_ns - intended_ns)
+
+
+class StampReader:
+    """Reads the stamp of each message once; every receiver gets the same bytes.
+
+    Attributes:
+        seen: the message read last, to be compared with before :meth:`read` is called.
+        sequence: its number.
+        intended_ns: when it was to be sent, by CLOCK_MONOTONIC.
+    """
+
+    __slots__ = ("_fillers", "_meter", "_tag", "intended_ns", "seen", "sequence")
+
+    def __init__(self, plan: Plan, meter: Meter) -> None:
+        self._meter = meter
+        self._tag = run_tag(plan.seed)
+        self._fillers = Fillers(plan, BROADCAST_BYTES)
+        self.seen = b""
+        self.sequence = -1
+        self.intended_ns = 0
+
+    def read(self, payload: bytes, now_ns: int) -> bool:
+        """Read a message that is not :attr:`seen`; tells whether it is one of this run's."""
+        # A chat server may put a name before it.
+        start = payload.find(self._tag)
+        if start < 0:
+            self._meter.unsolicited += 1
+            return False
+        stamped = payload[start:]
+        try:
+            sequence = int(stamped[TAG_BYTES:SEQUENCE_END], 16)
+            intended_ns = int(stamped[SEQUENCE_END:INTENDED_END], 16)
+        except ValueError:
+            self._meter.integrity["corrupted"] += 1
+            return False
+        damaged = (
+            stamped[SENT_END:] != self._fillers[sequence]
+            or sequence > self.sequence + _LARGEST_GAP
+            or intended_ns > now_ns
+        )
+        if damaged:
+            self._meter.integrity["corrupted"] += 1
+            return False
+        self.seen = payload
+        self.sequence = sequence
+        self.intended_ns = intended_ns
+        return True
+
+
+def observe(ledger: Ledger, sequence: int, meter: Meter) -> bool:
+    """Enter an arrival out of order and count what it is; tells whether it is the first."""
+    reordered = ledger.reordered
+    if ledger.observe(sequence):
+        meter.integrity["reordered"] += ledger.reordered - reordered
+        return True
+    meter.integrity["duplicated"] += 1
+    return False

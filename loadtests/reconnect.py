@@ -1,0 +1,86 @@
+"""Bring connections back that have ended, each by its own backoff, and know when they are back."""
+
+import asyncio
+import random
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from loadtests.backoff import Backoff, BackoffKind
+from loadtests.connection import Connection
+from loadtests.dial import DialError
+from loadtests.meter import Meter
+from loadtests.population import Population
+from loadtests.scenario import Parameters, Seconds
+
+_POLL_SECONDS: Final = 0.02
+
+
+class ReconnectParameters(Parameters):
+    """How clients come back."""
+
+    backoff: BackoffKind = BackoffKind.EXPONENTIAL
+    """How long they wait before each try."""
+
+    jitter: Literal["none", "full"] = "full"
+    """Whether each wait is drawn evenly from zero to its length."""
+
+    first: Annotated[Seconds, Field(ge=0)] = 0.1
+    """The first wait, or every one with a fixed backoff."""
+
+    longest: Annotated[Seconds, Field(ge=0)] = 10.0
+    """What an exponential wait grows to."""
+
+    def policy(self) -> Backoff:
+        """Give the backoff."""
+        return Backoff(self.backoff, self.first, self.longest, self.jitter == "full")
+
+
+class Reconnector:
+    """Opens connections again; their numbers, their states and so their ledgers stay the same.
+
+    What is counted has ``name.`` before it: ``attempts`` and ``failed_attempts``, each of the
+    latter by its cause besides. A try that fails is no error of the run, for another follows.
+    """
+
+    def __init__(self, name: str, backoff: Backoff, meter: Meter, seed: int) -> None:
+        self._name = name
+        self._backoff = backoff
+        self._meter = meter
+        self._random = random.Random(seed)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def bring_back(self, population: Population, connection: Connection) -> None:
+        """Begin to open a connection again that has ended, with the wait of its first try."""
+        task = asyncio.create_task(self._try(population, connection.number))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def away(self) -> int:
+        """How many are not back yet."""
+        return len(self._tasks)
+
+    async def all_back(self) -> None:
+        """Wait until none is away."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    def give_up(self) -> None:
+        """Try no more."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _try(self, population: Population, number: int) -> None:
+        counts, failures = self._meter.counts, 0
+        while True:
+            await asyncio.sleep(self._backoff.seconds(failures, self._random.random()))
+            counts[f"{self._name}.attempts"] += 1
+            try:
+                await population.open(number)
+            except DialError as error:
+                failures += 1
+                counts[f"{self._name}.failed_attempts"] += 1
+                counts[f"{self._name}.failed_attempts[{error.kind}]"] += 1
+            else:
+                return

@@ -1,0 +1,139 @@
+"""What a scenario is: what one swarm process does with its connections, and what it keeps of them.
+
+The built-in ones are in :mod:`loadtests.scenarios`; a user's own is a subclass in a file of his
+(docs/scripting.md).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from loadtests.connection import Connection
+from loadtests.meter import Meter
+from loadtests.plan import Plan, ProcessPlan
+from loadtests.population import Population
+from loadtests.schedule import arrivals, profile_arrivals
+from reports.units import parse_bytes, parse_count, parse_seconds
+
+Published = Mapping[str, Any]
+"""What a process says of what it sent, for the ledgers of all the others; JSON."""
+
+
+def _read(parse: Callable[[str], float]) -> BeforeValidator:
+    def read(value: object) -> object:
+        return parse(value) if isinstance(value, str) else value
+
+    # For the help, which tells what is to be written.
+    read.__name__ = parse.__name__.removeprefix("parse_")
+    return BeforeValidator(read)
+
+
+Seconds = Annotated[float, _read(parse_seconds)]
+"""A duration parameter, written like 500ms."""
+
+Count = Annotated[int, _read(parse_count)]
+"""A whole number parameter, written like 10k."""
+
+Bytes = Annotated[int, _read(parse_bytes)]
+"""A size parameter, written like 16KiB."""
+
+
+class Parameters(BaseModel):
+    """What ``--param`` may set: a field a parameter, its docstring the help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+P = TypeVar("P", bound=Parameters)
+
+
+class Scenario(Generic[P]):
+    """One swarm process's part of a scenario; what a subclass leaves out does nothing.
+
+    Attributes:
+        parameters_type: what ``--param`` may set, with types and ranges.
+        default_rate: arrivals a second where the plan names no rate; None is the closed model, or
+            nothing to send.
+        is_spread: whether every connection sends, so that a rate may be of each.
+        fixed_size: whether all messages must be of one size.
+        comes_back: whether clients return to a target that ended them all, or that was restarted.
+        share: this process's share of the run; ``plan`` is the whole of it.
+    """
+
+    parameters_type: ClassVar[type[Parameters]] = Parameters
+    default_rate: ClassVar[float | None] = None
+    is_spread: ClassVar[bool] = False
+    fixed_size: ClassVar[bool] = False
+    comes_back: ClassVar[bool] = False
+
+    def __init__(self, share: ProcessPlan, parameters: P, meter: Meter) -> None:
+        self.share = share
+        self.plan = share.plan
+        self.parameters = parameters
+        self.meter = meter
+
+    @classmethod
+    def check(cls, plan: Plan, parameters: Any) -> None:  # noqa: ANN401 - each one's own
+        """Refuse, before anything is started, a plan that cannot be carried out.
+
+        Raises:
+            UsageError: why not.
+        """
+
+    @classmethod
+    def address(cls, url: str, parameters: Any) -> str:  # noqa: ANN401, ARG003 - the same
+        """Give the address to connect to, ``{n}`` standing for the number of a connection."""
+        return url
+
+    def new_state(self, number: int) -> Any:  # noqa: ANN401, ARG002 - the same
+        """Give what is kept for the connection of that number, which survives a reconnect."""
+        return None
+
+    def opened(self, connection: Connection) -> None:
+        """Take a connection whose handshake is complete."""
+
+    def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:  # noqa: ARG002
+        """Take one message that arrived at ``now_ns``. Hot."""
+        self.meter.unsolicited += 1
+
+    def closed(self, connection: Connection) -> None:
+        """Take the end of a connection, whoever wanted it."""
+
+    async def measure(self, population: Population, start_ns: int) -> Published:
+        """Put the load on, from ``start_ns`` for the plan's duration."""
+        raise NotImplementedError
+
+    def outstanding(self, published: Published) -> int:  # noqa: ARG002
+        """Count what was sent and can still arrive; ``published`` is over the whole fleet."""
+        return 0
+
+    def account(self, published: Published) -> None:
+        """Enter the ledger's final counts into the meter."""
+
+    def arrivals(self, part: float = 1.0) -> Iterator[int]:
+        """Give when messages are due, in nanoseconds since the start of the load.
+
+        Args:
+            part: this process's part of the load; the parts of all processes interleave.
+        """
+        plan, seed = self.plan, self.plan.seed + self.share.process
+        phase = self.share.process / plan.processes
+        if plan.profile is not None:
+            return profile_arrivals(plan.profile, plan.arrivals, part=part, seed=seed, phase=phase)
+        rate = plan.total_rate or self.default_rate
+        assert rate is not None
+        return arrivals(plan.arrivals, rate * part, seed=seed, phase=phase)
+
+    def end_ns(self, start_ns: int) -> int:
+        """Give the end of a load that begins at ``start_ns``."""
+        return start_ns + round(self.plan.duration_seconds * 1e9)
+
+
+def merged(parts: Iterator[Published]) -> dict[str, Any]:
+    """Put what all processes said together: numbers of one name are added, all else is joined."""
+    whole: dict[str, Any] = {}
+    for part in parts:
+        for name, value in part.items():
+            whole[name] = whole[name] + value if name in whole else value
+    return whole

@@ -1,0 +1,311 @@
+"""Many publish what everybody in their room receives: how long until all have it?
+
+Connections are spread over rooms in turn, by ``?room=r…`` in their address; the first of them, in
+the order of their numbers, publish. A message comes back as it was sent or with words of the server
+before it (``Client 7: …``), so its stamp is looked for inside. Each receiver follows each publisher
+of its room by itself, so loss, duplication and reordering are exact for every pair.
+"""
+
+import asyncio
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from time import perf_counter_ns
+from typing import Annotated, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+from picows import WSMsgType
+from pydantic import Field
+
+from loadtests.connection import Connection
+from loadtests.errors import UsageError
+from loadtests.ledger import Ledger
+from loadtests.meter import Meter
+from loadtests.pacer import Pacer
+from loadtests.payload import Fillers
+from loadtests.plan import Plan, ProcessPlan
+from loadtests.population import Population
+from loadtests.scenario import Count, Parameters, Published, Scenario
+from loadtests.stamp import (
+    CHAT_BYTES,
+    STREAM_BYTES,
+    STREAM_END,
+    TAG_BYTES,
+    run_tag,
+    stream_tag,
+)
+
+# Messages a second, of all publishers together, where the plan does not say.
+DEFAULT_RATE = 10.0
+
+NUMBER = "{n}"
+
+# A number this far ahead of the last one is a damaged stamp, not a gap to enter in the ledger.
+_LARGEST_GAP = 1_000_000
+
+# Texts that were read once and are recognised; beyond it, all are read again.
+_REMEMBERED = 4096
+
+
+class ChatParameters(Parameters):
+    """What ``--param`` may set."""
+
+    publishers: Annotated[Count, Field(ge=1)] | None = None
+    """How many connections publish, over the whole fleet. A tenth of them by default."""
+
+    rooms: Annotated[Count, Field(ge=1)] | None = None
+    """Over how many rooms the connections are spread; one, which has no name, by default."""
+
+    publisher_receives: bool = True
+    """Whether the server sends a message back to its publisher too."""
+
+    prefix: str | None = None
+    """What the server puts before a text, ``{n}`` for the publisher's number.
+
+    By default ``Client {n}: `` where the address has a ``{n}``, else nothing.
+    """
+
+
+def publishers_of(plan: Plan, parameters: ChatParameters) -> int:
+    """Give how many connections publish."""
+    return parameters.publishers or max(1, plan.connections // 10)
+
+
+class _Said(NamedTuple):
+    """A message that was read: its publisher, its place in the ledgers, and when it was due."""
+
+    publisher: int
+    room: int
+    slot: int
+    sequence: int
+    intended_ns: int
+    key: int
+
+
+class Listener:
+    """One connection as a receiver.
+
+    Attributes:
+        number: its number in the fleet, by which it publishes, too.
+        room: the number of its room.
+        expected_next: the number that it waits for, of each publisher of its room.
+        arrived: first arrivals, of all publishers together.
+        ledgers: of those publishers of whom something was missing or came again.
+    """
+
+    __slots__ = ("arrived", "expected_next", "ledgers", "number", "room")
+
+    def __init__(self, number: int, room: int) -> None:
+        self.number = number
+        self.room = room
+        self.expected_next = array("I")
+        self.arrived = 0
+        self.ledgers: dict[int, Ledger] | None = None
+
+
+class Chat(Scenario[ChatParameters]):
+    """One process's part of a chat."""
+
+    parameters_type = ChatParameters
+    default_rate = DEFAULT_RATE
+
+    def __init__(self, share: ProcessPlan, parameters: ChatParameters, meter: Meter) -> None:
+        super().__init__(share, parameters, meter)
+        plan = share.plan
+        self._share = share
+        self._meter = meter
+        # Making one for each of hundreds of messages a second would hold up their sending.
+        meter.has_delivery_histograms = False
+        self._rooms = parameters.rooms or 1
+        self._publishers = publishers_of(plan, parameters)
+        self._publisher_receives = parameters.publisher_receives
+        default_prefix = "Client {n}: " if NUMBER in plan.url else ""
+        self._prefix = default_prefix if parameters.prefix is None else parameters.prefix
+        self._listeners: Sequence[Connection] = ()
+        self._issued: dict[int, int] = {}
+        self._tag = run_tag(plan.seed)
+        self._fillers = Fillers(plan, CHAT_BYTES)
+        self._kind = WSMsgType.BINARY if plan.binary else WSMsgType.TEXT
+        self._lateness = meter.durations("lateness").append
+        self._delivered = meter.durations("delivered").append
+        # Every receiver gets the same bytes, so a text is read once and then recognised.
+        self._said: dict[bytes, _Said] = {}
+
+    @classmethod
+    def check(cls, plan: Plan, parameters: ChatParameters) -> None:
+        """Refuse what could not be sent."""
+        if plan.payload_bytes < CHAT_BYTES:
+            raise UsageError(
+                f"a payload of {plan.payload_bytes} bytes is too small; a chat message carries a "
+                f"stamp, so it must be of {CHAT_BYTES} or more"
+            )
+        for name in ("publishers", "rooms"):
+            value = getattr(parameters, name)
+            if value is not None and value > plan.connections:
+                raise UsageError(
+                    f"parameter {name} is {value}, more than the {plan.connections} connections"
+                )
+
+    @classmethod
+    def address(cls, url: str, parameters: ChatParameters) -> str:
+        """Give each connection its room (RFC 3986 section 3.4)."""
+        if parameters.rooms is None:
+            return url
+        parts = urlsplit(url)
+        room = f"room=r{{n%{parameters.rooms}}}"
+        query = f"{parts.query}&{room}" if parts.query else room
+        return urlunsplit(parts._replace(query=query))
+
+    def new_state(self, number: int) -> Listener:
+        """Keep a ledger for each receiver."""
+        return Listener(number, number % self._rooms)
+
+    def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
+        """Time one delivery and enter it in its receiver's ledger. Hot."""
+        said = self._said.get(payload) or self._read(payload, now_ns)
+        if said is None:
+            return
+        _, room, slot, sequence, intended_ns, key = said
+        listener: Listener = connection.state
+        if listener.room != room or not listener.expected_next:
+            self._meter.errors["chat:wrong-room"] += 1
+            return
+        if sequence == listener.expected_next[slot]:
+            listener.expected_next[slot] = sequence + 1
+        elif not self._out_of_order(listener, slot, sequence):
+            return
+        listener.arrived += 1
+        self._delivered(now_ns - intended_ns)
+        deliveries = self._meter.deliveries
+        times_ns = deliveries.get(key)
+        if times_ns is None:
+            times_ns = deliveries[key] = array("q")
+        times_ns.append(now_ns - intended_ns)
+
+    def _read(self, payload: bytes, now_ns: int) -> _Said | None:
+        """Read a text that was not seen before; None if it is not one of this run's."""
+        begin = payload.find(self._tag)
+        if begin < 0:
+            self._meter.unsolicited += 1
+            return None
+        stamp = payload[begin:]
+        try:
+            publisher = int(stamp[TAG_BYTES:STREAM_END], 16)
+            sequence = int(stamp[STREAM_END:STREAM_BYTES], 16)
+            intended_ns = int(stamp[STREAM_BYTES:CHAT_BYTES], 16)
+        except ValueError:
+            self._meter.integrity["corrupted"] += 1
+            return None
+        damaged = (
+            publisher >= self._publishers
+            or intended_ns > now_ns
+            or stamp[CHAT_BYTES:] != self._fillers[sequence]
+            or payload[:begin] != self._prefix.replace(NUMBER, str(publisher)).encode()
+        )
+        if damaged:
+            self._meter.integrity["corrupted"] += 1
+            return None
+        if len(self._said) >= _REMEMBERED:
+            self._said.clear()
+        slot, room = divmod(publisher, self._rooms)
+        key = publisher << 24 | sequence
+        said = self._said[payload] = _Said(publisher, room, slot, sequence, intended_ns, key)
+        return said
+
+    def _out_of_order(self, listener: Listener, slot: int, sequence: int) -> bool:
+        """Enter what is not the next one; tells whether it is the first of its number."""
+        if sequence - listener.expected_next[slot] > _LARGEST_GAP:
+            self._meter.integrity["corrupted"] += 1
+            return False
+        if listener.ledgers is None:
+            listener.ledgers = {}
+        ledger = listener.ledgers.setdefault(slot, Ledger())
+        # Until now, and whenever all went well, only this number was kept up.
+        ledger.next_expected = listener.expected_next[slot]
+        integrity = self._meter.integrity
+        reordered = ledger.reordered
+        is_first = ledger.observe(sequence)
+        listener.expected_next[slot] = ledger.next_expected
+        integrity["reordered"] += ledger.reordered - reordered
+        integrity["duplicated"] += not is_first
+        return is_first
+
+    async def measure(self, population: Population, start_ns: int) -> Published:
+        """Publish from ``start_ns`` for the plan's duration, the publishers in turn."""
+        plan, part, connections = self.plan, self.share.process, population.connections
+        slots = -(-self._publishers // self._rooms)
+        self._listeners = list(connections)
+        for connection in connections:
+            connection.state.expected_next = array("I", bytes(4 * slots))
+        publishing = [it for it in connections if it.state.number < self._publishers]
+        end_ns = start_ns + round(plan.duration_seconds * 1e9)
+        if not publishing:
+            await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
+            return {}
+        # Of those asked for, not of those that opened: refused ones must not thin the load.
+        asked = len(range(part, self._publishers, plan.processes))
+        turn = cycle(publishing)
+
+        def fire(intended_ns: int) -> None:
+            publisher = next(turn)
+            if publisher.is_open:
+                self._publish(publisher, intended_ns)
+            else:
+                self._meter.errors["send:closed"] += 1
+
+        times = self.arrivals(asked / self._publishers)
+        await Pacer(asyncio.get_running_loop(), times, start_ns, end_ns, fire).run()
+        return {str(publisher): count for publisher, count in self._issued.items()}
+
+    def _publish(self, publisher: Connection, intended_ns: int) -> None:
+        number = publisher.state.number
+        sequence = self._issued.get(number, 0)
+        self._issued[number] = sequence + 1
+        sent_ns = perf_counter_ns()
+        payload = b"%b%06x%016x%b" % (
+            stream_tag(self._tag, number),
+            sequence,
+            intended_ns,
+            self._fillers[sequence],
+        )
+        publisher.transport.send(self._kind, payload)
+        self._meter.sent += 1
+        self._meter.sent_bytes += len(payload)
+        self._lateness(sent_ns - intended_ns)
+
+    def outstanding(self, published: Published) -> int:
+        """Count the deliveries that can still come."""
+        counts = _by_publisher(published)
+        in_room = self._published_in_rooms(counts)
+        return sum(
+            self._expected(connection.state, counts, in_room) - connection.state.arrived
+            for connection in self._listeners
+            if connection.is_open
+        )
+
+    def account(self, published: Published) -> None:
+        """Count what was published and never delivered."""
+        counts = _by_publisher(published)
+        in_room = self._published_in_rooms(counts)
+        integrity = self._meter.integrity
+        for connection in self._listeners:
+            expected = self._expected(connection.state, counts, in_room)
+            integrity["expected"] += expected
+            # Every first arrival is of a number that was published, so the rest never came.
+            integrity["lost"] += expected - connection.state.arrived
+
+    def _published_in_rooms(self, counts: Mapping[int, int]) -> list[int]:
+        in_room = [0] * self._rooms
+        for publisher, count in counts.items():
+            in_room[publisher % self._rooms] += count
+        return in_room
+
+    def _expected(
+        self, listener: Listener, counts: Mapping[int, int], in_room: Sequence[int]
+    ) -> int:
+        own = 0 if self._publisher_receives else counts.get(listener.number, 0)
+        return in_room[listener.room] - own
+
+
+def _by_publisher(published: Published) -> dict[int, int]:
+    return {int(publisher): count for publisher, count in published.items()}

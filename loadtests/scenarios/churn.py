@@ -1,0 +1,118 @@
+"""Clients come and go all the while: what does arriving cost, and does anything grow?
+
+Arrivals are an open model: each connection has an intended time, and ``arrival`` is timed from it
+to the completed handshake, whether or not the ones before it are done. As many leave as arrive,
+each a connection drawn at random, so that the number stays about the same and lifetimes are
+exponential (a client stays for connections / rate on average: Little's law).
+"""
+
+import asyncio
+import random
+from time import perf_counter_ns
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from loadtests.connection import Connection
+from loadtests.dial import DialError
+from loadtests.meter import Meter
+from loadtests.pacer import Pacer
+from loadtests.plan import ProcessPlan
+from loadtests.population import Population
+from loadtests.scenario import Parameters, Published, Scenario
+
+
+class ChurnParameters(Parameters):
+    """What ``--param`` may set."""
+
+    leave: Literal["close", "abort", "both"] = "both"
+    """With a closing handshake, cut without one, or each half of the time."""
+
+    at_once: Annotated[int, Field(ge=1)] = 1000
+    """Handshakes that may be under way; an arrival beyond them is an error of the run."""
+
+
+class Churn(Scenario[ChurnParameters]):
+    """One process's part of a churning population; the rate is arrivals a second."""
+
+    parameters_type = ChurnParameters
+    default_rate = 100.0
+
+    def __init__(self, share: ProcessPlan, parameters: ChurnParameters, meter: Meter) -> None:
+        super().__init__(share, parameters, meter)
+        self._arrival = meter.durations("arrival").append
+        self._lateness = meter.durations("lateness").append
+        self._random = random.Random(share.plan.seed + share.process)
+        self._here: list[Connection] = []
+        self._places: dict[Connection, int] = {}
+        self._arriving: set[asyncio.Task[None]] = set()
+        self._arrived = 0
+        self._population: Population | None = None
+
+    def opened(self, connection: Connection) -> None:
+        """Know a client that has come."""
+        self._places[connection] = len(self._here)
+        self._here.append(connection)
+
+    def closed(self, connection: Connection) -> None:
+        """Know a client no longer, whoever ended its connection."""
+        self._forget(connection)
+        if self._population is not None:
+            self._population.forget(connection)
+
+    async def measure(self, population: Population, start_ns: int) -> Published:
+        """Let clients arrive and leave at the plan's rate."""
+        self._population = population
+        self._arrived = population.attempted
+
+        def fire(intended_ns: int) -> None:
+            self._lateness(perf_counter_ns() - intended_ns)
+            self._leave()
+            if len(self._arriving) >= self.parameters.at_once:
+                self.meter.errors["churn:too many under way"] += 1
+                return
+            task = asyncio.create_task(self._arrive(population, intended_ns))
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
+
+        times = self.arrivals(1 / self.plan.processes)
+        loop = asyncio.get_running_loop()
+        await Pacer(loop, times, start_ns, self.end_ns(start_ns), fire).run()
+        if self._arriving:
+            await asyncio.wait(set(self._arriving))
+        return {}
+
+    async def _arrive(self, population: Population, intended_ns: int) -> None:
+        number = population.number(self._arrived)
+        self._arrived += 1
+        self.meter.counts["churn.arrivals"] += 1
+        try:
+            await population.open(number)
+        except DialError as error:
+            population.fail(error)
+        else:
+            self._arrival(perf_counter_ns() - intended_ns)
+            self.meter.counts["churn.arrived"] += 1
+
+    def _leave(self) -> None:
+        """End one connection, drawn at random."""
+        if not self._here:
+            return
+        connection = self._random.choice(self._here)
+        self._forget(connection)
+        self.meter.counts["churn.left"] += 1
+        leave = self.parameters.leave
+        if leave == "abort" or (leave == "both" and self._random.random() < 1 / 2):
+            connection.abort()
+        else:
+            connection.close()
+
+    def _forget(self, connection: Connection) -> None:
+        """Take a connection out in constant time: the last one takes its place."""
+        place = self._places.pop(connection, None)
+        if place is None:
+            return
+        last = self._here.pop()
+        if last is not connection:
+            self._here[place] = last
+            self._places[last] = place

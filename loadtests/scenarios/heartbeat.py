@@ -1,0 +1,200 @@
+"""Listen to the heartbeat, ping, and go silent: is the interval kept, are the dead found?
+
+Timed are: the interval between two heartbeat messages and between two pings of the server, each
+also as its difference from what was promised (*jitter*); the round trip of our own pings (RFC 6455
+section 5.5.2); and, for clients that stop reading and so answer nothing, as a peer whose cable was
+cut, how long until the server has given up on them (*detected*).
+"""
+
+import asyncio
+import random
+import socket
+import struct
+from time import perf_counter_ns
+from typing import Annotated, Any, Final
+
+from picows import WSMsgType
+from pydantic import Field
+
+from loadtests.connection import Connection
+from loadtests.errors import UsageError
+from loadtests.meter import Meter
+from loadtests.pacer import Pacer
+from loadtests.plan import Plan, ProcessPlan
+from loadtests.population import Population
+from loadtests.scenario import Parameters, Published, Scenario, Seconds
+
+_POLL_SECONDS: Final = 0.02
+_LISTENING: Final = 0.75
+"""Of the beats that fit into the duration, the share that must have come: the first and the last
+may fall outside of it."""
+_TCP_ESTABLISHED: Final = 1
+
+
+class HeartbeatParameters(Parameters):
+    """What ``--param`` may set."""
+
+    message: Annotated[str, Field(min_length=1)] = "Server is running"
+    """What a heartbeat message has in it."""
+
+    interval: Annotated[Seconds, Field(gt=0)] = 10.0
+    """How often the server promises one."""
+
+    ping_interval: Annotated[Seconds, Field(gt=0)] | None = None
+    """How often the server promises a ping; not judged by default."""
+
+    half_open: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of the clients that goes silent at the start of the load."""
+
+    within: Annotated[Seconds, Field(gt=0)] = 60.0
+    """How long after its silence the server may take to give up on a client."""
+
+
+class Pulse:
+    """What one client has heard: when each kind of beat came last, 0 before the first."""
+
+    __slots__ = ("beat_ns", "ping_ns", "pinged_ns")
+
+    def __init__(self) -> None:
+        self.beat_ns = 0
+        self.ping_ns = 0
+        self.pinged_ns = 0
+
+
+class Heartbeat(Scenario[HeartbeatParameters]):
+    """One process's part; the rate is our own pings a second over all connections."""
+
+    parameters_type = HeartbeatParameters
+    default_rate = 10.0
+
+    def __init__(self, share: ProcessPlan, parameters: HeartbeatParameters, meter: Meter) -> None:
+        super().__init__(share, parameters, meter)
+        self._message = parameters.message.encode()
+        self._interval_ns = round(parameters.interval * 1e9)
+        self._ping_interval_ns = round((parameters.ping_interval or 0) * 1e9)
+        self._beats = meter.durations("heartbeat_interval").append
+        self._beat_jitter = meter.durations("heartbeat_jitter").append
+        self._pings = meter.durations("ping_interval").append
+        self._ping_jitter = meter.durations("ping_jitter").append
+        self._round_trip = meter.durations("ping_round_trip").append
+        self._detected = meter.durations("detected").append
+        self._lateness = meter.durations("lateness").append
+        self._random = random.Random(share.plan.seed + share.process)
+        self._beaten = 0
+
+    @classmethod
+    def check(cls, plan: Plan, parameters: HeartbeatParameters) -> None:
+        """Refuse a duration in which no interval would be seen."""
+        if plan.duration_seconds < 2 * parameters.interval:
+            raise UsageError(
+                f"a duration of {plan.duration_seconds:g} s shows no interval of "
+                f"{parameters.interval:g} s; use --duration {3 * parameters.interval:g}s or more, "
+                "or --param interval=… if the server beats faster"
+            )
+
+    def new_state(self, number: int) -> Pulse:  # noqa: ARG002
+        """Know when each beat came last."""
+        return Pulse()
+
+    def opened(self, connection: Connection) -> None:
+        """Listen to pings and pongs too."""
+        connection.on_control = self._on_control
+
+    def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
+        """Time a heartbeat message."""
+        if self._message not in payload:
+            self.meter.unsolicited += 1
+            return
+        pulse: Pulse = connection.state
+        self._beaten += 1
+        if pulse.beat_ns:
+            gap_ns = now_ns - pulse.beat_ns
+            self._beats(gap_ns)
+            self._beat_jitter(abs(gap_ns - self._interval_ns))
+        pulse.beat_ns = now_ns
+
+    def _on_control(
+        self, connection: Connection, kind: WSMsgType, payload: bytes, now_ns: int
+    ) -> None:
+        pulse: Pulse = connection.state
+        if kind is WSMsgType.PONG:
+            if len(payload) == struct.calcsize("q"):
+                self._round_trip(now_ns - struct.unpack("q", payload)[0])
+                self.meter.counts["heartbeat.pongs"] += 1
+            return
+        self.meter.counts["heartbeat.pings_received"] += 1
+        if pulse.ping_ns:
+            gap_ns = now_ns - pulse.ping_ns
+            self._pings(gap_ns)
+            if self._ping_interval_ns:
+                self._ping_jitter(abs(gap_ns - self._ping_interval_ns))
+        pulse.ping_ns = now_ns
+
+    async def measure(self, population: Population, start_ns: int) -> Published:
+        """Listen for the duration, pinging; some are silent from the start."""
+        await asyncio.sleep((start_ns - perf_counter_ns()) / 1e9)
+        here = population.open_connections()
+        silent = self._random.sample(here, round(len(here) * self.parameters.half_open))
+        if silent:
+            population.say("half open", connections=len(silent))
+        finding = asyncio.create_task(self._find(silent))
+        unheard = set(silent)
+        listening = [connection for connection in here if connection not in unheard]
+        self._beaten = 0
+        await self._ping(listening, start_ns)
+        seconds = self.plan.duration_seconds
+        self.meter.counts["heartbeat.beats"] += self._beaten
+        expected = len(listening) * int(seconds / self.parameters.interval)
+        self.meter.counts["heartbeat.expected"] += expected
+        if self._beaten < expected * _LISTENING:
+            self.meter.errors["heartbeat:too few beats"] += expected - self._beaten
+        await finding
+        return {}
+
+    async def _ping(self, listening: list[Connection], start_ns: int) -> None:
+        turn = 0
+
+        def fire(intended_ns: int) -> None:
+            nonlocal turn
+            connection = listening[turn % len(listening)]
+            turn += 1
+            if not connection.is_open:
+                self.meter.errors["send:closed"] += 1
+                return
+            now_ns = perf_counter_ns()
+            self._lateness(now_ns - intended_ns)
+            connection.transport.send_ping(struct.pack("q", intended_ns))
+            self.meter.counts["heartbeat.pings_sent"] += 1
+
+        times = self.arrivals(1 / self.plan.processes)
+        end_ns = self.end_ns(start_ns)
+        if listening:
+            await Pacer(asyncio.get_running_loop(), times, start_ns, end_ns, fire).run()
+        await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
+
+    async def _find(self, silent: list[Connection]) -> None:
+        """Wait until the server has ended every silent connection, and time each."""
+        since_ns = perf_counter_ns()
+        for connection in silent:
+            connection.expect_end()
+            connection.transport.underlying_transport.pause_reading()
+        waiting = list(silent)
+        while waiting and perf_counter_ns() - since_ns < self.parameters.within * 1e9:
+            await asyncio.sleep(_POLL_SECONDS)
+            now_ns = perf_counter_ns()
+            for connection in [it for it in waiting if not _is_established(it)]:
+                waiting.remove(connection)
+                self._detected(now_ns - since_ns)
+                self.meter.counts["heartbeat.detected"] += 1
+                connection.abort()
+        if waiting:
+            self.meter.errors["heartbeat:half open not detected"] += len(waiting)
+
+
+def _is_established(connection: Connection) -> bool:
+    """Ask the kernel (tcp(7), TCP_INFO), for who does not read does not hear of the end."""
+    if connection.transport.is_disconnected:
+        return False
+    held: Any = connection.transport.underlying_transport.get_extra_info("socket")
+    state: int = held.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    return state == _TCP_ESTABLISHED

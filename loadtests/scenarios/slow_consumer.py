@@ -1,0 +1,210 @@
+"""Let some clients stop reading: what happens to everyone else, to the server, and to them?
+
+One connection publishes; all receive. For the first half of the duration all read; then a share of
+them reads slowly or not at all. Deliveries to the others are timed apart before and beside the
+slow ones, so that one run shows the difference. Afterwards the slow ones read on, and what the
+server did to them is counted: messages withheld, connections ended, and with which close codes.
+"""
+
+import asyncio
+import random
+import socket
+from contextlib import suppress
+from time import perf_counter_ns
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from loadtests.connection import Connection
+from loadtests.ledger import Ledger
+from loadtests.meter import Meter
+from loadtests.pacer import Pacer
+from loadtests.plan import Plan, ProcessPlan
+from loadtests.population import Population
+from loadtests.publication import Publisher, StampReader, check_payload, observe
+from loadtests.scenario import Bytes, Parameters, Published, Scenario
+
+_TICK_SECONDS: Final = 0.05
+_QUIET_SECONDS: Final = 0.3
+_UNBOUNDED: Final = 2**62
+_WIDE_BYTES: Final = 2**20
+
+
+class SlowConsumerParameters(Parameters):
+    """What ``--param`` may set."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """The share of the connections that becomes slow, one at least."""
+
+    read: Annotated[Bytes, Field(ge=0)] = 0
+    """How much a slow one reads in a second; 0 is nothing at all."""
+
+    receive_buffer: Annotated[Bytes, Field(ge=0)] = 0
+    """The kernel's receive buffer of a slow one, so that the server feels it sooner; 0 leaves it.
+
+    Below the size of a segment (64 KiB on loopback) TCP lets messages through in bursts.
+    """
+
+
+class Reader:
+    """One receiver.
+
+    Attributes:
+        slow: whether it has stopped reading as it should.
+        allowance: bytes that it may still read.
+    """
+
+    __slots__ = ("allowance", "ledger", "slow")
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.slow = False
+        self.allowance = 0
+
+
+class SlowConsumer(Scenario[SlowConsumerParameters]):
+    """One process's part."""
+
+    parameters_type = SlowConsumerParameters
+    default_rate = 20.0
+
+    def __init__(
+        self, share: ProcessPlan, parameters: SlowConsumerParameters, meter: Meter
+    ) -> None:
+        super().__init__(share, parameters, meter)
+        self._publisher = Publisher(share.plan, meter)
+        self._stamp = StampReader(share.plan, meter)
+        self._before = meter.durations("delivered_before").append
+        self._beside = meter.durations("delivered_beside_slow").append
+        self._to_others = self._before
+        self._random = random.Random(share.plan.seed + share.process)
+        self._slow: list[Connection] = []
+        self._others: list[Connection] = []
+
+    @classmethod
+    def check(cls, plan: Plan, parameters: SlowConsumerParameters) -> None:  # noqa: ARG003
+        """Refuse what could not be sent."""
+        check_payload(plan)
+
+    def new_state(self, number: int) -> Reader:  # noqa: ARG002
+        """Keep a ledger for each receiver."""
+        return Reader()
+
+    def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
+        """Enter a message in its receiver's ledger; time it if the receiver is not slow. Hot."""
+        reader: Reader = connection.state
+        if reader.slow:
+            reader.allowance -= len(payload)
+            if reader.allowance <= 0 and self.parameters.read:
+                _pause(connection)
+        stamp = self._stamp
+        if payload != stamp.seen and not stamp.read(payload, now_ns):
+            return
+        ledger = reader.ledger
+        if stamp.sequence == ledger.next_expected:
+            ledger.next_expected = stamp.sequence + 1
+        elif not observe(ledger, stamp.sequence, self.meter):
+            return
+        if not reader.slow:
+            self._to_others(now_ns - stamp.intended_ns)
+
+    def closed(self, connection: Connection) -> None:
+        """Count what the server ended of the slow ones; of the others it is an error."""
+        if connection.state.slow:
+            self.meter.counts["slow-consumer.ended"] += 1
+
+    async def measure(self, population: Population, start_ns: int) -> Published:
+        """Publish all the while; let some become slow half way."""
+        here = population.open_connections()
+        first = int(self.share.process == 0)
+        count = min(len(here[first:]), max(1, round(len(here) * self.parameters.share)))
+        self._slow = self._random.sample(here[first:], count)
+        slow = set(self._slow)
+        self._others = [connection for connection in here if connection not in slow]
+        slowing = asyncio.create_task(self._slow_down(population, start_ns))
+        try:
+            await self._publish(here, start_ns)
+        finally:
+            slowing.cancel()
+            with suppress(asyncio.CancelledError):
+                await slowing
+        await self._read_on()
+        return {"count": len(self._publisher.sent_ns)}
+
+    async def _publish(self, here: list[Connection], start_ns: int) -> None:
+        end_ns = self.end_ns(start_ns)
+        if self.share.process != 0 or not here:
+            await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
+            return
+
+        def fire(intended_ns: int) -> None:
+            self._publisher.publish(here[0], intended_ns)
+
+        await Pacer(asyncio.get_running_loop(), self.arrivals(), start_ns, end_ns, fire).run()
+
+    async def _slow_down(self, population: Population, start_ns: int) -> None:
+        half_ns = start_ns + round(self.plan.duration_seconds / 2 * 1e9)
+        await asyncio.sleep((half_ns - perf_counter_ns()) / 1e9)
+        population.say("slow", connections=len(self._slow), read_bytes=self.parameters.read)
+        self.meter.counts["slow-consumer.slow"] += len(self._slow)
+        self._to_others = self._beside
+        for connection in self._slow:
+            connection.state.slow = True
+            # What becomes of it now is what is being measured, no error.
+            connection.expect_end()
+            if self.parameters.receive_buffer:
+                _set_receive_buffer(connection, self.parameters.receive_buffer)
+            _pause(connection)
+        while self.parameters.read:
+            await asyncio.sleep(_TICK_SECONDS)
+            for connection in self._slow:
+                reader: Reader = connection.state
+                share = round(self.parameters.read * _TICK_SECONDS)
+                reader.allowance = min(share, reader.allowance + share)
+                if reader.allowance > 0:
+                    _resume(connection)
+
+    async def _read_on(self) -> None:
+        """Let the slow ones read all that is still held for them, until nothing comes any more."""
+        for connection in self._slow:
+            connection.state.allowance = _UNBOUNDED
+            if self.parameters.receive_buffer:
+                # With the small one the kernel would let the rest through only now and then.
+                _set_receive_buffer(connection, _WIDE_BYTES)
+            _resume(connection)
+        taken = -1
+        while taken != (taken := self.meter.received):  # noqa: ASYNC110 - nobody tells of silence
+            await asyncio.sleep(_QUIET_SECONDS)
+        for connection in self._slow:
+            connection.state.slow = False
+
+    def outstanding(self, published: Published) -> int:
+        """Count the deliveries to the others that can still come."""
+        count = published.get("count", 0)
+        return sum(it.state.ledger.lost(count) for it in self._others if it.is_open)
+
+    def account(self, published: Published) -> None:
+        """Count what never came: to the others lost, to the slow ones withheld."""
+        count = published.get("count", 0)
+        self.meter.integrity["expected"] += count * len(self._others)
+        for connection in self._others:
+            self.meter.integrity["lost"] += connection.state.ledger.lost(count)
+        for connection in self._slow:
+            self.meter.counts["slow-consumer.withheld"] += connection.state.ledger.lost(count)
+
+
+def _pause(connection: Connection) -> None:
+    if not connection.transport.is_disconnected:
+        connection.transport.underlying_transport.pause_reading()
+
+
+def _resume(connection: Connection) -> None:
+    if not connection.transport.is_disconnected:
+        connection.transport.underlying_transport.resume_reading()
+
+
+def _set_receive_buffer(connection: Connection, size_bytes: int) -> None:
+    if connection.transport.is_disconnected:
+        return
+    underlying = connection.transport.underlying_transport.get_extra_info("socket")
+    underlying.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)

@@ -1,0 +1,203 @@
+"""Drop many connections at one moment: how long until all are back, and what did they miss?
+
+One connection, the first of the first process, goes on publishing and is never dropped; all follow
+its numbered messages. What a client missed is told apart from what was lost: a message is *missed*
+when it was sent while its receiver was not connected, from its last message before the end to the
+completed handshake after it.
+"""
+
+import asyncio
+import random
+from contextlib import suppress
+from time import perf_counter_ns
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from loadtests.connection import Connection
+from loadtests.ledger import Ledger
+from loadtests.meter import Meter
+from loadtests.pacer import Pacer
+from loadtests.plan import Plan, ProcessPlan
+from loadtests.population import Population
+from loadtests.publication import Publisher, StampReader, check_payload, observe
+from loadtests.reconnect import Reconnector, ReconnectParameters
+from loadtests.scenario import Published, Scenario, Seconds
+
+_NEVER_NS: Final = 2**63
+
+
+class StormParameters(ReconnectParameters):
+    """What ``--param`` may set."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The share of the connections that is dropped."""
+
+    drop: Literal["abort", "close", "none"] = "abort"
+    """Cut them, close them with a handshake, or drop none and wait for the server to end them."""
+
+    at: Annotated[Seconds, Field(ge=0)] | None = None
+    """When, after the load begins. A fifth into the duration by default."""
+
+    within: Annotated[Seconds, Field(gt=0)] = 60.0
+    """How long after the load all may take to be back."""
+
+
+class Guest:
+    """One receiver over all its connections.
+
+    Attributes:
+        away_ns: when it was last dropped or ended, 0 while it is here.
+        gaps: for each time it was away, the number it waited for when its connection ended and
+            the time when it was back.
+    """
+
+    __slots__ = ("away_ns", "gaps", "ledger")
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.away_ns = 0
+        self.gaps: list[tuple[int, int]] = []
+
+    def missed(self, sequence: int, sent_ns: int) -> bool:
+        """Tell whether a message that never came was sent while nobody was there to take it."""
+        return any(sequence >= first and sent_ns <= back_ns for first, back_ns in self.gaps)
+
+
+class Storm(Scenario[StormParameters]):
+    """One process's part of a reconnect storm."""
+
+    parameters_type = StormParameters
+    default_rate = 10.0
+    comes_back = True
+
+    def __init__(self, share: ProcessPlan, parameters: StormParameters, meter: Meter) -> None:
+        super().__init__(share, parameters, meter)
+        self._publisher = Publisher(share.plan, meter)
+        self._stamp = StampReader(share.plan, meter)
+        self._delivered = meter.durations("delivered").append
+        self._back = meter.durations("back").append
+        self._random = random.Random(share.plan.seed + share.process)
+        seed = self._random.getrandbits(32)
+        self._reconnector = Reconnector("storm", parameters.policy(), meter, seed)
+        self._population: Population | None = None
+        self._first: int | None = None
+        self._guests: list[Guest] = []
+
+    @classmethod
+    def check(cls, plan: Plan, parameters: StormParameters) -> None:  # noqa: ARG003
+        """Refuse what could not be sent."""
+        check_payload(plan)
+
+    def new_state(self, number: int) -> Guest:  # noqa: ARG002
+        """Keep a ledger for each receiver."""
+        return Guest()
+
+    def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
+        """Time one delivery and enter it in its receiver's ledger. Hot."""
+        stamp = self._stamp
+        if payload != stamp.seen and not stamp.read(payload, now_ns):
+            return
+        guest: Guest = connection.state
+        ledger = guest.ledger
+        if stamp.sequence == ledger.next_expected:
+            ledger.next_expected = stamp.sequence + 1
+        elif not observe(ledger, stamp.sequence, self.meter):
+            return
+        self._delivered(now_ns - stamp.intended_ns)
+
+    def opened(self, connection: Connection) -> None:
+        """Take a client that is back."""
+        guest: Guest = connection.state
+        if self._population is None or not guest.away_ns:
+            return
+        now_ns = perf_counter_ns()
+        self._back(now_ns - guest.away_ns)
+        guest.away_ns = 0
+        first, _ = guest.gaps[-1]
+        guest.gaps[-1] = (first, now_ns)
+        self.meter.counts["storm.back"] += 1
+        connection.expect_end()
+
+    def closed(self, connection: Connection) -> None:
+        """Bring a client back, whoever ended its connection."""
+        guest: Guest = connection.state
+        if self._population is None:
+            return
+        # Of a dropped one the storm has begun before its connection has ended.
+        guest.away_ns = guest.away_ns or perf_counter_ns()
+        guest.gaps.append((guest.ledger.next_expected, _NEVER_NS))
+        self.meter.counts["storm.dropped"] += 1
+        self._reconnector.bring_back(self._population, connection)
+
+    async def measure(self, population: Population, start_ns: int) -> Published:
+        """Publish all the while; drop, and wait until everyone is back."""
+        self._population = population
+        here = population.connections
+        self._guests = [connection.state for connection in here]
+        for connection in here:
+            connection.expect_end()
+        if self.share.process == 0 and here:
+            self._first = here[0].number
+        storming = asyncio.create_task(self._drop(population, start_ns))
+        await self._publish(population, start_ns)
+        await storming
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.parameters.within):
+                await self._reconnector.all_back()
+        if self._reconnector.away:
+            self.meter.errors["storm:not back"] += self._reconnector.away
+        self._population = None
+        self._reconnector.give_up()
+        return {"sent_ns": list(self._publisher.sent_ns)}
+
+    async def _publish(self, population: Population, start_ns: int) -> None:
+        end_ns = self.end_ns(start_ns)
+        if self._first is None:
+            await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
+            return
+
+        first = self._first
+
+        def fire(intended_ns: int) -> None:
+            self._publisher.publish(population[first], intended_ns)
+
+        await Pacer(asyncio.get_running_loop(), self.arrivals(), start_ns, end_ns, fire).run()
+
+    async def _drop(self, population: Population, start_ns: int) -> None:
+        if self.parameters.drop == "none":
+            return
+        at = self.parameters.at
+        at_ns = start_ns + round((self.plan.duration_seconds / 5 if at is None else at) * 1e9)
+        await asyncio.sleep((at_ns - perf_counter_ns()) / 1e9)
+        those = [it for it in population.open_connections() if it.number != self._first]
+        chosen = self._random.sample(those, round(len(those) * self.parameters.share))
+        now_ns = perf_counter_ns()
+        population.say("storm", dropped=len(chosen), how=self.parameters.drop)
+        for connection in chosen:
+            connection.state.away_ns = now_ns
+            if self.parameters.drop == "abort":
+                connection.abort()
+            else:
+                connection.close()
+        await self._reconnector.all_back()
+        population.say("all back", after_seconds=(perf_counter_ns() - now_ns) / 1e9)
+
+    def outstanding(self, published: Published) -> int:
+        """Count the deliveries that can still come."""
+        sent_ns = published.get("sent_ns", [])
+        return sum(
+            not guest.missed(sequence, sent_ns[sequence])
+            for guest in self._guests
+            for sequence in guest.ledger.missing(len(sent_ns))
+        )
+
+    def account(self, published: Published) -> None:
+        """Count what never came, the missed apart from the lost."""
+        sent_ns = published.get("sent_ns", [])
+        integrity = self.meter.integrity
+        for guest in self._guests:
+            integrity["expected"] += len(sent_ns)
+            for sequence in guest.ledger.missing(len(sent_ns)):
+                missed = guest.missed(sequence, sent_ns[sequence])
+                integrity["missed" if missed else "lost"] += 1

@@ -1,0 +1,110 @@
+"""A reconnect storm: all come back, and what they missed is told apart from what was lost."""
+
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtests.backoff import Backoff, BackoffKind
+from loadtests.ledger import Ledger
+from loadtests.scenarios.storm import Guest
+from loadtests.target import TargetSource
+from reports.record import read_record
+from reports.terminal import summary_text
+from tests.loadtests.conftest import Run
+
+URL = "ws://127.0.0.1:{port}/ws"
+QUICK = {"first": "10ms", "longest": "50ms"}
+
+
+@pytest.mark.parametrize("drop", ["abort", "close"])
+async def test_everybody_comes_back_and_misses_what_was_sent_meanwhile(
+    run: Run, broadcaster: TargetSource, drop: str, tmp_path: Any
+) -> None:
+    parameters = {"drop": drop, "backoff": "fixed", "first": "300ms", "jitter": "none"}
+    summary = await run(
+        URL,
+        "storm",
+        source=broadcaster,
+        connections=20,
+        processes=2,
+        rate=50.0,
+        duration_seconds=1.5,
+        parameters=parameters,
+    )
+    figures = summary.figures
+    assert summary.valid, summary.reasons
+    assert summary.errors == {}
+    assert figures["storm.dropped"] == figures["storm.back"] == figures["back.count"] == 19
+    assert figures["storm.attempts"] >= 19
+    assert figures["back.p50_seconds"] >= 0.3
+    # 0.3 s at 50 a second, for each of those who were away: some 15, and none of them is lost.
+    assert figures["integrity.missed"] >= 19 * 10
+    assert figures["integrity.lost"] == figures["integrity.duplicated"] == 0
+    accounted = figures["delivered.count"] + figures["integrity.missed"]
+    assert accounted == figures["integrity.expected"] == figures["messages.sent"] * 20
+    names = [event.name for event in read_record(tmp_path / "run.run.jsonl").events]
+    assert names.count("storm") == names.count("all back") == 2
+    assert "Back after" in summary_text(summary)
+
+
+async def test_a_share_can_be_dropped(run: Run, broadcaster: TargetSource) -> None:
+    summary = await run(
+        URL, "storm", source=broadcaster, connections=21, parameters={"share": 0.25, **QUICK}
+    )
+    assert summary.errors == {}
+    assert summary.figures["storm.dropped"] == summary.figures["storm.back"] == 5
+
+
+async def test_a_server_that_is_gone_for_good_is_an_error(run: Run) -> None:
+    """One that ends every connection, and its own process, in the middle of the load."""
+    lines = """
+import asyncio, sys
+from websockets.asyncio.server import serve
+
+async def main():
+    async def echo(connection):
+        async for message in connection:
+            if int(message[8:20], 16) >= 5:
+                server.close()
+            await connection.send(message)
+    async with serve(echo, "127.0.0.1", int(sys.argv[1])) as server:
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+    summary = await run(
+        URL,
+        "storm",
+        source=TargetSource((sys.executable, "-c", lines, "{port}")),
+        connections=4,
+        rate=20.0,
+        parameters={"drop": "none", "within": "200ms", "backoff": "fixed", "first": "20ms"},
+    )
+    assert summary.errors["storm:not back"] == 4
+    assert summary.figures["storm.failed_attempts"] > 4
+    assert summary.figures["storm.failed_attempts[connect:refused]"] > 0
+
+
+@given(st.integers(0, 200), st.floats(0, 1))
+def test_a_backoff_stays_within_its_bounds(failures: int, draw: float) -> None:
+    exponential = Backoff(BackoffKind.EXPONENTIAL, 0.1, 5.0, jitter=True)
+    assert 0 <= exponential.seconds(failures, draw) <= min(5.0, 0.1 * 2**failures)
+    full = Backoff(BackoffKind.EXPONENTIAL, 0.1, 5.0, jitter=False)
+    assert full.seconds(failures, draw) == full.seconds(failures, 0) <= 5.0
+    assert full.seconds(failures + 1, draw) >= full.seconds(failures, draw)
+    assert Backoff(BackoffKind.NONE, 0.1, 5.0, jitter=True).seconds(failures, draw) == 0
+    assert Backoff(BackoffKind.FIXED, 0.1, 5.0, jitter=False).seconds(failures, draw) == 0.1
+
+
+def test_only_what_was_sent_while_a_client_was_away_is_missed() -> None:
+    guest = Guest()
+    guest.ledger = Ledger()
+    # It had all up to 9, was away until time 100, and waited for 20 when it went again for good.
+    guest.gaps = [(10, 100), (20, 2**63)]
+    assert not guest.missed(9, 50), "sent before it went, so it was lost"
+    assert guest.missed(10, 50)
+    assert not guest.missed(11, 101), "it was back by then"
+    assert guest.missed(20, 500)
