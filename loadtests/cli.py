@@ -14,10 +14,15 @@ import typer
 from rich.console import Console
 
 from loadtests import limits
+from loadtests.distribution import DistributionKind, parse_distribution
+from loadtests.dry_run import plan_document, plan_rows
 from loadtests.errors import LoadTestError, UsageError
-from loadtests.plan import Plan
-from loadtests.run import default_record_path, execute
-from loadtests.scenarios import SCENARIOS
+from loadtests.help import RunCommand, parameter_lines
+from loadtests.options import Client, ConnectOptions
+from loadtests.plan import Endpoint, Plan, split_url
+from loadtests.profile import Profile, parse_profile
+from loadtests.run import checked, default_record_path, execute
+from loadtests.scenarios import SCENARIOS, parse_parameters, scenario_kind
 from loadtests.schedule import ArrivalKind
 from loadtests.target import TargetSource, split_command
 from reports.exit_status import ExitStatus
@@ -59,21 +64,38 @@ def status_of(summary: Summary) -> ExitStatus:
     return ExitStatus.FAILED if faults else ExitStatus.HELD
 
 
-@app.command()
+@app.command(cls=RunCommand)
 def run(
+    ctx: typer.Context,
     url: Annotated[
         str,
         typer.Argument(help="ws:// or wss:// address; {n} in it is the connection's number."),
     ],
     count: Annotated[str, typer.Argument(help="Connections, such as 10k.")] = "100",
     *,
-    scenario: Annotated[str, typer.Option(help=f"One of: {', '.join(SCENARIOS)}.")] = "hold",
+    scenario: Annotated[
+        str,
+        typer.Option(
+            "--scenario",
+            "-s",
+            help=f"One of {', '.join(SCENARIOS)}, or a Python file; "
+            "with --help after it, its parameters are told too.",
+        ),
+    ] = "hold",
     concurrent: Annotated[
         str, typer.Option("--concurrent", "-c", metavar="K", help="Handshakes under way at once.")
     ] = "256",
+    file: Annotated[  # noqa: ARG001 - RunCommand has read it by now
+        Path | None,
+        typer.Option("--file", "-f", help="TOML with any of these by name; flags go before it."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what it comes to, and open nothing.")
+    ] = False,
     duration: Annotated[
-        str, typer.Option("--duration", "-d", metavar="TIME", help="Measured time.")
-    ] = "10s",
+        str | None,
+        typer.Option("--duration", "-d", metavar="TIME", help="Measured time. [default: 10s]"),
+    ] = None,
     rate: Annotated[
         str | None,
         typer.Option(
@@ -84,13 +106,35 @@ def run(
             "Without it, echo sends the next after the reply (closed model).",
         ),
     ] = None,
+    per_connection: Annotated[
+        bool, typer.Option("--per-connection", help="The rate is of each connection.")
+    ] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="A rate that changes: '0..1k/s for 10s, 1k/s for 30s, 5k/s for 2s'."),
+    ] = None,
+    think: Annotated[
+        str | None,
+        typer.Option(help="Closed model: time from reply to next, '1s', 'exp 1s', 'uniform …'."),
+    ] = None,
     arrivals: Annotated[
         ArrivalKind, typer.Option(help="How arrivals are spaced.")
     ] = ArrivalKind.CONSTANT,
-    payload: Annotated[str, typer.Option(metavar="SIZE", help="Size of a message.")] = "64B",
+    payload: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE", help="Of a message; or 'uniform 64B..4KiB', '64B 70%, 4KiB 30%', …."
+        ),
+    ] = "64B",
+    payload_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Fill messages with its lines.")
+    ] = None,
     binary: Annotated[bool, typer.Option("--binary", help="Send binary, not text.")] = False,
     ramp: Annotated[
         str, typer.Option(metavar="TIME", help="Spread the opening over this long.")
+    ] = "0s",
+    ramp_down: Annotated[
+        str, typer.Option(metavar="TIME", help="Spread the closing over this long.")
     ] = "0s",
     steps: Annotated[
         int, typer.Option(help="Open in so many steps, reading memory at each: 4 give a slope.")
@@ -109,10 +153,50 @@ def run(
     param: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the scenario.")
     ] = None,
+    feed: Annotated[
+        Path | None,
+        typer.Option(help="CSV or JSON lines: a row of data for each connection of a script."),
+    ] = None,
+    late: Annotated[
+        str, typer.Option(metavar="TIME", help="A reply that takes longer is counted as late.")
+    ] = "1s",
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="End at the first error of a script.")
+    ] = False,
     timeout: Annotated[
         str, typer.Option(metavar="TIME", help="How long one handshake may take.")
     ] = "10s",
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", "-H", metavar="'NAME: VALUE'", help="Add to the handshake."),
+    ] = None,
+    subprotocol: Annotated[list[str] | None, typer.Option(help="Offer, best first.")] = None,
+    cookie: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Send.")] = None,
+    bearer: Annotated[
+        str | None,
+        typer.Option(metavar="TOKEN", help="Authorization; {n} and {feed.NAME} are filled in."),
+    ] = None,
+    origin: Annotated[str | None, typer.Option(help="The Origin header.")] = None,
+    deflate: Annotated[
+        bool, typer.Option("--deflate/--no-deflate", help="Offer permessage-deflate.")
+    ] = False,
+    ca: Annotated[str | None, typer.Option(metavar="FILE", help="Trust these only.")] = None,
+    cert: Annotated[str | None, typer.Option(metavar="FILE", help="Client certificate.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Accept any certificate.")] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Connect from it; 127.0.0.0/28 is all of them."),
+    ] = None,
+    unix_socket: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Connect to it, not to the host.")
+    ] = None,
+    proxy: Annotated[
+        str | None, typer.Option(metavar="URL", help="Connect through it (HTTP CONNECT).")
+    ] = None,
+    client: Annotated[
+        Client, typer.Option(help="Library; auto is picows unless something needs the other.")
+    ] = Client.AUTO,
     seed: Annotated[
         int | None, typer.Option(help="Seed of every random choice. [default: drawn]")
     ] = None,
@@ -128,24 +212,60 @@ def run(
     """Put a load on a WebSocket server, ours or not, and tell what it did."""
     try:
         connections = _read("COUNT", count, parse_count)
+        changing = None if profile is None else _read("--profile", profile, parse_profile)
+        if changing is not None and (rate is not None or duration is not None):
+            raise UsageError("--profile says rate and duration; leave --rate and --duration out")
+        sizes = _read("--payload", payload, lambda text: parse_distribution(text, parse_bytes))
+        is_fixed = len(sizes.numbers) == 1 and sizes.kind is DistributionKind.CHOICE
         plan = Plan(
             url=url,
             connections=connections,
             scenario=scenario,
-            parameters=_parameters(param or []),
+            parameters={**ctx.meta.get("parameters", {}), **_parameters(param or [])},
             concurrent=_read("--concurrent", concurrent, parse_count),
-            duration_seconds=_read("--duration", duration, parse_seconds),
-            rate=None if rate is None else _read("--rate", rate, parse_rate),
+            duration_seconds=changing.seconds
+            if changing
+            else _read("--duration", duration or "10s", parse_seconds),
+            rate=_rate(rate, changing),
+            per_connection=per_connection,
+            profile=changing,
+            think=None
+            if think is None
+            else _read("--think", think, lambda text: parse_distribution(text, parse_seconds)),
             arrivals=arrivals,
-            payload_bytes=_read("--payload", payload, parse_bytes),
+            payload_bytes=round(sizes.numbers[0]) if is_fixed else 64,
+            payload_sizes=None if is_fixed else sizes,
+            payload_file=payload_file,
             binary=binary,
             ramp_seconds=_read("--ramp", ramp, parse_seconds),
+            ramp_down_seconds=_read("--ramp-down", ramp_down, parse_seconds),
             steps=steps,
+            feed=None if feed is None else str(feed),
+            late_seconds=_read("--late", late, parse_seconds),
+            fail_fast=fail_fast,
             handshake_timeout_seconds=_read("--timeout", timeout, parse_seconds),
             processes=processes or limits.processes_for(connections, limits.read_limits()),
-            insecure=insecure,
+            options=ConnectOptions(
+                headers=tuple(header or ()),
+                subprotocols=tuple(subprotocol or ()),
+                cookies=tuple(cookie or ()),
+                bearer=bearer,
+                origin=origin,
+                deflate=deflate,
+                ca=ca,
+                cert=cert,
+                key=key,
+                insecure=insecure,
+                sources=tuple(source or ()),
+                unix_socket=unix_socket,
+                proxy=proxy,
+                client=client,
+            ),
             seed=random.getrandbits(32) if seed is None else seed,
         )
+        if dry_run:
+            sys.stdout.write(_dry_run(plan, as_json=json_output))
+            return
         command = split_command(target_cmd) if target_cmd else ()
         path = output or default_record_path(plan)
         with live_view(Console(stderr=True), quiet=quiet) as observe:
@@ -156,6 +276,25 @@ def run(
         raise fail(error) from None
     sys.stdout.write(_as_json(summary, path) if json_output else _as_text(summary, path))
     raise typer.Exit(status_of(summary))
+
+
+def _rate(text: str | None, profile: Profile | None) -> float | None:
+    if profile is not None:
+        return profile.arrivals / profile.seconds
+    return None if text is None else _read("--rate", text, parse_rate)
+
+
+def _dry_run(plan: Plan, *, as_json: bool) -> str:
+    plan = checked(plan)
+    parameters = parse_parameters(plan.scenario, plan.parameters)
+    if as_json:
+        return json.dumps(plan_document(plan, parameters), indent=2, default=str) + "\n"
+    in_force = limits.read_limits()
+    endpoint = Endpoint(split_url(plan.url.replace("{port}", "1")).hostname or "", 1)
+    sources = limits.sources_for(plan.connections, endpoint, in_force, plan.options)
+    rows = list(plan_rows(plan, parameters, sources, in_force))
+    width = max(len(name) for name, _ in rows)
+    return "".join(f"{name:<{width}}  {text}\n" for name, text in rows)
 
 
 def _parameters(given: Sequence[str]) -> dict[str, str]:
@@ -185,6 +324,20 @@ def _as_json(summary: Summary, path: Path) -> str:
         "record": str(path),
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+@app.command()
+def scenarios(
+    name: Annotated[str | None, typer.Argument(help="One of them, or a Python file.")] = None,
+) -> None:
+    """Tell what each scenario does, and the parameters that --param sets."""
+    console = Console(highlight=False)
+    try:
+        kinds = SCENARIOS if name is None else {name: scenario_kind(name)}
+    except LoadTestError as error:
+        raise fail(error) from None
+    for known, kind in kinds.items():
+        console.print("\n".join(parameter_lines(known, kind)), markup=False)
 
 
 @app.command()

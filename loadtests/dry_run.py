@@ -1,0 +1,97 @@
+"""What a plan comes to, told before anything is opened."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from loadtests.limits import Limits
+from loadtests.plan import Plan
+from loadtests.scenario import Parameters
+from loadtests.schedule import share
+from reports.units import format_bytes, format_count, format_rate, format_seconds
+
+
+def plan_rows(
+    plan: Plan, parameters: Parameters, sources: tuple[str, ...], limits: Limits
+) -> Iterator[tuple[str, str]]:
+    """Give what a plan resolves to, a name and a text at a time.
+
+    Args:
+        plan: the run, its rate filled in.
+        parameters: the scenario's own, resolved.
+        sources: source addresses, none where the kernel chooses.
+        limits: the machine's.
+    """
+    yield "Target", plan.url
+    yield "Scenario", plan.scenario
+    for name, value in parameters.model_dump().items():
+        yield f"  {name}", "-" if value is None else str(value)
+    yield "Connections", format_count(plan.connections)
+    shares = [share(plan.connections, plan.processes, part) for part in range(plan.processes)]
+    yield "  by process", " + ".join(format_count(part) for part in shares)
+    yield "  opened", _opening(plan)
+    yield "  from", _sources(sources)
+    yield "  with", str(plan.options.chosen_client())
+    yield "  files", f"{format_count(max(shares))} of {limits.connections_per_process:,} a process"
+    yield from _load_rows(plan)
+    yield "Payload", _payload(plan)
+    yield "Closing", f"over {plan.ramp_down_seconds:g} s" if plan.ramp_down_seconds else "at once"
+    yield "Seed", str(plan.seed)
+
+
+def _opening(plan: Plan) -> str:
+    pace = f"over {plan.ramp_seconds:g} s, " if plan.ramp_seconds else ""
+    steps = (
+        ""
+        if plan.steps == 1
+        else f", in {len(plan.stages())} steps: "
+        + ", ".join(format_count(stage) for stage in plan.stages())
+    )
+    return f"{pace}at most {format_count(plan.concurrent)} at once{steps}"
+
+
+def _sources(sources: tuple[str, ...]) -> str:
+    if not sources:
+        return "the address that the kernel chooses"
+    if len(sources) == 1:
+        return sources[0]
+    return f"{sources[0]} to {sources[-1]} ({len(sources)} addresses)"
+
+
+def _load_rows(plan: Plan) -> Iterator[tuple[str, str]]:
+    rate = plan.total_rate
+    if rate is None:
+        think = f", after {plan.think} of thought" if plan.think else ""
+        yield "Load", f"closed model: the next after the reply{think}, for what is sent at all"
+        yield "  lasts", format_seconds(plan.duration_seconds)
+        return
+    each = ", of each connection its own" if plan.per_connection else ""
+    yield "Load", f"open model: {plan.arrivals} arrivals{each}"
+    segments = plan.profile.segments if plan.profile else ()
+    for number, segment in enumerate(segments, 1):
+        pace = format_rate(segment.begin)
+        if segment.begin != segment.end:
+            pace += f" to {format_rate(segment.end)}"
+        count = format_count(round(segment.arrivals))
+        yield f"  part {number}", f"{format_seconds(segment.seconds)} at {pace}: {count} arrivals"
+    if not segments:
+        yield "  rate", format_rate(rate)
+    yield "  lasts", format_seconds(plan.duration_seconds)
+    yield "  arrivals", format_count(round(rate * plan.duration_seconds))
+
+
+def _payload(plan: Plan) -> str:
+    kind = "binary" if plan.binary else "text"
+    if plan.payload_file is not None:
+        return f"{kind}, filled from {plan.payload_file}"
+    if plan.payload_sizes is not None:
+        return f"{kind}, {plan.payload_sizes}"
+    return f"{kind}, {format_bytes(plan.payload_bytes)} each"
+
+
+def plan_document(plan: Plan, parameters: Parameters) -> dict[str, object]:
+    """Give the same for a program."""
+    return asdict(plan) | {
+        "parameters": parameters.model_dump(),
+        "total_rate": plan.total_rate,
+        "stages": plan.stages(),
+    }

@@ -1,0 +1,108 @@
+"""A run as a TOML file: the flags of ``swarmgate run`` by their names, values as people write them.
+
+``[parameters]`` holds what ``--param`` would. Flags on the command line have precedence.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from loadtests.distribution import parse_distribution
+from loadtests.errors import UsageError
+from loadtests.profile import parse_profile
+from loadtests.toml_lines import line_of
+from reports.units import parse_bytes, parse_count, parse_rate, parse_seconds
+
+PARAMETERS: Final = "parameters"
+
+# How the texts of flags are read, so that an error can name the line.
+_READ: Final[Mapping[str, Callable[[str], object]]] = {
+    "connections": parse_count,
+    "concurrent": parse_count,
+    "duration": parse_seconds,
+    "rate": parse_rate,
+    "profile": parse_profile,
+    "think": lambda text: parse_distribution(text, parse_seconds),
+    "payload": lambda text: parse_distribution(text, parse_bytes),
+    "ramp": parse_seconds,
+    "ramp-down": parse_seconds,
+    "late": parse_seconds,
+    "timeout": parse_seconds,
+}
+# What a flag's value may be in TOML, besides a text.
+_NUMBERS: Final = frozenset({*_READ, "steps", "processes", "seed", "pid"} - {"profile"})
+_SWITCHES: Final = frozenset(
+    {"binary", "per-connection", "insecure", "deflate", "fail-fast", "json", "quiet"}
+)
+_LISTS: Final = frozenset({"header", "subprotocol", "cookie", "source", "pid"})
+_RENAMED: Final = {"connections": "count"}
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioFile:
+    """What a file says.
+
+    Attributes:
+        defaults: values of the command's parameters, by their Python names.
+        parameters: the scenario's own, as given.
+    """
+
+    defaults: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+
+
+def read_scenario_file(path: Path, known: frozenset[str]) -> ScenarioFile:
+    """Read a file.
+
+    Args:
+        path: the file.
+        known: the flags that there are, without dashes in front; ``connections`` is COUNT.
+
+    Raises:
+        UsageError: no such file, no TOML, an unknown key, or a value of the wrong type or unit.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+    except OSError as error:
+        raise UsageError(f"cannot read the scenario file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML ({error})") from None
+    parameters = content.pop(PARAMETERS, {})
+    if not isinstance(parameters, dict):
+        raise UsageError(f"{path}:{line_of(text, (PARAMETERS,))}: parameters must be a table")
+    defaults = {}
+    for key, value in content.items():
+        where = f"{path}:{line_of(text, (key,))}: {key}"
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            listed = ", ".join(sorted(known))
+            raise UsageError(f"{where} is no key of a scenario file{meant} (keys: {listed})")
+        defaults[_RENAMED.get(key, key).replace("-", "_")] = _checked(where, key, value)
+    return ScenarioFile(defaults, parameters)
+
+
+def _checked(where: str, key: str, value: object) -> object:
+    """Bring a value to what the command line takes."""
+    if key in _LISTS:
+        if not isinstance(value, list):
+            raise UsageError(f"{where} is {value!r}; it must be a list")
+        return [str(item) for item in value]
+    if key in _SWITCHES:
+        if not isinstance(value, bool):
+            raise UsageError(f"{where} is {value!r}; it must be true or false")
+        return value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not isinstance(value, str) and not (is_number and key in _NUMBERS):
+        wanted = "a number, or a text with a unit" if key in _NUMBERS else "a text"
+        raise UsageError(f"{where} is {value!r}; it must be {wanted}")
+    if key in _READ:
+        try:
+            _READ[key](str(value))
+        except ValueError as error:
+            raise UsageError(f"{where}: {error}") from None
+    return str(value)

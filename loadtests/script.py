@@ -1,0 +1,217 @@
+"""What a user's script is written with: one connection, as its user sees it.
+
+::
+
+    from loadtests.script import Parameters, Script
+
+    class Ask(Parameters):
+        question: str = "why?"
+        \"\"\"What everybody asks.\"\"\"
+
+    async def script(connection: Script, parameters: Ask) -> None:
+        with connection.measure("answer"):
+            await connection.send({"type": "ask", "text": parameters.question})
+            await connection.expect({"type": "answer"}, within=2)
+        await connection.pause(1)
+
+The script is called again and again on every connection until the time of the run is over.
+"""
+
+import asyncio
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from time import perf_counter_ns
+from typing import Any, Final
+
+from picows import WSMsgType
+
+from loadtests.connection import Connection
+from loadtests.meter import Meter
+from loadtests.scenario import Bytes, Count, Parameters, Scenario, Seconds
+
+__all__ = [
+    "Bytes",
+    "Connection",
+    "ConnectionEndedError",
+    "Count",
+    "ExpectationError",
+    "Expected",
+    "Parameters",
+    "Scenario",
+    "Script",
+    "Seconds",
+]
+
+Matching = str | re.Pattern[str] | Mapping[str, Any] | Callable[[str], bool]
+Expected = Any
+"""What was expected: a parsed JSON object where a mapping was to match, else the text."""
+
+_HELD_MESSAGES: Final = 10_000
+
+
+class ExpectationError(Exception):
+    """What was expected did not come in time."""
+
+
+class ConnectionEndedError(Exception):
+    """The connection is closed."""
+
+
+class Script:
+    """One connection in the hands of a script.
+
+    Attributes:
+        number: its number in the fleet, from 0.
+        feed: its row of the data feed, empty without one.
+        state: for whatever the script wants to keep from one call to the next.
+    """
+
+    def __init__(self, connection: Connection, meter: Meter, feed: Mapping[str, Any]) -> None:
+        self.number = connection.number
+        self.feed = feed
+        self.state: dict[str, Any] = {}
+        self._connection = connection
+        self._meter = meter
+        self._held: deque[bytes] = deque()
+        self._waiting: asyncio.Future[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can still be sent."""
+        return self._connection.is_open
+
+    async def send(self, message: str | bytes | Mapping[str, Any] | list[Any]) -> None:
+        """Send a text, bytes as a binary message, or anything else as JSON.
+
+        Raises:
+            ConnectionEndedError: the connection is closed.
+        """
+        if not self._connection.is_open:
+            raise ConnectionEndedError("send on a closed connection")
+        if isinstance(message, bytes):
+            kind, payload = WSMsgType.BINARY, message
+        else:
+            text = message if isinstance(message, str) else json.dumps(message)
+            kind, payload = WSMsgType.TEXT, text.encode()
+        self._connection.transport.send(kind, payload)
+        self._meter.sent += 1
+        self._meter.sent_bytes += len(payload)
+
+    async def receive(self, within: float | None = None) -> str:
+        """Give the next message that has not been given yet, as text.
+
+        Args:
+            within: seconds to wait for it; for ever without.
+
+        Raises:
+            ExpectationError: none came in time.
+            ConnectionEndedError: the connection is closed, and all that came was given.
+        """
+        return (await self.receive_bytes(within)).decode()
+
+    async def receive_bytes(self, within: float | None = None) -> bytes:
+        """Give the next message as :meth:`receive` does, as bytes."""
+        try:
+            async with asyncio.timeout(within):
+                return await self._next()
+        except TimeoutError:
+            raise ExpectationError(f"no message within {within:g} s") from None
+
+    async def expect(self, matching: Matching, within: float = 10.0) -> Expected:
+        """Give the first message that matches; those before it are counted as unsolicited.
+
+        Args:
+            matching: words that it has in it, a pattern to be found in it, the keys and values
+                that it has as a JSON object, or a function of the text.
+            within: seconds to wait for it.
+
+        Raises:
+            ExpectationError: none came in time.
+            ConnectionEndedError: the connection was closed before.
+        """
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    found = match(matching, (await self._next()).decode())
+                    if found is not None:
+                        return found
+                    self._meter.unsolicited += 1
+        except TimeoutError:
+            raise ExpectationError(f"no {_name(matching)} within {within:g} s") from None
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Time what is done within, under ``name``; what fails is counted, not timed."""
+        begun_ns = perf_counter_ns()
+        yield
+        self._meter.durations(name).append(perf_counter_ns() - begun_ns)
+
+    def count(self, name: str, times: int = 1) -> None:
+        """Count something of the script's own; it is a figure of the run."""
+        self._meter.counts[f"script.{name}"] += times
+
+    async def pause(self, seconds: float) -> None:
+        """Think for so long."""
+        await asyncio.sleep(seconds)
+
+    async def close(self) -> None:
+        """Leave, with a closing handshake; the script is not called on this connection again."""
+        if self._connection.is_open:
+            self._connection.close()
+
+    def take(self, payload: bytes) -> None:
+        """Hold a message until the script asks for it."""
+        if len(self._held) >= _HELD_MESSAGES:
+            self._held.popleft()
+            self._meter.errors["script:message not received"] += 1
+        self._held.append(payload)
+        self._wake()
+
+    def end(self) -> None:
+        """Tell a script that waits that nothing more will come."""
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def _next(self) -> bytes:
+        while not self._held:
+            if self._connection.transport.is_disconnected:
+                raise ConnectionEndedError("receive on a closed connection")
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        return self._held.popleft()
+
+
+def match(matching: Matching, text: str) -> Expected | None:
+    """Give what a script gets of a message that matches, None if it does not."""
+    if isinstance(matching, str):
+        return text if matching in text else None
+    if isinstance(matching, re.Pattern):
+        return text if matching.search(text) else None
+    if isinstance(matching, Mapping):
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return None
+        return value if _has(value, matching) else None
+    return text if matching(text) else None
+
+
+def _has(value: object, wanted: Mapping[str, Any]) -> bool:
+    """Tell whether an object has these keys and values, objects within it likewise."""
+    return isinstance(value, Mapping) and all(
+        key in value
+        and (_has(value[key], part) if isinstance(part, Mapping) else value[key] == part)
+        for key, part in wanted.items()
+    )
+
+
+def _name(matching: Matching) -> str:
+    if isinstance(matching, re.Pattern):
+        return f"message like {matching.pattern!r}"
+    return f"message with {matching!r}" if not callable(matching) else "matching message"

@@ -1,0 +1,202 @@
+"""Scenarios from a file of the user's: a script is run on every connection, a class as it is."""
+
+import asyncio
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from itertools import cycle
+from pathlib import Path
+from time import perf_counter_ns
+from types import ModuleType
+from typing import Any, ClassVar, Final, get_type_hints
+
+from loadtests.connection import Connection
+from loadtests.errors import UsageError
+from loadtests.feed import read_feed
+from loadtests.meter import Meter
+from loadtests.pacer import Pacer
+from loadtests.plan import ProcessPlan
+from loadtests.population import Population, Say
+from loadtests.scenario import Parameters, Published, Scenario
+from loadtests.script import ConnectionEndedError, Script
+
+_FUNCTION: Final = "script"
+
+ScriptFunction = Callable[[Script, Any], Awaitable[None]]
+
+
+class Scripted(Scenario[Parameters]):
+    """Runs one script on every connection.
+
+    Without a rate each connection begins it again as soon as it has ended; with a rate, beginnings
+    are an open model over all connections in turn, and ``iteration`` is timed from the intended
+    one: a connection that is not done yet begins late, and this is seen.
+    """
+
+    function: ClassVar[ScriptFunction]
+    is_spread = True
+
+    def __init__(self, share: ProcessPlan, parameters: Parameters, meter: Meter) -> None:
+        super().__init__(share, parameters, meter)
+        plan = share.plan
+        self._iteration = meter.durations("iteration").append
+        self._rows = read_feed(Path(plan.feed)) if plan.feed else ()
+        self._scripts: dict[Connection, Script] = {}
+        self._told: set[str] = set()
+
+    def opened(self, connection: Connection) -> None:
+        """Make what the script gets."""
+        row = self._rows[connection.number % len(self._rows)] if self._rows else {}
+        self._scripts[connection] = Script(connection, self.meter, row)
+
+    def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:  # noqa: ARG002
+        """Hold a message for the script."""
+        script = self._scripts.get(connection)
+        if script is None:
+            # It came with the answer to the handshake.
+            self.opened(connection)
+            script = self._scripts[connection]
+        script.take(payload)
+
+    def closed(self, connection: Connection) -> None:
+        """Tell the script."""
+        if (script := self._scripts.get(connection)) is not None:
+            script.end()
+
+    async def measure(self, population: Population, start_ns: int) -> Published:
+        """Run the script on every connection until the time is over."""
+        await asyncio.sleep((start_ns - perf_counter_ns()) / 1e9)
+        scripts = [self._scripts[connection] for connection in population.open_connections()]
+        end_ns = self.end_ns(start_ns)
+        if self.plan.rate is None:
+            tasks = [asyncio.create_task(self._repeat(it, population.say)) for it in scripts]
+            await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
+        else:
+            tasks = await self._paced(scripts, population.say, start_ns, end_ns)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return {}
+
+    async def _repeat(self, script: Script, say: Say) -> None:
+        while script.is_open:
+            await self._once(script, say, perf_counter_ns())
+            # One that never waits must not keep the others from running.
+            await asyncio.sleep(0)
+
+    async def _paced(
+        self, scripts: list[Script], say: Say, start_ns: int, end_ns: int
+    ) -> list[asyncio.Task[None]]:
+        queues: dict[Script, asyncio.Queue[int]] = {it: asyncio.Queue() for it in scripts}
+        tasks = [asyncio.create_task(self._serve(it, queues[it], say)) for it in scripts]
+        turn = cycle(scripts)
+        lateness = self.meter.durations("lateness").append
+
+        def fire(intended_ns: int) -> None:
+            lateness(perf_counter_ns() - intended_ns)
+            queues[next(turn)].put_nowait(intended_ns)
+
+        times = self.arrivals(1 / self.plan.processes)
+        if scripts:
+            await Pacer(asyncio.get_running_loop(), times, start_ns, end_ns, fire).run()
+        return tasks
+
+    async def _serve(self, script: Script, intended: asyncio.Queue[int], say: Say) -> None:
+        while True:
+            await self._once(script, say, await intended.get())
+
+    async def _once(self, script: Script, say: Say, intended_ns: int) -> None:
+        """Run the script once; what it raises is an error of the run, told once with its trace."""
+        try:
+            await type(self).function(script, self.parameters)
+        except ConnectionEndedError as error:
+            if script.is_open:
+                self._fail(error, say)
+            else:
+                self.meter.errors["script:connection ended"] += 1
+        except Exception as error:  # noqa: BLE001 - a user's script may raise anything
+            self._fail(error, say)
+        else:
+            self._iteration(perf_counter_ns() - intended_ns)
+
+    def _fail(self, error: Exception, say: Say) -> None:
+        kind = f"script:{type(error).__name__}: {error}".replace("\n", " ")[:120]
+        self.meter.errors[kind] += 1
+        if kind not in self._told:
+            self._told.add(kind)
+            say("script_error", kind=kind, traceback="".join(traceback.format_exception(error)))
+            if self.plan.fail_fast:
+                say("fail_fast", kind=kind)
+
+
+def load_script(path: Path) -> type[Scenario[Any]]:
+    """Give the scenario in a Python file: its subclass of Scenario, or its ``async def script``.
+
+    Raises:
+        UsageError: no such file, it fails on being imported, or it has no scenario.
+    """
+    module = _module(path)
+    own = [
+        kind
+        for kind in vars(module).values()
+        if inspect.isclass(kind)
+        and issubclass(kind, Scenario)
+        and kind.__module__ == module.__name__
+    ]
+    if own:
+        return own[-1]
+    function = getattr(module, _FUNCTION, None)
+    if not inspect.iscoroutinefunction(function):
+        raise UsageError(
+            f"{path} has no scenario; write `async def script(connection)` in it, or a class "
+            "derived from Scenario"
+        )
+    return _scripted(path, function)
+
+
+def _scripted(path: Path, function: Callable[..., Awaitable[None]]) -> type[Scripted]:
+    names = list(inspect.signature(function).parameters)
+    if len(names) not in (1, 2):
+        raise UsageError(
+            f"{path}: script takes {', '.join(names) or 'nothing'}; it must take the connection "
+            "and, if it has any, the parameters"
+        )
+
+    async def call(script: Script, parameters: Parameters) -> None:
+        await (function(script, parameters) if len(names) > 1 else function(script))
+
+    kind = get_type_hints(function).get(names[1], Parameters) if len(names) > 1 else Parameters
+    if not (inspect.isclass(kind) and issubclass(kind, Parameters)):
+        raise UsageError(f"{path}: the parameters of script must be of a subclass of Parameters")
+    return type(
+        path.stem,
+        (Scripted,),
+        {"function": staticmethod(call), "parameters_type": kind, "__doc__": function.__doc__},
+    )
+
+
+def _module(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"there is no scenario file {path}")
+    name = f"swarmgate_script_{path.stem}"
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == str(path.resolve()):
+        return known
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # noqa: BLE001 - the same
+        del sys.modules[name]
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        line = error.lineno if isinstance(error, SyntaxError) else place.lineno
+        raise UsageError(f"{path}, line {line}: {type(error).__name__}: {error}") from None
+    finally:
+        sys.path.pop(0)
+    return module

@@ -1,0 +1,237 @@
+"""A user's own scenario, in both styles, in every process; and what happens when it is wrong."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtests.errors import UsageError
+from loadtests.feed import read_feed
+from loadtests.help import parameter_lines
+from loadtests.scenarios import parse_parameters, scenario_kind
+from loadtests.script import match
+from reports.record import read_record
+from tests.loadtests.conftest import PLAIN, Run, TargetSource
+
+URL = "ws://127.0.0.1:{port}/echo"
+HEAD = "from loadtests.script import Connection, Parameters, Scenario, Script, Seconds\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    """Write a scenario file; gives its name."""
+
+    def make(text: str, name: str = "mine") -> str:
+        path = tmp_path / f"{name}{abs(hash(text))}.py"
+        path.write_text(HEAD + text)
+        return str(path)
+
+    return make
+
+
+async def go(run: Run, scenario: str, **changes: Any) -> Any:
+    return await run(URL, scenario, source=TargetSource(PLAIN), processes=2, **changes)
+
+
+async def test_a_script_runs_on_every_connection_until_the_time_is_over(
+    run: Run, write: Any
+) -> None:
+    scenario = write('''
+class Talk(Parameters):
+    words: str = "hello"
+    """What is said."""
+    pause: Seconds = 0.1
+
+async def script(connection: Script, parameters: Talk) -> None:
+    """Say something and wait for it."""
+    with connection.measure("round"):
+        await connection.send({"said": parameters.words, "by": connection.number})
+        heard = await connection.expect({"said": parameters.words}, within=30)
+        assert heard["by"] == connection.number
+    connection.count("rounds")
+    await connection.pause(parameters.pause)
+''')
+    summary = await go(run, scenario, parameters={"words": "hi", "pause": "50ms"})
+    figures = summary.figures
+    assert summary.valid, summary.reasons
+    assert summary.errors == {}
+    assert figures["round.count"] == figures["script.rounds"] > 10
+    assert 0 < figures["round.p50_seconds"] < figures["iteration.p50_seconds"]
+    assert figures["iteration.p50_seconds"] >= 0.05
+    assert figures["messages.sent"] >= figures["round.count"]
+
+
+async def test_with_a_rate_iterations_begin_by_the_schedule(run: Run, write: Any) -> None:
+    scenario = write("""
+async def script(connection: Script) -> None:
+    await connection.send("x")
+    assert await connection.receive(within=30) == "x"
+""")
+    summary = await go(run, scenario, rate=40.0)
+    assert summary.errors == {}
+    assert summary.figures["iteration.count"] == summary.figures["messages.sent"] == 40
+
+
+async def test_callbacks_are_a_scenario_like_the_built_in_ones(run: Run, write: Any) -> None:
+    scenario = write('''
+import asyncio
+from picows import WSMsgType
+
+class Counting(Scenario[Parameters]):
+    """Send one message on each connection as it opens."""
+
+    def opened(self, connection: Connection) -> None:
+        connection.transport.send(WSMsgType.TEXT, b"one")
+        self.meter.sent += 1
+
+    def receive(self, connection, payload, now_ns) -> None:
+        self.meter.counts["counting.heard"] += payload == b"one"
+
+    async def measure(self, population, start_ns):
+        await asyncio.sleep(self.plan.duration_seconds)
+        return {}
+''')
+    summary = await go(run, scenario)
+    assert summary.figures["counting.heard"] == 10
+
+
+async def test_a_script_that_raises_is_counted_and_told_once_with_its_traceback(
+    run: Run, write: Any, tmp_path: Path
+) -> None:
+    scenario = write("""
+async def script(connection: Script) -> None:
+    await connection.pause(0.02)
+    if connection.number == 3:
+        raise LookupError("no such thing")
+""")
+    summary = await go(run, scenario)
+    assert summary.valid, summary.reasons
+    assert list(summary.errors) == ["script:LookupError: no such thing"]
+    assert summary.errors["script:LookupError: no such thing"] > 1
+    assert summary.figures["iteration.count"] > 10, "the others went on"
+    told = [e for e in read_record(tmp_path / "run.run.jsonl").events if e.name == "script_error"]
+    assert len(told) == 1
+    assert "line 6, in script" in told[0].detail["traceback"]
+
+
+async def test_fail_fast_ends_the_run_at_the_first_error(run: Run, write: Any) -> None:
+    scenario = write("async def script(connection: Script) -> None:\n    raise LookupError('no')\n")
+    summary = await go(run, scenario, fail_fast=True, duration_seconds=60.0)
+    assert not summary.valid
+    assert "the script failed and was to fail fast: script:LookupError: no" in summary.reasons[0]
+
+
+async def test_what_does_not_come_in_time_is_named(run: Run, write: Any) -> None:
+    scenario = write("""
+async def script(connection: Script) -> None:
+    await connection.send("something else")
+    await connection.expect("welcome", within=0.05)
+""")
+    summary = await go(run, scenario)
+    assert list(summary.errors) == [
+        "script:ExpectationError: no message with 'welcome' within 0.05 s"
+    ]
+    assert summary.figures["messages.unsolicited"] > 0
+
+
+async def test_every_connection_has_its_row_of_the_feed(
+    run: Run, write: Any, tmp_path: Path
+) -> None:
+    feed = tmp_path / "users.csv"
+    feed.write_text("user,token\nann,1\nbob,2\n")
+    scenario = write("""
+async def script(connection: Script) -> None:
+    user = ("ann", "bob")[connection.number % 2]
+    assert connection.feed["user"] == user, connection.feed
+    connection.count(user)
+    await connection.pause(60)
+""")
+    summary = await go(run, scenario, feed=str(feed))
+    assert summary.errors == {}
+    assert summary.figures["script.ann"] == summary.figures["script.bob"] == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("x = 1\n", "has no scenario; write `async def script"),
+        ("def script(connection): ...\n", "has no scenario"),
+        ("async def script(): ...\n", "script takes nothing; it must take the connection"),
+        ("import nothing_of_this_name\n", "line 2: ModuleNotFoundError"),
+        ("async def script(connection:\n", "line 2: SyntaxError"),
+    ],
+)
+def test_a_file_without_a_scenario_is_refused_in_one_line(
+    write: Any, text: str, complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(complaint)) as refusal:
+        scenario_kind(write(text, "wrong"))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_file_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"there is no scenario file nowhere\.py"):
+        scenario_kind("nowhere.py")
+
+
+def test_the_help_tells_a_scripts_parameters_with_types_and_defaults(write: Any) -> None:
+    scenario = write('''
+class Ask(Parameters):
+    """Ours."""
+    question: str = "why?"
+    """What everybody asks."""
+
+async def script(connection: Script, parameters: Ask) -> None:
+    """Ask."""
+''')
+    lines = "\n".join(parameter_lines("ask.py", scenario_kind(scenario)))
+    assert "ask.py: Ask." in lines
+    assert "question: str = why?  What everybody asks." in lines
+    with pytest.raises(UsageError, match="has no parameter 'answer'; it takes: question"):
+        parse_parameters(scenario, {"answer": "x"})
+
+
+@pytest.mark.parametrize(
+    ("matching", "text", "found"),
+    [
+        ("ell", "hello", "hello"),
+        ("x", "hello", None),
+        (re.compile("^h.l"), "hello", "hello"),
+        ({"a": 1, "b": {"c": 2}}, '{"a": 1, "b": {"c": 2, "d": 3}}', True),
+        ({"a": 1}, '{"a": 2}', None),
+        ({"a": 1}, "[1]", None),
+        ({"a": 1}, "no json", None),
+        (str.islower, "hello", "hello"),
+        (str.isupper, "hello", None),
+    ],
+)
+def test_a_message_matches(matching: Any, text: str, found: Any) -> None:
+    result = match(matching, text)
+    assert result is not None if found is True else result == found
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("a.csv", "user,token\nann\n", "a.csv, line 2: expected 2 fields"),
+        ("a.csv", "", "has no rows"),
+        ("a.jsonl", '{"a": 1}\nno\n', "a.jsonl, line 2: not JSON"),
+        ("a.jsonl", "[1]\n", "line 1: expected an object, found '[1]'"),
+    ],
+)
+def test_a_feed_that_is_none_is_refused(
+    tmp_path: Path, name: str, text: str, complaint: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(UsageError, match=re.escape(complaint)):
+        read_feed(path)
+
+
+def test_a_feed_of_json_lines(tmp_path: Path) -> None:
+    path = tmp_path / "users.jsonl"
+    path.write_text('{"user": "ann", "age": 7}\n\n{"user": "bob"}\n')
+    assert read_feed(path) == ({"user": "ann", "age": 7}, {"user": "bob"})
+    with pytest.raises(UsageError, match="cannot read the feed"):
+        read_feed(tmp_path / "none.jsonl")
