@@ -14,7 +14,7 @@ from tests.servers.launch import START_SECONDS, launch
 
 NODE_FOLDER = Path(__file__).parent / "node_ws"
 MODULES = {
-    "known": ("tests.servers.known", "0"),
+    "known": ("benchmarks.known_server", "0"),
     "websockets": ("tests.servers.plain_websockets", "0", "--compression"),
     "websockets without compression": ("tests.servers.plain_websockets", "0", "--no-compression"),
     "picows": ("benchmarks.picows_echo", "0"),

@@ -25,7 +25,12 @@ class Faults:
     order in which they connected, for a broadcast.
 
     Attributes:
-        delay_seconds: how long after its arrival everything leaves.
+        delay_seconds: how long after its arrival everything leaves; the median where it scatters.
+        delay_sigma: the standard deviation of the logarithm of delays, which are log-normal then.
+        delay_path: only replies on paths that end so are delayed; on all, if it is empty.
+        stalls: how many times the server stands still, by the clock: the first a second after
+            the first message, and then one every ``stall_every_seconds``.
+        stall_every_seconds: from the begin of one such stall to the next.
         stall_at_message: the message at whose arrival the server stands still.
         stall_seconds: for how long it does.
         lose_every: every how many deliveries one is not sent.
@@ -42,6 +47,10 @@ class Faults:
     """
 
     delay_seconds: float = 0.0
+    delay_sigma: float = 0.0
+    delay_path: str = ""
+    stalls: int = 0
+    stall_every_seconds: float = 2.0
     stall_at_message: int = 0
     stall_seconds: float = 0.0
     lose_every: int = 0

@@ -1,4 +1,4 @@
-"""A constant delay, precise far below the millisecond to which libuv rounds its own timers.
+"""Delays, precise far below the millisecond to which libuv rounds its own timers.
 
 A Linux timerfd on CLOCK_MONOTONIC (timerfd_create(2)) is set to the absolute time at which the
 first in the line is due, and the event loop watches it as a readable file.
@@ -6,9 +6,11 @@ first in the line is due, and the event loop watches it as a readable file.
 
 import asyncio
 import ctypes
+import heapq
+import itertools
 import os
 import time
-from collections import deque
+from array import array
 from collections.abc import Callable
 
 _TFD_TIMER_ABSTIME = 1
@@ -16,11 +18,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class DelayLine:
-    """Lets everything out exactly so long after it came in, however much is inside."""
+    """Lets everything out exactly so long after it came in, however much is inside.
 
-    def __init__(self, seconds: float) -> None:
-        self._delay_ns = round(seconds * 1e9)
-        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+    Attributes:
+        delays_ns: how long each that is timed was inside, by the clock.
+    """
+
+    def __init__(self) -> None:
+        self.delays_ns = array("q")
+        # When each is due, its number, when it came in (0 if nobody asks), and what lets it out.
+        self._waiting: list[tuple[int, int, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
         self._empty = asyncio.Event()
         self._empty.set()
         flags = os.O_NONBLOCK | os.O_CLOEXEC
@@ -30,14 +38,18 @@ class DelayLine:
             raise OSError(code, f"timerfd_create: {os.strerror(code)}")
         asyncio.get_running_loop().add_reader(self._file, self._on_timer)
 
-    def put(self, arrived_ns: int, leave: Callable[[], None]) -> None:
-        """Call ``leave`` when the delay after ``arrived_ns`` (CLOCK_MONOTONIC) is over.
+    def put(
+        self, arrived_ns: int, delay_ns: int, leave: Callable[[], None], *, is_timed: bool = True
+    ) -> None:
+        """Call ``leave`` so long after ``arrived_ns`` (CLOCK_MONOTONIC).
 
-        First in, first out: ``arrived_ns`` never goes back from one call to the next.
+        What is due at the same moment leaves in the order in which it came.
         """
-        self._waiting.append((arrived_ns + self._delay_ns, leave))
-        if len(self._waiting) == 1:
-            self._empty.clear()
+        since_ns = arrived_ns if is_timed else 0
+        item = (arrived_ns + delay_ns, next(self._numbers), since_ns, leave)
+        heapq.heappush(self._waiting, item)
+        self._empty.clear()
+        if self._waiting[0] is item:
             self._arm()
 
     async def drain(self) -> None:
@@ -53,8 +65,10 @@ class DelayLine:
     def _on_timer(self) -> None:
         os.read(self._file, 8)
         while self._waiting and self._waiting[0][0] <= time.monotonic_ns():
-            _, leave = self._waiting.popleft()
+            _, _, since_ns, leave = heapq.heappop(self._waiting)
             leave()
+            if since_ns:
+                self.delays_ns.append(time.monotonic_ns() - since_ns)
         if self._waiting:
             self._arm()
         else:

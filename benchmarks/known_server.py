@@ -1,9 +1,9 @@
 """A server whose behaviour is known: what it injects is what the instrument must report.
 
-``python -m tests.servers.known PORT [flags]``; ``/ws`` sends each message to every client of that
-path, ``/echo`` and any other path back to its sender. It shares no code with the swarm, so that one
-bug cannot cancel the other. On SIGTERM it lets out what it still holds, prints what it injected as
-one JSON object, and exits with 0.
+``python -m benchmarks.known_server PORT [flags]``; ``/ws`` sends each message to every client of
+that path, ``/echo`` and any other path back to its sender. It shares no code with the swarm, so
+that one bug cannot cancel the other. On SIGTERM it lets out what it still holds, prints what it
+injected as one JSON object, and exits with 0.
 """
 
 import argparse
@@ -11,7 +11,9 @@ import asyncio
 import base64
 import hashlib
 import json
+import math
 import os
+import random
 import re
 import resource
 import signal
@@ -36,8 +38,8 @@ from picows import (
     ws_create_server,
 )
 
-from tests.servers.delay_line import DelayLine
-from tests.servers.faults import Faults, Outbox, damaged
+from benchmarks.delay_line import DelayLine
+from benchmarks.faults import Faults, Outbox, damaged
 
 Message = tuple[WSMsgType, bytes]
 
@@ -48,6 +50,7 @@ _COUNTS = (
 )
 # At the end a client that does not read must not keep the process alive.
 _LINGER_SECONDS = 2.0
+_FIRST_STALL_SECONDS = 1.0
 
 
 class Server:
@@ -58,7 +61,12 @@ class Server:
         self.injected: Counter[str] = Counter(dict.fromkeys(_COUNTS, 0))
         # In the order in which they connected, so that deliveries always number the same.
         self.clients: dict[Client, None] = {}
-        self._line = DelayLine(faults.delay_seconds) if faults.delay_seconds else None
+        self._line = DelayLine() if faults.delay_seconds else None
+        # The same every time; no secret hangs on it.
+        self._random = random.Random(1)
+        self.stalls_ns: list[int] = []
+        self._stalls = 0
+        self._stalled_since_ns = 0
         self._ending = False
 
     def accept(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener:
@@ -80,7 +88,12 @@ class Server:
         if self._ending:
             return
         arrived_ns = time.monotonic_ns()
+        if self._stalled_since_ns:
+            self.stalls_ns.append(arrived_ns - self._stalled_since_ns)
+            self._stalled_since_ns = 0
         number = self.count("messages")
+        if number == 1 and self.faults.stalls:
+            asyncio.get_running_loop().call_later(_FIRST_STALL_SECONDS, self._stall)
         if number == self.faults.die_at_message:
             os._exit(1)
         if number == self.faults.stall_at_message:
@@ -96,8 +109,8 @@ class Server:
         """Send a client what is held for it, then a close frame; nothing goes to it after that."""
         client.is_closing = True
         for message in client.outbox.flush():
-            self._leave(arrived_ns, partial(self._send, client, message))
-        self._leave(arrived_ns, partial(client.send_close, code))
+            self._leave(client, arrived_ns, partial(self._send, client, message))
+        self._leave(client, arrived_ns, partial(client.send_close, code), is_message=False)
 
     async def end(self) -> None:
         """Let everything out that came in, then end every connection without a close frame."""
@@ -105,7 +118,7 @@ class Server:
         now_ns = time.monotonic_ns()
         for client in self.clients:
             for message in client.outbox.flush():
-                self._leave(now_ns, partial(self._send, client, message))
+                self._leave(client, now_ns, partial(self._send, client, message))
         if self._line is not None:
             await self._line.drain()
         left = list(self.clients)
@@ -128,14 +141,45 @@ class Server:
             kind, payload = message
             message = kind, damaged(payload)
         for sent in receiver.outbox.put(message, self.faults.fate(number)):
-            self._leave(arrived_ns, partial(self._send, receiver, sent))
+            self._leave(receiver, arrived_ns, partial(self._send, receiver, sent))
 
-    def _leave(self, arrived_ns: int, action: Callable[[], None]) -> None:
+    def _leave(
+        self,
+        client: "Client",
+        arrived_ns: int,
+        action: Callable[[], None],
+        *,
+        is_message: bool = True,
+    ) -> None:
         # Close frames stand in the same line, so that none overtakes a reply.
-        if self._line is None:
+        if self._line is None or not client.path.endswith(self.faults.delay_path):
             action()
         else:
-            self._line.put(arrived_ns, action)
+            self._line.put(arrived_ns, self._delay_ns(), action, is_timed=is_message)
+
+    def _delay_ns(self) -> int:
+        """Draw how long one reply is held."""
+        faults = self.faults
+        scatter = self._random.gauss(0.0, faults.delay_sigma) if faults.delay_sigma else 0.0
+        return round(faults.delay_seconds * math.exp(scatter) * 1e9)
+
+    def _stall(self) -> None:
+        """Stand still; it is over when the next message is taken."""
+        self._stalls += 1
+        self._stalled_since_ns = time.monotonic_ns()
+        next_at = asyncio.get_running_loop().time() + self.faults.stall_every_seconds
+        time.sleep(self.faults.stall_seconds)
+        if self._stalls < self.faults.stalls:
+            asyncio.get_running_loop().call_at(next_at, self._stall)
+
+    def record(self) -> dict[str, object]:
+        """Give what was injected: counts, and in nanoseconds what a calibration asks for."""
+        found: dict[str, object] = dict(self.injected)
+        if self._line is not None and self.faults.delay_path:
+            found["delays_ns"] = list(self._line.delays_ns)
+        if self.faults.stalls:
+            found["stalls_ns"] = self.stalls_ns
+        return found
 
     def _send(self, receiver: "Client", message: Message) -> None:
         kind, payload = message
@@ -169,7 +213,7 @@ class Client(WSListener):
         if self._server.faults.greet:
             transport.send(WSMsgType.TEXT, _GREETING.encode())
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
         """Leave the list of who is there."""
         self._server.clients.pop(self, None)
 
@@ -200,7 +244,7 @@ class Client(WSListener):
             self.transport.disconnect()
 
 
-async def _mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001
     """Accept and say nothing, until the client gives up."""
     await reader.read(-1)
 
@@ -212,7 +256,7 @@ async def _babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     await writer.drain()
 
 
-async def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001
     """End the connection in the middle of the handshake."""
     await reader.readuntil(b"\r\n\r\n")
 
@@ -245,7 +289,7 @@ async def _mishandle(
     writer.close()
 
 
-async def serve(port: int, faults: Faults, handshake: str) -> Counter[str]:
+async def serve(port: int, faults: Faults, handshake: str) -> dict[str, object]:
     """Serve on 127.0.0.1:port until SIGTERM; gives what was injected."""
     server = Server(faults)
     if handshake == "normal":
@@ -267,7 +311,7 @@ async def serve(port: int, faults: Faults, handshake: str) -> Counter[str]:
     await stopped.wait()
     listening.close()
     await server.end()
-    return server.injected
+    return server.record()
 
 
 def _parser() -> argparse.ArgumentParser:
