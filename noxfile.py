@@ -17,6 +17,14 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 LOCK = Path("constraints.txt")
 SERVER_LOCK = Path("requirements.txt")
+# What `nox -s bench -- NAME` measures: cost benchmarks, then claims.
+BENCHES = {
+    "": ((), "claims.toml"),
+    "swarm": (("test_swarm_cost.py", "test_client_cost.py", "test_recording_cost.py"), ""),
+    "server": (("test_server_cost.py",), "claims_redis.toml"),
+    "100k": ((), "claims_100k.toml"),
+    "calibrate": ((), ""),
+}
 
 
 def install(session: nox.Session) -> None:
@@ -33,26 +41,29 @@ def install(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure 10,000 connections: a verdict on every claim in 5 minutes; -- server: its costs."""
+    """Verdicts on 10,000 connections, 5 minutes. Also: -- 100k, calibrate, swarm, server."""
     install(session)
     quick = {"SWARMGATE_QUICK": "1"} if "--quick" in session.posargs else {}
-    if "server" in session.posargs:
-        costs, claims = ("test_server_cost.py",), "claims_redis.toml"
-    else:
-        costs, claims = ("test_swarm_cost.py", "test_recording_cost.py"), "claims.toml"
-    options = [word for word in session.posargs if word != "server"]
+    chosen = next((word for word in session.posargs if word in BENCHES), "")
+    costs, claims = BENCHES[chosen]
+    options = [word for word in session.posargs if word != chosen]
     # The costs first, so that the verdicts are what stands at the end; neither hides the other.
     costs_held = True
-    try:
-        session.run(
-            *("pytest", *(f"benchmarks/{name}" for name in costs), "-s"),
-            "--benchmark-columns=min,median,max,rounds",
-            env=quick,
-        )
-    except CommandFailed:
-        costs_held = False
-    # Inconclusive (4) is an answer: a machine that others share does not always let one tell.
-    session.run("swarmgate", "claims", f"benchmarks/{claims}", *options, success_codes=[0, 4])
+    if costs:
+        try:
+            session.run(
+                *("pytest", *(f"benchmarks/{name}" for name in costs), "-s"),
+                "--benchmark-columns=min,median,max,rounds",
+                env=quick,
+            )
+        except CommandFailed:
+            costs_held = False
+    if chosen == "calibrate":
+        session.run("swarmgate", "calibrate", *options)
+        return
+    if claims:
+        # Inconclusive (4) is an answer: a machine that others share does not always let one tell.
+        session.run("swarmgate", "claims", f"benchmarks/{claims}", *options, success_codes=[0, 4])
     if not costs_held:
         session.error("a cost benchmark failed; its figures stand above the verdicts")
 
