@@ -79,9 +79,10 @@ def calibrate(load: Load, folder: Path, watch: Watch) -> tuple[Row, ...]:
     plain = bench.run("undisturbed")
     rows = [*count_rows("undisturbed", _counts(plain.injected), _reported(plain.summary))]
     for subject, flags in _chosen(load, _DELAYS).items():
-        held = bench.run(subject, *flags, "--delay-path", "/1")
+        held = bench.run(subject, *flags, *_EVERY_SECOND)
         undisturbed, delayed = split(held.latency, _BETWEEN_NS)
-        rows += latency_rows(subject, held.injected["delays_ns"], undisturbed, delayed)
+        delays_ns = held.injected["delays_ns"]
+        rows += latency_rows(subject, delays_ns, undisturbed, delayed, _HELD_NS)
     for subject in _chosen(load, {_STALLS: ()}):
         stalled = bench.run(subject, *_stalls(load), rate=load.stall_rate)
         delays = stall_delays(
@@ -113,8 +114,11 @@ _DELAYS: Final[Mapping[str, tuple[str, ...]]] = {
     "constant 200 ms": ("--delay-seconds", "0.2"),
     "log-normal 100 ms": ("--delay-seconds", "0.1", "--delay-sigma", "0.5"),
 }
-# Above any undisturbed reply, below any delayed one.
-_BETWEEN_NS: Final = 10_000_000
+# Replies on the other connections are held for so long.
+_HELD_NS: Final = 5_000_000
+_EVERY_SECOND: Final = ("--delay-path", "/1", "--other-delay-seconds", str(_HELD_NS / 1e9))
+# Above any of these, below any delayed one.
+_BETWEEN_NS: Final = 12_000_000
 _FAULTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "echo, every 7th lost": ("echo", ("--lose-every", "7")),
     "echo, every 11th twice": ("echo", ("--duplicate-every", "11")),

@@ -28,6 +28,7 @@ class Faults:
         delay_seconds: how long after its arrival everything leaves; the median where it scatters.
         delay_sigma: the standard deviation of the logarithm of delays, which are log-normal then.
         delay_path: only replies on paths that end so are delayed; on all, if it is empty.
+        other_delay_seconds: how long replies on all other paths are held, always the same.
         stalls: how many times the server stands still, by the clock: the first a second after
             the first message, and then one every ``stall_every_seconds``.
         stall_every_seconds: from the begin of one such stall to the next.
@@ -49,6 +50,7 @@ class Faults:
     delay_seconds: float = 0.0
     delay_sigma: float = 0.0
     delay_path: str = ""
+    other_delay_seconds: float = 0.0
     stalls: int = 0
     stall_every_seconds: float = 2.0
     stall_at_message: int = 0

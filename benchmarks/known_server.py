@@ -152,10 +152,14 @@ class Server:
         is_message: bool = True,
     ) -> None:
         # Close frames stand in the same line, so that none overtakes a reply.
-        if self._line is None or not client.path.endswith(self.faults.delay_path):
+        is_delayed = client.path.endswith(self.faults.delay_path)
+        if self._line is None or not (is_delayed or self.faults.other_delay_seconds):
             action()
-        else:
+        elif is_delayed:
             self._line.put(arrived_ns, self._delay_ns(), action, is_timed=is_message)
+        else:
+            other_ns = round(self.faults.other_delay_seconds * 1e9)
+            self._line.put(arrived_ns, other_ns, action, is_timed=False)
 
     def _delay_ns(self) -> int:
         """Draw how long one reply is held."""
