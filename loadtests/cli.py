@@ -337,7 +337,7 @@ def scenarios(
     except LoadTestError as error:
         raise fail(error) from None
     for known, kind in kinds.items():
-        console.print("\n".join(parameter_lines(known, kind)), markup=False)
+        console.print("\n".join(parameter_lines(known, kind)), markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import NoneType, UnionType
@@ -19,6 +20,8 @@ from loadtests.scenarios import scenario_kind
 from reports.exit_status import ExitStatus
 
 _OPTIONS: Final = ("--scenario", "-s")
+_DEEPER: Final = " " * 10
+_WIDTH: Final = 80
 
 
 class RunCommand(TyperCommand):
@@ -74,14 +77,15 @@ def parameter_lines(name: str, kind: type[Scenario[Any]]) -> Iterator[str]:
     """Give the help of one scenario, a line at a time."""
     module = sys.modules[kind.__module__]
     about = kind.__doc__ if "function" in vars(kind) or name.endswith(".py") else module.__doc__
-    yield f"{name}: {(inspect.cleandoc(about or 'no description').splitlines() or [''])[0]}"
+    first, *_ = inspect.cleandoc(about or "no description").splitlines()
+    yield f"{name}: {first}"
     rate = kind.default_rate
     if rate is not None:
         yield f"    rate without --rate: {rate:g} a second"
-    fields = kind.parameters_type.model_fields
-    width = max((len(_left(key, field)) for key, field in fields.items()), default=0)
-    for key, field in fields.items():
-        yield f"    {_left(key, field):<{width}}  {field.description or ''}".rstrip()
+    for key, field in kind.parameters_type.model_fields.items():
+        yield f"    {_left(key, field)}"
+        about = " ".join((field.description or "").replace("``", "").split())
+        yield from textwrap.wrap(about, _WIDTH, initial_indent=_DEEPER, subsequent_indent=_DEEPER)
     yield ""
 
 

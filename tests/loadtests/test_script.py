@@ -187,7 +187,7 @@ async def script(connection: Script, parameters: Ask) -> None:
 ''')
     lines = "\n".join(parameter_lines("ask.py", scenario_kind(scenario)))
     assert "ask.py: Ask." in lines
-    assert "question: str = why?  What everybody asks." in lines
+    assert "    question: str = why?\n          What everybody asks." in lines
     with pytest.raises(UsageError, match="has no parameter 'answer'; it takes: question"):
         parse_parameters(scenario, {"answer": "x"})
 
