@@ -14,6 +14,7 @@ from benchmarks.experiments import InterruptedRunError
 from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.target import TargetSource
+from loadtests.validity import Thresholds
 from reports.histogram import Histogram, merged
 from reports.record import RECORD_SUFFIX, Line, read_record
 from reports.summary import Summary
@@ -67,7 +68,12 @@ class _Run:
     injected: Mapping[str, Any]
 
 
-def calibrate(load: Load, folder: Path, watch: Watch) -> tuple[Row, ...]:
+def calibrate(
+    load: Load,
+    folder: Path,
+    watch: Watch,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008 - frozen
+) -> tuple[Row, ...]:
     """Make every run of a calibration; its records go into ``folder``.
 
     Raises:
@@ -75,7 +81,7 @@ def calibrate(load: Load, folder: Path, watch: Watch) -> tuple[Row, ...]:
         InterruptedRunError: a person ended it.
         LoadTestError, RecordError: it could not be made.
     """
-    bench = _Bench(load, folder, watch)
+    bench = _Bench(load, folder, watch, thresholds)
     plain = bench.run("undisturbed")
     rows = [*count_rows("undisturbed", _counts(plain.injected), _reported(plain.summary))]
     for subject, flags in _chosen(load, _DELAYS).items():
@@ -142,6 +148,7 @@ class _Bench:
     load: Load
     folder: Path
     watch: Watch
+    thresholds: Thresholds
 
     def run(
         self, subject: str, *flags: str, scenario: str = "echo", rate: float | None = None
@@ -153,7 +160,11 @@ class _Bench:
         server = (sys.executable, "-m", "benchmarks.known_server", "{port}", *flags)
         with self.watch(subject) as observe:
             source = TargetSource(server)
-            summary = asyncio.run(execute(self._plan(scenario, rate), source, path, observe))
+            summary = asyncio.run(
+                execute(
+                    self._plan(scenario, rate), source, path, observe, thresholds=self.thresholds
+                )
+            )
         if summary.interrupted:
             raise InterruptedRunError(f"interrupted during {subject}")
         if not summary.valid:

@@ -95,7 +95,8 @@ class Totals:
                 if line.mark:
                     self._marks.append(line)
                 if line.source == "server" and self.phase == "measure":
-                    self._peak_rss_bytes = max(self._peak_rss_bytes, line.values["rss_bytes"])
+                    rss_bytes = line.values.get("rss_bytes", 0.0)
+                    self._peak_rss_bytes = max(self._peak_rss_bytes, rss_bytes)
             case Event():
                 self._add_event(line)
             case Header():
@@ -389,12 +390,17 @@ class Totals:
         )
 
 
+def _time_ns(line: Interval | Sample | Event) -> int:
+    return line.t_ns
+
+
 def summarise(record: Record) -> Summary:
     """Give the figures of a record."""
     totals = Totals()
     totals.add(record.header)
-    lines: list[Line] = [*record.intervals, *record.samples, *record.events]
-    for line in lines:
+    # Events first where times are the same: a phase begins with its event.
+    lines: list[Interval | Sample | Event] = [*record.events, *record.intervals, *record.samples]
+    for line in sorted(lines, key=_time_ns):
         totals.add(line)
     if record.footer is not None:
         totals.add(record.footer)

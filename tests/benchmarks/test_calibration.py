@@ -1,8 +1,8 @@
 """A calibration: the arithmetic of what must be reported, and the whole of it in its short form."""
 
-import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.calibrate import QUICK, calibrate
 from benchmarks.calibration import (
     Row,
     bound_seconds,
@@ -17,8 +18,10 @@ from benchmarks.calibration import (
     latency_rows,
     stall_delays,
 )
+from benchmarks.calibration_table import calibration_markdown
 from reports.histogram import Histogram
 from reports.record import read_record
+from tests.loadtests.conftest import PATIENT
 
 MS = 1_000_000
 
@@ -81,32 +84,23 @@ def test_counts_must_be_exact_and_nothing_else_may_be_there() -> None:
 
 
 def test_the_short_form_finds_every_fault_that_was_injected(tmp_path: Path) -> None:
-    folder = tmp_path / "calibration"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "benchmarks", "calibrate"),
-            *("--quick", "--quiet", "--json", "-o", str(folder)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    rows = json.loads(done.stdout)
-    counts = [row for row in rows if row["is_count"]]
+    rows = calibrate(QUICK, tmp_path, lambda _title: nullcontext(lambda _line: None), PATIENT)
+    counts = [row for row in rows if row.is_count]
     assert len(counts) == 13
-    assert [row for row in counts if not row["holds"]] == []
-    assert {row["figure"] for row in counts if row["injected"]} == {
+    assert [row for row in counts if not row.holds] == []
+    assert {row.figure for row in counts if row.injected} == {
         *("lost", "duplicated", "reordered", "refused", "closed"),
     }
     # How near the times are is for the benchmark; that a delay is seen at all is not.
-    constant = {row["figure"]: row for row in rows if row["subject"] == "constant 20 ms"}
-    assert constant["p50"]["injected"] >= 0.02
-    assert constant["p50"]["reported"] >= 0.02
-    stalled = {row["figure"]: row for row in rows if row["subject"] == "stalls of 400 ms"}
-    assert stalled["p90"]["reported"] > 0.1
-    assert done.returncode in (0, 1)
-    assert "| ✔ |" in (folder / "calibration.md").read_text()
-    for record in folder.glob("*.run.jsonl"):
+    constant = {row.figure: row for row in rows if row.subject == "constant 20 ms"}
+    assert constant["p50"].injected >= 0.02
+    assert constant["p50"].reported >= 0.02
+    stalled = {row.figure: row for row in rows if row.subject == "stalls of 400 ms"}
+    assert stalled["p90"].reported > 0.1
+    markdown = calibration_markdown(rows)
+    assert "| ✔ | undisturbed | anything else | 0 | 0 | 0 | exact |" in markdown
+    assert markdown.count("\n") == len(rows) + 2
+    for record in tmp_path.glob("*.run.jsonl"):
         assert read_record(record).footer is not None
 
 

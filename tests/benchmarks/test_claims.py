@@ -105,8 +105,8 @@ def test_a_file_without_claims_is_refused(tmp_path: Path) -> None:
 def test_an_experiment_of_an_unknown_scenario_is_refused_before_anything_runs(
     tmp_path: Path,
 ) -> None:
-    file = load_claims(written(tmp_path, GOOD.replace('"hold"', '"storm"')))
-    with pytest.raises(ClaimsFileError, match="experiment idle: no scenario is called 'storm'"):
+    file = load_claims(written(tmp_path, GOOD.replace('"hold"', '"tornado"')))
+    with pytest.raises(ClaimsFileError, match="experiment idle: no scenario is called 'tornado'"):
         check(needed(file), file.path)
 
 

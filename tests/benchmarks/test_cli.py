@@ -102,7 +102,7 @@ def test_a_target_command_is_started_and_stopped(tmp_path: Path) -> None:
         (["run", "ws://h/", "0"], "connections is 0"),
         (["run", "ws://h/", "1", "-d", "5 parsecs"], "--duration: '5 parsecs'"),
         (["run", "ws://h/", "1", "-r", "-3"], "rate is -3"),
-        (["run", "ws://h/", "1", "--scenario", "storm"], "no scenario is called 'storm'"),
+        (["run", "ws://h/", "1", "--scenario", "tornado"], "no scenario is called 'tornado'"),
         (["run", "ws://h/", "1", "--param", "active"], "KEY=VALUE"),
         (["run", "ws://h/", "1", "--param", "idle=2"], "no parameter 'idle'"),
         (["run", "ws://h:{port}/", "1"], "--target-cmd"),

@@ -28,7 +28,8 @@ def plan(**changes: Any) -> Plan:
 def totals(**changes: Any) -> Totals:
     held = Totals()
     held.add(header())
-    values = {"opened": 100, "sent": 100, "histograms": {"lateness": encoded([MS // 10] * 100)}}
+    held.add(interval(0, "open", opened=changes.pop("opened", 100)))
+    values = {"sent": 100, "histograms": {"lateness": encoded([MS // 10] * 100)}}
     held.add(interval(**(values | changes)))
     return held
 

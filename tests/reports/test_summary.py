@@ -23,8 +23,8 @@ def summary_of(*lines: object) -> Summary:
 
 def test_counts_add_up_over_intervals_and_processes() -> None:
     summary = summary_of(
-        interval(1, opened=60, failed=1, sent=5, received=4, errors={"a:b": 1}),
-        interval(1, process=1, opened=40, open=40, sent=5, received=5),
+        interval(1, "open", opened=60, failed=1, sent=5, received=4, errors={"a:b": 1}),
+        interval(1, "open", process=1, opened=40, open=40, sent=5, received=5),
         interval(2, close_codes={1000: 2}, errors={"a:b": 2}),
         footer(),
     )

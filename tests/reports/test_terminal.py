@@ -26,7 +26,8 @@ def echo_lines() -> list[Line]:
     return [
         header(),
         event("phase", phase="measure", seconds=10.0),
-        interval(opened=100, sent=101, received=100, histograms=histograms, integrity=integrity),
+        interval(0, "open", opened=100),
+        interval(sent=101, received=100, histograms=histograms, integrity=integrity),
     ]
 
 
@@ -38,7 +39,7 @@ def test_a_summary_has_what_people_look_for() -> None:
     assert lines["Avg latency"].strip() == "1.04 ms"
     assert "p99 1.00 ms" in lines["Latency"]
     assert "max 5.00 ms" in lines["Latency"]
-    assert "1 lost, 0 duplicated" in lines["Ledger"]
+    assert "1 lost, 0 missed, 0 duplicated" in lines["Ledger"]
     assert "open model, 50.0 /s asked" in lines["Messages"]
     assert "Server memory" not in lines
 
@@ -53,7 +54,7 @@ def test_validity_is_told_before_any_figure() -> None:
 
 
 def test_a_held_load_says_that_it_measured_no_latency() -> None:
-    text = text_of(header(scenario="hold"), interval(opened=100), footer())
+    text = text_of(header(scenario="hold"), interval(1, "open", opened=100), footer())
     assert "Avg latency: not measured" in text
 
 
