@@ -3,7 +3,9 @@
 One publisher keeps one order, so loss, duplication and reordering are exact at every receiver.
 """
 
+import asyncio
 from array import array
+from collections.abc import Callable, Iterator
 from time import perf_counter_ns
 from typing import Final
 
@@ -13,6 +15,7 @@ from loadtests.connection import Connection
 from loadtests.errors import UsageError
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
+from loadtests.pacer import Pacer
 from loadtests.payload import Fillers
 from loadtests.plan import Plan
 from loadtests.stamp import (
@@ -70,6 +73,30 @@ class Publisher:
         self._meter.sent += 1
         self._meter.sent_bytes += len(payload)
         self._lateness(now_ns - intended_ns)
+
+    async def run(
+        self,
+        connection: Callable[[], Connection] | None,
+        arrivals: Iterator[int],
+        start_ns: int,
+        end_ns: int,
+    ) -> None:
+        """Publish by a schedule until ``end_ns``; a process without the publisher waits for it.
+
+        Args:
+            connection: gives what to publish on, asked each time; None where it is elsewhere.
+            arrivals: when messages are due, in nanoseconds since ``start_ns``.
+            start_ns: CLOCK_MONOTONIC time of the start of the load.
+            end_ns: the end of it.
+        """
+        if connection is None:
+            await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
+            return
+
+        def fire(intended_ns: int) -> None:
+            self.publish(connection(), intended_ns)
+
+        await Pacer(asyncio.get_running_loop(), arrivals, start_ns, end_ns, fire).run()
 
 
 class StampReader:

@@ -3,14 +3,11 @@
 The first connection of the first process publishes; every connection of every process receives.
 """
 
-import asyncio
 from array import array
-from time import perf_counter_ns
 
 from loadtests.connection import Connection
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
-from loadtests.pacer import Pacer
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
 from loadtests.publication import Publisher, StampReader, check_payload, observe
@@ -70,15 +67,8 @@ class Broadcast(Scenario[BroadcastParameters]):
         connections = population.connections
         is_publisher = self.share.process == 0 and bool(connections)
         self._receivers = connections[is_publisher and not self.parameters.publisher_receives :]
-        end_ns = self.end_ns(start_ns)
-        if not is_publisher:
-            await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
-            return {}
-
-        def fire(intended_ns: int) -> None:
-            self._publisher.publish(connections[0], intended_ns)
-
-        await Pacer(asyncio.get_running_loop(), self.arrivals(), start_ns, end_ns, fire).run()
+        on = (lambda: connections[0]) if is_publisher else None
+        await self._publisher.run(on, self.arrivals(), start_ns, self.end_ns(start_ns))
         return {"count": len(self._publisher.sent_ns)}
 
     def outstanding(self, published: Published) -> int:

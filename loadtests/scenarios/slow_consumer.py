@@ -18,7 +18,6 @@ from pydantic import Field
 from loadtests.connection import Connection
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
-from loadtests.pacer import Pacer
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
 from loadtests.publication import Publisher, StampReader, check_payload, observe
@@ -123,24 +122,14 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         self._others = [connection for connection in here if connection not in slow]
         slowing = asyncio.create_task(self._slow_down(population, start_ns))
         try:
-            await self._publish(here, start_ns)
+            on = (lambda: here[0]) if self.share.process == 0 and here else None
+            await self._publisher.run(on, self.arrivals(), start_ns, self.end_ns(start_ns))
         finally:
             slowing.cancel()
             with suppress(asyncio.CancelledError):
                 await slowing
         await self._read_on()
         return {"count": len(self._publisher.sent_ns)}
-
-    async def _publish(self, here: list[Connection], start_ns: int) -> None:
-        end_ns = self.end_ns(start_ns)
-        if self.share.process != 0 or not here:
-            await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
-            return
-
-        def fire(intended_ns: int) -> None:
-            self._publisher.publish(here[0], intended_ns)
-
-        await Pacer(asyncio.get_running_loop(), self.arrivals(), start_ns, end_ns, fire).run()
 
     async def _slow_down(self, population: Population, start_ns: int) -> None:
         half_ns = start_ns + round(self.plan.duration_seconds / 2 * 1e9)

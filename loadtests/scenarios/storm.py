@@ -17,7 +17,6 @@ from pydantic import Field
 from loadtests.connection import Connection
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
-from loadtests.pacer import Pacer
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
 from loadtests.publication import Publisher, StampReader, check_payload, observe
@@ -140,7 +139,9 @@ class Storm(Scenario[StormParameters]):
         if self.share.process == 0 and here:
             self._first = here[0].number
         storming = asyncio.create_task(self._drop(population, start_ns))
-        await self._publish(population, start_ns)
+        first = self._first
+        on = None if first is None else lambda: population[first]
+        await self._publisher.run(on, self.arrivals(), start_ns, self.end_ns(start_ns))
         await storming
         with suppress(TimeoutError):
             async with asyncio.timeout(self.parameters.within):
@@ -150,19 +151,6 @@ class Storm(Scenario[StormParameters]):
         self._population = None
         self._reconnector.give_up()
         return {"sent_ns": list(self._publisher.sent_ns)}
-
-    async def _publish(self, population: Population, start_ns: int) -> None:
-        end_ns = self.end_ns(start_ns)
-        if self._first is None:
-            await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
-            return
-
-        first = self._first
-
-        def fire(intended_ns: int) -> None:
-            self._publisher.publish(population[first], intended_ns)
-
-        await Pacer(asyncio.get_running_loop(), self.arrivals(), start_ns, end_ns, fire).run()
 
     async def _drop(self, population: Population, start_ns: int) -> None:
         if self.parameters.drop == "none":
