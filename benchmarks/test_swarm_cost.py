@@ -26,6 +26,7 @@ ROUNDS = 4
 
 OPENED_PER_SECOND_AT_LEAST = 4_000
 BYTES_PER_IDLE_CONNECTION_AT_MOST = 12 * 1024
+ROUND_TRIPS_PER_SECOND_AT_LEAST = 100_000
 TIMES_BARE_AT_MOST = 1.30
 TWO_TIMES_ONE_AT_LEAST = 1.8
 SECONDS_PER_DELIVERY_AT_MOST = 10e-6
@@ -113,6 +114,7 @@ def test_echo_round_trips_with_everything_recorded(
     note(benchmark, "swarm.times_bare", ratios, f"at most {TIMES_BARE_AT_MOST}, aim: 1.10")
     assert is_quick or statistics.median(ratios) <= TIMES_BARE_AT_MOST
     assert is_quick or min(swarm) <= seconds_at_most
+    assert is_quick or max(rates) >= ROUND_TRIPS_PER_SECOND_AT_LEAST
 
 
 def test_two_processes_do_nearly_twice_as_much_with_a_core_each(
