@@ -142,11 +142,12 @@ def calibrate(
     except CalibrationError as error:
         sys.stderr.write(f"swarmgate: not calibrated: {error}\n")
         raise typer.Exit(ExitStatus.INVALID) from None
-    _tell_calibration(rows, folder, as_json=json_output)
+    tell_calibration(rows, folder, as_json=json_output)
     raise typer.Exit(ExitStatus.HELD if all(row.holds for row in rows) else ExitStatus.FAILED)
 
 
-def _tell_calibration(rows: Sequence[Row], folder: Path, *, as_json: bool) -> None:
+def tell_calibration(rows: Sequence[Row], folder: Path, *, as_json: bool) -> None:
+    """Print the comparison, and keep it beside its records."""
     (folder / "calibration.md").write_text(calibration_markdown(rows), encoding="utf-8")
     if as_json:
         document = [asdict(row) | {"holds": row.holds} for row in rows]

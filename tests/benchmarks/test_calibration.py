@@ -1,5 +1,6 @@
 """A calibration: the arithmetic of what must be reported, and the whole of it in its short form."""
 
+import json
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -19,6 +20,7 @@ from benchmarks.calibration import (
     stall_delays,
 )
 from benchmarks.calibration_table import calibration_markdown
+from benchmarks.cli import tell_calibration
 from reports.histogram import Histogram
 from reports.record import read_record
 from tests.loadtests.conftest import PATIENT
@@ -114,3 +116,18 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("swarmgate: cannot write")
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_the_command_tells_every_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    rows = count_rows("every 7th lost", {"lost": 3}, {"lost": 4})
+    tell_calibration(rows, tmp_path, as_json=as_json)
+    told = capsys.readouterr().out
+    assert "every 7th lost" in (tmp_path / "calibration.md").read_text()
+    if as_json:
+        assert [row["holds"] for row in json.loads(told)] == [False, True]
+    else:
+        assert "every 7th lost" in told
+        assert "1 of 2 figures are what was injected" in told
