@@ -26,6 +26,7 @@ from loadtests.scenarios import SCENARIOS, parse_parameters, scenario_kind
 from loadtests.schedule import ArrivalKind
 from loadtests.target import TargetSource, split_command
 from reports.exit_status import ExitStatus
+from reports.outcome import status_of
 from reports.record import RecordError
 from reports.summary import Summary
 from reports.terminal import live_view, summary_text
@@ -49,19 +50,6 @@ def fail(error: Exception) -> typer.Exit:
     sys.stderr.write(f"swarmgate: {error}\n")
     usage = isinstance(error, UsageError | RecordError)
     return typer.Exit(ExitStatus.USAGE if usage else ExitStatus.INVALID)
-
-
-def status_of(summary: Summary) -> ExitStatus:
-    """Give the exit status of one run: validity first, then whether anything went wrong."""
-    if summary.interrupted:
-        return ExitStatus.INTERRUPTED
-    if not summary.valid:
-        return ExitStatus.INVALID
-    faults = summary.figures["errors"] + sum(
-        summary.figures.get(f"integrity.{name}", 0)
-        for name in ("lost", "duplicated", "reordered", "corrupted")
-    )
-    return ExitStatus.FAILED if faults else ExitStatus.HELD
 
 
 @app.command(cls=RunCommand)

@@ -147,6 +147,26 @@ class Connection(WSListener):
         self._receive, self._rest = self._rest, None
         self._receive(self, payload, now_ns)
 
+    def redirect(self, receive: Receive) -> None:
+        """Hand messages to another receiver from the next one on."""
+        if self._rest is None:
+            self._receive = receive
+        else:
+            self._rest = receive
+
+    def serve(
+        self,
+        receive: Receive,
+        state: Any,  # noqa: ANN401 - the scenario's own
+        ended: "Callable[[Connection], None]",
+    ) -> None:
+        """Be of another scenario from now on."""
+        self.redirect(receive)
+        self.state = state
+        self.ended = ended
+        self.on_control = None
+        self._end_expected = False
+
     def expect_end(self) -> None:
         """Take it for no error when the peer ends the connection from now on."""
         self._end_expected = True

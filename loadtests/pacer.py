@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from time import perf_counter_ns
 from typing import Final
 
+from loadtests.span import Span
 from loadtests.timer import Timer
 
 # A generator that has fallen behind sends at most this many before it reads again, so that
@@ -22,51 +23,50 @@ class Pacer:
         self,
         loop: asyncio.AbstractEventLoop,
         arrivals: Iterator[int],
-        start_ns: int,
-        end_ns: int,
+        span: Span,
         fire: Callable[[int], None],
     ) -> None:
         """Prepare; nothing fires before :meth:`run`.
 
         Args:
             loop: the loop to fire on.
-            arrivals: arrival times in nanoseconds since ``start_ns``.
-            start_ns: CLOCK_MONOTONIC time of the schedule's zero.
-            end_ns: arrivals at or after this time are not fired.
+            arrivals: arrival times in nanoseconds since the start of ``span``.
+            span: arrivals at or after its end are not fired.
             fire: told the intended CLOCK_MONOTONIC time.
         """
         self._arrivals = arrivals
-        self._start_ns = start_ns
-        self._end_ns = end_ns
+        self._start_ns = span.start_ns
+        self._span = span
         self._fire = fire
         self._fired = 0
-        self._due_ns = start_ns + next(arrivals)
+        self._due_ns = span.start_ns + next(arrivals)
         self._done: asyncio.Future[None] = loop.create_future()
         self._timer = Timer(loop, self._on_timer)
 
     async def run(self) -> None:
-        """Fire every arrival; returns after the last one before ``end_ns``."""
-        self._timer.arm(min(self._due_ns, self._end_ns))
+        """Fire every arrival; returns at the end of the span."""
+        self._span.when_cut(lambda: self._timer.arm(0))
+        self._timer.arm(min(self._due_ns, self._span.end_ns))
         try:
             await self._done
         finally:
             self._timer.close()
 
     def _on_timer(self) -> None:
-        now_ns = perf_counter_ns()
+        now_ns, end_ns = perf_counter_ns(), self._span.end_ns
         for _ in range(_BURST):
-            if self._due_ns >= self._end_ns:
+            if self._due_ns >= end_ns:
                 break
             if self._due_ns > now_ns:
                 break
             self._fire(self._due_ns)
             self._fired += 1
             self._due_ns = self._start_ns + next(self._arrivals)
-        if now_ns >= self._end_ns and self._due_ns >= self._end_ns:
+        if now_ns >= end_ns and self._due_ns >= end_ns:
             if not self._done.done():
                 self._done.set_result(None)
         else:
-            self._timer.arm(max(min(self._due_ns, self._end_ns), self._grain_end_ns(now_ns)))
+            self._timer.arm(max(min(self._due_ns, end_ns), self._grain_end_ns(now_ns)))
 
     def _grain_end_ns(self, now_ns: int) -> int:
         """Give the earliest time of the next batch, 0 where there are no batches."""

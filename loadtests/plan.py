@@ -43,6 +43,7 @@ class Plan:
         feed: a file with a row of data for each connection (:mod:`loadtests.feed`).
         late_seconds: a reply or a delivery that takes longer is counted as late.
         fail_fast: end the run at the first error of a user's script.
+        live: connections come and go while the load lasts, and it lasts until it is ended.
         seed: the seed of every random choice.
     """
 
@@ -72,6 +73,7 @@ class Plan:
     feed: str | None = None
     late_seconds: float = 1.0
     fail_fast: bool = False
+    live: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -139,6 +141,12 @@ class ProcessPlan:
         endpoint: where to connect.
         sources: source addresses to bind to in turn; empty lets the kernel choose.
         origin_ns: CLOCK_MONOTONIC time of the start of the run.
+        first_number, number_step: the numbers of this process's connections; by default those of
+            all processes in turn.
+        clock_ns: what is added to CLOCK_MONOTONIC here to have the time that the whole fleet
+            goes by; 0 where all processes are on one host.
+        clock_error_ns: how far a message may seem to come from the future, for clocks of two hosts
+            are never quite the same; 0 where all processes are on one host.
     """
 
     plan: Plan
@@ -146,6 +154,15 @@ class ProcessPlan:
     endpoint: Endpoint
     sources: tuple[str, ...]
     origin_ns: int
+    first_number: int | None = None
+    number_step: int | None = None
+    clock_ns: int = 0
+    clock_error_ns: int = 0
+
+    def number(self, ordinal: int) -> int:
+        """Give the number in the fleet of this process's connection ``ordinal``, from 0."""
+        first = self.process if self.first_number is None else self.first_number
+        return first + ordinal * (self.number_step or self.plan.processes)
 
     @property
     def connections(self) -> int:

@@ -1,11 +1,12 @@
 """The connections of one swarm process: opened in order, opened again, known by their numbers."""
 
 import asyncio
+import heapq
 from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any, Final, Protocol
 
-from loadtests.connection import Connection
+from loadtests.connection import Connection, Receive
 from loadtests.dial import Dialer, DialError
 from loadtests.meter import Meter
 from loadtests.plan import ProcessPlan
@@ -17,6 +18,10 @@ _CLOSE_BATCH: Final = 200
 
 class Crowd(Protocol):
     """What a scenario is to its connections."""
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether clients return whose connection has ended."""
 
     def new_state(self, number: int) -> Any:  # noqa: ANN401 - each scenario's own
         """Give what is kept for the connection of that number."""
@@ -54,12 +59,14 @@ class Population:
         self.attempted = 0
         self.say = say
         self._share = share
-        self._crowd = crowd
-        # Looked up once: each look makes an object, and every connection would keep two.
-        self._receive, self._closed = crowd.receive, crowd.closed
+        self._crowd: Crowd
+        self._receive: Receive
+        self._closed: Callable[[Connection], None]
+        self._take_crowd(crowd)
         self._dialer = dialer
         self._meter = meter
         self._by_number: dict[int, Connection] = {}
+        self._vacant: list[int] = []
         self._failed = 0
         self._kinds: set[str] = set()
 
@@ -108,11 +115,34 @@ class Population:
 
     def forget(self, connection: Connection) -> None:
         """Know a connection that has ended no longer; it is not opened again."""
-        del self._by_number[connection.number]
+        if self._by_number.get(connection.number) is connection:
+            del self._by_number[connection.number]
+            self.vacate(connection.number)
 
-    def number(self, ordinal: int) -> int:
-        """Give the number in the fleet of this process's connection ``ordinal``, from 0."""
-        return ordinal * self._share.plan.processes + self._share.process
+    def fresh_number(self) -> int:
+        """Give a number that no connection has had."""
+        ordinal = self.attempted
+        self.attempted += 1
+        return self._share.number(ordinal)
+
+    def vacant_number(self) -> int:
+        """Give the lowest number that no connection has now."""
+        return heapq.heappop(self._vacant) if self._vacant else self.fresh_number()
+
+    def vacate(self, number: int) -> None:
+        """Let a number be given again."""
+        heapq.heappush(self._vacant, number)
+
+    def serve(self, crowd: Crowd) -> None:
+        """Be another scenario's from now on; connections stay open, with a state of its own."""
+        self._take_crowd(crowd)
+        for connection in self.connections:
+            if not connection.is_open:
+                self.forget(connection)
+                continue
+            state = crowd.new_state(connection.number)
+            connection.serve(self._receive, state, self._closed)
+            crowd.opened(connection)
 
     def fail(self, error: DialError) -> None:
         """Count a connection that did not open; the first of each kind is told with its cause."""
@@ -122,6 +152,17 @@ class Population:
         if error.kind not in self._kinds:
             self._kinds.add(error.kind)
             self.say("first_failure", kind=error.kind, cause=repr(error.__cause__))
+
+    def _take_crowd(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        # Looked up once: each look makes an object, and every connection would keep two.
+        self._receive, self._closed = crowd.receive, crowd.closed
+        if self._share.plan.live and not crowd.comes_back:
+            self._closed = self._close_for_good
+
+    def _close_for_good(self, connection: Connection) -> None:
+        self._crowd.closed(connection)
+        self.forget(connection)
 
     def open_connections(self) -> list[Connection]:
         """Give those that are open now."""
@@ -147,13 +188,12 @@ class Population:
     async def _dial_until(self, until: int, first: int, begun_ns: int) -> None:
         gap_seconds = self._share.plan.ramp_seconds / self._share.connections
         while self.attempted < until and not self._is_hopeless():
-            ordinal = self.attempted
-            self.attempted += 1
+            ordinal, number = self.attempted, self.fresh_number()
             if gap_seconds:
                 elapsed_seconds = (perf_counter_ns() - begun_ns) / 1e9
                 await asyncio.sleep(max(0.0, (ordinal - first) * gap_seconds - elapsed_seconds))
             try:
-                await self.open(self.number(ordinal))
+                await self.open(number)
             except DialError as error:
                 self.fail(error)
 

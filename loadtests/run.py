@@ -6,17 +6,18 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter_ns
 from urllib.parse import urlsplit
 
-from loadtests import limits, machine, probe
+from loadtests import limits, probe
 from loadtests.departure import Departure
 from loadtests.errors import UsageError
 from loadtests.feed import read_feed
 from loadtests.fleet import Fleet
+from loadtests.header import run_header
 from loadtests.options import check_files as check_options
 from loadtests.payload import read_payloads
 from loadtests.plan import Endpoint, Plan, port_of, split_url
@@ -26,7 +27,7 @@ from loadtests.scenarios.drain import DrainParameters
 from loadtests.target import TargetSource, resolve, running
 from loadtests.template import fill
 from loadtests.validity import Thresholds
-from reports.record import RECORD_SUFFIX, Header, Line, RecordWriter, Target
+from reports.record import RECORD_SUFFIX, Line, RecordWriter, Target
 from reports.summary import Summary, Totals
 
 DEFAULT_FOLDER = Path("reports/runs")
@@ -45,7 +46,8 @@ def default_record_path(plan: Plan, folder: Path = DEFAULT_FOLDER) -> Path:
     """Name a record after its time, scenario and size."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     unique = uuid.uuid4().hex[:4]
-    return folder / f"{stamp}-{plan.scenario}-{plan.connections}-{unique}{RECORD_SUFFIX}"
+    scenario = Path(plan.scenario).stem
+    return folder / f"{stamp}-{scenario}-{plan.connections}-{unique}{RECORD_SUFFIX}"
 
 
 async def execute(
@@ -154,27 +156,8 @@ async def _record(
         observe(line)
 
     origin_ns = perf_counter_ns()
-    load = {
-        name: value
-        for name, value in asdict(plan).items()
-        if name not in ("url", "scenario", "parameters", "seed")
-    } | {"total_rate": plan.total_rate}
-    emit(
-        Header(
-            run_id=uuid.uuid4().hex,
-            scenario=plan.scenario,
-            parameters=dict(plan.parameters),
-            load=load,
-            target=Target(plan.url, str(endpoint), found.command, found.pids),
-            machine=machine.describe_machine(),
-            limits=in_force.as_record(),
-            versions=machine.package_versions(),
-            command=command,
-            started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
-            seed=plan.seed,
-            git_commit=machine.git_commit(),
-        )
-    )
+    target = Target(plan.url, str(endpoint), found.command, found.pids)
+    emit(run_header(plan, target, in_force, command))
     fleet = Fleet(
         plan,
         endpoint,

@@ -4,7 +4,7 @@ The built-in ones are in :mod:`loadtests.scenarios`; a user's own is a subclass 
 (docs/scripting.md).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -13,7 +13,8 @@ from loadtests.connection import Connection
 from loadtests.meter import Meter
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
-from loadtests.schedule import arrivals, profile_arrivals
+from loadtests.schedule import arrivals, following_arrivals, profile_arrivals
+from loadtests.span import Span
 from reports.units import parse_bytes, parse_count, parse_seconds
 
 Published = Mapping[str, Any]
@@ -58,7 +59,10 @@ class Scenario(Generic[P]):
         is_spread: whether every connection sends, so that a rate may be of each.
         fixed_size: whether all messages must be of one size.
         comes_back: whether clients return to a target that ended them all, or that was restarted.
+        joins: whether connections may come and go while the load lasts; where not, a live load is
+            one of rounds, in each of which they are the same.
         share: this process's share of the run; ``plan`` is the whole of it.
+        fleet_size: how many processes share a rate that is of all connections together.
     """
 
     parameters_type: ClassVar[type[Parameters]] = Parameters
@@ -66,10 +70,12 @@ class Scenario(Generic[P]):
     is_spread: ClassVar[bool] = False
     fixed_size: ClassVar[bool] = False
     comes_back: ClassVar[bool] = False
+    joins: ClassVar[bool] = False
 
     def __init__(self, share: ProcessPlan, parameters: P, meter: Meter) -> None:
         self.share = share
         self.plan = share.plan
+        self.fleet_size = share.plan.processes
         self.parameters = parameters
         self.meter = meter
 
@@ -100,8 +106,16 @@ class Scenario(Generic[P]):
     def closed(self, connection: Connection) -> None:
         """Take the end of a connection, whoever wanted it."""
 
-    async def measure(self, population: Population, start_ns: int) -> Published:
-        """Put the load on, from ``start_ns`` for the plan's duration."""
+    async def leaving(self, connections: Sequence[Connection]) -> None:
+        """Let these finish what they are at; they are closed when this returns."""
+
+    @property
+    def away(self) -> int:
+        """How many clients are not connected but will be back."""
+        return 0
+
+    async def measure(self, population: Population, load: Span) -> Published:
+        """Put the load on, from its start to its end, which may come early."""
         raise NotImplementedError
 
     def outstanding(self, published: Published) -> int:  # noqa: ARG002
@@ -118,6 +132,8 @@ class Scenario(Generic[P]):
             part: this process's part of the load; the parts of all processes interleave.
         """
         plan, seed = self.plan, self.plan.seed + self.share.process
+        if plan.live and self.joins:
+            return following_arrivals(plan.arrivals, self._rate_now, seed=seed)
         phase = self.share.process / plan.processes
         if plan.profile is not None:
             return profile_arrivals(plan.profile, plan.arrivals, part=part, seed=seed, phase=phase)
@@ -125,9 +141,13 @@ class Scenario(Generic[P]):
         assert rate is not None
         return arrivals(plan.arrivals, rate * part, seed=seed, phase=phase)
 
-    def end_ns(self, start_ns: int) -> int:
-        """Give the end of a load that begins at ``start_ns``."""
-        return start_ns + round(self.plan.duration_seconds * 1e9)
+    def _rate_now(self) -> float:
+        """Give this process's arrivals a second in a live load, with the connections it has now."""
+        rate = self.plan.rate or self.default_rate
+        assert rate is not None
+        if self.plan.per_connection:
+            return rate * max(1, self.meter.open)
+        return rate / self.fleet_size
 
 
 def merged(parts: Iterator[Published]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ here, whether or not earlier replies are back (Schroeder, Wierman and Harchol-Ba
 """
 
 import math
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Final
 
@@ -62,6 +63,22 @@ def arrivals(kind: ArrivalKind, rate: float, *, seed: int, phase: float = 0.0) -
     if kind is ArrivalKind.POISSON:
         return poisson_arrivals(rate, seed)
     return constant_arrivals(rate, phase)
+
+
+def following_arrivals(kind: ArrivalKind, rate: Callable[[], float], *, seed: int) -> Iterator[int]:
+    """Give arrivals at a rate that may change at any time: it is asked for at each of them.
+
+    Args:
+        kind: how arrivals are spaced.
+        rate: arrivals a second now, above 0.
+        seed: of Poisson arrivals.
+    """
+    draw = random.Random(seed)
+    elapsed_ns = 0.0
+    while True:
+        yield round(elapsed_ns)
+        gap = draw.expovariate(1.0) if kind is ArrivalKind.POISSON else 1.0
+        elapsed_ns += gap * _NS_PER_SECOND / rate()
 
 
 def profile_arrivals(

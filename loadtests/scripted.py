@@ -5,8 +5,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
-from itertools import cycle
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from time import perf_counter_ns
 from types import ModuleType
@@ -21,6 +20,7 @@ from loadtests.plan import ProcessPlan
 from loadtests.population import Population, Say
 from loadtests.scenario import Parameters, Published, Scenario
 from loadtests.script import ConnectionEndedError, Script
+from loadtests.span import Span
 
 _FUNCTION: Final = "script"
 
@@ -37,6 +37,7 @@ class Scripted(Scenario[Parameters]):
 
     function: ClassVar[ScriptFunction]
     is_spread = True
+    joins = True
 
     def __init__(self, share: ProcessPlan, parameters: Parameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)
@@ -45,40 +46,75 @@ class Scripted(Scenario[Parameters]):
         self._rows = read_feed(Path(plan.feed)) if plan.feed else ()
         self._scripts: dict[Connection, Script] = {}
         self._told: set[str] = set()
+        # Set while the load lasts.
+        self._say: Say | None = None
+        self._tasks: dict[Script, asyncio.Task[None]] = {}
+        self._queues: dict[Script, asyncio.Queue[int]] = {}
+        self._order: list[Script] = []
 
     def opened(self, connection: Connection) -> None:
         """Make what the script gets."""
+        if connection in self._scripts:
+            # A message that came with the answer to the handshake was before.
+            return
         row = self._rows[connection.number % len(self._rows)] if self._rows else {}
-        self._scripts[connection] = Script(connection, self.meter, row)
+        script = self._scripts[connection] = Script(connection, self.meter, row)
+        if self._say is not None and self.plan.live:
+            self._begin(script)
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:  # noqa: ARG002
         """Hold a message for the script."""
         script = self._scripts.get(connection)
         if script is None:
-            # It came with the answer to the handshake.
             self.opened(connection)
             script = self._scripts[connection]
         script.take(payload)
 
     def closed(self, connection: Connection) -> None:
         """Tell the script."""
-        if (script := self._scripts.get(connection)) is not None:
-            script.end()
+        if (script := self._scripts.get(connection)) is None:
+            return
+        script.end()
+        if self.plan.live:
+            del self._scripts[connection]
+            self._tasks.pop(script, None)
+            if self._queues.pop(script, None) is not None:
+                self._order.remove(script)
 
-    async def measure(self, population: Population, start_ns: int) -> Published:
+    async def leaving(self, connections: Sequence[Connection]) -> None:
+        """End the script on these, wherever it is."""
+        for connection in connections:
+            script = self._scripts.get(connection)
+            if script is not None and (task := self._tasks.get(script)) is not None:
+                task.cancel()
+
+    async def measure(self, population: Population, load: Span) -> Published:
         """Run the script on every connection until the time is over."""
-        await asyncio.sleep((start_ns - perf_counter_ns()) / 1e9)
-        scripts = [self._scripts[connection] for connection in population.open_connections()]
-        end_ns = self.end_ns(start_ns)
+        await load.begun()
+        self._say = population.say
+        for connection in population.open_connections():
+            self._begin(self._scripts[connection])
         if self.plan.rate is None:
-            tasks = [asyncio.create_task(self._repeat(it, population.say)) for it in scripts]
-            await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
-        else:
-            tasks = await self._paced(scripts, population.say, start_ns, end_ns)
+            await load.over()
+        elif self._order or self.plan.live:
+            await self._pace(load)
+        self._say = None
+        tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         return {}
+
+    def _begin(self, script: Script) -> None:
+        """Have the script run on one connection, again and again or whenever it is due."""
+        assert self._say is not None
+        if self.plan.rate is None:
+            running = self._repeat(script, self._say)
+        else:
+            queue = self._queues[script] = asyncio.Queue()
+            self._order.append(script)
+            running = self._serve(script, queue, self._say)
+        self._tasks[script] = asyncio.create_task(running)
 
     async def _repeat(self, script: Script, say: Say) -> None:
         while script.is_open:
@@ -86,22 +122,21 @@ class Scripted(Scenario[Parameters]):
             # One that never waits must not keep the others from running.
             await asyncio.sleep(0)
 
-    async def _paced(
-        self, scripts: list[Script], say: Say, start_ns: int, end_ns: int
-    ) -> list[asyncio.Task[None]]:
-        queues: dict[Script, asyncio.Queue[int]] = {it: asyncio.Queue() for it in scripts}
-        tasks = [asyncio.create_task(self._serve(it, queues[it], say)) for it in scripts]
-        turn = cycle(scripts)
+    async def _pace(self, load: Span) -> None:
         lateness = self.meter.durations("lateness").append
+        turn = -1
 
         def fire(intended_ns: int) -> None:
+            nonlocal turn
+            if not self._order:
+                # Live, and nobody is here yet, or any more.
+                return
             lateness(perf_counter_ns() - intended_ns)
-            queues[next(turn)].put_nowait(intended_ns)
+            turn = (turn + 1) % len(self._order)
+            self._queues[self._order[turn]].put_nowait(intended_ns)
 
         times = self.arrivals(1 / self.plan.processes)
-        if scripts:
-            await Pacer(asyncio.get_running_loop(), times, start_ns, end_ns, fire).run()
-        return tasks
+        await Pacer(asyncio.get_running_loop(), times, load, fire).run()
 
     async def _serve(self, script: Script, intended: asyncio.Queue[int], say: Say) -> None:
         while True:

@@ -24,6 +24,7 @@ from pydantic import TypeAdapter
 
 from loadtests.dial import Dialer
 from loadtests.feed import read_feed
+from loadtests.keeper import Keeper
 from loadtests.meter import Meter
 from loadtests.plan import ProcessPlan
 from loadtests.population import Population
@@ -31,6 +32,7 @@ from loadtests.scenario import Published
 from loadtests.scenarios import make_scenario
 from loadtests.scenarios.drain import Drain
 from loadtests.self_watch import SelfWatch
+from loadtests.span import Span
 from reports.record import Event, Line, encode_line
 
 _FOLD_SECONDS: Final = 0.02
@@ -59,6 +61,9 @@ class Swarm:
         rows = read_feed(Path(share.plan.feed)) if share.plan.feed else ()
         self._dialer = Dialer(share, self._meter, rows)
         self._population = Population(share, self._scenario, self._dialer, self._meter, self._say)
+        self._keeper = Keeper(share, self._population, self._scenario, self._meter)
+        self._load = Span(0, 0)
+        self._told_population = (0, 0, 0)
 
     async def run(self, commands: asyncio.StreamReader) -> None:
         """Obey commands until told to close, or until there are no more."""
@@ -66,10 +71,13 @@ class Swarm:
         # What fails in a task of the group ends this process, and the fleet hears of it.
         async with asyncio.TaskGroup() as tasks:
             ticking = tasks.create_task(self._tick())
+            keeping = tasks.create_task(self._keeper.run())
             self._say("ready")
             obeying: asyncio.Task[None] | None = None
             while text := await commands.readline():
                 command = json.loads(text)
+                if self._obey_beside(command):
+                    continue
                 if obeying is not None:
                     # A command ends the one before: close may come at any moment.
                     obeying.cancel()
@@ -82,8 +90,11 @@ class Swarm:
                 # The fleet is gone; there is nobody to close for.
                 os._exit(1)
             ticking.cancel()
+            keeping.cancel()
         watch.close()
         self._write(self._meter.take(self._phase))
+        if self._share.plan.live:
+            self._say("negotiated", outcomes=dict(self._dialer.negotiated))
         self._say("closed")
         await self._output.drain()
 
@@ -102,7 +113,12 @@ class Swarm:
                 gc.freeze()
                 self._say("settled")
             case "measure":
-                published = await self._scenario.measure(self._population, command["start_ns"])
+                if "share" in command:
+                    self._begin_round(PLAN.validate_python(command["share"]))
+                start_ns = command["start_ns"]
+                length_ns = round(self._share.plan.duration_seconds * 1e9)
+                self._load = Span(start_ns, start_ns + length_ns)
+                published = await self._scenario.measure(self._population, self._load)
                 # So that what the fleet reads now is not up to a second old.
                 self._write(self._meter.take(self._phase))
                 self._say("measured", published=published)
@@ -122,6 +138,28 @@ class Swarm:
                 self._say("collected")
             case "close":
                 await self._close()
+
+    def _obey_beside(self, command: Mapping[str, Any]) -> bool:
+        """Obey a command of a live load, which ends none before it; tells whether it is one."""
+        match command["do"]:
+            case "add":
+                self._keeper.add(command["count"], command["over_seconds"], command["order"])
+            case "remove":
+                self._keeper.remove(command["count"], command["order"])
+            case "share with":
+                self._scenario.fleet_size = command["processes"]
+            case "end":
+                self._load.cut()
+            case _:
+                return False
+        return True
+
+    def _begin_round(self, share: ProcessPlan) -> None:
+        """Begin a round of a live load: a new scenario on the connections that are open now."""
+        self._share = share
+        self._scenario = make_scenario(share, self._meter)
+        self._population.serve(self._scenario)
+        self._keeper.scenario = self._scenario
 
     def _enter(self, phase: str) -> None:
         """Begin a phase with an interval of its own, so that no interval lies in two."""
@@ -150,9 +188,19 @@ class Swarm:
         while True:
             await asyncio.sleep(_FOLD_SECONDS)
             self._meter.fold()
+            self._tell_population()
             if perf_counter_ns() - reported_ns >= _INTERVAL_SECONDS * 1e9:
                 reported_ns = perf_counter_ns()
                 self._write(self._meter.take(self._phase))
+
+    def _tell_population(self) -> None:
+        """Say how many connections there are, when that has changed: of a live load alone."""
+        if not self._share.plan.live:
+            return
+        now = (self._meter.open, self._keeper.pending + self._scenario.away, self._keeper.order)
+        if now != self._told_population:
+            self._told_population = now
+            self._say("population", open=now[0], pending=now[1], order=now[2])
 
     def _say(self, name: str, **detail: object) -> None:
         t_ns = perf_counter_ns() - self._share.origin_ns

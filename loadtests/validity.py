@@ -107,7 +107,7 @@ def _percentile_seconds(own: Mapping[str, Histogram], name: str) -> float:
 
 def _load_reasons(plan: Plan, totals: Totals, thresholds: Thresholds) -> Iterator[str]:
     """Say why the load was not the one that was asked for."""
-    if plan.rate is None or plan.scenario not in SENDING:
+    if plan.rate is None or plan.live or plan.scenario not in SENDING:
         return
     asked = (plan.total_rate or 0.0) * plan.duration_seconds
     # A message that found its connection closed was tried in time; that is the server's doing.

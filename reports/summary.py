@@ -77,6 +77,9 @@ class Totals:
         self.peak_open = 0
         self.phase = ""
         self._drain: dict[str, float] = {}
+        # Of a live load, whose users may become more.
+        self._requested = 0
+        self._clock_uncertainty_ns: list[int] = []
         self._marks: list[Sample] = []
         self._peak_rss_bytes = 0.0
         self._measured_cpu_ns: Counter[int] = Counter()
@@ -105,6 +108,10 @@ class Totals:
                 self.footer = line
 
     @property
+    def _is_live(self) -> bool:
+        return self.header is not None and bool(self.header.load.get("live"))
+
+    @property
     def open(self) -> int:
         """Connections open now."""
         return sum(self.open_by_process.values())
@@ -118,6 +125,10 @@ class Totals:
                 self._drain["processes"] = float(line.detail["processes"])
             case "negotiated":
                 self.negotiated.update(line.detail["outcomes"])
+            case "users":
+                self._requested = max(self._requested, line.detail["count"])
+            case "worker":
+                self._clock_uncertainty_ns.append(line.detail["clock_uncertainty_ns"])
             case "process_lost":
                 self.open_by_process[line.detail["process"]] = 0
                 self.counts["lost_by_generator"] += line.detail["connections"]
@@ -133,7 +144,8 @@ class Totals:
                 self._drain[name] = float(detail[name])
 
     def _add_interval(self, line: Interval) -> None:
-        opening = line.phase == "open"
+        # In a live load connections come at any time, and all of them are of the opening.
+        opening = line.phase == "open" or self._is_live
         self.counts["opened" if opening else "opened_later"] += line.opened
         for name in (
             "failed",
@@ -166,9 +178,9 @@ class Totals:
             self._deliveries[delivery.sequence].append(
                 (delivery.first_ns, delivery.last_ns, delivery.histogram)
             )
-        if line.phase == "open":
+        if opening and (line.opened or not self._is_live):
             self._opening_ns[line.process] += line.duration_ns
-        elif line.phase == "measure":
+        if line.phase == "measure":
             self._measured_ns[line.process] += line.duration_ns
             self._measured_cpu_ns[line.process] += line.cpu_ns
             self._measured["sent"] += line.sent
@@ -186,6 +198,7 @@ class Totals:
             **self._swarm_figures(),
             **self._server_figures(),
             **self._kernel_figures(),
+            **self._clock_figures(),
         }
 
     def _connection_figures(self) -> dict[str, float]:
@@ -198,7 +211,8 @@ class Totals:
             "errors": self.errors.total(),
         }
         if self.header is not None:
-            figures["connections.requested"] = self.header.load["connections"]
+            requested = max(self._requested, self.header.load["connections"])
+            figures["connections.requested"] = requested
         if self._opening_ns:
             longest = max(self._opening_ns.values()) / 1e9
             figures["connections.opened_per_second"] = self.counts["opened"] / longest
@@ -296,7 +310,7 @@ class Totals:
     def _server_figures(self) -> dict[str, float]:
         figures = {}
         begin = self._mark("server", MARK_MEASURE_BEGIN)
-        end = self._mark("server", MARK_MEASURE_END)
+        end = self._last_mark("server", MARK_MEASURE_END)
         if begin is not None and end is not None:
             elapsed = (end.t_ns - begin.t_ns) / 1e9
             used = end.values["cpu_seconds"] - begin.values["cpu_seconds"]
@@ -327,7 +341,8 @@ class Totals:
         slope = self._slope("kernel", ("tcp_memory_bytes", "slab_bytes"))
         if slope is not None:
             figures["server.kernel_memory_per_connection_bytes"] = slope
-        start, end = self._mark("kernel", MARK_START), self._mark("kernel", MARK_MEASURE_END)
+        start = self._mark("kernel", MARK_START)
+        end = self._last_mark("kernel", MARK_MEASURE_END)
         if start is not None and end is not None:
             change = {name: end.values[name] - start.values[name] for name in end.values}
             spent = sum(change[f"cpu_{part}_seconds"] for part in ("busy", "idle", "steal"))
@@ -336,15 +351,25 @@ class Totals:
             figures["machine.steal_ratio"] = change["cpu_steal_seconds"] / spent if spent else 0.0
         return figures
 
+    def _clock_figures(self) -> dict[str, float]:
+        """Say by how much a one-way time between two hosts may be wrong."""
+        worst = sum(sorted(self._clock_uncertainty_ns)[-2:])
+        return {"clock.uncertainty_seconds": worst / 1e9} if worst else {}
+
     def _open_when_measured(self) -> float:
         """Give how many were open at the end of the measured phase, the most ever before it."""
-        end = self._mark("kernel", MARK_MEASURE_END)
+        end = self._last_mark("kernel", MARK_MEASURE_END)
         return self.peak_open if end is None else end.values["connections"]
 
     def _mark(self, source: str, mark: str) -> Sample | None:
         return next(
             (held for held in self._marks if held.source == source and held.mark == mark), None
         )
+
+    def _last_mark(self, source: str, mark: str) -> Sample | None:
+        """Give the last of such readings: a live load of rounds has one for each."""
+        found = [held for held in self._marks if held.source == source and held.mark == mark]
+        return found[-1] if found else None
 
     def _growth(self, source: str, name: str) -> float | None:
         """Give what a reading grew by from the start to the measured phase, per connection."""

@@ -81,9 +81,14 @@ def significant(value: float, digits: int = 3) -> str:
     """Write a number with that many significant digits and no exponent."""
     if value == 0:
         return "0"
-    rounded = float(f"{value:.{digits - 1}e}")
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
-    return f"{rounded:,.{min(decimals, 12)}f}"
+    short = rounded(value, digits)
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(short))))
+    return f"{short:,.{min(decimals, 12)}f}"
+
+
+def rounded(value: float, digits: int = 3) -> float:
+    """Give a number to that many significant digits."""
+    return float(f"{value:.{digits - 1}e}")
 
 
 def _scaled(value: float, scales: tuple[tuple[float, str], ...]) -> str:

@@ -12,6 +12,7 @@ from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
 from loadtests.publication import Publisher, StampReader, check_payload, observe
 from loadtests.scenario import Parameters, Published, Scenario
+from loadtests.span import Span
 
 # Broadcasts a second where the plan does not say.
 DEFAULT_RATE = 1.0
@@ -33,8 +34,8 @@ class Broadcast(Scenario[BroadcastParameters]):
     def __init__(self, share: ProcessPlan, parameters: BroadcastParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)
         self._receivers: list[Connection] = []
-        self._publisher = Publisher(share.plan, meter)
-        self._stamp = StampReader(share.plan, meter)
+        self._publisher = Publisher(share, meter)
+        self._stamp = StampReader(share, meter)
 
     @classmethod
     def check(cls, plan: Plan, parameters: BroadcastParameters) -> None:  # noqa: ARG003
@@ -62,13 +63,13 @@ class Broadcast(Scenario[BroadcastParameters]):
             times_ns = deliveries[sequence] = array("q")
         times_ns.append(now_ns - stamp.intended_ns)
 
-    async def measure(self, population: Population, start_ns: int) -> Published:
-        """Publish from ``start_ns`` for the plan's duration, if this process has the publisher."""
+    async def measure(self, population: Population, load: Span) -> Published:
+        """Publish all the while, if this process has the publisher."""
         connections = population.connections
         is_publisher = self.share.process == 0 and bool(connections)
         self._receivers = connections[is_publisher and not self.parameters.publisher_receives :]
         on = (lambda: connections[0]) if is_publisher else None
-        await self._publisher.run(on, self.arrivals(), start_ns, self.end_ns(start_ns))
+        await self._publisher.run(on, self.arrivals(), load)
         return {"count": len(self._publisher.sent_ns)}
 
     def outstanding(self, published: Published) -> int:

@@ -26,6 +26,7 @@ from loadtests.payload import Fillers
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
 from loadtests.scenario import Count, Parameters, Published, Scenario
+from loadtests.span import Span
 from loadtests.stamp import (
     CHAT_BYTES,
     STREAM_BYTES,
@@ -192,13 +193,13 @@ class Chat(Scenario[ChatParameters]):
         try:
             publisher = int(stamp[TAG_BYTES:STREAM_END], 16)
             sequence = int(stamp[STREAM_END:STREAM_BYTES], 16)
-            intended_ns = int(stamp[STREAM_BYTES:CHAT_BYTES], 16)
+            intended_ns = int(stamp[STREAM_BYTES:CHAT_BYTES], 16) - self.share.clock_ns
         except ValueError:
             self._meter.integrity["corrupted"] += 1
             return None
         damaged = (
             publisher >= self._publishers
-            or intended_ns > now_ns
+            or intended_ns > now_ns + self.share.clock_error_ns
             or stamp[CHAT_BYTES:] != self._fillers[sequence]
             or payload[:begin] != self._prefix.replace(NUMBER, str(publisher)).encode()
         )
@@ -209,7 +210,9 @@ class Chat(Scenario[ChatParameters]):
             self._said.clear()
         slot, room = divmod(publisher, self._rooms)
         key = publisher << 24 | sequence
-        said = self._said[payload] = _Said(publisher, room, slot, sequence, intended_ns, key)
+        said = self._said[payload] = _Said(
+            publisher, room, slot, sequence, min(intended_ns, now_ns), key
+        )
         return said
 
     def _out_of_order(self, listener: Listener, slot: int, sequence: int) -> bool:
@@ -230,17 +233,16 @@ class Chat(Scenario[ChatParameters]):
         integrity["duplicated"] += not is_first
         return is_first
 
-    async def measure(self, population: Population, start_ns: int) -> Published:
-        """Publish from ``start_ns`` for the plan's duration, the publishers in turn."""
+    async def measure(self, population: Population, load: Span) -> Published:
+        """Publish all the while, the publishers in turn."""
         plan, part, connections = self.plan, self.share.process, population.connections
         slots = -(-self._publishers // self._rooms)
         self._listeners = list(connections)
         for connection in connections:
             connection.state.expected_next = array("I", bytes(4 * slots))
         publishing = [it for it in connections if it.state.number < self._publishers]
-        end_ns = start_ns + round(plan.duration_seconds * 1e9)
         if not publishing:
-            await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
+            await load.over()
             return {}
         # Of those asked for, not of those that opened: refused ones must not thin the load.
         asked = len(range(part, self._publishers, plan.processes))
@@ -254,7 +256,7 @@ class Chat(Scenario[ChatParameters]):
                 self._meter.errors["send:closed"] += 1
 
         times = self.arrivals(asked / self._publishers)
-        await Pacer(asyncio.get_running_loop(), times, start_ns, end_ns, fire).run()
+        await Pacer(asyncio.get_running_loop(), times, load, fire).run()
         return {str(publisher): count for publisher, count in self._issued.items()}
 
     def _publish(self, publisher: Connection, intended_ns: int) -> None:
@@ -265,7 +267,7 @@ class Chat(Scenario[ChatParameters]):
         payload = b"%b%06x%016x%b" % (
             stream_tag(self._tag, number),
             sequence,
-            intended_ns,
+            intended_ns + self.share.clock_ns,
             self._fillers[sequence],
         )
         publisher.transport.send(self._kind, payload)

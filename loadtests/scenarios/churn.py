@@ -20,6 +20,7 @@ from loadtests.pacer import Pacer
 from loadtests.plan import ProcessPlan
 from loadtests.population import Population
 from loadtests.scenario import Parameters, Published, Scenario
+from loadtests.span import Span
 
 
 class ChurnParameters(Parameters):
@@ -46,7 +47,6 @@ class Churn(Scenario[ChurnParameters]):
         self._here: list[Connection] = []
         self._places: dict[Connection, int] = {}
         self._arriving: set[asyncio.Task[None]] = set()
-        self._arrived = 0
         self._population: Population | None = None
 
     def opened(self, connection: Connection) -> None:
@@ -60,10 +60,9 @@ class Churn(Scenario[ChurnParameters]):
         if self._population is not None:
             self._population.forget(connection)
 
-    async def measure(self, population: Population, start_ns: int) -> Published:
+    async def measure(self, population: Population, load: Span) -> Published:
         """Let clients arrive and leave at the plan's rate."""
         self._population = population
-        self._arrived = population.attempted
 
         def fire(intended_ns: int) -> None:
             self._lateness(perf_counter_ns() - intended_ns)
@@ -77,14 +76,13 @@ class Churn(Scenario[ChurnParameters]):
 
         times = self.arrivals(1 / self.plan.processes)
         loop = asyncio.get_running_loop()
-        await Pacer(loop, times, start_ns, self.end_ns(start_ns), fire).run()
+        await Pacer(loop, times, load, fire).run()
         if self._arriving:
             await asyncio.wait(set(self._arriving))
         return {}
 
     async def _arrive(self, population: Population, intended_ns: int) -> None:
-        number = population.number(self._arrived)
-        self._arrived += 1
+        number = population.fresh_number()
         self.meter.counts["churn.arrivals"] += 1
         try:
             await population.open(number)

@@ -27,6 +27,7 @@ from loadtests.population import Population
 from loadtests.publication import Publisher, StampReader, check_payload, observe
 from loadtests.reconnect import Reconnector, ReconnectParameters
 from loadtests.scenario import Published, Scenario, Seconds
+from loadtests.span import Span
 
 SHUTTING_DOWN = "Server is shutting down, please disconnect."
 _POLL_SECONDS = 0.02
@@ -78,8 +79,8 @@ class Drain(Scenario[DrainParameters]):
         super().__init__(share, parameters, meter)
         self._notice = parameters.notice.encode()
         self._random = random.Random(share.plan.seed + share.process)
-        self._publisher = Publisher(share.plan, meter)
-        self._stamp = StampReader(share.plan, meter)
+        self._publisher = Publisher(share, meter)
+        self._stamp = StampReader(share, meter)
         self._delivered = meter.durations("delivered").append
         self._back = meter.durations("back").append
         seed = self._random.getrandbits(32)
@@ -137,23 +138,23 @@ class Drain(Scenario[DrainParameters]):
         if self._population is not None and self.parameters.restart:
             self._reconnector.bring_back(self._population, connection)
 
-    async def measure(self, population: Population, start_ns: int) -> Published:
+    async def measure(self, population: Population, load: Span) -> Published:
         """Let the load run for the duration; it goes on from then until the connections end."""
         self._here = population.open_connections()
         if self.plan.rate is not None and self.share.process == 0 and self._here:
-            self._publishing = asyncio.create_task(self._publish(self._here[0], start_ns))
-        await asyncio.sleep((self.end_ns(start_ns) - perf_counter_ns()) / 1e9)
+            self._publishing = asyncio.create_task(self._publish(self._here[0], load))
+        await load.over()
         self._population = population
         return {}
 
-    async def _publish(self, connection: Connection, start_ns: int) -> None:
-        end_ns = self.end_ns(start_ns) + round(self.parameters.within * 1e9)
+    async def _publish(self, connection: Connection, load: Span) -> None:
+        longer = Span(load.start_ns, load.end_ns + round(self.parameters.within * 1e9))
 
         def fire(intended_ns: int) -> None:
             if connection.is_open:
                 self._publisher.publish(connection, intended_ns)
 
-        await Pacer(asyncio.get_running_loop(), self.arrivals(), start_ns, end_ns, fire).run()
+        await Pacer(asyncio.get_running_loop(), self.arrivals(), longer, fire).run()
 
     def expect_end(self) -> int:
         """Take every close from now on for the server's right; return how many are open."""

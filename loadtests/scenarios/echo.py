@@ -9,7 +9,8 @@ when it has none: every active connection sends its next message when a reply ar
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import cycle
 from time import perf_counter_ns
 from typing import Annotated, ClassVar, Final
@@ -28,11 +29,15 @@ from loadtests.population import Population
 from loadtests.scenario import Parameters, Published, Scenario
 from loadtests.schedule import ArrivalKind
 from loadtests.schedule import share as part_of
+from loadtests.span import Span
 from loadtests.stamp import ECHO_BYTES, TAG_BYTES, run_tag
 from loadtests.wires import EventsWire, SessionWire, Wire, found_wire
 
 # Think times that are drawn; then they come again.
 _THINKS: Final = 65_536
+# How long replies may take to come on connections that are about to leave.
+_LAST_REPLIES_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.01
 
 
 class EchoParameters(Parameters):
@@ -74,6 +79,7 @@ class RoundTrips(Scenario[EchoParameters]):
 
     parameters_type: ClassVar[type[Parameters]] = EchoParameters
     is_spread = True
+    joins = True
 
     def __init__(self, share: ProcessPlan, parameters: EchoParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)
@@ -83,6 +89,10 @@ class RoundTrips(Scenario[EchoParameters]):
         self._active_here = part_of(active, plan.processes, share.process)
         self._meter = meter
         self._streams: list[Connection] = []
+        self._turn = -1
+        # Where a connection is in the list, and which are about to leave: of a live load alone.
+        self._places: dict[Connection, int] = {}
+        self._leaving: set[Connection] = set()
         self._running = False
         self._closed_model = plan.rate is None
         self._tag = run_tag(plan.seed)
@@ -175,7 +185,7 @@ class RoundTrips(Scenario[EchoParameters]):
         asyncio.get_running_loop().call_later(next(self._thinks), self._send_now, connection)
 
     def _send_now(self, connection: Connection) -> None:
-        if self._running and connection.is_open:
+        if self._running and connection.is_open and connection not in self._leaving:
             self._send(connection, perf_counter_ns())
 
     def _out_of_order(self, ledger: Ledger, sequence: int) -> None:
@@ -198,37 +208,43 @@ class RoundTrips(Scenario[EchoParameters]):
         else:
             self._meter.integrity["corrupted"] += 1
 
-    async def measure(self, population: Population, start_ns: int) -> Published:
-        """Send from ``start_ns`` for the plan's duration."""
-        self._streams = list(population.connections[: self._active_here])
-        for connection in self._streams:
-            connection.state = Stream()
-        if not self._streams:
+    async def measure(self, population: Population, load: Span) -> Published:
+        """Send from the start of the load to its end."""
+        is_live = self.plan.live
+        for connection in population.connections[: None if is_live else self._active_here]:
+            self._join(connection)
+        if not (self._streams or is_live):
             return {}
-        end_ns = self.end_ns(start_ns)
         self._running = True
         if self.plan.rate is None:
-            await self._measure_closed(start_ns, end_ns)
+            await self._measure_closed(load)
         else:
-            await self._measure_open(start_ns, end_ns)
+            await self._measure_open(load)
         self._running = False
         return {}
 
-    async def _measure_closed(self, start_ns: int, end_ns: int) -> None:
-        await asyncio.sleep((start_ns - perf_counter_ns()) / 1e9)
+    async def _measure_closed(self, load: Span) -> None:
+        await load.begun()
         for connection in self._streams:
-            if self._thinks is not None:
-                # As if each had been thinking already: all at once would be a burst.
-                self._send_after_thought(connection)
-            elif connection.is_open:
-                self._send(connection, perf_counter_ns())
-        await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
+            self._start(connection)
+        await load.over()
 
-    async def _measure_open(self, start_ns: int, end_ns: int) -> None:
+    def _start(self, connection: Connection) -> None:
+        """Send the first message of a closed model."""
+        if self._thinks is not None:
+            # As if each had been thinking already: all at once would be a burst.
+            self._send_after_thought(connection)
+        elif connection.is_open:
+            self._send(connection, perf_counter_ns())
+
+    async def _measure_open(self, load: Span) -> None:
         turn = self._turns()
 
         def fire(intended_ns: int) -> None:
-            connection = next(turn)
+            if not self._streams:
+                # Live, and nobody is here yet, or any more.
+                return
+            connection = turn()
             if connection.is_open:
                 # A closed model has no schedule to be late against.
                 self._lateness(perf_counter_ns() - intended_ns)
@@ -238,19 +254,79 @@ class RoundTrips(Scenario[EchoParameters]):
 
         # Of those asked for, not of those that opened: refused ones must not thin the load.
         times = self.arrivals(self._active_here / self._active_total)
-        await Pacer(asyncio.get_running_loop(), times, start_ns, end_ns, fire).run()
+        await Pacer(asyncio.get_running_loop(), times, load, fire).run()
 
-    def _turns(self) -> Iterator[Connection]:
-        """Give who sends next.
+    def _turns(self) -> Callable[[], Connection]:
+        """Give what says who sends next.
 
         Independent Poisson arrivals on each connection are, taken together, one Poisson process
         whose every arrival falls on a connection at random (Kingman, Poisson Processes, 1993).
         Even ones on each, with staggered phases, fall on one after the other.
         """
         if not (self.plan.per_connection and self.plan.arrivals is ArrivalKind.POISSON):
-            return cycle(self._streams)
+            return self._next_in_turn
         choose = random.Random(self.plan.seed + self.share.process).choice
-        return iter(lambda: choose(self._streams), None)
+        return lambda: choose(self._streams)
+
+    def _next_in_turn(self) -> Connection:
+        self._turn = (self._turn + 1) % len(self._streams)
+        return self._streams[self._turn]
+
+    def _join(self, connection: Connection) -> None:
+        """Count a connection among those that send."""
+        active = self.parameters.active
+        if self.plan.live and active is not None and connection.number >= active:
+            return
+        connection.state = Stream()
+        if self.plan.live:
+            self._places[connection] = len(self._streams)
+        self._streams.append(connection)
+
+    def opened(self, connection: Connection) -> None:
+        """Have a connection send that was opened while the load lasts."""
+        if self._running and self.plan.live:
+            self._join(connection)
+            if self._closed_model and connection in self._places:
+                self._start(connection)
+
+    def closed(self, connection: Connection) -> None:
+        """Close the account of a connection that ended while the load lasts."""
+        if connection in self._places:
+            self._account(connection.state)
+            self._drop(connection)
+            self._leaving.discard(connection)
+
+    async def leaving(self, connections: Sequence[Connection]) -> None:
+        """Have these send no more, and wait for the replies that are under way."""
+        those = [connection for connection in connections if connection in self._places]
+        for connection in those:
+            self._drop(connection)
+            # Its account is closed when it has ended.
+            self._places[connection] = -1
+            self._leaving.add(connection)
+            connection.redirect(self._receive_last)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_REPLIES_SECONDS):
+                while any(  # noqa: ASYNC110 - an event would cost the hot path more
+                    it.state.pending for it in those if it.is_open
+                ):
+                    await asyncio.sleep(_POLL_SECONDS)
+
+    def _receive_last(self, connection: Connection, payload: bytes, now_ns: int) -> None:
+        """Take a reply that no message follows."""
+        was_running, self._running = self._running, False
+        self.receive(connection, payload, now_ns)
+        self._running = was_running
+
+    def _drop(self, connection: Connection) -> None:
+        """Take a connection out in constant time: the last one takes its place."""
+        place = self._places.pop(connection)
+        if place < 0:
+            return
+        last = self._streams.pop()
+        if last is not connection:
+            self._streams[place] = last
+            self._places[last] = place
 
     def outstanding(self, published: Published) -> int:  # noqa: ARG002 - an echo is not published
         """Count the replies that can still come."""
@@ -263,9 +339,12 @@ class RoundTrips(Scenario[EchoParameters]):
     def account(self, published: Published) -> None:  # noqa: ARG002 - an echo is not published
         """Count what was sent and never came back."""
         for connection in self._streams:
-            stream: Stream = connection.state
-            self._meter.integrity["expected"] += stream.issued
-            self._meter.integrity["lost"] += stream.ledger.lost(stream.issued)
+            self._account(connection.state)
+        self._places.clear()
+
+    def _account(self, stream: Stream) -> None:
+        self._meter.integrity["expected"] += stream.issued
+        self._meter.integrity["lost"] += stream.ledger.lost(stream.issued)
 
 
 class Echo(RoundTrips):

@@ -23,6 +23,7 @@ from loadtests.pacer import Pacer
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
 from loadtests.scenario import Parameters, Published, Scenario, Seconds
+from loadtests.span import Span
 
 _POLL_SECONDS: Final = 0.02
 _LISTENING: Final = 0.75
@@ -130,9 +131,9 @@ class Heartbeat(Scenario[HeartbeatParameters]):
                 self._ping_jitter(abs(gap_ns - self._ping_interval_ns))
         pulse.ping_ns = now_ns
 
-    async def measure(self, population: Population, start_ns: int) -> Published:
+    async def measure(self, population: Population, load: Span) -> Published:
         """Listen for the duration, pinging; some are silent from the start."""
-        await asyncio.sleep((start_ns - perf_counter_ns()) / 1e9)
+        await load.begun()
         here = population.open_connections()
         silent = self._random.sample(here, round(len(here) * self.parameters.half_open))
         if silent:
@@ -141,8 +142,8 @@ class Heartbeat(Scenario[HeartbeatParameters]):
         unheard = set(silent)
         listening = [connection for connection in here if connection not in unheard]
         self._beaten = 0
-        await self._ping(listening, start_ns)
-        seconds = self.plan.duration_seconds
+        await self._ping(listening, load)
+        seconds = load.seconds
         self.meter.counts["heartbeat.beats"] += self._beaten
         expected = len(listening) * int(seconds / self.parameters.interval)
         self.meter.counts["heartbeat.expected"] += expected
@@ -151,7 +152,7 @@ class Heartbeat(Scenario[HeartbeatParameters]):
         await finding
         return {}
 
-    async def _ping(self, listening: list[Connection], start_ns: int) -> None:
+    async def _ping(self, listening: list[Connection], load: Span) -> None:
         turn = 0
 
         def fire(intended_ns: int) -> None:
@@ -167,10 +168,9 @@ class Heartbeat(Scenario[HeartbeatParameters]):
             self.meter.counts["heartbeat.pings_sent"] += 1
 
         times = self.arrivals(1 / self.plan.processes)
-        end_ns = self.end_ns(start_ns)
         if listening:
-            await Pacer(asyncio.get_running_loop(), times, start_ns, end_ns, fire).run()
-        await asyncio.sleep((end_ns - perf_counter_ns()) / 1e9)
+            await Pacer(asyncio.get_running_loop(), times, load, fire).run()
+        await load.over()
 
     async def _find(self, silent: list[Connection]) -> None:
         """Wait until the server has ended every silent connection, and time each."""

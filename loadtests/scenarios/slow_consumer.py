@@ -22,6 +22,7 @@ from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
 from loadtests.publication import Publisher, StampReader, check_payload, observe
 from loadtests.scenario import Bytes, Parameters, Published, Scenario
+from loadtests.span import Span
 
 _TICK_SECONDS: Final = 0.05
 _QUIET_SECONDS: Final = 0.3
@@ -71,8 +72,8 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         self, share: ProcessPlan, parameters: SlowConsumerParameters, meter: Meter
     ) -> None:
         super().__init__(share, parameters, meter)
-        self._publisher = Publisher(share.plan, meter)
-        self._stamp = StampReader(share.plan, meter)
+        self._publisher = Publisher(share, meter)
+        self._stamp = StampReader(share, meter)
         self._before = meter.durations("delivered_before").append
         self._beside = meter.durations("delivered_beside_slow").append
         self._to_others = self._before
@@ -112,7 +113,7 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         if connection.state.slow:
             self.meter.counts["slow-consumer.ended"] += 1
 
-    async def measure(self, population: Population, start_ns: int) -> Published:
+    async def measure(self, population: Population, load: Span) -> Published:
         """Publish all the while; let some become slow half way."""
         here = population.open_connections()
         first = int(self.share.process == 0)
@@ -120,10 +121,10 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         self._slow = self._random.sample(here[first:], count)
         slow = set(self._slow)
         self._others = [connection for connection in here if connection not in slow]
-        slowing = asyncio.create_task(self._slow_down(population, start_ns))
+        slowing = asyncio.create_task(self._slow_down(population, load))
         try:
             on = (lambda: here[0]) if self.share.process == 0 and here else None
-            await self._publisher.run(on, self.arrivals(), start_ns, self.end_ns(start_ns))
+            await self._publisher.run(on, self.arrivals(), load)
         finally:
             slowing.cancel()
             with suppress(asyncio.CancelledError):
@@ -131,8 +132,8 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         await self._read_on()
         return {"count": len(self._publisher.sent_ns)}
 
-    async def _slow_down(self, population: Population, start_ns: int) -> None:
-        half_ns = start_ns + round(self.plan.duration_seconds / 2 * 1e9)
+    async def _slow_down(self, population: Population, load: Span) -> None:
+        half_ns = (load.start_ns + load.end_ns) // 2
         await asyncio.sleep((half_ns - perf_counter_ns()) / 1e9)
         population.say("slow", connections=len(self._slow), read_bytes=self.parameters.read)
         self.meter.counts["slow-consumer.slow"] += len(self._slow)

@@ -22,6 +22,7 @@ from loadtests.population import Population
 from loadtests.publication import Publisher, StampReader, check_payload, observe
 from loadtests.reconnect import Reconnector, ReconnectParameters
 from loadtests.scenario import Published, Scenario, Seconds
+from loadtests.span import Span
 
 _NEVER_NS: Final = 2**63
 
@@ -48,7 +49,7 @@ class Guest:
     Attributes:
         away_ns: when it was last dropped or ended, 0 while it is here.
         gaps: for each time it was away, the number it waited for when its connection ended and
-            the time when it was back.
+            the time when it was back, by the fleet's clock.
     """
 
     __slots__ = ("away_ns", "gaps", "ledger")
@@ -72,8 +73,8 @@ class Storm(Scenario[StormParameters]):
 
     def __init__(self, share: ProcessPlan, parameters: StormParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)
-        self._publisher = Publisher(share.plan, meter)
-        self._stamp = StampReader(share.plan, meter)
+        self._publisher = Publisher(share, meter)
+        self._stamp = StampReader(share, meter)
         self._delivered = meter.durations("delivered").append
         self._back = meter.durations("back").append
         self._random = random.Random(share.plan.seed + share.process)
@@ -114,7 +115,7 @@ class Storm(Scenario[StormParameters]):
         self._back(now_ns - guest.away_ns)
         guest.away_ns = 0
         first, _ = guest.gaps[-1]
-        guest.gaps[-1] = (first, now_ns)
+        guest.gaps[-1] = (first, now_ns + self.share.clock_ns)
         self.meter.counts["storm.back"] += 1
         connection.expect_end()
 
@@ -129,7 +130,12 @@ class Storm(Scenario[StormParameters]):
         self.meter.counts["storm.dropped"] += 1
         self._reconnector.bring_back(self._population, connection)
 
-    async def measure(self, population: Population, start_ns: int) -> Published:
+    @property
+    def away(self) -> int:
+        """How many are not back yet."""
+        return self._reconnector.away
+
+    async def measure(self, population: Population, load: Span) -> Published:
         """Publish all the while; drop, and wait until everyone is back."""
         self._population = population
         here = population.connections
@@ -138,10 +144,10 @@ class Storm(Scenario[StormParameters]):
             connection.expect_end()
         if self.share.process == 0 and here:
             self._first = here[0].number
-        storming = asyncio.create_task(self._drop(population, start_ns))
+        storming = asyncio.create_task(self._drop(population, load))
         first = self._first
         on = None if first is None else lambda: population[first]
-        await self._publisher.run(on, self.arrivals(), start_ns, self.end_ns(start_ns))
+        await self._publisher.run(on, self.arrivals(), load)
         await storming
         with suppress(TimeoutError):
             async with asyncio.timeout(self.parameters.within):
@@ -152,11 +158,11 @@ class Storm(Scenario[StormParameters]):
         self._reconnector.give_up()
         return {"sent_ns": list(self._publisher.sent_ns)}
 
-    async def _drop(self, population: Population, start_ns: int) -> None:
+    async def _drop(self, population: Population, load: Span) -> None:
         if self.parameters.drop == "none":
             return
         at = self.parameters.at
-        at_ns = start_ns + round((self.plan.duration_seconds / 5 if at is None else at) * 1e9)
+        at_ns = load.start_ns + round((load.seconds / 5 if at is None else at) * 1e9)
         await asyncio.sleep((at_ns - perf_counter_ns()) / 1e9)
         those = [it for it in population.open_connections() if it.number != self._first]
         chosen = self._random.sample(those, round(len(those) * self.parameters.share))

@@ -6,6 +6,7 @@ from time import perf_counter_ns
 
 from loadtests.pacer import Pacer
 from loadtests.schedule import constant_arrivals, poisson_arrivals
+from loadtests.span import Span
 from loadtests.timer import Timer
 
 
@@ -15,8 +16,7 @@ async def fired(arrivals: object, start_ns: int, length_ns: int) -> list[tuple[i
     await Pacer(
         asyncio.get_running_loop(),
         arrivals,  # type: ignore[arg-type]
-        start_ns,
-        start_ns + length_ns,
+        Span(start_ns, start_ns + length_ns),
         lambda intended_ns: times.append((intended_ns, perf_counter_ns())),
     ).run()
     return times

@@ -62,7 +62,10 @@ def test_the_parts_of_processes_interleave_and_add_up(profile: Profile, parts: i
     alone = times(profile, ArrivalKind.CONSTANT)
     assert abs(len(together) - len(alone)) <= 1
     both = slice(0, min(len(alone), len(together)) - 1)
-    assert together[both] == pytest.approx(alone[both], abs=1000)
+    # Where the rate is near zero, a rounding error in what has arrived is a long time; so what has
+    # arrived by then is compared.
+    arrived = [integral(profile, time / 1e9) for time in together[both]]
+    assert arrived == pytest.approx([integral(profile, time / 1e9) for time in alone[both]])
 
 
 def test_poisson_arrivals_follow_the_profile() -> None:

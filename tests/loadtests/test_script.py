@@ -88,7 +88,7 @@ class Counting(Scenario[Parameters]):
     def receive(self, connection, payload, now_ns) -> None:
         self.meter.counts["counting.heard"] += payload == b"one"
 
-    async def measure(self, population, start_ns):
+    async def measure(self, population, load):
         await asyncio.sleep(self.plan.duration_seconds)
         return {}
 ''')

@@ -1,0 +1,64 @@
+"""How far another host's clock is from ours, and how sure that is: arithmetic on readings.
+
+Each reading is a question and its answer over one connection (Cristian 1989): the other clock was
+read some time between the two, so half the round trip is the bound of the error, whatever the two
+ways took. The reading with the shortest round trip says most.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+# Clocks drift by up to 100 parts in a million: a reading says less the older it is.
+_DRIFT: Final = 100e-6
+_KEPT: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """When we asked, what the other clock said, when we heard; in nanoseconds of each clock."""
+
+    asked_ns: int
+    there_ns: int
+    heard_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """The other clock minus ours, which lies within ``uncertainty_ns`` of ``offset_ns``."""
+
+    offset_ns: int
+    uncertainty_ns: int
+
+
+SAME_CLOCK: Final = Offset(0, 0)
+
+
+def offset_of(reading: Reading, now_ns: int) -> Offset:
+    """Give what one reading says now."""
+    half_ns = (reading.heard_ns - reading.asked_ns) / 2
+    age_ns = max(0, now_ns - reading.heard_ns)
+    return Offset(
+        round(reading.there_ns - reading.asked_ns - half_ns), round(half_ns + age_ns * _DRIFT) + 1
+    )
+
+
+class ClockEstimate:
+    """The latest readings of one other clock."""
+
+    def __init__(self) -> None:
+        self._readings: deque[Reading] = deque(maxlen=_KEPT)
+
+    def add(self, reading: Reading) -> None:
+        """Take a reading."""
+        self._readings.append(reading)
+
+    @property
+    def count(self) -> int:
+        """How many readings there are."""
+        return len(self._readings)
+
+    def best(self, now_ns: int) -> Offset | None:
+        """Give the surest offset, None before the first reading."""
+        offsets = (offset_of(reading, now_ns) for reading in self._readings)
+        return min(offsets, key=lambda offset: offset.uncertainty_ns, default=None)

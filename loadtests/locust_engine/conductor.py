@@ -1,0 +1,500 @@
+"""The master's side: leads the swarms of one user class through a live load and keeps its record.
+
+Where a scenario lets connections come and go, one load lasts from the first user to the stop. Where
+it needs to know its connections, the load is one of rounds: a round begins when all users are
+there, ends after its time or when their number is to change, and its ledger is closed before the
+next. Times on the record are of the master's clock.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any, Final
+
+import gevent
+from gevent.event import Event as Signal
+from gevent.pool import Group
+
+from loadtests import limits, probe
+from loadtests.header import run_header
+from loadtests.locust_engine.bridge import SHARE
+from loadtests.locust_engine.clock import SAME_CLOCK, ClockEstimate, Offset
+from loadtests.plan import Endpoint, Plan, ProcessPlan, port_of, split_url
+from loadtests.scenario import merged
+from loadtests.scenarios import scenario_kind
+from loadtests.validity import Thresholds, reasons_against, warnings_about
+from reports.record import (
+    Event,
+    Footer,
+    Header,
+    Interval,
+    Line,
+    RecordWriter,
+    Sample,
+    Target,
+    decode_line,
+)
+from reports.summary import (
+    MARK_MEASURE_BEGIN,
+    MARK_MEASURE_END,
+    MARK_START,
+    MARK_STEP,
+    Summary,
+    Totals,
+)
+
+_LEAD_NS: Final = 100_000_000
+_SAMPLE_SECONDS: Final = 1.0
+_START_SECONDS: Final = 30.0
+_END_SECONDS: Final = 15.0
+_CLOSE_SECONDS: Final = 20.0
+# Workers that come later number their connections beyond all the others'.
+_LATE_NUMBERS: Final = 10_000_000
+_LATE_STEP: Final = 1_000
+_CLOCKS_DIFFER_NS: Final = 1_000_000_000
+
+logger = logging.getLogger("swarmgate")
+
+Command = Callable[[str, Mapping[str, Any]], None]
+
+
+@dataclass(slots=True)
+class Worker:
+    """One Locust worker, whatever it runs.
+
+    Attributes:
+        client_id: Locust's name of it.
+        host: the name of its machine.
+        shares_clock: it goes by the same clock as the master, being on the same machine.
+    """
+
+    client_id: str
+    host: str
+    shares_clock: bool
+    estimate: ClockEstimate = field(default_factory=ClockEstimate)
+
+    def offset(self) -> Offset | None:
+        """Give how far its clock is from the master's, None while it is not known."""
+        return SAME_CLOCK if self.shares_clock else self.estimate.best(perf_counter_ns())
+
+
+@dataclass(slots=True)
+class Member:
+    """The swarm process of this class on one worker."""
+
+    worker: Worker
+    process: int
+    share: ProcessPlan
+    clock: Offset
+    said: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    open: int = 0
+    pending: int = 0
+    order: int = 0
+    ordered: int = 0
+    is_lost: bool = False
+    has_ended: bool = False
+    is_measuring: bool = False
+    is_held: bool = False
+    reading: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has all the connections that it was told to have."""
+        return self.order == self.ordered and not self.pending
+
+
+class Conductor:
+    """Leads all swarms of one user class from the start of a test to its end.
+
+    Attributes:
+        totals: the sum of the record so far.
+        path: the record.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        plan: Plan,
+        path: Path,
+        command: Command,
+        *,
+        pids: Sequence[int],
+        observe: Callable[[Line], None],
+        replay: tuple[str, ...],
+        is_running: Callable[[], bool],
+        users: Callable[[], int],
+    ) -> None:
+        """Open the record; nothing is sent before :meth:`start`.
+
+        Args:
+            name: of the user class.
+            plan: what its users do.
+            path: of the record, which must not exist.
+            command: has a worker's bridge do something.
+            pids: roots of the server's process trees.
+            observe: told of every line of the record.
+            replay: the command that repeats the run.
+            is_running: whether Locust has all its users.
+            users: how many users of this class Locust was asked for.
+
+        Raises:
+            RecordError: the record cannot be written.
+        """
+        self.totals = Totals()
+        self.path = path
+        self._name = name
+        self._plan = plan
+        self._joins = scenario_kind(plan.scenario).joins
+        self._command = command
+        self._observe = observe
+        self._is_running = is_running
+        self._users = users
+        self._users_told = 0
+        self._members: dict[str, Member] = {}
+        self._losses: list[str] = []
+        self._numbers = count()
+        self._round_seeds = count(plan.seed)
+        self._heard = Signal()
+        self._change_wanted = False
+        self._finishing = False
+        self._interrupted = False
+        self._step_at: int | None = None
+        self._pids = tuple(pids)
+        self._origin_ns = perf_counter_ns()
+        self._greenlets = Group()
+        self._conducting: gevent.Greenlet[[], None] | None = None
+        self._writer = RecordWriter(path)
+        self._emit(self._header(replay))
+
+    def start(self, workers: Sequence[Worker]) -> None:
+        """Begin with these workers; more may join."""
+        self._enter("open", connections=self._plan.connections)
+        self._read_all(MARK_START)
+        for worker in workers:
+            self.join(worker)
+        self._greenlets.spawn(self._sample)
+        self._conducting = gevent.spawn(self._conduct)
+
+    def join(self, worker: Worker) -> None:
+        """Have a worker take part."""
+        if self._finishing or worker.client_id in self._members:
+            return
+        offset = worker.offset() or SAME_CLOCK
+        process = next(self._numbers)
+        is_late = self._conducting is not None
+        first = _LATE_NUMBERS + process if is_late else process
+        share = ProcessPlan(
+            plan=self._plan,
+            process=process,
+            endpoint=Endpoint("", 0),
+            sources=(),
+            origin_ns=self._origin_ns + offset.offset_ns,
+            first_number=first,
+            number_step=_LATE_STEP if is_late else None,
+            clock_ns=-offset.offset_ns,
+            clock_error_ns=0 if worker.shares_clock else _CLOCKS_DIFFER_NS,
+        )
+        self._members[worker.client_id] = Member(worker, process, share, offset)
+        detail = {"process": process, "worker": worker.client_id, "host": worker.host}
+        self._emit(Event(self._now_ns(), "worker", {**detail, **_clock(worker, offset)}))
+        if is_late:
+            logger.info("%s: worker %s joins as process %d", self._name, worker.client_id, process)
+        self._command(worker.client_id, {"do": "prepare", "share": _dump(share)})
+        self._share_anew()
+
+    def hear(self, client_id: str, what: str, detail: Mapping[str, Any]) -> None:
+        """Take what a worker's bridge tells."""
+        member = self._members.get(client_id)
+        if member is None:
+            return
+        match what:
+            case "line":
+                self._take_line(member, detail)
+            case "reading":
+                member.reading = detail["values"]
+            case "change wanted":
+                self._change_wanted = True
+            case "held":
+                member.is_held, member.ordered = True, detail["ordered"]
+            case "ended":
+                member.has_ended = True
+            case "lost":
+                self._lose(member, f"ended with status {detail['status']}", detail["last_words"])
+        self._heard.set()
+
+    def lose_worker(self, client_id: str, why: str) -> None:
+        """Go on without a worker that is gone; the run is marked."""
+        member = self._members.get(client_id)
+        if member is not None and not (member.is_lost or member.has_ended):
+            self._lose(member, f"is gone with its worker {client_id}", why)
+            self._heard.set()
+
+    def finish(self, *, interrupted: bool) -> Summary:
+        """End the load, close every connection and the record; give what was measured."""
+        self._interrupted |= interrupted
+        self._finishing = True
+        self._heard.set()
+        if self._conducting is not None:
+            self._conducting.join()
+        self._greenlets.kill()
+        return self.totals.summary()
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """All that take part or took part, in the order in which they came."""
+        return tuple(self._members.values())
+
+    @property
+    def offsets(self) -> Sequence[tuple[Worker, Offset]]:
+        """How far each worker's clock is from the master's."""
+        return tuple((it.worker, it.clock) for it in self._members.values())
+
+    def _conduct(self) -> None:
+        """Lead everyone from the first connection to the last."""
+        try:
+            if self._joins:
+                self._live()
+            else:
+                while not self._finishing:
+                    self._round()
+        finally:
+            self._close()
+            self._end_record()
+
+    def _live(self) -> None:
+        """One load, in which connections come and go."""
+        self._enter("measure")
+        self._read_all(MARK_MEASURE_BEGIN)
+        while not self._finishing:
+            for member in self._living():
+                if not member.is_measuring and "ready" in member.said:
+                    self._begin(member, perf_counter_ns() + _LEAD_NS, None)
+            self._note_step()
+            self._wait_a_moment()
+        self._tell_all({"do": "end"})
+        self._end_load()
+
+    def _round(self) -> None:
+        """Wait until all are there, load them for a while, close the ledger."""
+        if not self._gather():
+            return
+        self._enter("measure", seconds=self._plan.duration_seconds)
+        self._note_step()
+        self._read_all(MARK_MEASURE_BEGIN)
+        living = sorted(self._living(), key=lambda member: not member.open)
+        plan = replace(
+            self._plan,
+            connections=max(1, sum(member.open for member in living)),
+            processes=len(living),
+            seed=next(self._round_seeds),
+        )
+        start_ns = perf_counter_ns() + _LEAD_NS
+        for number, member in enumerate(living):
+            share = replace(member.share, plan=plan, process=number)
+            self._begin(member, start_ns, share)
+        self._wait(
+            lambda: self._finishing or self._change_wanted or self._all_said("measured"),
+            self._plan.duration_seconds + _END_SECONDS,
+        )
+        if not self._all_said("measured"):
+            self._tell_all({"do": "end"})
+        self._end_load()
+        self._enter("open")
+
+    def _gather(self) -> bool:
+        """Wait until all are there, and hold further changes back; tells whether they are."""
+        for member in self._living():
+            member.is_held = False
+        self._tell_all({"do": "release"})
+        self._change_wanted = False
+        while not (self._finishing or self._has_settled()):
+            self._wait_a_moment()
+        if self._finishing:
+            return False
+        self._tell_all({"do": "hold"})
+        self._wait(lambda: all(member.is_held for member in self._living()), _END_SECONDS)
+        # A change may have been under way; it comes before the round then.
+        return self._has_settled() and not self._change_wanted
+
+    def _begin(self, member: Member, start_ns: int, share: ProcessPlan | None) -> None:
+        command: dict[str, Any] = {"do": "measure", "start_ns": start_ns + member.clock.offset_ns}
+        if share is not None:
+            # What is told of a process stays with its number in the test.
+            command["share"] = _dump(share)
+        member.is_measuring = True
+        member.said.pop("measured", None)
+        self._command(member.worker.client_id, command)
+
+    def _end_load(self) -> None:
+        """Wait for the end of the load, then for what is under way; close the ledgers."""
+        self._wait(lambda: self._all_said("measured"), _END_SECONDS + self._patience())
+        self._read_all(MARK_MEASURE_END)
+        self._enter("collect")
+        said = [it.said.pop("measured", {}) for it in self._measuring()]
+        published = merged(iter([part["published"] for part in said if part]))
+        self._tell_all({"do": "collect", "published": published})
+        self._wait(lambda: self._all_said("collected"), self._plan.collect_seconds + _END_SECONDS)
+        for member in self._members.values():
+            member.said.pop("collected", None)
+            member.is_measuring = False
+
+    def _patience(self) -> float:
+        """Give how long after its end a load may still wait for its clients to be back."""
+        return 60.0 if scenario_kind(self._plan.scenario).comes_back else 0.0
+
+    def _close(self) -> None:
+        self._enter("close")
+        self._tell_all({"do": "close"})
+        self._wait(
+            lambda: all(it.has_ended or it.is_lost for it in self._members.values()),
+            _CLOSE_SECONDS,
+        )
+
+    def _end_record(self) -> None:
+        reasons = list(self._losses)
+        if self._interrupted:
+            reasons.append("the run was interrupted")
+        else:
+            reasons.extend(reasons_against(self._plan, self.totals, Thresholds()))
+        self._emit(
+            Footer(
+                t_ns=self._now_ns(),
+                valid=not reasons,
+                reasons=tuple(dict.fromkeys(reasons)),
+                warnings=warnings_about(self.totals, Thresholds()),
+                interrupted=self._interrupted,
+            )
+        )
+        self._writer.close()
+
+    def _take_line(self, member: Member, detail: Mapping[str, Any]) -> None:
+        line = decode_line(detail["text"])
+        member.ordered = detail["ordered"]
+        if isinstance(line, Event):
+            if line.name == "population":
+                member.open, member.pending = line.detail["open"], line.detail["pending"]
+                member.order = line.detail["order"]
+                return
+            member.said[line.name] = line.detail
+            line = replace(line, detail={**line.detail, "process": member.process})
+        elif isinstance(line, Interval):
+            line = replace(line, process=member.process)
+            member.open = line.open
+        if line is not None:
+            self._emit(line)
+
+    def _lose(self, member: Member, how: str, why: str) -> None:
+        member.is_lost = True
+        detail = {"process": member.process, "connections": member.open, "why": why}
+        self._emit(Event(self._now_ns(), "process_lost", detail))
+        self._losses.append(
+            f"swarm process {member.process} on {member.worker.host} {how} "
+            f"({why or 'it said nothing'}); its {member.open:,} connections are lost by the "
+            "generator, not by the server"
+        )
+        member.open = member.pending = 0
+        self._share_anew()
+
+    def _share_anew(self) -> None:
+        """Tell everyone how many share a rate that is of all connections together."""
+        self._tell_all({"do": "share with", "processes": max(1, len(list(self._living())))})
+
+    def _sample(self) -> None:
+        """Read server and kernel once a second, and what the workers read of their swarms."""
+        while True:
+            gevent.sleep(_SAMPLE_SECONDS)
+            self._read_all("", thorough=self.totals.phase != "measure")
+            if (users := self._users()) != self._users_told:
+                self._users_told = users
+                self._emit(Event(self._now_ns(), "users", {"count": users}))
+
+    def _read_all(self, mark: str, *, thorough: bool = True) -> None:
+        readings: dict[str, Mapping[str, float]] = {
+            "server": probe.sample_processes(self._pids, thorough=thorough),
+            "kernel": probe.sample_kernel(),
+        }
+        if not mark:
+            readings["swarm"] = _sum(member.reading for member in self._living())
+        for source, values in readings.items():
+            if values:
+                connections = {"connections": float(self.totals.open)}
+                self._emit(Sample(self._now_ns(), source, {**values, **connections}, mark))
+
+    def _note_step(self) -> None:
+        """Read memory where the number of connections has come to rest anew, for its slope."""
+        at = sum(member.open for member in self._living())
+        if self._has_settled() and at != self._step_at:
+            self._step_at = at
+            self._read_all(MARK_STEP)
+
+    def _has_settled(self) -> bool:
+        living = list(self._living())
+        return (
+            self._is_running()
+            and all("ready" in it.said and it.is_settled for it in living)
+            and any(it.open for it in living)
+        )
+
+    def _living(self) -> Iterator[Member]:
+        return (it for it in self._members.values() if not (it.is_lost or it.has_ended))
+
+    def _measuring(self) -> Iterator[Member]:
+        return (it for it in self._living() if it.is_measuring)
+
+    def _all_said(self, name: str) -> bool:
+        return all(name in member.said for member in self._measuring())
+
+    def _tell_all(self, command: Mapping[str, Any]) -> None:
+        for member in self._living():
+            self._command(member.worker.client_id, command)
+
+    def _wait(self, holds: Callable[[], bool], seconds: float) -> None:
+        end_ns = perf_counter_ns() + seconds * 1e9
+        while not holds() and perf_counter_ns() < end_ns:
+            self._wait_a_moment()
+
+    def _wait_a_moment(self) -> None:
+        """Wait until somebody says something, or a little while."""
+        self._heard.wait(timeout=0.1)
+        self._heard.clear()
+
+    def _enter(self, phase: str, **detail: object) -> None:
+        self._emit(Event(self._now_ns(), "phase", {"phase": phase, **detail}))
+
+    def _emit(self, line: Line) -> None:
+        self._writer.write(line)
+        self.totals.add(line)
+        self._observe(line)
+
+    def _header(self, replay: tuple[str, ...]) -> Header:
+        url = self._plan.url
+        address = f"{split_url(url).hostname}:{port_of(url)}"
+        target = Target(url, address, (), self._pids)
+        return run_header(self._plan, target, limits.read_limits(), replay)
+
+    def _now_ns(self) -> int:
+        return perf_counter_ns() - self._origin_ns
+
+
+def _dump(share: ProcessPlan) -> dict[str, Any]:
+    dumped: dict[str, Any] = SHARE.dump_python(share, mode="json")
+    return dumped
+
+
+def _clock(worker: Worker, offset: Offset) -> dict[str, Any]:
+    return {
+        "shares_clock": worker.shares_clock,
+        "clock_offset_ns": offset.offset_ns,
+        "clock_uncertainty_ns": offset.uncertainty_ns,
+    }
+
+
+def _sum(readings: Iterator[Mapping[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for reading in readings:
+        for name, value in reading.items():
+            total[name] = total.get(name, 0.0) + value
+    return total

@@ -1,0 +1,297 @@
+"""What a Locust master does for us: conducts each test, follows its workers, judges the end."""
+
+import logging
+import random
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any, Final
+
+import gevent
+from locust.env import Environment
+from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, MasterRunner, Runner
+
+from loadtests import probe
+from loadtests.errors import LoadTestError
+from loadtests.locust_engine.clock import Reading
+from loadtests.locust_engine.conductor import Conductor, Worker
+from loadtests.locust_engine.feed import enter, rows
+from loadtests.locust_engine.options import plan_of, thresholds_of
+from loadtests.locust_engine.outcome import (
+    Finished,
+    stats_figures,
+    threshold_lines,
+    worst,
+)
+from loadtests.locust_engine.places import SwarmUser
+from loadtests.locust_engine.worker import COMMAND, REPORT, boot_id
+from loadtests.plan import Plan, port_of, split_url
+from loadtests.run import default_record_path
+from loadtests.scenarios import scenario_kind
+from reports.exit_status import ExitStatus
+from reports.record import RECORD_SUFFIX, Interval, Line, RecordError
+from reports.threshold import failures
+
+_WATCH_SECONDS: Final = 1.0
+# Readings of a clock at once when a worker comes, so that the first offset is a good one.
+_FIRST_READINGS: Final = 16
+
+logger = logging.getLogger("swarmgate")
+
+
+class MasterSide:
+    """All tests of one Locust session.
+
+    Attributes:
+        conductors: of the test that runs or ran last, by user class.
+        finished: what has come to its end in that test.
+    """
+
+    def __init__(
+        self, environment: Environment, runner: Runner, classes: Iterable[type[SwarmUser]]
+    ) -> None:
+        self.conductors: dict[str, Conductor] = {}
+        self.finished: list[Finished] = []
+        self._environment = environment
+        self._runner = runner
+        self._classes = tuple(classes)
+        self._workers: dict[str, Worker] = {}
+        self._boot_id = boot_id()
+        self._is_running = False
+        self._problem = ""
+        runner.register_message(REPORT, self._on_report)
+        events = environment.events
+        events.test_start.add_listener(self._on_test_start)
+        events.test_stopping.add_listener(self._on_test_stopping)
+        events.quitting.add_listener(self._on_quitting)
+        events.quit.add_listener(self._on_quit)
+        runner.greenlet.spawn(self._watch)
+
+    def check(self) -> None:
+        """Refuse, before anything runs, options that no run could have. Raises LoadTestError."""
+        thresholds_of(self._options)
+        for kind in self._chosen():
+            self._plan(kind, seed=0)
+
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """All workers that have come, in that order."""
+        return tuple(self._workers.values())
+
+    @property
+    def _options(self) -> Any:  # noqa: ANN401 - a namespace
+        return self._environment.parsed_options
+
+    def _chosen(self) -> list[type[SwarmUser]]:
+        """Give the classes of swarm users that the test is of."""
+        chosen = self._environment.user_classes
+        return [kind for kind in self._classes if kind in chosen]
+
+    def _plan(self, kind: type[SwarmUser], seed: int) -> Plan:
+        classes = self._chosen()
+        users = (self._runner.target_user_count or self._options.num_users or 1) // len(classes)
+        user = {
+            "scenario": kind.scenario,
+            "path": kind.path,
+            "parameters": kind.parameters,
+            "rate": kind.rate,
+            "known_elsewhere": {
+                name
+                for other in classes
+                if other is not kind and other.scenario
+                for name in scenario_kind(other.scenario).parameters_type.model_fields
+            },
+        }
+        workers = len(self._workers) or 1
+        host = self._environment.host or kind.host
+        return plan_of(user, self._options, host, users=users, workers=workers, seed=seed)
+
+    def _on_test_start(self, **_: object) -> None:
+        self.conductors, self.finished, self._problem = {}, [], ""
+        self._is_running = True
+        if not self._chosen():
+            return
+        try:
+            thresholds_of(self._options)
+            seed = self._options.swarm_seed
+            for kind in self._chosen():
+                plan = self._plan(kind, int(seed) if seed else random.getrandbits(32))
+                self.conductors[kind.__name__] = self._conductor(kind.__name__, plan)
+        except (LoadTestError, RecordError, ValueError) as error:
+            self._refuse(str(error))
+            return
+        for conductor in self.conductors.values():
+            conductor.start(self.workers)
+
+    def _conductor(self, name: str, plan: Plan) -> Conductor:
+        return Conductor(
+            name,
+            plan,
+            self._record_path(plan),
+            partial(self._command, name),
+            pids=self._server_pids(plan),
+            observe=partial(self._observe, name),
+            replay=self._replay(name),
+            is_running=lambda: self._runner.state == STATE_RUNNING,
+            users=partial(self._users, name),
+        )
+
+    def _record_path(self, plan: Plan) -> Path:
+        given = self._options.swarm_record
+        if given.endswith(RECORD_SUFFIX):
+            return Path(given)
+        return default_record_path(plan, Path(given)) if given else default_record_path(plan)
+
+    def _server_pids(self, plan: Plan) -> Sequence[int]:
+        if self._options.swarm_pid:
+            return [int(pid) for pid in self._options.swarm_pid.split(",")]
+        host = split_url(plan.url).hostname or ""
+        is_here = host in ("localhost", "::1") or host.startswith("127.")
+        return probe.listener_roots(port_of(plan.url)) if is_here else ()
+
+    def _replay(self, name: str) -> tuple[str, ...]:
+        """Give the command that runs the same without the web UI."""
+        options = self._options
+        users = self._runner.target_user_count
+        words = ["locust", "--headless", "--host", self._environment.host or ""]
+        words += ["--users", str(users), "--spawn-rate", f"{options.spawn_rate or 1:g}"]
+        for key, value in sorted(vars(options).items()):
+            if key.startswith("swarm_") and value and key not in ("swarm_record", "swarm_pid"):
+                words += [f"--{key.replace('_', '-')}", str(value)]
+        files = self._environment.parsed_locustfiles or ["locustfile.py"]
+        return (*words, "-f", ",".join(files), name)
+
+    def _users(self, name: str) -> int:
+        """Give how many users of a class Locust was asked for."""
+        if len(self.conductors) == 1:
+            return self._runner.target_user_count
+        return self._runner.target_user_classes_count.get(name, 0)
+
+    def _refuse(self, problem: str) -> None:
+        """Tell why a test cannot be, and end it."""
+        logger.error(problem)
+        self._problem = problem
+        self._runner.log_exception("swarmgate", problem, problem)
+        self._environment.process_exit_code = ExitStatus.USAGE
+        for conductor in self.conductors.values():
+            conductor.finish(interrupted=True)
+            conductor.path.unlink()
+        self.conductors = {}
+        end = self._runner.quit if self._options.headless else self._runner.stop
+        gevent.spawn_later(0.1, end)
+
+    def _command(self, name: str, client_id: str, command: Mapping[str, Any]) -> None:
+        data = {"class": name, "command": dict(command)}
+        self._runner.send_message(COMMAND, data, client_id)
+
+    def _observe(self, name: str, line: Line) -> None:
+        """Enter what a record takes into Locust's own statistics."""
+        if isinstance(line, Interval):
+            for row in rows(name, line):
+                enter(self._environment.stats, row)
+
+    def _on_report(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
+        client_id, data = msg.node_id, msg.data
+        if data["what"] == "hello":
+            self._greet(client_id, data["detail"])
+        elif data["what"] == "pong":
+            self._on_pong(client_id, data["detail"])
+        elif (conductor := self.conductors.get(data["class"])) is not None:
+            conductor.hear(client_id, data["what"], data["detail"])
+
+    def _greet(self, client_id: str, detail: Mapping[str, Any]) -> None:
+        shares = detail["boot_id"] == self._boot_id and self._options.swarm_clock == "auto"
+        worker = self._workers[client_id] = Worker(client_id, detail["host"], shares)
+        if shares:
+            self._let_join(worker)
+        else:
+            # It joins when its clock is known.
+            self._ping(worker)
+
+    def _ping(self, worker: Worker) -> None:
+        self._command("", worker.client_id, {"do": "ping", "asked_ns": perf_counter_ns()})
+
+    def _on_pong(self, client_id: str, detail: Mapping[str, Any]) -> None:
+        worker = self._workers.get(client_id)
+        if worker is None:
+            return
+        reading = Reading(detail["asked_ns"], detail["there_ns"], perf_counter_ns())
+        worker.estimate.add(reading)
+        if worker.estimate.count < _FIRST_READINGS:
+            self._ping(worker)
+        elif worker.estimate.count == _FIRST_READINGS:
+            self._let_join(worker)
+
+    def _let_join(self, worker: Worker) -> None:
+        if self._is_running:
+            for conductor in self.conductors.values():
+                conductor.join(worker)
+
+    def _watch(self) -> None:
+        """Notice workers that are gone, and keep the offsets of clocks fresh."""
+        while True:
+            gevent.sleep(_WATCH_SECONDS)
+            if not isinstance(self._runner, MasterRunner):
+                continue
+            for worker in self.workers:
+                client = self._runner.clients.get(worker.client_id)
+                if client is None or client.state == STATE_MISSING:
+                    del self._workers[worker.client_id]
+                    for conductor in self.conductors.values():
+                        conductor.lose_worker(worker.client_id, "Locust hears no more of it")
+                elif not worker.shares_clock:
+                    self._ping(worker)
+
+    def _on_test_stopping(self, **_: object) -> None:
+        self._finish(interrupted=False)
+
+    def _on_quitting(self, **_: object) -> None:
+        """Take a quit in the middle of a test for a person's or a signal's doing."""
+        is_running = self._runner.state in (STATE_RUNNING, STATE_SPAWNING)
+        self._finish(interrupted=self._is_running and is_running)
+
+    def _finish(self, *, interrupted: bool) -> None:
+        if not self._is_running:
+            return
+        self._is_running = False
+        if self._problem:
+            return
+        thresholds = thresholds_of(self._options)
+        for name, conductor in self.conductors.items():
+            summary = conductor.finish(interrupted=interrupted)
+            # Those of other kinds of users are judged by what Locust counted of them.
+            own = [it for it in thresholds if not self._is_of_locust(it.figure)]
+            self.finished.append(Finished(name, summary, conductor.path, own))
+        statuses = [finished.status for finished in self.finished]
+        if interrupted:
+            statuses.append(ExitStatus.INTERRUPTED)
+        if self._has_others() and not self._others_hold():
+            statuses.append(ExitStatus.FAILED)
+        self._environment.process_exit_code = worst(statuses)
+
+    def _has_others(self) -> bool:
+        return any(kind not in self._classes for kind in self._environment.user_classes)
+
+    def _is_of_locust(self, figure: str) -> bool:
+        return any(figure.startswith(f"{name}.") for name, _ in self._environment.stats.entries)
+
+    def _others_hold(self) -> bool:
+        """Tell whether users of other classes did without failures, and within the thresholds."""
+        figures = stats_figures(self._environment.stats)
+        judged = [
+            it
+            for it in thresholds_of(self._options)
+            if not self.conductors or self._is_of_locust(it.figure)
+        ]
+        failed = list(failures(judged, figures))
+        for line in threshold_lines(failed):
+            logger.error(line)
+        return not failed and not figures["errors"]
+
+    def _on_quit(self, **_: object) -> None:
+        """Print what was measured, after all that Locust prints."""
+        if self._options.headless:
+            sys.stdout.write("".join(f"\n{finished.text()}" for finished in self.finished))
+            sys.stdout.flush()

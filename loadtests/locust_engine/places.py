@@ -1,0 +1,83 @@
+"""Locust users that are connections of the swarm: as light as Locust lets a user be.
+
+Locust counts its users as members of a gevent group and stops each by itself. A user of these has
+no greenlet and no tasks; it is a place in that group, held for one connection of the swarm process
+that runs beside the worker.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from gevent.pool import Group
+from locust import User
+
+from loadtests.locust_engine.bridge import Bridge
+
+if TYPE_CHECKING:
+    import gevent
+
+
+class SwarmUser(User):
+    """A user whose connection is in the asyncio swarm; subclass it to choose a scenario.
+
+    Attributes:
+        scenario: its name, or a Python file (docs/scripting.md); empty is ``--swarm-script``.
+        path: appended to a host that has no path of its own; ``{n}`` is the user's number.
+        parameters: of the scenario; ``--swarm-param`` goes over them.
+        rate: messages a second where ``--swarm-rate`` does not say; None is the scenario's own.
+    """
+
+    abstract = True
+    scenario: ClassVar[str] = "hold"
+    path: ClassVar[str] = "/"
+    parameters: ClassVar[Mapping[str, Any]] = {}
+    rate: ClassVar[float | None] = None
+
+    bridge: ClassVar[Bridge | None] = None
+    """This worker's swarm process of the class, while a test runs."""
+
+    def __init__(self, environment: Any) -> None:  # noqa: ANN401 - Locust's
+        # Locust's own keeps ten attributes of each user, none of which is used without tasks.
+        self.environment = environment
+        self._links: tuple[Callable[[Any], object], ...] = ()
+
+    def start(self, group: Group) -> "SwarmUser":
+        """Have the swarm open one more connection."""
+        self.enter(group)
+        assert self.bridge is not None
+        self.bridge.add(self)
+        return self
+
+    def stop(self, force: bool = False) -> bool:  # noqa: ARG002 - Locust's
+        """Have the swarm close one connection."""
+        assert self.bridge is not None
+        self.bridge.remove(self)
+        return True
+
+    def enter(self, group: Group) -> None:
+        """Be counted by Locust."""
+        group.add(cast("gevent.Greenlet[..., object]", self))
+
+    def leave(self) -> None:
+        """Be counted no longer."""
+        for link in self._links:
+            link(self)
+
+    def rawlink(self, callback: Callable[[Any], object]) -> None:
+        """Have a group told when this user leaves, as a greenlet does."""
+        self._links += (callback,)
+
+    @property
+    def args(self) -> "tuple[SwarmUser]":
+        """Give what Locust finds the user of a greenlet by."""
+        return (self,)
+
+    @property
+    def greenlet(self) -> "SwarmUser":
+        """Give what stands in Locust's group."""
+        return self
+
+    @property
+    def name(self) -> str:
+        """Give what Locust's log calls it."""
+        return type(self).__name__

@@ -1,0 +1,58 @@
+"""Connects us to Locust by its documented events; it is all that a locustfile needs to import."""
+
+import sys
+from typing import Any
+
+import locust.runners
+import locust.stats
+from locust.env import Environment
+from locust.event import Events
+from locust.runners import LocalRunner, Runner, WorkerRunner
+
+from loadtests.errors import LoadTestError
+from loadtests.locust_engine import options
+from loadtests.locust_engine.master import MasterSide
+from loadtests.locust_engine.places import SwarmUser
+from loadtests.locust_engine.web import add_tab
+from loadtests.locust_engine.worker import WorkerSide
+from reports.exit_status import ExitStatus
+from reports.units import rounded
+
+_REPORT_SECONDS = 1.0
+
+
+def install(events: Events) -> None:
+    """Listen to Locust's events; once a process."""
+    # Documented to be replaced: whole milliseconds cannot show what a WebSocket server does.
+    locust.stats.bucket_response_time = rounded  # type: ignore[assignment] # it need not be whole
+    # How often workers tell of their users; with its 3 s the user count would lag behind.
+    locust.runners.WORKER_REPORT_INTERVAL = _REPORT_SECONDS
+    events.init_command_line_parser.add_listener(options.add_arguments)
+    events.init.add_listener(_on_init)
+
+
+def _on_init(environment: Environment, runner: Runner, web_ui: Any, **_: object) -> None:  # noqa: ANN401
+    available = environment.available_user_classes or environment.user_classes_by_name
+    classes = [
+        kind
+        for kind in available.values()
+        if isinstance(kind, type) and issubclass(kind, SwarmUser)
+    ]
+    if not isinstance(runner, WorkerRunner):
+        master = MasterSide(environment, runner, classes)
+        _check(environment, master)
+        if web_ui is not None:
+            add_tab(web_ui, environment, master)
+    if isinstance(runner, WorkerRunner | LocalRunner):
+        WorkerSide(environment, runner, classes).greet()
+
+
+def _check(environment: Environment, master: MasterSide) -> None:
+    """End a run without a web UI, where options could still be changed, before it begins."""
+    if environment.parsed_options is None or not environment.parsed_options.headless:
+        return
+    try:
+        master.check()
+    except LoadTestError as error:
+        sys.stderr.write(f"swarmgate: {error}\n")
+        sys.exit(ExitStatus.USAGE)

@@ -1,0 +1,71 @@
+"""What a Locust worker does for us: a bridge for each class of swarm users, told what to do.
+
+A local run is a worker and a master in one.
+"""
+
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from locust.env import Environment
+from locust.runners import Runner
+
+from loadtests.locust_engine.bridge import Bridge
+from loadtests.locust_engine.places import SwarmUser
+
+# The two kinds of messages between a master and its workers.
+COMMAND: Final = "swarmgate command"
+REPORT: Final = "swarmgate report"
+# Tells machines apart, even where their names are the same (random(4)).
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """Name this machine since it was started: its processes go by one monotonic clock."""
+    return _BOOT_ID.read_text().strip()
+
+
+class WorkerSide:
+    """The bridges of one worker."""
+
+    def __init__(
+        self, environment: Environment, runner: Runner, classes: Iterable[type[SwarmUser]]
+    ) -> None:
+        self._environment = environment
+        self._runner = runner
+        self._bridges = {kind.__name__: self._bridge(kind) for kind in classes}
+        runner.register_message(COMMAND, self._on_command)
+        environment.events.quitting.add_listener(self._on_quitting)
+
+    def greet(self) -> None:
+        """Tell the master that we are here and understand it."""
+        self._report("", "hello", {"host": socket.gethostname(), "boot_id": boot_id()})
+
+    def _bridge(self, kind: type[SwarmUser]) -> Bridge:
+        def new_place() -> SwarmUser:
+            place = kind(self._environment)
+            place.enter(self._runner.user_greenlets)
+            return place
+
+        def tell(what: str, detail: Mapping[str, Any]) -> None:
+            self._report(kind.__name__, what, detail)
+
+        kind.bridge = Bridge(kind.__name__, new_place, tell)
+        return kind.bridge
+
+    def _on_command(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
+        kind, command = msg.data["class"], msg.data["command"]
+        bridges = [self._bridges[kind]] if kind else self._bridges.values()
+        for bridge in bridges:
+            if command["do"] == "prepare":
+                bridge.prepare(command["share"])
+            else:
+                bridge.command(command)
+
+    def _on_quitting(self, **_: object) -> None:
+        for bridge in self._bridges.values():
+            bridge.end()
+
+    def _report(self, kind: str, what: str, detail: Mapping[str, Any]) -> None:
+        self._runner.send_message(REPORT, {"class": kind, "what": what, "detail": dict(detail)})

@@ -1,0 +1,64 @@
+"""Thresholds: what a figure of a run must be, written like ``latency.p99_seconds<=5ms``."""
+
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from reports.units import format_figure, parse_figure
+
+_FORM: Final = re.compile(r"\s*([^\s<>=]+)\s*(<=|>=|<|>)\s*(\S.*?)\s*")
+_HOLDS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "<=": operator.le,
+    "<": operator.lt,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """What one figure must be.
+
+    Attributes:
+        figure: its name, with its unit.
+        relation: ``<=``, ``<``, ``>=`` or ``>``.
+        value: in the figure's unit.
+    """
+
+    figure: str
+    relation: str
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.figure} {self.relation} {format_figure(self.figure, self.value)}"
+
+
+def parse_threshold(text: str) -> Threshold:
+    """Read one threshold. Raises ValueError."""
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            f"{text!r} is no threshold; write it like latency.p99_seconds<=5ms or errors<=0"
+        )
+    figure, relation, value = match.groups()
+    return Threshold(figure, relation, parse_figure(figure, value))
+
+
+def parse_thresholds(text: str) -> tuple[Threshold, ...]:
+    """Read any number of them, with commas between. Raises ValueError."""
+    return tuple(parse_threshold(part) for part in text.split(",") if part.strip())
+
+
+def failures(
+    thresholds: Sequence[Threshold], figures: Mapping[str, float]
+) -> Iterator[tuple[Threshold, str]]:
+    """Give each threshold that does not hold, and what was found; what was not measured fails."""
+    for threshold in thresholds:
+        found = figures.get(threshold.figure)
+        if found is None:
+            yield threshold, "not measured"
+        elif not _HOLDS[threshold.relation](found, threshold.value):
+            # A comparison with NaN is never true, so NaN fails as well.
+            yield threshold, format_figure(threshold.figure, found)
