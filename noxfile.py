@@ -17,6 +17,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 LOCK = Path("constraints.txt")
 SERVER_LOCK = Path("requirements.txt")
+LOCUST_LOCK = Path("requirements-locust.txt")
 # What `nox -s bench -- NAME` measures: cost benchmarks, then claims.
 BENCHES = {
     "": ((), "claims.toml"),
@@ -93,11 +94,12 @@ def types(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lock(session: nox.Session) -> None:
-    """Write constraints.txt and requirements.txt anew from pyproject.toml; needs uv."""
+    """Write constraints.txt and the images' requirements anew from pyproject.toml; needs uv."""
     groups = ("--group=build", "--group=tests", "--group=lint", "--group=types")
-    _compile(session, LOCK, *groups, "pyproject.toml", *session.posargs)
-    # What the server's image needs, and nothing else, in the same versions.
+    _compile(session, LOCK, *groups, "--extra=locust", "pyproject.toml", *session.posargs)
+    # What each image needs, and nothing else, in the same versions.
     _compile(session, SERVER_LOCK, "--group=pyproject.toml:server", f"--constraints={LOCK}")
+    _compile(session, LOCUST_LOCK, "--extra=locust", f"--constraints={LOCK}", "pyproject.toml")
 
 
 def _compile(session: nox.Session, output: Path, *options: str) -> None:
