@@ -5,6 +5,8 @@ file changes, so that a second run starts at once.
 """
 
 import hashlib
+import socket
+import subprocess
 from pathlib import Path
 
 import nox
@@ -18,6 +20,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 LOCK = Path("constraints.txt")
 SERVER_LOCK = Path("requirements.txt")
 LOCUST_LOCK = Path("requirements-locust.txt")
+LOCUSTFILES = (Path("loadtests/locustfile.py"), *sorted(Path("loadtests/shapes").glob("s*.py")))
 # What `nox -s bench -- NAME` measures: cost benchmarks, then claims.
 BENCHES = {
     "": ((), "claims.toml"),
@@ -67,6 +70,27 @@ def bench(session: nox.Session) -> None:
         session.run("swarmgate", "claims", f"benchmarks/{claims}", *options, success_codes=[0, 4])
     if not costs_held:
         session.error("a cost benchmark failed; its figures stand above the verdicts")
+
+
+@nox.session
+def locust(session: nox.Session) -> None:
+    """Open the Locust web UI on the reference server; -- --host ws://… for a server of yours."""
+    install(session)
+    users = ("--users", "1000", "--spawn-rate", "500", "--run-time", "1m", "--processes", "2")
+    files = ("-f", ",".join(map(str, LOCUSTFILES)), "--class-picker", "--web-host", "127.0.0.1")
+    if any(word.startswith(("--host", "-H")) for word in session.posargs):
+        session.run("locust", *files, *users, *session.posargs)
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen([f"{session.bin}/python", "-m", "target_app", "--port", str(port)])
+    try:
+        host = f"ws://127.0.0.1:{port}"
+        session.run("locust", *files, "--host", host, *users, *session.posargs)
+    finally:
+        server.terminate()
+        server.wait()
 
 
 @nox.session

@@ -20,7 +20,7 @@ from loadtests.errors import LoadTestError, UsageError
 from loadtests.help import RunCommand, parameter_lines
 from loadtests.options import Client, ConnectOptions
 from loadtests.plan import Endpoint, Plan, split_url
-from loadtests.profile import Profile, parse_profile
+from loadtests.rate_profile import Profile, parse_profile
 from loadtests.run import checked, default_record_path, execute
 from loadtests.scenarios import SCENARIOS, parse_parameters, scenario_kind
 from loadtests.schedule import ArrivalKind

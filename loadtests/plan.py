@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from loadtests.distribution import Distribution
 from loadtests.errors import UsageError
 from loadtests.options import ConnectOptions
-from loadtests.profile import Profile
+from loadtests.rate_profile import Profile
 from loadtests.schedule import ArrivalKind, share
 
 

@@ -46,6 +46,9 @@ class Parameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+# A process without connections sends nothing; its schedule must not stand still for that.
+_LEAST_PART = 1e-3
+
 P = TypeVar("P", bound=Parameters)
 
 
@@ -62,7 +65,7 @@ class Scenario(Generic[P]):
         joins: whether connections may come and go while the load lasts; where not, a live load is
             one of rounds, in each of which they are the same.
         share: this process's share of the run; ``plan`` is the whole of it.
-        fleet_size: how many processes share a rate that is of all connections together.
+        live_part: this process's part of a rate that is of all connections, in a live load.
     """
 
     parameters_type: ClassVar[type[Parameters]] = Parameters
@@ -75,7 +78,7 @@ class Scenario(Generic[P]):
     def __init__(self, share: ProcessPlan, parameters: P, meter: Meter) -> None:
         self.share = share
         self.plan = share.plan
-        self.fleet_size = share.plan.processes
+        self.live_part = 1 / share.plan.processes
         self.parameters = parameters
         self.meter = meter
 
@@ -147,7 +150,7 @@ class Scenario(Generic[P]):
         assert rate is not None
         if self.plan.per_connection:
             return rate * max(1, self.meter.open)
-        return rate / self.fleet_size
+        return rate * max(self.live_part, _LEAST_PART)
 
 
 def merged(parts: Iterator[Published]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from loadtests.distribution import parse_distribution
 from loadtests.errors import UsageError
-from loadtests.profile import parse_profile
+from loadtests.rate_profile import parse_profile
 from loadtests.toml_lines import line_of
 from reports.units import parse_bytes, parse_count, parse_rate, parse_seconds
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from loadtests.profile import Profile
+from loadtests.rate_profile import Profile
 
 _NS_PER_SECOND: Final = 1_000_000_000
 _CHUNK: Final = 1024

@@ -146,8 +146,8 @@ class Swarm:
                 self._keeper.add(command["count"], command["over_seconds"], command["order"])
             case "remove":
                 self._keeper.remove(command["count"], command["order"])
-            case "share with":
-                self._scenario.fleet_size = command["processes"]
+            case "take part":
+                self._scenario.live_part = command["part"]
             case "end":
                 self._load.cut()
             case _:

@@ -123,7 +123,7 @@ def _panel(progress: Progress, title: str) -> RenderableType:
     for _ in range(2):
         grid.add_column(style="dim", justify="right")
         grid.add_column(min_width=26)
-    cells = list(_cells(progress))
+    cells = list(live_rows(progress))
     for left, right in zip(cells[::2], [*cells[1::2], ("", "")], strict=False):
         grid.add_row(*left, *right)
     done = progress.done_ratio()
@@ -140,7 +140,8 @@ def _panel(progress: Progress, title: str) -> RenderableType:
     )
 
 
-def _cells(progress: Progress) -> Iterator[tuple[str, str]]:
+def live_rows(progress: Progress) -> Iterator[tuple[str, str]]:
+    """Give what is going on now, by name."""
     totals = progress.totals
     errors = totals.errors.total()
     yield "connections", f"{format_count(totals.open)} of {format_count(progress.requested)}"
@@ -190,12 +191,12 @@ def _plain_lines(console: Console, progress: Progress, title: str) -> Callable[[
 
 
 def _one_line(progress: Progress) -> str:
-    return ", ".join(f"{name} {value}" for name, value in _cells(progress) if value)
+    return ", ".join(f"{name} {value}" for name, value in live_rows(progress) if value)
 
 
 def summary_text(summary: Summary) -> str:
     """Tell what a run measured: validity first, then what people look for, aligned."""
-    rows = list(_summary_rows(summary))
+    rows = list(summary_rows(summary))
     width = max(len(name) for name, _ in rows) + 1
     lines = [f"{name + ':':<{width}} {value}" for name, value in rows]
     return "\n".join([*_validity_lines(summary), *lines])
@@ -208,7 +209,8 @@ def _validity_lines(summary: Summary) -> Iterator[str]:
     yield from (f"Note: {warning}" for warning in summary.warnings)
 
 
-def _summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Give what people look for, by name."""
     figures = summary.figures
     requested = format_count(figures["connections.requested"])
     yield "Connected", f"{format_count(figures['connections.opened'])} of {requested}"

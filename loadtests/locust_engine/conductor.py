@@ -43,8 +43,8 @@ from reports.summary import (
     MARK_START,
     MARK_STEP,
     Summary,
-    Totals,
 )
+from reports.terminal import Progress
 
 _LEAD_NS: Final = 100_000_000
 _SAMPLE_SECONDS: Final = 1.0
@@ -55,6 +55,8 @@ _CLOSE_SECONDS: Final = 20.0
 _LATE_NUMBERS: Final = 10_000_000
 _LATE_STEP: Final = 1_000
 _CLOCKS_DIFFER_NS: Final = 1_000_000_000
+# Beyond the numbers of broadcasts, and of their publishers, within a round.
+_ROUND: Final = 1 << 48
 
 logger = logging.getLogger("swarmgate")
 
@@ -96,6 +98,8 @@ class Member:
     ordered: int = 0
     is_lost: bool = False
     has_ended: bool = False
+    part: float = 0.0
+    round: int = 0
     is_measuring: bool = False
     is_held: bool = False
     reading: Mapping[str, float] = field(default_factory=dict)
@@ -110,7 +114,7 @@ class Conductor:
     """Leads all swarms of one user class from the start of a test to its end.
 
     Attributes:
-        totals: the sum of the record so far.
+        progress: what the record says of the load as it goes on; ``totals`` is the sum of it.
         path: the record.
     """
 
@@ -143,7 +147,8 @@ class Conductor:
         Raises:
             RecordError: the record cannot be written.
         """
-        self.totals = Totals()
+        self.progress = Progress()
+        self.totals = self.progress.totals
         self.path = path
         self._name = name
         self._plan = plan
@@ -203,7 +208,6 @@ class Conductor:
         if is_late:
             logger.info("%s: worker %s joins as process %d", self._name, worker.client_id, process)
         self._command(worker.client_id, {"do": "prepare", "share": _dump(share)})
-        self._share_anew()
 
     def hear(self, client_id: str, what: str, detail: Mapping[str, Any]) -> None:
         """Take what a worker's bridge tells."""
@@ -248,9 +252,13 @@ class Conductor:
         return tuple(self._members.values())
 
     @property
-    def offsets(self) -> Sequence[tuple[Worker, Offset]]:
-        """How far each worker's clock is from the master's."""
-        return tuple((it.worker, it.clock) for it in self._members.values())
+    def url(self) -> str:
+        """Where its users connect to."""
+        return self._plan.url
+
+    def problems(self) -> Sequence[str]:
+        """Say why the figures so far may not be judged; nothing when they may."""
+        return (*self._losses, *reasons_against(self._plan, self.totals, Thresholds()))
 
     def _conduct(self) -> None:
         """Lead everyone from the first connection to the last."""
@@ -272,6 +280,7 @@ class Conductor:
             for member in self._living():
                 if not member.is_measuring and "ready" in member.said:
                     self._begin(member, perf_counter_ns() + _LEAD_NS, None)
+            self._share_anew()
             self._note_step()
             self._wait_a_moment()
         self._tell_all({"do": "end"})
@@ -325,6 +334,7 @@ class Conductor:
             # What is told of a process stays with its number in the test.
             command["share"] = _dump(share)
         member.is_measuring = True
+        member.round += 1
         member.said.pop("measured", None)
         self._command(member.worker.client_id, command)
 
@@ -354,11 +364,8 @@ class Conductor:
         )
 
     def _end_record(self) -> None:
-        reasons = list(self._losses)
-        if self._interrupted:
-            reasons.append("the run was interrupted")
-        else:
-            reasons.extend(reasons_against(self._plan, self.totals, Thresholds()))
+        interrupted = (*self._losses, "the run was interrupted")
+        reasons = interrupted if self._interrupted else self.problems()
         self._emit(
             Footer(
                 t_ns=self._now_ns(),
@@ -381,7 +388,11 @@ class Conductor:
             member.said[line.name] = line.detail
             line = replace(line, detail={**line.detail, "process": member.process})
         elif isinstance(line, Interval):
-            line = replace(line, process=member.process)
+            # Each round numbers its broadcasts from 0.
+            deliveries = tuple(
+                replace(it, sequence=it.sequence + member.round * _ROUND) for it in line.deliveries
+            )
+            line = replace(line, process=member.process, deliveries=deliveries)
             member.open = line.open
         if line is not None:
             self._emit(line)
@@ -396,11 +407,16 @@ class Conductor:
             "generator, not by the server"
         )
         member.open = member.pending = 0
-        self._share_anew()
 
     def _share_anew(self) -> None:
-        """Tell everyone how many share a rate that is of all connections together."""
-        self._tell_all({"do": "share with", "processes": max(1, len(list(self._living())))})
+        """Tell everyone its part of a rate that is of all connections together."""
+        living = list(self._living())
+        total = sum(member.open for member in living)
+        for member in living:
+            part = round(member.open / total, 4) if total else 1 / len(living)
+            if part != member.part:
+                member.part = part
+                self._command(member.worker.client_id, {"do": "take part", "part": part})
 
     def _sample(self) -> None:
         """Read server and kernel once a second, and what the workers read of their swarms."""
@@ -466,7 +482,7 @@ class Conductor:
 
     def _emit(self, line: Line) -> None:
         self._writer.write(line)
-        self.totals.add(line)
+        self.progress.add(line)
         self._observe(line)
 
     def _header(self, replay: tuple[str, ...]) -> Header:

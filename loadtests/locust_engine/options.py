@@ -23,9 +23,12 @@ _SEPARATOR: Final = "|"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ours to Locust's arguments. Texts throughout: the web UI sends texts."""
+
     def add(name: str, default: str, about: str, **more: Any) -> None:  # noqa: ANN401
         variable = "SWARMGATE_" + name.upper().replace("-", "_")
-        parser.add_argument(f"--swarm-{name}", default=default, help=about, env_var=variable, **more)
+        parser.add_argument(
+            f"--swarm-{name}", default=default, help=about, env_var=variable, **more
+        )
 
     add("param", "", "Parameters of the scenario: 'KEY=VALUE KEY=VALUE'; see swarmgate scenarios.")
     add("rate", "", "Messages a second (open model), such as 500; empty is the scenario's own.")

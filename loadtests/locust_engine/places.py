@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import gevent
 
 
+def _be_a_connection(user: User) -> None:
+    """Stand for what the swarm does: Locust's menus name the tasks of a user."""
+
+
 class SwarmUser(User):
     """A user whose connection is in the asyncio swarm; subclass it to choose a scenario.
 
@@ -33,6 +37,7 @@ class SwarmUser(User):
     parameters: ClassVar[Mapping[str, Any]] = {}
     rate: ClassVar[float | None] = None
 
+    tasks: ClassVar[list[Any]] = [_be_a_connection]  # type: ignore[misc]
     bridge: ClassVar[Bridge | None] = None
     """This worker's swarm process of the class, while a test runs."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from loadtests.distribution import parse_distribution
 from loadtests.errors import UsageError
-from loadtests.profile import parse_profile
+from loadtests.rate_profile import parse_profile
 from loadtests.schedule import ArrivalKind
 from loadtests.target import TargetSource
 from reports.units import parse_bytes, parse_seconds

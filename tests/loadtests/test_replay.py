@@ -12,7 +12,7 @@ from loadtests import cli
 from loadtests.distribution import parse_distribution
 from loadtests.options import Client, ConnectOptions
 from loadtests.plan import Plan
-from loadtests.profile import parse_profile
+from loadtests.rate_profile import parse_profile
 from loadtests.replay import replay_command
 from loadtests.schedule import ArrivalKind
 from loadtests.target import TargetSource

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from loadtests.profile import Profile, Segment, parse_profile
+from loadtests.rate_profile import Profile, Segment, parse_profile
 from loadtests.schedule import NEVER_NS, ArrivalKind, profile_arrivals
 
 rates = st.sampled_from([0.0, 1.0, 10.0, 333.3])

@@ -1,0 +1,40 @@
+"""What the load shapes have in common: their size and length are Locust's own options."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from locust import LoadTestShape
+
+
+class SizedShape(LoadTestShape):
+    """A shape over ``--users``, ``--spawn-rate`` and ``--run-time``.
+
+    Attributes:
+        default_seconds: the run time where none is given.
+    """
+
+    abstract = True
+    use_common_options = True
+    default_seconds: ClassVar[float] = 60.0
+
+    @abstractmethod
+    def users_at(self, share: float) -> int:
+        """Give the users when that share of the run time, from 0 up to 1, is over."""
+
+    @property
+    def users(self) -> int:
+        """The most users there are to be."""
+        return self._options.num_users or 1
+
+    def tick(self) -> tuple[int, float] | None:
+        """Give Locust the users for now and how many may be started a second; None is the end."""
+        seconds = float(self._options.run_time or self.default_seconds)
+        share = self.get_run_time() / seconds
+        if share >= 1:
+            return None
+        return self.users_at(share), float(self._options.spawn_rate or self.users)
+
+    @property
+    def _options(self) -> Any:  # noqa: ANN401 - a namespace
+        assert self.runner is not None
+        return self.runner.environment.parsed_options
