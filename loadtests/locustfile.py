@@ -20,10 +20,11 @@ class HoldSwarm(SwarmUser):
 
 
 class EchoSwarm(SwarmUser):
-    """Messages that come back to their sender, one second after the other."""
+    """Messages that come back to their sender; each thinks for a second, then sends the next."""
 
     scenario = "echo"
     path = "/echo"
+    think = "exp 1s"
 
 
 class EventsSwarm(SwarmUser):
@@ -31,6 +32,7 @@ class EventsSwarm(SwarmUser):
 
     scenario = "events"
     path = "/ws/py_client"
+    think = "exp 1s"
 
 
 class SessionSwarm(SwarmUser):
@@ -38,6 +40,7 @@ class SessionSwarm(SwarmUser):
 
     scenario = "session"
     path = "/ws/{n}"
+    think = "exp 1s"
 
 
 class BroadcastSwarm(SwarmUser):

@@ -278,7 +278,8 @@ def _latency_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "Service time", _percentiles(figures, "service_time")
     if "acknowledgement.count" in figures:
         yield "Acknowledged", _percentiles(figures, "acknowledgement")
-    yield "Ledger", _ledger(figures)
+    if ledger := _ledger(figures):
+        yield "Ledger", ledger
 
 
 def _percentiles(figures: Mapping[str, float], name: str) -> str:

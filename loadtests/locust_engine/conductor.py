@@ -71,12 +71,14 @@ class Worker:
         client_id: Locust's name of it.
         host: the name of its machine.
         shares_clock: it goes by the same clock as the master, being on the same machine.
+        unseen: how often in a row Locust did not know it.
     """
 
     client_id: str
     host: str
     shares_clock: bool
     estimate: ClockEstimate = field(default_factory=ClockEstimate)
+    unseen: int = 0
 
     def offset(self) -> Offset | None:
         """Give how far its clock is from the master's, None while it is not known."""

@@ -35,6 +35,7 @@ from reports.record import RECORD_SUFFIX, Interval, Line, RecordError
 from reports.threshold import failures
 
 _WATCH_SECONDS: Final = 1.0
+_UNSEEN_LOOKS: Final = 2
 # Readings of a clock at once when a worker comes, so that the first offset is a good one.
 _FIRST_READINGS: Final = 16
 
@@ -81,6 +82,11 @@ class MasterSide:
         return tuple(self._workers.values())
 
     @property
+    def class_names(self) -> frozenset[str]:
+        """All classes of swarm users there are."""
+        return frozenset(kind.__name__ for kind in self._classes)
+
+    @property
     def _options(self) -> Any:  # noqa: ANN401 - a namespace
         return self._environment.parsed_options
 
@@ -97,6 +103,7 @@ class MasterSide:
             "path": kind.path,
             "parameters": kind.parameters,
             "rate": kind.rate,
+            "think": kind.think,
             "known_elsewhere": {
                 name
                 for other in classes
@@ -237,11 +244,14 @@ class MasterSide:
                 continue
             for worker in self.workers:
                 client = self._runner.clients.get(worker.client_id)
-                if client is None or client.state == STATE_MISSING:
+                # One that has stopped is unknown to Locust for a moment, until it is ready again.
+                is_there = client is not None and client.state != STATE_MISSING
+                worker.unseen = 0 if is_there else worker.unseen + 1
+                if worker.unseen > _UNSEEN_LOOKS:
                     del self._workers[worker.client_id]
                     for conductor in self.conductors.values():
                         conductor.lose_worker(worker.client_id, "Locust hears no more of it")
-                elif not worker.shares_clock:
+                elif is_there and not worker.shares_clock:
                     self._ping(worker)
 
     def _on_test_stopping(self, **_: object) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from loadtests.distribution import DistributionKind, parse_distribution
+from loadtests.distribution import Distribution, DistributionKind, parse_distribution
 from loadtests.errors import UsageError
 from loadtests.options import ConnectOptions
 from loadtests.plan import Plan, split_url
@@ -113,9 +113,7 @@ def plan_of(
     sizes = _read("payload", options, lambda text: parse_distribution(text, parse_bytes))
     is_fixed = len(sizes.numbers) == 1 and sizes.kind is DistributionKind.CHOICE
     rate = _read("rate", options, parse_rate) if options.swarm_rate else user["rate"]
-    think = options.swarm_think and _read(
-        "think", options, lambda text: parse_distribution(text, parse_seconds)
-    )
+    think = options.swarm_think or (user["think"] if rate is None else "")
     joins = kind.joins
     parameters = parse_parameters(scenario, given)
     plan = Plan(
@@ -127,7 +125,7 @@ def plan_of(
         duration_seconds=_FOR_EVER_SECONDS if joins else _read("round", options, parse_seconds),
         rate=rate,
         per_connection=rate is not None and options.swarm_rate_of != "all",
-        think=think or None,
+        think=_parse("think", think, _distribution) if think else None,
         arrivals=ArrivalKind(options.swarm_arrivals),
         payload_bytes=round(sizes.numbers[0]) if is_fixed else 64,
         payload_sizes=None if is_fixed else sizes,
@@ -146,9 +144,17 @@ def plan_of(
     return checked(plan)
 
 
+def _distribution(text: str) -> Distribution:
+    return parse_distribution(text, parse_seconds)
+
+
 def _read(name: str, options: argparse.Namespace, parse: Any) -> Any:  # noqa: ANN401
+    return _parse(name, getattr(options, f"swarm_{name}"), parse)
+
+
+def _parse(name: str, text: str, parse: Any) -> Any:  # noqa: ANN401
     try:
-        return parse(getattr(options, f"swarm_{name}"))
+        return parse(text)
     except ValueError as error:
         raise UsageError(f"--swarm-{name.replace('_', '-')}: {error}") from None
 

@@ -29,6 +29,8 @@ class SwarmUser(User):
         path: appended to a host that has no path of its own; ``{n}`` is the user's number.
         parameters: of the scenario; ``--swarm-param`` goes over them.
         rate: messages a second where ``--swarm-rate`` does not say; None is the scenario's own.
+        think: time from a reply to the next message, where neither a rate nor ``--swarm-think``
+            says; empty is none, which is as fast as the server goes.
     """
 
     abstract = True
@@ -36,6 +38,7 @@ class SwarmUser(User):
     path: ClassVar[str] = "/"
     parameters: ClassVar[Mapping[str, Any]] = {}
     rate: ClassVar[float | None] = None
+    think: ClassVar[str] = ""
 
     tasks: ClassVar[list[Any]] = [_be_a_connection]  # type: ignore[misc]
     bridge: ClassVar[Bridge | None] = None

@@ -5,7 +5,7 @@ It is made of Locust's documented extension points (``extended_tabs``, ``extende
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Blueprint, Response, abort, request
 from locust.env import Environment
@@ -13,14 +13,18 @@ from locust.stats import StatsEntry
 
 from loadtests.locust_engine.conductor import Conductor, Member
 from loadtests.locust_engine.master import MasterSide
-from reports.histogram import Histogram
 from reports.html import html_report
 from reports.record import read_record
 from reports.terminal import live_rows, summary_rows
 from reports.units import format_bytes, format_count, format_ratio, format_seconds, rounded
 
+if TYPE_CHECKING:
+    from reports.histogram import Histogram
+
 _KEY: Final = "swarmgate"
 _STATS_PATH: Final = "/stats/requests"
+# More than this many swarm processes at once, of all workers together, take no two cores further.
+_MOST_PROCESSES: Final = 8
 
 Row = dict[str, str]
 
@@ -44,17 +48,35 @@ def add_tab(web_ui: Any, environment: Environment, master: MasterSide) -> None: 
         if request.path == f"{prefix}{_STATS_PATH}" and response.is_json:
             content = response.get_json()
             content["extended_stats"] = [{"key": _KEY, "data": list(tab_rows(master))}]
+            stats = environment.stats
             for row in content["stats"]:
-                _show_exactly(row, environment.stats.entries.get((row["name"], row["method"])))
+                _show_exactly(row, stats.entries.get((row["name"], row["method"]), stats.total))
             response.set_data(web_ui.app.json.dumps(content))
         return response
 
     web_ui.app.after_request(extend)
 
+    def refuse_too_many() -> Response | None:
+        """Locust's picker has all classes ticked at first; all at once is hardly ever meant."""
+        chosen = set(request.form.getlist("user_classes")) & master.class_names
+        processes = len(chosen) * max(1, len(master.workers))
+        if request.path != f"{prefix}/swarm" or processes <= _MOST_PROCESSES:
+            return None
+        message = (
+            f"{len(chosen)} classes of swarm users on {len(master.workers)} worker(s) would be "
+            f"{processes} swarm processes: tick only those that you mean"
+        )
+        refused: Response = web_ui.app.json.response(
+            {"success": False, "message": message, "host": environment.host}
+        )
+        return refused
 
-def _show_exactly(row: dict[str, Any], entry: StatsEntry | None) -> None:
+    web_ui.app.before_request(refuse_too_many)
+
+
+def _show_exactly(row: dict[str, Any], entry: StatsEntry) -> None:
     """Put times into Locust's table that it would round to whole milliseconds."""
-    if entry is not None and entry.min_response_time is not None:
+    if entry.min_response_time is not None:
         row["min_response_time"] = rounded(entry.min_response_time)
         row["max_response_time"] = rounded(entry.max_response_time)
 
@@ -73,8 +95,8 @@ def tab_rows(master: MasterSide) -> Iterator[Row]:
 
 
 def _row(number: int, figure: str, value: str) -> Row:
-    # Locust's table tells rows apart by their name.
-    return {"name": str(number), "figure": figure, "value": value}
+    # Locust's table sorts rows by their name, as text.
+    return {"name": f"{number:04}", "figure": figure, "value": value}
 
 
 def _class_rows(master: MasterSide, name: str, conductor: Conductor) -> Iterator[tuple[str, str]]:
