@@ -39,7 +39,7 @@ class SessionSwarm(SwarmUser):
     """Questions in sessions of their own, acknowledged at once and answered later."""
 
     scenario = "session"
-    path = "/ws/{n}"
+    path = "/ws/session-{n}"
     think = "exp 1s"
 
 

@@ -438,7 +438,8 @@ class Conductor:
             readings["swarm"] = _sum(member.reading for member in self._living())
         for source, values in readings.items():
             if values:
-                connections = {"connections": float(self.totals.open)}
+                # The record's own count is up to a second old.
+                connections = {"connections": float(sum(it.open for it in self._living()))}
                 self._emit(Sample(self._now_ns(), source, {**values, **connections}, mark))
 
     def _note_step(self) -> None:

@@ -1,0 +1,148 @@
+"""Locust as its users run it: a process, with its records read back when it has ended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loadtests.target import free_port
+from reports.record import Record, read_record
+from reports.summary import Summary, summarise
+from tests.servers.launch import ROOT
+
+LOCUSTFILE = str(ROOT / "loadtests/locustfile.py")
+DEADLINE_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A Locust process that has ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+    records: list[Record]
+
+    @property
+    def summary(self) -> Summary:
+        """What its one record says."""
+        (record,) = self.records
+        return summarise(record)
+
+
+def words(*options: str, locustfile: str = LOCUSTFILE, folder: Path | None = None) -> list[str]:
+    record = [] if folder is None else ["--swarm-record", str(folder / "records")]
+    return [sys.executable, "-m", "locust", "-f", locustfile, *record, *options]
+
+
+def records(folder: Path) -> list[Record]:
+    return [read_record(path) for path in sorted((folder / "records").glob("*.run.jsonl"))]
+
+
+def headless(folder: Path, host: str | None, *options: str, locustfile: str = LOCUSTFILE) -> Done:
+    """Run a test without the web UI to its end."""
+    target = () if host is None else ("--host", host)
+    done = subprocess.run(
+        words("--headless", *target, *options, locustfile=locustfile, folder=folder),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_SECONDS,
+        stdin=subprocess.DEVNULL,
+    )
+    return Done(done.returncode, done.stdout, done.stderr, records(folder))
+
+
+class Locust:
+    """A Locust that runs, with its web UI if it is no worker."""
+
+    def __init__(self, process: "subprocess.Popen[str]", port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self._log = log
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def ask(self, path: str, form: Mapping[str, Any] | None = None) -> Any:
+        """Ask the web UI, as its page does; None while it does not answer yet."""
+        data = None if form is None else urllib.parse.urlencode(form, doseq=True).encode()
+        url = f"http://127.0.0.1:{self.port}{path}"
+        with urllib.request.urlopen(urllib.request.Request(url, data), timeout=30) as answer:
+            return json.loads(answer.read())
+
+    def stats(self) -> dict[str, Any]:
+        stats: dict[str, Any] = self.ask("/stats/requests")
+        return stats
+
+    def rows(self) -> dict[str, str]:
+        """Give what our tab shows."""
+        (table,) = self.stats()["extended_stats"]
+        return {row["figure"]: row["value"] for row in table["data"]}
+
+    def wait(self, holds: Callable[[], bool], what: str = "") -> None:
+        """Wait for a condition, with a deadline; what fails meanwhile does not hold."""
+        end = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.log()
+            with suppress(urllib.error.URLError, ConnectionError, KeyError, ValueError):
+                if holds():
+                    return
+            time.sleep(0.1)
+        raise AssertionError(f"not within {DEADLINE_SECONDS:.0f} s: {what}\n{self.log()}")
+
+    def users(self) -> int:
+        users: int = self.stats()["user_count"]
+        return users
+
+    def start(self, host: str, users: int, rate: float, kind: str, **options: str) -> None:
+        """Press Start."""
+        form = {"user_count": users, "spawn_rate": rate, "host": host, "user_classes": kind}
+        said = self.ask("/swarm", {**form, **options})
+        assert said["success"], said
+
+    def stop(self) -> None:
+        """Press Stop."""
+        self.ask("/stop")
+
+    def end(self, signum: int = signal.SIGTERM) -> int:
+        self.process.send_signal(signum)
+        return self.process.wait(DEADLINE_SECONDS)
+
+
+@contextmanager
+def locust(folder: Path, *options: str, web: bool = True, name: str = "locust") -> Iterator[Locust]:
+    """Have a Locust run while the context lasts."""
+    port = free_port()
+    page = ("--web-host", "127.0.0.1", "--web-port", str(port), "--class-picker") if web else ()
+    log = folder / f"{name}.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            words(*page, *options, folder=folder),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        running = Locust(process, port, log)
+        if web:
+            running.wait(lambda: bool(running.stats()), "the web UI answers")
+        yield running
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

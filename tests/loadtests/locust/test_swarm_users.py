@@ -1,0 +1,169 @@
+"""Locust leads the swarm: users are connections, the record is that of ``swarmgate run``."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reports.summary import summarise
+from tests.loadtests.locust.driver import headless
+from tests.servers.launch import known, launch
+
+# On a machine of unknown speed: no schedule to be late against.
+REFERENCE = ("target_app", "--port", "0", "--announce-limit", "0")
+CLOSED = ("--swarm-think", "exp 100ms")
+
+
+def test_users_are_connections_and_the_record_is_the_swarms(tmp_path: Path) -> None:
+    stats = tmp_path / "stats"
+    with known() as server:
+        host = server.url("/echo")
+        done = headless(
+            *(tmp_path, host, "-u", "50", "-r", "100", "-t", "4s", "EchoSwarm", *CLOSED),
+            *("--json-file", str(stats)),
+        )
+        injected = server.stop()
+    assert done.status == 0, done.stdout + done.stderr
+    figures = done.summary.figures
+    assert injected is not None
+    assert figures["connections.opened"] == injected["handshakes"] == 50
+    assert figures["messages.sent"] == figures["messages.received"] == injected["messages"]
+    assert figures["integrity.expected"] == figures["messages.sent"] > 0
+    assert figures["integrity.lost"] == figures["errors"] == 0
+    assert figures["server.memory_bytes"] > 0
+    assert done.summary.close_codes == {1000: 50}
+    assert "Connected:" in done.stdout
+    # Locust's own table is of the same messages, to three digits.
+    rows = {row["name"]: row for row in json.loads(stats.with_suffix(".json").read_text())}
+    trips = rows["EchoSwarm round trip"]
+    assert trips["num_requests"] == figures["latency.count"]
+    assert rows["EchoSwarm connect"]["num_requests"] == 50
+    mean_ms = trips["total_response_time"] / trips["num_requests"]
+    assert mean_ms == pytest.approx(figures["latency.mean_seconds"] * 1e3, rel=0.01)
+    assert any(0 < float(key) < 1 for key in trips["response_times"]), "no rounding to whole ms"
+
+
+def test_a_broadcast_from_one_worker_reaches_the_receivers_on_all(tmp_path: Path) -> None:
+    with known() as server:
+        done = headless(
+            *(tmp_path, server.url("/ws"), "-u", "30", "-r", "30", "-t", "6s", "--processes", "2"),
+            *("--swarm-rate", "20", "--swarm-round", "1s", "BroadcastSwarm"),
+        )
+        injected = server.stop()
+    assert injected is not None
+    (record,) = done.records
+    figures = summarise(record).figures
+    phases = [event.detail["phase"] for event in record.events if event.name == "phase"]
+    rounds = phases.count("collect")
+    assert rounds >= 2, "the load is one of rounds"
+    assert figures["delivery.messages"] == figures["messages.sent"] == injected["messages"]
+    assert figures["integrity.expected"] == figures["messages.sent"] * 30
+    assert figures["integrity.lost"] == figures["integrity.duplicated"] == 0
+    # Both processes received; one published.
+    received = {line.process: 0 for line in record.intervals}
+    for line in record.intervals:
+        received[line.process] += line.received
+    assert sorted(received) == [0, 1]
+    assert all(received.values())
+    assert sum(received.values()) == figures["integrity.expected"]
+
+
+# What each class counts if it does what it is for, with the parameters below.
+COUNTED = {
+    "HoldSwarm": "connections.opened",
+    "EventsSwarm": "latency.count",
+    "SessionSwarm": "acknowledgement.count",
+    "ChatSwarm": "delivered.count",
+    "StormSwarm": "storm.back",
+    "ChurnSwarm": "churn.arrived",
+    "HeartbeatSwarm": "heartbeat.pongs",
+    "SlowConsumerSwarm": "slow-consumer.slow",
+    "ScriptSwarm": "iteration.count",
+}
+PARAMETERS = "rooms=2 publishers=4 backoff=fixed first=50ms at=200ms interval=500ms"
+
+
+def test_every_scenario_can_be_picked_and_given_its_parameters(tmp_path: Path) -> None:
+    """All at once, each class on connections of its own and with a record of its own."""
+    with launch(*REFERENCE, "--heartbeat-seconds", "0.5") as server:
+        done = headless(
+            *(tmp_path, server.url(), "-u", "90", "-r", "90", "-t", "12s", *COUNTED),
+            *("--swarm-param", PARAMETERS, "--swarm-round", "3s"),
+            *("--swarm-script", "examples/talkers.py"),
+        )
+    assert len(done.records) == len(COUNTED), done.stdout + done.stderr
+    for record in done.records:
+        (kind,) = {record.header.command[-1]} & set(COUNTED)
+        summary = summarise(record)
+        assert summary.figures.get(COUNTED[kind], 0) > 0, (kind, done.stdout, done.stderr)
+        assert not summary.errors, (kind, summary.errors)
+        assert summary.figures["connections.opened"] >= 10
+    # Its generator may be slow on a slow machine; nothing else may be wrong with it.
+    assert done.status in (0, 3), done.stdout + done.stderr
+
+
+def test_a_rate_of_all_is_shared_and_one_of_each_grows_with_the_users(tmp_path: Path) -> None:
+    found = {}
+    with known() as server:
+        for whose in ("all", "each connection"):
+            done = headless(
+                *(tmp_path / whose, server.url("/echo"), "-u", "10", "-r", "100", "-t", "6s"),
+                *("--processes", "2", "--swarm-rate", "20", "--swarm-rate-of", whose, "EchoSwarm"),
+            )
+            (record,) = done.records
+            settled = next(it.t_ns for it in record.events if it.name == "users")
+            sent = [it for it in record.intervals if it.phase == "measure"]
+            later = [it for it in sent if it.t_ns - it.duration_ns > settled + 0.5e9]
+            seconds = sum(it.duration_ns for it in later) / 2e9
+            found[whose] = sum(it.sent for it in later) / seconds
+    assert found["all"] == pytest.approx(20, rel=0.25)
+    assert found["each connection"] == pytest.approx(200, rel=0.25)
+
+
+def test_thresholds_decide_the_exit_status(tmp_path: Path) -> None:
+    statuses = {}
+    with known() as server:
+        for text in (
+            "latency.p99_seconds<=30s, errors<=0",
+            "latency.p50_seconds<=1ns",
+            "no.such<=1",
+        ):
+            done = headless(
+                *(tmp_path / text[:12], server.url("/echo"), "-u", "5", "-r", "50", "-t", "3s"),
+                *("EchoSwarm", *CLOSED, "--swarm-thresholds", text),
+            )
+            statuses[text] = done.status, done.stdout
+    assert [status for status, _ in statuses.values()] == [0, 1, 1]
+    assert "Threshold failed: no.such <= 1, found not measured" in statuses["no.such<=1"][1]
+
+
+def test_a_shape_of_steps_gives_the_memory_of_a_connection(tmp_path: Path) -> None:
+    shape = "loadtests/locustfile.py,loadtests/shapes/steps.py"
+    with launch(*REFERENCE) as server:
+        done = headless(
+            *(tmp_path, server.url(), "-u", "500", "-r", "500", "-t", "12s", "HoldSwarm"),
+            locustfile=shape,
+        )
+    (record,) = done.records
+    assert done.status == 0, done.stdout + done.stderr
+    steps = [it for it in record.samples if it.mark == "step" and it.source == "server"]
+    assert [it.values["connections"] for it in steps] == [100, 200, 300, 400, 500]
+    figures = done.summary.figures
+    assert 1_000 < figures["server.memory_per_connection_bytes"] < 200_000
+    asked = [it.detail["count"] for it in record.events if it.name == "users"]
+    assert asked[-1] == 500
+
+
+def test_refusals_are_failures_by_their_cause(tmp_path: Path) -> None:
+    with known("--refuse-every", "2", "--refuse-status", "503") as server:
+        done = headless(
+            *(tmp_path, server.url("/echo"), "-u", "20", "-r", "50", "-t", "4s"),
+            *("EchoSwarm", *CLOSED),
+        )
+    assert done.status == 1
+    assert done.summary.errors == {"upgrade:http-503": 10}
+    assert done.summary.figures["connections.opened"] == 10
+    assert "WS EchoSwarm connect: upgrade:http-503" in " ".join(
+        done.stdout.split() + done.stderr.split()
+    )
+    assert any(it.name == "first_failure" for it in done.records[0].events)
