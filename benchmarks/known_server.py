@@ -293,13 +293,13 @@ async def _mishandle(
     writer.close()
 
 
-async def serve(port: int, faults: Faults, handshake: str) -> dict[str, object]:
-    """Serve on 127.0.0.1:port until SIGTERM; gives what was injected."""
+async def serve(host: str, port: int, faults: Faults, handshake: str) -> dict[str, object]:
+    """Serve on host:port until SIGTERM; gives what was injected."""
     server = Server(faults)
     if handshake == "normal":
         listening = await ws_create_server(
             server.accept,
-            "127.0.0.1",
+            host,
             port,
             backlog=4096,
             read_buffer_init_size=2048,
@@ -307,11 +307,11 @@ async def serve(port: int, faults: Faults, handshake: str) -> dict[str, object]:
         )
     else:
         mishandle = partial(_mishandle, server, handshake)
-        listening = await asyncio.start_server(mishandle, "127.0.0.1", port)
+        listening = await asyncio.start_server(mishandle, host, port)
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     bound = listening.sockets[0].getsockname()[1]
-    print(f"listening on ws://127.0.0.1:{bound}", file=sys.stderr, flush=True)
+    print(f"listening on ws://{host}:{bound}", file=sys.stderr, flush=True)
     await stopped.wait()
     listening.close()
     await server.end()
@@ -322,6 +322,7 @@ def _parser() -> argparse.ArgumentParser:
     """Make a flag of every fault: ``--lose-every 7``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int, help="0 lets the system choose")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--handshake", choices=["normal", *HANDSHAKES], default="normal")
     for flag, handshake in (("--silent-handshake", "mute"), ("--garbage-handshake", "garbage")):
         parser.add_argument(
@@ -344,10 +345,11 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Serve as the arguments say."""
     arguments = vars(_parser().parse_args())
-    port, handshake = arguments.pop("port"), arguments.pop("handshake")
+    host, port = arguments.pop("host"), arguments.pop("port")
+    handshake = arguments.pop("handshake")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    print(json.dumps(uvloop.run(serve(port, Faults(**arguments), handshake))), flush=True)
+    print(json.dumps(uvloop.run(serve(host, port, Faults(**arguments), handshake))), flush=True)
 
 
 if __name__ == "__main__":

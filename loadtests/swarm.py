@@ -82,6 +82,10 @@ class Swarm:
                     # A command ends the one before: close may come at any moment.
                     obeying.cancel()
                     await asyncio.wait((obeying,))
+                if command["do"] == "close":
+                    # What is being opened now would be left open.
+                    keeping.cancel()
+                    await asyncio.wait((keeping,))
                 obeying = tasks.create_task(self._obey(command))
                 if command["do"] == "close":
                     await obeying
@@ -90,7 +94,6 @@ class Swarm:
                 # The fleet is gone; there is nobody to close for.
                 os._exit(1)
             ticking.cancel()
-            keeping.cancel()
         watch.close()
         self._write(self._meter.take(self._phase))
         if self._share.plan.live:

@@ -70,6 +70,11 @@ class Bridge:
         self._last_words = ""
         self._readers = Group()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a swarm process."""
+        return self._swarm is not None
+
     def add(self, place: Place) -> None:
         """Have one more connection."""
         self._places[place] = None
@@ -132,6 +137,7 @@ class Bridge:
         self._readers.kill(block=False)
         swarm.kill()
         swarm.wait()
+        self._drop_all()
 
     def _complete(self, share: Mapping[str, Any]) -> dict[str, Any]:
         """Fill in what only this host can know."""

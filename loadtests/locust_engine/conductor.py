@@ -285,6 +285,8 @@ class Conductor:
             self._share_anew()
             self._note_step()
             self._wait_a_moment()
+        # Locust may still be spawning.
+        self._tell_all({"do": "hold"})
         self._tell_all({"do": "end"})
         self._end_load()
 

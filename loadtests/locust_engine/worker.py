@@ -3,11 +3,14 @@
 A local run is a worker and a master in one.
 """
 
+import logging
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import gevent
 from locust.env import Environment
 from locust.runners import Runner
 
@@ -17,8 +20,12 @@ from loadtests.locust_engine.places import SwarmUser
 # The two kinds of messages between a master and its workers.
 COMMAND: Final = "swarmgate command"
 REPORT: Final = "swarmgate report"
+# Locust itself waits for a minute, and its users go on all the while.
+_MASTER_SECONDS: Final = 10.0
 # Tells machines apart, even where their names are the same (random(4)).
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+logger = logging.getLogger("swarmgate")
 
 
 def boot_id() -> str:
@@ -37,6 +44,9 @@ class WorkerSide:
         self._bridges = {kind.__name__: self._bridge(kind) for kind in classes}
         runner.register_message(COMMAND, self._on_command)
         environment.events.quitting.add_listener(self._on_quitting)
+        environment.events.heartbeat_received.add_listener(self._on_heartbeat)
+        self._heard_at: float | None = None
+        runner.greenlet.spawn(self._watch_master)
 
     def greet(self) -> None:
         """Tell the master that we are here and understand it."""
@@ -66,6 +76,19 @@ class WorkerSide:
     def _on_quitting(self, **_: object) -> None:
         for bridge in self._bridges.values():
             bridge.end()
+
+    def _on_heartbeat(self, **_: object) -> None:
+        self._heard_at = time.monotonic()
+
+    def _watch_master(self) -> None:
+        """End the load when the master is gone: nobody would, and nobody would record it."""
+        while True:
+            gevent.sleep(1.0)
+            silent = 0.0 if self._heard_at is None else time.monotonic() - self._heard_at
+            if silent > _MASTER_SECONDS and any(it.is_running for it in self._bridges.values()):
+                logger.error("no heartbeat from the master for %.0f s: the load ends", silent)
+                for bridge in self._bridges.values():
+                    bridge.end()
 
     def _report(self, kind: str, what: str, detail: Mapping[str, Any]) -> None:
         self._runner.send_message(REPORT, {"class": kind, "what": what, "detail": dict(detail)})

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtests.target import free_port
-from reports.record import Record, read_record
+from reports.record import Record, RecordError, read_record
 from reports.summary import Summary, summarise
 from tests.servers.launch import ROOT
 
@@ -96,7 +96,7 @@ class Locust:
         end = time.monotonic() + DEADLINE_SECONDS
         while time.monotonic() < end:
             assert self.process.poll() is None, self.log()
-            with suppress(urllib.error.URLError, ConnectionError, KeyError, ValueError):
+            with suppress(OSError, KeyError, ValueError, RecordError):
                 if holds():
                     return
             time.sleep(0.1)
@@ -114,7 +114,7 @@ class Locust:
 
     def stop(self) -> None:
         """Press Stop."""
-        self.ask("/stop")
+        self.ask("/stop", {})
 
     def end(self, signum: int = signal.SIGTERM) -> int:
         self.process.send_signal(signum)

@@ -1,0 +1,205 @@
+"""What goes wrong in a Locust run is told, and nothing that was recorded is lost."""
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from loadtests.target import free_port
+from reports.record import Record
+from reports.summary import summarise
+from tests.loadtests.locust.driver import headless, locust, records
+from tests.servers.launch import known
+
+THINK = ("--swarm-think", "exp 100ms")
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "said"),
+    [
+        (None, (), "no target: give --host, such as ws://127.0.0.1:8000"),
+        ("http://127.0.0.1:1", (), "'http://127.0.0.1:1' is no WebSocket address"),
+        ("ws://127.0.0.1:1", ("--swarm-payload", "3x"), "--swarm-payload: '3x' is no size"),
+        ("ws://127.0.0.1:1", ("--swarm-param", "nosuch=1"), "has no parameter 'nosuch'"),
+        ("ws://127.0.0.1:1", ("--swarm-thresholds", "p99"), "--swarm-thresholds: 'p99' is no"),
+        ("ws://127.0.0.1:1", ("--swarm-rate", "fast"), "--swarm-rate: 'fast' is no rate"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    tmp_path: Path, host: str | None, options: tuple[str, ...], said: str
+) -> None:
+    done = headless(tmp_path, host, "-u", "1", "-t", "5s", "EchoSwarm", *options)
+    assert done.status == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("swarmgate: ")]
+    assert said in line
+    assert "Traceback" not in done.stderr
+    assert done.records == []
+
+
+def test_a_target_that_refuses_is_an_invalid_run_with_its_cause(tmp_path: Path) -> None:
+    host = f"ws://127.0.0.1:{free_port()}/"
+    done = headless(tmp_path, host, "-u", "10", "-r", "50", "-t", "4s", "EchoSwarm", *THINK)
+    assert done.status == 3
+    assert done.summary.errors == {"connect:refused": 10}
+    assert "no connection to" in done.summary.reasons[0]
+    assert "EchoSwarm connect: connect:refused" in done.stdout + done.stderr
+
+
+def test_a_stop_in_the_middle_of_a_spawn_leaves_a_whole_record(tmp_path: Path) -> None:
+    with known() as server:
+        options = ("--headless", "--host", server.url("/echo"), "-u", "1000", "-r", "20")
+        with locust(tmp_path, *options, *THINK, "EchoSwarm", web=False) as running:
+            running.wait(lambda: _opened(tmp_path) >= 20, "20 connections are open")
+            status = running.end(signal.SIGINT)
+        injected = server.stop()
+    (record,) = records(tmp_path)
+    summary = summarise(record)
+    assert status == 130
+    assert record.footer is not None
+    assert summary.interrupted
+    assert injected is not None
+    # One may have been in the middle of its handshake.
+    assert 0 <= injected["handshakes"] - summary.figures["connections.opened"] <= 3
+    assert 20 <= summary.figures["connections.opened"] < 1000
+    assert summary.figures["messages.sent"] == injected["messages"]
+    assert set(summary.close_codes) == {1000}
+
+
+def test_two_tests_after_each_other_have_statistics_and_records_of_their_own(
+    tmp_path: Path,
+) -> None:
+    with known() as server, locust(tmp_path, "--autostart") as running:
+        for users in (30, 12):
+            running.wait(lambda: running.stats()["state"] in ("ready", "stopped"), "ready")
+            running.start(server.url("/echo"), users, 100, "EchoSwarm", swarm_think="exp 100ms")
+            running.wait(lambda users=users: _connected(running) == f"{users} of {users}", "all")
+            running.wait(lambda: _requests(running, "EchoSwarm round trip") > 0, "messages")
+            running.wait(lambda users=users: _requests(running, "EchoSwarm connect") == users)
+            running.stop()
+            running.wait(lambda: running.users() == 0, "nobody is left")
+        first, second = (summarise(record) for record in records(tmp_path))
+    opened = [it.figures["connections.opened"] for it in (first, second)]
+    assert opened == [30, 12]
+    assert first.valid, first.reasons
+    assert second.valid, second.reasons
+
+
+def test_users_follow_the_web_ui_and_leave_without_a_loss(tmp_path: Path) -> None:
+    with known() as server, locust(tmp_path) as running:
+        host = server.url("/echo")
+        for users in (20, 60, 10):
+            running.start(host, users, 1000, "EchoSwarm", swarm_think="exp 50ms")
+            running.wait(lambda users=users: _open(running) == str(users), f"{users} are open")
+            running.wait(lambda users=users: running.users() == users, f"{users} are counted")
+        running.stop()
+        running.wait(lambda: running.users() == 0, "nobody is left")
+        (record,) = records(tmp_path)
+    summary = summarise(record)
+    assert summary.valid, summary.reasons
+    assert summary.figures["connections.opened"] == 60
+    assert summary.figures["connections.requested"] == 60
+    assert summary.figures["integrity.lost"] == summary.figures["errors"] == 0
+
+
+def test_a_killed_swarm_is_told_and_its_users_are_gone(tmp_path: Path) -> None:
+    with known() as server, locust(tmp_path, "--processes", "2") as running:
+        running.wait(lambda: running.stats()["worker_count"] == 2, "two workers")
+        running.start(server.url("/echo"), 20, 100, "EchoSwarm", swarm_think="exp 100ms")
+        running.wait(lambda: running.users() == 20, "all are counted")
+        os.kill(_swarms(running.process.pid)[0], signal.SIGKILL)
+        running.wait(lambda: running.users() == 10, "half of them are gone")
+        running.wait(lambda: "swarm process" in running.rows()["Valid"], "the tab tells")
+        running.stop()
+        running.wait(lambda: running.users() == 0, "nobody is left")
+        (record,) = records(tmp_path)
+        log = running.log()
+    _assert_lost(record, "ended with status -9")
+    assert "EchoSwarm: the swarm process ended with status -9" in log
+
+
+def test_a_worker_that_dies_marks_the_run_and_one_that_joins_gets_its_share(
+    tmp_path: Path,
+) -> None:
+    port = str(free_port())
+    worker = ("--worker", "--master-port", port)
+    with (
+        known() as server,
+        locust(tmp_path, "--master", "--master-bind-port", port) as master,
+        locust(tmp_path, *worker, web=False, name="first"),
+    ):
+        master.wait(lambda: master.stats()["worker_count"] == 1, "a worker")
+        master.start(server.url("/echo"), 20, 100, "EchoSwarm", swarm_think="exp 100ms")
+        master.wait(lambda: _shares(master) == [20], "all on the first")
+        with locust(tmp_path, *worker, web=False, name="second") as second:
+            master.wait(lambda: _shares(master) == [10, 10], "half on the second")
+            master.wait(lambda: _open(master) == "20", "all are open again")
+            second.process.kill()
+            master.wait(lambda: "is gone with its worker" in master.rows()["Valid"], "it is told")
+        master.wait(lambda: _open(master) == "10", "the first goes on")
+        master.stop()
+        master.wait(lambda: master.users() == 0, "nobody is left")
+        (record,) = records(tmp_path)
+    _assert_lost(record, "is gone with its worker")
+    joined = [event.detail["process"] for event in record.events if event.name == "worker"]
+    assert joined == [0, 1]
+
+
+def test_a_worker_without_its_master_ends_its_load(tmp_path: Path) -> None:
+    port = str(free_port())
+    with (
+        known() as server,
+        locust(tmp_path, "--master", "--master-bind-port", port) as master,
+        locust(tmp_path, "--worker", "--master-port", port, web=False, name="worker") as worker,
+    ):
+        master.wait(lambda: master.stats()["worker_count"] == 1, "a worker")
+        master.start(server.url("/echo"), 10, 100, "EchoSwarm", swarm_think="exp 100ms")
+        master.wait(lambda: _open(master) == "10", "all are open")
+        (swarm,) = _swarms(worker.process.pid)
+        master.process.kill()
+        master.process.wait()
+        worker.wait(lambda: not psutil.pid_exists(swarm), "the load has ended")
+        assert "no heartbeat from the master" in worker.log()
+    (record,) = records(tmp_path)
+    # It was cut off, and reads back up to its last second.
+    assert record.footer is None
+    assert summarise(record).figures["connections.opened"] == 10
+
+
+def _opened(folder: Path) -> float:
+    found = records(folder)
+    return summarise(found[0]).figures["connections.opened"] if found else 0
+
+
+def _requests(running: object, name: str) -> int:
+    rows = running.stats()["stats"]  # type: ignore[attr-defined]
+    return next((row["num_requests"] for row in rows if row["name"] == name), 0)
+
+
+def _connected(running: object) -> str:
+    connected: str = running.rows()["Connected"]  # type: ignore[attr-defined]
+    return connected
+
+
+def _open(running: object) -> str:
+    return running.rows()["connections"].split(" of ")[0]  # type: ignore[attr-defined,no-any-return]
+
+
+def _shares(master: object) -> list[int]:
+    workers = master.stats()["workers"]  # type: ignore[attr-defined]
+    return [worker["user_count"] for worker in workers if worker["state"] != "missing"]
+
+
+def _swarms(pid: int) -> list[int]:
+    children = psutil.Process(pid).children(recursive=True)
+    return [child.pid for child in children if "loadtests.swarm" in child.cmdline()]
+
+
+def _assert_lost(record: Record, how: str) -> None:
+    assert record.footer is not None
+    assert not record.footer.valid
+    (reason,) = record.footer.reasons
+    assert how in reason
+    assert "its 10 connections are lost by the generator" in reason
+    assert summarise(record).figures["connections.lost_by_generator"] == 10
