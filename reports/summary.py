@@ -79,7 +79,7 @@ class Totals:
         self._drain: dict[str, float] = {}
         # Of a live load, whose users may become more.
         self._requested = 0
-        self._clock_uncertainty_ns: list[int] = []
+        self._clock_uncertainty_ns: dict[int, int] = {}
         self._marks: list[Sample] = []
         self._peak_rss_bytes = 0.0
         self._measured_cpu_ns: Counter[int] = Counter()
@@ -128,7 +128,8 @@ class Totals:
             case "users":
                 self._requested = max(self._requested, line.detail["count"])
             case "worker":
-                self._clock_uncertainty_ns.append(line.detail["clock_uncertainty_ns"])
+                uncertainty_ns = line.detail["clock_uncertainty_ns"]
+                self._clock_uncertainty_ns[line.detail["process"]] = uncertainty_ns
             case "process_lost":
                 self.open_by_process[line.detail["process"]] = 0
                 self.counts["lost_by_generator"] += line.detail["connections"]
@@ -353,7 +354,7 @@ class Totals:
 
     def _clock_figures(self) -> dict[str, float]:
         """Say by how much a one-way time between two hosts may be wrong."""
-        worst = sum(sorted(self._clock_uncertainty_ns)[-2:])
+        worst = sum(sorted(self._clock_uncertainty_ns.values())[-2:])
         return {"clock.uncertainty_seconds": worst / 1e9} if worst else {}
 
     def _open_when_measured(self) -> float:

@@ -316,6 +316,9 @@ def _delivery_rows(summary: Summary) -> Iterator[tuple[str, str]]:
             if f"delivery.{name}_seconds" in figures
         ),
     )
+    if "clock.uncertainty_seconds" in figures:
+        bound = format_seconds(figures["clock.uncertainty_seconds"])
+        yield "Clocks", f"a one-way time between two hosts may be wrong by {bound}"
     if "delivered.count" not in figures:
         yield "Ledger", _ledger(figures)
 

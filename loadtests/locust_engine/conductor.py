@@ -205,8 +205,7 @@ class Conductor:
             clock_error_ns=0 if worker.shares_clock else _CLOCKS_DIFFER_NS,
         )
         self._members[worker.client_id] = Member(worker, process, share, offset)
-        detail = {"process": process, "worker": worker.client_id, "host": worker.host}
-        self._emit(Event(self._now_ns(), "worker", {**detail, **_clock(worker, offset)}))
+        self._tell_of(self._members[worker.client_id])
         if is_late:
             logger.info("%s: worker %s joins as process %d", self._name, worker.client_id, process)
         self._command(worker.client_id, {"do": "prepare", "share": _dump(share)})
@@ -306,6 +305,7 @@ class Conductor:
         )
         start_ns = perf_counter_ns() + _LEAD_NS
         for number, member in enumerate(living):
+            self._set_clock(member)
             share = replace(member.share, plan=plan, process=number)
             self._begin(member, start_ns, share)
         self._wait(
@@ -316,6 +316,26 @@ class Conductor:
             self._tell_all({"do": "end"})
         self._end_load()
         self._enter("open")
+
+    def _set_clock(self, member: Member) -> None:
+        """Take what is known of a worker's clock by now, if it is surer."""
+        offset = member.worker.offset()
+        if offset is not None and offset.uncertainty_ns < member.clock.uncertainty_ns:
+            member.clock = offset
+            member.share = replace(member.share, clock_ns=-offset.offset_ns)
+            self._tell_of(member)
+
+    def _tell_of(self, member: Member) -> None:
+        worker, clock = member.worker, member.clock
+        detail = {
+            "process": member.process,
+            "worker": worker.client_id,
+            "host": worker.host,
+            "shares_clock": worker.shares_clock,
+            "clock_offset_ns": clock.offset_ns,
+            "clock_uncertainty_ns": clock.uncertainty_ns,
+        }
+        self._emit(Event(self._now_ns(), "worker", detail))
 
     def _gather(self) -> bool:
         """Wait until all are there, and hold further changes back; tells whether they are."""
@@ -503,14 +523,6 @@ class Conductor:
 def _dump(share: ProcessPlan) -> dict[str, Any]:
     dumped: dict[str, Any] = SHARE.dump_python(share, mode="json")
     return dumped
-
-
-def _clock(worker: Worker, offset: Offset) -> dict[str, Any]:
-    return {
-        "shares_clock": worker.shares_clock,
-        "clock_offset_ns": offset.offset_ns,
-        "clock_uncertainty_ns": offset.uncertainty_ns,
-    }
 
 
 def _sum(readings: Iterator[Mapping[str, float]]) -> dict[str, float]:

@@ -38,6 +38,9 @@ _WATCH_SECONDS: Final = 1.0
 _UNSEEN_LOOKS: Final = 2
 # Readings of a clock at once when a worker comes, so that the first offset is a good one.
 _FIRST_READINGS: Final = 16
+# While everybody starts, answers are slow; more readings follow, before the first round begins.
+_SOON_READINGS: Final = 64
+_SOON_SECONDS: Final = 0.02
 
 logger = logging.getLogger("swarmgate")
 
@@ -230,6 +233,8 @@ class MasterSide:
             self._ping(worker)
         elif worker.estimate.count == _FIRST_READINGS:
             self._let_join(worker)
+        if _FIRST_READINGS <= worker.estimate.count < _SOON_READINGS:
+            gevent.spawn_later(_SOON_SECONDS, self._ping, worker)
 
     def _let_join(self, worker: Worker) -> None:
         if self._is_running:
