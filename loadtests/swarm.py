@@ -202,6 +202,9 @@ class Swarm:
             return
         now = (self._meter.open, self._keeper.pending + self._scenario.away, self._keeper.order)
         if now != self._told_population:
+            if self._told_population[1] and not now[1]:
+                # All are there: a collection need not walk them again.
+                gc.freeze()
             self._told_population = now
             self._say("population", open=now[0], pending=now[1], order=now[2])
 

@@ -1,5 +1,6 @@
 """Thresholds: what a figure of a run must be, written like ``latency.p99_seconds<=5ms``."""
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,8 +58,7 @@ def failures(
     """Give each threshold that does not hold, and what was found; what was not measured fails."""
     for threshold in thresholds:
         found = figures.get(threshold.figure)
-        if found is None:
+        if found is None or math.isnan(found):
             yield threshold, "not measured"
         elif not _HOLDS[threshold.relation](found, threshold.value):
-            # A comparison with NaN is never true, so NaN fails as well.
             yield threshold, format_figure(threshold.figure, found)

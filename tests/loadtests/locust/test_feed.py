@@ -1,0 +1,79 @@
+"""What a second of the swarm adds to Locust's table: nothing lost, nothing twice.
+
+In a process of its own, as Locust patches the process that imports it.
+"""
+
+import json
+import subprocess
+import sys
+
+from tests.servers.launch import ROOT
+
+SCRIPT = """
+import json, random
+from loadtests.locust_engine.feed import enter, rows
+from locust.stats import RequestStats
+from reports.histogram import Histogram
+from reports.record import Delivery, Interval
+
+def held(values):
+    histogram = Histogram()
+    histogram.record(values)
+    return histogram.encode()
+
+draw = random.Random(7)
+stats, lost, all_ns = RequestStats(), 0, []
+for second in range(5):
+    latency = [draw.randrange(20_000, 80_000_000) for _ in range(1000)]
+    all_ns += latency
+    lost += second
+    interval = Interval(
+        process=0, t_ns=second, duration_ns=10**9, phase="measure", open=3, failed=2,
+        received_bytes=64_000,
+        errors={"connect:refused": 2, "closed:1006": 1},
+        integrity={"lost": second, "expected": 1000},
+        histograms={
+            "latency": held(latency), "service_time": held(latency), "open": held([5_000_000]),
+            "lateness": held([1]), "loop_lag": held([1]), "tcp_connect": held([1]),
+        },
+        deliveries=(Delivery(0, 4, 1, 4, held([1, 2, 3, 4])),) if second == 4 else (),
+    )
+    for row in rows("Users", interval):
+        enter(stats, row)
+
+entries = {name: entry.serialize() for (name, _), entry in stats.entries.items()}
+errors = {error.to_name(): error.occurrences for error in stats.errors.values()}
+total = stats.total.serialize()
+print(json.dumps({
+    "entries": entries, "errors": errors, "total": total["num_requests"],
+    "exact_mean": sum(all_ns) / len(all_ns) / 1e6, "max": max(all_ns) / 1e6, "lost": lost,
+}))
+"""
+
+
+def test_locust_is_fed_with_all_that_was_measured() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    told = json.loads(done.stdout)
+    entries = told["entries"]
+    # One row for what a user sees: not what a round trip is made of, nor the swarm's own health.
+    assert set(entries) == {
+        *("Users round trip", "Users connect", "Users connection", "Users delivery"),
+    }
+    trips = entries["Users round trip"]
+    assert trips["num_requests"] == 5000 + told["lost"]
+    assert trips["num_failures"] == told["lost"] == 10
+    assert sum(trips["response_times"].values()) == 5000
+    assert sum(trips["num_reqs_per_sec"].values()) == 5010
+    assert abs(trips["total_response_time"] / 5000 / told["exact_mean"] - 1) < 0.001
+    assert abs(trips["max_response_time"] / told["max"] - 1) < 0.001
+    assert any(0 < float(key) < 1 for key in trips["response_times"])
+    assert entries["Users connect"]["num_requests"] == 5 + 10
+    assert sum(entries["Users delivery"]["response_times"].values()) == 4
+    assert told["errors"] == {
+        "WS Users round trip: lost": 10,
+        "WS Users connect: connect:refused": 10,
+        "WS Users connection: closed:1006": 5,
+    }
+    assert told["total"] == 5010 + 15 + 5 + 4
