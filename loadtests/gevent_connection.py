@@ -1,0 +1,532 @@
+"""One WebSocket connection on gevent's hub: the sans-I/O core of ``websockets`` and a raw socket.
+
+It has no greenlet of its own. The hub calls it when the socket can be read, so that an open
+connection that is idle costs a socket, a watcher and the core, and a message costs no switch of
+greenlets but the one to whoever waits for it.
+"""
+
+import errno
+import logging
+import os
+import ssl
+
+# The C type itself: what Locust leaves in the socket module blocks the calling greenlet.
+from _socket import (
+    AI_NUMERICHOST,
+    IPPROTO_TCP,
+    SO_ERROR,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_NODELAY,
+    gaierror,
+    getaddrinfo,
+    socket,
+)
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gevent import Timeout, get_hub
+from gevent.event import Event
+from gevent.socket import getaddrinfo as look_up
+from websockets.client import ClientProtocol
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
+
+from loadtests.errors import HandshakeError
+from loadtests.websockets_client import handshake_cause
+
+Message = str | bytes
+
+_READABLE: Final = 1
+_WRITABLE: Final = 2
+_READ_BYTES: Final = 2**16
+_SILENT: Final = logging.getLogger("loadtests.silent")
+_SILENT.disabled = True
+_IN_PROGRESS: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
+_NO_CODE: Final = CloseCode.ABNORMAL_CLOSURE.value
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is needed to open a connection, once or again.
+
+    Attributes:
+        tls: for a ``wss:`` URL.
+        timeout_seconds: for TCP, TLS and the WebSocket handshake together.
+        linger_seconds: how long the server may take to end TCP after the closing handshake.
+    """
+
+    url: str
+    headers: Sequence[tuple[str, str]]
+    subprotocols: Sequence[str]
+    tls: ssl.SSLContext | None
+    deflate: bool
+    largest_message_bytes: int
+    timeout_seconds: float
+    linger_seconds: float
+
+
+class GeventConnection:
+    """An open connection.
+
+    ``on_message`` and ``on_end`` are called in the hub, so they must not block. ``on_end`` is
+    called once: the closing handshake is over, or the server has gone without one.
+
+    Attributes:
+        is_asked: this side began the closing handshake.
+    """
+
+    __slots__ = (
+        "_core",
+        "_drained",
+        "_is_text",
+        "_linger_seconds",
+        "_on_end",
+        "_on_message",
+        "_parts",
+        "_reading",
+        "_socket",
+        "_timer",
+        "_tls",
+        "_unsent",
+        "_writing",
+        "is_asked",
+    )
+
+    def __init__(
+        self,
+        wire: "_Wire",
+        core: ClientProtocol,
+        on_message: Callable[[Message], None],
+        on_end: Callable[["GeventConnection"], None],
+        linger_seconds: float,
+    ) -> None:
+        self.is_asked = False
+        self._linger_seconds = linger_seconds
+        self._core = core
+        self._socket = wire.socket
+        self._tls = wire.tls
+        self._on_message: Callable[[Message], None] | None = on_message
+        self._on_end: Callable[[GeventConnection], None] | None = on_end
+        self._parts: list[bytes] | None = None
+        self._is_text = False
+        self._unsent: bytearray | None = None
+        self._drained: Any = None
+        self._writing: Any = None
+        self._timer: Any = None
+        loop = get_hub().loop
+        self._reading: Any = loop.io(self._socket.fileno(), _READABLE)
+        self._reading.start(self._on_readable)
+        if core.events or core.state is not State.OPEN:
+            # The first messages can come in one piece with the answer to the handshake.
+            loop.run_callback(self._take_events)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can still be sent."""
+        return self._core.state is State.OPEN
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the server has sent a close frame."""
+        return self._core.close_rcvd is not None
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What was agreed on in the handshake."""
+        return self._core.subprotocol
+
+    @property
+    def close_code(self) -> int:
+        """The server's code, or ours if the server's frames were wrong; 1006 without any."""
+        core = self._core
+        if core.close_rcvd is not None:
+            return int(core.close_rcvd.code)
+        if core.close_sent is not None and not self.is_asked:
+            return int(core.close_sent.code)
+        return _NO_CODE
+
+    @property
+    def close_reason(self) -> str:
+        """The server's reason, empty without one."""
+        return "" if self._core.close_rcvd is None else self._core.close_rcvd.reason
+
+    def send(self, message: Message, timeout_seconds: float) -> None:
+        """Send one message; blocks the greenlet while the server does not take what is sent.
+
+        Raises:
+            TimeoutError: the server has not taken it in time; it may still do so.
+            ConnectionResetError: the connection ended before.
+        """
+        if isinstance(message, str):
+            self._core.send_text(message.encode())
+        else:
+            self._core.send_binary(message)
+        self._flush()
+        if self._unsent:
+            if not self._emptied().wait(timeout_seconds):
+                raise TimeoutError
+            if not self.is_open:
+                raise ConnectionResetError
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake; the hub ends it, by itself when the server does not."""
+        if self._core.state is State.OPEN:
+            self.is_asked = True
+            self._core.send_close(code, reason)
+            self._flush()
+
+    def linger(self, seconds: float) -> None:
+        """End the connection when so much time has passed, if it has not ended by then."""
+        if self._timer is None and self._socket.fileno() >= 0:
+            self._timer = get_hub().loop.timer(seconds)
+            self._timer.start(self.release)
+
+    def forget(self) -> None:
+        """Call nobody any more."""
+        self._on_message = self._on_end = None
+
+    def release(self) -> None:
+        """Close the socket at once; who waits is told."""
+        for watcher in (self._reading, self._writing, self._timer):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        self._reading = self._writing = self._timer = self._parts = self._unsent = None
+        self._socket.close()
+        self._core.receive_eof()
+        self._tell_end()
+
+    def _on_readable(self) -> None:
+        try:
+            data: bytes | None = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            # A reset ends the stream as well.
+            data = b""
+        if self._tls is not None:
+            data = self._decrypted(data or b"")
+            if data is None:
+                return
+        if data:
+            self._core.receive_data(data)
+        else:
+            self._core.receive_eof()
+        # The core answers pings and closes by itself.
+        if self._core.writes:
+            self._flush()
+        self._take_events()
+
+    def _decrypted(self, data: bytes) -> bytes | None:
+        assert self._tls is not None
+        plain = self._tls.decrypt(data)
+        self._write(self._tls.pending())
+        return plain
+
+    def _take_events(self) -> None:
+        for event in self._core.events_received():
+            if isinstance(event, Frame):
+                self._on_frame(event)
+        if self._core.state is not State.OPEN:
+            self._on_closing()
+
+    def _on_frame(self, frame: Frame) -> None:
+        opcode, data = frame.opcode, frame.data
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            if frame.fin:
+                self._deliver(data, is_text=opcode is Opcode.TEXT)
+            else:
+                # Only the first fragment tells what the message is (RFC 6455 section 5.4).
+                self._is_text = opcode is Opcode.TEXT
+                self._parts = [bytes(data)]
+        elif opcode is Opcode.CONT and self._parts is not None:
+            self._parts.append(bytes(data))
+            if frame.fin:
+                whole, self._parts = b"".join(self._parts), None
+                self._deliver(whole, is_text=self._is_text)
+
+    def _deliver(self, data: bytes | bytearray | memoryview, *, is_text: bool) -> None:
+        if self._on_message is None:
+            return
+        try:
+            message = str(data, "utf-8") if is_text else bytes(data)
+        except UnicodeDecodeError:
+            if self._core.state is State.OPEN:
+                self._core.fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
+                self._flush()
+            return
+        self._on_message(message)
+
+    def _on_closing(self) -> None:
+        core = self._core
+        if core.state is State.CLOSED:
+            self.release()
+        elif core.close_rcvd is not None or not self.is_asked:
+            # The side that ends TCP first has its port kept busy: that is left to the server.
+            self.linger(self._linger_seconds)
+            self._tell_end()
+
+    def _tell_end(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
+        on_end, self._on_end = self._on_end, None
+        self._on_message = None
+        if on_end is not None:
+            on_end(self)
+
+    def _flush(self) -> None:
+        for piece in self._core.data_to_send():
+            # The core ends with an empty piece for the end of the stream; closing is that.
+            if piece:
+                self._write(piece if self._tls is None else self._tls.encrypt(piece))
+
+    def _write(self, data: bytes) -> None:
+        if not data:
+            return
+        if self._unsent:
+            self._unsent += data
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            # The reading side is told the same, and that is where connections end.
+            return
+        if sent < len(data):
+            self._unsent = bytearray(data[sent:])
+            self._writing = get_hub().loop.io(self._socket.fileno(), _WRITABLE)
+            self._writing.start(self._on_writable)
+
+    def _on_writable(self) -> None:
+        assert self._unsent is not None
+        try:
+            del self._unsent[: self._socket.send(self._unsent)]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsent.clear()
+        if not self._unsent:
+            self._writing.stop()
+            self._writing.close()
+            self._writing = self._unsent = None
+            if self._drained is not None:
+                self._drained.set()
+
+    def _emptied(self) -> Any:  # noqa: ANN401 - gevent has no types
+        if self._drained is None:
+            self._drained = Event()
+        self._drained.clear()
+        return self._drained
+
+
+class Opener:
+    """Opens one connection, blocking the greenlet.
+
+    Attributes:
+        phase: what is under way, for whoever names a failure: ``connect``, ``tls``, ``upgrade``.
+    """
+
+    def __init__(self, opening: Opening) -> None:
+        self.phase = "connect"
+        self._opening = opening
+        self._core = ClientProtocol(
+            parse_uri(opening.url),
+            extensions=[ClientPerMessageDeflateFactory()] if opening.deflate else None,
+            subprotocols=[Subprotocol(name) for name in opening.subprotocols] or None,
+            max_size=opening.largest_message_bytes,
+            logger=_SILENT,
+        )
+
+    def open(
+        self,
+        on_message: Callable[[Message], None],
+        on_end: Callable[[GeventConnection], None],
+    ) -> GeventConnection:
+        """Open it.
+
+        Raises:
+            OSError: TCP or TLS failed, or it took too long.
+            HandshakeError: the server's answer was wrong.
+        """
+        opening, core = self._opening, self._core
+        with Timeout(opening.timeout_seconds, TimeoutError()):
+            wire = _connected(core.uri.host, core.uri.port)
+            try:
+                if opening.tls is not None:
+                    self.phase = "tls"
+                    wire.secure(opening.tls, core.uri.host)
+                self.phase = "upgrade"
+                self._upgrade(wire)
+            except BaseException:
+                wire.socket.close()
+                raise
+        return GeventConnection(wire, core, on_message, on_end, opening.linger_seconds)
+
+    def _upgrade(self, wire: "_Wire") -> None:
+        core = self._core
+        request = core.connect()
+        for name, value in self._opening.headers:
+            request.headers[name] = value
+        core.send_request(request)
+        wire.write(b"".join(core.data_to_send()))
+        while core.state is State.CONNECTING and core.handshake_exc is None:
+            data = wire.read()
+            if data:
+                core.receive_data(data)
+            else:
+                core.receive_eof()
+        if core.handshake_exc is not None:
+            raise HandshakeError(handshake_cause(core.handshake_exc))
+        # The answer is kept by nobody; frames that came with it stay for the connection.
+        core.events = [event for event in core.events if not isinstance(event, Response)]
+
+
+class _Wire:
+    """A connected socket while it is opened, read and written by a greenlet that may block."""
+
+    __slots__ = ("socket", "tls")
+
+    def __init__(self, connected: socket) -> None:
+        self.socket = connected
+        self.tls: _Tls | None = None
+
+    def secure(self, context: ssl.SSLContext, host: str) -> None:
+        """Do the handshake of TLS."""
+        tls = _Tls(context, host)
+        while not tls.is_secured():
+            self._write(tls.pending())
+            tls.feed(self._read())
+        self._write(tls.pending())
+        self.tls = tls
+
+    def read(self) -> bytes:
+        """Give what has come, at least one byte; none at the end of the stream."""
+        while True:
+            data: bytes | None = self._read()
+            if self.tls is not None:
+                data = self.tls.decrypt(data or b"")
+                self._write(self.tls.pending())
+            if data is not None:
+                return data
+
+    def write(self, data: bytes) -> None:
+        """Write all of it."""
+        self._write(data if self.tls is None else self.tls.encrypt(data))
+
+    def _read(self) -> bytes:
+        while True:
+            try:
+                return self.socket.recv(_READ_BYTES)
+            except BlockingIOError:
+                _wait(self.socket, _READABLE)
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[self.socket.send(data) :]
+            except BlockingIOError:
+                _wait(self.socket, _WRITABLE)
+
+
+class _Tls:
+    """TLS without a socket: what is read is fed to it, what it gives is written."""
+
+    __slots__ = ("_incoming", "_object", "_outgoing")
+
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+
+    def is_secured(self) -> bool:
+        """Go on with the handshake; tells whether it is done."""
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def feed(self, data: bytes) -> None:
+        """Take what has come, or the end of the stream."""
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def decrypt(self, data: bytes) -> bytes | None:
+        """Give what is in ``data`` and what was left before; None if there is no whole record."""
+        self.feed(data)
+        plain = []
+        try:
+            while piece := self._object.read(_READ_BYTES):
+                plain.append(piece)
+        except ssl.SSLWantReadError:
+            return b"".join(plain) or None
+        except ssl.SSLError:
+            # The end of the stream without TLS's own goodbye, or nonsense: the end all the same.
+            pass
+        return b"".join(plain)
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Give what is to be written for ``data``."""
+        self._object.write(data)
+        return self.pending()
+
+    def pending(self) -> bytes:
+        """Give what TLS itself has to say, such as of its handshake."""
+        return self._outgoing.read()
+
+
+def _connected(host: str, port: int) -> _Wire:
+    """Connect to the first address of a host that lets us.
+
+    Raises:
+        OSError: none did; the error of the last.
+    """
+    try:
+        found: Sequence[Any] = getaddrinfo(host, port, 0, SOCK_STREAM, 0, AI_NUMERICHOST)
+    except gaierror:
+        # A name is looked up in gevent's thread pool, which an address need not wait for.
+        found = look_up(host, port, 0, SOCK_STREAM)
+    error: OSError | None = None
+    for family, kind, protocol, _, address in found:
+        unconnected = socket(family, kind, protocol)
+        try:
+            _connect(unconnected, address)
+        except OSError as failed:
+            unconnected.close()
+            error = failed
+        except BaseException:
+            unconnected.close()
+            raise
+        else:
+            return _Wire(unconnected)
+    assert error is not None
+    raise error
+
+
+def _connect(unconnected: socket, address: Any) -> None:  # noqa: ANN401 - as the family has it
+    unconnected.setblocking(False)
+    # Messages are small and each is waited for: Nagle's algorithm would hold them back.
+    unconnected.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    number = unconnected.connect_ex(address)
+    if number in _IN_PROGRESS:
+        _wait(unconnected, _WRITABLE)
+        number = unconnected.getsockopt(SOL_SOCKET, SO_ERROR)
+    if number:
+        raise OSError(number, os.strerror(number))
+
+
+def _wait(waiting: socket, for_what: int) -> None:
+    hub = get_hub()
+    watcher = hub.loop.io(waiting.fileno(), for_what)
+    try:
+        hub.wait(watcher)
+    finally:
+        watcher.close()
