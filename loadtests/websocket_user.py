@@ -41,13 +41,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 import gevent
 from gevent.hub import Waiter
 from locust import User
-from locust.exception import StopTest
 
 from loadtests.backoff import Backoff
 from loadtests.dial import classify
@@ -69,6 +68,7 @@ Matching = str | bytes | re.Pattern[str] | re.Pattern[bytes] | Callable[[Message
 Handler = Callable[[Message], object]
 
 _TIMED_OUT: Final = object()
+_USAGE_STATUS: Final = 2
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -126,7 +126,7 @@ class WebSocketUser(User):
     def __init__(self, environment: Any) -> None:  # noqa: ANN401 - Locust's own has no type
         super().__init__(environment)
         if fault := _host_fault(self.host):
-            raise StopTest(fault)
+            _end_run(environment, fault)
         self._connection: GeventConnection | None = None
         self._opening: Opening | None = None
         self._opened_ns = 0
@@ -213,7 +213,9 @@ class WebSocketUser(User):
         self._record(name, begun_ns, _size(message))
 
     def receive(self, within: float | None = None, *, name: str = "receive") -> Message:
-        """Give the next message that no subscription takes; timed from this call.
+        """Give the next message; timed from this call.
+
+        One that a subscription with a ``matching`` of its own takes is not given.
 
         Args:
             within: seconds to wait for it; for ever without.
@@ -253,7 +255,7 @@ class WebSocketUser(User):
 
         Args:
             message: a text or bytes.
-            matching: what the answer is to match; without, any message is the answer.
+            matching: what the answer is to match; without, any message that ``receive`` would give.
             within: seconds to wait for the answer.
             name: what it is called in the statistics.
 
@@ -377,7 +379,7 @@ class WebSocketUser(User):
             self._take_unexpected(message)
             return
         try:
-            is_it = self._matching is None or _matches(self._matching, message)
+            is_it = self._is_awaited(message)
         except Exception as error:  # noqa: BLE001 - the tester's own function; its caller is told
             self._waiter = None
             waiter.throw(error)
@@ -387,6 +389,14 @@ class WebSocketUser(User):
             waiter.switch(message)
         else:
             self._push(message, self._subscription(message))
+
+    def _is_awaited(self, message: Message) -> bool:
+        if self._matching is not None:
+            return _matches(self._matching, message)
+        if not self._subscriptions:
+            return True
+        subscription = self._subscription(message)
+        return subscription is None or subscription.matching is None
 
     def _record(
         self, name: str, begun_ns: int, length: int, error: Exception | None = None
@@ -569,6 +579,22 @@ def _host_fault(host: str | None) -> str | None:
     if parts.scheme not in {"ws", "wss"} or not parts.hostname:
         return f"the host is {host}: write ws://NAME:PORT or wss://NAME:PORT"
     return None
+
+
+def _end_run(environment: Any, fault: str) -> NoReturn:  # noqa: ANN401 - as Locust has it
+    """End a run that cannot be meant with one line; Locust's StopTest adds a traceback to it."""
+    runner = environment.runner
+    if runner is None:
+        raise UsageError(fault)
+    _LOGGER.error(fault)
+    options = environment.parsed_options
+    if options is not None and options.headless:
+        environment.process_exit_code = _USAGE_STATUS
+        gevent.spawn(runner.quit)
+    else:
+        gevent.spawn(runner.stop)
+    # It would be this greenlet, in which Locust starts users, that is ended first.
+    raise gevent.GreenletExit
 
 
 def _url(host: str, path: str) -> str:
