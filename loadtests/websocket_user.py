@@ -458,9 +458,10 @@ class WebSocketUser(User):
     def _push(self, message: Message, subscription: _Subscription | None = None) -> None:
         since_ns, self._pushed_ns = self._pushed_ns, perf_counter_ns()
         name = "push" if subscription is None else subscription.name
-        self._record(name, since_ns, _size(message))
+        # In the hub nobody else would take what a listener of Locust's raises.
+        self._call(functools.partial(self._record, name, since_ns, _size(message)))
         if subscription is not None:
-            self._call(lambda: subscription.handler(message))
+            self._call(functools.partial(subscription.handler, message))
 
     def _call(self, what: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the tester's gives
         """Call something of the tester's; what it raises is told as Locust tells it of a task."""
@@ -470,7 +471,7 @@ class WebSocketUser(User):
             self.environment.events.user_error.fire(
                 user_instance=self, exception=error, tb=error.__traceback__
             )
-            _LOGGER.exception("a handler of %s failed", type(self).__name__)
+            _LOGGER.exception("%s: a handler or a listener failed", type(self).__name__)
             return None
 
     def _tls_context(self, url: str) -> ssl.SSLContext | None:
@@ -494,7 +495,7 @@ class WebSocketUser(User):
         """Take the end of the connection, in the hub."""
         error = ConnectionEndedError(f"closed:{connection.close_code}")
         if not connection.is_asked:
-            self._record("connection", self._opened_ns, 0, error)
+            self._call(functools.partial(self._record, "connection", self._opened_ns, 0, error))
             if self.reconnect is not None:
                 self._returning = gevent.spawn(self._come_back, self.reconnect)
         waiter, self._waiter = self._waiter, None
