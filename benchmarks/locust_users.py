@@ -101,14 +101,15 @@ class Client(User):
 
 
 class Idle(WebSocketUser):
-    """Connects and thinks for ever."""
+    """Makes one round trip and thinks for ever."""
 
     wait_time = constant(_FOR_EVER)
 
     @task
-    def connect_once(self) -> None:
-        """Connect."""
+    def ask_once(self) -> None:
+        """Connect and ask: what a stack grew to stays."""
         self.connect()
+        self.ask(_MESSAGE, _MESSAGE, _WAIT_SECONDS, name="echo")
 
 
 class Bare(User):

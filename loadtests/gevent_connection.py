@@ -5,42 +5,18 @@ connection that is idle costs a socket, a watcher and the core, and a message co
 greenlets but the one to whoever waits for it.
 """
 
-import errno
-import logging
-import os
-import ssl
-
-# The C type itself: what Locust leaves in the socket module blocks the calling greenlet.
-from _socket import (
-    AI_NUMERICHOST,
-    IPPROTO_TCP,
-    SO_ERROR,
-    SOCK_STREAM,
-    SOL_SOCKET,
-    TCP_NODELAY,
-    gaierror,
-    getaddrinfo,
-    socket,
-)
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from random import getrandbits
 from struct import Struct
 from typing import Any, Final
 
-from gevent import Timeout, get_hub
+from gevent import get_hub
 from gevent.event import Event
-from gevent.socket import getaddrinfo as look_up
 from websockets.client import ClientProtocol
-from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.http11 import Response
 from websockets.protocol import State
-from websockets.typing import Subprotocol
-from websockets.uri import parse_uri
 
-from loadtests.errors import HandshakeError
-from loadtests.websockets_client import handshake_cause
+from loadtests.gevent_wire import READ_BYTES, READABLE, WRITABLE, Wire
 
 try:
     from websockets.speedups import apply_mask
@@ -50,36 +26,10 @@ except ImportError:
 
 Message = str | bytes
 
-_READABLE: Final = 1
-_WRITABLE: Final = 2
-_READ_BYTES: Final = 2**16
-_SILENT: Final = logging.getLogger("loadtests.silent")
-_SILENT.disabled = True
 _SHORT: Final = Struct("!BB")
 _MIDDLE: Final = Struct("!BBH")
 _LONG: Final = Struct("!BBQ")
-_IN_PROGRESS: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
 _NO_CODE: Final = CloseCode.ABNORMAL_CLOSURE.value
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What is needed to open a connection, once or again.
-
-    Attributes:
-        tls: for a ``wss:`` URL.
-        timeout_seconds: for TCP, TLS and the WebSocket handshake together.
-        linger_seconds: how long the server may take to end TCP after the closing handshake.
-    """
-
-    url: str
-    headers: Sequence[tuple[str, str]]
-    subprotocols: Sequence[str]
-    tls: ssl.SSLContext | None
-    deflate: bool
-    largest_message_bytes: int
-    timeout_seconds: float
-    linger_seconds: float
 
 
 class GeventConnection:
@@ -111,7 +61,7 @@ class GeventConnection:
 
     def __init__(
         self,
-        wire: "_Wire",
+        wire: Wire,
         core: ClientProtocol,
         on_message: Callable[[Message], None],
         on_end: Callable[["GeventConnection"], None],
@@ -131,7 +81,7 @@ class GeventConnection:
         self._writing: Any = None
         self._timer: Any = None
         loop = get_hub().loop
-        self._reading: Any = loop.io(self._socket.fileno(), _READABLE)
+        self._reading: Any = loop.io(self._socket.fileno(), READABLE)
         self._reading.start(self._on_readable)
         if core.events or core.state is not State.OPEN:
             # The first messages can come in one piece with the answer to the handshake.
@@ -221,7 +171,7 @@ class GeventConnection:
 
     def _on_readable(self) -> None:
         try:
-            data: bytes | None = self._socket.recv(_READ_BYTES)
+            data: bytes | None = self._socket.recv(READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -318,7 +268,7 @@ class GeventConnection:
             return
         if sent < len(data):
             self._unsent = bytearray(data[sent:])
-            self._writing = get_hub().loop.io(self._socket.fileno(), _WRITABLE)
+            self._writing = get_hub().loop.io(self._socket.fileno(), WRITABLE)
             self._writing.start(self._on_writable)
 
     def _on_writable(self) -> None:
@@ -358,209 +308,3 @@ def framed(opcode: int, payload: bytes) -> bytes:
         head = _LONG.pack(0x80 | opcode, 0x80 | 127, length)
     mask = getrandbits(32).to_bytes(4, "big")
     return head + mask + apply_mask(payload, mask)
-
-
-class Opener:
-    """Opens one connection, blocking the greenlet.
-
-    Attributes:
-        phase: what is under way, for whoever names a failure: ``connect``, ``tls``, ``upgrade``.
-    """
-
-    def __init__(self, opening: Opening) -> None:
-        self.phase = "connect"
-        self._opening = opening
-        self._core = ClientProtocol(
-            parse_uri(opening.url),
-            extensions=[ClientPerMessageDeflateFactory()] if opening.deflate else None,
-            subprotocols=[Subprotocol(name) for name in opening.subprotocols] or None,
-            max_size=opening.largest_message_bytes,
-            logger=_SILENT,
-        )
-
-    def open(
-        self,
-        on_message: Callable[[Message], None],
-        on_end: Callable[[GeventConnection], None],
-    ) -> GeventConnection:
-        """Open it.
-
-        Raises:
-            OSError: TCP or TLS failed, or it took too long.
-            HandshakeError: the server's answer was wrong.
-        """
-        opening, core = self._opening, self._core
-        with Timeout(opening.timeout_seconds, TimeoutError()):
-            wire = _connected(core.uri.host, core.uri.port)
-            try:
-                if opening.tls is not None:
-                    self.phase = "tls"
-                    wire.secure(opening.tls, core.uri.host)
-                self.phase = "upgrade"
-                self._upgrade(wire)
-            except BaseException:
-                wire.socket.close()
-                raise
-        return GeventConnection(wire, core, on_message, on_end, opening.linger_seconds)
-
-    def _upgrade(self, wire: "_Wire") -> None:
-        core = self._core
-        request = core.connect()
-        for name, value in self._opening.headers:
-            request.headers[name] = value
-        core.send_request(request)
-        wire.write(b"".join(core.data_to_send()))
-        while core.state is State.CONNECTING and core.handshake_exc is None:
-            data = wire.read()
-            if data:
-                core.receive_data(data)
-            else:
-                core.receive_eof()
-        if core.handshake_exc is not None:
-            raise HandshakeError(handshake_cause(core.handshake_exc))
-        # The answer is kept by nobody; frames that came with it stay for the connection.
-        core.events = [event for event in core.events if not isinstance(event, Response)]
-
-
-class _Wire:
-    """A connected socket while it is opened, read and written by a greenlet that may block."""
-
-    __slots__ = ("socket", "tls")
-
-    def __init__(self, connected: socket) -> None:
-        self.socket = connected
-        self.tls: _Tls | None = None
-
-    def secure(self, context: ssl.SSLContext, host: str) -> None:
-        """Do the handshake of TLS."""
-        tls = _Tls(context, host)
-        while not tls.is_secured():
-            self._write(tls.pending())
-            tls.feed(self._read())
-        self._write(tls.pending())
-        self.tls = tls
-
-    def read(self) -> bytes:
-        """Give what has come, at least one byte; none at the end of the stream."""
-        while True:
-            data: bytes | None = self._read()
-            if self.tls is not None:
-                data = self.tls.decrypt(data or b"")
-                self._write(self.tls.pending())
-            if data is not None:
-                return data
-
-    def write(self, data: bytes) -> None:
-        """Write all of it."""
-        self._write(data if self.tls is None else self.tls.encrypt(data))
-
-    def _read(self) -> bytes:
-        while True:
-            try:
-                return self.socket.recv(_READ_BYTES)
-            except BlockingIOError:
-                _wait(self.socket, _READABLE)
-
-    def _write(self, data: bytes) -> None:
-        while data:
-            try:
-                data = data[self.socket.send(data) :]
-            except BlockingIOError:
-                _wait(self.socket, _WRITABLE)
-
-
-class _Tls:
-    """TLS without a socket: what is read is fed to it, what it gives is written."""
-
-    __slots__ = ("_incoming", "_object", "_outgoing")
-
-    def __init__(self, context: ssl.SSLContext, host: str) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-
-    def is_secured(self) -> bool:
-        """Go on with the handshake; tells whether it is done."""
-        try:
-            self._object.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        return True
-
-    def feed(self, data: bytes) -> None:
-        """Take what has come, or the end of the stream."""
-        if data:
-            self._incoming.write(data)
-        else:
-            self._incoming.write_eof()
-
-    def decrypt(self, data: bytes) -> bytes | None:
-        """Give what is in ``data`` and what was left before; None if there is no whole record."""
-        self.feed(data)
-        plain = []
-        try:
-            while piece := self._object.read(_READ_BYTES):
-                plain.append(piece)
-        except ssl.SSLWantReadError:
-            return b"".join(plain) or None
-        except ssl.SSLError:
-            # The end of the stream without TLS's own goodbye, or nonsense: the end all the same.
-            pass
-        return b"".join(plain)
-
-    def encrypt(self, data: bytes) -> bytes:
-        """Give what is to be written for ``data``."""
-        self._object.write(data)
-        return self.pending()
-
-    def pending(self) -> bytes:
-        """Give what TLS itself has to say, such as of its handshake."""
-        return self._outgoing.read()
-
-
-def _connected(host: str, port: int) -> _Wire:
-    """Connect to the first address of a host that lets us.
-
-    Raises:
-        OSError: none did; the error of the last.
-    """
-    try:
-        found: Sequence[Any] = getaddrinfo(host, port, 0, SOCK_STREAM, 0, AI_NUMERICHOST)
-    except gaierror:
-        # A name is looked up in gevent's thread pool, which an address need not wait for.
-        found = look_up(host, port, 0, SOCK_STREAM)
-    error: OSError | None = None
-    for family, kind, protocol, _, address in found:
-        unconnected = socket(family, kind, protocol)
-        try:
-            _connect(unconnected, address)
-        except OSError as failed:
-            unconnected.close()
-            error = failed
-        except BaseException:
-            unconnected.close()
-            raise
-        else:
-            return _Wire(unconnected)
-    assert error is not None
-    raise error
-
-
-def _connect(unconnected: socket, address: Any) -> None:  # noqa: ANN401 - as the family has it
-    unconnected.setblocking(False)
-    # Messages are small and each is waited for: Nagle's algorithm would hold them back.
-    unconnected.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-    number = unconnected.connect_ex(address)
-    if number in _IN_PROGRESS:
-        _wait(unconnected, _WRITABLE)
-        number = unconnected.getsockopt(SOL_SOCKET, SO_ERROR)
-    if number:
-        raise OSError(number, os.strerror(number))
-
-
-def _wait(waiting: socket, for_what: int) -> None:
-    hub = get_hub()
-    watcher = hub.loop.io(waiting.fileno(), for_what)
-    try:
-        hub.wait(watcher)
-    finally:
-        watcher.close()

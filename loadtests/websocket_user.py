@@ -51,7 +51,8 @@ from locust import User
 from loadtests.backoff import Backoff
 from loadtests.dial import classify
 from loadtests.errors import HandshakeError, LoadTestError, UsageError
-from loadtests.gevent_connection import GeventConnection, Message, Opener, Opening
+from loadtests.gevent_connection import GeventConnection, Message
+from loadtests.gevent_dial import Opener, Opening
 
 __all__ = [
     "ConnectError",

@@ -1,6 +1,7 @@
 """A Locust user that speaks WebSocket counts and times what it does, and names what fails."""
 
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -284,6 +285,35 @@ def test_an_answer_that_does_not_come_is_a_failure_and_the_connection_stays(play
     assert told.causes == {name: {"timeout": 1} for name in ("ask", "receive", "expect")}
 
 
+def test_a_server_that_takes_nothing_and_does_not_answer_a_close_is_not_waited_for(
+    play: Play,
+) -> None:
+    told = play(
+        """
+        send_seconds = 0.2
+        close_seconds = 0.2
+
+        def on_start(self):
+            self.connect("/deaf")
+
+        @task
+        def once(self):
+            try:
+                while True:
+                    self.send(bytes(1_000_000))
+            except ReplyTimeoutError:
+                NOTES.append(self.is_open)
+            try:
+                self.close()
+            except ReplyTimeoutError:
+                NOTES.append(self.is_open)
+            raise StopUser
+        """
+    )
+    assert told.notes == [True, False]
+    assert told.causes == {"send": {"timeout": 1}, "close": {"timeout": 1}}
+
+
 @pytest.mark.parametrize(
     ("path", "cause"),
     [
@@ -316,19 +346,19 @@ def test_an_end_by_the_server_fails_what_waits_and_is_told_once(
     assert told.causes == {"ask": {cause: 2}, "connection": {cause: 1}}
 
 
-def test_a_connection_that_does_not_open_is_named_by_phase_and_cause(play: Play) -> None:
-    told = play(
-        """
+def test_a_connection_that_does_not_open_is_named_by_phase_and_cause(
+    play: Play, server: Launched
+) -> None:
+    body = """
         def on_start(self):
-            self.connect_seconds = 30.0
             self.try_to("/refuse")
-            self.connect_seconds = 0.2
-            self.try_to("/stall")
             self.host = "wss://127.0.0.1:" + self.host.rpartition(":")[2]
-            self.connect_seconds = 30.0
             self.try_to("/not-tls")
-            self.host = "ws://127.0.0.1:1"
+            self.host = "ws://127.0.0.1:%d"
             self.try_to("/nobody")
+            self.host = "ws://127.0.0.1:%d"
+            self.connect_seconds = 1.0
+            self.try_to("/stall")
 
         def try_to(self, path):
             try:
@@ -340,10 +370,13 @@ def test_a_connection_that_does_not_open_is_named_by_phase_and_cause(play: Play)
         def once(self):
             raise StopUser
         """
-    )
-    causes = ["upgrade:http-403", "upgrade:timeout", "tls:not-tls", "connect:refused"]
+    with socket.socket() as bound:
+        # It does not listen, and nobody else can meanwhile.
+        bound.bind(("127.0.0.1", 0))
+        told = play(body % (bound.getsockname()[1], server.port))
+    causes = ["upgrade:http-403", "tls:not-tls", "connect:refused", "upgrade:timeout"]
     assert told.notes == causes
-    names = ["/refuse", "/stall", "/not-tls", "/nobody"]
+    names = ["/refuse", "/not-tls", "/nobody", "/stall"]
     assert told.causes == {name: {cause: 1} for name, cause in zip(names, causes, strict=True)}
 
 

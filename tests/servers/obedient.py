@@ -6,8 +6,9 @@
 sends ``tick 0`` to ``tick N-1`` before each echo. ``/silent`` never answers, ``/stall`` not even
 the handshake, ``/refuse`` answers it with 403. ``/end/CODE`` closes at the first message,
 ``/end-once/CODE`` only the first connection that it has, ``/drop`` cuts TCP, ``/latin`` answers
-with a text that is not UTF-8. ``/agree`` takes the first subprotocol and sends it and the
-header ``X-User``. On SIGTERM it prints how each connection ended, as one JSON object.
+with a text that is not UTF-8, ``/deaf`` reads nothing, not even a close. ``/agree`` takes the
+first subprotocol and sends it and the header ``X-User``. On SIGTERM it prints how each connection
+ended, as one JSON object.
 """
 
 import argparse
@@ -60,6 +61,8 @@ async def handle(connection: ServerConnection) -> None:
     assert connection.request is not None
     path = connection.request.path.strip("/")
     SEEN[path] += 1
+    if path == "deaf":
+        connection.transport.pause_reading()
     async for message in connection:
         await answer(connection, path.split("/"), message)
     ENDS[f"{path} {connection.close_code}"] += 1
