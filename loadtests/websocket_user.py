@@ -20,9 +20,11 @@
 
 Run it with ``locust -f FILE``; in a program of your own, import ``locust`` before anything else.
 
-Every operation is one request of type ``WS`` in Locust's statistics, its time in milliseconds with
-three places, measured on the performance counter. A failure is named by its cause alone:
-``connect:refused``, ``upgrade:http-403``, ``timeout``, ``closed:1006``.
+Every operation is one request of type ``WS`` in Locust's statistics. Its time is milliseconds with
+their fractions, measured on the performance counter; averages and listeners of Locust's ``request``
+event have it in full, but Locust's percentiles are whole milliseconds, unless you replace
+``locust.stats.bucket_response_time``. A failure is named by its cause alone: ``connect:refused``,
+``upgrade:http-403``, ``timeout``, ``closed:1006``.
 
 A ``push`` is a message that nobody waited for. It answers no request, so its time is that since
 the user's last push, or since it connected: how often the server speaks. An end of a connection
@@ -171,6 +173,9 @@ class WebSocketUser(User):
         subprotocols: Sequence[str] = (),
     ) -> None:
         """Open the connection; one that is open is closed before.
+
+        What this raises in ``on_start`` ends the user, as Locust has it. Where the server may
+        refuse, connect in a task, which is called again.
 
         Args:
             path: path and query, instead of the host's own.

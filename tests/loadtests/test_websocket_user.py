@@ -107,8 +107,8 @@ def locust(path: Path, *flags: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_a_run_of_locust_counts_every_exchange_under_its_name(
-    tmp_path: Path, server: Launched
+def test_a_run_of_locust_counts_every_exchange_and_ends_with_closing_handshakes(
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "locustfile.py"
     path.write_text(
@@ -127,8 +127,10 @@ def test_a_run_of_locust_counts_every_exchange_under_its_name(
             "    ",
         )
     )
-    done = locust(path, "-t", "1s", "--json", "--host", server.url("/ignored"))
-    assert done.returncode == 0, done.stderr
+    with launch("tests.servers.obedient", "0") as own:
+        done = locust(path, "-t", "1s", "--json", "--host", own.url("/ignored"))
+        assert done.returncode == 0, done.stderr
+        assert own.stop() == {"echo 1000": 3}
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert set(rows) == {"open", "hello"}
     assert rows["open"]["num_requests"] == 3
@@ -243,9 +245,12 @@ def test_what_a_handler_raises_stops_neither_the_user_nor_the_others(play: Play)
     assert told.requests() == {"connect": 1, "push": 2, "ask": 1}
 
 
-def test_fragments_and_long_messages_come_whole(play: Play) -> None:
+@pytest.mark.parametrize("deflate", [False, True])
+def test_fragments_and_long_messages_come_whole(play: Play, *, deflate: bool) -> None:
     told = play(
-        """
+        f"""
+        deflate = {deflate}
+
         def on_start(self):
             self.connect("/fragments")
 
@@ -473,18 +478,21 @@ def test_a_certificate_that_is_not_trusted_is_a_failure_of_tls(play: Play, tmp_p
     assert told.causes == {"connect": {"tls:bad-certificate": 1}}
 
 
-def test_a_user_that_stops_leaves_with_a_closing_handshake(play: Play) -> None:
-    body = """
+@pytest.mark.parametrize("on_stop", ["super().on_stop()", "pass"])
+def test_a_user_that_stops_says_goodbye_even_if_its_on_stop_forgets_to(
+    play: Play, on_stop: str
+) -> None:
+    body = f"""
         def on_start(self):
             self.connect("/leave")
 
         def on_stop(self):
-            {}
+            {on_stop}
 
         @task
         def once(self):
             raise StopUser
     """
     with launch("tests.servers.obedient", "0") as own:
-        play(body.format("super().on_stop()"), host=own.url(""), users=3)
+        play(body, host=own.url(""), users=3)
         assert own.stop() == {"leave 1000": 3}

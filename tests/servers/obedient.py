@@ -19,9 +19,11 @@ import signal
 import ssl
 import sys
 from collections import Counter
+from contextlib import suppress
 from http import HTTPStatus
 
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 ENDS: Counter[str] = Counter()
@@ -63,8 +65,10 @@ async def handle(connection: ServerConnection) -> None:
     SEEN[path] += 1
     if path == "deaf":
         connection.transport.pause_reading()
-    async for message in connection:
-        await answer(connection, path.split("/"), message)
+    # A client may leave before it has the answer.
+    with suppress(ConnectionClosed):
+        async for message in connection:
+            await answer(connection, path.split("/"), message)
     ENDS[f"{path} {connection.close_code}"] += 1
 
 
