@@ -42,7 +42,7 @@ def install(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Verdicts on 10,000 connections, 5 minutes. Also: -- 100k, calibrate, swarm, server, locust."""
+    """Verdicts on 10,000 connections, 5 minutes. Or: -- 100k, calibrate, swarm, server, locust."""
     install(session)
     quick = {"SWARMGATE_QUICK": "1"} if "--quick" in session.posargs else {}
     chosen = next((word for word in session.posargs if word in BENCHES), "")
