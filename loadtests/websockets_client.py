@@ -189,7 +189,7 @@ class _Protocol(asyncio.Protocol):
                 frame = _Frame(_KINDS[event.opcode], event.fin, bytes(event.data))
                 self._connection.on_ws_frame(transport, cast("Any", frame))
         if self._core.handshake_exc is not None and not self.answered.done():
-            self.answered.set_exception(HandshakeError(_cause(self._core.handshake_exc)))
+            self.answered.set_exception(HandshakeError(handshake_cause(self._core.handshake_exc)))
             transport.disconnect(graceful=False)
         elif self._core.close_expected() and not self._core.close_rcvd:
             # The core has failed the connection for a fault of the peer's.
@@ -235,7 +235,7 @@ async def open_connection(
         raise
 
 
-def _cause(error: Exception) -> str:
+def handshake_cause(error: Exception) -> str:
     """Name what was wrong with the server's answer (RFC 6455 section 4.1)."""
     if isinstance(error, InvalidStatus):
         return f"http-{error.response.status_code}"
