@@ -22,6 +22,7 @@ from benchmarks.experiments import quick as reduced
 from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError
 from loadtests.run import DEFAULT_FOLDER
+from reports import cli as reports_cli
 from reports.claims_table import tally, verdict_markdown, verdict_svg, verdict_table
 from reports.exit_status import ExitStatus
 from reports.record import RecordError
@@ -41,6 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(loadtests_cli.app)
+app.add_typer(reports_cli.app)
 
 
 @app.command(

@@ -422,6 +422,11 @@ def _time_ns(line: Interval | Sample | Event) -> int:
 
 def summarise(record: Record) -> Summary:
     """Give the figures of a record."""
+    return totals_of(record).summary()
+
+
+def totals_of(record: Record) -> Totals:
+    """Add up all lines of a record."""
     totals = Totals()
     totals.add(record.header)
     # Events first where times are the same: a phase begins with its event.
@@ -430,4 +435,4 @@ def summarise(record: Record) -> Summary:
         totals.add(line)
     if record.footer is not None:
         totals.add(record.footer)
-    return totals.summary()
+    return totals

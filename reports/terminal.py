@@ -221,7 +221,7 @@ def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     yield from _latency_rows(summary)
     yield from _delivery_rows(summary)
     yield from _scenario_rows(summary)
-    yield from _drain_rows(summary)
+    yield from drain_rows(summary)
     yield from _server_rows(summary)
     if "open.count" in figures:
         yield (
@@ -366,7 +366,8 @@ def _scenario_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "Ledger", _ledger(figures)
 
 
-def _drain_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+def drain_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Tell who was told of the target's stop, and what became of it; nothing without one."""
     figures = summary.figures
     if "drain.connected" not in figures:
         return
