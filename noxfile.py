@@ -26,7 +26,7 @@ BENCHES = {
     "": ((), "claims.toml"),
     "swarm": (("test_swarm_cost.py", "test_client_cost.py", "test_recording_cost.py"), ""),
     "server": (("test_server_cost.py",), "claims_redis.toml"),
-    "locust": (("test_locust_cost.py",), ""),
+    "locust": (("test_locust_swarm_cost.py", "test_locust_cost.py"), ""),
     "100k": ((), "claims_100k.toml"),
     "calibrate": ((), ""),
 }

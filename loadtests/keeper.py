@@ -36,11 +36,19 @@ class Keeper:
         self._wanted = asyncio.Event()
         self._dialling = 0
         self._going: deque[int] = deque()
+        self._leaving: set[Connection] = set()
 
     @property
     def pending(self) -> int:
         """How many were ordered and are neither open nor failed yet."""
         return len(self._due_ns) + self._dialling
+
+    @property
+    def leaving(self) -> int:
+        """How many are still open and were ordered to go."""
+        if self._leaving:
+            self._leaving = {it for it in self._leaving if not it.transport.is_disconnected}
+        return len(self._leaving) + sum(self._going)
 
     def add(self, count: int, over_seconds: float, order: int) -> None:
         """Have so many more, opened evenly over that time."""
@@ -99,8 +107,9 @@ class Keeper:
 
     async def _let_go(self, count: int) -> None:
         """Close those that came last, when they have finished what they are at."""
-        here = self._population.open_connections()
+        here = (it for it in self._population.open_connections() if it not in self._leaving)
         those = heapq.nlargest(count, here, key=_number)
+        self._leaving.update(those)
         await self.scenario.leaving(those)
         for done, connection in enumerate(those, 1):
             if connection.is_open:

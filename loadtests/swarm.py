@@ -200,7 +200,9 @@ class Swarm:
         """Say how many connections there are, when that has changed: of a live load alone."""
         if not self._share.plan.live:
             return
-        now = (self._meter.open, self._keeper.pending + self._scenario.away, self._keeper.order)
+        keeper = self._keeper
+        staying = self._meter.open - keeper.leaving
+        now = (staying, keeper.pending + self._scenario.away, keeper.order)
         if now != self._told_population:
             if self._told_population[1] and not now[1]:
                 # All are there: a collection need not walk them again.

@@ -274,8 +274,12 @@ class MasterSide:
         if self._problem:
             return
         thresholds = thresholds_of(self._options)
+        ending = {
+            name: gevent.spawn(conductor.finish, interrupted=interrupted)
+            for name, conductor in self.conductors.items()
+        }
         for name, conductor in self.conductors.items():
-            summary = conductor.finish(interrupted=interrupted)
+            summary = ending[name].get()
             # Those of other kinds of users are judged by what Locust counted of them.
             own = [it for it in thresholds if not self._is_of_locust(it.figure)]
             self.finished.append(Finished(name, summary, conductor.path, own))

@@ -1,8 +1,10 @@
 """Connects us to Locust by its documented events; it is all that a locustfile needs to import."""
 
+import signal
 import sys
 from typing import Any
 
+import gevent
 import locust.runners
 import locust.stats
 from locust.env import Environment
@@ -38,6 +40,7 @@ def _on_init(environment: Environment, runner: Runner, web_ui: Any, **_: object)
         for kind in available.values()
         if isinstance(kind, type) and issubclass(kind, SwarmUser)
     ]
+    gevent.signal_handler(signal.SIGINT, _interrupt_main)
     if not isinstance(runner, WorkerRunner):
         master = MasterSide(environment, runner, classes)
         _check(environment, master)
@@ -45,6 +48,14 @@ def _on_init(environment: Environment, runner: Runner, web_ui: Any, **_: object)
             add_tab(web_ui, environment, master)
     if isinstance(runner, WorkerRunner | LocalRunner):
         WorkerSide(environment, runner, classes).greet()
+
+
+def _interrupt_main() -> None:
+    """Have Ctrl-C end Locust's main greenlet, not whichever greenlet runs just now.
+
+    That could be the one that reads what a swarm says, whose last second would not be recorded.
+    """
+    gevent.get_hub().handle_system_error(KeyboardInterrupt, KeyboardInterrupt())
 
 
 def _check(environment: Environment, master: MasterSide) -> None:

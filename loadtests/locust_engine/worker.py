@@ -43,7 +43,8 @@ class WorkerSide:
         self._runner = runner
         self._bridges = {kind.__name__: self._bridge(kind) for kind in classes}
         runner.register_message(COMMAND, self._on_command)
-        environment.events.quitting.add_listener(self._on_quitting)
+        # Later than quitting, at which the master of a local run still ends the test.
+        environment.events.quit.add_listener(self._on_quit)
         environment.events.heartbeat_received.add_listener(self._on_heartbeat)
         self._heard_at: float | None = None
         runner.greenlet.spawn(self._watch_master)
@@ -73,7 +74,7 @@ class WorkerSide:
             else:
                 bridge.command(command)
 
-    def _on_quitting(self, **_: object) -> None:
+    def _on_quit(self, **_: object) -> None:
         for bridge in self._bridges.values():
             bridge.end()
 

@@ -14,6 +14,7 @@ from reports.threshold import Threshold, failures, parse_threshold, parse_thresh
     [
         ("latency.p99_seconds<=5ms", Threshold("latency.p99_seconds", "<=", 0.005)),
         (" errors <= 0 ", Threshold("errors", "<=", 0)),
+        ("say hello.p50_seconds<=1s", Threshold("say hello.p50_seconds", "<=", 1)),
         ("connections.opened>=10k", Threshold("connections.opened", ">=", 10_000)),
         ("server.cpu_ratio<50%", Threshold("server.cpu_ratio", "<", 0.5)),
         ("server.memory_bytes<2GB", Threshold("server.memory_bytes", "<", 2e9)),
