@@ -203,3 +203,20 @@ def _assert_lost(record: Record, how: str) -> None:
     assert how in reason
     assert "its 10 connections are lost by the generator" in reason
     assert summarise(record).figures["connections.lost_by_generator"] == 10
+
+
+def test_a_wrong_parameter_in_the_web_ui_is_told_and_the_next_start_goes_well(
+    tmp_path: Path,
+) -> None:
+    with known() as server, locust(tmp_path) as running:
+        running.start(server.url("/echo"), 5, 50, "EchoSwarm", swarm_param="nosuch=1")
+        running.wait(lambda: running.stats()["state"] == "stopped", "it has stopped")
+        (problem,) = running.ask("/exceptions")["exceptions"]
+        assert "has no parameter 'nosuch'" in problem["msg"]
+        assert records(tmp_path) == []
+        running.start(server.url("/echo"), 5, 50, "EchoSwarm", swarm_param="active=3")
+        running.wait(lambda: _open(running) == "5", "all are open")
+        running.stop()
+        running.wait(lambda: running.users() == 0, "nobody is left")
+    (record,) = records(tmp_path)
+    assert record.header.parameters == {"active": "3"}
