@@ -132,6 +132,7 @@ class Conductor:
         replay: tuple[str, ...],
         is_running: Callable[[], bool],
         users: Callable[[], int],
+        give_up: Callable[[], None],
     ) -> None:
         """Open the record; nothing is sent before :meth:`start`.
 
@@ -145,6 +146,7 @@ class Conductor:
             replay: the command that repeats the run.
             is_running: whether Locust has all its users.
             users: how many users of this class Locust was asked for.
+            give_up: has Locust end the test.
 
         Raises:
             RecordError: the record cannot be written.
@@ -160,6 +162,7 @@ class Conductor:
         self._is_running = is_running
         self._users = users
         self._users_told = 0
+        self._give_up = give_up
         self._members: dict[str, Member] = {}
         self._losses: list[str] = []
         self._numbers = count()
@@ -431,6 +434,9 @@ class Conductor:
             "generator, not by the server"
         )
         member.open = member.pending = 0
+        if not any(self._living()) and not self._finishing:
+            self._losses.append("no swarm process is left")
+            self._give_up()
 
     def _share_anew(self) -> None:
         """Tell everyone its part of a rate that is of all connections together."""

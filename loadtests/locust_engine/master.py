@@ -36,6 +36,8 @@ from reports.threshold import failures
 
 _WATCH_SECONDS: Final = 1.0
 _UNSEEN_LOOKS: Final = 2
+# Locust is in the middle of something when we notice.
+_GIVE_UP_SECONDS: Final = 0.1
 # Readings of a clock at once when a worker comes, so that the first offset is a good one.
 _FIRST_READINGS: Final = 16
 # While everybody starts, answers are slow; more readings follow, before the first round begins.
@@ -146,6 +148,7 @@ class MasterSide:
             replay=self._replay(name),
             is_running=lambda: self._runner.state == STATE_RUNNING,
             users=partial(self._users, name),
+            give_up=self._give_up,
         )
 
     def _record_path(self, plan: Plan) -> Path:
@@ -189,8 +192,12 @@ class MasterSide:
             conductor.finish(interrupted=True)
             conductor.path.unlink()
         self.conductors = {}
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """End the test, and Locust where there is no web UI to start another."""
         end = self._runner.quit if self._options.headless else self._runner.stop
-        gevent.spawn_later(0.1, end)
+        gevent.spawn_later(_GIVE_UP_SECONDS, end)
 
     def _command(self, name: str, client_id: str, command: Mapping[str, Any]) -> None:
         data = {"class": name, "command": dict(command)}

@@ -10,7 +10,7 @@ import pytest
 from loadtests.target import free_port
 from reports.record import Record
 from reports.summary import summarise
-from tests.loadtests.locust.driver import headless, locust, records
+from tests.loadtests.locust.driver import DEADLINE_SECONDS, headless, locust, records
 from tests.servers.launch import known
 
 THINK = ("--swarm-think", "exp 100ms")
@@ -117,6 +117,18 @@ def test_a_killed_swarm_is_told_and_its_users_are_gone(tmp_path: Path) -> None:
         log = running.log()
     _assert_lost(record, "ended with status -9")
     assert "EchoSwarm: the swarm process ended with status -9" in log
+
+
+def test_a_run_without_any_swarm_left_ends(tmp_path: Path) -> None:
+    with known() as server:
+        options = ("--headless", "--host", server.url("/echo"), "-u", "10", "-r", "50")
+        with locust(tmp_path, *options, *THINK, "EchoSwarm", web=False) as running:
+            running.wait(lambda: _opened(tmp_path) == 10, "all are open")
+            os.kill(_swarms(running.process.pid)[0], signal.SIGKILL)
+            assert running.process.wait(DEADLINE_SECONDS) == 3
+    (record,) = records(tmp_path)
+    assert record.footer is not None
+    assert "no swarm process is left" in record.footer.reasons
 
 
 def test_a_worker_that_dies_marks_the_run_and_one_that_joins_gets_its_share(
