@@ -4,7 +4,7 @@ import asyncio
 import heapq
 from collections import deque
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Final
 
 from loadtests.connection import Connection
 from loadtests.dial import DialError
@@ -13,7 +13,7 @@ from loadtests.plan import ProcessPlan
 from loadtests.population import Population
 from loadtests.scenario import Scenario
 
-_CLOSE_BATCH = 200
+_CLOSE_BATCH: Final = 200
 
 
 class Keeper:
@@ -35,20 +35,22 @@ class Keeper:
         self._due_ns: deque[int] = deque()
         self._wanted = asyncio.Event()
         self._dialling = 0
-        self._going: deque[int] = deque()
+        # So many of those that are being opened are not wanted any more.
+        self._surplus = 0
         self._leaving: set[Connection] = set()
+        self._goodbyes: set[asyncio.Task[None]] = set()
 
     @property
     def pending(self) -> int:
         """How many were ordered and are neither open nor failed yet."""
-        return len(self._due_ns) + self._dialling
+        return len(self._due_ns) + self._dialling - self._surplus
 
     @property
-    def leaving(self) -> int:
-        """How many are still open and were ordered to go."""
+    def staying(self) -> int:
+        """How many are open and were not ordered to go."""
         if self._leaving:
             self._leaving = {it for it in self._leaving if not it.transport.is_disconnected}
-        return len(self._leaving) + sum(self._going)
+        return self._meter.open - len(self._leaving)
 
     def add(self, count: int, over_seconds: float, order: int) -> None:
         """Have so many more, opened evenly over that time."""
@@ -64,25 +66,21 @@ class Keeper:
         while self._due_ns and count:
             self._due_ns.pop()
             count -= 1
-        if count:
-            self._going.append(count)
-            self._wanted.set()
+        unwanted = min(count, self._dialling - self._surplus)
+        self._surplus += unwanted
+        here = (it for it in self._population.open_connections() if it not in self._leaving)
+        self._let_go(heapq.nlargest(count - unwanted, here, key=_number))
 
     async def run(self) -> None:
-        """Open and close as ordered, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
+        """Open as ordered, until cancelled."""
+        async with asyncio.TaskGroup() as handshakes:
             while True:
                 self._wanted.clear()
-                while self._going:
-                    tasks.create_task(self._let_go(self._going.popleft()))
                 while self._due_ns:
-                    await self._open_next(tasks)
-                    if self._going:
-                        break
-                else:
-                    await self._wanted.wait()
+                    await self._open_next(handshakes)
+                await self._wanted.wait()
 
-    async def _open_next(self, tasks: asyncio.TaskGroup) -> None:
+    async def _open_next(self, handshakes: asyncio.TaskGroup) -> None:
         wait_seconds = (self._due_ns[0] - perf_counter_ns()) / 1e9
         if wait_seconds > 0:
             await asyncio.sleep(wait_seconds)
@@ -93,23 +91,32 @@ class Keeper:
             return
         self._due_ns.popleft()
         self._dialling += 1
-        tasks.create_task(self._open(self._population.vacant_number()))
+        handshakes.create_task(self._open(self._population.vacant_number()))
 
     async def _open(self, number: int) -> None:
         try:
-            await self._population.open(number)
+            connection = await self._population.open(number)
         except DialError as error:
             self._population.vacate(number)
             self._population.fail(error)
+        else:
+            if self._surplus:
+                self._let_go([connection])
         finally:
             self._dialling -= 1
+            # One that failed is one less, too.
+            self._surplus = max(0, self._surplus - 1)
             self._handshakes.release()
 
-    async def _let_go(self, count: int) -> None:
-        """Close those that came last, when they have finished what they are at."""
-        here = (it for it in self._population.open_connections() if it not in self._leaving)
-        those = heapq.nlargest(count, here, key=_number)
-        self._leaving.update(those)
+    def _let_go(self, those: list[Connection]) -> None:
+        if those:
+            self._leaving.update(those)
+            task = asyncio.create_task(self._say_goodbye(those))
+            self._goodbyes.add(task)
+            task.add_done_callback(self._goodbyes.discard)
+
+    async def _say_goodbye(self, those: list[Connection]) -> None:
+        """Close connections when they have finished what they are at."""
         await self.scenario.leaving(those)
         for done, connection in enumerate(those, 1):
             if connection.is_open:

@@ -44,6 +44,7 @@ class Plan:
         late_seconds: a reply or a delivery that takes longer is counted as late.
         fail_fast: end the run at the first error of a user's script.
         live: connections come and go while the load lasts, and it lasts until it is ended.
+        rounds: a live load is one of rounds, in each of which connections are the same.
         seed: the seed of every random choice.
     """
 
@@ -74,6 +75,7 @@ class Plan:
     late_seconds: float = 1.0
     fail_fast: bool = False
     live: bool = False
+    rounds: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ The built-in ones are in :mod:`loadtests.scenarios`; a user's own is a subclass 
 (docs/scripting.md).
 """
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
@@ -11,9 +12,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from loadtests.connection import Connection
 from loadtests.meter import Meter
+from loadtests.pacer import Pacer
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
-from loadtests.schedule import arrivals, following_arrivals, profile_arrivals
+from loadtests.schedule import FollowingArrivals, arrivals, profile_arrivals
 from loadtests.span import Span
 from reports.units import parse_bytes, parse_count, parse_seconds
 
@@ -45,9 +47,6 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-
-# A process without connections sends nothing; its schedule must not stand still for that.
-_LEAST_PART = 1e-3
 
 P = TypeVar("P", bound=Parameters)
 
@@ -135,8 +134,6 @@ class Scenario(Generic[P]):
             part: this process's part of the load; the parts of all processes interleave.
         """
         plan, seed = self.plan, self.plan.seed + self.share.process
-        if plan.live and self.joins:
-            return following_arrivals(plan.arrivals, self._rate_now, seed=seed)
         phase = self.share.process / plan.processes
         if plan.profile is not None:
             return profile_arrivals(plan.profile, plan.arrivals, part=part, seed=seed, phase=phase)
@@ -144,13 +141,28 @@ class Scenario(Generic[P]):
         assert rate is not None
         return arrivals(plan.arrivals, rate * part, seed=seed, phase=phase)
 
+    async def pace(self, load: Span, fire: Callable[[int], None], part: float = 1.0) -> None:
+        """Fire at each arrival until the load is over, in a live one at the rate of the moment."""
+        loop = asyncio.get_running_loop()
+        if not (self.plan.live and self.joins):
+            await Pacer(loop, self.arrivals(part), load, fire).run()
+            return
+        seed = self.plan.seed + self.share.process
+        times = FollowingArrivals(self.plan.arrivals, self._rate_now, seed=seed)
+
+        def fire_if_due(intended_ns: int) -> None:
+            if times.is_due:
+                fire(intended_ns)
+
+        await Pacer(loop, times, load, fire_if_due).run()
+
     def _rate_now(self) -> float:
         """Give this process's arrivals a second in a live load, with the connections it has now."""
         rate = self.plan.rate or self.default_rate
         assert rate is not None
         if self.plan.per_connection:
-            return rate * max(1, self.meter.open)
-        return rate * max(self.live_part, _LEAST_PART)
+            return rate * self.meter.open
+        return rate * self.live_part
 
 
 def merged(parts: Iterator[Published]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from loadtests.rate_profile import Profile
 
 _NS_PER_SECOND: Final = 1_000_000_000
 _CHUNK: Final = 1024
+_STEP_NS: Final = 20_000_000
 # Past the end of every run, and still a number of nanoseconds that a timer takes.
 NEVER_NS: Final = 2**61
 
@@ -65,20 +66,47 @@ def arrivals(kind: ArrivalKind, rate: float, *, seed: int, phase: float = 0.0) -
     return constant_arrivals(rate, phase)
 
 
-def following_arrivals(kind: ArrivalKind, rate: Callable[[], float], *, seed: int) -> Iterator[int]:
-    """Give arrivals at a rate that may change at any time: it is asked for at each of them.
+class FollowingArrivals:
+    """Arrivals at a rate that may change at any time, in steps so short that it is followed.
 
-    Args:
-        kind: how arrivals are spaced.
-        rate: arrivals a second now, above 0.
-        seed: of Poisson arrivals.
+    Iterating gives times, some of which are no arrivals but the end of a step, at which the rate is
+    asked for anew.
+
+    Attributes:
+        is_due: whether the time given last is that of an arrival.
     """
-    draw = random.Random(seed)
-    elapsed_ns = 0.0
-    while True:
-        yield round(elapsed_ns)
-        gap = draw.expovariate(1.0) if kind is ArrivalKind.POISSON else 1.0
-        elapsed_ns += gap * _NS_PER_SECOND / rate()
+
+    def __init__(self, kind: ArrivalKind, rate: Callable[[], float], *, seed: int) -> None:
+        """Begin at time 0, with an arrival.
+
+        Args:
+            kind: how arrivals are spaced.
+            rate: arrivals a second now, 0 or more.
+            seed: of Poisson arrivals.
+        """
+        self.is_due = False
+        self._kind = kind
+        self._rate = rate
+        self._draw = random.Random(seed)
+        self._elapsed_ns = 0.0
+        # What is left until the next arrival, in arrivals.
+        self._left = 0.0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> int:
+        if self.is_due:
+            is_poisson = self._kind is ArrivalKind.POISSON
+            self._left = self._draw.expovariate(1.0) if is_poisson else 1.0
+        in_step = self._rate() * _STEP_NS / _NS_PER_SECOND
+        self.is_due = self._left <= in_step
+        if self.is_due:
+            self._elapsed_ns += _STEP_NS * self._left / in_step if in_step else 0.0
+        else:
+            self._left -= in_step
+            self._elapsed_ns += _STEP_NS
+        return round(self._elapsed_ns)
 
 
 def profile_arrivals(

@@ -15,7 +15,6 @@ from loadtests.connection import Connection
 from loadtests.errors import UsageError
 from loadtests.feed import read_feed
 from loadtests.meter import Meter
-from loadtests.pacer import Pacer
 from loadtests.plan import ProcessPlan
 from loadtests.population import Population, Say
 from loadtests.scenario import Parameters, Published, Scenario
@@ -135,8 +134,7 @@ class Scripted(Scenario[Parameters]):
             turn = (turn + 1) % len(self._order)
             self._queues[self._order[turn]].put_nowait(intended_ns)
 
-        times = self.arrivals(1 / self.plan.processes)
-        await Pacer(asyncio.get_running_loop(), times, load, fire).run()
+        await self.pace(load, fire, 1 / self.plan.processes)
 
     async def _serve(self, script: Script, intended: asyncio.Queue[int], say: Say) -> None:
         while True:

@@ -82,6 +82,11 @@ class Swarm:
                     # A command ends the one before: close may come at any moment.
                     obeying.cancel()
                     await asyncio.wait((obeying,))
+                if command["do"] == "measure":
+                    # Here, for the next command may be to end it.
+                    length_ns = round(self._share.plan.duration_seconds * 1e9)
+                    start_ns = command["start_ns"]
+                    self._load = Span(start_ns, start_ns + length_ns)
                 if command["do"] == "close":
                     # What is being opened now would be left open.
                     keeping.cancel()
@@ -118,9 +123,6 @@ class Swarm:
             case "measure":
                 if "share" in command:
                     self._begin_round(PLAN.validate_python(command["share"]))
-                start_ns = command["start_ns"]
-                length_ns = round(self._share.plan.duration_seconds * 1e9)
-                self._load = Span(start_ns, start_ns + length_ns)
                 published = await self._scenario.measure(self._population, self._load)
                 # So that what the fleet reads now is not up to a second old.
                 self._write(self._meter.take(self._phase))
@@ -201,8 +203,7 @@ class Swarm:
         if not self._share.plan.live:
             return
         keeper = self._keeper
-        staying = self._meter.open - keeper.leaving
-        now = (staying, keeper.pending + self._scenario.away, keeper.order)
+        now = (keeper.staying, keeper.pending + self._scenario.away, keeper.order)
         if now != self._told_population:
             if self._told_population[1] and not now[1]:
                 # All are there: a collection need not walk them again.

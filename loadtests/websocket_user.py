@@ -128,7 +128,7 @@ class WebSocketUser(User):
 
     def __init__(self, environment: Any) -> None:  # noqa: ANN401 - Locust's own has no type
         super().__init__(environment)
-        if fault := _host_fault(self.host):
+        if fault := host_fault(self.host):
             _end_run(environment, fault)
         self._connection: GeventConnection | None = None
         self._opening: Opening | None = None
@@ -499,6 +499,9 @@ class WebSocketUser(User):
 
     def _on_end(self, connection: GeventConnection) -> None:
         """Take the end of the connection, in the hub."""
+        if self._connection is not None and self._connection is not connection:
+            # The user has opened another one meanwhile.
+            return
         error = ConnectionEndedError(f"closed:{connection.close_code}")
         if not connection.is_asked:
             self._call(functools.partial(self._record, "connection", self._opened_ns, 0, error))
@@ -575,7 +578,7 @@ class WebSocketUser(User):
             returning.kill(block=False)
 
 
-def _host_fault(host: str | None) -> str | None:
+def host_fault(host: str | None) -> str | None:
     """Tell what is wrong with a host, in one line."""
     if not host:
         return "no host: write host = 'ws://…' in the user class, or --host ws://…"

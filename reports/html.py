@@ -284,7 +284,8 @@ def _asked(record: Record, summary: Summary) -> Table:
     ]
     rate = load.get("total_rate", load.get("rate"))
     timed = figures.get("lateness.count")
-    duration = min(seconds, float(load.get("duration_seconds") or seconds))
+    asked_seconds = float(load.get("duration_seconds") or seconds)
+    duration = seconds if load.get("live") else min(seconds, asked_seconds)
     if rate is not None or timed:
         achieved = timed / duration if timed and duration else None
         rows.append(("Rate", _or_dash(rate, format_rate), _or_dash(achieved, format_rate)))

@@ -88,6 +88,7 @@ class Totals:
         self._opening_ns: Counter[int] = Counter()
         # Kept encoded: a histogram takes 270 KB, and there is one a broadcast and process.
         self._deliveries: defaultdict[int, list[tuple[int, int, str]]] = defaultdict(list)
+        self._delivered: defaultdict[str, list[int]] = defaultdict(list)
 
     def add(self, line: Line) -> None:
         """Add one line."""
@@ -110,6 +111,11 @@ class Totals:
     @property
     def _is_live(self) -> bool:
         return self.header is not None and bool(self.header.load.get("live"))
+
+    def _is_live_opening(self, phase: str) -> bool:
+        """Tell whether connections that open are new ones; in a round, they come back."""
+        is_round = self.header is not None and bool(self.header.load.get("rounds"))
+        return self._is_live and not (is_round and phase == "measure")
 
     @property
     def open(self) -> int:
@@ -145,8 +151,7 @@ class Totals:
                 self._drain[name] = float(detail[name])
 
     def _add_interval(self, line: Interval) -> None:
-        # In a live load connections come at any time, and all of them are of the opening.
-        opening = line.phase == "open" or self._is_live
+        opening = line.phase == "open" or self._is_live_opening(line.phase)
         self.counts["opened" if opening else "opened_later"] += line.opened
         for name in (
             "failed",
@@ -212,7 +217,7 @@ class Totals:
             "errors": self.errors.total(),
         }
         if self.header is not None:
-            requested = max(self._requested, self.header.load["connections"])
+            requested = self._requested or self.header.load["connections"]
             figures["connections.requested"] = requested
         if self._opening_ns:
             longest = max(self._opening_ns.values()) / 1e9
@@ -228,7 +233,7 @@ class Totals:
         if self._measured_ns and self._measured["sent"]:
             # The phase is a little longer than the load: all processes begin it at one moment.
             seconds = max(self._measured_ns.values()) / 1e9
-            if self.header is not None:
+            if self.header is not None and not self._is_live:
                 seconds = min(seconds, self.header.load["duration_seconds"])
             figures["messages.sent_per_second"] = self._measured["sent"] / seconds
             figures["messages.received_per_second"] = self._measured["received"] / seconds
@@ -251,8 +256,31 @@ class Totals:
 
     def _delivery_figures(self) -> dict[str, float]:
         """Average over broadcasts what each took to its first, median, 99th and last receiver."""
-        if not self._deliveries:
+        columns = {name: list(column) for name, column in self._delivered.items()}
+        for name, column in self._columns().items():
+            columns.setdefault(name, []).extend(column)
+        if not columns:
             return {}
+        return {
+            "delivery.messages": float(len(columns["first"])),
+            **{
+                f"delivery.{name}_seconds": statistics.fmean(column) / 1e9
+                for name, column in columns.items()
+            },
+            "delivery.last_max_seconds": max(columns["last"]) / 1e9,
+        }
+
+    def settle_deliveries(self) -> None:
+        """Add up the broadcasts so far, of which nothing more will come; it costs their decoding.
+
+        A live view would else decode all of them each time it looks.
+        """
+        for name, column in self._columns().items():
+            self._delivered[name].extend(column)
+        self._deliveries.clear()
+
+    def _columns(self) -> Mapping[str, list[int]]:
+        """Give what each broadcast took to its first, median, 99th and last receiver."""
         columns: defaultdict[str, list[int]] = defaultdict(list)
         for parts in self._deliveries.values():
             columns["first"].append(min(first for first, _, _ in parts))
@@ -261,14 +289,7 @@ class Totals:
                 histogram = merged(Histogram.decode(text) for _, _, text in parts)
                 columns["median"].append(histogram.percentile_ns(50))
                 columns["p99"].append(histogram.percentile_ns(99))
-        return {
-            "delivery.messages": float(len(self._deliveries)),
-            **{
-                f"delivery.{name}_seconds": statistics.fmean(column) / 1e9
-                for name, column in columns.items()
-            },
-            "delivery.last_max_seconds": max(columns["last"]) / 1e9,
-        }
+        return columns
 
     def _drain_figures(self) -> dict[str, float]:
         """Say who was told of the target's stop, how they were closed, and what became of it."""

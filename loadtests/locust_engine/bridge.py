@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from time import perf_counter_ns
 from typing import Any, Final, Protocol
 
 import gevent
@@ -120,16 +119,20 @@ class Bridge:
             case "release":
                 self._is_held = False
                 self._flush_soon()
-            case "ping":
-                self._tell("pong", {"asked_ns": command["asked_ns"], "there_ns": perf_counter_ns()})
             case "measure" if "share" in command:
                 self._write({**command, "share": self._complete(command["share"])})
             case _:
                 self._is_closing |= command["do"] == "close"
                 self._write(command)
 
+    def abandon(self, why: str) -> None:
+        """End the swarm process and tell that it was not the server's doing."""
+        if self._swarm is not None:
+            self._tell("lost", {"status": None, "last_words": why, "connections": self._open})
+        self.end()
+
     def end(self) -> None:
-        """End the swarm process at once; it ends when its standard input does."""
+        """End the swarm process at once."""
         swarm, self._swarm = self._swarm, None
         if swarm is None:
             return

@@ -171,6 +171,7 @@ class Conductor:
         self._change_wanted = False
         self._finishing = False
         self._interrupted = False
+        self._step = 1
         self._step_at: int | None = None
         self._pids = tuple(pids)
         self._origin_ns = perf_counter_ns()
@@ -183,16 +184,18 @@ class Conductor:
         """Begin with these workers; more may join."""
         self._enter("open", connections=self._plan.connections)
         self._read_all(MARK_START)
+        self._step = max(1, len(workers))
         for worker in workers:
             self.join(worker)
         self._greenlets.spawn(self._sample)
         self._conducting = gevent.spawn(self._conduct)
 
     def join(self, worker: Worker) -> None:
-        """Have a worker take part."""
-        if self._finishing or worker.client_id in self._members:
+        """Have a worker take part; one whose clock is not known yet does when it is."""
+        known = self._members.get(worker.client_id)
+        offset = worker.offset()
+        if self._finishing or offset is None or (known is not None and not known.is_lost):
             return
-        offset = worker.offset() or SAME_CLOCK
         process = next(self._numbers)
         is_late = self._conducting is not None
         first = _LATE_NUMBERS + process if is_late else process
@@ -203,7 +206,7 @@ class Conductor:
             sources=(),
             origin_ns=self._origin_ns + offset.offset_ns,
             first_number=first,
-            number_step=_LATE_STEP if is_late else None,
+            number_step=_LATE_STEP if is_late else self._step,
             clock_ns=-offset.offset_ns,
             clock_error_ns=0 if worker.shares_clock else _CLOCKS_DIFFER_NS,
         )
@@ -230,7 +233,9 @@ class Conductor:
             case "ended":
                 member.has_ended = True
             case "lost":
-                self._lose(member, f"ended with status {detail['status']}", detail["last_words"])
+                status = detail["status"]
+                how = "was ended" if status is None else f"ended with status {status}"
+                self._lose(member, how, detail["last_words"])
         self._heard.set()
 
     def lose_worker(self, client_id: str, why: str) -> None:
@@ -249,6 +254,11 @@ class Conductor:
             self._conducting.join()
         self._greenlets.kill()
         return self.totals.summary()
+
+    def abandon(self) -> None:
+        """Leave no record of a test that does not begin."""
+        self._writer.close()
+        self.path.unlink()
 
     @property
     def members(self) -> Sequence[Member]:
@@ -377,6 +387,7 @@ class Conductor:
         for member in self._members.values():
             member.said.pop("collected", None)
             member.is_measuring = False
+        self.totals.settle_deliveries()
 
     def _patience(self) -> float:
         """Give how long after its end a load may still wait for its clients to be back."""

@@ -3,7 +3,7 @@
 import logging
 import random
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter_ns
@@ -14,7 +14,7 @@ from locust.env import Environment
 from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, MasterRunner, Runner
 
 from loadtests import probe
-from loadtests.errors import LoadTestError
+from loadtests.errors import LoadTestError, UsageError
 from loadtests.locust_engine.clock import Reading
 from loadtests.locust_engine.conductor import Conductor, Worker
 from loadtests.locust_engine.feed import enter, rows
@@ -30,14 +30,17 @@ from loadtests.locust_engine.worker import COMMAND, REPORT, boot_id
 from loadtests.plan import Plan, port_of, split_url
 from loadtests.run import default_record_path
 from loadtests.scenarios import scenario_kind
+from loadtests.websocket_user import WebSocketUser, host_fault
 from reports.exit_status import ExitStatus
 from reports.record import RECORD_SUFFIX, Interval, Line, RecordError
-from reports.threshold import failures
+from reports.threshold import Threshold, failures
 
 _WATCH_SECONDS: Final = 1.0
 _UNSEEN_LOOKS: Final = 2
 # Locust is in the middle of something when we notice.
 _GIVE_UP_SECONDS: Final = 0.1
+# Arguments that do not belong in the command that makes a run again, or are put there apart.
+_OF_THIS_RUN: Final = frozenset({"swarm_record", "swarm_pid", "swarm_seed"})
 # Readings of a clock at once when a worker comes, so that the first offset is a good one.
 _FIRST_READINGS: Final = 16
 # While everybody starts, answers are slow; more readings follow, before the first round begins.
@@ -67,6 +70,8 @@ class MasterSide:
         self._boot_id = boot_id()
         self._is_running = False
         self._problem = ""
+        self._statuses: list[ExitStatus] = []
+        self._failed: list[tuple[Threshold, str]] = []
         runner.register_message(REPORT, self._on_report)
         events = environment.events
         events.test_start.add_listener(self._on_test_start)
@@ -80,6 +85,11 @@ class MasterSide:
         thresholds_of(self._options)
         for kind in self._chosen():
             self._plan(kind, seed=0)
+        for other in self._environment.user_classes:
+            if issubclass(other, WebSocketUser):
+                fault = host_fault(self._environment.host or other.host)
+                if fault:
+                    raise UsageError(fault)
 
     @property
     def workers(self) -> Sequence[Worker]:
@@ -102,7 +112,8 @@ class MasterSide:
 
     def _plan(self, kind: type[SwarmUser], seed: int) -> Plan:
         classes = self._chosen()
-        users = (self._runner.target_user_count or self._options.num_users or 1) // len(classes)
+        users = self._runner.target_user_count or self._options.num_users or 1
+        users //= max(1, len(self._environment.user_classes))
         user = {
             "scenario": kind.scenario,
             "path": kind.path,
@@ -122,6 +133,8 @@ class MasterSide:
 
     def _on_test_start(self, **_: object) -> None:
         self.conductors, self.finished, self._problem = {}, [], ""
+        self._statuses, self._failed = [], []
+        self._environment.process_exit_code = None
         self._is_running = True
         if not self._chosen():
             return
@@ -135,7 +148,7 @@ class MasterSide:
             self._refuse(str(error))
             return
         for conductor in self.conductors.values():
-            conductor.start(self.workers)
+            conductor.start([worker for worker in self.workers if not worker.unseen])
 
     def _conductor(self, name: str, plan: Plan) -> Conductor:
         return Conductor(
@@ -145,7 +158,7 @@ class MasterSide:
             partial(self._command, name),
             pids=self._server_pids(plan),
             observe=partial(self._observe, name),
-            replay=self._replay(name),
+            replay=self._replay(name, plan.seed),
             is_running=lambda: self._runner.state == STATE_RUNNING,
             users=partial(self._users, name),
             give_up=self._give_up,
@@ -164,22 +177,29 @@ class MasterSide:
         is_here = host in ("localhost", "::1") or host.startswith("127.")
         return probe.listener_roots(port_of(plan.url)) if is_here else ()
 
-    def _replay(self, name: str) -> tuple[str, ...]:
+    def _replay(self, name: str, seed: int) -> tuple[str, ...]:
         """Give the command that runs the same without the web UI."""
         options = self._options
-        users = self._runner.target_user_count
-        words = ["locust", "--headless", "--host", self._environment.host or ""]
-        words += ["--users", str(users), "--spawn-rate", f"{options.spawn_rate or 1:g}"]
+        host = self._environment.host or next(it.host for it in self._classes_named(name))
+        words = ["locust", "--headless", "--host", host or ""]
+        words += ["--users", str(self._runner.target_user_count)]
+        words += ["--spawn-rate", f"{options.spawn_rate or 1:g}"]
+        if options.run_time:
+            words += ["--run-time", f"{options.run_time}s"]
         for key, value in sorted(vars(options).items()):
-            if key.startswith("swarm_") and value and key not in ("swarm_record", "swarm_pid"):
+            if key.startswith("swarm_") and value and key not in _OF_THIS_RUN:
                 words += [f"--{key.replace('_', '-')}", str(value)]
         files = self._environment.parsed_locustfiles or ["locustfile.py"]
-        return (*words, "-f", ",".join(files), name)
+        return (*words, "--swarm-seed", str(seed), "-f", ",".join(files), name)
+
+    def _classes_named(self, name: str) -> Iterator[type[SwarmUser]]:
+        return (kind for kind in self._classes if kind.__name__ == name)
 
     def _users(self, name: str) -> int:
         """Give how many users of a class Locust was asked for."""
-        if len(self.conductors) == 1:
+        if len(self._environment.user_classes) == 1:
             return self._runner.target_user_count
+        # Known when all are spawned, 0 until then.
         return self._runner.target_user_classes_count.get(name, 0)
 
     def _refuse(self, problem: str) -> None:
@@ -189,8 +209,7 @@ class MasterSide:
         self._runner.log_exception("swarmgate", problem, problem)
         self._environment.process_exit_code = ExitStatus.USAGE
         for conductor in self.conductors.values():
-            conductor.finish(interrupted=True)
-            conductor.path.unlink()
+            conductor.abandon()
         self.conductors = {}
         self._give_up()
 
@@ -249,22 +268,30 @@ class MasterSide:
                 conductor.join(worker)
 
     def _watch(self) -> None:
-        """Notice workers that are gone, and keep the offsets of clocks fresh."""
+        """Notice workers that are gone or new to us, and keep the offsets of clocks fresh."""
+        strangers: set[str] = set()
         while True:
             gevent.sleep(_WATCH_SECONDS)
             if not isinstance(self._runner, MasterRunner):
                 continue
+            clients = self._runner.clients
+            here = {it.id for it in clients.all if it.state != STATE_MISSING}
             for worker in self.workers:
-                client = self._runner.clients.get(worker.client_id)
-                # One that has stopped is unknown to Locust for a moment, until it is ready again.
-                is_there = client is not None and client.state != STATE_MISSING
-                worker.unseen = 0 if is_there else worker.unseen + 1
-                if worker.unseen > _UNSEEN_LOOKS:
-                    del self._workers[worker.client_id]
-                    for conductor in self.conductors.values():
-                        conductor.lose_worker(worker.client_id, "Locust hears no more of it")
-                elif is_there and not worker.shares_clock:
+                # One that has stopped is unknown to Locust until it is ready again.
+                worker.unseen = 0 if worker.client_id in here else worker.unseen + 1
+                if worker.unseen > _UNSEEN_LOOKS and self._is_running:
+                    self._lose(worker)
+                elif not (worker.unseen or worker.shares_clock):
                     self._ping(worker)
+            # Locust has them back, and we do not; one that has just come greets by itself.
+            for client_id in strangers & here - set(self._workers):
+                self._command("", client_id, {"do": "greet"})
+            strangers = here - set(self._workers)
+
+    def _lose(self, worker: Worker) -> None:
+        del self._workers[worker.client_id]
+        for conductor in self.conductors.values():
+            conductor.lose_worker(worker.client_id, "Locust hears no more of it")
 
     def _on_test_stopping(self, **_: object) -> None:
         self._finish(interrupted=False)
@@ -273,6 +300,9 @@ class MasterSide:
         """Take a quit in the middle of a test for a person's or a signal's doing."""
         is_running = self._runner.state in (STATE_RUNNING, STATE_SPAWNING)
         self._finish(interrupted=self._is_running and is_running)
+        if self._statuses:
+            # By now the last statistics of other users have come from the workers.
+            self._judge()
 
     def _finish(self, *, interrupted: bool) -> None:
         if not self._is_running:
@@ -280,44 +310,49 @@ class MasterSide:
         self._is_running = False
         if self._problem:
             return
-        thresholds = thresholds_of(self._options)
         ending = {
             name: gevent.spawn(conductor.finish, interrupted=interrupted)
             for name, conductor in self.conductors.items()
         }
         for name, conductor in self.conductors.items():
             summary = ending[name].get()
-            # Those of other kinds of users are judged by what Locust counted of them.
-            own = [it for it in thresholds if not self._is_of_locust(it.figure)]
+            # Those of Locust's rows are judged by what Locust counted.
+            own = [it for it in thresholds_of(self._options) if not self._is_of_locust(it)]
             self.finished.append(Finished(name, summary, conductor.path, own))
-        statuses = [finished.status for finished in self.finished]
-        if interrupted:
-            statuses.append(ExitStatus.INTERRUPTED)
-        if self._has_others() and not self._others_hold():
-            statuses.append(ExitStatus.FAILED)
-        self._environment.process_exit_code = worst(statuses)
+        self._statuses = [finished.status for finished in self.finished]
+        self._statuses.append(ExitStatus.INTERRUPTED if interrupted else ExitStatus.HELD)
+        self._judge()
+
+    def _judge(self) -> None:
+        """Give Locust the exit status, unless something has given it a worse one."""
+        status = worst([*self._statuses, self._status_of_locust()])
+        if not self._environment.process_exit_code:
+            self._environment.process_exit_code = status
+
+    def _status_of_locust(self) -> ExitStatus:
+        """Judge what Locust itself has counted: thresholds on its rows, and users not of ours."""
+        figures = stats_figures(self._environment.stats)
+        thresholds = thresholds_of(self._options)
+        judged = [it for it in thresholds if self._is_of_locust(it) or not self.conductors]
+        self._failed = list(failures(judged, figures))
+        if self._failed or (self._has_others() and self._runner.exceptions):
+            return ExitStatus.FAILED
+        if not self._has_others():
+            return ExitStatus.HELD
+        if not self._environment.stats.total.num_requests:
+            return ExitStatus.INVALID
+        return ExitStatus.FAILED if figures["errors"] else ExitStatus.HELD
 
     def _has_others(self) -> bool:
         return any(kind not in self._classes for kind in self._environment.user_classes)
 
-    def _is_of_locust(self, figure: str) -> bool:
-        return any(figure.startswith(f"{name}.") for name, _ in self._environment.stats.entries)
-
-    def _others_hold(self) -> bool:
-        """Tell whether users of other classes did without failures, and within the thresholds."""
-        figures = stats_figures(self._environment.stats)
-        judged = [
-            it
-            for it in thresholds_of(self._options)
-            if not self.conductors or self._is_of_locust(it.figure)
-        ]
-        failed = list(failures(judged, figures))
-        for line in threshold_lines(failed):
-            logger.error(line)
-        return not failed and not figures["errors"]
+    def _is_of_locust(self, threshold: Threshold) -> bool:
+        rows = (name for name, _ in self._environment.stats.entries)
+        return any(threshold.figure.startswith(f"{name}.") for name in rows)
 
     def _on_quit(self, **_: object) -> None:
         """Print what was measured, after all that Locust prints."""
         if self._options.headless:
             sys.stdout.write("".join(f"\n{finished.text()}" for finished in self.finished))
+            sys.stdout.write("".join(f"{line}\n" for line in threshold_lines(self._failed)))
             sys.stdout.flush()

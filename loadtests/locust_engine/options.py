@@ -104,6 +104,8 @@ def plan_of(
     scenario = user["scenario"] or options.swarm_script
     if not scenario:
         raise UsageError("no script: give --swarm-script, a Python file")
+    if scenario == "drain":
+        raise UsageError("scenario 'drain' stops the server, once: use swarmgate run for it")
     kind = scenario_kind(scenario)
     given = {**user["parameters"], **_parameters(options.swarm_param)}
     # One set of parameters serves all classes that run together; each takes those it knows.
@@ -139,6 +141,7 @@ def plan_of(
         ),
         processes=min(workers, max(1, users)),
         live=True,
+        rounds=not joins,
         seed=seed,
     )
     return checked(plan)

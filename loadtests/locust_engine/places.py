@@ -41,6 +41,8 @@ class SwarmUser(User):
     think: ClassVar[str] = ""
 
     tasks: ClassVar[list[Any]] = [_be_a_connection]  # type: ignore[misc]
+    # Locust asks for it where it gives users time to stop.
+    _state: str | None = None
     bridge: ClassVar[Bridge | None] = None
     """This worker's swarm process of the class, while a test runs."""
 

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Any, Final
 
 import gevent
@@ -67,12 +68,16 @@ class WorkerSide:
 
     def _on_command(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
         kind, command = msg.data["class"], msg.data["command"]
-        bridges = [self._bridges[kind]] if kind else self._bridges.values()
-        for bridge in bridges:
-            if command["do"] == "prepare":
-                bridge.prepare(command["share"])
-            else:
-                bridge.command(command)
+        match command["do"]:
+            case "greet":
+                self.greet()
+            case "ping":
+                now = {"asked_ns": command["asked_ns"], "there_ns": perf_counter_ns()}
+                self._report("", "pong", now)
+            case "prepare":
+                self._bridges[kind].prepare(command["share"])
+            case _:
+                self._bridges[kind].command(command)
 
     def _on_quit(self, **_: object) -> None:
         for bridge in self._bridges.values():
@@ -89,7 +94,7 @@ class WorkerSide:
             if silent > _MASTER_SECONDS and any(it.is_running for it in self._bridges.values()):
                 logger.error("no heartbeat from the master for %.0f s: the load ends", silent)
                 for bridge in self._bridges.values():
-                    bridge.end()
+                    bridge.abandon(f"its worker heard nothing of the master for {silent:.0f} s")
 
     def _report(self, kind: str, what: str, detail: Mapping[str, Any]) -> None:
         self._runner.send_message(REPORT, {"class": kind, "what": what, "detail": dict(detail)})

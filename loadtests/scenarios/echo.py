@@ -23,7 +23,6 @@ from loadtests.errors import UsageError
 from loadtests.ledger import Ledger
 from loadtests.messages import Messages
 from loadtests.meter import Meter
-from loadtests.pacer import Pacer
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
 from loadtests.scenario import Parameters, Published, Scenario
@@ -253,8 +252,7 @@ class RoundTrips(Scenario[EchoParameters]):
                 self._meter.errors["send:closed"] += 1
 
         # Of those asked for, not of those that opened: refused ones must not thin the load.
-        times = self.arrivals(self._active_here / self._active_total)
-        await Pacer(asyncio.get_running_loop(), times, load, fire).run()
+        await self.pace(load, fire, self._active_here / self._active_total)
 
     def _turns(self) -> Callable[[], Connection]:
         """Give what says who sends next.
@@ -338,9 +336,10 @@ class RoundTrips(Scenario[EchoParameters]):
 
     def account(self, published: Published) -> None:  # noqa: ARG002 - an echo is not published
         """Count what was sent and never came back."""
-        for connection in self._streams:
+        for connection in (*self._streams, *self._leaving):
             self._account(connection.state)
         self._places.clear()
+        self._leaving.clear()
 
     def _account(self, stream: Stream) -> None:
         self._meter.integrity["expected"] += stream.issued

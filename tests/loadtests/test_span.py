@@ -3,8 +3,12 @@
 import asyncio
 from time import perf_counter_ns
 
+import numpy as np
+import pytest
+from scipy import stats
+
 from loadtests.pacer import Pacer
-from loadtests.schedule import ArrivalKind, constant_arrivals, following_arrivals
+from loadtests.schedule import ArrivalKind, FollowingArrivals, constant_arrivals
 from loadtests.span import Span
 
 LONG_NS = 3_600 * 10**9
@@ -44,11 +48,31 @@ async def test_a_pacer_fires_nothing_after_its_span_was_cut() -> None:
     assert len(fired) == 5
 
 
+def due(times: FollowingArrivals, count: int) -> list[int]:
+    """The next arrivals, the ends of steps left out."""
+    found = []
+    while len(found) < count:
+        time = next(times)
+        if times.is_due:
+            found.append(time)
+    return found
+
+
 def test_arrivals_follow_a_rate_that_changes() -> None:
     rate = 10.0
-    times = following_arrivals(ArrivalKind.CONSTANT, lambda: rate, seed=1)
-    slow = [next(times) for _ in range(3)]
+    times = FollowingArrivals(ArrivalKind.CONSTANT, lambda: rate, seed=1)
+    assert due(times, 3) == pytest.approx([0, 100_000_000, 200_000_000], abs=2)
     rate = 1000.0
-    fast = [next(times) for _ in range(3)]
-    assert slow == [0, 100_000_000, 200_000_000]
-    assert fast == [201_000_000, 202_000_000, 203_000_000]
+    assert due(times, 3) == pytest.approx([201_000_000, 202_000_000, 203_000_000], abs=2)
+    rate = 0.0
+    assert not any((next(times), times.is_due)[1] for _ in range(100))
+    # It was a quarter of a step ago that the last one was due, and nothing has come since.
+    last = next(times)
+    rate = 10.0
+    assert last < due(times, 1)[0] <= last + 100_000_000
+
+
+def test_poisson_arrivals_follow_it_as_well() -> None:
+    times = FollowingArrivals(ArrivalKind.POISSON, lambda: 500.0, seed=3)
+    gaps = np.diff(due(times, 5_000)) / 1e9 * 500
+    assert stats.kstest(gaps, "expon").pvalue > 0.001

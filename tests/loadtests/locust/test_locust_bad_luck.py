@@ -70,9 +70,11 @@ def test_a_stop_in_the_middle_of_a_spawn_leaves_a_whole_record(tmp_path: Path) -
 def test_two_tests_after_each_other_have_statistics_and_records_of_their_own(
     tmp_path: Path,
 ) -> None:
-    with known() as server, locust(tmp_path, "--autostart") as running:
+    # With time for users to stop, Locust forgets its workers between the tests.
+    options = ("--processes", "2", "--stop-timeout", "4")
+    with known() as server, locust(tmp_path, *options) as running:
         for users in (30, 12):
-            running.wait(lambda: running.stats()["state"] in ("ready", "stopped"), "ready")
+            running.wait(lambda: running.stats()["worker_count"] == 2, "two workers")
             running.start(server.url("/echo"), users, 100, "EchoSwarm", swarm_think="exp 100ms")
             running.wait(lambda users=users: _connected(running) == f"{users} of {users}", "all")
             running.wait(lambda: _requests(running, "EchoSwarm round trip") > 0, "messages")
@@ -146,6 +148,8 @@ def test_a_worker_that_dies_marks_the_run_and_one_that_joins_gets_its_share(
         master.wait(lambda: _shares(master) == [20], "all on the first")
         with locust(tmp_path, *worker, web=False, name="second") as second:
             master.wait(lambda: _shares(master) == [10, 10], "half on the second")
+            for name in ("Worker 0", "Worker 1"):
+                master.wait(lambda name=name: ": 10 open" in master.rows()[name], name)
             master.wait(lambda: _open(master) == "20", "all are open again")
             second.process.kill()
             master.wait(lambda: "is gone with its worker" in master.rows()["Valid"], "it is told")
@@ -232,3 +236,60 @@ def test_a_wrong_parameter_in_the_web_ui_is_told_and_the_next_start_goes_well(
         running.wait(lambda: running.users() == 0, "nobody is left")
     (record,) = records(tmp_path)
     assert record.header.parameters == {"active": "3"}
+
+
+DRAINING = """
+from loadtests.locust_users import SwarmUser
+
+class EchoSwarm(SwarmUser):
+    scenario = "drain"
+"""
+
+
+def test_a_scenario_that_stops_the_server_is_not_for_locust(tmp_path: Path) -> None:
+    locustfile = tmp_path / "draining.py"
+    locustfile.write_text(DRAINING)
+    done = headless(tmp_path, "ws://127.0.0.1:1", "EchoSwarm", locustfile=str(locustfile))
+    assert done.status == 2
+    assert "use swarmgate run for it" in done.stderr
+
+
+TALKING = """
+from locust import constant, task
+
+from loadtests.locust_users import WebSocketUser
+
+class Talker(WebSocketUser):
+    wait_time = constant(0.2)
+
+    def on_start(self):
+        self.connect()
+
+    @task
+    def talk(self):
+        self.ask("x", name="echo")
+        {more}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "host", "thresholds", "status"),
+    [
+        ("pass", "", "echo.p99_seconds<=30s", 0),
+        ("pass", "", "echo.p50_seconds<=1ns", 1),
+        ("raise LookupError", "", "", 1),
+        ("pass", "http://127.0.0.1:1", "", 2),
+    ],
+)
+def test_users_with_tasks_have_our_exit_status_too(
+    tmp_path: Path, more: str, host: str, thresholds: str, status: int
+) -> None:
+    locustfile = tmp_path / "talking.py"
+    locustfile.write_text(TALKING.format(more=more))
+    with known() as server:
+        done = headless(
+            *(tmp_path, host or server.url("/echo"), "-u", "2", "-r", "10", "-t", "3s"),
+            *("--swarm-thresholds", thresholds),
+            locustfile=str(locustfile),
+        )
+    assert done.status == status, done.stdout + done.stderr
