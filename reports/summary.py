@@ -334,8 +334,7 @@ class Totals:
         begin = self._mark("server", MARK_MEASURE_BEGIN)
         end = self._last_mark("server", MARK_MEASURE_END)
         if begin is not None and end is not None:
-            elapsed = (end.t_ns - begin.t_ns) / 1e9
-            used = end.values["cpu_seconds"] - begin.values["cpu_seconds"]
+            used, elapsed = self._server_cpu_seconds()
             figures["server.cpu_ratio"] = used / elapsed
             peak = max(self._peak_rss_bytes, end.values["rss_bytes"])
             figures["server.rss_peak_bytes"] = peak
@@ -357,6 +356,18 @@ class Totals:
         if slope is not None:
             figures["server.memory_per_connection_bytes"] = slope
         return figures
+
+    def _server_cpu_seconds(self) -> tuple[float, float]:
+        """Give the server's CPU time while it was measured, and for how long that was.
+
+        A live load of rounds is measured several times; what is between them does not count.
+        """
+        used = elapsed = 0.0
+        begins = self._all_marks("server", MARK_MEASURE_BEGIN)
+        for begin, end in zip(begins, self._all_marks("server", MARK_MEASURE_END), strict=False):
+            used += end.values["cpu_seconds"] - begin.values["cpu_seconds"]
+            elapsed += (end.t_ns - begin.t_ns) / 1e9
+        return used, elapsed
 
     def _kernel_figures(self) -> dict[str, float]:
         figures = {}
@@ -390,8 +401,11 @@ class Totals:
 
     def _last_mark(self, source: str, mark: str) -> Sample | None:
         """Give the last of such readings: a live load of rounds has one for each."""
-        found = [held for held in self._marks if held.source == source and held.mark == mark]
+        found = self._all_marks(source, mark)
         return found[-1] if found else None
+
+    def _all_marks(self, source: str, mark: str) -> list[Sample]:
+        return [held for held in self._marks if held.source == source and held.mark == mark]
 
     def _growth(self, source: str, name: str) -> float | None:
         """Give what a reading grew by from the start to the measured phase, per connection."""

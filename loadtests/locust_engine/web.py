@@ -7,6 +7,7 @@ It is made of Locust's documented extension points (``extended_tabs``, ``extende
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import gevent
 from flask import Blueprint, Response, abort, request
 from locust.env import Environment
 from locust.stats import StatsEntry
@@ -151,7 +152,9 @@ def _chosen(master: MasterSide) -> Conductor:
 def report(master: MasterSide) -> Response:
     """Give the HTML report of what the record says so far."""
     path = _chosen(master).path
-    return _download(html_report(read_record(path)), f"{path.name}.html", "text/html")
+    # In a thread: a long record takes seconds, in which the master would hear nobody.
+    page = gevent.get_hub().threadpool.apply(lambda: html_report(read_record(path)))
+    return _download(page, f"{path.name}.html", "text/html")
 
 
 def record(master: MasterSide) -> Response:
