@@ -246,6 +246,9 @@ class Chat(Scenario[ChatParameters]):
             return {}
         # Of those asked for, not of those that opened: refused ones must not thin the load.
         asked = len(range(part, self._publishers, plan.processes))
+        if plan.live:
+            # Numbers stay with their connections while processes come and go.
+            asked = len(publishing)
         turn = cycle(publishing)
 
         def fire(intended_ns: int) -> None:

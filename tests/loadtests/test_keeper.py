@@ -1,0 +1,125 @@
+"""Connections come and go as ordered, and what was ordered away does not stay."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from loadtests.dial import Dialer
+from loadtests.keeper import Keeper
+from loadtests.meter import Meter
+from loadtests.plan import Endpoint, Plan, ProcessPlan
+from loadtests.population import Population
+from loadtests.scenario import Parameters
+from loadtests.scenarios.hold import Hold
+from loadtests.target import free_port
+
+DEADLINE_SECONDS = float(os.environ.get("DEADLINE_SECONDS", "30"))
+
+
+class Kept:
+    """A keeper at work, and what it works with."""
+
+    def __init__(self, port: int) -> None:
+        plan = Plan(f"ws://127.0.0.1:{port}/", 1, "hold", {}, live=True)
+        share = ProcessPlan(plan, 0, Endpoint("127.0.0.1", port), (), 0, number_step=2)
+        self.meter = Meter(0, 0, 64)
+        scenario = Hold(share, Parameters(), self.meter)
+        dialer = Dialer(share, self.meter)
+        self.population = Population(share, scenario, dialer, self.meter, lambda *_, **__: None)
+        self.keeper = Keeper(share, self.population, scenario, self.meter)
+
+    @property
+    def numbers(self) -> list[int]:
+        return [connection.number for connection in self.population.open_connections()]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not holds():  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def keeping(port: int) -> AsyncIterator[Kept]:
+    kept = Kept(port)
+    running = asyncio.create_task(kept.keeper.run())
+    yield kept
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    kept.population.abort_all()
+
+
+async def read_all(connection: ServerConnection) -> None:
+    async for _ in connection:
+        pass
+
+
+def port_of(server: Server) -> int:
+    port: int = next(iter(server.sockets)).getsockname()[1]
+    return port
+
+
+async def test_those_that_came_last_go_first_and_their_numbers_come_again() -> None:
+    async with serve(read_all, "127.0.0.1", 0) as server, keeping(port_of(server)) as kept:
+        kept.keeper.add(10, 0.0, order=1)
+        await kept.until(lambda: len(kept.numbers) == 10)
+        assert kept.numbers == list(range(0, 20, 2))
+        assert (kept.keeper.pending, kept.keeper.staying, kept.keeper.order) == (0, 10, 1)
+        kept.keeper.remove(4, order=2)
+        # They are not counted from now on, though a closing handshake takes a while.
+        assert kept.keeper.staying == 6
+        await kept.until(lambda: kept.meter.open == 6)
+        assert kept.numbers == [0, 2, 4, 6, 8, 10]
+        kept.keeper.add(2, 0.0, order=3)
+        await kept.until(lambda: kept.meter.open == 8)
+        assert kept.numbers == [0, 2, 4, 6, 8, 10, 12, 14]
+        assert kept.meter.close_codes == {1000: 4}
+        assert not kept.meter.errors
+
+
+async def test_what_is_not_opened_yet_is_not_opened_any_more() -> None:
+    async with serve(read_all, "127.0.0.1", 0) as server, keeping(port_of(server)) as kept:
+        kept.keeper.add(100, 3600.0, order=1)
+        await kept.until(lambda: kept.meter.open == 1)
+        assert kept.keeper.pending == 99
+        kept.keeper.remove(99, order=2)
+        assert (kept.keeper.pending, kept.keeper.staying) == (0, 1)
+
+
+@pytest.mark.parametrize("removed", [3, 10])
+async def test_those_in_the_middle_of_their_handshake_are_closed_when_it_is_done(
+    removed: int,
+) -> None:
+    asked, answer = 0, asyncio.Event()
+
+    async def hesitate(_connection: ServerConnection, _request: Request) -> Response | None:
+        nonlocal asked
+        asked += 1
+        await answer.wait()
+        return None
+
+    async with (
+        serve(read_all, "127.0.0.1", 0, process_request=hesitate) as server,
+        keeping(port_of(server)) as kept,
+    ):
+        kept.keeper.add(10, 0.0, order=1)
+        await kept.until(lambda: asked == 10)
+        kept.keeper.remove(removed, order=2)
+        assert kept.keeper.pending == 10 - removed
+        answer.set()
+        await kept.until(lambda: kept.meter.opened == 10)
+        await kept.until(lambda: kept.meter.open == 10 - removed)
+        assert (kept.keeper.pending, kept.keeper.staying) == (0, 10 - removed)
+
+
+async def test_those_that_fail_are_pending_no_longer() -> None:
+    async with keeping(free_port()) as kept:
+        kept.keeper.add(5, 0.0, order=1)
+        await kept.until(lambda: kept.meter.failed == 5)
+        assert (kept.keeper.pending, kept.keeper.staying) == (0, 0)
+        assert kept.meter.errors == {"connect:refused": 5}
