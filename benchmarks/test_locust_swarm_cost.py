@@ -102,7 +102,9 @@ def test_a_round_trip_costs_what_it_costs_without_locust(
         folder = tmp_path / f"{workers}-{len(alone)}"
         # The load begins with the first user, so that a second of it is spawning.
         options = ["-u", str(users), "-r", str(users), "-t", f"{seconds + 2:.0f}s"]
-        options += ["--processes", "2"] if workers > 1 else []
+        if workers > 1:
+            port = str(free_port())
+            options += ["--processes", "2", "--master-bind-port", port, "--master-port", port]
         return locust(folder, *options).figures["swarm.cpu_per_round_trip_seconds"]
 
     def round_() -> None:

@@ -41,8 +41,11 @@ class Done:
 
 
 def words(*options: str, locustfile: str = LOCUSTFILE, folder: Path | None = None) -> list[str]:
-    record = [] if folder is None else ["--swarm-record", str(folder / "records")]
-    return [sys.executable, "-m", "locust", "-f", locustfile, *record, *options]
+    more = [] if folder is None else ["--swarm-record", str(folder / "records")]
+    if "--processes" in options:
+        port = str(free_port())
+        more += ["--master-bind-port", port, "--master-port", port]
+    return [sys.executable, "-m", "locust", "-f", locustfile, *more, *options]
 
 
 def records(folder: Path) -> list[Record]:
