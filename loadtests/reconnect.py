@@ -72,15 +72,19 @@ class Reconnector:
             task.cancel()
 
     async def _try(self, population: Population, number: int) -> None:
-        counts, failures = self._meter.counts, 0
+        failures = 0
         while True:
             await asyncio.sleep(self._backoff.seconds(failures, self._random.random()))
-            counts[f"{self._name}.attempts"] += 1
+            self._count("attempts")
             try:
                 await population.open(number)
             except DialError as error:
                 failures += 1
-                counts[f"{self._name}.failed_attempts"] += 1
-                counts[f"{self._name}.failed_attempts[{error.kind}]"] += 1
+                self._count("failed_attempts")
+                self._count(f"failed_attempts[{error.kind}]")
             else:
                 return
+
+    def _count(self, what: str) -> None:
+        # Looked up each time: the meter has new counts in each interval.
+        self._meter.counts[f"{self._name}.{what}"] += 1

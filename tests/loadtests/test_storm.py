@@ -50,6 +50,17 @@ async def test_everybody_comes_back_and_misses_what_was_sent_meanwhile(
     assert "Back after" in summary_text(summary)
 
 
+async def test_tries_are_counted_however_long_their_backoff(
+    run: Run, broadcaster: TargetSource
+) -> None:
+    """Longer than an interval of the record, in which counts begin anew."""
+    parameters = {"backoff": "fixed", "first": "1200ms", "jitter": "none"}
+    summary = await run(
+        URL, "storm", source=broadcaster, connections=6, rate=20.0, parameters=parameters
+    )
+    assert summary.figures["storm.attempts"] == summary.figures["storm.back"] == 5
+
+
 async def test_a_share_can_be_dropped(run: Run, broadcaster: TargetSource) -> None:
     summary = await run(
         URL, "storm", source=broadcaster, connections=21, parameters={"share": 0.25, **QUICK}
