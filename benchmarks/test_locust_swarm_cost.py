@@ -86,7 +86,7 @@ def test_one_worker_spawns_ten_thousand_connections(
 
     def round_() -> None:
         folder = tmp_path / str(len(rounds))
-        options = ("-u", str(users), "-r", "2000", "-t", "2s" if is_quick else "10s")
+        options = ("-u", str(users), "-r", "2000", "-t", "5s" if is_quick else "10s")
         record = locust(folder, *options, "--swarm-think", "exp 5s")
         rounds.append(summarise(record).figures)
 
