@@ -44,6 +44,13 @@ def install(session: nox.Session) -> None:
     stamp.write_text(wanted)
 
 
+def free_port() -> int:
+    """Give a TCP port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Verdicts on 10,000 connections, 5 minutes. Or: -- 100k, calibrate, swarm, server, locust."""
@@ -78,14 +85,15 @@ def locust(session: nox.Session) -> None:
     """Open the Locust web UI on the reference server; -- --host ws://… for a server of yours."""
     install(session)
     users = ("--users", "1000", "--spawn-rate", "500", "--run-time", "1m", "--processes", "2")
+    # Not Locust's usual port, which another Locust may have.
+    port = str(free_port())
     files = ("-f", ",".join(map(str, LOCUSTFILES)), "--class-picker", "--web-host", "127.0.0.1")
+    files += ("--master-bind-port", port, "--master-port", port)
     if any(word.startswith(("--host", "-H")) for word in session.posargs):
         session.run("locust", *files, *users, *session.posargs)
         return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen([f"{session.bin}/python", "-m", "target_app", "--port", str(port)])
+    port = str(free_port())
+    server = subprocess.Popen([f"{session.bin}/python", "-m", "target_app", "--port", port])
     try:
         host = f"ws://127.0.0.1:{port}"
         session.run("locust", *files, "--host", host, *users, *session.posargs)

@@ -69,6 +69,7 @@ class MasterSide:
         self._workers: dict[str, Worker] = {}
         self._boot_id = boot_id()
         self._is_running = False
+        self._is_ending = False
         self._problem = ""
         self._statuses: list[ExitStatus] = []
         self._failed: list[tuple[Threshold, str]] = []
@@ -78,7 +79,8 @@ class MasterSide:
         events.test_stopping.add_listener(self._on_test_stopping)
         events.quitting.add_listener(self._on_quitting)
         events.quit.add_listener(self._on_quit)
-        runner.greenlet.spawn(self._watch)
+        # Not one of the runner's, which it ends when its last worker has gone.
+        gevent.spawn(self._watch)
 
     def check(self) -> None:
         """Refuse, before anything runs, options that no run could have. Raises LoadTestError."""
@@ -305,9 +307,16 @@ class MasterSide:
             self._judge()
 
     def _finish(self, *, interrupted: bool) -> None:
-        if not self._is_running:
+        if not self._is_running or self._is_ending:
             return
-        self._is_running = False
+        self._is_ending = True
+        try:
+            self._end(interrupted=interrupted)
+        finally:
+            # Until now a worker that is gone is still noticed, and not waited for.
+            self._is_running = self._is_ending = False
+
+    def _end(self, *, interrupted: bool) -> None:
         if self._problem:
             return
         ending = {

@@ -162,6 +162,21 @@ def test_a_worker_that_dies_marks_the_run_and_one_that_joins_gets_its_share(
     assert joined == [0, 1]
 
 
+def test_a_ctrl_c_that_reaches_every_process_ends_them_all_with_a_whole_record(
+    tmp_path: Path,
+) -> None:
+    """As a terminal's does; workers may be gone before the master has heard the last of them."""
+    with known() as server:
+        options = ("--headless", "--processes", "2", "--host", server.url("/echo"), "-u", "20")
+        with locust(tmp_path, *options, "-r", "50", *THINK, "EchoSwarm", web=False) as running:
+            running.wait(lambda: _opened(tmp_path) == 20, "all are open")
+            os.killpg(running.process.pid, signal.SIGINT)
+            assert running.process.wait(DEADLINE_SECONDS) == 130
+    (record,) = records(tmp_path)
+    assert record.footer is not None
+    assert record.footer.interrupted
+
+
 def test_a_worker_without_its_master_ends_its_load(tmp_path: Path) -> None:
     port = str(free_port())
     with (
