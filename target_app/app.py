@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-from target_app import admission
 from target_app.backoff import Backoff
+from target_app.bus.hub import Hub
 from target_app.bus.make import make_bus
-from target_app.census import Census
-from target_app.connections import ConnectionManager
-from target_app.delivery import Delivery
-from target_app.fanout import Fanout
-from target_app.heartbeat import in_turns
-from target_app.hub import Hub
-from target_app.keepalive import Keepalive
-from target_app.leaving import Leaving
-from target_app.message import Message
-from target_app.outgoing import Outgoing
+from target_app.bus.router import Outgoing
+from target_app.connections.delivery import Delivery
+from target_app.connections.fanout import Fanout
+from target_app.connections.message import Message
+from target_app.connections.registry import ConnectionManager
+from target_app.lifecycle.drain import GracefulShutdown
+from target_app.lifecycle.heartbeat import in_turns
+from target_app.lifecycle.keepalive import Keepalive
+from target_app.lifecycle.leaving import Leaving
+from target_app.lifecycle.upstream import Upstream
+from target_app.lifecycle.workers import Worker, WorkerCoordinator, run_dir, supervisor
 from target_app.redis_client import make_redis
-from target_app.routes import http, table
+from target_app.routes import admission, http, table
 from target_app.routes.chat import Chat, Echo
 from target_app.routes.events import Events
 from target_app.routes.page import add_page
@@ -36,10 +37,8 @@ from target_app.sessions.registry import Sessions
 from target_app.sessions.responder import Responder
 from target_app.sessions.store import MemoryStore, RedisStore
 from target_app.settings import Settings
-from target_app.shutdown import GracefulShutdown
-from target_app.stats import Counters
-from target_app.upstream import Upstream
-from target_app.workers import Worker, WorkerCoordinator, run_dir, supervisor
+from target_app.stats.collector import Census
+from target_app.stats.counters import Counters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from starlette.types import Receive, Scope, Send
 
-    from target_app.connections import Connection
+    from target_app.connections.connection import Connection
     from target_app.sessions.answers import Answers
     from target_app.sessions.store import SessionStore
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from target_app.message import Message
+from target_app.connections.message import Message
 
 RUNNING: Final = "Server is running..."
 SHUTTING_DOWN: Final = "Server is shutting down, please disconnect."

@@ -40,8 +40,8 @@ class ZmqBus:
     """The bus of a server with several workers.
 
     Who the others are is read from the directory, again whenever it has changed; the files of
-    workers that died are removed by :class:`target_app.workers.WorkerCoordinator`. A peer whose
-    queue is full is passed over and delays nobody.
+    workers that died are removed by :class:`target_app.lifecycle.workers.WorkerCoordinator`. A peer
+    whose queue is full is passed over and delays nobody.
 
     ZeroMQ's own asyncio sockets cost a future for each message; here the inbox is read when the
     loop says so, and a push never waits.

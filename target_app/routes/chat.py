@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from target_app.connections import GONE, Connection, Endpoint
-from target_app.message import Message
+from target_app.connections.connection import GONE, Connection, Endpoint
+from target_app.connections.message import Message
 from target_app.protocol import RUNNING, SHUTTING_DOWN, connected, disconnected, said_by
 
 if TYPE_CHECKING:
-    from target_app.connections import ConnectionManager
-    from target_app.outgoing import Outgoing
-    from target_app.stats import Counters
+    from target_app.bus.router import Outgoing
+    from target_app.connections.registry import ConnectionManager
+    from target_app.stats.counters import Counters
 
 LOBBY: Final = "lobby"
 """The room of those who did not ask for another."""

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from target_app.connections import Connection, Endpoint
+from target_app.connections.connection import Connection, Endpoint
 from target_app.protocol import SHUTTING_DOWN, WebsocketEvent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from target_app.connections import ConnectionManager
-    from target_app.delivery import Delivery
-    from target_app.message import Message
-    from target_app.outgoing import Outgoing
+    from target_app.bus.router import Outgoing
+    from target_app.connections.delivery import Delivery
+    from target_app.connections.message import Message
+    from target_app.connections.registry import ConnectionManager
 
     Handler = Callable[["Connection", WebsocketEvent], Awaitable[None]]
 

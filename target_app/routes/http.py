@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Header, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from target_app.admission import has_token
-from target_app.message import Message
-from target_app.metrics import CONTENT_TYPE, exposition
-from target_app.stats import Stats  # noqa: TC001 - FastAPI needs it at run time
+from target_app.connections.message import Message
+from target_app.routes.admission import has_token
+from target_app.stats.counters import Stats  # noqa: TC001 - FastAPI needs it at run time
+from target_app.stats.metrics import CONTENT_TYPE, exposition
 
 if TYPE_CHECKING:
     from target_app.app import TargetApp

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from target_app.connections import Connection, Endpoint
-from target_app.message import Message
+from target_app.connections.connection import Connection, Endpoint
+from target_app.connections.message import Message
 from target_app.protocol import SHUTTING_DOWN, SessionMessage
 from target_app.sessions.registry import class_room, session_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from target_app.delivery import Delivery
-    from target_app.outgoing import Outgoing
+    from target_app.bus.router import Outgoing
+    from target_app.connections.delivery import Delivery
     from target_app.sessions.questions import Questions
     from target_app.sessions.registry import Sessions
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import parse_qs
 
-from target_app.connections import Connection
+from target_app.connections.connection import Connection
 from target_app.routes.chat import LOBBY
 from target_app.routes.events import new_id
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope, Send
 
-    from target_app.connections import CoroutineSend, Endpoint
+    from target_app.connections.connection import CoroutineSend, Endpoint
 
 CHAT: Final = "/ws"
 NAMED_CHAT: Final = "/ws/{client_id}"

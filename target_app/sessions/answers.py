@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from target_app.hub import Envelope, Hub
+    from target_app.bus.hub import Envelope, Hub
     from target_app.sessions.store import SessionStore
 
     Deliver = Callable[[str, dict[str, Any]], bool]

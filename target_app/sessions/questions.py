@@ -9,14 +9,14 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from target_app.message import Message
+from target_app.connections.message import Message
 from target_app.redis_client import FAILURES
 from target_app.sessions.registry import session_of
 from target_app.sessions.responder import Question
 
 if TYPE_CHECKING:
-    from target_app.connections import Connection
-    from target_app.delivery import Delivery
+    from target_app.connections.connection import Connection
+    from target_app.connections.delivery import Delivery
     from target_app.sessions.answers import Answers
     from target_app.sessions.registry import Sessions
     from target_app.sessions.responder import Responder

@@ -16,9 +16,10 @@ from target_app.sessions.store import SessionState
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from target_app.connections import Connection, ConnectionManager
-    from target_app.delivery import Delivery
-    from target_app.hub import Envelope, Hub
+    from target_app.bus.hub import Envelope, Hub
+    from target_app.connections.connection import Connection
+    from target_app.connections.delivery import Delivery
+    from target_app.connections.registry import ConnectionManager
     from target_app.sessions.store import SessionStore
 
 T = TypeVar("T")

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from target_app.connections import Connection, Endpoint
-from target_app.delivery import OVERHEAD_BYTES, Delivery
-from target_app.fanout import Fanout
-from target_app.message import Message, received_data
+from target_app.connections.connection import Connection, Endpoint
+from target_app.connections.delivery import OVERHEAD_BYTES, Delivery
+from target_app.connections.fanout import Fanout
+from target_app.connections.message import Message, received_data
 from target_app.settings import Settings
-from target_app.stats import Counters
+from target_app.stats.counters import Counters
 
 ENDPOINT = Endpoint("/ws", None, None, None)
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from target_app.eager import advance
+from target_app.connections.eager import advance
 
 
 async def test_a_coroutine_that_does_not_wait_is_done_at_once():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from target_app.heartbeat import in_turns
+from target_app.lifecycle.heartbeat import in_turns
 
 
 class Clock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_app.rate_limit import TokenBucket
+from target_app.connections.rate_limit import TokenBucket
 
 pauses = st.lists(st.floats(min_value=0, max_value=10), max_size=200)
 

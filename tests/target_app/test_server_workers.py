@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from target_app.workers import Worker, run_dir
+from target_app.lifecycle.workers import Worker, run_dir
 from tests.target_app.conftest import until
 
 SHUTTING_DOWN = "Server is shutting down, please disconnect."

@@ -8,8 +8,8 @@ import signal
 import threading
 
 from target_app.app import create_app
+from target_app.lifecycle.drain import GracefulShutdown
 from target_app.settings import Settings
-from target_app.shutdown import GracefulShutdown
 
 
 class FakeClients:

@@ -18,9 +18,9 @@ from websockets.asyncio.server import serve as websocket_server
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from target_app import upstream as upstream_module
 from target_app.backoff import Backoff
-from target_app.upstream import Upstream, without_secrets
+from target_app.lifecycle import upstream as upstream_module
+from target_app.lifecycle.upstream import Upstream, without_secrets
 from tests.target_app.conftest import until as eventually
 
 SOON = Backoff(0.002, 0.01)

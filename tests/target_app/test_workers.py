@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from target_app.workers import Worker, WorkerCoordinator, run_dir
+from target_app.lifecycle.workers import Worker, WorkerCoordinator, run_dir
 
 
 @pytest.fixture

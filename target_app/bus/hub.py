@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from target_app.message import Message
+from target_app.connections.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Set
 
-    from target_app.connections import Connection
+    from target_app.connections.connection import Connection
 
 
 class Rooms:

@@ -8,16 +8,16 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from target_app.stats import BusStats, Stats, UpstreamStats, WorkerStats
+from target_app.stats.counters import BusStats, Stats, UpstreamStats, WorkerStats
 
 if TYPE_CHECKING:
-    from target_app.connections import ConnectionManager
-    from target_app.delivery import Delivery
-    from target_app.hub import Envelope, Hub
+    from target_app.bus.hub import Envelope, Hub
+    from target_app.connections.delivery import Delivery
+    from target_app.connections.registry import ConnectionManager
+    from target_app.lifecycle.drain import GracefulShutdown
+    from target_app.lifecycle.upstream import Upstream
     from target_app.sessions.questions import Questions
-    from target_app.shutdown import GracefulShutdown
-    from target_app.stats import Counters
-    from target_app.upstream import Upstream
+    from target_app.stats.counters import Counters
 
 
 @dataclass(slots=True)

@@ -61,7 +61,7 @@ def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
       accepted.
     - A larger message is answered with 1009 (RFC 6455 §7.4.1) before it is read whole.
     - uvicorn's pings have two timers for each connection, drift by the round trip, and leave a
-      client that never reads connected; :mod:`target_app.keepalive` makes them instead.
+      client that never reads connected; :mod:`target_app.lifecycle.keepalive` makes them instead.
     """
     wire.request = wire.response = None
     wire.scope.clear()

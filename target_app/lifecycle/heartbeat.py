@@ -6,13 +6,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from target_app.connections import CHUNK
-from target_app.schedule import Ticks, Turns
+from target_app.connections.connection import CHUNK
+from target_app.lifecycle.schedule import Ticks, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
-    from target_app.connections import Connection
+    from target_app.connections.connection import Connection
 
 
 async def in_turns(

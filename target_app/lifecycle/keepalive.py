@@ -6,16 +6,17 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, Final
 
-from target_app import wire
-from target_app.eager import advance
-from target_app.heartbeat import in_turns
+from target_app.connections import wire
+from target_app.connections.eager import advance
+from target_app.lifecycle.heartbeat import in_turns
 from target_app.protocol import CloseCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_app.connections import Connection, ConnectionManager
-    from target_app.stats import Counters
+    from target_app.connections.connection import Connection
+    from target_app.connections.registry import ConnectionManager
+    from target_app.stats.counters import Counters
 
 CLOSE_SECONDS: Final = 1.0
 """What a client that did not answer a ping is given for the closing handshake."""
@@ -25,8 +26,8 @@ class Keepalive:
     """Pings every client once an interval, and closes those that do not answer in time.
 
     A half-open connection is gone at most interval + timeout + :data:`CLOSE_SECONDS` after its
-    client. Needs :mod:`target_app.wire`; without it this does nothing, and the pings of the server
-    underneath remain.
+    client. Needs :mod:`target_app.connections.wire`; without it this does nothing, and the pings of
+    the server underneath remain.
     """
 
     def __init__(

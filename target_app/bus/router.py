@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Set
 
-    from target_app.connections import Connection, ConnectionManager
-    from target_app.delivery import Delivery
-    from target_app.fanout import Fanout
-    from target_app.hub import Envelope, Hub
-    from target_app.message import Message
+    from target_app.bus.hub import Envelope, Hub
+    from target_app.connections.connection import Connection
+    from target_app.connections.delivery import Delivery
+    from target_app.connections.fanout import Fanout
+    from target_app.connections.message import Message
+    from target_app.connections.registry import ConnectionManager
 
 
 class Outgoing:

@@ -17,8 +17,8 @@ class Message:
     """A text (``str``) or binary (``bytes``) message, ready for both ways of sending it.
 
     :attr:`asgi` is for ASGI's ``send``; :attr:`frame` is the same as one unmasked, uncompressed
-    frame, for :mod:`target_app.wire`. A server may send a message uncompressed whatever was
-    negotiated (RFC 7692 §6), so one frame serves all clients.
+    frame, for :mod:`target_app.connections.wire`. A server may send a message uncompressed whatever
+    was negotiated (RFC 7692 §6), so one frame serves all clients.
     """
 
     __slots__ = ("asgi", "data", "frame")

@@ -7,17 +7,17 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from target_app import wire
-from target_app.connections import GONE
-from target_app.eager import advance
+from target_app.connections import wire
+from target_app.connections.connection import GONE
+from target_app.connections.eager import advance
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from target_app.connections import Connection
-    from target_app.message import Message
+    from target_app.connections.connection import Connection
+    from target_app.connections.message import Message
     from target_app.settings import Settings
-    from target_app.stats import Counters
+    from target_app.stats.counters import Counters
 
 OVERHEAD_BYTES: Final = 16
 """What a waiting message counts for beyond its frame: its place in the queue."""

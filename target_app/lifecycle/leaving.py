@@ -6,19 +6,20 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from target_app.connections import CHUNK
-from target_app.eager import advance
+from target_app.connections.connection import CHUNK
+from target_app.connections.eager import advance
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
 
-    from target_app.connections import ConnectionManager, Endpoint
-    from target_app.delivery import Delivery
-    from target_app.fanout import Fanout
+    from target_app.connections.connection import Endpoint
+    from target_app.connections.delivery import Delivery
+    from target_app.connections.fanout import Fanout
+    from target_app.connections.registry import ConnectionManager
 
 
 class Leaving:
-    """All clients of this worker, as :class:`target_app.shutdown.Clients`."""
+    """All clients of this worker, as :class:`target_app.lifecycle.drain.Clients`."""
 
     def __init__(
         self,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from target_app.connections import CHUNK
+from target_app.connections.connection import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from target_app.connections import Connection
-    from target_app.delivery import Delivery
-    from target_app.message import Message
-    from target_app.stats import Counters
+    from target_app.connections.connection import Connection
+    from target_app.connections.delivery import Delivery
+    from target_app.connections.message import Message
+    from target_app.stats.counters import Counters
 
 QUEUED_BROADCASTS: Final = 64
 """Broadcasts that wait for their turn before those who publish have to wait as well."""
@@ -33,8 +33,9 @@ class Fanout:
     - All receivers of this process get all messages in one and the same order, that of
       publication, so the order of each sender is kept too.
     - A broadcast goes to whoever is connected when its turn comes.
-    - A client that does not keep up delays nobody (:class:`target_app.delivery.Delivery`); a
-      connection that has ended is passed over: its own handler sees the end.
+    - A client that does not keep up delays nobody
+      (:class:`target_app.connections.delivery.Delivery`); a connection that has ended is passed
+      over: its own handler sees the end.
     - When more is published than can be sent, :meth:`publish` waits, and with it the reading of
       those who send: the backpressure reaches the clients through TCP.
     """

@@ -14,8 +14,8 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
+from target_app.lifecycle.schedule import Ticks
 from target_app.protocol import CloseCode
-from target_app.schedule import Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -1,0 +1,1 @@
+"""What a worker counts, how all workers' counts are added up, and how they are shown."""
