@@ -1,1 +1,55 @@
-"""The reference WebSocket server: a FastAPI application that load tests are proved on."""
+"""The reference server: a FastAPI application, and the parts to build another one of.
+
+The names below are what an application with endpoints of its own imports (docs/fastapi.md). Each is
+imported when first asked for: a process that answers questions needs none of them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from target_app.app import ServeAdopted, TargetApp, create_app
+    from target_app.connections.adoption import adopt, told_on_shutdown
+    from target_app.connections.connection import Connection, Endpoint
+    from target_app.connections.message import Message
+    from target_app.connections.names import ClientId, Room
+    from target_app.routes.admission import GUARDED, identity
+    from target_app.services import Services
+    from target_app.settings import Settings
+
+__all__ = [
+    "GUARDED",
+    "ClientId",
+    "Connection",
+    "Endpoint",
+    "Message",
+    "Room",
+    "ServeAdopted",
+    "Services",
+    "Settings",
+    "TargetApp",
+    "adopt",
+    "create_app",
+    "identity",
+    "told_on_shutdown",
+]
+
+_HOMES: Final = {
+    "target_app.app": ("ServeAdopted", "TargetApp", "create_app"),
+    "target_app.connections.adoption": ("adopt", "told_on_shutdown"),
+    "target_app.connections.connection": ("Connection", "Endpoint"),
+    "target_app.connections.message": ("Message",),
+    "target_app.connections.names": ("ClientId", "Room"),
+    "target_app.routes.admission": ("GUARDED", "identity"),
+    "target_app.services": ("Services",),
+    "target_app.settings": ("Settings",),
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name is of
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

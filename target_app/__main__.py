@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve_alone(app: TargetApp, listener: socket.socket) -> int:
-    server = AnnouncedServer(_config(app, app.settings))
+    server = AnnouncedServer(_config(app, app.services.settings))
 
     def on_signal(signum: int, _frame: FrameType | None) -> None:
         # uvicorn raises what it caught once more when it has stopped, and the default handlers
@@ -102,7 +102,7 @@ def _serve_alone(app: TargetApp, listener: socket.socket) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, on_signal)
     server.run(sockets=[listener])
-    return EXIT_INTERRUPTED if app.drain.forced else EXIT_OK
+    return EXIT_INTERRUPTED if app.services.drain.forced else EXIT_OK
 
 
 def _serve_with_workers(settings: Settings, listener: socket.socket) -> int:

@@ -1,270 +1,108 @@
-"""The application: its parts put together, and their lifetime."""
+"""The application: FastAPI with the endpoints of the reference server, over its services."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import os
-import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import WebSocketRequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
 
-from target_app.backoff import Backoff
-from target_app.bus.hub import Hub
-from target_app.bus.make import make_bus
-from target_app.bus.router import Outgoing
-from target_app.connections.delivery import Delivery
-from target_app.connections.fanout import Fanout
-from target_app.connections.message import Message
-from target_app.connections.registry import ConnectionManager
-from target_app.lifecycle.drain import GracefulShutdown
-from target_app.lifecycle.heartbeat import in_turns
-from target_app.lifecycle.keepalive import Keepalive
-from target_app.lifecycle.leaving import Leaving
-from target_app.lifecycle.upstream import Upstream
-from target_app.lifecycle.workers import Worker, WorkerCoordinator, run_dir, supervisor
-from target_app.redis_client import make_redis
-from target_app.routes import admission, http, table
-from target_app.routes.chat import Chat, Echo
-from target_app.routes.events import Events
+from target_app.connections import wire
+from target_app.connections.adoption import HANDSHAKE, Handshake, hand_over
+from target_app.routes import chat, events, http, session
+from target_app.routes.admission import admitted
 from target_app.routes.page import add_page
-from target_app.routes.session import SessionRoute
-from target_app.sessions.answers import HubAnswers, RedisAnswers
-from target_app.sessions.questions import Questions
-from target_app.sessions.registry import Sessions
-from target_app.sessions.responder import Responder
-from target_app.sessions.store import MemoryStore, RedisStore
+from target_app.services import SERVICES, Services
 from target_app.settings import Settings
-from target_app.stats.collector import Census
-from target_app.stats.counters import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from redis.asyncio import Redis
-    from starlette.types import Receive, Scope, Send
+    from fastapi import WebSocket
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from target_app.connections.connection import Connection
-    from target_app.sessions.answers import Answers
-    from target_app.sessions.store import SessionStore
 
-logger = logging.getLogger(__name__)
+
+class ServeAdopted:
+    """Serves, below the layers of ``app``, the connections that its endpoints adopt.
+
+    For an application that :func:`create_app` did not make; as its middleware, or around it.
+    """
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app = app
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a connection, a request or the lifespan (ASGI 3)."""
+        adopted = await _through(self._app, self._services, scope, receive, send)
+        if adopted is not None:
+            if wire.calls_directly(send, self):
+                scope.clear()
+            await self._services.connections.serve(adopted, receive)
 
 
 class TargetApp(FastAPI):
-    """A FastAPI application whose WebSockets do not pass through its HTTP middleware.
+    """A FastAPI application that serves the connections its endpoints adopt.
 
-    Every layer between server and endpoint is a suspended coroutine for as long as a connection is
-    open, and none of them does anything for a WebSocket here.
+    Routers, dependencies, middleware and exception handlers work as in any other; of an adopted
+    connection they have the handshake.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(title="swarmgate reference server", lifespan=_lifespan)
-        self.settings = settings
-        self.counters = Counters()
-        self.connections = ConnectionManager(self.counters, settings)
-        self.delivery = Delivery(self.counters, settings)
-        self.fanout = Fanout(self.delivery, self.counters)
-        self.workers = _coordinator(settings)
-        self.hub = _hub(settings, self.workers)
-        self.outgoing = Outgoing(
-            self.connections,
-            self.fanout,
-            self.delivery,
-            self.hub,
-            announce_limit=settings.announce_limit,
-        )
-        self.redis = _redis(settings)
-        self.sessions, self.questions = _sessions(self)
-        self.upstreams = _upstreams(self)
-        self.keepalive = Keepalive(
-            self.connections,
-            self.counters,
-            interval_seconds=settings.ws_ping_interval,
-            timeout_seconds=settings.ws_ping_timeout,
-        )
-        self.routes_of_websockets = _routes(self)
-        leaving = Leaving(self.connections, self.fanout, self.delivery, self.routes_of_websockets)
-        self.drain = GracefulShutdown(
-            leaving,
-            leaving.announce,
-            on_asked=self._asked_to_stop,
-            leave=self._leave,
-            announce_seconds=settings.drain_announce_seconds,
-            timeout_seconds=settings.drain_timeout_seconds,
-            close_timeout_seconds=settings.close_timeout_seconds,
-        )
-        self.census = Census(
-            self.counters,
-            self.connections,
-            self.delivery,
-            self.questions,
-            self.upstreams,
-            self.drain,
-            self.hub,
-        )
+    def __init__(self, services: Services, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own
+        super().__init__(lifespan=services.lifespan, dependencies=[Depends(admitted)], **options)
+        self.services = services
+        self.router.default = _not_found
+        self.add_exception_handler(WebSocketRequestValidationError, _not_valid)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, request or lifespan (ASGI 3).
-
-        A WebSocket goes straight to its endpoint, without the router and the exception handlers in
-        between.
-        """
-        if scope["type"] != "websocket":
-            await super().__call__(scope, receive, send)
-            return
-        refused = admission.refusal(
-            scope,
-            self.settings,
-            draining=self.drain.draining,
-            connections=len(self.connections),
-        )
-        connection = None if refused else self.routes_of_websockets.connection(scope, send)
-        if connection is not None:
-            await self.connections.serve(connection, receive)
-        else:
-            refused = refused or admission.NOT_FOUND
-            self.counters.refused[refused.reason] += 1
-            await admission.refuse(scope, receive, send, refused)
-
-    def beat(self, connections: Sequence[Connection]) -> None:
-        """Send the heartbeat to those who get one, unless the server is about to stop."""
-        if not self.drain.draining:
-            for connection in connections:
-                if connection.endpoint.heartbeat is not None:
-                    self.delivery.push(connection, connection.endpoint.heartbeat)
-
-    def _asked_to_stop(self) -> None:
-        if self.workers is not None:
-            self.workers.mark_draining()
-
-    async def _leave(self) -> None:
-        if self.workers is not None:
-            self.workers.mark_done()
-            await self.workers.leave()
+        """Serve a connection, a request or the lifespan (ASGI 3)."""
+        adopted = await _through(super().__call__, self.services, scope, receive, send)
+        if adopted is not None:
+            if wire.calls_directly(send, self):
+                scope.clear()
+            # Awaited from here, because each coroutine in between would stay with the connection.
+            await self.services.connections.serve(adopted, receive)
 
 
-def _routes(app: TargetApp) -> table.Routes:
-    chat = Chat(app.connections, app.outgoing)
-    session = SessionRoute(
-        app.sessions,
-        app.questions,
-        app.outgoing,
-        app.delivery,
-        questions_waiting=app.settings.questions_waiting,
-    )
-    routes = table.Routes(
-        chat=chat.endpoint(table.CHAT),
-        named_chat=chat.endpoint(table.NAMED_CHAT),
-        events=Events(app.connections, app.outgoing, app.delivery).endpoint(table.EVENTS),
-        session=session.endpoint(table.SESSION),
-        echo=Echo(app.counters).endpoint(table.ECHO),
-    )
-    for endpoint in routes:
-        app.connections.know(endpoint)
-    return routes
+async def _through(
+    app: ASGIApp, services: Services, scope: Scope, receive: Receive, send: Send
+) -> Connection | None:
+    if scope["type"] != "lifespan":
+        scope[SERVICES] = services
+    if scope["type"] == "websocket":
+        return await hand_over(app, services.connections, scope, receive, send)
+    await app(scope, receive, send)
+    return None
 
 
-def _coordinator(settings: Settings) -> WorkerCoordinator | None:
-    master = supervisor()
-    if master is None and settings.run_dir is None and settings.bus != "zmq":
-        return None  # nobody to meet
-    return WorkerCoordinator(run_dir(settings.run_dir, master), master=master)
-
-
-def _hub(settings: Settings, workers: WorkerCoordinator | None) -> Hub:
-    url = settings.bus if settings.bus != "auto" else "zmq" if workers else "local"
-    directory = workers.directory if workers else run_dir(None, None)
-    bus = make_bus(url, directory=directory, name=Worker.of(os.getpid()).name)
-    return Hub(bus, workers.forget_dead) if workers else Hub(bus)
-
-
-def _redis(settings: Settings) -> Redis | None:
-    if settings.redis_url is None:
-        return None
-    # A bus over Redis has two connections of its own.
-    others = 2 if settings.bus.partition(":")[0] in {"redis", "rediss", "unix"} else 0
-    return make_redis(settings.redis_url, settings.redis_connections - others)
-
-
-def _sessions(app: TargetApp) -> tuple[Sessions, Questions]:
-    settings = app.settings
-    store: SessionStore
-    answers: Answers
-    if app.redis is None:
-        store = MemoryStore(settings.session_seconds)
-        answers = HubAnswers(app.hub, store)
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        scope[HANDSHAKE].refused_for = "not_found"
+        # Starlette would answer a WebSocket to an unknown path with 403.
+        await PlainTextResponse("Not Found", 404)(scope, receive, send)
     else:
-        store = RedisStore(app.redis, settings.session_seconds)
-        answers = RedisAnswers(app.redis, store)
-    sessions = Sessions(
-        app.connections, app.delivery, app.hub, store, session_seconds=settings.session_seconds
-    )
-    questions = Questions(
-        sessions,
-        app.delivery,
-        answers,
-        Responder(settings.responder, settings.answers_at_once),
-        answer_seconds=settings.answer_seconds,
-    )
-    return sessions, questions
+        raise HTTPException(404)
 
 
-def _upstreams(app: TargetApp) -> tuple[Upstream, ...]:
-    # To the clients of this worker alone: every worker has a connection of its own.
-    async def rebroadcast(data: str | bytes) -> None:
-        members = app.connections.rooms.members(app.settings.upstream_room)
-        await app.fanout.publish(Message(data), members)
-
-    return tuple(
-        Upstream(url, rebroadcast, backoff=Backoff(app.settings.upstream_wait_seconds))
-        for url in app.settings.upstreams
-    )
-
-
-@contextlib.asynccontextmanager
-async def _lifespan(app: TargetApp) -> AsyncIterator[None]:
-    if app.workers is not None:
-        app.workers.start()
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(app.hub.run()),
-                group.create_task(app.delivery.run()),
-                group.create_task(app.fanout.run()),
-                group.create_task(app.sessions.sweep()),
-                group.create_task(app.questions.run()),
-                group.create_task(app.keepalive.run()),
-                group.create_task(
-                    in_turns(app.beat, app.connections.phases, app.settings.heartbeat_seconds)
-                ),
-                group.create_task(app.drain.run_and_hand_over()),
-                *(group.create_task(upstream.run()) for upstream in app.upstreams),
-            ]
-            await app.hub.ready.wait()
-            yield
-            for task in tasks:
-                task.cancel()
-    except* Exception:
-        # The server would go on without its tasks, and nobody could tell: better to end, for a
-        # supervisor to start it again.
-        logger.critical("a task of the server failed; it stops")
-        signal.raise_signal(signal.SIGTERM)
-        raise
-    finally:
-        if app.redis is not None:
-            await app.redis.aclose()
-        if app.workers is not None:
-            app.workers.stop()
+async def _not_valid(websocket: WebSocket, error: Exception) -> None:
+    assert isinstance(error, WebSocketRequestValidationError)
+    # FastAPI would refuse with 403 and no reason.
+    Handshake.of(websocket).refused_for = "not_valid"
+    problems = jsonable_encoder(error.errors())
+    await websocket.send_denial_response(JSONResponse({"detail": problems}, 422))
 
 
 def create_app(settings: Settings | None = None) -> TargetApp:
     """Return a new application, with ``settings`` or else those of the environment."""
-    app = TargetApp(settings or Settings())
-    app.include_router(http.router(app))
-    add_page(app, websocket=table.CHAT)
+    services = Services(settings or Settings())
+    app = TargetApp(services, title="swarmgate reference server")
+    # In this order: py_client and integers are session ids as well.
+    for routes in (chat, events, session):
+        app.include_router(routes.router(services))
+    app.include_router(http.router(services))
+    add_page(app, websocket=chat.PATH)
     return app
 
 

@@ -9,6 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from target_app.connections.message import Message
 
+CHAT: Final = "chat"
+EVENTS: Final = "events"
+SESSIONS: Final = "sessions"
+CLASSES: Final = "classes"
+"""The spaces that each protocol's names of rooms and clients are in."""
+
 RUNNING: Final = "Server is running..."
 SHUTTING_DOWN: Final = "Server is shutting down, please disconnect."
 

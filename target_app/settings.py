@@ -89,6 +89,10 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(
         default=None, description="that a handshake or POST has to bring; none = everyone"
     )
+    users: Annotated[dict[str, SecretStr], NoDecode] = Field(
+        default_factory=dict,
+        description="names and their tokens, name=token,…: whoever has one is known by its name",
+    )
     allowed_origins: Names = Field(
         default=(), description="that browsers may come from, comma-separated; none = any"
     )
@@ -175,6 +179,16 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:  # noqa: ANN401
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
+    @field_validator("users", mode="before")
+    @classmethod
+    def _split_pairs(cls, value: Any) -> Any:  # noqa: ANN401
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.partition("=") for pair in value.replace(",", " ").split()]
+        if not all(name and token for name, _, token in pairs):
+            raise ValueError("each has to be name=token")
+        return {name: token for name, _, token in pairs}
+
     @field_validator("slow_consumer_code", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:  # noqa: ANN401
@@ -185,6 +199,8 @@ class Settings(BaseSettings):
         set_here = self.model_dump(mode="json", exclude_none=True)
         if self.token is not None:
             set_here["token"] = self.token.get_secret_value()
+        tokens = {name: token.get_secret_value() for name, token in self.users.items()}
+        set_here["users"] = [f"{name}={token}" for name, token in tokens.items()]
         return {
             f"TARGET_{name.upper()}": ",".join(value)
             if isinstance(value, list)

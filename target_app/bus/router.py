@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from target_app.connections.names import ClientId, Room
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Set
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from target_app.connections.registry import ConnectionManager
 
 
-class Outgoing:
+class MessageRouter:
     """Sends to clients here at once, and lets the other workers do the same.
 
     Local clients never wait for the bus: if it is down, only the other workers miss the message.
@@ -42,52 +44,53 @@ class Outgoing:
         hub.handle("client", self._on_client)
         hub.handle("text", self._on_text)
 
-    async def to_room(self, room: str, message: Message) -> None:
+    async def to_room(self, room: Room, message: Message) -> None:
         """Broadcast ``message`` to ``room``; wait while too much is being broadcast already."""
         await self._fanout.publish(message, self._connections.rooms.members(room))
-        await self._hub.publish("room", room, message.data)
+        await self._hub.publish("room", room.encode(), message.data)
 
-    async def announce(self, room: str, message: Message) -> None:
+    async def announce(self, room: Room, message: Message) -> None:
         """Broadcast who came or went to ``room``, unless the room has become too large for that.
 
         Told to everyone, 10,000 arrivals would be 50 million messages.
         """
         if self._announce_limit:
             await self._announce_here(room, message)
-            await self._hub.publish("notice", room, message.data)
+            await self._hub.publish("notice", room.encode(), message.data)
 
-    async def to_room_and_count(self, room: str, message: Message) -> int:
+    async def to_room_and_count(self, room: Room, message: Message) -> int:
         """Broadcast ``message`` to ``room``; return how many connections it was handed to."""
         here = await self._fanout.publish_and_count(message, self._connections.rooms.members(room))
-        return here + await self._elsewhere("room", room, message.data)
+        return here + await self._elsewhere("room", room.encode(), message.data)
 
     async def to_everyone(self, message: Message) -> int:
         """Broadcast ``message`` to all who chat, in any room; return how many it was handed to."""
         here = await self._fanout.publish_and_count(message, self._chatting)
         return here + await self._elsewhere("everyone", "", message.data)
 
-    async def to_client(self, name: str, message: Message) -> int:
-        """Send ``message`` to the client called ``name``; return to how many connections of it."""
+    async def to_client(self, client: ClientId, message: Message) -> int:
+        """Send ``message`` to ``client``; return to how many connections of it."""
         # A client has one connection; only if that is not here are the others asked.
-        return self._push(name, message) or await self._elsewhere("client", name, message.data)
+        here = self._push(client, message)
+        return here or await self._elsewhere("client", client.encode(), message.data)
 
-    async def text_to_client(self, name: str, text: str) -> int:
+    async def text_to_client(self, client: ClientId, text: str) -> int:
         """Like :meth:`to_client`, with ``text`` in the form that the client's endpoint speaks."""
-        return self._push_text(name, text) + await self._elsewhere("text", name, text)
+        return self._push_text(client, text) + await self._elsewhere("text", client.encode(), text)
 
     async def _elsewhere(self, kind: str, target: str, data: str | bytes) -> int:
         counts, _ = await self._hub.ask(kind, target, data)
         return sum(int(count) for count in counts)
 
-    def _push(self, name: str, message: Message) -> int:
-        return sum(self._delivery.push(c, message) for c in self._connections.named(name))
+    def _push(self, client: ClientId, message: Message) -> int:
+        return sum(self._delivery.push(c, message) for c in self._connections.of_client(client))
 
-    def _push_text(self, name: str, text: str) -> int:
-        named = self._connections.named(name)
-        return sum(self._delivery.push(c, c.endpoint.wrap(text)) for c in named)
+    def _push_text(self, client: ClientId, text: str) -> int:
+        found = self._connections.of_client(client)
+        return sum(self._delivery.push(c, c.endpoint.wrap(text)) for c in found)
 
     async def _on_room(self, envelope: Envelope) -> int | None:
-        members = self._connections.rooms.members(envelope.target)
+        members = self._connections.rooms.members(Room.decode(envelope.target))
         if envelope.question:
             return await self._fanout.publish_and_count(envelope.message(), members)
         if members:
@@ -95,9 +98,9 @@ class Outgoing:
         return None
 
     async def _on_notice(self, envelope: Envelope) -> None:
-        await self._announce_here(envelope.target, envelope.message())
+        await self._announce_here(Room.decode(envelope.target), envelope.message())
 
-    async def _announce_here(self, room: str, message: Message) -> None:
+    async def _announce_here(self, room: Room, message: Message) -> None:
         members = self._connections.rooms.members(room)
         if 0 < len(members) <= self._announce_limit:
             await self._fanout.publish(message, _UpTo(self._announce_limit, members))
@@ -106,10 +109,10 @@ class Outgoing:
         return await self._fanout.publish_and_count(envelope.message(), self._chatting)
 
     async def _on_client(self, envelope: Envelope) -> int:
-        return self._push(envelope.target, envelope.message())
+        return self._push(ClientId.decode(envelope.target), envelope.message())
 
     async def _on_text(self, envelope: Envelope) -> int:
-        return self._push_text(envelope.target, str(envelope.data))
+        return self._push_text(ClientId.decode(envelope.target), str(envelope.data))
 
 
 class _UpTo:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from target_app.connections.delivery import Lag
     from target_app.connections.message import ASGIMessage
+    from target_app.connections.names import ClientId, Room
     from target_app.connections.wire import Wire
 
     CoroutineSend = Callable[[ASGIMessage], Coroutine[Any, Any, None]]
@@ -41,19 +42,29 @@ At most 256, so that the number of a part is an integer that Python keeps anyway
 """
 
 
-@dataclass(frozen=True, slots=True)
+async def _nothing(_connection: Connection) -> None:
+    pass
+
+
+async def _ignored(_connection: Connection, _data: str | bytes) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Endpoint:
     """What the server does with the connections of one path.
 
-    The next message of a connection is not read before ``received`` has returned, so it should be
-    quick: while it runs, neither pings nor a close of this client are seen. ``heartbeat`` and
-    ``shutting_down`` are what its clients are told now and then; None is nothing.
+    ``opened`` is awaited once a connection is registered, before anything is read from it,
+    ``received`` for each message, ``closed`` when it has ended. The next message of a connection is
+    not read before ``received`` has returned, so it should be quick: while it runs, neither pings
+    nor a close of this client are seen. ``heartbeat`` and ``shutting_down`` are what its clients
+    are sent now and then; None sends nothing. Each is one of a kind, equal to itself alone.
     """
 
     path: str
-    opened: Callable[[Connection], Awaitable[None]]
-    received: Callable[[Connection, str | bytes], Awaitable[None]]
-    closed: Callable[[Connection], Awaitable[None]]
+    opened: Callable[[Connection], Awaitable[None]] = _nothing
+    received: Callable[[Connection, str | bytes], Awaitable[None]] = _ignored
+    closed: Callable[[Connection], Awaitable[None]] = _nothing
     wrap: Callable[[str], Message] = Message
     """Makes a text of the server's own a message that these clients understand."""
     heartbeat: Message | None = None
@@ -69,8 +80,8 @@ class Connection:
     """
 
     __slots__ = (
-        *("client", "close_code", "close_sent", "endpoint", "lag", "name", "phase", "rooms"),
-        *("send", "state", "wire"),
+        *("client", "close_code", "close_sent", "endpoint", "id", "identity", "lag", "phase"),
+        *("rooms", "send", "state", "wire"),
     )
 
     def __init__(
@@ -79,23 +90,32 @@ class Connection:
         send: CoroutineSend,
         *,
         client: tuple[str, int] | None = None,
-        name: str = "",
+        id: ClientId | None = None,  # noqa: A002 - what the protocols call it
+        identity: str | None = None,
+        rooms: tuple[Room, ...] = (),
         state: object = None,
     ) -> None:
         self.endpoint = endpoint
         self.send = send
         self.wire: Wire | None = None
         self.client = client
-        self.name = name
-        """What the endpoint knows it by: a client's or a session's id."""
+        self.id = id
+        """What others may send to it by: a client's or a session's name."""
+        self.identity = identity
+        """Who the client is according to the login, None without one."""
         self.state = state
         """What the endpoint keeps with it."""
         self.phase = random.randrange(PHASES)
         """Which part of an interval is its turn."""
-        self.rooms: tuple[str, ...] = ()
+        self.rooms = rooms
         self.lag: Lag | None = None
         self.close_code: int | None = None
         self.close_sent = False
+
+    @property
+    def name(self) -> str:
+        """The client's or session's name within its protocol, empty if it has none."""
+        return "" if self.id is None else self.id.name
 
     @property
     def address(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from target_app.connections import wire
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
 
     from target_app.connections.connection import Connection, Endpoint
+    from target_app.connections.names import ClientId
     from target_app.settings import Settings
     from target_app.stats.counters import Counters
 
@@ -41,11 +43,13 @@ class ConnectionManager:
 
     def __init__(self, counters: Counters, settings: Settings) -> None:
         self.rooms = Rooms()
-        self._counters = counters
+        self.counters = counters
         self._settings = settings
         self._by_phase: tuple[set[Connection], ...] = tuple(set() for _ in range(PHASES))
-        self._by_endpoint: dict[str, int] = {}
-        self._by_name: dict[str, tuple[Connection, ...]] = {}
+        self._by_endpoint: dict[Endpoint, int] = {}
+        self._by_id: dict[ClientId, tuple[Connection, ...]] = {}
+        self._handshakes = 0
+        self._closing: tuple[int, str, float] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -61,42 +65,74 @@ class ConnectionManager:
         """The open connections, by their part of an interval; copy a set before you wait."""
         return self._by_phase
 
-    def named(self, name: str) -> tuple[Connection, ...]:
-        """Return the connections of the client called ``name``."""
-        return self._by_name.get(name, ())
+    @property
+    def places_taken(self) -> int:
+        """How many connections are open, or were admitted and are about to be."""
+        return len(self) + self._handshakes
+
+    def of_client(self, id: ClientId) -> tuple[Connection, ...]:  # noqa: A002 - as in Connection
+        """Return the connections of a client."""
+        return self._by_id.get(id, ())
 
     def where(self, wanted: Callable[[Endpoint], bool]) -> Iterable[Connection]:
         """Return the connections of the endpoints that are ``wanted``, as of when it is walked."""
         return _Where(self, wanted)
 
-    def know(self, endpoint: Endpoint) -> None:
-        """Let ``endpoint`` be counted from the start, before anybody comes."""
-        self._by_endpoint.setdefault(endpoint.path, 0)
+    def know(self, *endpoints: Endpoint) -> None:
+        """Let ``endpoints`` be counted from the start, before anybody comes."""
+        for endpoint in endpoints:
+            self._by_endpoint.setdefault(endpoint, 0)
 
     def open_by_endpoint(self) -> dict[str, int]:
         """Return how many connections are open, by the path of their endpoint."""
-        return dict(self._by_endpoint)
+        open_now: Counter[str] = Counter()
+        for endpoint, count in self._by_endpoint.items():
+            open_now[endpoint.path] += count
+        return dict(open_now)
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return the endpoints that have connections now."""
+        return tuple(endpoint for endpoint, count in self._by_endpoint.items() if count)
 
     async def wait_empty(self) -> None:
-        """Return when no connection is open."""
+        """Wait until no connection is open and none is about to be."""
         await self._empty.wait()
 
+    def close_newcomers(self, code: int, reason: str, within_seconds: float) -> None:
+        """Close from now on whatever connection is added: its handshake was under way."""
+        self._closing = (code, reason, within_seconds)
+
+    async def close_newcomer(self, connection: Connection) -> None:
+        """Close ``connection`` if newcomers are closed."""
+        if self._closing is not None:
+            await connection.close(*self._closing)
+
+    def begin_handshake(self) -> None:
+        """Take a place for a connection that is about to be added."""
+        self._handshakes += 1
+        self._empty.clear()
+
+    def end_handshake(self) -> None:
+        """Give the place back: the connection was added, or never will be."""
+        self._handshakes -= 1
+        self._note_if_empty()
+
     async def serve(self, connection: Connection, receive: Receive) -> None:
-        """Accept the handshake of ``connection`` and serve its endpoint until it ends."""
+        """Serve the endpoint of an adopted ``connection`` until it ends."""
         endpoint = connection.endpoint
-        await receive()
-        await connection.send({"type": "websocket.accept"})
-        self._take_over(connection)
-        self._add(connection)
+        self.add(connection)
+        self.end_handshake()
         code: int = CloseCode.INTERNAL_ERROR
         try:
-            await endpoint.opened(connection)
+            await self.close_newcomer(connection)
+            if connection.close_code is None:
+                await endpoint.opened(connection)
             code = await self._read(connection, receive)
         except Exception:
             await connection.close(code, "internal error", self._settings.close_timeout_seconds)
             raise
         finally:
-            self._remove(connection, code)
+            self.remove(connection, code)
             await endpoint.closed(connection)
 
     async def _read(self, connection: Connection, receive: Receive) -> int:
@@ -104,7 +140,7 @@ class ConnectionManager:
         received = connection.endpoint.received
         bucket = self._bucket()
         while (message := await receive())["type"] == "websocket.receive":
-            self._counters.messages_received += 1
+            self.counters.messages_received += 1
             if bucket is not None and not bucket.take(time.monotonic()):
                 await self._too_fast(connection)
             elif connection.close_code is None:
@@ -119,7 +155,7 @@ class ConnectionManager:
 
     async def _too_fast(self, connection: Connection) -> None:
         if connection.close_code is None:
-            self._counters.rate_limited += 1
+            self.counters.rate_limited += 1
             await connection.close(
                 CloseCode.POLICY_VIOLATION,
                 f"more than {self._settings.messages_per_second:g} messages a second",
@@ -135,33 +171,41 @@ class ConnectionManager:
                 own_pings=self._settings.ws_ping_interval > 0,
             )
 
-    def _add(self, connection: Connection) -> None:
-        self._counters.accepted += 1
+    def add(self, connection: Connection) -> None:
+        """Register a connection whose handshake is complete, and let it join its rooms."""
+        self._take_over(connection)
+        self.counters.accepted += 1
         self._by_phase[connection.phase].add(connection)
-        path = connection.endpoint.path
-        self._by_endpoint[path] = self._by_endpoint.get(path, 0) + 1
-        if connection.name:
-            self._by_name[connection.name] = (*self.named(connection.name), connection)
+        endpoint = connection.endpoint
+        self._by_endpoint[endpoint] = self._by_endpoint.get(endpoint, 0) + 1
+        if connection.id is not None:
+            self._by_id[connection.id] = (*self.of_client(connection.id), connection)
+        for room in connection.rooms:
+            self.rooms.join(connection, room)
         self._empty.clear()
 
-    def _remove(self, connection: Connection, code: int) -> None:
+    def remove(self, connection: Connection, code: int) -> None:
+        """Forget a connection that ended with close ``code``, unless it was given another here."""
         self._by_phase[connection.phase].discard(connection)
-        self._by_endpoint[connection.endpoint.path] -= 1
-        if connection.name:
-            self._forget_name(connection)
+        self._by_endpoint[connection.endpoint] -= 1
+        if connection.id is not None:
+            self._forget_id(connection, connection.id)
         self.rooms.leave_all(connection)
-        self._counters.closed_by_code[connection.close_code or code] += 1
-        if not len(self):
-            self._empty.set()
+        self.counters.closed_by_code[connection.close_code or code] += 1
+        self._note_if_empty()
         if connection.unsent_bytes():
             connection.abort_after(self._settings.close_timeout_seconds)
 
-    def _forget_name(self, connection: Connection) -> None:
-        rest = tuple(c for c in self.named(connection.name) if c is not connection)
+    def _note_if_empty(self) -> None:
+        if not self.places_taken:
+            self._empty.set()
+
+    def _forget_id(self, connection: Connection, id: ClientId) -> None:  # noqa: A002
+        rest = tuple(c for c in self.of_client(id) if c is not connection)
         if rest:
-            self._by_name[connection.name] = rest
+            self._by_id[id] = rest
         else:
-            del self._by_name[connection.name]
+            del self._by_id[id]
 
     async def _until_lost(self, connection: Connection, receive: Receive) -> None:
         # The server's own close is reported at once, as a disconnect; uvicorn reports another

@@ -8,21 +8,22 @@ if TYPE_CHECKING:
     from collections.abc import Set
 
     from target_app.connections.connection import Connection
+    from target_app.connections.names import Room
 
 
 class Rooms:
     """The rooms of this process, each with its members; a room exists while somebody is in it."""
 
     def __init__(self) -> None:
-        self._members: dict[str, set[Connection]] = {}
+        self._members: dict[Room, set[Connection]] = {}
 
-    def join(self, connection: Connection, room: str) -> None:
+    def join(self, connection: Connection, room: Room) -> None:
         """Make ``connection`` a member of ``room``, if it is not one already."""
         self._members.setdefault(room, set()).add(connection)
         if room not in connection.rooms:
             connection.rooms = (*connection.rooms, room)
 
-    def leave(self, connection: Connection, room: str) -> None:
+    def leave(self, connection: Connection, room: Room) -> None:
         """Take ``connection`` out of ``room``, if it is in it."""
         connection.rooms = tuple(other for other in connection.rooms if other != room)
         if (members := self._members.get(room)) is not None:
@@ -35,10 +36,10 @@ class Rooms:
         for room in connection.rooms:
             self.leave(connection, room)
 
-    def members(self, room: str) -> Set[Connection]:
+    def members(self, room: Room) -> Set[Connection]:
         """Return the members of ``room`` now; copy the set before you wait."""
         return self._members.get(room, frozenset())
 
     def sizes(self) -> dict[str, int]:
-        """Return how many are in each room."""
-        return {room: len(members) for room, members in self._members.items()}
+        """Return how many are in each room, by ``space:name``."""
+        return {str(room): len(members) for room, members in self._members.items()}

@@ -57,17 +57,26 @@ def wire_of(send: object) -> Wire | None:
 def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
     """Let go of the handshake, limit the size of a message, and stop uvicorn's own pings.
 
-    - Request, response and scope are 4 KiB of headers a connection, kept for no use once it is
-      accepted.
+    - Request and response are 4 KiB of headers a connection, kept for no use once it is accepted.
     - A larger message is answered with 1009 (RFC 6455 §7.4.1) before it is read whole.
     - uvicorn's pings have two timers for each connection, drift by the round trip, and leave a
       client that never reads connected; :mod:`target_app.lifecycle.keepalive` makes them instead.
     """
     wire.request = wire.response = None
-    wire.scope.clear()
     wire.conn.max_message_size = max_message_bytes
     if own_pings:
         wire.stop_keepalive()
+
+
+def calls_directly(send: object, app: object) -> bool:
+    """Return whether uvicorn calls ``app`` with nothing but its own middleware in between.
+
+    Whatever else stands in between may look at the scope again once ``app`` has returned.
+    """
+    called = getattr(wire_of(send), "app", None)
+    while type(called).__module__.startswith("uvicorn."):
+        called = getattr(called, "app", None)
+    return called is app
 
 
 def write(wire: Wire, frame: bytes) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import operator
 from typing import TYPE_CHECKING
 
 from target_app.connections.connection import CHUNK
 from target_app.connections.eager import advance
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable
 
-    from target_app.connections.connection import Endpoint
     from target_app.connections.delivery import Delivery
     from target_app.connections.fanout import Fanout
     from target_app.connections.registry import ConnectionManager
@@ -26,21 +27,19 @@ class Leaving:
         connections: ConnectionManager,
         fanout: Fanout,
         delivery: Delivery,
-        endpoints: Iterable[Endpoint],
     ) -> None:
         self._connections = connections
         self._fanout = fanout
         self._delivery = delivery
-        self._endpoints = tuple(endpoints)
 
     def __len__(self) -> int:
-        return len(self._connections)
+        return self._connections.places_taken
 
     async def announce(self) -> None:
         """Tell every client that the server stops, in the way its endpoint has for that."""
-        for endpoint in self._endpoints:
+        for endpoint in self._connections.endpoints():
             if endpoint.shutting_down is not None:
-                there = self._connections.where(endpoint.__eq__)
+                there = self._connections.where(functools.partial(operator.is_, endpoint))
                 await self._fanout.publish(endpoint.shutting_down, there)
 
     async def wait_empty(self) -> None:
@@ -57,6 +56,7 @@ class Leaving:
         # Without a transport to cut (not uvicorn) the last ones may never end: do not wait longer.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_seconds + 1.0), asyncio.TaskGroup() as stalled:
+                self._connections.close_newcomers(code, reason, within_seconds)
                 await self._fanout.flush()
                 for n, connection in enumerate(tuple(self._connections), start=1):
                     rest = advance(self._delivery.close(connection, code, reason, within_seconds))

@@ -1,77 +1,112 @@
-"""Who may come in: the drain, the cap, the Origin and the token, looked at before a handshake."""
+"""Who may come in: the drain, the limit, the Origin and the login, as FastAPI dependencies.
+
+Each may be replaced with ``app.dependency_overrides``; :func:`identity` is there to be replaced by
+an application's own login.
+"""
 
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Annotated, Final
 
-from starlette.responses import PlainTextResponse
+from fastapi import Depends, HTTPException
+from starlette.requests import HTTPConnection  # noqa: TC002 - FastAPI needs it at run time
+
+from target_app.connections.adoption import HANDSHAKE, Handshake
+from target_app.services import services_of
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from collections.abc import Sequence
+
+    from fastapi.params import Depends as Dependency
 
     from target_app.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why somebody may not come in."""
+async def admitted(connection: HTTPConnection) -> None:
+    """Refuse a handshake with 503 while the server drains or is full; else it takes a place."""
+    if connection.scope["type"] != "websocket":
+        return
+    services = services_of(connection)
+    if services.drain.draining:
+        raise refusal(connection, "draining", 503, "The server is shutting down.")
+    limit = services.settings.max_connections
+    if limit and services.connections.places_taken >= limit:
+        raise refusal(connection, "full", 503, f"{limit} connections are open, which is the limit.")
+    Handshake.of(connection).admit()
 
-    reason: str
-    """One word, for the statistics."""
-    status: int
-    text: str
 
-
-SHUTTING_DOWN = Refusal("draining", 503, "Server is shutting down.")
-NOT_FOUND = Refusal("not_found", 404, "No such endpoint.")
-
-
-def refusal(
-    scope: Scope, settings: Settings, *, draining: bool, connections: int
-) -> Refusal | None:
-    """Return why the handshake of ``scope`` is refused, None if it is not.
+async def allowed_origin(connection: HTTPConnection) -> None:
+    """Refuse pages of other origins with 403, if the settings name those that are allowed.
 
     A client without an Origin is no browser and has no pages of others to fear (RFC 6455 §10.2).
     """
-    if draining:
-        return SHUTTING_DOWN
-    if settings.max_connections and connections >= settings.max_connections:
-        return Refusal("full", 503, f"{connections} connections are open, which is the limit.")
-    if not settings.allowed_origins and settings.token is None:
-        return None
-    headers = dict(scope["headers"])
-    origin = headers.get(b"origin", b"").decode("latin-1")
-    if settings.allowed_origins and origin and origin not in settings.allowed_origins:
-        return Refusal("origin", 403, f"Pages of {origin} may not connect.")
-    if not has_token(settings, headers, scope["query_string"]):
-        return Refusal("token", 401, "A valid token is needed: Authorization: Bearer, or ?token=.")
-    return None
+    allowed = services_of(connection).settings.allowed_origins
+    origin = connection.headers.get("origin", "") if allowed else ""
+    if origin and origin not in allowed:
+        raise refusal(connection, "origin", 403, f"Pages of {origin} may not connect.")
 
 
-def has_token(settings: Settings, headers: dict[bytes, bytes], query: bytes) -> bool:
-    """Return whether the request brings the token, if there has to be one.
+async def identity(connection: HTTPConnection) -> str | None:
+    """Return who the client is by its token, None if no token is needed; refuse others with 401.
 
-    Taken from ``Authorization: Bearer`` (RFC 6750 §2.1), or from ``?token=``, since a browser
+    The token comes in ``Authorization: Bearer`` (RFC 6750 §2.1), or as ``?token=``, since a browser
     cannot set headers on a WebSocket.
     """
-    if settings.token is None:
-        return True
-    scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() != b"bearer":
-        given = parse_qs(query).get(b"token", [b""])[0]
-    return hmac.compare_digest(given.strip(), settings.token.get_secret_value().encode())
+    settings = services_of(connection).settings
+    if settings.token is None and not settings.users:
+        return None
+    given = _token_given(connection)
+    for name, token in _tokens(settings):
+        if hmac.compare_digest(given, token):
+            return name
+    raise refusal(
+        connection,
+        "token",
+        401,
+        "A valid token is needed: Authorization: Bearer, or ?token=.",
+        {"WWW-Authenticate": "Bearer"},
+    )
 
 
-async def refuse(scope: Scope, receive: Receive, send: Send, refused: Refusal) -> None:
-    """Answer a handshake with the status of ``refused``, or 403 where ASGI knows no other."""
-    await receive()
-    if "websocket.http.response" in scope.get("extensions", {}):
-        response = PlainTextResponse(f"{refused.text}\n", refused.status)
-        if refused.status == 401:
-            response.headers["www-authenticate"] = "Bearer"
-        await response(scope, receive, send)
-    else:
-        await send({"type": "websocket.close"})
+async def identified(
+    connection: HTTPConnection, who: Annotated[str | None, Depends(identity)]
+) -> None:
+    """Keep with the connection who its client is."""
+    if connection.scope["type"] == "websocket":
+        Handshake.of(connection).identity = who
+
+
+GUARDED: Final[Sequence[Dependency]] = (
+    Depends(admitted),
+    Depends(allowed_origin),
+    Depends(identified),
+)
+"""What every router of the server asks for before its endpoints."""
+
+
+def refusal(
+    connection: HTTPConnection,
+    reason: str,
+    status: int,
+    text: str,
+    headers: dict[str, str] | None = None,
+) -> HTTPException:
+    """Return what to raise, and note the one-word ``reason`` for the statistics."""
+    handshake = connection.scope.get(HANDSHAKE)
+    if isinstance(handshake, Handshake):
+        handshake.refused_for = reason
+    return HTTPException(status, text, headers)
+
+
+def _token_given(connection: HTTPConnection) -> bytes:
+    scheme, _, given = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip().encode("latin-1")  # as Starlette decoded it
+    return connection.query_params.get("token", "").strip().encode()
+
+
+def _tokens(settings: Settings) -> list[tuple[str | None, bytes]]:
+    shared = [] if settings.token is None else [(None, settings.token)]
+    named = [*shared, *settings.users.items()]
+    return [(name, token.get_secret_value().encode()) for name, token in named]

@@ -3,30 +3,88 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
+from fastapi import APIRouter, Depends, Query, WebSocket
+from starlette.convertors import Convertor, register_url_convertor
+
+from target_app.connections.adoption import adopt
 from target_app.connections.connection import GONE, Connection, Endpoint
 from target_app.connections.message import Message
-from target_app.protocol import RUNNING, SHUTTING_DOWN, connected, disconnected, said_by
+from target_app.connections.names import ClientId, Room
+from target_app.protocol import CHAT, RUNNING, SHUTTING_DOWN, connected, disconnected, said_by
+from target_app.routes.admission import GUARDED
 
 if TYPE_CHECKING:
-    from target_app.bus.router import Outgoing
-    from target_app.connections.registry import ConnectionManager
-    from target_app.stats.counters import Counters
+    from target_app.services import Services
 
+PATH: Final = "/ws"
 LOBBY: Final = "lobby"
 """The room of those who did not ask for another."""
+LONGEST_NAME: Final = 128
+"""Characters of a room's name, and digits of a client's number."""
+
+
+class IntegerConvertor(Convertor[int]):
+    """A path's integer, which may be negative, unlike that of Starlette's ``int``.
+
+    Not longer than Python converts in no time: its own limit is 4,300 digits and an exception.
+    """
+
+    regex = f"-?[0-9]{{1,{LONGEST_NAME}}}"
+
+    def convert(self, value: str) -> int:
+        """Return the integer of a path."""
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        """Return it as a part of a path."""
+        return str(value)
+
+
+register_url_convertor("integer", IntegerConvertor())
+
+
+async def room_asked_for(room: Annotated[str, Query(max_length=LONGEST_NAME)] = LOBBY) -> Room:
+    """Return the room that ``?room=`` names."""
+    return Room(CHAT, room or LOBBY)
+
+
+AskedFor = Annotated[Room, Depends(room_asked_for)]
+
+
+def router(services: Services) -> APIRouter:
+    """Return the endpoints of the chat, and the echo."""
+    routes = APIRouter(dependencies=GUARDED)
+    chat = Chat(services)
+    plain, named = chat.endpoint(PATH), chat.endpoint(f"{PATH}/{{client_id}}")
+    echo = Endpoint("/echo", received=Echo(services).received)
+    services.know(plain, named, echo)
+
+    @routes.websocket(PATH)
+    async def _plain(websocket: WebSocket, room: AskedFor) -> None:
+        await adopt(websocket, plain, rooms=(room,), state=room)
+
+    @routes.websocket(f"{PATH}/{{client_id:integer}}")
+    async def _named(websocket: WebSocket, client_id: int, room: AskedFor) -> None:
+        client = ClientId(CHAT, str(client_id))
+        await adopt(websocket, named, id=client, rooms=(room,), state=room)
+
+    @routes.websocket(echo.path)
+    async def _echo(websocket: WebSocket) -> None:
+        await adopt(websocket, echo)
+
+    return routes
 
 
 class Chat:
     """A room where everybody hears everybody, and who comes and goes."""
 
-    def __init__(self, connections: ConnectionManager, outgoing: Outgoing) -> None:
-        self._rooms = connections.rooms
-        self._outgoing = outgoing
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     def endpoint(self, path: str) -> Endpoint:
-        """Return the endpoint of ``path``; a connection with a name says who it is."""
+        """Return the endpoint of ``path``; a connection with an id says who it is."""
         return Endpoint(
             path,
             self._opened,
@@ -37,43 +95,33 @@ class Chat:
         )
 
     async def _opened(self, connection: Connection) -> None:
-        assert isinstance(connection.state, str)
-        room = connection.state
-        self._rooms.join(connection, room)
-        await self._outgoing.announce(room, Message(connected(connection.address)))
+        await self._announce(connection, connected(connection.address))
 
     async def _received(self, connection: Connection, data: str | bytes) -> None:
-        if connection.name and isinstance(data, str):
+        if connection.id is not None and isinstance(data, str):
             data = said_by(connection.name, data)
         for room in connection.rooms:
-            await self._outgoing.to_room(room, Message(data))
+            await self._services.messages.to_room(room, Message(data))
 
     async def _closed(self, connection: Connection) -> None:
-        assert isinstance(connection.state, str)
-        notice = disconnected(connection.address)
-        await self._outgoing.announce(connection.state, Message(notice))
+        await self._announce(connection, disconnected(connection.address))
+
+    async def _announce(self, connection: Connection, notice: str) -> None:
+        # Not to connection.rooms: it has left them when it is closed.
+        assert isinstance(connection.state, Room)
+        await self._services.messages.announce(connection.state, Message(notice))
 
 
 class Echo:
-    """Whatever a client sends comes back to it."""
+    """Whatever a client sends comes back to it, and nothing else, so that it can be checked."""
 
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
-    def endpoint(self, path: str) -> Endpoint:
-        """Return the endpoint of ``path``.
-
-        Its clients are told nothing else, so that what arrives can be checked.
-        """
-        return Endpoint(path, _nothing, self._received, _nothing)
-
-    async def _received(self, connection: Connection, data: str | bytes) -> None:
+    async def received(self, connection: Connection, data: str | bytes) -> None:
+        """Send ``data`` back."""
         # Whoever does not read is not read from: the wait for room is the backpressure.
         key = "text" if isinstance(data, str) else "bytes"
         with contextlib.suppress(*GONE):
             await connection.send({"type": "websocket.send", key: data})
-            self._counters.messages_sent += 1
-
-
-async def _nothing(_connection: Connection) -> None:
-    pass
+            self._services.counters.messages_sent += 1

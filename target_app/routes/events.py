@@ -5,24 +5,40 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Final
 
+from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
 
+from target_app.connections.adoption import adopt
 from target_app.connections.connection import Connection, Endpoint
-from target_app.protocol import SHUTTING_DOWN, WebsocketEvent
+from target_app.connections.names import ClientId, Room
+from target_app.protocol import EVENTS, SHUTTING_DOWN, WebsocketEvent
+from target_app.routes.admission import GUARDED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from target_app.bus.router import Outgoing
-    from target_app.connections.delivery import Delivery
     from target_app.connections.message import Message
-    from target_app.connections.registry import ConnectionManager
+    from target_app.services import Services
 
     Handler = Callable[["Connection", WebsocketEvent], Awaitable[None]]
 
-ROOM: Final = "py_client"
+PATH: Final = "/ws/py_client"
+EVERYONE: Final = Room(f"{EVENTS}.everyone", "")
 """Where every client of this endpoint is."""
+
+
+def router(services: Services) -> APIRouter:
+    """Return the endpoint of events."""
+    routes = APIRouter(dependencies=GUARDED)
+    events = Events(services).endpoint(PATH)
+    services.know(events)
+
+    @routes.websocket(PATH)
+    async def _events(websocket: WebSocket) -> None:
+        await adopt(websocket, events, id=ClientId(EVENTS, new_id()))
+
+    return routes
 
 
 def new_id() -> str:
@@ -36,12 +52,8 @@ class Events:
     Whatever is wrong with an event is answered with an ``error`` event; the connection stays.
     """
 
-    def __init__(
-        self, connections: ConnectionManager, outgoing: Outgoing, delivery: Delivery
-    ) -> None:
-        self._rooms = connections.rooms
-        self._outgoing = outgoing
-        self._delivery = delivery
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._handlers: dict[str, Handler] = {
             "send_to_client": self._send_to_client,
             "broadcast": self._broadcast,
@@ -56,7 +68,6 @@ class Events:
             path,
             self._opened,
             self._received,
-            _nothing,
             wrap=_from_server,
             shutting_down=WebsocketEvent.of("shutdown", "server", message=SHUTTING_DOWN).message(),
         )
@@ -66,8 +77,8 @@ class Events:
             "connect", connection.name, message="connection request granted"
         )
         # Before it can be reached by anybody, so that this is the first it hears.
-        self._delivery.push(connection, granted.message())
-        self._rooms.join(connection, ROOM)
+        self._services.delivery.push(connection, granted.message())
+        self._services.connections.rooms.join(connection, EVERYONE)
 
     async def _received(self, connection: Connection, data: str | bytes) -> None:
         try:
@@ -88,20 +99,20 @@ class Events:
 
     async def _send_to_client(self, connection: Connection, event: WebsocketEvent) -> None:
         message = self._from(connection, "message", event)
-        if not await self._outgoing.to_client(event.client_id, message):
+        if not await self._services.messages.to_client(ClientId(EVENTS, event.client_id), message):
             self._error(connection, f"no client {event.client_id!r} is connected")
 
     async def _broadcast(self, connection: Connection, event: WebsocketEvent) -> None:
-        await self._outgoing.to_room(ROOM, self._from(connection, "broadcast", event))
+        await self._services.messages.to_room(EVERYONE, self._from(connection, "broadcast", event))
 
     async def _join(self, connection: Connection, event: WebsocketEvent) -> None:
         if (room := self._room_of(connection, event)) is not None:
-            self._rooms.join(connection, room)
+            self._services.connections.rooms.join(connection, room)
             self._answer(connection, "joined", event)
 
     async def _leave(self, connection: Connection, event: WebsocketEvent) -> None:
         if (room := self._room_of(connection, event)) is not None:
-            self._rooms.leave(connection, room)
+            self._services.connections.rooms.leave(connection, room)
             self._answer(connection, "left", event)
 
     async def _room(self, connection: Connection, event: WebsocketEvent) -> None:
@@ -109,14 +120,14 @@ class Events:
         if room is None:
             return
         if room in connection.rooms:
-            await self._outgoing.to_room(room, self._from(connection, "room", event))
+            await self._services.messages.to_room(room, self._from(connection, "room", event))
         else:
             self._error(connection, f"not in room {event.data.data['room']!r}; join it first")
 
-    def _room_of(self, connection: Connection, event: WebsocketEvent) -> str | None:
+    def _room_of(self, connection: Connection, event: WebsocketEvent) -> Room | None:
         name = event.data.data.get("room")
         if isinstance(name, str) and 0 < len(name) <= 64:
-            return f"{ROOM}:{name}"
+            return Room(EVENTS, name)
         self._error(connection, f"{event.event} needs the name of a room in data.data.room")
         return None
 
@@ -124,16 +135,12 @@ class Events:
         return WebsocketEvent(event=kind, client_id=connection.name, data=event.data).message()
 
     def _answer(self, connection: Connection, kind: str, event: WebsocketEvent) -> None:
-        self._delivery.push(connection, self._from(connection, kind, event))
+        self._services.delivery.push(connection, self._from(connection, kind, event))
 
     def _error(self, connection: Connection, told: str, **data: Any) -> None:  # noqa: ANN401
         error = WebsocketEvent.of("error", connection.name, message=told, **data)
-        self._delivery.push(connection, error.message())
+        self._services.delivery.push(connection, error.message())
 
 
 def _from_server(text: str) -> Message:
     return WebsocketEvent.of("message", "server", message=text).message()
-
-
-async def _nothing(_connection: Connection) -> None:
-    pass

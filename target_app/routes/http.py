@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Header, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from target_app.connections.message import Message
-from target_app.routes.admission import has_token
+from target_app.connections.names import ClientId, Room
+from target_app.protocol import CHAT, EVENTS, SESSIONS
+from target_app.routes.admission import allowed_origin, identity
 from target_app.stats.counters import Stats  # noqa: TC001 - FastAPI needs it at run time
 from target_app.stats.metrics import CONTENT_TYPE, exposition
 
 if TYPE_CHECKING:
-    from target_app.app import TargetApp
+    from target_app.services import Services
 
 
 class BroadcastRequest(BaseModel):
@@ -38,19 +40,19 @@ class Reached(BaseModel):
     reached: int
 
 
-def router(app: TargetApp) -> APIRouter:
-    """Return the HTTP endpoints of ``app``."""
+def router(services: Services) -> APIRouter:
+    """Return the HTTP endpoints."""
     routes = APIRouter()
 
     @routes.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Answer 200 for as long as the process lives; its status says whether it drains."""
-        return {"status": "draining" if app.drain.draining else "ok"}
+        return {"status": "draining" if services.drain.draining else "ok"}
 
     @routes.get("/readyz")
     async def readyz(response: Response) -> dict[str, str]:
         """Answer 200 if handshakes are accepted, else 503."""
-        if app.drain.draining:
+        if services.drain.draining:
             response.status_code = 503
             return {"status": "draining"}
         return {"status": "ready"}
@@ -58,30 +60,28 @@ def router(app: TargetApp) -> APIRouter:
     @routes.get("/stats")
     async def stats() -> Stats:
         """Say what all workers have counted since each started."""
-        return await app.census.all_workers()
+        return await services.stats.all_workers()
 
     @routes.get("/metrics")
     async def metrics() -> Response:
         """Say the same to Prometheus."""
-        return Response(exposition(await app.census.all_workers()), media_type=CONTENT_TYPE)
+        return Response(exposition(await services.stats.all_workers()), media_type=CONTENT_TYPE)
 
-    @routes.post("/broadcast")
+    @routes.post("/broadcast", dependencies=[Depends(allowed_origin), Depends(identity)])
     async def broadcast(
-        request: Request,
         wanted: BroadcastRequest,
-        authorization: Annotated[str | None, Header()] = None,
     ) -> Reached:
         """Send a message to everyone, to a room or to a client; return how many were reached."""
-        headers = {b"authorization": (authorization or "").encode("latin-1")}
-        if not has_token(app.settings, headers, request.url.query.encode()):
-            raise HTTPException(401, "a valid token is needed", {"WWW-Authenticate": "Bearer"})
         message = Message(wanted.message)
         if wanted.client is not None:
-            count = await app.outgoing.text_to_client(wanted.client, wanted.message)
+            count = 0
+            for space in (CHAT, EVENTS, SESSIONS):
+                client = ClientId(space, wanted.client)
+                count += await services.messages.text_to_client(client, wanted.message)
         elif wanted.room is not None:
-            count = await app.outgoing.to_room_and_count(wanted.room, message)
+            count = await services.messages.to_room_and_count(Room(CHAT, wanted.room), message)
         else:
-            count = await app.outgoing.to_everyone(message)
+            count = await services.messages.to_everyone(message)
         return Reached(reached=count)
 
     return routes

@@ -4,24 +4,61 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
+from starlette.convertors import Convertor, register_url_convertor
 
+from target_app.connections.adoption import adopt
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.message import Message
-from target_app.protocol import SHUTTING_DOWN, SessionMessage
+from target_app.connections.names import ClientId
+from target_app.protocol import SESSIONS, SHUTTING_DOWN, SessionMessage
+from target_app.routes.admission import GUARDED
 from target_app.sessions.registry import class_room, session_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from target_app.bus.router import Outgoing
-    from target_app.connections.delivery import Delivery
-    from target_app.sessions.questions import Questions
-    from target_app.sessions.registry import Sessions
+    from target_app.services import Services
 
     Handler = Callable[["Connection", dict[str, Any]], Awaitable[None]]
+
+
+PATH: Final = "/ws/{session_id}"
+LONGEST_ID: Final = 128
+"""Characters of a session's id."""
+
+
+class SessionIdConvertor(Convertor[str]):
+    """A part of a path that may be a session's id."""
+
+    regex = f"[^/]{{1,{LONGEST_ID}}}"
+
+    def convert(self, value: str) -> str:
+        """Return it as it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Return it as it is."""
+        return value
+
+
+register_url_convertor("session_id", SessionIdConvertor())
+
+
+def router(services: Services) -> APIRouter:
+    """Return the endpoint of sessions."""
+    routes = APIRouter(dependencies=GUARDED)
+    sessions = SessionRoute(services).endpoint(PATH)
+    services.know(sessions)
+
+    @routes.websocket("/ws/{session_id:session_id}")
+    async def _session(websocket: WebSocket, session_id: str) -> None:
+        await adopt(websocket, sessions, id=ClientId(SESSIONS, session_id))
+
+    return routes
 
 
 class SessionRoute:
@@ -31,23 +68,11 @@ class SessionRoute:
     ``classId`` in their payload.
     """
 
-    def __init__(
-        self,
-        sessions: Sessions,
-        questions: Questions,
-        outgoing: Outgoing,
-        delivery: Delivery,
-        *,
-        questions_waiting: int,
-    ) -> None:
-        self._sessions = sessions
-        self._questions = questions
-        self._outgoing = outgoing
-        self._delivery = delivery
-        self._questions_waiting = questions_waiting
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._handlers: dict[str, Handler] = {
             "STUDENT_INTERRUPTION": self._interrupted,
-            "READING_PROGRESS": self._sessions.progress,
+            "READING_PROGRESS": self._progress,
             "JOIN_CLASS": self._join,
             "LEAVE_CLASS": self._leave,
             "CLASS_MESSAGE": self._say,
@@ -59,7 +84,7 @@ class SessionRoute:
             path,
             self._opened,
             self._received,
-            self._sessions.close,
+            self._closed,
             wrap=_from_server,
             shutting_down=SessionMessage(
                 type="SERVER_SHUTTING_DOWN", payload={"message": SHUTTING_DOWN}
@@ -67,12 +92,12 @@ class SessionRoute:
         )
 
     async def _opened(self, connection: Connection) -> None:
-        session, answers = await self._sessions.open(connection)
+        session, answers = await self._services.sessions.open(connection)
         if session.known.progress is not None:
             self._tell(connection, "SESSION_RESTORED", session.known.progress)
         session.ready = True
         for answer in answers:
-            self._delivery.push(connection, Message(json.dumps(answer)))
+            self._services.delivery.push(connection, Message(json.dumps(answer)))
 
     async def _received(self, connection: Connection, data: str | bytes) -> None:
         try:
@@ -82,7 +107,7 @@ class SessionRoute:
             at = ".".join(map(str, problem["loc"])) or "message"
             self._error(connection, f"{at}: {problem['msg']}")
             return
-        await self._sessions.touch(connection)
+        await self._services.sessions.touch(connection)
         if (handler := self._handlers.get(said.type)) is not None:
             await handler(connection, said.payload or {})
         else:
@@ -94,21 +119,27 @@ class SessionRoute:
         waiting = session_of(connection).waiting
         if not isinstance(text, str) or not text:
             self._error(connection, "STUDENT_INTERRUPTION needs payload.questionText")
-        elif waiting >= self._questions_waiting:
+        elif waiting >= self._services.settings.questions_waiting:
             self._error(connection, f"{waiting} questions are waiting already")
         else:
             acknowledged = SessionMessage(type="INTERRUPTION_ACKNOWLEDGED", timestamp=time.time())
-            self._delivery.push(connection, acknowledged.message())
-            self._questions.ask(connection, text)
+            self._services.delivery.push(connection, acknowledged.message())
+            self._services.questions.ask(connection, text)
+
+    async def _progress(self, connection: Connection, payload: dict[str, Any]) -> None:
+        await self._services.sessions.progress(connection, payload)
+
+    async def _closed(self, connection: Connection) -> None:
+        await self._services.sessions.close(connection)
 
     async def _join(self, connection: Connection, payload: dict[str, Any]) -> None:
         if (class_id := self._class_of(connection, payload)) is not None:
-            await self._sessions.join_class(connection, class_id)
+            await self._services.sessions.join_class(connection, class_id)
             self._tell(connection, "CLASS_JOINED", {"classId": class_id})
 
     async def _leave(self, connection: Connection, payload: dict[str, Any]) -> None:
         if (class_id := self._class_of(connection, payload)) is not None:
-            await self._sessions.leave_class(connection, class_id)
+            await self._services.sessions.leave_class(connection, class_id)
             self._tell(connection, "CLASS_LEFT", {"classId": class_id})
 
     async def _say(self, connection: Connection, payload: dict[str, Any]) -> None:
@@ -119,7 +150,7 @@ class SessionRoute:
             return
         said = {**payload, "sessionId": connection.name}
         message = SessionMessage(type="CLASS_MESSAGE", payload=said).message()
-        await self._outgoing.to_room(class_room(class_id), message)
+        await self._services.messages.to_room(class_room(class_id), message)
 
     def _class_of(self, connection: Connection, payload: dict[str, Any]) -> str | None:
         class_id = payload.get("classId")
@@ -129,7 +160,9 @@ class SessionRoute:
         return None
 
     def _tell(self, connection: Connection, kind: str, payload: dict[str, Any]) -> None:
-        self._delivery.push(connection, SessionMessage(type=kind, payload=payload).message())
+        self._services.delivery.push(
+            connection, SessionMessage(type=kind, payload=payload).message()
+        )
 
     def _error(self, connection: Connection, told: str) -> None:
         self._tell(connection, "ERROR", {"message": told})

@@ -9,7 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from target_app.protocol import CloseCode
+from target_app.connections.names import ClientId, Room
+from target_app.protocol import CLASSES, SESSIONS, CloseCode
 from target_app.redis_client import FAILURES
 from target_app.sessions.store import SessionState
 
@@ -98,7 +99,7 @@ class Sessions:
         """Return the connection of the session here, if it has one that may be told things."""
         return [
             connection
-            for connection in self._connections.named(session_id)
+            for connection in self._connections.of_client(ClientId(SESSIONS, session_id))
             if isinstance(connection.state, Session) and connection.state.ready
         ]
 
@@ -171,7 +172,7 @@ class Sessions:
         return None if state is None else state.to_json()
 
     async def _close_older(self, session_id: str, since: int) -> None:
-        for connection in self._connections.named(session_id):
+        for connection in self._connections.of_client(ClientId(SESSIONS, session_id)):
             if isinstance(connection.state, Session) and connection.state.since < since:
                 connection.state.ready = False
                 await self._delivery.close(
@@ -184,6 +185,6 @@ class Sessions:
         await self.kept(self._store.save(connection.name, known), None)
 
 
-def class_room(class_id: str) -> str:
-    """Return the name of the room where the members of a class are."""
-    return f"class:{class_id}"
+def class_room(class_id: str) -> Room:
+    """Return the room where the members of a class are."""
+    return Room(CLASSES, class_id)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Census:
+class StatsCollector:
     """Reads this worker's counts, and asks the others for theirs."""
 
     counters: Counters

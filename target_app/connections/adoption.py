@@ -1,0 +1,223 @@
+"""Handing an accepted connection over, from the application's layers to the registry below them.
+
+For as long as an endpoint runs, every layer above it is a suspended coroutine: about a dozen of
+FastAPI's and Starlette's. So an endpoint *adopts* its connection and returns; the layers unwind and
+are freed, and whatever called :func:`hand_over`, below all of them, serves the connection over the
+ASGI server's own callables.
+
+An endpoint that goes on running, as in FastAPI's documentation, is registered when it accepts its
+handshake and removed when it returns.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from target_app.connections.connection import Connection, Endpoint
+from target_app.connections.message import Message
+from target_app.protocol import SHUTTING_DOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from starlette.requests import HTTPConnection
+    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import Message as ASGIEvent
+
+    from target_app.connections.connection import CoroutineSend
+    from target_app.connections.names import ClientId, Room
+    from target_app.connections.registry import ConnectionManager
+
+HANDSHAKE: Final = "target_app.handshake"
+"""The key of the ASGI scope under which the layers find their :class:`Handshake`."""
+
+MOUNTED: Final = "(mounted)"
+"""The path that connections of an application without FastAPI's routes are counted under."""
+
+
+class Handshake:
+    """One WebSocket while the application's layers have it.
+
+    The layers are given :meth:`receive` and :meth:`send`, which note what becomes of it.
+    """
+
+    __slots__ = (
+        *("_admitted", "_connections", "_receive", "_running", "_scope", "_send"),
+        *("accepted", "adopted", "identity", "refused_for", "shutting_down"),
+    )
+
+    def __init__(
+        self, connections: ConnectionManager, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self._connections = connections
+        self._scope = scope
+        self._receive = receive
+        self._send = cast("CoroutineSend", send)
+        self._admitted = False
+        self._running: Connection | None = None
+        self.accepted = False
+        self.adopted: Connection | None = None
+        self.identity: str | None = None
+        """Who the client is, once a dependency has found out."""
+        self.refused_for = "other"
+        """One word for the statistics, should the handshake not be accepted."""
+        self.shutting_down: str | None = SHUTTING_DOWN
+        """What a drain sends to the client of an endpoint that goes on running."""
+
+    @classmethod
+    def of(cls, connection: HTTPConnection) -> Handshake:
+        """Return the handshake that ``connection`` comes from.
+
+        Raise :class:`RuntimeError` if nothing below the application would serve what is adopted.
+        """
+        found = connection.scope.get(HANDSHAKE)
+        if isinstance(found, Handshake):
+            return found
+        raise RuntimeError(
+            "nothing here serves adopted connections: make the application with create_app(), or "
+            "add what serves them: app.add_middleware(ServeAdopted, services=services)"
+        )
+
+    def admit(self) -> None:
+        """Take a place among the connections; it is given back if the handshake fails."""
+        if not self._admitted:
+            self._admitted = True
+            self._connections.begin_handshake()
+
+    def adopt(
+        self,
+        endpoint: Endpoint,
+        id: ClientId | None,  # noqa: A002 - as in Connection
+        rooms: tuple[Room, ...],
+        state: object,
+    ) -> None:
+        """Have the connection served by ``endpoint`` once the layers have returned."""
+        if self.accepted or self.adopted is not None:
+            raise RuntimeError("adopt() accepts the WebSocket itself, and this one was accepted")
+        self.admit()
+        self.adopted = Connection(
+            endpoint,
+            self._send,
+            client=self._scope.get("client"),
+            id=id,
+            identity=self.identity,
+            rooms=rooms,
+            state=state,
+        )
+
+    def end(self) -> None:
+        """Let go of what was not adopted: the layers have returned or failed."""
+        if self._running is not None:
+            self._connections.remove(self._running, self._running.close_code or 1006)
+        if self._admitted:
+            self._connections.end_handshake()
+        if not self.accepted:
+            self._connections.counters.refused[self.refused_for] += 1
+
+    async def receive(self) -> ASGIEvent:
+        """Receive for the layers."""
+        message = await self._receive()
+        if message["type"] == "websocket.receive":
+            self._connections.counters.messages_received += 1
+        elif message["type"] == "websocket.disconnect":
+            self._closes_with(message.get("code", 1005))
+        return message
+
+    async def send(self, message: ASGIEvent) -> None:
+        """Send for the layers."""
+        kind = message["type"]
+        if kind == "websocket.close":
+            self._closes_with(message.get("code", 1000))
+        await self._send(cast("dict[str, Any]", message))
+        if kind == "websocket.send":
+            self._connections.counters.messages_sent += 1
+        elif kind == "websocket.accept":
+            self.accepted = True
+            if self.adopted is None:
+                await self._goes_on_running()
+
+    def _closes_with(self, code: int) -> None:
+        if self._running is not None and self._running.close_code is None:
+            self._running.close_code = code
+
+    async def _goes_on_running(self) -> None:
+        path = getattr(self._scope.get("route"), "path", MOUNTED)
+        self._running = Connection(
+            running_endpoint(path, self.shutting_down),
+            self._send,
+            client=self._scope.get("client"),
+            identity=self.identity,
+        )
+        self._connections.add(self._running)
+        await self._connections.close_newcomer(self._running)
+
+
+@functools.lru_cache
+def running_endpoint(path: str, shutting_down: str | None) -> Endpoint:
+    """Return the endpoint of connections whose endpoint function goes on running.
+
+    The same one for the same arguments, so that many connections share it.
+    """
+    told = None if shutting_down is None else Message(shutting_down)
+    return Endpoint(path, shutting_down=told)
+
+
+async def adopt(
+    websocket: WebSocket,
+    endpoint: Endpoint,
+    *,
+    id: ClientId | None = None,  # noqa: A002 - as in Connection
+    rooms: tuple[Room, ...] = (),
+    state: object = None,
+    subprotocol: str | None = None,
+    headers: Iterable[tuple[bytes, bytes]] | None = None,
+) -> None:
+    """Accept ``websocket``, and let ``endpoint`` have it as soon as the caller returns.
+
+    Call it at the end of an endpoint function. The connection is registered under ``id``, joins
+    ``rooms`` and keeps ``state``, and who the client is as the dependency ``identity`` said.
+    ``subprotocol`` and ``headers`` go into the answer to the handshake.
+
+    Raise :class:`RuntimeError` if the WebSocket was accepted already, or if nothing below the
+    application would serve it.
+    """
+    Handshake.of(websocket).adopt(endpoint, id, rooms, state)
+    await websocket.accept(subprotocol, headers)
+
+
+def told_on_shutdown(text: str | None) -> Callable[[WebSocket], Awaitable[None]]:
+    """Return a dependency: a drain sends ``text`` to the client of an endpoint that goes on.
+
+    For endpoints whose clients expect messages of a certain form; None sends nothing.
+    """
+
+    async def tell(websocket: WebSocket) -> None:
+        Handshake.of(websocket).shutting_down = text
+
+    return tell
+
+
+async def hand_over(
+    app: ASGIApp, connections: ConnectionManager, scope: Scope, receive: Receive, send: Send
+) -> Connection | None:
+    """Pass a WebSocket through ``app``; return what is to be served on, None if nothing is.
+
+    A connection that is returned has been accepted and counts as a handshake until it is served.
+    """
+    scope[HANDSHAKE] = handshake = Handshake(connections, scope, receive, send)
+    try:
+        await app(scope, handshake.receive, handshake.send)
+    except WebSocketDisconnect:
+        # How an endpoint that goes on running ends when its client leaves; no fault of anybody.
+        handshake.end()
+        return None
+    except BaseException:
+        handshake.end()
+        raise
+    if handshake.adopted is not None and handshake.accepted:
+        return handshake.adopted
+    handshake.end()
+    return None

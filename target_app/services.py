@@ -1,0 +1,262 @@
+"""Everything that serves connections: the parts put together, and their lifetime."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from target_app.backoff import Backoff
+from target_app.bus.hub import Hub
+from target_app.bus.make import make_bus
+from target_app.bus.router import MessageRouter
+from target_app.connections.delivery import Delivery
+from target_app.connections.fanout import Fanout
+from target_app.connections.message import Message
+from target_app.connections.names import Room
+from target_app.connections.registry import ConnectionManager
+from target_app.lifecycle.drain import GracefulShutdown
+from target_app.lifecycle.heartbeat import in_turns
+from target_app.lifecycle.keepalive import Keepalive
+from target_app.lifecycle.leaving import Leaving
+from target_app.lifecycle.upstream import Upstream
+from target_app.lifecycle.workers import Worker, WorkerCoordinator, run_dir, supervisor
+from target_app.protocol import CHAT
+from target_app.redis_client import make_redis
+from target_app.sessions.answers import HubAnswers, RedisAnswers
+from target_app.sessions.questions import Questions
+from target_app.sessions.registry import Sessions
+from target_app.sessions.responder import Responder
+from target_app.sessions.store import MemoryStore, RedisStore
+from target_app.stats.collector import StatsCollector
+from target_app.stats.counters import Counters
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from redis.asyncio import Redis
+    from starlette.requests import HTTPConnection
+
+    from target_app.connections.connection import Connection, Endpoint
+    from target_app.sessions.answers import Answers
+    from target_app.sessions.store import SessionStore
+    from target_app.settings import Settings
+
+SERVICES: Final = "target_app.services"
+"""The key of the ASGI scope under which :func:`services_of` finds them."""
+
+logger = logging.getLogger(__name__)
+
+
+class Services:
+    """What endpoints work with: the connections, the ways to send to them, the sessions.
+
+    They do their work between entering and leaving :meth:`lifespan`. Each lifespan begins with new
+    parts, because those of the last one belong to its event loop; so ask for a part when it is
+    needed, and keep none.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.running = False
+        self._known: tuple[Endpoint, ...] = ()
+        self._are_new = True
+        self._put_together()
+
+    def know(self, *endpoints: Endpoint) -> None:
+        """Let ``endpoints`` be in the statistics before they have a connection."""
+        self._known += endpoints
+        self.connections.know(*endpoints)
+
+    def _put_together(self) -> None:
+        settings = self.settings
+        self.counters = Counters()
+        self.connections = ConnectionManager(self.counters, settings)
+        self.delivery = Delivery(self.counters, settings)
+        self.fanout = Fanout(self.delivery, self.counters)
+        self.workers = _coordinator(settings)
+        self.hub = _hub(settings, self.workers)
+        self.messages = MessageRouter(
+            self.connections,
+            self.fanout,
+            self.delivery,
+            self.hub,
+            announce_limit=settings.announce_limit,
+        )
+        self.redis = _redis(settings)
+        self.sessions, self.questions = _sessions(self)
+        self.upstreams = _upstreams(self)
+        self.keepalive = Keepalive(
+            self.connections,
+            self.counters,
+            interval_seconds=settings.ws_ping_interval,
+            timeout_seconds=settings.ws_ping_timeout,
+        )
+        leaving = Leaving(self.connections, self.fanout, self.delivery)
+        self.drain = GracefulShutdown(
+            leaving,
+            leaving.announce,
+            on_asked=self._asked_to_stop,
+            leave=self._leave,
+            announce_seconds=settings.drain_announce_seconds,
+            timeout_seconds=settings.drain_timeout_seconds,
+            close_timeout_seconds=settings.close_timeout_seconds,
+        )
+        self.stats = StatsCollector(
+            self.counters,
+            self.connections,
+            self.delivery,
+            self.questions,
+            self.upstreams,
+            self.drain,
+            self.hub,
+        )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
+        """Run the background tasks: the ``lifespan`` of an application, or a part of one's own."""
+        if not self._are_new:
+            self._put_together()
+            self.connections.know(*self._known)
+        self._are_new = False
+        if self.workers is not None:
+            self.workers.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(work) for work in self._background()]
+                await self.hub.ready.wait()
+                self.running = True
+                yield
+                for task in tasks:
+                    task.cancel()
+        except* Exception:
+            # The server would go on without its tasks, and nobody could tell: better to end, for a
+            # supervisor to start it again.
+            logger.critical("a task of the server failed; it stops")
+            if threading.current_thread() is threading.main_thread():  # else it is no server
+                signal.raise_signal(signal.SIGTERM)
+            raise
+        finally:
+            self.running = False
+            if self.redis is not None:
+                await self.redis.aclose()
+            if self.workers is not None:
+                self.workers.stop()
+
+    def beat(self, connections: Sequence[Connection]) -> None:
+        """Send the heartbeat to those who get one, unless the server is about to stop."""
+        if not self.drain.draining:
+            for connection in connections:
+                if connection.endpoint.heartbeat is not None:
+                    self.delivery.push(connection, connection.endpoint.heartbeat)
+
+    def _background(self) -> list[Any]:
+        heartbeat_seconds = self.settings.heartbeat_seconds
+        return [
+            self.hub.run(),
+            self.delivery.run(),
+            self.fanout.run(),
+            self.sessions.sweep(),
+            self.questions.run(),
+            self.keepalive.run(),
+            in_turns(self.beat, self.connections.phases, heartbeat_seconds),
+            self.drain.run_and_hand_over(),
+            *(upstream.run() for upstream in self.upstreams),
+        ]
+
+    def _asked_to_stop(self) -> None:
+        if self.workers is not None:
+            self.workers.mark_draining()
+
+    async def _leave(self) -> None:
+        if self.workers is not None:
+            self.workers.mark_done()
+            await self.workers.leave()
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """Return the services behind a request or WebSocket.
+
+    Raise :class:`RuntimeError` if the application has none, or if they do not run.
+    """
+    found = connection.scope.get(SERVICES)
+    if not isinstance(found, Services):
+        raise RuntimeError(
+            "this endpoint needs the services of target_app: make the application with "
+            "create_app(), or app.add_middleware(ServeAdopted, services=Services(Settings()))"
+        )
+    if not found.running:
+        raise RuntimeError(
+            "the services of target_app are not running, because the application's lifespan was "
+            "not entered: write `with TestClient(app) as client:` in a test; do not serve with "
+            "`--lifespan off`; if it is mounted or its routers are included in another "
+            "application, enter `services.lifespan()` in the lifespan of that one"
+        )
+    return found
+
+
+def _coordinator(settings: Settings) -> WorkerCoordinator | None:
+    master = supervisor()
+    if master is None and settings.run_dir is None and settings.bus != "zmq":
+        return None  # nobody to meet
+    return WorkerCoordinator(run_dir(settings.run_dir, master), master=master)
+
+
+def _hub(settings: Settings, workers: WorkerCoordinator | None) -> Hub:
+    url = settings.bus if settings.bus != "auto" else "zmq" if workers else "local"
+    directory = workers.directory if workers else run_dir(None, None)
+    bus = make_bus(url, directory=directory, name=Worker.of(os.getpid()).name)
+    return Hub(bus, workers.forget_dead) if workers else Hub(bus)
+
+
+def _redis(settings: Settings) -> Redis | None:
+    if settings.redis_url is None:
+        return None
+    # A bus over Redis has two connections of its own.
+    others = 2 if settings.bus.partition(":")[0] in {"redis", "rediss", "unix"} else 0
+    return make_redis(settings.redis_url, settings.redis_connections - others)
+
+
+def _sessions(services: Services) -> tuple[Sessions, Questions]:
+    settings = services.settings
+    store: SessionStore
+    answers: Answers
+    if services.redis is None:
+        store = MemoryStore(settings.session_seconds)
+        answers = HubAnswers(services.hub, store)
+    else:
+        store = RedisStore(services.redis, settings.session_seconds)
+        answers = RedisAnswers(services.redis, store)
+    sessions = Sessions(
+        services.connections,
+        services.delivery,
+        services.hub,
+        store,
+        session_seconds=settings.session_seconds,
+    )
+    questions = Questions(
+        sessions,
+        services.delivery,
+        answers,
+        Responder(settings.responder, settings.answers_at_once),
+        answer_seconds=settings.answer_seconds,
+    )
+    return sessions, questions
+
+
+def _upstreams(services: Services) -> tuple[Upstream, ...]:
+    settings = services.settings
+    room = Room(CHAT, settings.upstream_room)
+
+    # To the clients of this worker alone: every worker has a connection of its own.
+    async def rebroadcast(data: str | bytes) -> None:
+        await services.fanout.publish(Message(data), services.connections.rooms.members(room))
+
+    return tuple(
+        Upstream(url, rebroadcast, backoff=Backoff(settings.upstream_wait_seconds))
+        for url in settings.upstreams
+    )
