@@ -8,9 +8,9 @@ app = create_app()
 
 
 async def _fail():
-    while not len(app.connections):  # noqa: ASYNC110 - nobody tells of a first client
+    while not len(app.services.connections):  # noqa: ASYNC110 - nobody tells of a first client
         await asyncio.sleep(0.005)
     raise LookupError("expected in this test")
 
 
-app.keepalive.run = _fail
+app.services.keepalive.run = _fail

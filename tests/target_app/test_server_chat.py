@@ -62,7 +62,7 @@ async def test_what_a_client_with_a_number_says_is_shown_with_it(serve):
         ("/ws/7", "/ws/{client_id}"),
         ("/ws/007", "/ws/{client_id}"),
         ("/ws/" + "9" * 128, "/ws/{client_id}"),
-        ("/ws/-7", "/ws/{session_id}"),
+        ("/ws/-7", "/ws/{client_id}"),
         ("/ws/7.0", "/ws/{session_id}"),
         ("/ws/%D9%A7", "/ws/{session_id}"),  # a digit, but not an ASCII one
         ("/ws/py_client", "/ws/py_client"),
@@ -95,7 +95,7 @@ async def test_a_room_hears_only_its_own(serve):
         assert await client.recv() == "Client 5: in blue"
     assert await lobby.recv() == "in the lobby"
     stats = await server.stats()
-    assert stats["rooms"] == {"blue": 2, "lobby": 1}
+    assert stats["rooms"] == {"chat:blue": 2, "chat:lobby": 1}
 
 
 async def post(server, **body):

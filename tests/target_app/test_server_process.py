@@ -63,7 +63,7 @@ async def test_stats_counts_exactly(serve):
         "pings_unanswered": 0,
         "rate_limited": 0,
         "closed_by_code": {"1000": 1, "4321": 1},
-        "rooms": {"lobby": 2},
+        "rooms": {"chat:lobby": 2},
         "answers_waiting": 0,
         "draining": False,
     }

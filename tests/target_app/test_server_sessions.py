@@ -124,7 +124,7 @@ async def test_a_session_is_in_its_classes_again_after_a_reconnect(server):
     again, teacher = await server.connect("/ws/pupil"), await server.connect("/ws/teacher")
     await teacher.send(said("JOIN_CLASS", classId="7b"))
     await server.event(teacher)
-    await server.until_stats(rooms={"class:7b": 2})
+    await server.until_stats(rooms={"classes:7b": 2})
     await teacher.send(said("CLASS_MESSAGE", classId="7b", text="welcome back"))
     assert (await server.event(again))["payload"]["text"] == "welcome back"
 

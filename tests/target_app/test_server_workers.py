@@ -99,7 +99,7 @@ async def test_a_broadcast_reaches_the_clients_of_every_worker(start):
     posted = await server.http.post("/broadcast", json={"message": "all"})
     assert posted.json() == {"reached": len(clients)}
     stats = await server.stats()
-    assert stats["open"]["/ws"] == len(clients) == stats["rooms"]["lobby"]
+    assert stats["open"]["/ws"] == len(clients) == stats["rooms"]["chat:lobby"]
     assert stats["silent_workers"] == 0
 
 

@@ -1,0 +1,61 @@
+"""The reference server with endpoints of somebody else's, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+
+from fastapi import Depends, WebSocket
+
+from target_app import Endpoint, Message, adopt, create_app, told_on_shutdown
+
+app = create_app()
+goes_on = asyncio.Event()
+
+
+shout = Endpoint("/shout", shutting_down=Message("Server is shutting down, please disconnect."))
+
+
+@app.websocket("/shout")
+async def shout_endpoint(websocket: WebSocket) -> None:
+    await adopt(websocket, shout)
+
+
+@app.websocket("/slow")
+async def slow(websocket: WebSocket) -> None:
+    await goes_on.wait()
+    await adopt(websocket, shout)
+
+
+@app.get("/go")
+async def go() -> dict[str, str]:
+    goes_on.set()
+    return {"status": "ok"}
+
+
+@app.get("/handshakes")
+async def handshakes() -> int:
+    return app.services.connections.places_taken - len(app.services.connections)
+
+
+@app.websocket("/loop")
+@app.websocket("/told-in-json", dependencies=[Depends(told_on_shutdown('{"type": "bye"}'))])
+async def loop(websocket: WebSocket) -> None:
+    await websocket.accept()
+    while True:
+        await websocket.receive_text()
+
+
+@app.get("/layers")
+async def layers() -> list[str]:
+    """Return the coroutines that a WebSocket's task is suspended in, and what its scope has."""
+    for task in asyncio.all_tasks():
+        coroutine = task.get_coro()
+        protocol = coroutine.cr_frame.f_locals.get("self")
+        if type(protocol).__name__ == "WebSocketsSansIOProtocol":
+            names = []
+            while isinstance(coroutine, types.CoroutineType):
+                names.append(coroutine.cr_code.co_name)
+                coroutine = coroutine.cr_await
+            return [*names, *protocol.scope]
+    return []

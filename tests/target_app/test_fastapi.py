@@ -1,0 +1,401 @@
+"""FastAPI for real: routers, dependencies, handlers, middleware, mounting, ``TestClient``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Annotated
+
+import pytest
+from fastapi import Depends, FastAPI, Header, HTTPException, WebSocket, WebSocketException
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
+
+from target_app import (
+    GUARDED,
+    ClientId,
+    Endpoint,
+    Message,
+    Room,
+    ServeAdopted,
+    Services,
+    Settings,
+    adopt,
+    create_app,
+    identity,
+)
+from target_app.routes import chat, session
+from tests.target_app.conftest import until
+
+QUIET = {"heartbeat_seconds": 0, "announce_limit": 0}
+
+
+def application(**settings):
+    return create_app(Settings(**(QUIET | settings)))
+
+
+@pytest.fixture
+def client():
+    with TestClient(application()) as client:
+        yield client
+
+
+# TestClient
+
+
+def test_every_endpoint_answers_a_test_client(client):
+    for path in ("/ws", "/ws/7", "/echo"):
+        with client.websocket_connect(path) as websocket:
+            websocket.send_text("hello")
+            assert websocket.receive_text().endswith("hello")
+    with client.websocket_connect("/ws/py_client") as websocket:
+        assert websocket.receive_json()["event"] == "connect"
+    with client.websocket_connect("/ws/some-session") as websocket:
+        websocket.send_json({"type": "JOIN_CLASS", "payload": {"classId": "7b"}})
+        assert websocket.receive_json()["type"] == "CLASS_JOINED"
+    assert client.get("/stats").json()["closed_by_code"] == {"1000": 5}
+
+
+def test_two_test_clients_hear_each_other(client):
+    with client.websocket_connect("/ws") as one, client.websocket_connect("/ws/7") as two:
+        two.send_text("hello")
+        assert one.receive_text() == two.receive_text() == "Client 7: hello"
+
+
+@pytest.mark.parametrize("path", ["/ws", "/ws/7", "/ws/py_client", "/ws/some-session", "/echo"])
+def test_without_a_lifespan_a_websocket_says_what_is_missing(path):
+    with (
+        pytest.raises(RuntimeError, match="lifespan was not entered: write `with TestClient"),
+        TestClient(application()).websocket_connect(path),
+    ):
+        pass
+
+
+def test_an_unknown_path_is_refused_with_404(client):
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/nowhere"):
+        pass
+    assert refused.value.status_code == 404
+    assert client.get("/nowhere").json() == {"detail": "Not Found"}
+
+
+def test_a_room_that_is_not_valid_is_refused_with_what_is_wrong(client):
+    with (
+        pytest.raises(WebSocketDenialResponse) as refused,
+        client.websocket_connect("/ws?room=" + "x" * 129),
+    ):
+        pass
+    assert refused.value.status_code == 422
+    assert refused.value.json()["detail"][0]["loc"] == ["query", "room"]
+    assert client.get("/stats").json()["refused"] == {"not_valid": 1}
+
+
+def test_an_application_may_be_started_again_and_begins_anew():
+    app = application()
+    for _ in range(2):
+        with TestClient(app) as client:
+            for path in ("/ws", "/ws/py_client", "/ws/some-session"):
+                with client.websocket_connect(path) as websocket:
+                    websocket.send_text("hello")
+                    assert websocket.receive_text()
+            stats = client.get("/stats").json()
+            assert stats["accepted"] == 3
+            assert len(stats["open"]) == 5
+
+
+# Dependencies, handlers, middleware
+
+
+def test_a_dependency_may_be_overridden_and_says_who_the_client_is():
+    app = application()
+
+    async def user(x_user: Annotated[str | None, Header()] = None) -> str:
+        if x_user is None:
+            raise HTTPException(401, "who are you?")
+        return x_user
+
+    app.dependency_overrides[identity] = user
+    with TestClient(app) as client:
+        with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/ws"):
+            pass
+        assert (refused.value.status_code, refused.value.json()) == (
+            401,
+            {"detail": "who are you?"},
+        )
+        for path in ("/ws", "/ws/7", "/ws/py_client", "/ws/some-session", "/echo"):
+            with client.websocket_connect(path, headers={"x-user": "alice"}):
+                assert {c.identity for c in app.services.connections} == {"alice"}
+        assert client.post("/broadcast", json={"message": "hello"}).status_code == 401
+
+
+def test_the_user_of_a_token_is_known_by_name():
+    app = application(users="alice=wonder land=2", token="shared")  # noqa: S106 - of this test alone
+    with TestClient(app) as client:
+        for token, who in (("wonder", "alice"), ("2", "land"), ("shared", None)):
+            with client.websocket_connect(f"/ws?token={token}"):
+                assert [c.identity for c in app.services.connections] == [who]
+        with (
+            pytest.raises(WebSocketDenialResponse) as refused,
+            client.websocket_connect("/ws?token=%FF"),
+        ):
+            pass
+        assert refused.value.status_code == 401
+
+
+def test_a_websocket_exception_of_a_dependency_is_handled_as_by_fastapi():
+    app = application()
+
+    async def never() -> None:
+        raise WebSocketException(4321, "never")
+
+    class OddError(Exception):
+        pass
+
+    async def odd() -> None:
+        raise OddError
+
+    @app.exception_handler(OddError)
+    async def handle(websocket, _error):
+        await websocket.close(4322)
+
+    @app.websocket("/never", dependencies=[Depends(never)])
+    @app.websocket("/odd", dependencies=[Depends(odd)])
+    async def endpoint(websocket: WebSocket) -> None:
+        await websocket.accept()
+
+    with TestClient(app) as client:
+        for path, code in (("/never", 4321), ("/odd", 4322)):
+            with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect(path):
+                pass
+            assert closed.value.code == code
+
+
+def test_middleware_has_the_handshake_and_may_add_to_it():
+    app = application()
+    seen = []
+
+    class Adding:
+        def __init__(self, app):
+            self.app = app
+
+        async def __call__(self, scope, receive, send):
+            async def adding(message):
+                if message["type"] == "websocket.accept":
+                    message = {**message, "headers": [(b"x-added", b"yes")]}
+                await send(message)
+
+            if scope["type"] == "websocket":
+                seen.append(scope["path"])
+            await self.app(scope, receive, adding)
+
+    app.add_middleware(Adding)
+    with TestClient(app) as client, client.websocket_connect("/ws") as websocket:
+        assert websocket.extra_headers == [(b"x-added", b"yes")]
+        websocket.send_text("hello")
+        assert websocket.receive_text() == "hello"
+    assert seen == ["/ws"]
+
+
+# Endpoints of others
+
+LOUD = Room("shout", "everybody")
+
+
+def with_shout(app):
+    """Add an endpoint that adopts."""
+
+    async def shouted(connection, data):
+        await app.services.messages.to_room(LOUD, Message(str(data).upper()))
+
+    shout = Endpoint("/shout", received=shouted, heartbeat=Message("still here"))
+
+    @app.websocket("/shout/{name}", dependencies=GUARDED)
+    async def endpoint(websocket: WebSocket, name: str) -> None:
+        await adopt(websocket, shout, id=ClientId("shout", name), rooms=(LOUD,), subprotocol="loud")
+
+    return app
+
+
+def test_an_endpoint_of_somebody_elses_is_adopted():
+    app = with_shout(application())
+    with TestClient(app) as client, client.websocket_connect("/shout/me", ["loud"]) as websocket:
+        assert websocket.accepted_subprotocol == "loud"
+        websocket.send_text("hello")
+        assert websocket.receive_text() == "HELLO"
+        stats = client.get("/stats").json()
+        assert (stats["open"]["/shout"], stats["rooms"]) == (1, {"shout:everybody": 1})
+
+
+def test_a_websocket_is_adopted_once_and_accepted_by_that():
+    app = application()
+    endpoint = Endpoint("/twice")
+
+    @app.websocket("/twice")
+    async def twice(websocket: WebSocket) -> None:
+        await adopt(websocket, endpoint)
+        await adopt(websocket, endpoint)
+
+    @app.websocket("/accepted")
+    async def accepted(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await adopt(websocket, endpoint)
+
+    with TestClient(app) as client:
+        for path in ("/twice", "/accepted"):
+            with (
+                pytest.raises(RuntimeError, match="accepts the WebSocket itself"),
+                client.websocket_connect(path) as websocket,
+            ):
+                websocket.receive_text()
+        assert not len(app.services.connections)
+
+
+def with_loop(app, **options):
+    """Add an endpoint as FastAPI's documentation has it."""
+
+    @app.websocket("/loop", **options)
+    async def loop(websocket: WebSocket) -> None:
+        await websocket.accept()
+        while True:
+            await websocket.send_text(await websocket.receive_text())
+
+    return app
+
+
+def test_an_endpoint_that_goes_on_running_is_counted():
+    app = with_loop(application())
+    with TestClient(app) as client:
+        with client.websocket_connect("/loop") as websocket:
+            websocket.send_text("hello")
+            assert websocket.receive_text() == "hello"
+            stats = client.get("/stats").json()
+            assert (stats["open"]["/loop"], stats["accepted"]) == (1, 1)
+            assert (stats["messages_received"], stats["messages_sent"]) == (1, 1)
+        stats = client.get("/stats").json()
+        assert (stats["open"]["/loop"], stats["closed_by_code"]) == (0, {"1000": 1})
+
+
+def test_a_mounted_application_is_counted_and_limited_too():
+    app = application(max_connections=1)
+    inner = with_loop(FastAPI())
+    app.mount("/inner", inner)
+    with TestClient(app) as client, client.websocket_connect("/inner/loop") as websocket:
+        websocket.send_text("hello")
+        assert websocket.receive_text() == "hello"
+        assert client.get("/stats").json()["open"]["/loop"] == 1
+        with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/ws"):
+            pass
+        assert refused.value.status_code == 503
+
+
+# In an application of somebody else's
+
+
+def test_mounted_in_another_application_it_works_or_says_what_is_missing():
+    target = application()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app):
+        async with target.services.lifespan():
+            yield
+
+    for options, works in (({}, False), ({"lifespan": lifespan}, True)):
+        outer = FastAPI(**options)
+        outer.mount("/chat", target)
+        with TestClient(outer) as client, contextlib.ExitStack() as expected:
+            if not works:
+                expected.enter_context(pytest.raises(RuntimeError, match=r"services\.lifespan"))
+            with client.websocket_connect("/chat/ws") as websocket:
+                websocket.send_text("hello")
+                assert websocket.receive_text() == "hello"
+
+
+def test_its_routers_work_in_another_application_or_say_what_is_missing():
+    services = Services(Settings(**QUIET))
+    outer = FastAPI(lifespan=services.lifespan)
+    outer.include_router(chat.router(services), prefix="/v1")
+    outer.include_router(session.router(services))
+    with (
+        TestClient(outer) as client,
+        pytest.raises(RuntimeError, match=r"app\.add_middleware"),
+        client.websocket_connect("/v1/ws"),
+    ):
+        pass
+    services = Services(Settings(**QUIET))
+    outer = FastAPI(lifespan=services.lifespan)
+    outer.include_router(chat.router(services), prefix="/v1")
+    outer.add_middleware(ServeAdopted, services=services)
+    with TestClient(outer) as client, client.websocket_connect("/v1/ws/7") as websocket:
+        websocket.send_text("hello")
+        assert websocket.receive_text() == "Client 7: hello"
+
+
+# Over real sockets
+
+
+async def test_a_root_path_is_part_of_every_address(serve):
+    server = await serve(
+        "--root-path",
+        "/behind/a/proxy",
+        module="uvicorn",
+        app="target_app.app:app",
+    )
+    client = await server.connect("/ws")
+    await client.send("hello")
+    assert await client.recv() == "hello"
+    page = await server.http.get("/", headers={"accept": "text/html"})
+    assert 'data-path="/behind/a/proxy/ws"' in page.text
+
+
+async def test_an_endpoint_that_goes_on_running_is_told_and_closed_by_a_drain(serve):
+    server = await serve(
+        module="uvicorn",
+        app="tests.target_app.endpoints:app",
+        TARGET_DRAIN_TIMEOUT_SECONDS="2",
+    )
+    leaving, staying, told = [
+        await server.connect(path) for path in ("/loop", "/loop", "/told-in-json")
+    ]
+    await server.until_stats(open={"/loop": 2, "/told-in-json": 1})
+    await server.drain()
+    for client in (leaving, staying):
+        assert await client.recv() == "Server is shutting down, please disconnect."
+    assert await told.recv() == '{"type": "bye"}'
+    await leaving.close()
+    await server.until_stats(open={"/loop": 1, "/told-in-json": 1})
+    for client in (staying, told):
+        await asyncio.wait_for(client.wait_closed(), 60)
+        assert client.close_code == 1001
+    await server.exit_status()
+    assert not [line for line in server.lines if "Traceback" in line]
+
+
+async def test_the_layers_are_gone_and_the_scope_is_let_go_once_a_connection_is_adopted(serve):
+    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app")
+    await server.connect("/shout")
+    # uvicorn's own, that of its middleware for proxies, and ours; then its queue.
+    expected = ["run_asgi", "__call__", "__call__", "serve", "_read", "receive", "get"]
+
+    async def adopted():
+        return await server.get("/layers") == expected
+
+    await until(adopted)
+
+
+async def test_a_handshake_between_admission_and_registration_counts(serve):
+    server = await serve(
+        *("--timeout-graceful-shutdown", "30"),
+        module="uvicorn",
+        app="tests.target_app.endpoints:app",
+        TARGET_MAX_CONNECTIONS="1",
+    )
+    slow = asyncio.create_task(server.connect("/slow"))
+    while (await server.get("/handshakes")) != 1:  # noqa: ASYNC110 - the state is the server's
+        await asyncio.sleep(0.01)
+    assert await server.refused("/shout") == 503
+    await server.drain()
+    # Drained, the server would close its listener and refuse even HTTP.
+    assert (await server.get("/go"))["status"] == "ok"
+    client = await slow
+    assert await client.recv() == "Server is shutting down, please disconnect."
+    await client.close()
+    await server.exit_status()
