@@ -54,6 +54,23 @@ def wire_of(send: object) -> Wire | None:
     return owner if all(hasattr(owner, name) for name in NEEDED) else None
 
 
+def is_closing(send: object) -> bool:
+    """Return whether the uvicorn protocol behind ``send`` has ended or is closing.
+
+    False for anything else. ``websockets-sansio`` and ``wsproto`` tell by two flags, the older
+    ``websockets`` by an event.
+    """
+    owner = getattr(send, "__self__", None)
+    closed = getattr(owner, "closed_event", None)
+    transport = getattr(owner, "transport", None)
+    return (
+        getattr(owner, "disconnected", False)
+        or getattr(owner, "close_sent", False)
+        or (closed is not None and closed.is_set())
+        or (transport is not None and transport.is_closing())
+    )
+
+
 def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
     """Let go of the handshake, limit the size of a message, and stop uvicorn's own pings.
 

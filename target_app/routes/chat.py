@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Final
 
-from target_app.connections.connection import GONE, Connection, Endpoint
+from target_app.connections.connection import Connection, Endpoint
+from target_app.connections.ended import has_ended
 from target_app.connections.message import Message
 from target_app.protocol import RUNNING, SHUTTING_DOWN, connected, disconnected, said_by
 
@@ -70,8 +70,13 @@ class Echo:
     async def _received(self, connection: Connection, data: str | bytes) -> None:
         # Whoever does not read is not read from: the wait for room is the backpressure.
         key = "text" if isinstance(data, str) else "bytes"
-        with contextlib.suppress(*GONE):
+        try:
             await connection.send({"type": "websocket.send", key: data})
+        except Exception as error:
+            if not has_ended(error, connection):
+                raise
+            self._counters.messages_lost += 1
+        else:
             self._counters.messages_sent += 1
 
 

@@ -11,13 +11,17 @@ from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from target_app.connections.connection import Connection, Endpoint
-from target_app.connections.delivery import OVERHEAD_BYTES, Delivery
+from target_app.connections.delivery import Delivery
 from target_app.connections.fanout import Fanout
+from target_app.connections.lag import OVERHEAD_BYTES
 from target_app.connections.message import Message, received_data
 from target_app.settings import Settings
 from target_app.stats.counters import Counters
 
 ENDPOINT = Endpoint("/ws", None, None, None)
+
+
+LARGE = "x" * 2000
 
 
 class Client:
@@ -197,20 +201,24 @@ async def test_a_queue_is_bounded_in_bytes_too():
         stalled.reading.clear()
         await room.say(*(f"{n:>{size}}" for n in range(50)))
         await room.until(lambda: room.counters.broadcasts == 50)
-        lag = stalled.connection.lag
-        assert lag.bytes == sum(len(m.frame) + OVERHEAD_BYTES for m in lag.messages)
-        assert lag.bytes <= 10 * size
-        assert room.counters.messages_dropped == 50 - 1 - len(lag.messages)
+        state = stalled.connection.lag.state
+        assert state.bytes == sum(len(m.frame) + OVERHEAD_BYTES for m in state.waiting)
+        assert state.bytes <= 10 * size
+        assert room.counters.messages_dropped == 50 - 1 - len(state.waiting)
 
 
-async def test_a_message_larger_than_the_whole_bound_is_dropped_alone():
-    async with Room(1, slow_consumer_bytes=1000, slow_consumer_policy="drop-newest") as room:
+@pytest.mark.parametrize(
+    ("policy", "got"),
+    [("drop-newest", ["1", LARGE]), ("drop-oldest", ["1", "3"]), ("disconnect", [1013])],
+)
+async def test_a_message_larger_than_the_whole_bound_waits_alone(policy, got):
+    async with Room(1, slow_consumer_bytes=1000, slow_consumer_policy=policy) as room:
         stalled = room.clients[0]
         stalled.reading.clear()
-        await room.say("1", "x" * 2000, "2")
+        await room.say("1", LARGE, "3")
         await room.until(lambda: room.counters.broadcasts == 3)
         stalled.reading.set()
-        await room.until(lambda: stalled.got == ["1", "2"])
+        await room.until(lambda: stalled.got == got)
 
 
 async def test_a_close_comes_after_everything_that_waits():
