@@ -84,7 +84,6 @@ class CatchUp:
         except TimeoutError:
             if not self._is_late():
                 raise
-            state.abandoned()
             state.run_out()
         finally:
             self._limit = None

@@ -139,19 +139,15 @@ class Lag:
         self._counters.messages_sent += 1
         self.writing = False
 
-    def abandoned(self) -> None:
-        """Note that the message under way will not be written."""
-        self._counters.messages_lost += self.writing
-        self.writing = False
-
     def run_out(self) -> None:
-        """Give up, because the write under way has taken too long, unless it ends already."""
+        """Note that the write under way was broken off, for time or for room: close it."""
+        self._abandon()
         if self.phase is Phase.BEHIND:
             self._stop(Phase.CLOSING)
 
     def lose(self) -> None:
         """Note that the connection has ended: nothing more can be sent."""
-        self.abandoned()
+        self._abandon()
         self._stop(Phase.LOST)
 
     def _fits(self, size: int) -> bool:
@@ -167,6 +163,10 @@ class Lag:
     def _set_deadline(self, now: float) -> None:
         if self._bounds.policy == "disconnect":
             self.deadline = now + self._bounds.seconds
+
+    def _abandon(self) -> None:
+        self._counters.messages_lost += self.writing
+        self.writing = False
 
     def _stop(self, phase: Phase) -> None:
         # A message being written is not counted here: it may still be, and then it was sent.
