@@ -78,17 +78,17 @@ class Delivery:
             return connection.lag.push(message)
         rest = None
         try:
-            if connection.wire is None:
+            if (behind := connection.wire) is None:
                 rest = advance(connection.send(message.asgi))
-                written = rest is None
-            else:
-                written = wire.write(connection.wire, message.frame)
+                if rest is None:
+                    self._counters.messages_sent += 1
+                    return True
+            elif wire.write(behind, message.frame):
+                self._counters.messages_sent += 1
+                return True
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one, others are served
             self._failed(connection, error)
             return False
-        if written:
-            self._counters.messages_sent += 1
-            return True
         return self._fall_behind(connection, message, rest)
 
     async def close(
