@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from target_app.connections import wire
+from target_app.connections.ended import has_ended
 from target_app.connections.message import Message, close_message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from target_app.connections.delivery import Lag
+    from target_app.connections.catch_up import CatchUp
     from target_app.connections.message import ASGIMessage
     from target_app.connections.names import ClientId, Room
     from target_app.connections.wire import Wire
 
     CoroutineSend = Callable[[ASGIMessage], Coroutine[Any, Any, None]]
 
-GONE: Final = (OSError, RuntimeError)
-"""What a send raises when its connection has ended.
-
-ASGI 2.4 asks for an ``OSError`` once the client has left; after the server's own close frame
-uvicorn raises ``RuntimeError``.
-"""
+logger = logging.getLogger(__name__)
 
 CHUNK: Final = 128
 """Writes in a row before other work gets its turn.
@@ -75,8 +71,9 @@ class Connection:
     """One open WebSocket.
 
     ``send`` is the ASGI server's own callable, taken below every middleware: it may wait for the
-    client to read, and raises one of :data:`GONE` once the connection has ended. Everything else
-    goes through :class:`target_app.connections.delivery.Delivery`, which never waits.
+    client to read, and raises once the connection has ended
+    (:func:`target_app.connections.ended.has_ended`). Everything else goes through
+    :class:`target_app.connections.delivery.Delivery`, which never waits.
     """
 
     __slots__ = (
@@ -108,7 +105,7 @@ class Connection:
         self.phase = random.randrange(PHASES)
         """Which part of an interval is its turn."""
         self.rooms = rooms
-        self.lag: Lag | None = None
+        self.lag: CatchUp | None = None
         self.close_code: int | None = None
         self.close_sent = False
 
@@ -140,8 +137,12 @@ class Connection:
 
     async def send_close(self, code: int, reason: str) -> None:
         """Send the close frame, if the connection is still there."""
-        with contextlib.suppress(*GONE):
+        try:
             await self.send(close_message(code, reason))
+        except Exception as error:
+            if not has_ended(error, self):
+                logger.exception("closing %s", self.address)
+        else:
             self.close_sent = True
 
     def abort_after(self, seconds: float) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from target_app.connections import wire
-from target_app.connections.connection import GONE
+from target_app.connections.catch_up import FAULT, CatchUp
 from target_app.connections.eager import advance
+from target_app.connections.ended import has_ended
+from target_app.connections.lag import Bounds, Close, Lag
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -19,40 +20,7 @@ if TYPE_CHECKING:
     from target_app.settings import Settings
     from target_app.stats.counters import Counters
 
-OVERHEAD_BYTES: Final = 16
-"""What a waiting message counts for beyond its frame: its place in the queue."""
-
 logger = logging.getLogger(__name__)
-
-
-class Lag:
-    """What one connection has still to be sent, while it is behind."""
-
-    __slots__ = ("bytes", "close", "given_up", "messages", "patience")
-
-    def __init__(self, patience_seconds: float | None) -> None:
-        self.messages: deque[Message] = deque()
-        self.bytes = 0
-        self.patience = asyncio.timeout(patience_seconds)
-        self.given_up = False
-        self.close: tuple[int, str] | None = None
-
-    def add(self, message: Message) -> None:
-        """Let ``message`` wait behind the others."""
-        self.messages.append(message)
-        self.bytes += len(message.frame) + OVERHEAD_BYTES
-
-    def take(self) -> Message:
-        """Return the message that has waited longest; it no longer waits."""
-        message = self.messages.popleft()
-        self.bytes -= len(message.frame) + OVERHEAD_BYTES
-        return message
-
-    def give_up(self) -> None:
-        """Let nothing wait any more."""
-        self.given_up = True
-        self.messages.clear()
-        self.bytes = 0
 
 
 class Delivery:
@@ -60,57 +28,73 @@ class Delivery:
 
     A connection whose client reads too slowly gets a backlog and a task of its own until it has
     caught up. The backlog is bounded by ``slow_consumer_messages`` and ``slow_consumer_bytes``
-    (messages are shared among the connections they wait for; the bound counts them for each). What
-    happens at the bound is the ``slow_consumer_policy``:
+    (messages are shared among the connections they wait for; the bound counts them for each); an
+    empty one admits any message, also one that is larger than the bound. What happens at the bound
+    is the ``slow_consumer_policy``:
 
     - ``disconnect``: it is closed with ``slow_consumer_code``; the same if one message cannot be
       sent within ``slow_consumer_seconds``;
     - ``drop-oldest``: the messages that have waited longest make room;
     - ``drop-newest``: the new message is not sent.
 
-    All of it is counted. :meth:`run` has to be running.
+    Every message pushed is counted once: as sent, as dropped by a policy, or as lost because its
+    connection ended, was closing or was given up first. A connection that raises what no end of a
+    connection raises is closed with 1011. :meth:`run` has to be running.
     """
 
     def __init__(self, counters: Counters, settings: Settings) -> None:
         self._counters = counters
         self._settings = settings
-        self._closes = settings.slow_consumer_policy == "disconnect"
-        self._lagging = 0
-        self._laggards: asyncio.TaskGroup | None = None
+        self._bounds = Bounds(
+            settings.slow_consumer_policy,
+            settings.slow_consumer_messages,
+            settings.slow_consumer_bytes,
+            settings.slow_consumer_seconds,
+        )
+        self._laggards: set[CatchUp] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._over = False
 
     @property
     def lagging(self) -> int:
         """How many connections are behind."""
-        return self._lagging
+        return len(self._laggards)
 
     async def run(self) -> None:
         """Look after those who lag, until cancelled."""
-        async with asyncio.TaskGroup() as self._laggards:
-            await asyncio.Event().wait()
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._over = True
+                for laggard in self._laggards:
+                    # A task that is cancelled before it began has no chance to do so.
+                    laggard.state.lose()
 
     def push(self, connection: Connection, message: Message) -> bool:
         """Send ``message``, or let it wait for its turn; return False if it will never be sent."""
         if connection.lag is not None:
-            return self._hold_back(connection, connection.lag, message)
+            return connection.lag.push(message)
+        rest = None
         try:
-            if connection.wire is None:
+            if (behind := connection.wire) is None:
                 rest = advance(connection.send(message.asgi))
-                if rest is not None:
-                    return self._fall_behind(connection, message, rest)
-            elif not wire.write(connection.wire, message.frame):
-                return self._fall_behind(connection, message, None)
-        except GONE:
+                if rest is None:
+                    self._counters.messages_sent += 1
+                    return True
+            elif wire.write(behind, message.frame):
+                self._counters.messages_sent += 1
+                return True
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one, others are served
+            self._failed(connection, error)
             return False
-        except Exception:
-            logger.exception("sending to %s", connection.address)
-            return False
-        self._counters.messages_sent += 1
-        return True
+        return self._fall_behind(connection, message, rest)
 
     async def close(
         self, connection: Connection, code: int, reason: str, within_seconds: float | None = None
     ) -> None:
-        """Close ``connection`` once everything that waits for it is sent.
+        """Close ``connection`` once everything that waits for it is sent; do not wait for that.
 
         It is cut if that and the closing handshake take longer than ``within_seconds``, or the
         ``close_timeout_seconds`` of the settings.
@@ -118,85 +102,59 @@ class Delivery:
         if within_seconds is None:
             within_seconds = self._settings.close_timeout_seconds
         if connection.lag is None:
-            await connection.close(code, reason, within_seconds)
+            self._finish(advance(connection.close(code, reason, within_seconds)))
         elif connection.close_code is None:
             connection.will_close(code, within_seconds)
-            connection.lag.close = (code, reason)
+            connection.lag.state.close_after(Close(code, reason))
 
     def _fall_behind(
         self, connection: Connection, message: Message, rest: Awaitable[None] | None
     ) -> bool:
-        assert self._laggards is not None, "Delivery.run() is not running"
-        connection.lag = Lag(self._settings.slow_consumer_seconds if self._closes else None)
-        accepted = rest is not None or self._hold_back(connection, connection.lag, message)
-        self._laggards.create_task(self._catch_up(connection, connection.lag, rest))
-        return accepted
-
-    def _hold_back(self, connection: Connection, lag: Lag, message: Message) -> bool:
-        if lag.given_up or connection.close_code is not None:
+        if self._over or (rest is None and connection.close_code is not None):
+            self._counters.messages_lost += 1
             return False
-        size = len(message.frame) + OVERHEAD_BYTES
-        if self._closes and not self._fits(lag, size):
-            lag.given_up = True
-            if not lag.patience.expired():
-                lag.patience.reschedule(0)  # long past: time is up now
-            return False
-        if self._settings.slow_consumer_policy == "drop-oldest":
-            while lag.messages and not self._fits(lag, size):
-                lag.take()
-                self._counters.messages_dropped += 1
-        if not self._fits(lag, size):
-            self._counters.messages_dropped += 1
-            return False
-        lag.add(message)
+        tasks = self._running()
+        laggard = connection.lag = self._new(connection)
+        if rest is None:
+            laggard.push(message)
+        else:
+            laggard.state.begin(asyncio.get_running_loop().time())
+        self._laggards.add(laggard)
+        tasks.create_task(self._look_after(laggard, rest))
         return True
 
-    def _fits(self, lag: Lag, size: int) -> bool:
-        return (
-            len(lag.messages) < self._settings.slow_consumer_messages
-            and lag.bytes + size <= self._settings.slow_consumer_bytes
+    async def _look_after(self, laggard: CatchUp, rest: Awaitable[None] | None) -> None:
+        try:
+            await laggard.run(rest)
+        finally:
+            self._laggards.discard(laggard)
+
+    def _failed(self, connection: Connection, error: Exception) -> None:
+        self._counters.messages_lost += 1
+        if has_ended(error, connection):
+            return  # its own handler sees that
+        logger.error("sending to %s", connection.address, exc_info=error)
+        laggard = connection.lag = self._new(connection)
+        laggard.state.lose()  # nothing is tried on it again
+        self._finish(advance(laggard.close_as(FAULT)))
+
+    def _new(self, connection: Connection) -> CatchUp:
+        return CatchUp(
+            connection, Lag(self._bounds, self._counters), self._counters, self._settings
         )
 
-    async def _catch_up(
-        self, connection: Connection, lag: Lag, first: Awaitable[None] | None
-    ) -> None:
-        self._lagging += 1
-        try:
-            async with lag.patience:
-                if first is not None:
-                    await first
-                    self._counters.messages_sent += 1
-                await self._send_backlog(connection, lag)
-                if lag.close is not None:
-                    await connection.send_close(*lag.close)
-        except TimeoutError:
-            lag.give_up()
-            await self._close_slow(connection)
-        except GONE:
-            lag.give_up()
-        except Exception:
-            # Whatever is wrong with one connection, the others are served on.
-            logger.exception("sending to %s", connection.address)
-            lag.give_up()
-        else:
-            # Nothing has waited since the backlog was seen empty, so nothing was added to it.
-            connection.lag = None
-        finally:
-            self._lagging -= 1
+    def _finish(self, rest: Awaitable[None] | None) -> None:
+        if rest is not None and not self._over:
+            self._running().create_task(_await(rest))
 
-    async def _send_backlog(self, connection: Connection, lag: Lag) -> None:
-        loop = asyncio.get_running_loop()
-        while lag.messages:
-            if self._closes:
-                lag.patience.reschedule(loop.time() + self._settings.slow_consumer_seconds)
-            await connection.send(lag.take().asgi)
-            self._counters.messages_sent += 1
-
-    async def _close_slow(self, connection: Connection) -> None:
-        if connection.close_code is None:
-            self._counters.slow_consumers_closed += 1
-            await connection.close(
-                self._settings.slow_consumer_code,
-                "reads too slowly",
-                self._settings.close_timeout_seconds,
+    def _running(self) -> asyncio.TaskGroup:
+        if self._tasks is None:
+            raise RuntimeError(
+                "a client reads slowly and Delivery.run() is not running; start the application "
+                "with its lifespan"
             )
+        return self._tasks
+
+
+async def _await(rest: Awaitable[None]) -> None:
+    await rest

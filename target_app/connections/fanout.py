@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from target_app.bounded_queue import BytesQueue
 from target_app.connections.connection import CHUNK
 
 if TYPE_CHECKING:
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 
 QUEUED_BROADCASTS: Final = 64
 """Broadcasts that wait for their turn before those who publish have to wait as well."""
+
+QUEUED_BYTES: Final = 2**24
+"""What the frames of these may add up to; a larger broadcast waits for its turn alone."""
+
+logger = logging.getLogger(__name__)
 
 
 class Broadcast(NamedTuple):
@@ -36,26 +43,29 @@ class Fanout:
     - A client that does not keep up delays nobody
       (:class:`target_app.connections.delivery.Delivery`); a connection that has ended is passed
       over: its own handler sees the end.
-    - When more is published than can be sent, :meth:`publish` waits, and with it the reading of
-      those who send: the backpressure reaches the clients through TCP.
+    - When more is published than can be sent, by count or by bytes, :meth:`publish` waits, and with
+      it the reading of those who send: the backpressure reaches the clients through TCP.
+    - A broadcast that fails is logged, or raised to whoever waits for its count; the next one goes
+      out. Once :meth:`run` has ended, broadcasts reach nobody and nobody waits.
     """
 
     def __init__(self, delivery: Delivery, counters: Counters) -> None:
         self._delivery = delivery
         self._counters = counters
-        self._queue: asyncio.Queue[Broadcast] = asyncio.Queue(QUEUED_BROADCASTS)
+        self._queue: BytesQueue[Broadcast] = BytesQueue(QUEUED_BROADCASTS, QUEUED_BYTES)
+        self._over = False
 
     async def publish(self, message: Message, audience: Iterable[Connection]) -> None:
         """Queue ``message`` for ``audience``; wait while too many are queued already.
 
         The audience is looked at when the turn of the message comes, not now.
         """
-        await self._queue.put(Broadcast(message, audience, None))
+        await self._enqueue(Broadcast(message, audience, None))
 
     async def publish_and_count(self, message: Message, audience: Iterable[Connection]) -> int:
         """Like :meth:`publish`, then wait for its turn; return how many it was handed to."""
         reached: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        await self._queue.put(Broadcast(message, audience, reached))
+        await self._enqueue(Broadcast(message, audience, reached))
         return await reached
 
     async def flush(self) -> None:
@@ -64,12 +74,36 @@ class Fanout:
 
     async def run(self) -> None:
         """Send what is published, until cancelled."""
-        while True:
-            message, audience, reached = await self._queue.get()
+        try:
+            while True:
+                await self._send(await self._queue.get())
+        finally:
+            self._over = True
+            self._throw_away()
+
+    async def _enqueue(self, broadcast: Broadcast) -> None:
+        await self._queue.put(broadcast, len(broadcast.message.frame))
+        if self._over:
+            self._throw_away()
+
+    def _throw_away(self) -> None:
+        while not self._queue.empty():
+            _tell(self._queue.get_nowait().reached, 0)
+            self._queue.task_done()
+
+    async def _send(self, broadcast: Broadcast) -> None:
+        message, audience, reached = broadcast
+        count = 0
+        try:
             # A copy, because connections come and go between two chunks.
             count = await self._deliver(message, tuple(audience))
-            if reached is not None and not reached.done():
-                reached.set_result(count)
+        except Exception as error:
+            if reached is None or reached.done():
+                logger.exception("a broadcast of %d bytes", len(message.frame))
+            else:
+                reached.set_exception(error)
+        finally:
+            _tell(reached, count)
             self._queue.task_done()
 
     async def _deliver(self, message: Message, receivers: tuple[Connection, ...]) -> int:
@@ -83,3 +117,8 @@ class Fanout:
                 count += push(connection, message)
             await asyncio.sleep(0)
         return count
+
+
+def _tell(reached: asyncio.Future[int] | None, count: int) -> None:
+    if reached is not None and not reached.done():
+        reached.set_result(count)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ NEEDED: Final = (
     *("transport", "writable", "disconnected", "close_sent", "pending_ping_payload"),
     *("ping_sent_at", "stop_keepalive", "request", "response", "scope", "conn"),
 )
+
+
+PONG: Final = bytes([0x80 | Opcode.PONG])
+"""How every pong begins: it is never fragmented (RFC 6455 §5.5)."""
 
 
 class Limits(Protocol):
@@ -54,6 +59,23 @@ def wire_of(send: object) -> Wire | None:
     return owner if all(hasattr(owner, name) for name in NEEDED) else None
 
 
+def is_closing(send: object) -> bool:
+    """Return whether the uvicorn protocol behind ``send`` has ended or is closing.
+
+    False for anything else. ``websockets-sansio`` and ``wsproto`` tell by two flags, the older
+    ``websockets`` by an event.
+    """
+    owner = getattr(send, "__self__", None)
+    closed = getattr(owner, "closed_event", None)
+    transport = getattr(owner, "transport", None)
+    return (
+        getattr(owner, "disconnected", False)
+        or getattr(owner, "close_sent", False)
+        or (closed is not None and closed.is_set())
+        or (transport is not None and transport.is_closing())
+    )
+
+
 def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
     """Let go of the handshake, limit the size of a message, and stop uvicorn's own pings.
 
@@ -61,7 +83,11 @@ def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
     - A larger message is answered with 1009 (RFC 6455 §7.4.1) before it is read whole.
     - uvicorn's pings have two timers for each connection, drift by the round trip, and leave a
       client that never reads connected; :mod:`target_app.lifecycle.keepalive` makes them instead.
+    - Pongs wait for room like everything else (:class:`_PatientPongs`).
     """
+    owner: object = wire
+    if type(owner) is WebSocketsSansIOProtocol:
+        owner.__class__ = _PatientPongs  # costs an open connection nothing
     wire.request = wire.response = None
     wire.conn.max_message_size = max_message_bytes
     if own_pings:
@@ -123,3 +149,40 @@ def unsent_bytes(wire: Wire) -> int:
 def abort(wire: Wire) -> None:
     """Cut the connection now, whatever still waits to be sent."""
     wire.transport.abort()
+
+
+class _PatientPongs(WebSocketsSansIOProtocol):
+    """Answers no pings while the write buffer is full, and reads nothing more meanwhile.
+
+    uvicorn answers each ping at once, so a client that sends pings and never reads makes the buffer
+    grow with all it sends. Here the last ping alone is answered (RFC 6455 §5.5.3), when there is
+    room again. A client that sends no pings is read from whether it reads or not.
+    """
+
+    unsent_pong = b""
+
+    def handle_ping(self) -> None:
+        """Answer the pings read last, or keep the answer to the last of them."""
+        if self.writable.is_set():
+            super().handle_ping()
+            return
+        # Each item is one frame: pongs, and at most one close frame of the same read. For the
+        # second ping of a read there is none: the answers to all went out with the first one's.
+        frames = self.conn.data_to_send()
+        for frame in frames:
+            if frame.startswith(PONG):
+                self.unsent_pong = frame
+            else:
+                self.transport.write(frame)
+        if self.unsent_pong and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on: the write buffer has room again."""
+        super().resume_writing()
+        if self.unsent_pong and not (self.close_sent or self.transport.is_closing()):
+            self.transport.write(self.unsent_pong)
+            self.unsent_pong = b""
+            # Unless the application has to take a message first.
+            if not self.read_paused:
+                self.transport.resume_reading()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, WebSocket
 from starlette.convertors import Convertor, register_url_convertor
 
 from target_app.connections.adoption import adopt
-from target_app.connections.connection import GONE, Connection, Endpoint
+from target_app.connections.connection import Connection, Endpoint
+from target_app.connections.ended import has_ended
 from target_app.connections.message import Message
 from target_app.connections.names import ClientId, Room
 from target_app.protocol import CHAT, RUNNING, SHUTTING_DOWN, connected, disconnected, said_by
@@ -122,6 +122,11 @@ class Echo:
         """Send ``data`` back."""
         # Whoever does not read is not read from: the wait for room is the backpressure.
         key = "text" if isinstance(data, str) else "bytes"
-        with contextlib.suppress(*GONE):
+        try:
             await connection.send({"type": "websocket.send", key: data})
+        except Exception as error:
+            if not has_ended(error, connection):
+                raise
+            self._services.counters.messages_lost += 1
+        else:
             self._services.counters.messages_sent += 1

@@ -21,6 +21,7 @@ class Counters:
     messages_received: int = 0
     messages_sent: int = 0
     messages_dropped: int = 0
+    messages_lost: int = 0
     broadcasts: int = 0
     slow_consumers_closed: int = 0
     pings_unanswered: int = 0
@@ -38,6 +39,9 @@ class Totals(BaseModel):
     messages_received: int
     messages_sent: int = Field(description="messages handed to the transport, one per receiver")
     messages_dropped: int = Field(description="not sent because a slow consumer's queue was full")
+    messages_lost: int = Field(
+        description="not sent because the connection had ended, was closing or was given up"
+    )
     broadcasts: int = Field(description="messages fanned out, once for each worker")
     lagging: int = Field(description="connections that are behind now")
     slow_consumers_closed: int = Field(description="connections closed because they read slowly")

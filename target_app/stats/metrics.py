@@ -36,6 +36,7 @@ COUNTS = {
     "messages_received": "Messages from clients",
     "messages_sent": "Messages to clients, one for each receiver",
     "messages_dropped": "Messages not sent because a slow consumer's queue was full",
+    "messages_lost": "Messages not sent because the connection ended, closed or was given up",
     "broadcasts": "Messages fanned out",
     "slow_consumers_closed": "Connections closed because they read slowly",
     "pings_unanswered": "Connections closed because no pong came",

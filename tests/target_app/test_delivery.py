@@ -11,13 +11,17 @@ from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from target_app.connections.connection import Connection, Endpoint
-from target_app.connections.delivery import OVERHEAD_BYTES, Delivery
-from target_app.connections.fanout import Fanout
+from target_app.connections.delivery import Delivery
+from target_app.connections.fanout import QUEUED_BROADCASTS, QUEUED_BYTES, Fanout
+from target_app.connections.lag import OVERHEAD_BYTES
 from target_app.connections.message import Message, received_data
 from target_app.settings import Settings
 from target_app.stats.counters import Counters
 
 ENDPOINT = Endpoint("/ws", None, None, None)
+
+
+LARGE = "x" * 2000
 
 
 class Client:
@@ -154,6 +158,33 @@ async def test_a_connection_that_fails_in_any_way_ends_nothing_for_the_others():
         assert broken.got == breaking.got == []
 
 
+@pytest.mark.parametrize("error", [RuntimeError, ValueError])
+async def test_a_connection_that_fails_is_closed_with_1011_and_tried_no_more(error, caplog):
+    async with Room(2) as room:
+        broken, other = room.clients
+        broken.error = error("expected in this test")
+        await room.say("1")
+        await room.until(lambda: other.got == ["1"])
+        broken.error = None
+        await room.say("2", "3")
+        await room.until(lambda: other.got == ["1", "2", "3"])
+        assert broken.connection.close_code == 1011
+        assert broken.got == []
+        assert (room.counters.messages_sent, room.counters.messages_lost) == (3, 3)
+    assert caplog.messages[0] == "sending to unknown:0"
+
+
+async def test_a_close_never_waits_for_the_client():
+    async with Room(1) as room:
+        stalled = room.clients[0]
+        stalled.reading.clear()
+        async with asyncio.timeout(60):
+            await room.delivery.close(stalled.connection, 1001, "enough")
+        assert stalled.got == []
+        stalled.reading.set()
+        await room.until(lambda: stalled.got == [1001])
+
+
 async def test_clients_may_come_and_go_while_a_broadcast_is_under_way():
     async with Room(1000) as room:
         await room.say("1")
@@ -168,11 +199,50 @@ async def test_clients_may_come_and_go_while_a_broadcast_is_under_way():
         await room.until(lambda: late.got == ["2"])
 
 
-async def test_publishing_waits_when_too_much_is_queued():
-    room = Room(1)  # not running: nothing is taken from the queue
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
-            await room.say(*("more" for _ in range(1000)))
+@pytest.mark.parametrize(
+    ("size", "admitted"),
+    [(4, QUEUED_BROADCASTS), (QUEUED_BYTES // 8, 7), (QUEUED_BYTES + 1, 1)],
+)
+async def test_publishing_waits_when_too_much_is_queued_by_count_or_by_bytes(size, admitted):
+    room = Room(1)
+    message = Message("x" * size)
+    publishing = [
+        asyncio.create_task(room.fanout.publish(message, room.members)) for _ in range(1000)
+    ]
+    await asyncio.sleep(0)
+    assert sum(task.done() for task in publishing) == admitted
+    async with room:
+        await asyncio.wait(publishing)
+        await room.until(lambda: len(room.clients[0].got) == 1000)
+
+
+async def test_a_broadcast_that_fails_is_told_to_who_counts_and_the_next_one_goes_out(caplog):
+    def failing():
+        raise ValueError("expected in this test")
+        yield
+
+    async with Room(1) as room:
+        with pytest.raises(ValueError, match="expected"):
+            await room.fanout.publish_and_count(Message("1"), failing())
+        await room.fanout.publish(Message("2"), failing())
+        assert await room.fanout.publish_and_count(Message("3"), room.members) == 1
+        await room.fanout.flush()
+    assert [record.message for record in caplog.records] == ["a broadcast of 3 bytes"]
+
+
+async def test_nobody_waits_for_a_fan_out_that_has_ended():
+    room = Room(300)
+    async with room:
+        counting = [
+            asyncio.create_task(room.fanout.publish_and_count(Message("x"), room.members))
+            for _ in range(2 * QUEUED_BROADCASTS)
+        ]
+        await room.until(lambda: room.counters.messages_sent)
+    async with asyncio.timeout(60):
+        counts = await asyncio.gather(*counting)
+        assert counts[-1] == await room.fanout.publish_and_count(Message("x"), room.members) == 0
+        await room.fanout.publish(Message("x"), room.members)
+        await room.fanout.flush()
 
 
 @pytest.mark.parametrize(
@@ -197,20 +267,24 @@ async def test_a_queue_is_bounded_in_bytes_too():
         stalled.reading.clear()
         await room.say(*(f"{n:>{size}}" for n in range(50)))
         await room.until(lambda: room.counters.broadcasts == 50)
-        lag = stalled.connection.lag
-        assert lag.bytes == sum(len(m.frame) + OVERHEAD_BYTES for m in lag.messages)
-        assert lag.bytes <= 10 * size
-        assert room.counters.messages_dropped == 50 - 1 - len(lag.messages)
+        state = stalled.connection.lag.state
+        assert state.bytes == sum(len(m.frame) + OVERHEAD_BYTES for m in state.waiting)
+        assert state.bytes <= 10 * size
+        assert room.counters.messages_dropped == 50 - 1 - len(state.waiting)
 
 
-async def test_a_message_larger_than_the_whole_bound_is_dropped_alone():
-    async with Room(1, slow_consumer_bytes=1000, slow_consumer_policy="drop-newest") as room:
+@pytest.mark.parametrize(
+    ("policy", "got"),
+    [("drop-newest", ["1", LARGE]), ("drop-oldest", ["1", "3"]), ("disconnect", [1013])],
+)
+async def test_a_message_larger_than_the_whole_bound_waits_alone(policy, got):
+    async with Room(1, slow_consumer_bytes=1000, slow_consumer_policy=policy) as room:
         stalled = room.clients[0]
         stalled.reading.clear()
-        await room.say("1", "x" * 2000, "2")
+        await room.say("1", LARGE, "3")
         await room.until(lambda: room.counters.broadcasts == 3)
         stalled.reading.set()
-        await room.until(lambda: stalled.got == ["1", "2"])
+        await room.until(lambda: stalled.got == got)
 
 
 async def test_a_close_comes_after_everything_that_waits():

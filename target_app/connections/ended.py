@@ -1,0 +1,33 @@
+"""Telling the end of a connection from a fault, by what a send raises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from anyio import BrokenResourceError, ClosedResourceError
+
+from target_app.connections import wire
+
+if TYPE_CHECKING:
+    from target_app.connections.connection import Connection
+
+ENDED: Final = (OSError, BrokenResourceError, ClosedResourceError)
+"""What is raised for nothing but an end.
+
+ASGI 2.4 asks servers for a subclass of :class:`OSError` once the client has left, and uvicorn has
+one in all its protocols. Starlette's test client sends through a stream of anyio.
+"""
+
+
+def has_ended(error: Exception, connection: Connection) -> bool:
+    """Return whether a send raised ``error`` because ``connection`` has ended or is closing.
+
+    After a close frame of the server's own (ours, or uvicorn's for a message that it refuses) ASGI
+    servers raise :class:`RuntimeError`. So do many faults: it is taken for an end only if the
+    connection itself says that it is closing.
+    """
+    if isinstance(error, ENDED):
+        return True
+    return isinstance(error, RuntimeError) and (
+        connection.close_sent or wire.is_closing(connection.send)
+    )

@@ -1,0 +1,125 @@
+"""Clients that do not read, over real sockets: never muted, always bounded, always counted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psutil
+import pytest
+from websockets.frames import Frame, Opcode
+
+from tests.target_app.conftest import DEADLINE_SECONDS
+
+LARGE = 5_000_000
+"""Characters of a message that is larger than what may wait for one client."""
+
+FLOOD = 2**26
+PAYLOAD = b"x" * 125
+"""Of a ping, at most so long (RFC 6455 §5.5)."""
+
+
+async def say(sender, *texts):
+    """Broadcast ``texts`` and hear each of them, as one of those who are in the room."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        for text in texts:
+            await sender.send(text)
+            assert await sender.recv() == text
+
+
+def large(*letters):
+    return [letter * LARGE for letter in letters]
+
+
+@pytest.mark.parametrize("policy", ["disconnect", "drop-oldest", "drop-newest"])
+async def test_a_message_larger_than_the_queue_waits_for_its_client_all_the_same(serve, policy):
+    server = await serve(
+        "--slow-consumer-policy", policy, "--slow-consumer-seconds", str(DEADLINE_SECONDS)
+    )
+    stalled = await server.connect_raw()
+    sender = await server.connect(max_size=None)
+    await say(sender, *large("a", "b"))
+    assert [text[0] for text in await stalled.texts(2)] == ["a", "b"]
+    await say(sender, "still there?")
+    assert await stalled.texts(1) == ["still there?"]
+    stats = await server.stats()
+    assert (stats["messages_sent"], stats["messages_dropped"]) == (6, 0)
+    assert stats["slow_consumers_closed"] == 0
+
+
+async def test_a_reader_that_large_messages_find_no_room_for_is_closed_with_1013(serve):
+    server = await serve("--close-timeout-seconds", str(DEADLINE_SECONDS))
+    stalled = await server.connect_raw()
+    sender = await server.connect(max_size=None)
+    await say(sender, *large("a", "b", "c", "d"))
+    await server.until_stats(slow_consumers_closed=1)
+    assert await stalled.close_code() == 1013
+    await say(sender, "5")
+    stats = await server.until_stats(open={"/ws": 1}, closed_by_code={"1013": 1}, lagging=0)
+    pushed = 2 * 4 + 1
+    counted = [stats[f"messages_{what}"] for what in ("sent", "dropped", "lost")]
+    assert counted == [pushed - 3, 0, 3]
+
+
+async def flood(client, frame, until_blocked_seconds=1.0):
+    """Send copies of ``frame`` until the server has not taken any for so long, or 64 MB were sent.
+
+    Return how many bytes it took, and what is left of the frame that it took the beginning of.
+    """
+    many = memoryview(frame * (65536 // len(frame)))
+    loop = asyncio.get_running_loop()
+    sent, taken_at = 0, loop.time()
+    while sent < FLOOD and loop.time() < taken_at + until_blocked_seconds:
+        try:
+            sent += client.socket.send(many[sent % len(many) :])
+            taken_at = loop.time()
+            await asyncio.sleep(0)
+        except BlockingIOError:
+            await asyncio.sleep(0.005)
+    return sent, frame[sent % len(frame) :]
+
+
+def masked(opcode, data):
+    return Frame(opcode, data).serialize(mask=True)
+
+
+async def test_pongs_for_a_client_that_does_not_read_are_bounded_and_others_are_served(serve):
+    server = await serve()
+    process = psutil.Process(server.process.pid)
+    other = await server.connect("/echo")
+    await other.send("before")
+    assert await other.recv() == "before"
+    before = process.memory_info().rss
+    flooding = await server.connect_raw("/echo")
+    pings = asyncio.create_task(flood(flooding, masked(Opcode.PING, PAYLOAD)))
+    while not pings.done():
+        await say(other, "meanwhile")
+    # What the kernel's buffers hold is not the server's. A server that answers each ping keeps
+    # nearly as many bytes as it was sent.
+    assert process.memory_info().rss - before < 8_000_000
+    assert pings.result()[0] < FLOOD, "the server reads on from a client that does not read"
+
+
+async def test_the_last_ping_is_answered_once_its_client_reads_again(serve):
+    server = await serve()
+    flooding = await server.connect_raw("/echo")
+    _, rest = await flood(flooding, masked(Opcode.PING, PAYLOAD), until_blocked_seconds=0.2)
+    ending = rest + masked(Opcode.PING, b"last") + masked(Opcode.TEXT, b"hello")
+    sending = asyncio.create_task(asyncio.get_running_loop().sock_sendall(flooding.socket, ending))
+    heard = []
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not {b"last", b"hello"} <= set(heard[-2:]):
+            await flooding.read()
+            heard += [bytes(event.data) for event in flooding.protocol.events_received()]
+    await sending
+    assert set(heard[:-2]) == {PAYLOAD}
+
+
+async def test_an_echo_that_nobody_reads_is_read_from_no_more(serve):
+    server = await serve()
+    process = psutil.Process(server.process.pid)
+    before = process.memory_info().rss
+    stalled = await server.connect_raw("/echo")
+    taken, _ = await flood(stalled, masked(Opcode.TEXT, b"x" * 60_000))
+    assert taken < FLOOD
+    assert process.memory_info().rss - before < 8_000_000
+    assert (await server.stats())["open"]["/echo"] == 1
