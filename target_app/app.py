@@ -154,11 +154,19 @@ def _routes(app: TargetApp) -> table.Routes:
         app.outgoing,
         app.delivery,
         questions_waiting=app.settings.questions_waiting,
+        event_bytes=app.settings.event_bytes,
+    )
+    events = Events(
+        app.connections,
+        app.outgoing,
+        app.delivery,
+        event_bytes=app.settings.event_bytes,
+        rooms_per_client=app.settings.rooms_per_client,
     )
     routes = table.Routes(
         chat=chat.endpoint(table.CHAT),
         named_chat=chat.endpoint(table.NAMED_CHAT),
-        events=Events(app.connections, app.outgoing, app.delivery).endpoint(table.EVENTS),
+        events=events.endpoint(table.EVENTS),
         session=session.endpoint(table.SESSION),
         echo=Echo(app.counters).endpoint(table.ECHO),
     )

@@ -103,6 +103,15 @@ class Settings(BaseSettings):
     )
     ws_max_size: int = Field(default=16 * 2**20, ge=1, description="bytes of one message, at most")
 
+    event_bytes: int = Field(
+        default=2**16,
+        ge=1,
+        description="of one message of /ws/py_client or a session; a larger one is an error",
+    )
+    rooms_per_client: int = Field(
+        default=64, ge=1, description="that one client of /ws/py_client is in at a time"
+    )
+
     # --- sessions
 
     session_seconds: float = Field(

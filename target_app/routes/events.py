@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from typing import TYPE_CHECKING, Final
 
-from pydantic import ValidationError
-
 from target_app.connections.connection import Connection, Endpoint
-from target_app.protocol import SHUTTING_DOWN, WebsocketEvent
+from target_app.protocol import SHUTTING_DOWN, NotUnderstood, WebsocketEvent, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,11 +36,19 @@ class Events:
     """
 
     def __init__(
-        self, connections: ConnectionManager, outgoing: Outgoing, delivery: Delivery
+        self,
+        connections: ConnectionManager,
+        outgoing: Outgoing,
+        delivery: Delivery,
+        *,
+        event_bytes: int,
+        rooms_per_client: int,
     ) -> None:
         self._rooms = connections.rooms
         self._outgoing = outgoing
         self._delivery = delivery
+        self._event_bytes = event_bytes
+        self._rooms_per_client = rooms_per_client
         self._handlers: dict[str, Handler] = {
             "send_to_client": self._send_to_client,
             "broadcast": self._broadcast,
@@ -71,12 +78,9 @@ class Events:
 
     async def _received(self, connection: Connection, data: str | bytes) -> None:
         try:
-            event = WebsocketEvent.model_validate_json(data)
-        except ValidationError as error:
-            problems = [
-                {"at": ".".join(map(str, problem["loc"])), "problem": problem["msg"]}
-                for problem in error.errors()
-            ]
+            event = parsed(WebsocketEvent, data, self._event_bytes)
+        except NotUnderstood as error:
+            problems = [dataclasses.asdict(problem) for problem in error.problems]
             self._error(connection, "not a valid event", errors=problems)
             return
         handler = self._handlers.get(event.event)
@@ -95,7 +99,14 @@ class Events:
         await self._outgoing.to_room(ROOM, self._from(connection, "broadcast", event))
 
     async def _join(self, connection: Connection, event: WebsocketEvent) -> None:
-        if (room := self._room_of(connection, event)) is not None:
+        room = self._room_of(connection, event)
+        if room is None:
+            return
+        # Beside the room where every client of this endpoint is.
+        if room not in connection.rooms and len(connection.rooms) > self._rooms_per_client:
+            told = f"in {self._rooms_per_client} rooms already, which is the limit; leave one first"
+            self._error(connection, told)
+        else:
             self._rooms.join(connection, room)
             self._answer(connection, "joined", event)
 

@@ -6,11 +6,9 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.message import Message
-from target_app.protocol import SHUTTING_DOWN, SessionMessage
+from target_app.protocol import SHUTTING_DOWN, NotUnderstood, SessionMessage, parsed
 from target_app.sessions.registry import class_room, session_of
 
 if TYPE_CHECKING:
@@ -39,12 +37,14 @@ class SessionRoute:
         delivery: Delivery,
         *,
         questions_waiting: int,
+        event_bytes: int,
     ) -> None:
         self._sessions = sessions
         self._questions = questions
         self._outgoing = outgoing
         self._delivery = delivery
         self._questions_waiting = questions_waiting
+        self._event_bytes = event_bytes
         self._handlers: dict[str, Handler] = {
             "STUDENT_INTERRUPTION": self._interrupted,
             "READING_PROGRESS": self._sessions.progress,
@@ -76,11 +76,10 @@ class SessionRoute:
 
     async def _received(self, connection: Connection, data: str | bytes) -> None:
         try:
-            said = SessionMessage.model_validate_json(data)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            at = ".".join(map(str, problem["loc"])) or "message"
-            self._error(connection, f"{at}: {problem['msg']}")
+            said = parsed(SessionMessage, data, self._event_bytes)
+        except NotUnderstood as error:
+            first = error.problems[0]
+            self._error(connection, f"{first.at or 'message'}: {first.problem}")
             return
         await self._sessions.touch(connection)
         if (handler := self._handlers.get(said.type)) is not None:
