@@ -61,7 +61,11 @@ class TargetApp(FastAPI):
     """
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(title="swarmgate reference server", lifespan=_lifespan)
+        super().__init__(
+            title="swarmgate reference server",
+            lifespan=_lifespan,
+            max_body_size=settings.body_bytes,
+        )
         self.settings = settings
         self.counters = Counters()
         self.connections = ConnectionManager(self.counters, settings)

@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     )
     ws_max_size: int = Field(default=16 * 2**20, ge=1, description="bytes of one message, at most")
 
+    body_bytes: int = Field(default=2**20, ge=1, description="of one HTTP request, before 413")
     event_bytes: int = Field(
         default=2**16,
         ge=1,
