@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from target_app.connections import wire
 from target_app.connections.connection import PHASES
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     from target_app.stats.counters import Counters
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+READ_IN_A_ROW: Final = 32
+"""Messages of one connection that are handled before others get their turn.
+
+Neither a receive nor a send has to wait while there is something to read and room to write. One
+read of the socket brings up to 40,000 small messages, and an event takes some 20 µs.
+"""
 
 
 class ConnectionManager:
@@ -103,12 +111,17 @@ class ConnectionManager:
         # Return the close code that the server underneath reports.
         received = connection.endpoint.received
         bucket = self._bucket()
+        in_a_row = 0
         while (message := await receive())["type"] == "websocket.receive":
             self._counters.messages_received += 1
             if bucket is not None and not bucket.take(time.monotonic()):
                 await self._too_fast(connection)
             elif connection.close_code is None:
                 await received(connection, received_data(message))
+            in_a_row += 1
+            if in_a_row == READ_IN_A_ROW:
+                in_a_row = 0
+                await asyncio.sleep(0)
         code: int = message.get("code", 1005)
         await self._until_lost(connection, receive)
         return code
