@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
-READ_IN_A_ROW: Final = 32
+READ_IN_A_ROW: Final = 16
 """Messages of one connection that are handled before others get their turn.
 
 Neither a receive nor a send has to wait while there is something to read and room to write. One
