@@ -53,7 +53,9 @@ class ConnectionManager:
         self._settings = settings
         self._by_phase: tuple[set[Connection], ...] = tuple(set() for _ in range(PHASES))
         self._by_endpoint: dict[str, int] = {}
-        self._by_name: dict[str, tuple[Connection, ...]] = {}
+        # One by itself, as nearly every name has; several as keys, so that leaving costs the same
+        # however many they are.
+        self._by_name: dict[str, Connection | dict[Connection, None]] = {}
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -71,7 +73,8 @@ class ConnectionManager:
 
     def named(self, name: str) -> tuple[Connection, ...]:
         """Return the connections of the client called ``name``."""
-        return self._by_name.get(name, ())
+        found = self._by_name.get(name, {})
+        return tuple(found) if isinstance(found, dict) else (found,)
 
     def where(self, wanted: Callable[[Endpoint], bool]) -> Iterable[Connection]:
         """Return the connections of the endpoints that are ``wanted``, as of when it is walked."""
@@ -154,7 +157,7 @@ class ConnectionManager:
         path = connection.endpoint.path
         self._by_endpoint[path] = self._by_endpoint.get(path, 0) + 1
         if connection.name:
-            self._by_name[connection.name] = (*self.named(connection.name), connection)
+            self._note_name(connection)
         self._empty.clear()
 
     def _remove(self, connection: Connection, code: int) -> None:
@@ -169,11 +172,18 @@ class ConnectionManager:
         if connection.unsent_bytes():
             connection.abort_after(self._settings.close_timeout_seconds)
 
+    def _note_name(self, connection: Connection) -> None:
+        others = self._by_name.setdefault(connection.name, connection)
+        if isinstance(others, dict):
+            others[connection] = None
+        elif others is not connection:
+            self._by_name[connection.name] = {others: None, connection: None}
+
     def _forget_name(self, connection: Connection) -> None:
-        rest = tuple(c for c in self.named(connection.name) if c is not connection)
-        if rest:
-            self._by_name[connection.name] = rest
-        else:
+        named = self._by_name[connection.name]
+        if isinstance(named, dict):
+            del named[connection]
+        if named is connection or not named:
             del self._by_name[connection.name]
 
     async def _until_lost(self, connection: Connection, receive: Receive) -> None:
