@@ -6,7 +6,7 @@ reached below every middleware. :func:`wire_of` returns None under any other ser
 protocol no longer looks as it did in uvicorn 0.54; the server then sends through ASGI alone, and
 pings are what the server underneath makes of them.
 
-This is the one module that knows uvicorn's inside.
+With :mod:`target_app.connections.bounded`, this is all that knows uvicorn's inside.
 """
 
 from __future__ import annotations

@@ -230,6 +230,38 @@ async def test_a_websocket_outlives_the_time_of_its_handshake(serve, raw):
     assert await client.recv() == "still here"
 
 
+# Fragments
+
+
+async def test_fragments_without_end_take_no_memory(serve, raw):
+    server = await serve("--ws-ping-interval", "0")
+    client = await raw(server)
+    await client.send(request("/echo"))
+    await client.until(b"\r\n\r\n")
+    await client.send(frame(1, b"x", fin=False))
+    some = frame(0, b"", fin=False) * 100_000 + frame(9, b"are you there?")
+    memory = []
+    for _ in range(12):
+        await client.send(some)
+        await client.until(b"are you there?")
+        memory.append(psutil.Process(server.process.pid).memory_info().rss)
+    # Kept apart, each is 8 bytes or more.
+    assert memory[-1] - memory[1] < 4 * MB, [size // MB for size in memory]
+
+
+@pytest.mark.parametrize("opcode", [1, 2])
+async def test_a_message_of_many_fragments_is_what_was_sent(serve, raw, opcode):
+    server = await serve()
+    client = await raw(server)
+    await client.send(request("/echo"))
+    await client.until(b"\r\n\r\n")
+    sent = bytes(random.Random(1).choices(b"abc", k=5_000))
+    fragments = [frame(opcode if n == 0 else 0, sent[n : n + 1], fin=False) for n in range(5_000)]
+    await client.send(b"".join(fragments) + frame(0, b"end"))
+    echoed = bytes([0x80 | opcode, 126]) + len(sent + b"end").to_bytes(2, "big") + sent + b"end"
+    assert await client.until(b"end") == echoed
+
+
 # Anything at all
 
 

@@ -1,7 +1,8 @@
-"""uvicorn's HTTP protocol, with bounds on what it takes in before a request or handshake is whole.
+"""uvicorn's protocols, with bounds on what they take in before a request or message is whole.
 
-uvicorn keeps headers of any size and waits for the rest of a request for ever. This knows uvicorn
-0.54, like :mod:`target_app.connections.wire`.
+uvicorn keeps headers of any size, waits for the rest of a request for ever, and keeps every
+fragment of a message by itself, empty ones without end. This knows uvicorn 0.54, like
+:mod:`target_app.connections.wire`.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ import functools
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 if TYPE_CHECKING:
     import asyncio
 
     from uvicorn.config import Config
     from uvicorn.server import ServerState
+    from websockets.frames import Frame
 
 HEAD_BYTES: Final = 2**16
 """Of a request line and headers, or of trailers: what h11 allows as well. One read of the socket,
 at most 256 kB, may go beyond it.
 """
+
+
+FRAGMENTS: Final = 1024
+"""Of one message that are kept apart; each of them takes some 40 bytes more than it brings."""
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -86,6 +93,25 @@ class BoundedHttp(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """Puts the fragments of a message together as they come, once there are many."""
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take one more fragment (RFC 6455 §5.4)."""
+        if len(self.frames) >= FRAGMENTS:
+            self.frames[:] = [gathered(self.frames)]
+        super().handle_cont(event)
+
+
+def gathered(fragments: list[bytes]) -> bytes:
+    """Return ``fragments`` as one, to which later ones are added without a copy of the whole."""
+    first, *others = fragments
+    whole = first if isinstance(first, bytearray) else bytearray(first)
+    whole += b"".join(others)
+    # uvicorn joins it with at least one more, which makes bytes of it.
+    return cast("bytes", whole)
 
 
 def bounded_http(seconds: float) -> type[asyncio.Protocol]:
