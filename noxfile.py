@@ -26,6 +26,7 @@ BENCHES = {
     "": ((), "claims.toml"),
     "swarm": (("test_swarm_cost.py", "test_client_cost.py", "test_recording_cost.py"), ""),
     "server": (("test_server_cost.py",), "claims_redis.toml"),
+    "hostile": (("test_hostile_cost.py",), ""),
     "locust": (("test_locust_swarm_cost.py", "test_locust_cost.py"), ""),
     "100k": ((), "claims_100k.toml"),
     "calibrate": ((), ""),
@@ -53,7 +54,7 @@ def free_port() -> int:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Verdicts on 10,000 connections, 5 minutes. Or: -- 100k, calibrate, swarm, server, locust."""
+    """Verdicts on 10,000 connections, 5 minutes. Or: -- 100k, swarm, server, hostile, locust."""
     install(session)
     quick = {"SWARMGATE_QUICK": "1"} if "--quick" in session.posargs else {}
     chosen = next((word for word in session.posargs if word in BENCHES), "")

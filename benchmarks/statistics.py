@@ -15,6 +15,7 @@ from reports.verdict import Estimate
 
 CONFIDENCE: Final = 0.95
 FEWEST_RUNS: Final = 2
+FEWEST_FOR_A_MEDIAN: Final = 6
 
 
 def mean_interval(values: Sequence[float]) -> Estimate:
@@ -51,6 +52,25 @@ def ratio_interval(values: Sequence[float], baseline: Sequence[float]) -> Estima
     mean, half = statistics.fmean(logs), _half_width(logs)
     ratios = tuple(math.exp(log) for log in logs)
     return Estimate(math.exp(mean), math.exp(mean - half), math.exp(mean + half), ratios)
+
+
+def median_interval(values: Sequence[float]) -> Estimate:
+    """Estimate the median of what each run measured, between two of the values (Thompson 1936).
+
+    For what has outliers, like a p99: nothing is assumed of how it is distributed.
+
+    Raises:
+        ValueError: fewer than six values, which can say nothing at 95 %, or one that is not finite.
+    """
+    if len(values) < FEWEST_FOR_A_MEDIAN:
+        needed = f"needs at least {FEWEST_FOR_A_MEDIAN} runs, there are {len(values)}"
+        raise ValueError(f"the interval of a median {needed}")
+    _check(values)
+    ordered = sorted(values)
+    # So many of the values may lie below the median with too little a chance to be looked at.
+    outside = int(stats.binom.ppf((1 - CONFIDENCE) / 2, len(ordered), 0.5)) - 1
+    low, high = ordered[outside], ordered[-1 - outside]
+    return Estimate(statistics.median(ordered), low, high, tuple(values))
 
 
 def _half_width(values: Sequence[float]) -> float:

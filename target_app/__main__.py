@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from target_app.app import create_app
+from target_app.connections.bounded import bounded_http
 from target_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def _config(app: TargetApp | str, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
+        http=bounded_http(settings.handshake_seconds),
         ws="websockets-sansio",
         access_log=False,
         log_level=settings.log_level,

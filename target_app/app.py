@@ -51,7 +51,12 @@ class TargetApp(FastAPI):
     """
 
     def __init__(self, services: Services, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own
-        super().__init__(lifespan=services.lifespan, dependencies=[Depends(admitted)], **options)
+        super().__init__(
+            lifespan=services.lifespan,
+            dependencies=[Depends(admitted)],
+            max_body_size=services.settings.body_bytes,
+            **options,
+        )
         self.services = services
         self.router.default = _not_found
         self.add_exception_handler(WebSocketRequestValidationError, _not_valid)

@@ -107,6 +107,16 @@ class Settings(BaseSettings):
     )
     ws_max_size: int = Field(default=16 * 2**20, ge=1, description="bytes of one message, at most")
 
+    body_bytes: int = Field(default=2**20, ge=1, description="of one HTTP request, before 413")
+    event_bytes: int = Field(
+        default=2**16,
+        ge=1,
+        description="of one message of /ws/py_client or a session; a larger one is an error",
+    )
+    rooms_per_client: int = Field(
+        default=64, ge=1, description="that one client of /ws/py_client is in at a time"
+    )
+
     # --- sessions
 
     session_seconds: float = Field(
@@ -155,6 +165,12 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="to listen on; 0 = any free one")
     workers: int = Field(default=1, ge=1, description="processes")
+    handshake_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="for a request or handshake to arrive whole, before its connection is cut",
+    )
     backlog: int = Field(default=2048, ge=1, description="connections waiting to be accepted")
     log_level: LogLevel = Field(default="warning", description="of uvicorn's own log")
     deflate: bool = Field(default=False, description="offer permessage-deflate (RFC 7692)")

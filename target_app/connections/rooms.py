@@ -26,15 +26,13 @@ class Rooms:
     def leave(self, connection: Connection, room: Room) -> None:
         """Take ``connection`` out of ``room``, if it is in it."""
         connection.rooms = tuple(other for other in connection.rooms if other != room)
-        if (members := self._members.get(room)) is not None:
-            members.discard(connection)
-            if not members:
-                del self._members[room]
+        self._forget(connection, room)
 
     def leave_all(self, connection: Connection) -> None:
         """Take ``connection`` out of every room it is in."""
-        for room in connection.rooms:
-            self.leave(connection, room)
+        rooms, connection.rooms = connection.rooms, ()
+        for room in rooms:
+            self._forget(connection, room)
 
     def members(self, room: Room) -> Set[Connection]:
         """Return the members of ``room`` now; copy the set before you wait."""
@@ -43,3 +41,9 @@ class Rooms:
     def sizes(self) -> dict[str, int]:
         """Return how many are in each room, by ``space:name``."""
         return {str(room): len(members) for room, members in self._members.items()}
+
+    def _forget(self, connection: Connection, room: Room) -> None:
+        if (members := self._members.get(room)) is not None:
+            members.discard(connection)
+            if not members:
+                del self._members[room]

@@ -6,7 +6,7 @@ reached below every middleware. :func:`wire_of` returns None under any other ser
 protocol no longer looks as it did in uvicorn 0.54; the server then sends through ASGI alone, and
 pings are what the server underneath makes of them.
 
-This is the one module that knows uvicorn's inside.
+With :mod:`target_app.connections.bounded`, this is all that knows uvicorn's inside.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 
+from target_app.connections.bounded import BoundedWebSocket
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -23,10 +25,6 @@ NEEDED: Final = (
     *("transport", "writable", "disconnected", "close_sent", "pending_ping_payload"),
     *("ping_sent_at", "stop_keepalive", "request", "response", "scope", "conn"),
 )
-
-
-PONG: Final = bytes([0x80 | Opcode.PONG])
-"""How every pong begins: it is never fragmented (RFC 6455 §5.5)."""
 
 
 class Limits(Protocol):
@@ -83,11 +81,12 @@ def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
     - A larger message is answered with 1009 (RFC 6455 §7.4.1) before it is read whole.
     - uvicorn's pings have two timers for each connection, drift by the round trip, and leave a
       client that never reads connected; :mod:`target_app.lifecycle.keepalive` makes them instead.
-    - Pongs wait for room like everything else (:class:`_PatientPongs`).
+    - Pongs wait for room like everything else, and fragments are put together
+      (:class:`target_app.connections.bounded.BoundedWebSocket`).
     """
     owner: object = wire
     if type(owner) is WebSocketsSansIOProtocol:
-        owner.__class__ = _PatientPongs  # costs an open connection nothing
+        owner.__class__ = BoundedWebSocket  # costs an open connection nothing
     wire.request = wire.response = None
     wire.conn.max_message_size = max_message_bytes
     if own_pings:
@@ -149,40 +148,3 @@ def unsent_bytes(wire: Wire) -> int:
 def abort(wire: Wire) -> None:
     """Cut the connection now, whatever still waits to be sent."""
     wire.transport.abort()
-
-
-class _PatientPongs(WebSocketsSansIOProtocol):
-    """Answers no pings while the write buffer is full, and reads nothing more meanwhile.
-
-    uvicorn answers each ping at once, so a client that sends pings and never reads makes the buffer
-    grow with all it sends. Here the last ping alone is answered (RFC 6455 §5.5.3), when there is
-    room again. A client that sends no pings is read from whether it reads or not.
-    """
-
-    unsent_pong = b""
-
-    def handle_ping(self) -> None:
-        """Answer the pings read last, or keep the answer to the last of them."""
-        if self.writable.is_set():
-            super().handle_ping()
-            return
-        # Each item is one frame: pongs, and at most one close frame of the same read. For the
-        # second ping of a read there is none: the answers to all went out with the first one's.
-        frames = self.conn.data_to_send()
-        for frame in frames:
-            if frame.startswith(PONG):
-                self.unsent_pong = frame
-            else:
-                self.transport.write(frame)
-        if self.unsent_pong and not self.transport.is_closing():
-            self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """Go on: the write buffer has room again."""
-        super().resume_writing()
-        if self.unsent_pong and not (self.close_sent or self.transport.is_closing()):
-            self.transport.write(self.unsent_pong)
-            self.unsent_pong = b""
-            # Unless the application has to take a message first.
-            if not self.read_paused:
-                self.transport.resume_reading()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, WebSocket
-from pydantic import ValidationError
 
 from target_app.connections.adoption import adopt
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.names import ClientId, Room
-from target_app.protocol import EVENTS, SHUTTING_DOWN, WebsocketEvent
+from target_app.protocol import EVENTS, SHUTTING_DOWN, NotUnderstood, WebsocketEvent, parsed
 from target_app.routes.admission import GUARDED
 
 if TYPE_CHECKING:
@@ -82,12 +82,9 @@ class Events:
 
     async def _received(self, connection: Connection, data: str | bytes) -> None:
         try:
-            event = WebsocketEvent.model_validate_json(data)
-        except ValidationError as error:
-            problems = [
-                {"at": ".".join(map(str, problem["loc"])), "problem": problem["msg"]}
-                for problem in error.errors()
-            ]
+            event = parsed(WebsocketEvent, data, self._services.settings.event_bytes)
+        except NotUnderstood as error:
+            problems = [dataclasses.asdict(problem) for problem in error.problems]
             self._error(connection, "not a valid event", errors=problems)
             return
         handler = self._handlers.get(event.event)
@@ -106,7 +103,15 @@ class Events:
         await self._services.messages.to_room(EVERYONE, self._from(connection, "broadcast", event))
 
     async def _join(self, connection: Connection, event: WebsocketEvent) -> None:
-        if (room := self._room_of(connection, event)) is not None:
+        room = self._room_of(connection, event)
+        if room is None:
+            return
+        most = self._services.settings.rooms_per_client
+        # Beside the room where every client of this endpoint is.
+        if room not in connection.rooms and len(connection.rooms) > most:
+            told = f"in {most} rooms already, which is the limit; leave one first"
+            self._error(connection, told)
+        else:
             self._services.connections.rooms.join(connection, room)
             self._answer(connection, "joined", event)
 

@@ -7,14 +7,19 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, WebSocket
-from pydantic import ValidationError
 from starlette.convertors import Convertor, register_url_convertor
 
 from target_app.connections.adoption import adopt
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.message import Message
 from target_app.connections.names import ClientId
-from target_app.protocol import SESSIONS, SHUTTING_DOWN, SessionMessage
+from target_app.protocol import (
+    SESSIONS,
+    SHUTTING_DOWN,
+    NotUnderstood,
+    SessionMessage,
+    parsed,
+)
 from target_app.routes.admission import GUARDED
 from target_app.sessions.registry import class_room, session_of
 
@@ -101,11 +106,10 @@ class SessionRoute:
 
     async def _received(self, connection: Connection, data: str | bytes) -> None:
         try:
-            said = SessionMessage.model_validate_json(data)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            at = ".".join(map(str, problem["loc"])) or "message"
-            self._error(connection, f"{at}: {problem['msg']}")
+            said = parsed(SessionMessage, data, self._services.settings.event_bytes)
+        except NotUnderstood as error:
+            first = error.problems[0]
+            self._error(connection, f"{first.at or 'message'}: {first.problem}")
             return
         await self._services.sessions.touch(connection)
         if (handler := self._handlers.get(said.type)) is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import operator
 import os
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from target_app.stats.counters import BusStats, Stats, UpstreamStats, WorkerStats
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from target_app.lifecycle.upstream import Upstream
     from target_app.sessions.questions import Questions
     from target_app.stats.counters import Counters
+
+
+ROOMS_TOLD: Final = 100
+"""Rooms of one worker that are told by name, the largest: it is clients who make and name them."""
 
 
 @dataclass(slots=True)
@@ -49,7 +55,7 @@ class StatsCollector:
             counted
             | {
                 "open": self.connections.open_by_endpoint(),
-                "rooms": self.connections.rooms.sizes(),
+                "rooms": _largest(self.connections.rooms.sizes()),
                 "lagging": self.delivery.lagging,
                 "answers_waiting": self.questions.waiting,
                 "pid": os.getpid(),
@@ -70,3 +76,7 @@ class StatsCollector:
 
     async def _on_stats(self, _envelope: Envelope) -> object:
         return self.this_worker().model_dump(mode="json")
+
+
+def _largest(sizes: dict[str, int]) -> dict[str, int]:
+    return dict(heapq.nlargest(ROOMS_TOLD, sizes.items(), key=operator.itemgetter(1)))

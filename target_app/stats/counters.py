@@ -33,7 +33,7 @@ class Totals(BaseModel):
     """What can be added up over workers."""
 
     open: dict[str, int] = Field(description="connections open now, by endpoint")
-    rooms: dict[str, int] = Field(description="members of each room now")
+    rooms: dict[str, int] = Field(description="members now of the 100 largest rooms of each worker")
     accepted: int = Field(description="handshakes completed")
     refused: dict[str, int] = Field(description="handshakes refused, by reason")
     messages_received: int

@@ -1,0 +1,155 @@
+"""What the others notice of one hostile client: nothing lost, and a p99 that at most doubles.
+
+Healthy clients echo and broadcast beside each attack of :mod:`benchmarks.attacks`, with a ledger of
+every message, and the same load is run without the attack just before or just after, on the same
+server. The attacker is a process of its own with a bounded rate, the same in every round: it, the
+healthy clients and the server share the cores of this machine, and what is to be measured is what
+the attack makes the server do.
+
+A p99 of a few seconds differs between two runs of the same by as much as itself, so what is judged
+is the median of the rounds' ratios with its interval.
+Rounds are added until that interval lies on one side of 2, up to a bound; if it does not by then,
+nothing was shown and the benchmark is skipped, not passed. With ``SWARMGATE_QUICK`` there is one
+short round and only the ledger is judged.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.attacks import ATTACKS
+from benchmarks.conftest import note
+from benchmarks.statistics import FEWEST_FOR_A_MEDIAN, median_interval
+from loadtests.plan import Plan
+from loadtests.run import execute
+from loadtests.target import RunningTarget, TargetSource, running
+from loadtests.validity import Thresholds
+from reports.summary import Summary
+
+MOST_ROUNDS = 12
+SECONDS = 4.0
+QUICK_SECONDS = 1.0
+START_SECONDS = 15.0
+"""That an attacker is given beyond the load, to start and to end before it is killed."""
+TIMES_THE_QUIET_P99_AT_MOST = 2.0
+
+COMMAND = (
+    *(sys.executable, "-m", "target_app", "--port", "{port}", "--announce-limit", "0"),
+    *("--heartbeat-seconds", "0", "--log-level", "critical"),
+)
+
+
+class Healthy:
+    """Clients that do what is expected of them, on a server that is under attack or not."""
+
+    def __init__(self, server: RunningTarget, directory: Path, seconds: float) -> None:
+        self._server = server
+        self._directory = directory
+        self._seconds = seconds
+        self._runs = 0
+
+    async def p99(self, thresholds: Thresholds) -> float:
+        """Run the load; return the p99 of the echoes in seconds once nothing is missing."""
+        async with asyncio.TaskGroup() as runs:
+            echo = runs.create_task(self._run("echo", "/echo", 400.0, thresholds))
+            broadcast = runs.create_task(self._run("broadcast", "/ws", 20.0, thresholds))
+        for told in (echo.result(), broadcast.result()):
+            assert told.valid, told.reasons
+            assert told.errors == {}
+        figures = echo.result().figures
+        assert figures["messages.received"] == figures["messages.sent"]
+        figures = broadcast.result().figures
+        assert figures["integrity.lost"] == figures["integrity.duplicated"] == 0
+        p99: float = echo.result().figures["latency.p99_seconds"]
+        return p99
+
+    async def _run(self, scenario: str, path: str, rate: float, thresholds: Thresholds) -> Summary:
+        self._runs += 1
+        load: dict[str, Any] = {"connections": 20, "rate": rate, "parameters": {}}
+        plan = Plan(
+            url=f"ws://127.0.0.1:{self._server.port}{path}",
+            scenario=scenario,
+            duration_seconds=self._seconds,
+            **load,
+        )
+        record = self._directory / f"{self._runs}.run.jsonl"
+        source = TargetSource(pids=(self._server.pid,))
+        return await execute(plan, source, record, lambda _line: None, thresholds=thresholds)
+
+
+@asynccontextmanager
+async def attacked(name: str, port: int, seconds: float) -> AsyncIterator[None]:
+    """Let an attacker attack from before the context begins until it ends."""
+    attacker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.attacks", name, str(port), str(seconds)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert attacker.stdout is not None
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            assert await attacker.stdout.readline() == b"attacking\n", "the attack did not begin"
+        yield
+        assert attacker.returncode is None, "the attack ended before the load did"
+    finally:
+        if attacker.returncode is None:
+            attacker.kill()
+        await attacker.wait()
+
+
+def is_decided(ratios: Sequence[float]) -> bool:
+    """Tell whether so many ratios are enough to judge."""
+    if len(ratios) < FEWEST_FOR_A_MEDIAN:
+        return False
+    found = median_interval(ratios)
+    return not found.low <= TIMES_THE_QUIET_P99_AT_MOST < found.high
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_others_notice_little_of_an_attack(
+    benchmark: BenchmarkFixture, tmp_path: Path, is_quick: bool, name: str
+) -> None:
+    """Nothing of theirs is lost, and their p99 at most doubles."""
+    seconds = QUICK_SECONDS if is_quick else SECONDS
+    # A quick run sends too few messages for its p99 to say anything of the generator.
+    any_machine = Thresholds(lateness_p99_seconds=5.0, loop_lag_p99_seconds=5.0, gc_pause_seconds=5)
+    thresholds = any_machine if is_quick else Thresholds()
+    quiet: list[float] = []
+    noisy: list[float] = []
+
+    def ratios() -> list[float]:
+        return [attacked / calm for attacked, calm in zip(noisy, quiet, strict=True)]
+
+    async def one_round(healthy: Healthy, port: int) -> None:
+        # Every second round the other way about, so that a machine that drifts favours neither.
+        for is_attacked in (False, True) if len(quiet) % 2 == 0 else (True, False):
+            if is_attacked:
+                async with attacked(name, port, seconds + START_SECONDS):
+                    noisy.append(await healthy.p99(thresholds))
+            else:
+                quiet.append(await healthy.p99(thresholds))
+
+    async def rounds() -> None:
+        async with running(COMMAND, tmp_path / "server.log") as server:
+            healthy = Healthy(server, tmp_path, seconds)
+            for _ in range(1 if is_quick else MOST_ROUNDS):
+                await one_round(healthy, server.port)
+                if is_decided(ratios()):
+                    break
+
+    benchmark.pedantic(lambda: asyncio.run(rounds()), rounds=1)  # type: ignore[no-untyped-call]
+    note(benchmark, f"{name}.quiet.p99_seconds", quiet, "without the attack")
+    note(benchmark, f"{name}.attacked.p99_seconds", noisy, "at most twice that")
+    note(benchmark, f"{name}.p99_ratio", ratios(), "median at most 2")
+    if is_quick:
+        return
+    found = median_interval(ratios())
+    told = f"median {found.value:.2f}, from {found.low:.2f} to {found.high:.2f}"
+    if not is_decided(ratios()):
+        pytest.skip(f"inconclusive after {len(noisy)} rounds: {told}")
+    assert found.high <= TIMES_THE_QUIET_P99_AT_MOST, told

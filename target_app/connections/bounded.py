@@ -1,0 +1,159 @@
+"""uvicorn's protocols, with bounds on what they take in before a request or message is whole.
+
+uvicorn keeps headers of any size, waits for the rest of a request for ever, and keeps every
+fragment of a message by itself, empty ones without end. This knows uvicorn 0.54, like
+:mod:`target_app.connections.wire`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Opcode
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+    from websockets.frames import Frame
+
+HEAD_BYTES: Final = 2**16
+"""Of a request line and headers, or of trailers: what h11 allows as well. One read of the socket,
+at most 256 kB, may go beyond it.
+"""
+
+FRAGMENTS: Final = 1024
+"""Of one message that are kept apart; each of them takes some 40 bytes more than it brings."""
+
+PONG: Final = bytes([0x80 | Opcode.PONG])
+"""How every pong begins: it is never fragmented (RFC 6455 §5.5)."""
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Cuts a connection whose request is not whole after ``seconds``, or whose head is too large.
+
+    The time begins with the connection, and on one that is kept with the first byte of the next
+    request; it ends with the request's body, or with the WebSocket.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        seconds: float,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._seconds = seconds
+        self._deadline: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a request, but not for ever."""
+        super().connection_made(transport)
+        self._expect_the_rest()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._is_whole()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse ``data``; answer 400 if the head is too large with it."""
+        self._expect_the_rest()
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"More than {HEAD_BYTES} bytes of headers.")
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body, which is for the application to bound."""
+        self._head_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Wait no longer: the request is whole."""
+        self._is_whole()
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Wait no longer: the rest is WebSocket."""
+        self._is_whole()
+        super().handle_websocket_upgrade()
+
+    def _expect_the_rest(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self._seconds, self.transport.abort)
+
+    def _is_whole(self) -> None:
+        self._head_bytes = 0
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """Bounds what pongs and fragments take.
+
+    uvicorn answers each ping at once, so a client that sends pings and never reads makes the write
+    buffer grow with all it sends. Here, while that is full, nothing more is read, and when there is
+    room again the last ping alone is answered (RFC 6455 §5.5.3). A client that sends no pings is
+    read from whether it reads or not.
+
+    The fragments of a message are put together as they come, once there are many.
+    """
+
+    unsent_pong = b""
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take one more fragment (RFC 6455 §5.4)."""
+        if len(self.frames) >= FRAGMENTS:
+            self.frames[:] = [gathered(self.frames)]
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """Answer the pings read last, or keep the answer to the last of them."""
+        if self.writable.is_set():
+            super().handle_ping()
+            return
+        # Each item is one frame: pongs, and at most one close frame of the same read. For the
+        # second ping of a read there is none: the answers to all went out with the first one's.
+        frames = self.conn.data_to_send()
+        for frame in frames:
+            if frame.startswith(PONG):
+                self.unsent_pong = frame
+            else:
+                self.transport.write(frame)
+        if self.unsent_pong and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on: the write buffer has room again."""
+        super().resume_writing()
+        if self.unsent_pong and not (self.close_sent or self.transport.is_closing()):
+            self.transport.write(self.unsent_pong)
+            self.unsent_pong = b""
+            # Unless the application has to take a message first.
+            if not self.read_paused:
+                self.transport.resume_reading()
+
+
+def gathered(fragments: list[bytes]) -> bytes:
+    """Return ``fragments`` as one, to which later ones are added without a copy of the whole."""
+    first, *others = fragments
+    whole = first if isinstance(first, bytearray) else bytearray(first)
+    whole += b"".join(others)
+    # uvicorn joins it with at least one more, which makes bytes of it.
+    return cast("bytes", whole)
+
+
+def bounded_http(seconds: float) -> type[asyncio.Protocol]:
+    """Return what ``uvicorn.Config(http=…)`` takes, for requests that are whole in ``seconds``."""
+    # uvicorn calls it and looks no further; a worker process gets it pickled.
+    return cast("type[asyncio.Protocol]", functools.partial(BoundedHttp, seconds=seconds))

@@ -1,0 +1,87 @@
+"""The lifetime of a connection, over ASGI callables alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_app.connections.connection import Connection, Endpoint
+from target_app.connections.registry import READ_IN_A_ROW, ConnectionManager
+from target_app.settings import Settings
+from target_app.stats.counters import Counters
+
+
+async def nothing(*_):
+    pass
+
+
+async def test_whoever_sends_without_a_pause_leaves_others_their_turns():
+    messages = 20 * READ_IN_A_ROW
+    turns, handled = 0, 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async def received(_connection, _data):
+        nonlocal handled
+        handled += 1
+
+    events = iter(
+        [
+            {"type": "websocket.connect"},
+            *({"type": "websocket.receive", "text": "?"} for _ in range(messages)),
+            {"type": "websocket.disconnect", "code": 1000},
+        ]
+    )
+
+    async def receive():
+        return next(events)
+
+    manager = ConnectionManager(Counters(), Settings())
+    running = asyncio.create_task(others())
+    await manager.serve(Connection(Endpoint("/", nothing, received, nothing), nothing), receive)
+    running.cancel()
+    assert handled == messages
+    assert turns >= messages // READ_IN_A_ROW - 1
+
+
+class Line:
+    """A connection of somebody called ``name`` that is open until it is told to end."""
+
+    def __init__(self, manager, name):
+        self.connection = Connection(ENDPOINT, nothing, name=name)
+        self._incoming = asyncio.Queue()
+        self._incoming.put_nowait({"type": "websocket.connect"})
+        self._task = asyncio.create_task(manager.serve(self.connection, self._incoming.get))
+
+    async def end(self):
+        self._incoming.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        await self._task
+
+
+ENDPOINT = Endpoint("/", nothing, nothing, nothing)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["come", "go"]), st.sampled_from("ab"))))
+def test_a_name_has_the_connections_that_are_open_in_the_order_they_came(moves):
+    async def play():
+        manager = ConnectionManager(Counters(), Settings())
+        lines = {"a": [], "b": []}
+        for number, (move, name) in enumerate(moves):
+            if move == "come":
+                lines[name].append(Line(manager, name))
+                await asyncio.sleep(0)
+            elif lines[name]:
+                await lines[name].pop(number % len(lines[name])).end()
+            for who, there in lines.items():
+                assert manager.named(who) == tuple(line.connection for line in there)
+        for line in lines["a"] + lines["b"]:
+            await line.end()
+        assert manager.named("a") == manager.named("b") == ()
+
+    asyncio.run(play())

@@ -1,0 +1,348 @@
+"""What one hostile client can make the server do: little, and nothing to the others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+
+import psutil
+import pytest
+
+from tests.target_app.conftest import DEADLINE_SECONDS, until
+from tests.target_app.malformed import any_frame, any_handshake, frame, request
+
+PATHS = ("/ws", "/ws?room=fuzz", "/ws/1", "/ws/py_client", "/ws/fuzz", "/echo")
+MB = 2**20
+
+
+def event(name, **data):
+    return json.dumps({"event": name, "client_id": "", "data": {"data": data}})
+
+
+class Raw:
+    """A TCP connection to the server, with no idea of what is right."""
+
+    def __init__(self, reader, writer):
+        self.reader, self.writer = reader, writer
+
+    async def send(self, data):
+        # Sent to the end or refused: the server may have closed it by now.
+        with contextlib.suppress(ConnectionError):
+            self.writer.write(data)
+            await self.writer.drain()
+
+    async def until(self, wanted):
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await self.reader.readuntil(wanted)
+
+    async def end(self):
+        """Return what comes until the server closes."""
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                return await self.reader.read()
+        return b""
+
+
+@pytest.fixture
+async def raw():
+    """Open connections, ``await raw(server)``, that are cut in the end."""
+    opened = []
+
+    async def connect(server):
+        streams = await asyncio.open_connection("127.0.0.1", server.port)
+        opened.append(streams[1])
+        return Raw(*streams)
+
+    yield connect
+    for writer in opened:
+        writer.transport.abort()
+
+
+async def program(server):
+    client = await server.connect("/ws/py_client")
+    assert (await server.event(client))["event"] == "connect"
+    return client
+
+
+# Rooms and events
+
+
+async def test_a_client_is_in_so_many_rooms_and_no_more(serve):
+    server = await serve("--rooms-per-client", "3")
+    client = await program(server)
+    for room in ("a", "b", "c", "c"):
+        await client.send(event("join", room=room))
+        assert (await server.event(client))["event"] == "joined"
+    await client.send(event("join", room="d"))
+    told = (await server.event(client))["data"]["data"]["message"]
+    assert told == "in 3 rooms already, which is the limit; leave one first"
+    await client.send(event("leave", room="a"))
+    assert (await server.event(client))["event"] == "left"
+    await client.send(event("join", room="d"))
+    assert (await server.event(client))["event"] == "joined"
+    assert (await server.stats())["rooms"] == dict.fromkeys(
+        ["py_client", "py_client:b", "py_client:c", "py_client:d"], 1
+    )
+
+
+async def test_of_many_rooms_the_largest_are_told_by_name(serve):
+    server = await serve("--rooms-per-client", "200")
+    one, two = await program(server), await program(server)
+    for client, rooms in ((one, 150), (two, 20)):
+        for room in range(rooms):
+            await client.send(event("join", room=str(room)))
+            assert (await server.event(client))["event"] == "joined"
+    rooms = (await server.stats())["rooms"]
+    assert len(rooms) == 100
+    assert sum(members == 2 for members in rooms.values()) == 1 + 20
+
+
+async def test_an_invalid_event_of_any_size_gets_a_short_answer(serve):
+    server = await serve()
+    client = await program(server)
+    session = await server.connect("/ws/reader")
+    many_keys = json.dumps({f"key{n}": 0 for n in range(4_000)})
+    assert len(many_keys) < 2**16, "so that it is parsed"
+    too_many_keys = json.dumps({f"{n:09}": n for n in range(200_000)})
+    for wrong in (many_keys, too_many_keys):
+        await client.send(wrong)
+        answer = await client.recv()
+        assert json.loads(answer)["event"] == "error"
+        assert len(answer) < 1_000
+        await session.send(wrong)
+        answer = await session.recv()
+        assert json.loads(answer)["type"] == "ERROR"
+        assert len(answer) < 1_000
+    await client.send(event("broadcast"))
+    assert (await server.event(client))["event"] == "broadcast"
+
+
+async def test_how_large_an_event_may_be_is_a_setting(serve):
+    server = await serve("--event-bytes", "300")
+    client = await program(server)
+    fits = event("broadcast", text="")
+    fits = event("broadcast", text="x" * (300 - len(fits)))
+    await client.send(fits)
+    assert (await server.event(client))["event"] == "broadcast"
+    await client.send(fits + " ")
+    errors = (await server.event(client))["data"]["data"]["errors"]
+    assert errors == [{"at": "", "problem": "301 bytes; at most 300 are taken"}]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        event("broadcast", text="?").replace('"?"', '"\\ud800"'),
+        event("broadcast", text="?").replace('"?"', "NaN"),
+        event("broadcast", text="?").replace('"?"', "9" * 5_000),
+        event("broadcast", text="?").replace('"?"', "[" * 5_000),
+        event("broadcast").encode().replace(b"broadcast", b"\xff"),
+        "",
+        b"",
+    ],
+)
+async def test_what_no_json_reader_could_read_is_not_passed_on(serve, sent):
+    server = await serve()
+    sender, other = await program(server), await program(server)
+    await sender.send(sent)
+    assert (await server.event(sender))["data"]["data"]["message"] == "not a valid event"
+    await sender.send(event("broadcast", text="still here"))
+    for client in (sender, other):
+        assert (await server.event(client))["data"]["data"] == {"text": "still here"}
+
+
+# HTTP and handshakes
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_that_is_too_large_is_answered_with_413(serve, chunked):
+    server = await serve("--body-bytes", "1000")
+    body = json.dumps({"message": "x" * 2_000}).encode()
+
+    async def in_parts():
+        for at in range(0, len(body), 100):
+            yield body[at : at + 100]
+
+    answer = await server.http.post(
+        "/broadcast",
+        content=in_parts() if chunked else body,
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status_code == 413
+    assert (await server.http.post("/broadcast", json={"message": "x" * 500})).status_code == 200
+
+
+@pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nX: ", b"\r\n"])
+async def test_headers_without_an_end_are_refused(serve, raw, start):
+    server = await serve()
+    client = await raw(server)
+    filler = b"\r\n" if start == b"\r\n" else b"x"
+    await client.send(start)
+    sending = asyncio.create_task(client.send(filler * (64 * MB // len(filler))))
+    answer = await client.end()
+    # What it says may be lost to the reset that what was not read causes.
+    assert not answer or answer.startswith(b"HTTP/1.1 400 ")
+    await sending
+    assert (await server.get("/healthz"))["status"] == "ok"
+
+
+async def test_large_headers_with_an_end_are_served(serve):
+    server = await serve()
+    client = await server.connect("/echo", additional_headers={"X": "y" * 8_000})
+    await client.send("hello")
+    assert await client.recv() == "hello"
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        b"",
+        b"\r\n",
+        request("/ws")[:60],
+        request("/ws")[:-2],
+        b"POST /broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\n{",
+    ],
+)
+async def test_half_a_request_is_waited_for_so_long(serve, raw, half):
+    server = await serve("--handshake-seconds", "0.2")
+    client = await raw(server)
+    await client.send(half)
+    assert await client.end() == b""
+
+
+async def test_half_a_request_after_a_whole_one_is_waited_for_so_long(serve, raw):
+    server = await serve("--handshake-seconds", "0.2")
+    client = await raw(server)
+    await client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    await client.send(b"GET /hea")
+    assert b"HTTP" not in await client.end()
+
+
+async def test_a_websocket_outlives_the_time_of_its_handshake(serve, raw):
+    server = await serve("--handshake-seconds", "0.2")
+    client = await server.connect("/echo")
+    half = await raw(server)
+    assert await half.end() == b""  # opened later, cut by now
+    await client.send("still here")
+    assert await client.recv() == "still here"
+
+
+# Fragments
+
+
+async def test_fragments_without_end_take_no_memory(serve, raw):
+    server = await serve("--ws-ping-interval", "0")
+    client = await raw(server)
+    await client.send(request("/echo"))
+    await client.until(b"\r\n\r\n")
+    await client.send(frame(1, b"x", fin=False))
+    some = frame(0, b"", fin=False) * 100_000 + frame(9, b"are you there?")
+    memory = []
+    for _ in range(12):
+        await client.send(some)
+        await client.until(b"are you there?")
+        memory.append(psutil.Process(server.process.pid).memory_info().rss)
+    # Kept apart, each is 8 bytes or more.
+    assert memory[-1] - memory[1] < 4 * MB, [size // MB for size in memory]
+
+
+@pytest.mark.parametrize("opcode", [1, 2])
+async def test_a_message_of_many_fragments_is_what_was_sent(serve, raw, opcode):
+    server = await serve()
+    client = await raw(server)
+    await client.send(request("/echo"))
+    await client.until(b"\r\n\r\n")
+    sent = bytes(random.Random(1).choices(b"abc", k=5_000))
+    fragments = [frame(opcode if n == 0 else 0, sent[n : n + 1], fin=False) for n in range(5_000)]
+    await client.send(b"".join(fragments) + frame(0, b"end"))
+    echoed = bytes([0x80 | opcode, 126]) + len(sent + b"end").to_bytes(2, "big") + sent + b"end"
+    assert await client.until(b"end") == echoed
+
+
+# Anything at all
+
+
+class Healthy:
+    """Two clients that chat, and check that nothing is missing."""
+
+    def __init__(self, server):
+        self._server = server
+        self._said = 0
+
+    async def come(self):
+        self._clients = [await self._server.connect("/ws?room=healthy") for _ in range(2)]
+        return self
+
+    async def chat(self):
+        self._said += 1
+        await self._clients[self._said % 2].send(str(self._said))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            for client in self._clients:
+                assert await client.recv() == str(self._said)
+
+    async def leave(self):
+        for client in self._clients:
+            await client.close()
+
+
+async def fuzz_frames(server, raw, chance, path):
+    client = await raw(server)
+    await client.send(request(path))
+    answer = await client.until(b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    await client.send(b"".join(any_frame(chance) for _ in range(30)))
+    await leave(client, chance)
+
+
+async def fuzz_handshake(server, raw, chance):
+    client = await raw(server)
+    await client.send(any_handshake(chance, PATHS))
+    await leave(client, chance)
+
+
+async def leave(client, chance):
+    how = chance.random()
+    if how < 0.5:
+        await client.send(frame(8, b"\x03\xe8"))
+        client.writer.close()
+    elif how < 0.8:
+        client.writer.transport.abort()
+    else:  # with RST, since there is something to read
+        client.writer.close()
+
+
+async def fuzz(server, raw, seed, healthy):
+    for batch in range(10):
+        chance = random.Random(f"{seed} {batch}")
+        async with asyncio.TaskGroup() as group:
+            for path in PATHS * 4:
+                group.create_task(fuzz_frames(server, raw, random.Random(chance.random()), path))
+            for _ in range(80):
+                group.create_task(fuzz_handshake(server, raw, random.Random(chance.random())))
+            group.create_task(healthy.chat())
+        await healthy.chat()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_thousands_of_wrong_frames_and_handshakes_change_nothing(serve, raw, seed):
+    server = await serve()
+    healthy = await Healthy(server).come()
+
+    async def alone():
+        sizes = await server.stats()
+        return sum(sizes["open"].values()) == 2
+
+    memory = []
+    for n in range(3):
+        await fuzz(server, raw, f"{seed} {n}", healthy)
+        await until(alone)
+        memory.append(psutil.Process(server.process.pid).memory_info().rss)
+    await healthy.leave()
+    stats = await server.until_stats(open={}, lagging=0)
+    assert stats["rooms"] == {}
+    assert server.process.returncode is None
+    # The first round fills caches and pools.
+    assert max(memory[1:]) - memory[0] < 30 * MB, [size // MB for size in memory]
