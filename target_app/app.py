@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import WebSocketRequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -12,7 +12,6 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from target_app.connections import wire
 from target_app.connections.adoption import HANDSHAKE, Handshake, hand_over
 from target_app.routes import chat, events, http, session
-from target_app.routes.admission import admitted
 from target_app.routes.page import add_page
 from target_app.services import SERVICES, Services
 from target_app.settings import Settings
@@ -53,7 +52,6 @@ class TargetApp(FastAPI):
     def __init__(self, services: Services, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own
         super().__init__(
             lifespan=services.lifespan,
-            dependencies=[Depends(admitted)],
             max_body_size=services.settings.body_bytes,
             **options,
         )

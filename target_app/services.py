@@ -169,6 +169,7 @@ class Services:
         ]
 
     def _asked_to_stop(self) -> None:
+        self.connections.stop_admitting()
         if self.workers is not None:
             self.workers.mark_draining()
 

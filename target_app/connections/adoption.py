@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from target_app.connections.connection import Connection, Endpoint
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from target_app.connections.connection import CoroutineSend
     from target_app.connections.names import ClientId, Room
-    from target_app.connections.registry import ConnectionManager
+    from target_app.connections.registry import ConnectionManager, Refusal
 
 HANDSHAKE: Final = "target_app.handshake"
 """The key of the ASGI scope under which the layers find their :class:`Handshake`."""
@@ -81,11 +82,20 @@ class Handshake:
             "add what serves them: app.add_middleware(ServeAdopted, services=services)"
         )
 
-    def admit(self) -> None:
-        """Take a place among the connections; it is given back if the handshake fails."""
-        if not self._admitted:
+    def admit(self) -> Refusal | None:
+        """Take a place among the connections, which is given back if the handshake fails.
+
+        Return why there is none, if there is none.
+        """
+        if self._admitted:
+            return None
+        refusal = self._connections.refusal()
+        if refusal is None:
             self._admitted = True
             self._connections.begin_handshake()
+        else:
+            self.refused_for = refusal.reason
+        return refusal
 
     def adopt(
         self,
@@ -97,7 +107,6 @@ class Handshake:
         """Have the connection served by ``endpoint`` once the layers have returned."""
         if self.accepted or self.adopted is not None:
             raise RuntimeError("adopt() accepts the WebSocket itself, and this one was accepted")
-        self.admit()
         self.adopted = Connection(
             endpoint,
             self._send,
@@ -129,7 +138,9 @@ class Handshake:
     async def send(self, message: ASGIEvent) -> None:
         """Send for the layers."""
         kind = message["type"]
-        if kind == "websocket.close":
+        if kind == "websocket.accept" and not self._admitted:
+            await self._admit_or_refuse()
+        elif kind == "websocket.close":
             self._closes_with(message.get("code", 1000))
         await self._send(cast("dict[str, Any]", message))
         if kind == "websocket.send":
@@ -138,6 +149,13 @@ class Handshake:
             self.accepted = True
             if self.adopted is None:
                 await self._goes_on_running()
+
+    async def _admit_or_refuse(self) -> None:
+        # An endpoint that no dependency guards is as much a connection as any other.
+        if (refusal := self.admit()) is not None:
+            refused = PlainTextResponse(refusal.told, 503)
+            await refused(self._scope, self._receive, cast("Send", self._send))
+            raise WebSocketDisconnect(1006, refusal.told)
 
     def _closes_with(self, code: int) -> None:
         if self._running is not None and self._running.close_code is None:
@@ -205,7 +223,8 @@ async def hand_over(
 ) -> Connection | None:
     """Pass a WebSocket through ``app``; return what is to be served on, None if nothing is.
 
-    A connection that is returned has been accepted and counts as a handshake until it is served.
+    A connection that is returned has been accepted, and has a place as a handshake until it is
+    served.
     """
     scope[HANDSHAKE] = handshake = Handshake(connections, scope, receive, send)
     try:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from target_app.connections import wire
@@ -42,6 +43,18 @@ read of the socket brings up to 40,000 small messages, and an event takes some 2
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why nobody else may connect now; answered with 503."""
+
+    reason: str
+    """One word, for the statistics."""
+    told: str
+
+
+DRAINING: Final = Refusal("draining", "The server is shutting down.")
+
+
 class ConnectionManager:
     """The registry of open connections, the rooms they are in, and the lifetime of each.
 
@@ -59,6 +72,7 @@ class ConnectionManager:
         # however many they are.
         self._by_id: dict[ClientId, Connection | dict[Connection, None]] = {}
         self._handshakes = 0
+        self._admits = True
         self._closing: tuple[int, str, float] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -108,6 +122,19 @@ class ConnectionManager:
     async def wait_empty(self) -> None:
         """Wait until no connection is open and none is about to be."""
         await self._empty.wait()
+
+    def stop_admitting(self) -> None:
+        """Refuse handshakes from now on."""
+        self._admits = False
+
+    def refusal(self) -> Refusal | None:
+        """Return why a connection more is refused, None if there is a place for it."""
+        if not self._admits:
+            return DRAINING
+        most = self._settings.max_connections
+        if most and self.places_taken >= most:
+            return Refusal("full", f"{most} connections are open, which is the limit.")
+        return None
 
     def close_newcomers(self, code: int, reason: str, within_seconds: float) -> None:
         """Close from now on whatever connection is added: its handshake was under way."""

@@ -23,19 +23,6 @@ if TYPE_CHECKING:
     from target_app.settings import Settings
 
 
-async def admitted(connection: HTTPConnection) -> None:
-    """Refuse a handshake with 503 while the server drains or is full; else it takes a place."""
-    if connection.scope["type"] != "websocket":
-        return
-    services = services_of(connection)
-    if services.drain.draining:
-        raise refusal(connection, "draining", 503, "The server is shutting down.")
-    limit = services.settings.max_connections
-    if limit and services.connections.places_taken >= limit:
-        raise refusal(connection, "full", 503, f"{limit} connections are open, which is the limit.")
-    Handshake.of(connection).admit()
-
-
 async def allowed_origin(connection: HTTPConnection) -> None:
     """Refuse pages of other origins with 403, if the settings name those that are allowed.
 
@@ -69,19 +56,20 @@ async def identity(connection: HTTPConnection) -> str | None:
     )
 
 
-async def identified(
-    connection: HTTPConnection, who: Annotated[str | None, Depends(identity)]
-) -> None:
-    """Keep with the connection who its client is."""
-    if connection.scope["type"] == "websocket":
-        Handshake.of(connection).identity = who
+async def guard(connection: HTTPConnection, who: Annotated[str | None, Depends(identity)]) -> None:
+    """Refuse a handshake that may not come in; keep with the others who the client is.
+
+    All in one, because FastAPI takes longer to find out what a dependency depends on than any of
+    these takes: it is asked for at every handshake.
+    """
+    await allowed_origin(connection)
+    handshake = Handshake.of(connection)
+    handshake.identity = who
+    if (full := handshake.admit()) is not None:
+        raise HTTPException(503, full.told)
 
 
-GUARDED: Final[Sequence[Dependency]] = (
-    Depends(admitted),
-    Depends(allowed_origin),
-    Depends(identified),
-)
+GUARDED: Final[Sequence[Dependency]] = (Depends(guard),)
 """What every router of the server asks for before its endpoints."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Final
 
-from fastapi import APIRouter, Depends, Query, WebSocket
+from fastapi import APIRouter, Query, WebSocket
 from starlette.convertors import Convertor, register_url_convertor
 
 from target_app.connections.adoption import adopt
@@ -16,6 +16,8 @@ from target_app.protocol import CHAT, RUNNING, SHUTTING_DOWN, connected, disconn
 from target_app.routes.admission import GUARDED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from target_app.services import Services
 
 PATH: Final = "/ws"
@@ -45,12 +47,7 @@ class IntegerConvertor(Convertor[int]):
 register_url_convertor("integer", IntegerConvertor())
 
 
-async def room_asked_for(room: Annotated[str, Query(max_length=LONGEST_NAME)] = LOBBY) -> Room:
-    """Return the room that ``?room=`` names."""
-    return Room(CHAT, room or LOBBY)
-
-
-AskedFor = Annotated[Room, Depends(room_asked_for)]
+RoomName = Annotated[str, Query(alias="room", max_length=LONGEST_NAME)]
 
 
 def router(services: Services) -> APIRouter:
@@ -62,12 +59,13 @@ def router(services: Services) -> APIRouter:
     services.know(plain, named, echo)
 
     @routes.websocket(PATH)
-    async def _plain(websocket: WebSocket, room: AskedFor) -> None:
+    async def _plain(websocket: WebSocket, name: RoomName = LOBBY) -> None:
+        room = Room(CHAT, name or LOBBY)
         await adopt(websocket, plain, rooms=(room,), state=room)
 
     @routes.websocket(f"{PATH}/{{client_id:integer}}")
-    async def _named(websocket: WebSocket, client_id: int, room: AskedFor) -> None:
-        client = ClientId(CHAT, str(client_id))
+    async def _named(websocket: WebSocket, client_id: int, name: RoomName = LOBBY) -> None:
+        client, room = ClientId(CHAT, str(client_id)), Room(CHAT, name or LOBBY)
         await adopt(websocket, named, id=client, rooms=(room,), state=room)
 
     @routes.websocket(echo.path)
@@ -95,7 +93,7 @@ class Chat:
         )
 
     async def _opened(self, connection: Connection) -> None:
-        await self._announce(connection, connected(connection.address))
+        await self._announce(connection, connected)
 
     async def _received(self, connection: Connection, data: str | bytes) -> None:
         if connection.id is not None and isinstance(data, str):
@@ -104,12 +102,14 @@ class Chat:
             await self._services.messages.to_room(room, Message(data))
 
     async def _closed(self, connection: Connection) -> None:
-        await self._announce(connection, disconnected(connection.address))
+        await self._announce(connection, disconnected)
 
-    async def _announce(self, connection: Connection, notice: str) -> None:
-        # Not to connection.rooms: it has left them when it is closed.
-        assert isinstance(connection.state, Room)
-        await self._services.messages.announce(connection.state, Message(notice))
+    async def _announce(self, connection: Connection, notice: Callable[[str], str]) -> None:
+        if self._services.settings.announce_limit:
+            # Not to connection.rooms: it has left them when it is closed.
+            assert isinstance(connection.state, Room)
+            message = Message(notice(connection.address))
+            await self._services.messages.announce(connection.state, message)
 
 
 class Echo:

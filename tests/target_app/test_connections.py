@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_app.connections.connection import Connection, Endpoint
+from target_app.connections.names import ClientId
 from target_app.connections.registry import READ_IN_A_ROW, ConnectionManager
 from target_app.settings import Settings
 from target_app.stats.counters import Counters
@@ -33,7 +34,6 @@ async def test_whoever_sends_without_a_pause_leaves_others_their_turns():
 
     events = iter(
         [
-            {"type": "websocket.connect"},
             *({"type": "websocket.receive", "text": "?"} for _ in range(messages)),
             {"type": "websocket.disconnect", "code": 1000},
         ]
@@ -43,8 +43,9 @@ async def test_whoever_sends_without_a_pause_leaves_others_their_turns():
         return next(events)
 
     manager = ConnectionManager(Counters(), Settings())
+    manager.begin_handshake()
     running = asyncio.create_task(others())
-    await manager.serve(Connection(Endpoint("/", nothing, received, nothing), nothing), receive)
+    await manager.serve(Connection(Endpoint("/", received=received), nothing), receive)
     running.cancel()
     assert handled == messages
     assert turns >= messages // READ_IN_A_ROW - 1
@@ -54,9 +55,9 @@ class Line:
     """A connection of somebody called ``name`` that is open until it is told to end."""
 
     def __init__(self, manager, name):
-        self.connection = Connection(ENDPOINT, nothing, name=name)
+        self.connection = Connection(ENDPOINT, nothing, id=ClientId("test", name))
         self._incoming = asyncio.Queue()
-        self._incoming.put_nowait({"type": "websocket.connect"})
+        manager.begin_handshake()
         self._task = asyncio.create_task(manager.serve(self.connection, self._incoming.get))
 
     async def end(self):
@@ -64,7 +65,7 @@ class Line:
         await self._task
 
 
-ENDPOINT = Endpoint("/", nothing, nothing, nothing)
+ENDPOINT = Endpoint("/")
 
 
 @given(st.lists(st.tuples(st.sampled_from(["come", "go"]), st.sampled_from("ab"))))
@@ -79,9 +80,12 @@ def test_a_name_has_the_connections_that_are_open_in_the_order_they_came(moves):
             elif lines[name]:
                 await lines[name].pop(number % len(lines[name])).end()
             for who, there in lines.items():
-                assert manager.named(who) == tuple(line.connection for line in there)
+                assert manager.of_client(ClientId("test", who)) == tuple(
+                    line.connection for line in there
+                )
         for line in lines["a"] + lines["b"]:
             await line.end()
-        assert manager.named("a") == manager.named("b") == ()
+        assert not any(manager.of_client(ClientId("test", who)) for who in "ab")
+        assert manager.places_taken == 0
 
     asyncio.run(play())

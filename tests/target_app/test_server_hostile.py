@@ -83,7 +83,7 @@ async def test_a_client_is_in_so_many_rooms_and_no_more(serve):
     await client.send(event("join", room="d"))
     assert (await server.event(client))["event"] == "joined"
     assert (await server.stats())["rooms"] == dict.fromkeys(
-        ["py_client", "py_client:b", "py_client:c", "py_client:d"], 1
+        ["events.everyone:", "events:b", "events:c", "events:d"], 1
     )
 
 
