@@ -11,7 +11,7 @@ from typing import Final
 
 from scipy import stats
 
-from reports.verdict import Estimate
+from reports.verdict import Estimate, Verdict
 
 CONFIDENCE: Final = 0.95
 FEWEST_RUNS: Final = 2
@@ -51,6 +51,15 @@ def ratio_interval(values: Sequence[float], baseline: Sequence[float]) -> Estima
     mean, half = statistics.fmean(logs), _half_width(logs)
     ratios = tuple(math.exp(log) for log in logs)
     return Estimate(math.exp(mean), math.exp(mean - half), math.exp(mean + half), ratios)
+
+
+def verdict(estimate: Estimate, low: float, high: float) -> Verdict:
+    """Judge whether the figure lies in ``low`` to ``high``: only a whole interval decides."""
+    if low <= estimate.low and estimate.high <= high:
+        return Verdict.HOLDS
+    if estimate.high < low or estimate.low > high:
+        return Verdict.REFUTED
+    return Verdict.INCONCLUSIVE
 
 
 def _half_width(values: Sequence[float]) -> float:
