@@ -22,6 +22,13 @@ from reports.verdict import Verdict
 
 ECHO_SERVER = TargetSource((sys.executable, "-m", "benchmarks.picows_echo", "{port}"))
 
+UVICORN = (
+    *("--port", "{port}", "--loop", "uvloop", "--ws", "websockets-sansio", "--backlog", "2048"),
+    *("--ws-per-message-deflate", "false", "--ws-ping-interval", "0"),
+    *("--no-access-log", "--log-level", "warning"),
+)
+"""How ``python -m target_app`` sets up its own uvicorn, as flags."""
+
 Measure = Callable[..., Mapping[str, float]]
 
 # A quick run sends too few messages for its p99 to say anything of the generator.

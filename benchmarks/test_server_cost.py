@@ -18,7 +18,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.beside import Beside, Bound
-from benchmarks.conftest import Measure, judge, note
+from benchmarks.conftest import UVICORN, Measure, judge, note
 from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.target import TargetSource, running
@@ -56,12 +56,7 @@ BEATING = reference(
 )
 SEND_LOOP = module("benchmarks.send_loop", "{port}")
 FRAME_LOOP = module("benchmarks.frame_loop", "{port}", str(HEARTBEAT_SECONDS), str(PING_SECONDS))
-# As target_app.__main__ sets up its own uvicorn.
-BARE_ASGI = module(
-    *("uvicorn", "benchmarks.bare_asgi:app", "--port", "{port}", "--lifespan", "off"),
-    *("--loop", "uvloop", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false"),
-    *("--ws-ping-interval", "0", "--no-access-log", "--log-level", "warning"),
-)
+BARE_ASGI = module("uvicorn", "benchmarks.bare_asgi:app", "--lifespan", "off", *UVICORN)
 NODE = TargetSource(("node", str(NODE_SERVER), "{port}"))
 
 
