@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from benchmarks.statistics import mean_interval, ratio_interval
+from benchmarks.statistics import mean_interval, ratio_interval, verdict
 from loadtests.toml_lines import line_of
 from reports.units import format_figure, parse_bytes, parse_count, parse_figure, parse_seconds
 from reports.verdict import ClaimResult, Estimate, Verdict
@@ -242,14 +242,14 @@ def judge(
     estimate: Estimate | None = None
     try:
         estimate = _estimate(claim, runs)
-        verdict = _verdict(claim, estimate)
+        judged = _verdict(claim, estimate)
     except _NotMeasuredError as error:
-        verdict, reasons = Verdict.NOT_MEASURED, (str(error),)
+        judged, reasons = Verdict.NOT_MEASURED, (str(error),)
     return ClaimResult(
         claim=claim.id,
         says=claim.says,
         source=claim.source,
-        verdict=verdict,
+        verdict=judged,
         expected=claim.expected,
         metric="times" if claim.baseline else claim.metric,
         bound=claim.bound(),
@@ -290,21 +290,14 @@ def _values(
 
 
 def _verdict(claim: Claim, estimate: Estimate) -> Verdict:
-    """Compare the whole interval with the bound: only one that is all on one side decides."""
-    low, high = -math.inf, math.inf
     match claim.comparison:
         case "at_most":
-            high = claim.limit
+            return verdict(estimate, -math.inf, claim.limit)
         case "at_least":
-            low = claim.limit
+            return verdict(estimate, claim.limit, math.inf)
         case "within":
             margin = abs(claim.limit) * (claim.tolerance or 0)
-            low, high = claim.limit - margin, claim.limit + margin
-    if low <= estimate.low and estimate.high <= high:
-        return Verdict.HOLDS
-    if estimate.high < low or estimate.low > high:
-        return Verdict.REFUTED
-    return Verdict.INCONCLUSIVE
+            return verdict(estimate, claim.limit - margin, claim.limit + margin)
 
 
 def _context(

@@ -10,13 +10,24 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.beside import Comparison
 from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.target import TargetSource
 from loadtests.validity import Thresholds
+from reports.record import Record, read_record
+from reports.summary import MARK_MEASURE_BEGIN, MARK_START
 from reports.units import format_figure
+from reports.verdict import Verdict
 
 ECHO_SERVER = TargetSource((sys.executable, "-m", "benchmarks.picows_echo", "{port}"))
+
+UVICORN = (
+    *("--port", "{port}", "--loop", "uvloop", "--ws", "websockets-sansio", "--backlog", "2048"),
+    *("--ws-per-message-deflate", "false", "--ws-ping-interval", "0"),
+    *("--no-access-log", "--log-level", "warning"),
+)
+"""How ``python -m target_app`` sets up its own uvicorn, as flags."""
 
 Measure = Callable[..., Mapping[str, float]]
 
@@ -52,7 +63,7 @@ def measure(tmp_path: Path, is_quick: bool) -> Measure:
         )
         assert summary.valid, summary.reasons
         assert summary.figures["errors"] == 0
-        return summary.figures
+        return {**summary.figures, **opening_figures(read_record(path))}
 
     return run
 
@@ -63,8 +74,35 @@ def is_quick() -> bool:
     return bool(os.environ.get("SWARMGATE_QUICK"))
 
 
+def opening_figures(record: Record) -> Mapping[str, float]:
+    """Give what a handshake costs the server in CPU time, its share of a quiet start included.
+
+    It says more than how many there are a second, which the generator is part of.
+    """
+    server = {line.mark: line.values for line in record.samples if line.source == "server"}
+    start, opened = server.get(MARK_START), server.get(MARK_MEASURE_BEGIN)
+    count = sum(line.opened for line in record.intervals if line.phase == "open")
+    if start is None or opened is None or not count:
+        return {}
+    used = opened["cpu_seconds"] - start["cpu_seconds"]
+    return {"server.cpu_per_handshake_seconds": used / count}
+
+
 def note(benchmark: BenchmarkFixture, figure: str, values: Sequence[float], bound: str) -> None:
     """Keep a figure of every round beside the benchmark, and print it."""
     benchmark.extra_info[figure] = list(values)
     shown = ", ".join(format_figure(figure, value) for value in values)
     print(f"\n{figure}: {shown} ({bound})")
+
+
+def judge(benchmark: BenchmarkFixture, *comparisons: Comparison) -> None:
+    """Keep and print every comparison, then fail if one is refuted.
+
+    One that is inconclusive is told and fails nothing: a machine that others share does not always
+    let one tell.
+    """
+    for comparison in comparisons:
+        benchmark.extra_info[comparison.name] = list(comparison.estimate.runs)
+        print(f"\n{comparison}")
+    refuted = [str(one) for one in comparisons if one.verdict is Verdict.REFUTED]
+    assert not refuted, "\n".join(refuted)

@@ -11,7 +11,7 @@ from typing import Final
 
 from scipy import stats
 
-from reports.verdict import Estimate
+from reports.verdict import Estimate, Verdict
 
 CONFIDENCE: Final = 0.95
 FEWEST_RUNS: Final = 2
@@ -71,6 +71,15 @@ def median_interval(values: Sequence[float]) -> Estimate:
     outside = int(stats.binom.ppf((1 - CONFIDENCE) / 2, len(ordered), 0.5)) - 1
     low, high = ordered[outside], ordered[-1 - outside]
     return Estimate(statistics.median(ordered), low, high, tuple(values))
+
+
+def verdict(estimate: Estimate, low: float, high: float) -> Verdict:
+    """Judge whether the figure lies in ``low`` to ``high``: only a whole interval decides."""
+    if low <= estimate.low and estimate.high <= high:
+        return Verdict.HOLDS
+    if estimate.high < low or estimate.low > high:
+        return Verdict.REFUTED
+    return Verdict.INCONCLUSIVE
 
 
 def _half_width(values: Sequence[float]) -> float:

@@ -1,12 +1,17 @@
 """What a stranger copies first works as it stands."""
 
+import asyncio
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
 
 from reports.record import read_record
 from reports.summary import summarise
-from tests.servers.launch import launch
+from tests.servers.launch import START_SECONDS, Launched, launch
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,3 +67,50 @@ def test_the_locustfile_in_the_documentation_is_the_example() -> None:
     for line in example.splitlines():
         if line.strip() and '"""' not in line:
             assert line in said, line
+
+
+@pytest.fixture(scope="module")
+def tutorial() -> Iterator[Launched]:
+    with launch([sys.executable, "examples/tutorial_server.py", "0"]) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("scenario", "path"), [("broadcast", "/ws"), ("echo", "/echo"), ("hold", "/ws/{n}")]
+)
+def test_the_tutorial_server_bears_a_load(
+    tutorial: Launched, scenario: str, path: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks", "run", tutorial.url(path), "8", "-q"),
+            *("--scenario", scenario, "-d", "1s", "-o", str(tmp_path / "a.run.jsonl")),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    record = read_record(tmp_path / "a.run.jsonl")
+    figures = summarise(record).figures
+    assert (figures["connections.opened"], figures["errors"]) == (8, 0), done.stdout + done.stderr
+    assert figures.get("integrity.lost", 0) == 0
+
+
+async def test_the_tutorial_server_has_the_faults_that_it_tells_of() -> None:
+    with launch([sys.executable, "examples/tutorial_server.py", "0"]) as server:
+        async with (
+            asyncio.timeout(START_SECONDS),
+            connect(server.url("/ws/1"), proxy=None) as one,
+            connect(server.url("/ws"), proxy=None) as other,
+        ):
+            await one.send("hello")
+            assert await one.recv() == await other.recv() == "Client #1 says: hello"
+            await other.send(b"binary")
+            await other.wait_closed()
+            await one.send("hello?")
+            await one.wait_closed()
+
+
+def test_the_tutorial_server_is_as_short_as_tutorials_are() -> None:
+    assert len((ROOT / "examples" / "tutorial_server.py").read_text().splitlines()) <= 60

@@ -18,6 +18,8 @@ MODULES = {
     "websockets": ("tests.servers.plain_websockets", "0", "--compression"),
     "websockets without compression": ("tests.servers.plain_websockets", "0", "--no-compression"),
     "picows": ("benchmarks.picows_echo", "0"),
+    "send loop": ("benchmarks.send_loop", "0"),
+    "bare ASGI": ("uvicorn", "benchmarks.bare_asgi:app", "--lifespan", "off", "--port", "0"),
     "target_app": ("target_app", "--port", "0"),
 }
 
@@ -68,11 +70,14 @@ async def test_a_server_echoes_and_ends_when_told_to(name: str) -> None:
                     await connection.send(message)
                     assert await connection.recv() == message
         server.stop()
-        # The echo server of the benchmarks leaves the signal to the system.
-        assert server.process.returncode == (-signal.SIGTERM if name == "picows" else 0)
+        # Those that are there for benchmarks alone leave the signal to the system.
+        left = name in ("picows", "send loop", "bare ASGI")
+        assert server.process.returncode == (-signal.SIGTERM if left else 0)
 
 
-@pytest.mark.parametrize("name", ["known", "websockets", "websockets without compression", "node"])
+@pytest.mark.parametrize(
+    "name", ["known", "websockets", "websockets without compression", "send loop", "node"]
+)
 async def test_a_server_broadcasts_to_those_of_the_path_alone(name: str) -> None:
     with launch(command(name)) as server:
         async with (

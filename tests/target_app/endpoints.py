@@ -7,7 +7,7 @@ import types
 
 from fastapi import Depends, WebSocket
 
-from target_app import Endpoint, Message, adopt, create_app, told_on_shutdown
+from target_app import GUARDED, Endpoint, Message, adopt, create_app, told_on_shutdown
 
 app = create_app()
 goes_on = asyncio.Event()
@@ -21,7 +21,7 @@ async def shout_endpoint(websocket: WebSocket) -> None:
     await adopt(websocket, shout)
 
 
-@app.websocket("/slow")
+@app.websocket("/slow", dependencies=GUARDED)
 async def slow(websocket: WebSocket) -> None:
     await goes_on.wait()
     await adopt(websocket, shout)
