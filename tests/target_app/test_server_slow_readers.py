@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 import psutil
 import pytest
 from websockets.frames import Frame, Opcode
 
+from target_app.protocol import SHUTTING_DOWN
 from tests.target_app.conftest import DEADLINE_SECONDS
 
 LARGE = 5_000_000
 """Characters of a message that is larger than what may wait for one client."""
 
+APP = "target_app.app:app"
 FLOOD = 2**26
 PAYLOAD = b"x" * 125
 """Of a ping, at most so long (RFC 6455 §5.5)."""
@@ -46,8 +49,20 @@ async def test_a_message_larger_than_the_queue_waits_for_its_client_all_the_same
     assert stats["slow_consumers_closed"] == 0
 
 
-async def test_a_reader_that_large_messages_find_no_room_for_is_closed_with_1013(serve):
-    server = await serve("--close-timeout-seconds", str(DEADLINE_SECONDS))
+async def serve_by(serve, path, **settings):
+    """Start a server that reaches below ASGI, or one that has plain ASGI alone."""
+    environment = {f"TARGET_{name.upper()}": str(value) for name, value in settings.items()}
+    if path == "wire":
+        return await serve(**environment)
+    return await serve("--ws", "wsproto", module="uvicorn", app=APP, **environment)
+
+
+paths = pytest.mark.parametrize("path", ["wire", "plain ASGI"])
+
+
+@paths
+async def test_a_reader_that_large_messages_find_no_room_for_is_closed_with_1013(serve, path):
+    server = await serve_by(serve, path, close_timeout_seconds=DEADLINE_SECONDS)
     stalled = await server.connect_raw()
     sender = await server.connect(max_size=None)
     await say(sender, *large("a", "b", "c", "d"))
@@ -58,6 +73,43 @@ async def test_a_reader_that_large_messages_find_no_room_for_is_closed_with_1013
     pushed = 2 * 4 + 1
     counted = [stats[f"messages_{what}"] for what in ("sent", "dropped", "lost")]
     assert counted == [pushed - 3, 0, 3]
+
+
+@paths
+async def test_a_drain_sends_what_waits_for_a_client_that_is_behind_before_it_closes(serve, path):
+    server = await serve_by(
+        serve,
+        path,
+        slow_consumer_seconds=DEADLINE_SECONDS,
+        close_timeout_seconds=DEADLINE_SECONDS,
+        drain_timeout_seconds=0.05,
+    )
+    stalled = await server.connect_raw()
+    sender = await server.connect(max_size=None)
+    await say(sender, *large("a", "b"))
+    await server.until_stats(lagging=1)
+    server.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await sender.wait_closed()
+    *waited, announced = await stalled.texts(3)
+    assert [text[0] for text in waited] == ["a", "b"]
+    assert announced == SHUTTING_DOWN
+    assert await stalled.close_code() == 1001
+
+
+@paths
+async def test_a_reader_that_resets_while_it_is_behind_is_forgotten_and_what_waited_is_lost(
+    serve, path
+):
+    server = await serve_by(serve, path, slow_consumer_seconds=DEADLINE_SECONDS)
+    stalled = await server.connect_raw()
+    sender = await server.connect(max_size=None)
+    await say(sender, *large("a", "b"))
+    await server.until_stats(lagging=1)
+    stalled.reset()
+    stats = await server.until_stats(open={"/ws": 1}, lagging=0, messages_lost=1)
+    assert (stats["messages_sent"], stats["slow_consumers_closed"]) == (3, 0)
+    await say(sender, "3")
 
 
 async def flood(client, frame, until_blocked_seconds=1.0):
