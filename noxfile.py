@@ -25,7 +25,7 @@ LOCUSTFILES = (Path("loadtests/locustfile.py"), *sorted(Path("loadtests/shapes")
 BENCHES = {
     "": ((), "claims.toml"),
     "swarm": (("test_swarm_cost.py", "test_client_cost.py", "test_recording_cost.py"), ""),
-    "server": (("test_server_cost.py",), "claims_redis.toml"),
+    "server": (("test_server_cost.py", "test_adoption_cost.py"), "claims_redis.toml"),
     "hostile": (("test_hostile_cost.py",), ""),
     "locust": (("test_locust_swarm_cost.py", "test_locust_cost.py"), ""),
     "100k": ((), "claims_100k.toml"),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from target_app.services import Services
 
 PATH: Final = "/ws"
-LOBBY: Final = "lobby"
-"""The room of those who did not ask for another."""
+LOBBY: Final = Room(CHAT, "lobby")
+"""The room of those who did not ask for another; one object for all of them."""
 LONGEST_NAME: Final = 128
 """Characters of a room's name, and digits of a client's number."""
 
@@ -59,13 +59,13 @@ def router(services: Services) -> APIRouter:
     services.know(plain, named, echo)
 
     @routes.websocket(PATH)
-    async def _plain(websocket: WebSocket, name: RoomName = LOBBY) -> None:
-        room = Room(CHAT, name or LOBBY)
+    async def _plain(websocket: WebSocket, name: RoomName = "") -> None:
+        room = room_called(name)
         await adopt(websocket, plain, rooms=(room,), state=room)
 
     @routes.websocket(f"{PATH}/{{client_id:integer}}")
-    async def _named(websocket: WebSocket, client_id: int, name: RoomName = LOBBY) -> None:
-        client, room = ClientId(CHAT, str(client_id)), Room(CHAT, name or LOBBY)
+    async def _named(websocket: WebSocket, client_id: int, name: RoomName = "") -> None:
+        client, room = ClientId(CHAT, str(client_id)), room_called(name)
         await adopt(websocket, named, id=client, rooms=(room,), state=room)
 
     @routes.websocket(echo.path)
@@ -73,6 +73,11 @@ def router(services: Services) -> APIRouter:
         await adopt(websocket, echo)
 
     return routes
+
+
+def room_called(name: str) -> Room:
+    """Return the room of that name; without one, the lobby."""
+    return Room(CHAT, name) if name not in {"", LOBBY.name} else LOBBY
 
 
 class Chat:

@@ -6,6 +6,7 @@ import asyncio
 import types
 
 from fastapi import Depends, WebSocket
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from target_app import GUARDED, Endpoint, Message, adopt, create_app, told_on_shutdown
 
@@ -52,7 +53,7 @@ async def layers() -> list[str]:
     for task in asyncio.all_tasks():
         coroutine = task.get_coro()
         protocol = coroutine.cr_frame.f_locals.get("self")
-        if type(protocol).__name__ == "WebSocketsSansIOProtocol":
+        if isinstance(protocol, WebSocketsSansIOProtocol):
             names = []
             while isinstance(coroutine, types.CoroutineType):
                 names.append(coroutine.cr_code.co_name)

@@ -1,0 +1,72 @@
+"""What FastAPI costs a connection that its endpoint adopts, and one whose endpoint goes on running.
+
+The same server three times: its chat as raw ASGI, past FastAPI (tests/servers/raw_asgi.py); as it
+is, an endpoint of FastAPI that adopts; and an ordinary endpoint that loops over what it receives
+(tests/servers/plain_fastapi.py). All under the same uvicorn, with the same settings, in turn; what
+is judged are ratios (:mod:`benchmarks.beside`). With ``SWARMGATE_QUICK`` set nothing is.
+"""
+
+import sys
+
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.beside import Beside, Bound
+from benchmarks.conftest import UVICORN, Measure, judge, note
+from loadtests.target import TargetSource
+
+ROUNDS = 6
+
+MEMORY = Bound(at_most=1.05)
+BROADCAST_CPU = Bound(at_most=1.05)
+HANDSHAKES = Bound(at_least=0.75)
+NO_BOUND = Bound()
+
+
+def served(application: str) -> TargetSource:
+    """Start one of the three applications, silent but for what clients say."""
+    settings = ("HEARTBEAT_SECONDS=0", "WS_PING_INTERVAL=0", "ANNOUNCE_LIMIT=0")
+    environment = ("env", *(f"TARGET_{setting}" for setting in settings))
+    return TargetSource((*environment, sys.executable, "-m", "uvicorn", application, *UVICORN))
+
+
+SERVERS = {
+    "raw": (served("tests.servers.raw_asgi:app"), "/ws"),
+    "adopted": (served("target_app.app:app"), "/ws"),
+    "plain": (served("tests.servers.plain_fastapi:app"), "/plain"),
+}
+
+
+def test_an_adopted_connection_beside_raw_asgi_and_a_plain_endpoint(
+    benchmark: BenchmarkFixture, measure: Measure, is_quick: bool
+) -> None:
+    """Within 5 % of raw ASGI in memory and broadcasts, and three quarters of its handshakes."""
+    load = {
+        "scenario": "broadcast",
+        "connections": 400 if is_quick else 6_000,
+        "steps": 4,
+        "rate": 4.0,
+        "payload_bytes": 100,
+        "duration_seconds": 1.0 if is_quick else 4.0,
+    }
+
+    def one(name: str) -> dict[str, float]:
+        source, path = SERVERS[name]
+        return dict(measure(source, url=f"ws://127.0.0.1:{{port}}{path}", **load))
+
+    beside = Beside(list(SERVERS), one)
+    benchmark.pedantic(beside.round, rounds=1 if is_quick else ROUNDS)  # type: ignore[no-untyped-call]
+    memory = "server.memory_per_connection_bytes"
+    opened = "connections.opened_per_second"
+    handshake = "server.cpu_per_handshake_seconds"
+    cpu = "server.cpu_per_message_seconds"
+    for figure in (memory, opened, handshake, cpu):
+        for name in SERVERS:
+            note(benchmark, figure, beside.values(name, figure), name)
+    if is_quick:
+        return
+    bounds = ((memory, MEMORY), (opened, HANDSHAKES), (handshake, NO_BOUND), (cpu, BROADCAST_CPU))
+    judge(
+        benchmark,
+        *(beside.compare(figure, "adopted", "raw", bound) for figure, bound in bounds),
+        *(beside.compare(figure, "plain", "raw", NO_BOUND) for figure, _ in bounds),
+    )
