@@ -69,8 +69,8 @@ class Connection:
     """
 
     __slots__ = (
-        *("client", "close_code", "close_sent", "endpoint", "lag", "name", "phase", "rooms"),
-        *("send", "state", "wire"),
+        *("client", "close_code", "close_sent", "endpoint", "identity", "lag", "name", "phase"),
+        *("rooms", "send", "state", "wire"),
     )
 
     def __init__(
@@ -88,6 +88,8 @@ class Connection:
         self.client = client
         self.name = name
         """What the endpoint knows it by: a client's or a session's id."""
+        self.identity: str | None = None
+        """Who the client is, None if it did not say."""
         self.state = state
         """What the endpoint keeps with it."""
         self.phase = random.randrange(PHASES)
