@@ -32,10 +32,12 @@ from target_app.routes.events import Events
 from target_app.routes.page import add_page
 from target_app.routes.session import SessionRoute
 from target_app.sessions.answers import HubAnswers, RedisAnswers
+from target_app.sessions.classes import Classes
+from target_app.sessions.memory_store import MemoryStore
 from target_app.sessions.questions import Questions
+from target_app.sessions.redis_store import RedisStore
 from target_app.sessions.registry import Sessions
 from target_app.sessions.responder import Responder
-from target_app.sessions.store import MemoryStore, RedisStore
 from target_app.settings import Settings
 from target_app.stats.collector import Census
 from target_app.stats.counters import Counters
@@ -77,7 +79,7 @@ class TargetApp(FastAPI):
             announce_limit=settings.announce_limit,
         )
         self.redis = _redis(settings)
-        self.sessions, self.questions = _sessions(self)
+        self.sessions, self.questions, self.classes = _sessions(self)
         self.upstreams = _upstreams(self)
         self.keepalive = Keepalive(
             self.connections,
@@ -151,9 +153,11 @@ def _routes(app: TargetApp) -> table.Routes:
     session = SessionRoute(
         app.sessions,
         app.questions,
-        app.outgoing,
+        app.classes,
         app.delivery,
         questions_waiting=app.settings.questions_waiting,
+        state_bytes=app.settings.session_state_bytes,
+        most_classes=app.settings.session_classes,
     )
     routes = table.Routes(
         chat=chat.endpoint(table.CHAT),
@@ -189,27 +193,42 @@ def _redis(settings: Settings) -> Redis | None:
     return make_redis(settings.redis_url, settings.redis_connections - others)
 
 
-def _sessions(app: TargetApp) -> tuple[Sessions, Questions]:
+def _sessions(app: TargetApp) -> tuple[Sessions, Questions, Classes]:
     settings = app.settings
     store: SessionStore
     answers: Answers
     if app.redis is None:
-        store = MemoryStore(settings.session_seconds)
+        store = MemoryStore(
+            settings.session_seconds, settings.sessions_bytes, app.counters.session_forgotten
+        )
         answers = HubAnswers(app.hub, store)
     else:
         store = RedisStore(app.redis, settings.session_seconds)
-        answers = RedisAnswers(app.redis, store)
+        answers = RedisAnswers(
+            app.redis, store, HubAnswers(app.hub, store), longest=settings.session_state_bytes
+        )
     sessions = Sessions(
-        app.connections, app.delivery, app.hub, store, session_seconds=settings.session_seconds
+        app.connections,
+        app.delivery,
+        app.hub,
+        store,
+        session_seconds=settings.session_seconds,
+        unsaved_bytes=settings.sessions_bytes,
     )
     questions = Questions(
         sessions,
         app.delivery,
+        app.hub,
         answers,
-        Responder(settings.responder, settings.answers_at_once),
+        None
+        if settings.responder == "none"
+        else Responder(settings.responder, settings.answers_at_once),
         answer_seconds=settings.answer_seconds,
     )
-    return sessions, questions
+    classes = Classes(
+        app.connections, app.delivery, app.outgoing, app.hub, sessions=sessions, store=store
+    )
+    return sessions, questions, classes
 
 
 def _upstreams(app: TargetApp) -> tuple[Upstream, ...]:
@@ -234,7 +253,7 @@ async def _lifespan(app: TargetApp) -> AsyncIterator[None]:
                 group.create_task(app.hub.run()),
                 group.create_task(app.delivery.run()),
                 group.create_task(app.fanout.run()),
-                group.create_task(app.sessions.sweep()),
+                group.create_task(app.sessions.run()),
                 group.create_task(app.questions.run()),
                 group.create_task(app.keepalive.run()),
                 group.create_task(

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -115,8 +115,18 @@ class Settings(BaseSettings):
     )
     responder: str = Field(
         default="target_app.sessions.responder:slow_echo",
-        pattern=r"^[\w.]+:\w+$",
-        description="module:function that answers a question; one that is not async has a process",
+        pattern=r"^(none|[\w.]+:\w+)$",
+        description="module:function that answers a question; one that is not async has a process; "
+        "none = others do, over Redis",
+    )
+    session_state_bytes: int = Field(
+        default=2**16, ge=1, description="of progress kept for one session, and of its messages"
+    )
+    session_classes: int = Field(default=32, ge=1, description="that one session may be in")
+    sessions_bytes: int = Field(
+        default=2**26,
+        ge=1,
+        description="of sessions that one worker keeps; those away longest are forgotten first",
     )
 
     # --- other processes
@@ -179,6 +189,12 @@ class Settings(BaseSettings):
     @classmethod
     def _number(cls, value: Any) -> Any:  # noqa: ANN401
         return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+    @model_validator(mode="after")
+    def _somebody_answers(self) -> Settings:
+        if self.responder == "none" and self.redis_url is None:
+            raise ValueError("responder none needs a redis_url: nobody could answer otherwise")
+        return self
 
     def as_environment(self) -> dict[str, str]:
         """Return the variables that make the same settings in another process."""

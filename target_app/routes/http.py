@@ -49,10 +49,10 @@ def router(app: TargetApp) -> APIRouter:
 
     @routes.get("/readyz")
     async def readyz(response: Response) -> dict[str, str]:
-        """Answer 200 if handshakes are accepted, else 503."""
-        if app.drain.draining:
+        """Answer 200 if handshakes are accepted and sessions can be kept, else 503."""
+        if app.drain.draining or not app.sessions.available:
             response.status_code = 503
-            return {"status": "draining"}
+            return {"status": "draining" if app.drain.draining else "sessions cannot be kept"}
         return {"status": "ready"}
 
     @routes.get("/stats")

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
 from target_app.connections.connection import Connection, Endpoint
-from target_app.connections.message import Message
 from target_app.protocol import SHUTTING_DOWN, SessionMessage
-from target_app.sessions.registry import class_room, session_of
+from target_app.sessions.session import session_of
+from target_app.sessions.state import compact
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from target_app.bus.router import Outgoing
     from target_app.connections.delivery import Delivery
+    from target_app.connections.message import Message
+    from target_app.sessions.classes import Classes
     from target_app.sessions.questions import Questions
     from target_app.sessions.registry import Sessions
 
     Handler = Callable[["Connection", dict[str, Any]], Awaitable[None]]
+
+
+ENVELOPE_BYTES: Final = 1024
+"""What a message may have beyond the progress in it."""
 
 
 class SessionRoute:
@@ -35,19 +39,23 @@ class SessionRoute:
         self,
         sessions: Sessions,
         questions: Questions,
-        outgoing: Outgoing,
+        classes: Classes,
         delivery: Delivery,
         *,
         questions_waiting: int,
+        state_bytes: int,
+        most_classes: int,
     ) -> None:
         self._sessions = sessions
         self._questions = questions
-        self._outgoing = outgoing
+        self._classes = classes
         self._delivery = delivery
         self._questions_waiting = questions_waiting
+        self._state_bytes = state_bytes
+        self._most_classes = most_classes
         self._handlers: dict[str, Handler] = {
             "STUDENT_INTERRUPTION": self._interrupted,
-            "READING_PROGRESS": self._sessions.progress,
+            "READING_PROGRESS": self._progress,
             "JOIN_CLASS": self._join,
             "LEAVE_CLASS": self._leave,
             "CLASS_MESSAGE": self._say,
@@ -57,7 +65,7 @@ class SessionRoute:
         """Return the endpoint of ``path``."""
         return Endpoint(
             path,
-            self._opened,
+            self._sessions.open,
             self._received,
             self._sessions.close,
             wrap=_from_server,
@@ -66,15 +74,11 @@ class SessionRoute:
             ).message(),
         )
 
-    async def _opened(self, connection: Connection) -> None:
-        session, answers = await self._sessions.open(connection)
-        if session.known.progress is not None:
-            self._tell(connection, "SESSION_RESTORED", session.known.progress)
-        session.ready = True
-        for answer in answers:
-            self._delivery.push(connection, Message(json.dumps(answer)))
-
     async def _received(self, connection: Connection, data: str | bytes) -> None:
+        if len(data) > self._state_bytes + ENVELOPE_BYTES:
+            most = self._state_bytes
+            self._error(connection, f"a message of {len(data)} characters; at most {most} bytes")
+            return
         try:
             said = SessionMessage.model_validate_json(data)
         except ValidationError as error:
@@ -82,7 +86,7 @@ class SessionRoute:
             at = ".".join(map(str, problem["loc"])) or "message"
             self._error(connection, f"{at}: {problem['msg']}")
             return
-        await self._sessions.touch(connection)
+        self._sessions.touch(connection)
         if (handler := self._handlers.get(said.type)) is not None:
             await handler(connection, said.payload or {})
         else:
@@ -91,7 +95,7 @@ class SessionRoute:
 
     async def _interrupted(self, connection: Connection, payload: dict[str, Any]) -> None:
         text = payload.get("questionText")
-        waiting = session_of(connection).waiting
+        waiting = self._questions.waiting_of(connection)
         if not isinstance(text, str) or not text:
             self._error(connection, "STUDENT_INTERRUPTION needs payload.questionText")
         elif waiting >= self._questions_waiting:
@@ -101,10 +105,27 @@ class SessionRoute:
             self._delivery.push(connection, acknowledged.message())
             self._questions.ask(connection, text)
 
+    async def _progress(self, connection: Connection, payload: dict[str, Any]) -> None:
+        try:
+            progress = compact(payload)
+        except ValueError as error:
+            self._error(connection, f"progress cannot be kept as JSON: {error}")
+            return
+        if len(progress) > self._state_bytes:
+            most = self._state_bytes
+            self._error(connection, f"progress of {len(progress)} bytes; at most {most} are kept")
+        else:
+            await self._sessions.progress(connection, progress)
+
     async def _join(self, connection: Connection, payload: dict[str, Any]) -> None:
-        if (class_id := self._class_of(connection, payload)) is not None:
-            await self._sessions.join_class(connection, class_id)
-            self._tell(connection, "CLASS_JOINED", {"classId": class_id})
+        if (class_id := self._class_of(connection, payload)) is None:
+            return
+        classes = session_of(connection).state.classes
+        if class_id not in classes and len(classes) >= self._most_classes:
+            self._error(connection, f"in {len(classes)} classes already; send LEAVE_CLASS first")
+            return
+        await self._sessions.join_class(connection, class_id)
+        self._tell(connection, "CLASS_JOINED", {"classId": class_id})
 
     async def _leave(self, connection: Connection, payload: dict[str, Any]) -> None:
         if (class_id := self._class_of(connection, payload)) is not None:
@@ -114,12 +135,12 @@ class SessionRoute:
     async def _say(self, connection: Connection, payload: dict[str, Any]) -> None:
         if (class_id := self._class_of(connection, payload)) is None:
             return
-        if class_id not in session_of(connection).known.classes:
+        if not await self._classes.is_member(connection, class_id):
             self._error(connection, f"not in class {class_id!r}; send JOIN_CLASS first")
             return
-        said = {**payload, "sessionId": connection.name}
+        said = {**payload, "sessionId": session_of(connection).id}
         message = SessionMessage(type="CLASS_MESSAGE", payload=said).message()
-        await self._outgoing.to_room(class_room(class_id), message)
+        await self._classes.say(class_id, message)
 
     def _class_of(self, connection: Connection, payload: dict[str, Any]) -> str | None:
         class_id = payload.get("classId")
