@@ -37,7 +37,8 @@ class Arrivals:
         """Return the payload of ``packet``, None if we published it ourselves or had it already.
 
         Packets of one publisher come in their order, and may come twice: a publisher who lost his
-        connection does not know whether his last ones were taken. Raise :class:`ValueError` if it is no packet.
+        connection does not know whether his last ones were taken. Raise :class:`ValueError` if it
+        is no packet.
         """
         if len(packet) < HEADER.size:
             raise ValueError(f"a packet of {len(packet)} bytes has no header")

@@ -65,7 +65,7 @@ class SessionRoute:
         """Return the endpoint of ``path``."""
         return Endpoint(
             path,
-            self._sessions.open,
+            self._opened,
             self._received,
             self._sessions.close,
             wrap=_from_server,
@@ -73,6 +73,9 @@ class SessionRoute:
                 type="SERVER_SHUTTING_DOWN", payload={"message": SHUTTING_DOWN}
             ).message(),
         )
+
+    async def _opened(self, connection: Connection) -> None:
+        await self._sessions.open(connection)
 
     async def _received(self, connection: Connection, data: str | bytes) -> None:
         if len(data) > self._state_bytes + ENVELOPE_BYTES:
