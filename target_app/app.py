@@ -198,6 +198,8 @@ def _sessions(app: TargetApp) -> tuple[Sessions, Questions, Classes]:
     store: SessionStore
     answers: Answers
     if app.redis is None:
+        if settings.responder == "none":
+            raise ValueError("responder none needs a redis_url: nobody else could answer")
         store = MemoryStore(
             settings.session_seconds, settings.sessions_bytes, app.counters.session_forgotten
         )

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -189,12 +189,6 @@ class Settings(BaseSettings):
     @classmethod
     def _number(cls, value: Any) -> Any:  # noqa: ANN401
         return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-    @model_validator(mode="after")
-    def _somebody_answers(self) -> Settings:
-        if self.responder == "none" and self.redis_url is None:
-            raise ValueError("responder none needs a redis_url: nobody could answer otherwise")
-        return self
 
     def as_environment(self) -> dict[str, str]:
         """Return the variables that make the same settings in another process."""

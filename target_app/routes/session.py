@@ -116,7 +116,9 @@ class SessionRoute:
             return
         if len(progress) > self._state_bytes:
             most = self._state_bytes
-            self._error(connection, f"progress of {len(progress)} bytes; at most {most} are kept")
+            self._error(
+                connection, f"progress of {len(progress)} bytes; at most {most} bytes are kept"
+            )
         else:
             await self._sessions.progress(connection, progress)
 

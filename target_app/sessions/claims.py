@@ -53,11 +53,13 @@ class Yielded:
 class Holder(Protocol):
     """Has the sessions of this worker."""
 
-    async def give_up(self, session_id: str, claim: Claim, owner: str | None) -> Yielded | Claim:
+    async def give_up(
+        self, session_id: str, claim: Claim, owner: str | None, *, final: bool
+    ) -> Yielded | Claim:
         """End what is here of a session that another worker claims; return what is known of it.
 
         Return the greater claim if one is here. Raise :class:`NotOwnerError` if the session is not
-        for ``owner``.
+        for ``owner``. ``final`` is a claim that a store has granted that all share.
         """
         ...
 
@@ -96,7 +98,7 @@ class Claims:
         """
         yielded = Yielded()
         for _ in range(ATTEMPTS):
-            asked = json.dumps([*session.claim, session.owner])
+            asked = json.dumps([*session.claim, session.owner, final])
             answers, _ = await self._hub.ask("claim session", session.id, asked)
             greater = [Claim(*answer["greater"]) for answer in answers if "greater" in answer]
             for answer in answers:
@@ -114,11 +116,11 @@ class Claims:
         return yielded
 
     async def _on_claim(self, envelope: Envelope) -> dict[str, Any]:
-        number, worker, owner = json.loads(envelope.data or "null")
+        number, worker, owner, final = json.loads(envelope.data or "null")
         claim = Claim(number, worker)
         self.saw(claim)
         try:
-            found = await self._holder.give_up(envelope.target, claim, owner)
+            found = await self._holder.give_up(envelope.target, claim, owner, final=final)
         except NotOwnerError:
             return {"refused": True}
         return {"greater": list(found)} if isinstance(found, Claim) else found.as_answer()

@@ -65,6 +65,14 @@ class MemoryStore:
         self._make_room(0)
         return Opened(claim, None if found is None else state)
 
+    async def withdraw(self, session_id: str, claim: Claim) -> None:
+        """See :meth:`SessionStore.withdraw`."""
+        if self._has(session_id, claim):
+            state = self._connected[session_id]
+            await self.close(session_id, state, claim)
+            if not state.changes and not state.answers:
+                self._forget(session_id)
+
     async def save(
         self,
         session_id: str,

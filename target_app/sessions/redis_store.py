@@ -65,6 +65,7 @@ class RedisStore:
         self._available = True
         self._mark = redis.register_script(scripts.MARK)
         self._open = redis.register_script(scripts.OPEN)
+        self._withdraw = redis.register_script(scripts.WITHDRAW)
         self._save = redis.register_script(scripts.SAVE)
         self._touch = redis.register_script(scripts.TOUCH)
         self._close = redis.register_script(scripts.CLOSE)
@@ -103,6 +104,12 @@ class RedisStore:
             return Opened(ours, from_text(text))
         except NotUnderstoodError as error:
             return Opened(ours, None, str(error))
+
+    async def withdraw(self, session_id: str, claim: Claim) -> None:
+        """See :meth:`SessionStore.withdraw`."""
+        await self._run(
+            self._withdraw, [f"claim:{session_id}", f"owner:{session_id}"], [str(claim)]
+        )
 
     async def save(
         self, session_id: str, state: SessionState, claim: Claim, left: Iterable[str] = ()

@@ -161,12 +161,14 @@ class Sessions:
             if self._store.remote and session.loaded:
                 self.spawn(self._keeper.touch(connection))
 
-    async def give_up(self, session_id: str, claim: Claim, owner: str | None) -> Yielded | Claim:
+    async def give_up(
+        self, session_id: str, claim: Claim, owner: str | None, *, final: bool
+    ) -> Yielded | Claim:
         """See :meth:`target_app.sessions.claims.Holder.give_up`."""
-        here = self._here(session_id)
-        others = self._yield_ownership(here, claim, owner)
-        if not others and self._store.owned_by_other(session_id, owner):
+        await self._settle_ownership(self._here(session_id), claim, owner, final=final)
+        if not final and self._store.owned_by_other(session_id, owner):
             raise NotOwnerError
+        here = self._here(session_id)
         if greater := [session.claim for _, session in here if session.claim > claim]:
             return max(greater)
         yielded = self._take(session_id, here, owner)
@@ -182,14 +184,14 @@ class Sessions:
         session = session_of(connection)
         try:
             kept, problem = await self._load(session)
-            others = [(c, s) for c, s in self._here(session.id) if s is not session]
-            self._yield_ownership(others, session.claim, session.owner)
             final = self._store.remote and session.loaded
+            others = self._here(session.id, but=session)
+            await self._settle_ownership(others, session.claim, session.owner, final=final)
             yielded = await self._claims.make_known(session, final=final)
         except NotOwnerError:
-            self._refuse(connection)
+            await self._refuse(connection)
             return False
-        others = [(c, s) for c, s in self._here(session.id) if s is not session]
+        others = self._here(session.id, but=session)
         if session.lost or any(other.claim > session.claim for _, other in others):
             self._supersede(connection)
             return False
@@ -200,6 +202,7 @@ class Sessions:
 
     async def _load(self, session: Session) -> tuple[SessionState | None, str | None]:
         # Return what is kept, and what is wrong with that.
+        session.loading = True
         try:
             opened = await self._store.open(session.id, session.owner, session.claim)
         except StoreUnavailableError:
@@ -207,22 +210,33 @@ class Sessions:
         except NotUnderstoodError as error:
             session.loaded = True
             return None, str(error)
+        finally:
+            session.loading = False
         session.loaded = True
         session.claim = max(session.claim, opened.claim)
         self._claims.saw(session.claim)
         return opened.state, opened.problem
 
-    def _yield_ownership(
-        self, here: list[tuple[Connection, Session]], claim: Claim, owner: str | None
-    ) -> bool:
-        # Of two owners who open a new session at the same moment, the one whose claim is less was
-        # first. Return whether that was so with anyone here.
-        later = [session for _, session in here if not may_open(session.owner, owner)]
-        if any(session.ready or session.claim < claim for session in later):
-            raise NotOwnerError
-        for session in later:
-            session.refused = True
-        return bool(later)
+    async def _settle_ownership(
+        self,
+        here: list[tuple[Connection, Session]],
+        claim: Claim,
+        owner: str | None,
+        *,
+        final: bool,
+    ) -> None:
+        # Raise NotOwnerError if one of those here has the session against ``owner``. Of two owners
+        # who open a new session at the same moment, the one whose claim is less was first; a store
+        # that all share has decided for whoever it has let in.
+        for connection, other in here:
+            if may_open(other.owner, owner):
+                continue
+            if other.claim > claim and may_open(owner, other.owner):
+                continue  # it goes on, with a login, where the claimant was
+            was_first = other.ready or other.claim < claim
+            if other.loaded if final else was_first:
+                raise NotOwnerError
+            await self._refuse(connection)
 
     def _take(
         self, session_id: str, here: list[tuple[Connection, Session]], owner: str | None
@@ -272,9 +286,14 @@ class Sessions:
 
     # --- the end of a connection
 
-    def _refuse(self, connection: Connection) -> None:
+    async def _refuse(self, connection: Connection) -> None:
         session = session_of(connection)
+        if session.refused:
+            return
         session.refused = True
+        if session.loaded:
+            with contextlib.suppress(StoreUnavailableError, NotUnderstoodError):
+                await self._store.withdraw(session.id, session.claim)
         self._keeper.error(connection, "this session belongs to somebody else")
         self._end(connection, CloseCode.NOT_OWNER, "session belongs to somebody else")
 
@@ -338,12 +357,17 @@ class Sessions:
         progress = session_of(connection).state.progress or b"{}"
         self._delivery.push(connection, Message(event("SESSION_RESTORED", progress)))
 
-    def _here(self, session_id: str) -> list[tuple[Connection, Session]]:
+    def _here(
+        self, session_id: str, *, but: Session | None = None
+    ) -> list[tuple[Connection, Session]]:
+        # The connections that have a claim. While a store that all share is being asked for one,
+        # there is none: its answer may be greater than any that is known.
         return [
             (connection, connection.state)
             for connection in self._connections.named(session_id)
             if isinstance(connection.state, Session)
-            and not (connection.state.lost or connection.state.refused)
+            and connection.state is not but
+            and not (connection.state.lost or connection.state.refused or connection.state.loading)
         ]
 
     def _all(self) -> Iterator[tuple[Connection, Session]]:

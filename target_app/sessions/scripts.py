@@ -64,6 +64,12 @@ return {1, claim, state}
 )
 """Return 0 if it is somebody else's; 1, the claim and the state; 2, the claim and what is wrong."""
 
+WITHDRAW: Final = """
+-- KEYS: claim owner; ARGV: our claim
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]) end
+"""
+"""Take back a claim, if nobody has claimed the session since."""
+
 _NOTED: Final = """
 -- KEYS: session claim owner activity answers leases
 -- ARGV: our claim, our owner, ms, ms for our own keys, session id

@@ -26,6 +26,7 @@ class Session:
     state: SessionState = SessionState()  # noqa: RUF009 - it is frozen
     loaded: bool = False
     """Whether its store has said what was kept; before that, nothing is written."""
+    loading: bool = False
     ready: bool = False
     """Whether it has been told what it was before, and may be told other things."""
     lost: bool = False

@@ -68,6 +68,10 @@ class SessionStore(Protocol):
         """
         ...
 
+    async def withdraw(self, session_id: str, claim: Claim) -> None:
+        """Take back a claim: the session turned out to be somebody else's."""
+        ...
+
     async def save(
         self, session_id: str, state: SessionState, claim: Claim, left: Iterable[str] = ()
     ) -> bool:
