@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections import deque
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from target_app.sessions.store import SessionStore
 
     Deliver = Callable[[str, bytes], bool]
+    Here = Callable[[str], bool]
 
 QUESTIONS: Final = "student_questions"
 ANSWERS: Final = "llm_responses"
@@ -35,7 +37,8 @@ logger = logging.getLogger(__name__)
 class Answers(Protocol):
     """Carries answers to the worker that has the session, and keeps those that nobody takes.
 
-    ``deliver(session_id, answer)`` hands an answer to a client here and says whether it did.
+    ``deliver(session_id, answer)`` hands an answer to a client here and says whether it did,
+    ``here(session_id)`` says whether there is one.
     """
 
     async def asked(self, session_id: str, question: dict[str, Any]) -> bool:
@@ -46,7 +49,7 @@ class Answers(Protocol):
         """Deliver ``answer`` wherever the session is, or keep it until it comes back."""
         ...
 
-    async def run(self, deliver: Deliver) -> None:
+    async def run(self, deliver: Deliver, here: Here) -> None:
         """Deliver what other workers send, until cancelled."""
         ...
 
@@ -80,7 +83,7 @@ class HubAnswers:
         # It may have come here while the others were asked.
         return any(delivered) or self._deliver(session_id, answer)
 
-    async def run(self, deliver: Deliver) -> None:
+    async def run(self, deliver: Deliver, here: Here) -> None:  # noqa: ARG002
         """See :meth:`Answers.run`."""
         self._deliver = deliver
         await asyncio.Event().wait()
@@ -136,17 +139,17 @@ class RedisAnswers:
             if not reached:
                 self._unsent.append((session_id, answer))
 
-    async def run(self, deliver: Deliver) -> None:
+    async def run(self, deliver: Deliver, here: Here) -> None:
         """See :meth:`Answers.run`; comes back when Redis does."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._otherwise.run(deliver))
+            group.create_task(self._otherwise.run(deliver, here))
             while True:
                 try:
                     async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
                         await subscription.subscribe(ANSWERS)
                         group.create_task(self._send_unsent())
                         async for message in subscription.listen():
-                            await self._on_message(deliver, message["data"])
+                            await self._on_message(deliver, here, message["data"])
                 except FAILURES as error:
                     logger.warning("answers over Redis: %s", error)
                 await asyncio.sleep(RECONNECT_SECONDS)
@@ -155,15 +158,19 @@ class RedisAnswers:
         for _ in range(len(self._unsent)):
             await self.send(*self._unsent.popleft())
 
-    async def _on_message(self, deliver: Deliver, data: bytes) -> None:
+    async def _on_message(self, deliver: Deliver, here: Here, data: bytes) -> None:
         try:
             session_id, answer, kept = from_outside(data)
         except ValueError as error:
             logger.warning("not an answer on %s (%s): %.200r", ANSWERS, error, data)
             return
         try:
-            if deliver(session_id, answer):
-                await self._store.forget_answer(session_id, answer)
+            if here(session_id):
+                # First forgotten, so that a client who has it does not find it again elsewhere.
+                with contextlib.suppress(*NOT_KEPT):
+                    await self._store.forget_answer(session_id, answer)
+                if not deliver(session_id, answer):
+                    await self._store.keep_answer(session_id, answer, again=True)
             elif not kept and len(answer) <= self._longest:
                 await self._store.keep_answer(session_id, answer)
             elif not kept:

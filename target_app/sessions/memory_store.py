@@ -103,7 +103,7 @@ class MemoryStore:
         found = self._find(session_id)
         return [] if found is None else list(found.answers)
 
-    async def keep_answer(self, session_id: str, answer: bytes) -> None:
+    async def keep_answer(self, session_id: str, answer: bytes, *, again: bool = False) -> None:  # noqa: ARG002
         """See :meth:`SessionStore.keep_answer`."""
         found = self._find(session_id)
         if found is None:

@@ -57,7 +57,7 @@ class Questions:
         """Produce and deliver answers, until cancelled."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                await self._answers.run(self._deliver)
+                await self._answers.run(self._deliver, self._is_here)
         finally:
             if self._responder is not None:
                 self._responder.close()
@@ -110,6 +110,9 @@ class Questions:
         except Exception:
             logger.exception("no answer to %.200r", question.text)
             return _error(question, "the question could not be answered")
+
+    def _is_here(self, session_id: str) -> bool:
+        return bool(self._sessions.ready(session_id))
 
     def _deliver(self, session_id: str, answer: bytes) -> bool:
         message = Message(answer.decode())

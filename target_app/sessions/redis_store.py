@@ -138,9 +138,9 @@ class RedisStore:
             found = await self._redis.zrange(f"answers:{session_id}", 0, -1)
         return cast("list[bytes]", found)
 
-    async def keep_answer(self, session_id: str, answer: bytes) -> None:
+    async def keep_answer(self, session_id: str, answer: bytes, *, again: bool = False) -> None:
         """See :meth:`SessionStore.keep_answer`."""
-        arguments = [answer, self._milliseconds, KEPT_ANSWERS]
+        arguments = [answer, self._milliseconds, KEPT_ANSWERS, int(again)]
         await self._run(self._keep, _answer_keys(session_id, answer), arguments)
 
     async def forget_answer(self, session_id: str, answer: bytes) -> None:

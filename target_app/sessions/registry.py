@@ -277,9 +277,10 @@ class Sessions:
             await self._keeper.touch(connection)
         try:
             for answer in await self._store.answers(session.id):
-                if self._delivery.push(connection, Message(answer.decode())):
-                    await self._store.forget_answer(session.id, answer)
-        except StoreUnavailableError as error:
+                await self._store.forget_answer(session.id, answer)
+                if not self._delivery.push(connection, Message(answer.decode())):
+                    await self._store.keep_answer(session.id, answer, again=True)
+        except (StoreUnavailableError, StoreFullError) as error:
             logger.warning("session %r: its answers: %s", session.id, error)
         except NotUnderstoodError as error:
             self._keeper.complain(connection, str(error))

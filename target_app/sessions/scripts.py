@@ -152,7 +152,8 @@ return added
 KEEP: Final = (
     _CLAIMS
     + """
--- KEYS: answers delivered; ARGV: the answer, ms, how many
+-- KEYS: answers delivered; ARGV: the answer, ms, how many, whether whoever forgot it keeps it
+if ARGV[4] == '1' then redis.call('DEL', KEYS[2]) end
 if redis.call('EXISTS', KEYS[2]) == 1 then return end
 redis.call('ZADD', KEYS[1], 'NX', microseconds(), ARGV[1])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[3])

@@ -97,12 +97,15 @@ class SessionStore(Protocol):
         """Return the answers that wait for the session, oldest first."""
         ...
 
-    async def keep_answer(self, session_id: str, answer: bytes) -> None:
-        """Keep an answer until it is delivered, unless it was delivered just now."""
+    async def keep_answer(self, session_id: str, answer: bytes, *, again: bool = False) -> None:
+        """Keep an answer until it is delivered, unless it was forgotten just now.
+
+        That does not count if it is kept ``again``, by whoever forgot it.
+        """
         ...
 
     async def forget_answer(self, session_id: str, answer: bytes) -> None:
-        """Note that an answer was delivered."""
+        """Keep an answer no longer: it is being delivered."""
         ...
 
     async def give_away(self, session_id: str) -> SessionState | None:

@@ -151,6 +151,8 @@ async def test_a_session_begun_without_a_login_goes_on_with_one(start):
     servers = await start(2, module="uvicorn", app="tests.target_app.identified:app")
     before = await servers[0].connect("/ws/diary")
     await before.send(said("READING_PROGRESS", page=7))
+    await before.send(said("NOTHING"))
+    assert (await servers[0].event(before))["type"] == "ERROR"
     alice = await servers[1].connect("/ws/diary", local_addr=("127.0.0.2", 0))
     assert (await servers[1].event(alice))["payload"] == {"page": 7}
     assert await closed(before) == TAKEN_OVER
