@@ -78,6 +78,8 @@ class SessionRoute:
         await self._sessions.open(connection)
 
     async def _received(self, connection: Connection, data: str | bytes) -> None:
+        if not session_of(connection).ready:
+            return  # it has lost its session, and is being closed
         if len(data) > self._state_bytes + ENVELOPE_BYTES:
             most = self._state_bytes
             self._error(connection, f"a message of {len(data)} characters; at most {most} bytes")

@@ -49,6 +49,8 @@ class Keeper:
         self._supersede = supersede
         self._most_bytes = most_bytes
         self._behind: dict[Session, Connection] = {}
+        self._gone: dict[str, Connection] = {}  # the same, of those that have ended
+        self._gone_bytes = 0
 
     async def keep(self, connection: Connection) -> None:
         """Have the state of a session kept; wait for it, but not for a store that is slow."""
@@ -79,8 +81,11 @@ class Keeper:
     def is_behind(self, connection: Connection) -> None:
         """Note that the store does not know the session as it is, and tell its client so."""
         session = session_of(connection)
+        if not session.connected:
+            self._keep_gone(connection)
+            return
         self._behind[session] = connection
-        if session.connected and not session.told_away:
+        if not session.told_away:
             session.told_away = True
             told = b'{"message":"sessions cannot be kept now; changes wait"}'
             self._delivery.push(connection, Message(event("STORE_UNAVAILABLE", told)))
@@ -88,7 +93,7 @@ class Keeper:
     def is_kept(self, connection: Connection) -> None:
         """Note that the store knows the session, and tell its client if it thinks otherwise."""
         session = session_of(connection)
-        self._behind.pop(session, None)
+        self.forget(session)
         if session.connected and session.told_away:
             session.told_away = False
             self._delivery.push(connection, Message(event("STORE_AVAILABLE", b"{}")))
@@ -106,32 +111,45 @@ class Keeper:
     def closed(self, session: Session) -> None:
         """Keep of a session that has ended what its store has not got, within the bound."""
         session.connected = False
-        gone = [other for other in self._behind if not other.connected]
-        size = sum(other.state.kept_bytes() for other in gone)
-        for other in gone:
-            if size <= self._most_bytes:
-                return
-            size -= other.state.kept_bytes()
-            del self._behind[other]
-            logger.warning("session %r: what changed of it is not kept", other.id)
+        if (connection := self._behind.pop(session, None)) is not None:
+            self._keep_gone(connection)
 
     def forget(self, session: Session) -> None:
         """Try no longer to have the session kept: somebody else does."""
         self._behind.pop(session, None)
+        if session.id in self._gone and session_of(self._gone[session.id]) is session:
+            self._drop_gone(session.id)
 
     def take_waiting(self, session_id: str, owner: str | None) -> Iterator[Session]:
-        """Return what waits of connections of the session that have ended; it no longer waits."""
-        for session in [s for s in self._behind if s.id == session_id and not s.connected]:
+        """Return what waits of a connection of the session that has ended; it no longer waits."""
+        if (connection := self._gone.get(session_id)) is not None:
+            session = session_of(connection)
             if may_open(session.owner, owner):
-                del self._behind[session]
+                self._drop_gone(session_id)
                 yield session
 
     def overdue(self, session_seconds: float) -> list[Connection]:
         """Return the connections whose sessions the store does not know as they are."""
         due = time.monotonic() - session_seconds
-        for session in [s for s in self._behind if not s.connected and s.active <= due]:
-            del self._behind[session]
-        return list(self._behind.values())
+        for session_id, connection in tuple(self._gone.items()):
+            if session_of(connection).active <= due:
+                self._drop_gone(session_id)
+        return [*self._behind.values(), *self._gone.values()]
+
+    def _keep_gone(self, connection: Connection) -> None:
+        session = session_of(connection)
+        if session.id in self._gone:
+            self._drop_gone(session.id)
+        self._gone[session.id] = connection
+        self._gone_bytes += session.state.kept_bytes()
+        while self._gone_bytes > self._most_bytes:
+            oldest = next(iter(self._gone))
+            self._drop_gone(oldest)
+            logger.warning("session %r: what changed of it is not kept", oldest)
+
+    def _drop_gone(self, session_id: str) -> None:
+        # The state of a session that has ended does not change, so it counts for what it did.
+        self._gone_bytes -= session_of(self._gone.pop(session_id)).state.kept_bytes()
 
     async def try_again(self, connection: Connection) -> None:
         """Have kept what could not be kept."""
@@ -169,7 +187,7 @@ class Keeper:
             self.complain(connection, str(error))
         else:
             if not kept:
-                self._behind.pop(session, None)
+                self.forget(session)
                 self._supersede(connection)
             return kept
         return True

@@ -81,7 +81,8 @@ class RedisStore:
 
     async def ask(self) -> bool:
         """See :meth:`SessionStore.ask`."""
-        with contextlib.suppress(StoreUnavailableError), self._asking():
+        # A mark that is none of ours says nothing, but it was Redis that said so.
+        with contextlib.suppress(StoreUnavailableError, NotUnderstoodError), self._asking():
             self.generation = (await self._mark([MARK], [os.urandom(8).hex()])).decode()
         return self._available
 
@@ -195,6 +196,7 @@ class RedisStore:
         except ResponseError as error:
             # Redis is there; "WRONGTYPE" is about one key, anything else about all of them.
             if "WRONGTYPE" in str(error):
+                self._available = True
                 raise NotUnderstoodError(str(error)) from error
             self._lost(error)
         except FAILURES as error:

@@ -37,6 +37,8 @@ SWEEPS: Final = 10
 """How often in the lifetime of an idle session it is looked for."""
 ASK_SECONDS: Final = 1.0
 """Between two questions whether the store is there."""
+LAST_SECONDS: Final = 1.0
+"""For what is being written when the server ends."""
 AT_ONCE: Final = 16
 """Sessions that are restored at once when the store is back."""
 
@@ -70,7 +72,7 @@ class Sessions:
         self._keeper = Keeper(
             store, delivery, self.spawn, self._supersede, most_bytes=unsaved_bytes
         )
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self.waiting: Callable[[str], int] = lambda _session_id: 0
         """Returns how many questions of a session are to be answered here."""
 
@@ -81,15 +83,28 @@ class Sessions:
 
     async def run(self) -> None:
         """End idle sessions, and look after those whose store was away, until cancelled."""
-        async with asyncio.TaskGroup() as self._tasks:
-            self._tasks.create_task(self._sweep())
-            if self._store.remote:
-                self._tasks.create_task(self._watch())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._sweep())
+                if self._store.remote:
+                    group.create_task(self._watch())
+        finally:
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=LAST_SECONDS)
+            for task in tuple(self._tasks):
+                task.cancel()
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Let ``work`` be done beside everything else."""
-        assert self._tasks is not None, "Sessions.run() is not running"
-        return self._tasks.create_task(work)
+        """Let ``work`` be done beside everything else; what it raises is logged."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("looking after a session", exc_info=error)
 
     async def open(self, connection: Connection) -> None:
         """Make ``connection`` the one of its session, and tell it what is known of it.
@@ -316,8 +331,10 @@ class Sessions:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(self._session_seconds / SWEEPS)
-            with contextlib.suppress(StoreUnavailableError):
+            try:
                 await self._store.sweep()
+            except (StoreUnavailableError, NotUnderstoodError) as error:
+                logger.warning("sessions that are over: %s", error)
             due = time.monotonic() - self._session_seconds
             for connection, session in tuple(self._all()):
                 if session.active <= due:
@@ -334,7 +351,8 @@ class Sessions:
                     behind = list(dict.fromkeys((*behind, *(c for c, _ in self._all()))))
                 generation = self._store.generation
                 for first in range(0, len(behind), AT_ONCE):
-                    await asyncio.gather(*map(self._catch_up, behind[first : first + AT_ONCE]))
+                    chunk = behind[first : first + AT_ONCE]
+                    await asyncio.wait([self.spawn(self._catch_up(c)) for c in chunk])
             await asyncio.sleep(ASK_SECONDS)
 
     async def _catch_up(self, connection: Connection) -> None:
