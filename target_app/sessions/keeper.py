@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Final
@@ -169,6 +170,9 @@ class Keeper:
                 if not await self._try(connection, left):
                     return
             self.is_kept(connection)
+            if not session.connected:
+                with contextlib.suppress(StoreUnavailableError, NotUnderstoodError):
+                    await self._store.close(session.id, session.state, session.claim)
         finally:
             session.saving = False
 

@@ -50,7 +50,7 @@ class Questions:
         self._of_session: dict[str, int] = {}
         self.waiting = 0
         """Questions of all sessions that are not answered yet."""
-        sessions.waiting = lambda session_id: self._of_session.get(session_id, 0)
+        sessions.counts_questions(lambda session_id: self._of_session.get(session_id, 0))
         hub.handle("question answered", self._on_answered)
 
     async def run(self) -> None:

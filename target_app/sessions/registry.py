@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from target_app.connections.message import Message
 from target_app.protocol import CloseCode
-from target_app.sessions.claims import Claims, Yielded
-from target_app.sessions.keeper import Keeper
-from target_app.sessions.session import Session, class_room, merged, session_of
-from target_app.sessions.state import Claim, NotUnderstoodError, event
+from target_app.sessions.holder import Holder
+from target_app.sessions.session import Session, class_room, session_of
+from target_app.sessions.state import NotUnderstoodError, event
 from target_app.sessions.store import (
-    NotOwnerError,
     StoreFullError,
     StoreUnavailableError,
-    may_open,
 )
 
 if TYPE_CHECKING:
@@ -30,15 +24,12 @@ if TYPE_CHECKING:
     from target_app.connections.connection import Connection
     from target_app.connections.delivery import Delivery
     from target_app.connections.registry import ConnectionManager
-    from target_app.sessions.state import SessionState
     from target_app.sessions.store import SessionStore
 
 SWEEPS: Final = 10
 """How often in the lifetime of an idle session it is looked for."""
 ASK_SECONDS: Final = 1.0
 """Between two questions whether the store is there."""
-LAST_SECONDS: Final = 1.0
-"""For what is being written when the server ends."""
 AT_ONCE: Final = 16
 """Sessions that are restored at once when the store is back."""
 
@@ -68,13 +59,8 @@ class Sessions:
         self._delivery = delivery
         self._store = store
         self._session_seconds = session_seconds
-        self._claims = Claims(hub, self, os.urandom(6).hex())
-        self._keeper = Keeper(
-            store, delivery, self.spawn, self._supersede, most_bytes=unsaved_bytes
-        )
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.waiting: Callable[[str], int] = lambda _session_id: 0
-        """Returns how many questions of a session are to be answered here."""
+        self._holder = Holder(connections, delivery, hub, store, unsaved_bytes=unsaved_bytes)
+        self._keeper = self._holder.keeper
 
     @property
     def available(self) -> bool:
@@ -89,22 +75,15 @@ class Sessions:
                 if self._store.remote:
                     group.create_task(self._watch())
         finally:
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=LAST_SECONDS)
-            for task in tuple(self._tasks):
-                task.cancel()
+            await self._holder.end()
 
-    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def counts_questions(self, waiting: Callable[[str], int]) -> None:
+        """Let ``waiting(session_id)`` say how many questions are to be answered here."""
+        self._holder.waiting = waiting
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Let ``work`` be done beside everything else; what it raises is logged."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("looking after a session", exc_info=error)
+        self._holder.spawn(work)
 
     async def open(self, connection: Connection) -> None:
         """Make ``connection`` the one of its session, and tell it what is known of it.
@@ -113,9 +92,9 @@ class Sessions:
         """
         now = time.monotonic()
         session = connection.state = Session(
-            connection.name, connection.identity, self._claims.next(), now, now
+            connection.name, connection.identity, self._holder.claims.next(), now, now
         )
-        if not await self._claim(connection):
+        if not await self._holder.claim(connection):
             return
         session.ready = True
         if not session.loaded:
@@ -139,7 +118,7 @@ class Sessions:
 
     def ready(self, session_id: str) -> list[Connection]:
         """Return the connection of the session here, if it has one that may be told things."""
-        return [c for c, session in self._here(session_id) if session.ready]
+        return [c for c, session in self._holder.here(session_id) if session.ready]
 
     async def progress(self, connection: Connection, progress: bytes) -> None:
         """Keep how far the session has come."""
@@ -174,110 +153,7 @@ class Sessions:
         if session.active - session.touched >= self._session_seconds / SWEEPS:
             session.touched = session.active
             if self._store.remote and session.loaded:
-                self.spawn(self._keeper.touch(connection))
-
-    async def give_up(
-        self, session_id: str, claim: Claim, owner: str | None, *, final: bool
-    ) -> Yielded | Claim:
-        """See :meth:`target_app.sessions.claims.Holder.give_up`."""
-        await self._settle_ownership(self._here(session_id), claim, owner, final=final)
-        if not final and self._store.owned_by_other(session_id, owner):
-            raise NotOwnerError
-        here = self._here(session_id)
-        if greater := [session.claim for _, session in here if session.claim > claim]:
-            return max(greater)
-        yielded = self._take(session_id, here, owner)
-        yielded.waiting = self.waiting(session_id)
-        if (state := await self._store.give_away(session_id)) is not None:
-            yielded.complete = [state, *yielded.complete]
-        return yielded
-
-    # --- claiming
-
-    async def _claim(self, connection: Connection) -> bool:
-        # Return whether the connection has its session now, as far as can be known.
-        session = session_of(connection)
-        try:
-            kept, problem = await self._load(session)
-            final = self._store.remote and session.loaded
-            others = self._here(session.id, but=session)
-            await self._settle_ownership(others, session.claim, session.owner, final=final)
-            yielded = await self._claims.make_known(session, final=final)
-        except NotOwnerError:
-            await self._refuse(connection)
-            return False
-        others = self._here(session.id, but=session)
-        if session.lost or any(other.claim > session.claim for _, other in others):
-            self._supersede(connection)
-            return False
-        await self._learn(session, kept, yielded, self._take(session.id, others, session.owner))
-        if problem is not None:
-            self._keeper.complain(connection, problem)
-        return connection.close_code is None
-
-    async def _load(self, session: Session) -> tuple[SessionState | None, str | None]:
-        # Return what is kept, and what is wrong with that.
-        session.loading = True
-        try:
-            opened = await self._store.open(session.id, session.owner, session.claim)
-        except StoreUnavailableError:
-            return None, None
-        except NotUnderstoodError as error:
-            session.loaded = True
-            return None, str(error)
-        finally:
-            session.loading = False
-        session.loaded = True
-        session.claim = max(session.claim, opened.claim)
-        self._claims.saw(session.claim)
-        return opened.state, opened.problem
-
-    async def _settle_ownership(
-        self,
-        here: list[tuple[Connection, Session]],
-        claim: Claim,
-        owner: str | None,
-        *,
-        final: bool,
-    ) -> None:
-        # Raise NotOwnerError if one of those here has the session against ``owner``. Of two owners
-        # who open a new session at the same moment, the one whose claim is less was first; a store
-        # that all share has decided for whoever it has let in.
-        for connection, other in here:
-            if may_open(other.owner, owner):
-                continue
-            if other.claim > claim and may_open(owner, other.owner):
-                continue  # it goes on, with a login, where the claimant was
-            was_first = other.ready or other.claim < claim
-            if other.loaded if final else was_first:
-                raise NotOwnerError
-            await self._refuse(connection)
-
-    def _take(
-        self, session_id: str, here: list[tuple[Connection, Session]], owner: str | None
-    ) -> Yielded:
-        # End the connections of a session, and return what only they know.
-        yielded = Yielded()
-        for connection, session in here:
-            yielded.add(session)
-            self._supersede(connection)
-        for session in self._keeper.take_waiting(session_id, owner):
-            yielded.add(session)
-        return yielded
-
-    async def _learn(self, session: Session, kept: SessionState | None, *found: Yielded) -> None:
-        complete = [state for yielded in found for state in yielded.complete]
-        pending = [state for yielded in found for state in yielded.pending]
-        known = [kept, *complete] if kept is not None else complete
-        newest = max(known, key=lambda state: state.age, default=None)
-        state = merged(newest, *pending, session.state)
-        session.unsaved = state != kept and state.changes > 0
-        classes = tuple(name for name in state.classes if name not in session.left)
-        session.state = replace(state, classes=classes, owner=session.owner, answers=())
-        session.elsewhere = sum(yielded.waiting for yielded in found)
-        with contextlib.suppress(StoreUnavailableError, StoreFullError, NotUnderstoodError):
-            for answer in (answer for state in complete for answer in state.answers):
-                await self._store.keep_answer(session.id, answer)
+                self._holder.spawn(self._keeper.touch(connection))
 
     async def _enter(self, connection: Connection) -> None:
         # Let the session hear what is said to it and to its classes.
@@ -300,32 +176,6 @@ class Sessions:
         except NotUnderstoodError as error:
             self._keeper.complain(connection, str(error))
 
-    # --- the end of a connection
-
-    async def _refuse(self, connection: Connection) -> None:
-        session = session_of(connection)
-        if session.refused:
-            return
-        session.refused = True
-        if session.loaded:
-            with contextlib.suppress(StoreUnavailableError, NotUnderstoodError):
-                await self._store.withdraw(session.id, session.claim)
-        self._keeper.error(connection, "this session belongs to somebody else")
-        self._end(connection, CloseCode.NOT_OWNER, "session belongs to somebody else")
-
-    def _supersede(self, connection: Connection) -> None:
-        session_of(connection).lost = True
-        reason = "session opened by another connection"
-        self._end(connection, CloseCode.TAKEN_OVER, reason)
-
-    def _end(self, connection: Connection, code: int, reason: str) -> None:
-        # Nobody waits for a client that does not read.
-        session = session_of(connection)
-        session.ready = False
-        self._keeper.forget(session)
-        if connection.close_code is None:
-            self.spawn(self._delivery.close(connection, code, reason))
-
     # --- looking after all
 
     async def _sweep(self) -> None:
@@ -339,7 +189,7 @@ class Sessions:
             for connection, session in tuple(self._all()):
                 if session.active <= due:
                     reason = f"no activity for {self._session_seconds:g} s"
-                    self._end(connection, CloseCode.IDLE, reason)
+                    self._holder.end_one(connection, CloseCode.IDLE, reason)
 
     async def _watch(self) -> None:
         generation = None
@@ -352,7 +202,7 @@ class Sessions:
                 generation = self._store.generation
                 for first in range(0, len(behind), AT_ONCE):
                     chunk = behind[first : first + AT_ONCE]
-                    await asyncio.wait([self.spawn(self._catch_up(c)) for c in chunk])
+                    await asyncio.wait([self._holder.spawn(self._catch_up(c)) for c in chunk])
             await asyncio.sleep(ASK_SECONDS)
 
     async def _catch_up(self, connection: Connection) -> None:
@@ -366,7 +216,7 @@ class Sessions:
 
     async def _restore(self, connection: Connection) -> None:
         session = session_of(connection)
-        if await self._claim(connection) and session.loaded:
+        if await self._holder.claim(connection) and session.loaded:
             if session.state.progress is not None:
                 self._tell_restored(connection)
             await self._enter(connection)
@@ -375,19 +225,6 @@ class Sessions:
     def _tell_restored(self, connection: Connection) -> None:
         progress = session_of(connection).state.progress or b"{}"
         self._delivery.push(connection, Message(event("SESSION_RESTORED", progress)))
-
-    def _here(
-        self, session_id: str, *, but: Session | None = None
-    ) -> list[tuple[Connection, Session]]:
-        # The connections that have a claim. While a store that all share is being asked for one,
-        # there is none: its answer may be greater than any that is known.
-        return [
-            (connection, connection.state)
-            for connection in self._connections.named(session_id)
-            if isinstance(connection.state, Session)
-            and connection.state is not but
-            and not (connection.state.lost or connection.state.refused or connection.state.loading)
-        ]
 
     def _all(self) -> Iterator[tuple[Connection, Session]]:
         for connection in self._connections:
