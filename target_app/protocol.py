@@ -46,6 +46,8 @@ class CloseCode(enum.IntEnum):
     """The client reads more slowly than the messages for it arrive."""
     TAKEN_OVER = 4001
     """The same session was opened by another connection."""
+    NOT_OWNER = 4003
+    """The session belongs to somebody else."""
     IDLE = 4008
     """The session was not active for too long."""
 

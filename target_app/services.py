@@ -28,10 +28,12 @@ from target_app.lifecycle.workers import Worker, WorkerCoordinator, run_dir, sup
 from target_app.protocol import CHAT
 from target_app.redis_client import make_redis
 from target_app.sessions.answers import HubAnswers, RedisAnswers
+from target_app.sessions.classes import Classes
+from target_app.sessions.memory_store import MemoryStore
 from target_app.sessions.questions import Questions
+from target_app.sessions.redis_store import RedisStore
 from target_app.sessions.registry import Sessions
 from target_app.sessions.responder import Responder
-from target_app.sessions.store import MemoryStore, RedisStore
 from target_app.stats.collector import StatsCollector
 from target_app.stats.counters import Counters
 
@@ -88,7 +90,7 @@ class Services:
             announce_limit=settings.announce_limit,
         )
         self.redis = _redis(settings)
-        self.sessions, self.questions = _sessions(self)
+        self.sessions, self.questions, self.classes = _sessions(self)
         self.upstreams = _upstreams(self)
         self.keepalive = Keepalive(
             self.connections,
@@ -160,7 +162,7 @@ class Services:
             self.hub.run(),
             self.delivery.run(),
             self.fanout.run(),
-            self.sessions.sweep(),
+            self.sessions.run(),
             self.questions.run(),
             self.keepalive.run(),
             in_turns(self.beat, self.connections.phases, heartbeat_seconds),
@@ -222,31 +224,40 @@ def _redis(settings: Settings) -> Redis | None:
     return make_redis(settings.redis_url, settings.redis_connections - others)
 
 
-def _sessions(services: Services) -> tuple[Sessions, Questions]:
+def _sessions(services: Services) -> tuple[Sessions, Questions, Classes]:
     settings = services.settings
+    connections, delivery, hub = services.connections, services.delivery, services.hub
     store: SessionStore
     answers: Answers
     if services.redis is None:
-        store = MemoryStore(settings.session_seconds)
-        answers = HubAnswers(services.hub, store)
+        if settings.responder == "none":
+            raise ValueError("responder none needs a redis_url: nobody else could answer")
+        forgotten = services.counters.session_forgotten
+        store = MemoryStore(settings.session_seconds, settings.sessions_bytes, forgotten)
+        answers = HubAnswers(hub, store)
     else:
         store = RedisStore(services.redis, settings.session_seconds)
-        answers = RedisAnswers(services.redis, store)
+        answers = RedisAnswers(
+            services.redis, store, HubAnswers(hub, store), longest=settings.session_state_bytes
+        )
     sessions = Sessions(
-        services.connections,
-        services.delivery,
-        services.hub,
+        connections,
+        delivery,
+        hub,
         store,
         session_seconds=settings.session_seconds,
+        unsaved_bytes=settings.sessions_bytes,
+    )
+    responder = (
+        None
+        if settings.responder == "none"
+        else Responder(settings.responder, settings.answers_at_once)
     )
     questions = Questions(
-        sessions,
-        services.delivery,
-        answers,
-        Responder(settings.responder, settings.answers_at_once),
-        answer_seconds=settings.answer_seconds,
+        sessions, delivery, hub, answers, responder, answer_seconds=settings.answer_seconds
     )
-    return sessions, questions
+    classes = Classes(connections, delivery, services.messages, hub, sessions=sessions, store=store)
+    return sessions, questions, classes
 
 
 def _upstreams(services: Services) -> tuple[Upstream, ...]:

@@ -129,8 +129,18 @@ class Settings(BaseSettings):
     )
     responder: str = Field(
         default="target_app.sessions.responder:slow_echo",
-        pattern=r"^[\w.]+:\w+$",
-        description="module:function that answers a question; one that is not async has a process",
+        pattern=r"^(none|[\w.]+:\w+)$",
+        description="module:function that answers a question; one that is not async has a process; "
+        "none = others do, over Redis",
+    )
+    session_state_bytes: int = Field(
+        default=2**16, ge=1, description="of progress kept for one session, and of its messages"
+    )
+    session_classes: int = Field(default=32, ge=1, description="that one session may be in")
+    sessions_bytes: int = Field(
+        default=2**26,
+        ge=1,
+        description="of sessions that one worker keeps; those away longest are forgotten first",
     )
 
     # --- other processes

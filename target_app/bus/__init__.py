@@ -44,8 +44,15 @@ class Bus(Protocol):
     async def publish(self, payload: bytes) -> int:
         """Pass ``payload`` to every other worker; return to how many it was handed.
 
-        A lost connection is not raised: it returns 0 and counts the payload as dropped. Waits only
-        while a bounded queue is full.
+        A lost connection is not raised: it returns 0 and counts the payload as dropped.
+        """
+        ...
+
+    async def post(self, payload: bytes) -> None:
+        """Pass ``payload`` to every other worker, without waiting until it is there.
+
+        Waits for room in a bounded queue, but not for a carrier that makes none: then the payload
+        is counted as dropped.
         """
         ...
 

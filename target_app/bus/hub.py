@@ -92,7 +92,7 @@ class Hub:
     async def publish(self, kind: str, target: str, data: str | bytes | None = None) -> None:
         """Let every other worker handle this."""
         if self.bus.status.kind != "local":
-            await self.bus.publish(Envelope(kind, target, data, self._name).encode())
+            await self.bus.post(Envelope(kind, target, data, self._name).encode())
 
     async def ask(
         self,
@@ -113,9 +113,9 @@ class Hub:
         poll = self._polls[question] = _Poll()
         try:
             envelope = Envelope(kind, target, data, self._name, question)
-            poll.expected = await self.bus.publish(envelope.encode())
-            poll.look()
             async with asyncio.timeout(within_seconds):
+                poll.expected = await self.bus.publish(envelope.encode())
+                poll.look()
                 await poll.complete.wait()
         except TimeoutError:
             # It may have been killed; the next question should not wait for it again.
@@ -153,6 +153,6 @@ class Hub:
                 answer = await handler(envelope)
                 if envelope.question:
                     reply = Envelope("answer", data=json.dumps(answer), question=envelope.question)
-                    await self.bus.publish(reply.encode())
+                    await self.bus.post(reply.encode())
             except Exception:
                 logger.exception("handling %r of another worker", envelope.kind)

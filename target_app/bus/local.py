@@ -21,6 +21,9 @@ class LocalBus:
         """See :meth:`Bus.publish`."""
         return 0
 
+    async def post(self, payload: bytes) -> None:
+        """See :meth:`Bus.post`."""
+
     async def run(self, deliver: Deliver, ready: asyncio.Event) -> None:  # noqa: ARG002
         """See :meth:`Bus.run`."""
         ready.set()

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from target_app.backoff import Backoff
+from target_app.bounded_queue import BytesQueue
 from target_app.bus import BusStatus
 from target_app.bus.sequence import Arrivals, Stamp
 from target_app.redis_client import FAILURES, TIMEOUT_SECONDS, make_redis
@@ -20,9 +21,15 @@ if TYPE_CHECKING:
 
     from target_app.bus import Deliver
 
+    Waiting = tuple[bytes, asyncio.Future[int] | None]
+
 CHANNEL: Final = "swarmgate:bus"
 QUEUED: Final = 1_000
 """Payloads that wait to be published before those who publish have to wait as well."""
+QUEUED_BYTES: Final = 2**26
+"""The same, for all of them together."""
+STALLED_SECONDS: Final = 0.1
+"""Without an answer from Redis, after which nobody waits for room any more."""
 AT_ONCE: Final = 128
 """Payloads in one round trip."""
 BACKOFF: Final = Backoff(first_seconds=0.1, longest_seconds=5.0)
@@ -33,8 +40,9 @@ logger = logging.getLogger(__name__)
 class RedisBus:
     """The bus of a server on several machines: one connection to publish, one to subscribe.
 
-    While Redis is away, payloads are dropped and counted at once: nobody waits, clients stay, and
-    what is said here is still heard here. Receivers count what they missed by its numbers.
+    While Redis is away or hangs, payloads are dropped and counted: nobody waits, clients stay, and
+    what is said here is still heard here. Receivers count what they missed by its numbers. What was
+    being published when Redis closed the connection is published again; receivers take it once.
     """
 
     def __init__(self, url: str, *, channel: str = CHANNEL) -> None:
@@ -43,22 +51,21 @@ class RedisBus:
         self._channel = channel
         self._stamp = Stamp()
         self._arrivals = Arrivals(self._stamp.publisher)
-        self._waiting: asyncio.Queue[tuple[bytes, asyncio.Future[int]]] = asyncio.Queue(QUEUED)
+        self._waiting: BytesQueue[Waiting] = BytesQueue(QUEUED, QUEUED_BYTES)
+        self._asked_at: float | None = None
         self._up = {"publishing": False, "subscribed": False}
         self._tried = {what: asyncio.Event() for what in self._up}
         self._lost_at: float | None = None
 
     async def publish(self, payload: bytes) -> int:
         """See :meth:`Bus.publish`."""
-        packet = self._stamp.put(payload)
-        if not self._up["publishing"]:
-            self.status.dropped += 1
-            return 0
         handed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        await self._waiting.put((packet, handed))
-        if not self._up["publishing"]:  # lost while this waited for room
-            self._drop_waiting()
+        await self._wait_for_turn(payload, handed)
         return await handed
+
+    async def post(self, payload: bytes) -> None:
+        """See :meth:`Bus.post`."""
+        await self._wait_for_turn(payload, None)
 
     async def run(self, deliver: Deliver, ready: asyncio.Event) -> None:
         """See :meth:`Bus.run`."""
@@ -68,6 +75,31 @@ class RedisBus:
             for tried in self._tried.values():
                 await tried.wait()
             ready.set()
+
+    async def _wait_for_turn(self, payload: bytes, handed: asyncio.Future[int] | None) -> None:
+        waiting = self._stamp.put(payload), handed
+        if not self._up["publishing"] or not await self._has_room_for(waiting):
+            self._drop([waiting])
+        elif not self._up["publishing"]:  # lost while this waited for room
+            self._drop_waiting()
+
+    async def _has_room_for(self, waiting: Waiting) -> bool:
+        size = len(waiting[0])
+        try:
+            self._waiting.put_nowait(waiting, size)
+        except asyncio.QueueFull:
+            if self._stalled():
+                return False
+            try:
+                async with asyncio.timeout(STALLED_SECONDS):
+                    await self._waiting.put(waiting, size)
+            except TimeoutError:
+                return False
+        return True
+
+    def _stalled(self) -> bool:
+        asked_at = self._asked_at
+        return asked_at is not None and time.monotonic() - asked_at > STALLED_SECONDS
 
     async def _keep(self, what: str, work: Callable[[Redis], Awaitable[None]]) -> None:
         # Do ``work`` with a connection of its own, and again with a new one whenever it is lost.
@@ -94,6 +126,7 @@ class RedisBus:
             batch = [await self._waiting.get()]
             while len(batch) < AT_ONCE and not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
+            self._asked_at = time.monotonic()
             try:
                 async with redis.pipeline(transaction=False) as pipe:
                     for packet, _ in batch:
@@ -102,10 +135,12 @@ class RedisBus:
             except BaseException:
                 self._drop(batch)
                 raise
+            finally:
+                self._asked_at = None
             for (_, handed), count in zip(batch, receivers, strict=True):
                 self.status.published += 1
                 self.status.peers = max(0, count - self._up["subscribed"])
-                if not handed.done():
+                if handed is not None and not handed.done():
                     handed.set_result(self.status.peers)
 
     async def _listen(self, redis: Redis, deliver: Deliver) -> None:
@@ -153,8 +188,8 @@ class RedisBus:
             while not self._waiting.empty():
                 self._drop([self._waiting.get_nowait()])
 
-    def _drop(self, batch: list[tuple[bytes, asyncio.Future[int]]]) -> None:
+    def _drop(self, batch: list[Waiting]) -> None:
         for _, handed in batch:
             self.status.dropped += 1
-            if not handed.done():
+            if handed is not None and not handed.done():
                 handed.set_result(0)

@@ -34,15 +34,20 @@ class Arrivals:
         self.missed = 0
 
     def take(self, packet: bytes) -> bytes | None:
-        """Return the payload of ``packet``, None if we published it ourselves.
+        """Return the payload of ``packet``, None if we published it ourselves or had it already.
 
-        Raise :class:`ValueError` if it is no packet.
+        Packets of one publisher come in their order, and may come twice: a publisher who lost his
+        connection does not know whether his last ones were taken. Raise :class:`ValueError` if it
+        is no packet.
         """
         if len(packet) < HEADER.size:
             raise ValueError(f"a packet of {len(packet)} bytes has no header")
         publisher, number = HEADER.unpack_from(packet)
         if publisher == self._own:
             return None
-        self.missed += max(0, number - self._last.get(publisher, number - 1) - 1)
+        last = self._last.get(publisher, number - 1)
+        if number <= last:
+            return None
+        self.missed += number - last - 1
         self._last[publisher] = number
         return packet[HEADER.size :]

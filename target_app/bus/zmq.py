@@ -79,6 +79,10 @@ class ZmqBus:
         self.status.dropped += handed < len(self._peers)
         return handed
 
+    async def post(self, payload: bytes) -> None:
+        """See :meth:`Bus.post`."""
+        await self.publish(payload)
+
     async def run(self, deliver: Deliver, ready: asyncio.Event) -> None:
         """See :meth:`Bus.run`."""
         self._context = context = zmq.Context()

@@ -51,10 +51,10 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/readyz")
     async def readyz(response: Response) -> dict[str, str]:
-        """Answer 200 if handshakes are accepted, else 503."""
-        if services.drain.draining:
+        """Answer 200 if handshakes are accepted and sessions can be kept, else 503."""
+        if services.drain.draining or not services.sessions.available:
             response.status_code = 503
-            return {"status": "draining"}
+            return {"status": "draining" if services.drain.draining else "sessions cannot be kept"}
         return {"status": "ready"}
 
     @routes.get("/stats")

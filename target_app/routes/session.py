@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,21 +10,16 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from target_app.connections.adoption import adopt
 from target_app.connections.connection import Connection, Endpoint
-from target_app.connections.message import Message
 from target_app.connections.names import ClientId
-from target_app.protocol import (
-    SESSIONS,
-    SHUTTING_DOWN,
-    NotUnderstood,
-    SessionMessage,
-    parsed,
-)
+from target_app.protocol import SESSIONS, SHUTTING_DOWN, NotUnderstood, SessionMessage, parsed
 from target_app.routes.admission import GUARDED
-from target_app.sessions.registry import class_room, session_of
+from target_app.sessions.session import session_of
+from target_app.sessions.state import compact
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from target_app.connections.message import Message
     from target_app.services import Services
 
     Handler = Callable[["Connection", dict[str, Any]], Awaitable[None]]
@@ -34,6 +28,9 @@ if TYPE_CHECKING:
 PATH: Final = "/ws/{session_id}"
 LONGEST_ID: Final = 128
 """Characters of a session's id."""
+
+ENVELOPE_BYTES: Final = 1024
+"""What a message may have beyond the progress in it."""
 
 
 class SessionIdConvertor(Convertor[str]):
@@ -97,21 +94,19 @@ class SessionRoute:
         )
 
     async def _opened(self, connection: Connection) -> None:
-        session, answers = await self._services.sessions.open(connection)
-        if session.known.progress is not None:
-            self._tell(connection, "SESSION_RESTORED", session.known.progress)
-        session.ready = True
-        for answer in answers:
-            self._services.delivery.push(connection, Message(json.dumps(answer)))
+        await self._services.sessions.open(connection)
 
     async def _received(self, connection: Connection, data: str | bytes) -> None:
+        if not session_of(connection).ready:
+            return  # it has lost its session, and is being closed
+        most = self._services.settings.session_state_bytes + ENVELOPE_BYTES
         try:
-            said = parsed(SessionMessage, data, self._services.settings.event_bytes)
+            said = parsed(SessionMessage, data, most)
         except NotUnderstood as error:
             first = error.problems[0]
             self._error(connection, f"{first.at or 'message'}: {first.problem}")
             return
-        await self._services.sessions.touch(connection)
+        self._services.sessions.touch(connection)
         if (handler := self._handlers.get(said.type)) is not None:
             await handler(connection, said.payload or {})
         else:
@@ -120,7 +115,7 @@ class SessionRoute:
 
     async def _interrupted(self, connection: Connection, payload: dict[str, Any]) -> None:
         text = payload.get("questionText")
-        waiting = session_of(connection).waiting
+        waiting = self._services.questions.waiting_of(connection)
         if not isinstance(text, str) or not text:
             self._error(connection, "STUDENT_INTERRUPTION needs payload.questionText")
         elif waiting >= self._services.settings.questions_waiting:
@@ -130,16 +125,32 @@ class SessionRoute:
             self._services.delivery.push(connection, acknowledged.message())
             self._services.questions.ask(connection, text)
 
-    async def _progress(self, connection: Connection, payload: dict[str, Any]) -> None:
-        await self._services.sessions.progress(connection, payload)
-
     async def _closed(self, connection: Connection) -> None:
         await self._services.sessions.close(connection)
 
+    async def _progress(self, connection: Connection, payload: dict[str, Any]) -> None:
+        try:
+            progress = compact(payload)
+        except ValueError as error:
+            self._error(connection, f"progress cannot be kept as JSON: {error}")
+            return
+        if len(progress) > (most := self._services.settings.session_state_bytes):
+            self._error(
+                connection, f"progress of {len(progress)} bytes; at most {most} bytes are kept"
+            )
+        else:
+            await self._services.sessions.progress(connection, progress)
+
     async def _join(self, connection: Connection, payload: dict[str, Any]) -> None:
-        if (class_id := self._class_of(connection, payload)) is not None:
-            await self._services.sessions.join_class(connection, class_id)
-            self._tell(connection, "CLASS_JOINED", {"classId": class_id})
+        if (class_id := self._class_of(connection, payload)) is None:
+            return
+        classes = session_of(connection).state.classes
+        most = self._services.settings.session_classes
+        if class_id not in classes and len(classes) >= most:
+            self._error(connection, f"in {len(classes)} classes already; send LEAVE_CLASS first")
+            return
+        await self._services.sessions.join_class(connection, class_id)
+        self._tell(connection, "CLASS_JOINED", {"classId": class_id})
 
     async def _leave(self, connection: Connection, payload: dict[str, Any]) -> None:
         if (class_id := self._class_of(connection, payload)) is not None:
@@ -149,12 +160,12 @@ class SessionRoute:
     async def _say(self, connection: Connection, payload: dict[str, Any]) -> None:
         if (class_id := self._class_of(connection, payload)) is None:
             return
-        if class_id not in session_of(connection).known.classes:
+        if not await self._services.classes.is_member(connection, class_id):
             self._error(connection, f"not in class {class_id!r}; send JOIN_CLASS first")
             return
-        said = {**payload, "sessionId": connection.name}
+        said = {**payload, "sessionId": session_of(connection).id}
         message = SessionMessage(type="CLASS_MESSAGE", payload=said).message()
-        await self._services.messages.to_room(class_room(class_id), message)
+        await self._services.classes.say(class_id, message)
 
     def _class_of(self, connection: Connection, payload: dict[str, Any]) -> str | None:
         class_id = payload.get("classId")

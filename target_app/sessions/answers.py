@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from target_app.redis_client import FAILURES
+from target_app.sessions.state import NotUnderstoodError, compact
+from target_app.sessions.store import StoreFullError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,11 +21,15 @@ if TYPE_CHECKING:
     from target_app.bus.hub import Envelope, Hub
     from target_app.sessions.store import SessionStore
 
-    Deliver = Callable[[str, dict[str, Any]], bool]
+    Deliver = Callable[[str, bytes], bool]
+    Here = Callable[[str], bool]
 
 QUESTIONS: Final = "student_questions"
 ANSWERS: Final = "llm_responses"
 RECONNECT_SECONDS: Final = 1.0
+UNSENT: Final = 256
+"""Answers that wait for Redis to come back; older ones are given up."""
+NOT_KEPT: Final = (StoreUnavailableError, StoreFullError, NotUnderstoodError)
 
 logger = logging.getLogger(__name__)
 
@@ -29,18 +37,19 @@ logger = logging.getLogger(__name__)
 class Answers(Protocol):
     """Carries answers to the worker that has the session, and keeps those that nobody takes.
 
-    ``deliver(session_id, answer)`` hands an answer to a client here and says whether it did.
+    ``deliver(session_id, answer)`` hands an answer to a client here and says whether it did,
+    ``here(session_id)`` says whether there is one.
     """
 
-    async def asked(self, session_id: str, question: dict[str, Any]) -> None:
-        """Let everyone who cares know of a question."""
+    async def asked(self, session_id: str, question: dict[str, Any]) -> bool:
+        """Let everyone who cares know of a question; return whether that was possible."""
         ...
 
-    async def send(self, session_id: str, answer: dict[str, Any]) -> None:
+    async def send(self, session_id: str, answer: bytes) -> None:
         """Deliver ``answer`` wherever the session is, or keep it until it comes back."""
         ...
 
-    async def run(self, deliver: Deliver) -> None:
+    async def run(self, deliver: Deliver, here: Here) -> None:
         """Deliver what other workers send, until cancelled."""
         ...
 
@@ -54,70 +63,142 @@ class HubAnswers:
         self._deliver: Deliver = lambda _session_id, _answer: False
         hub.handle("answer to session", self._on_answer)
 
-    async def asked(self, session_id: str, question: dict[str, Any]) -> None:
+    async def asked(self, session_id: str, question: dict[str, Any]) -> bool:  # noqa: ARG002
         """See :meth:`Answers.asked`: nobody else answers questions here."""
+        return True
 
-    async def send(self, session_id: str, answer: dict[str, Any]) -> None:
+    async def send(self, session_id: str, answer: bytes) -> None:
         """See :meth:`Answers.send`."""
-        if self._deliver(session_id, answer):
-            return
-        delivered, _ = await self._hub.ask("answer to session", session_id, json.dumps(answer))
-        # It may have come here while the others were asked.
-        if not any(delivered) and not self._deliver(session_id, answer):
-            await self._store.keep_answer(session_id, answer)
+        if not await self.deliver(session_id, answer):
+            try:
+                await self._store.keep_answer(session_id, answer)
+            except NOT_KEPT as error:
+                logger.warning("an answer to session %r is not kept: %s", session_id, error)
 
-    async def run(self, deliver: Deliver) -> None:
+    async def deliver(self, session_id: str, answer: bytes) -> bool:
+        """Deliver ``answer`` wherever the session is connected; return whether it is anywhere."""
+        if self._deliver(session_id, answer):
+            return True
+        delivered, _ = await self._hub.ask("answer to session", session_id, answer)
+        # It may have come here while the others were asked.
+        return any(delivered) or self._deliver(session_id, answer)
+
+    async def run(self, deliver: Deliver, here: Here) -> None:  # noqa: ARG002
         """See :meth:`Answers.run`."""
         self._deliver = deliver
         await asyncio.Event().wait()
 
     async def _on_answer(self, envelope: Envelope) -> bool:
-        return self._deliver(envelope.target, json.loads(envelope.data or "{}"))
+        data = envelope.data or b""
+        return self._deliver(envelope.target, data.encode() if isinstance(data, str) else data)
 
 
 class RedisAnswers:
     """Over Redis, on the channels of the protocol, so that answers may come from anywhere.
 
     Questions are published on ``student_questions`` as ``{"session_id", "question_id",
-    "questionText"}``; whoever publishes ``{"session_id", …}`` with an answer on ``llm_responses``
-    has it delivered. An answer that is kept while its session reconnects may arrive twice rather
-    than not at all; its ``questionId`` tells.
+    "questionText"}``. Whoever publishes ``{"session_id", "response": {…}}`` or ``{"session_id",
+    "type", "payload"}`` on ``llm_responses`` has it delivered, or kept until the session comes
+    back. An answer may arrive twice rather than not at all; its ``questionId`` tells.
+
+    While Redis is away, answers go ``otherwise``, and wait here if the session is nowhere.
     """
 
-    def __init__(self, redis: Redis, store: SessionStore) -> None:
+    def __init__(
+        self, redis: Redis, store: SessionStore, otherwise: HubAnswers, *, longest: int
+    ) -> None:
         self._redis = redis
         self._store = store
+        self._otherwise = otherwise
+        self._longest = longest
+        self._unsent: deque[tuple[str, bytes]] = deque(maxlen=UNSENT)
 
-    async def asked(self, session_id: str, question: dict[str, Any]) -> None:
+    async def asked(self, session_id: str, question: dict[str, Any]) -> bool:
         """See :meth:`Answers.asked`."""
-        await self._publish(QUESTIONS, {"session_id": session_id, **question})
-
-    async def send(self, session_id: str, answer: dict[str, Any]) -> None:
-        """See :meth:`Answers.send`."""
-        await self._store.keep_answer(session_id, answer)
-        await self._publish(ANSWERS, {"session_id": session_id, **answer})
-
-    async def run(self, deliver: Deliver) -> None:
-        """See :meth:`Answers.run`; comes back when Redis does."""
-        while True:
-            try:
-                async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
-                    await subscription.subscribe(ANSWERS)
-                    async for message in subscription.listen():
-                        await self._on_message(deliver, message["data"])
-            except FAILURES as error:
-                logger.warning("answers over Redis: %s", error)
-            await asyncio.sleep(RECONNECT_SECONDS)
-
-    async def _on_message(self, deliver: Deliver, data: bytes) -> None:
         try:
-            answer = json.loads(data)
-            session_id = str(answer.pop("session_id"))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            logger.warning("not an answer on %s: %.200r", ANSWERS, data)
-            return
-        if deliver(session_id, answer):
-            await self._store.forget_answer(session_id, answer)
+            told = compact({"session_id": session_id, **question})
+            await self._redis.publish(QUESTIONS, told)
+        except FAILURES as error:
+            logger.warning("a question over Redis: %s", error)
+            return False
+        return True
 
-    async def _publish(self, channel: str, content: dict[str, Any]) -> None:
-        await self._redis.publish(channel, json.dumps(content))
+    async def send(self, session_id: str, answer: bytes) -> None:
+        """See :meth:`Answers.send`."""
+        try:
+            await self._store.keep_answer(session_id, answer)
+            # That it is kept already tells the others that they need not.
+            head = compact({"session_id": session_id, "kept": True})
+            await self._redis.publish(ANSWERS, head[:-1] + b"," + answer[1:])
+        except NotUnderstoodError as error:
+            logger.warning("answers to session %r: %s", session_id, error)
+            await self._otherwise.deliver(session_id, answer)
+        except (StoreUnavailableError, *FAILURES) as error:
+            reached = await self._otherwise.deliver(session_id, answer)
+            logger.warning("an answer without Redis (delivered: %s): %s", reached, error)
+            if not reached:
+                self._unsent.append((session_id, answer))
+
+    async def run(self, deliver: Deliver, here: Here) -> None:
+        """See :meth:`Answers.run`; comes back when Redis does."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._otherwise.run(deliver, here))
+            while True:
+                try:
+                    async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                        await subscription.subscribe(ANSWERS)
+                        group.create_task(self._send_unsent())
+                        async for message in subscription.listen():
+                            await self._on_message(deliver, here, message["data"])
+                except FAILURES as error:
+                    logger.warning("answers over Redis: %s", error)
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _send_unsent(self) -> None:
+        for _ in range(len(self._unsent)):
+            await self.send(*self._unsent.popleft())
+
+    async def _on_message(self, deliver: Deliver, here: Here, data: bytes) -> None:
+        try:
+            session_id, answer, kept = from_outside(data)
+        except ValueError as error:
+            logger.warning("not an answer on %s (%s): %.200r", ANSWERS, error, data)
+            return
+        try:
+            if here(session_id):
+                # First forgotten, so that a client who has it does not find it again elsewhere.
+                with contextlib.suppress(*NOT_KEPT):
+                    await self._store.forget_answer(session_id, answer)
+                if not deliver(session_id, answer):
+                    await self._store.keep_answer(session_id, answer, again=True)
+            elif not kept and len(answer) <= self._longest:
+                await self._store.keep_answer(session_id, answer)
+            elif not kept:
+                logger.warning("an answer of %d bytes to %r is not kept", len(answer), session_id)
+        except NOT_KEPT as error:
+            logger.warning("an answer to session %r: %s", session_id, error)
+
+
+def from_outside(data: bytes) -> tuple[str, bytes, bool]:
+    """Return whom an answer on ``llm_responses`` is for, what he gets, and whether it is kept.
+
+    What has no ``type`` is the payload of an ``INTERRUPTION_ANSWER``, a mere text its
+    ``answerText``. Raise :class:`ValueError` if it is no answer.
+    """
+    try:
+        found = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(found, dict) or not isinstance(found.get("session_id"), (str, int)):
+        raise ValueError("no object with a session_id")
+    session_id = str(found.pop("session_id"))
+    kept = found.pop("kept", False) is True
+    answer = found.get("response", found)
+    if isinstance(answer, str):
+        answer = {"answerText": answer}
+    if not isinstance(answer, dict):
+        raise ValueError("response is neither an object nor a text")
+    if not isinstance(answer.get("type"), str):
+        # The same at every worker: no time of day in it.
+        answer = {"type": "INTERRUPTION_ANSWER", "payload": answer}
+    return session_id, compact(answer), kept

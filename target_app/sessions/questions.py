@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from target_app.connections.message import Message
-from target_app.redis_client import FAILURES
-from target_app.sessions.registry import session_of
 from target_app.sessions.responder import Question
+from target_app.sessions.session import session_of
+from target_app.sessions.state import compact
 
 if TYPE_CHECKING:
+    from target_app.bus.hub import Envelope, Hub
     from target_app.connections.connection import Connection
     from target_app.connections.delivery import Delivery
     from target_app.sessions.answers import Answers
@@ -25,68 +25,105 @@ logger = logging.getLogger(__name__)
 
 
 class Questions:
-    """Takes questions at any time, and has each answered in its turn."""
+    """Takes questions at any time, and has each answered in its turn.
+
+    Without a responder they are only published, for others to answer.
+    """
 
     def __init__(
         self,
         sessions: Sessions,
         delivery: Delivery,
+        hub: Hub,
         answers: Answers,
-        responder: Responder,
+        responder: Responder | None,
         *,
         answer_seconds: float,
     ) -> None:
         self._sessions = sessions
         self._delivery = delivery
+        self._hub = hub
         self._answers = answers
         self._responder = responder
         self._answer_seconds = answer_seconds
         self._tasks: asyncio.TaskGroup | None = None
+        self._of_session: dict[str, int] = {}
         self.waiting = 0
         """Questions of all sessions that are not answered yet."""
+        sessions.counts_questions(lambda session_id: self._of_session.get(session_id, 0))
+        hub.handle("question answered", self._on_answered)
 
     async def run(self) -> None:
         """Produce and deliver answers, until cancelled."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                await self._answers.run(self._deliver)
+                await self._answers.run(self._deliver, self._is_here)
         finally:
-            self._responder.close()
+            if self._responder is not None:
+                self._responder.close()
+
+    def waiting_of(self, connection: Connection) -> int:
+        """Return how many questions of a session are not answered yet, whoever has to."""
+        session = session_of(connection)
+        return self._of_session.get(session.id, 0) + max(0, session.elsewhere)
 
     def ask(self, connection: Connection, text: str) -> None:
         """Have ``text`` answered; the answer goes to the session, not to the connection."""
         assert self._tasks is not None, "Questions.run() is not running"
-        session_of(connection).waiting += 1
-        self._tasks.create_task(self._answer(connection, text))
-
-    async def _answer(self, connection: Connection, text: str) -> None:
-        question = Question(connection.name, str(uuid.uuid4()), text, self._answer_seconds)
+        session_id = session_of(connection).id
+        self._of_session[session_id] = self._of_session.get(session_id, 0) + 1
         self.waiting += 1
-        try:
-            told = {"question_id": question.question_id, "questionText": text}
-            await self._sessions.kept(self._answers.asked(question.session_id, told), None)
-            answer = await self._answer_to(question)
-            try:
-                await self._answers.send(question.session_id, answer)
-            except FAILURES as error:
-                # Without Redis an answer can still reach a client that has stayed.
-                reached = self._deliver(question.session_id, answer)
-                logger.warning("an answer without Redis (delivered: %s): %s", reached, error)
-        finally:
-            self.waiting -= 1
-            session_of(connection).waiting -= 1
+        self._tasks.create_task(self._answer(session_id, text))
 
-    async def _answer_to(self, question: Question) -> dict[str, Any]:
-        payload = {"questionId": question.question_id, "questionText": question.text}
+    async def _answer(self, session_id: str, text: str) -> None:
+        assert self._tasks is not None
+        question = Question(session_id, str(uuid.uuid4()), text, self._answer_seconds)
+        told = {"question_id": question.question_id, "questionText": text}
         try:
-            payload["answerText"] = await self._responder.answer(question)
+            # The answer does not wait until all have heard of the question.
+            asked = self._tasks.create_task(self._answers.asked(session_id, told))
+            if self._responder is not None:
+                answer = await self._answer_to(self._responder, question)
+                await self._answers.send(session_id, answer)
+            elif not await asked:
+                problem = "the question could not be passed on; ask again"
+                self._deliver(session_id, _error(question, problem))
+        finally:
+            await self._is_answered(session_id)
+
+    async def _is_answered(self, session_id: str) -> None:
+        self.waiting -= 1
+        self._of_session[session_id] -= 1
+        if not self._of_session[session_id]:
+            del self._of_session[session_id]
+        if not self._sessions.ready(session_id):
+            await self._hub.publish("question answered", session_id)
+
+    async def _on_answered(self, envelope: Envelope) -> None:
+        for connection in self._sessions.ready(envelope.target):
+            session_of(connection).elsewhere -= 1
+
+    async def _answer_to(self, responder: Responder, question: Question) -> bytes:
+        try:
+            text = await responder.answer(question)
+            return _message("INTERRUPTION_ANSWER", question, answerText=text)
         except Exception:
             logger.exception("no answer to %.200r", question.text)
-            payload["message"] = "the question could not be answered"
-            return {"type": "ERROR", "timestamp": time.time(), "payload": payload}
-        return {"type": "INTERRUPTION_ANSWER", "timestamp": time.time(), "payload": payload}
+            return _error(question, "the question could not be answered")
 
-    def _deliver(self, session_id: str, answer: dict[str, Any]) -> bool:
-        message = Message(json.dumps(answer))
+    def _is_here(self, session_id: str) -> bool:
+        return bool(self._sessions.ready(session_id))
+
+    def _deliver(self, session_id: str, answer: bytes) -> bool:
+        message = Message(answer.decode())
         reached = [self._delivery.push(c, message) for c in self._sessions.ready(session_id)]
         return any(reached)
+
+
+def _error(question: Question, told: str) -> bytes:
+    return _message("ERROR", question, message=told)
+
+
+def _message(kind: str, question: Question, **rest: Any) -> bytes:  # noqa: ANN401
+    payload = {"questionId": question.question_id, "questionText": question.text, **rest}
+    return compact({"type": kind, "timestamp": time.time(), "payload": payload})

@@ -3,62 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from target_app.connections.names import ClientId, Room
-from target_app.protocol import CLASSES, SESSIONS, CloseCode
-from target_app.redis_client import FAILURES
-from target_app.sessions.store import SessionState
+from target_app.connections.message import Message
+from target_app.protocol import CloseCode
+from target_app.sessions.holder import Holder
+from target_app.sessions.session import Session, class_room, session_of
+from target_app.sessions.state import NotUnderstoodError, event
+from target_app.sessions.store import (
+    StoreFullError,
+    StoreUnavailableError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Callable, Coroutine, Iterator
 
-    from target_app.bus.hub import Envelope, Hub
+    from target_app.bus.hub import Hub
     from target_app.connections.connection import Connection
     from target_app.connections.delivery import Delivery
     from target_app.connections.registry import ConnectionManager
     from target_app.sessions.store import SessionStore
 
-T = TypeVar("T")
-
 SWEEPS: Final = 10
 """How often in the lifetime of an idle session it is looked for."""
+ASK_SECONDS: Final = 1.0
+"""Between two questions whether the store is there."""
+AT_ONCE: Final = 16
+"""Sessions that are restored at once when the store is back."""
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Session:
-    """One session while it is connected."""
-
-    since: int
-    """When its connection came, in nanoseconds since 1970: of two, the later one stays."""
-    active: float
-    touched: float
-    known: SessionState = field(default_factory=SessionState)
-    ready: bool = False
-    """Whether it has been told what it was before, and may be told other things."""
-    waiting: int = 0
-    """Questions that are not answered yet."""
-
-
-def session_of(connection: Connection) -> Session:
-    """Return the session of a connection of the session endpoint."""
-    assert isinstance(connection.state, Session)
-    return connection.state
-
-
 class Sessions:
-    """Every session has at most one connection, whichever worker it is with.
+    """Every session has at most one connection, whichever worker it is with, and one owner.
 
-    A second connection claims the session: the older one is closed with 4001, here or at another
-    worker, which hands over what it knows. With a store that all workers share there is nothing to
-    hand over. Without its store (Redis is away) a session goes on: what is known of it here is
-    not forgotten.
+    A second connection of its owner claims the session: the older one is closed with 4001, here or
+    at another worker, which hands over what only it knows. Anybody else is closed with 4003 and
+    learns nothing. While its store is away a session goes on: its client is told, what changes is
+    known here and is kept when the store is back, and nothing is written over what was not read.
     """
 
     def __init__(
@@ -69,122 +53,180 @@ class Sessions:
         store: SessionStore,
         *,
         session_seconds: float,
+        unsaved_bytes: int,
     ) -> None:
         self._connections = connections
         self._delivery = delivery
-        self._hub = hub
         self._store = store
         self._session_seconds = session_seconds
-        hub.handle("claim session", self._on_claim)
+        self._holder = Holder(connections, delivery, hub, store, unsaved_bytes=unsaved_bytes)
+        self._keeper = self._holder.keeper
 
-    async def open(self, connection: Connection) -> tuple[Session, list[dict[str, Any]]]:
-        """Make ``connection`` the one of its session.
+    @property
+    def available(self) -> bool:
+        """Whether what changes of sessions can be kept now."""
+        return self._store.available
 
-        Return the session with what is known of it, and the answers that waited for it.
+    async def run(self) -> None:
+        """End idle sessions, and look after those whose store was away, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._sweep())
+                if self._store.remote:
+                    group.create_task(self._watch())
+        finally:
+            await self._holder.end()
+
+    def counts_questions(self, waiting: Callable[[str], int]) -> None:
+        """Let ``waiting(session_id)`` say how many questions are to be answered here."""
+        self._holder.waiting = waiting
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Let ``work`` be done beside everything else; what it raises is logged."""
+        self._holder.spawn(work)
+
+    async def open(self, connection: Connection) -> None:
+        """Make ``connection`` the one of its session, and tell it what is known of it.
+
+        Close it if the session belongs to somebody else.
         """
         now = time.monotonic()
-        session = connection.state = Session(since=time.time_ns(), active=now, touched=now)
-        session.known = await self._claim(connection.name, session.since)
-        for class_id in session.known.classes:
-            self._connections.rooms.join(connection, class_room(class_id))
-            await self.kept(self._store.join_class(class_id, connection.name), None)
-        return session, await self.kept(self._store.take_answers(connection.name), [])
+        session = connection.state = Session(
+            connection.name, connection.identity, self._holder.claims.next(), now, now
+        )
+        if not await self._holder.claim(connection):
+            return
+        session.ready = True
+        if not session.loaded:
+            self._keeper.is_behind(connection)
+        if session.state.progress is not None:
+            self._tell_restored(connection)
+        await self._enter(connection)
 
     async def close(self, connection: Connection) -> None:
         """Note that the session is no longer connected."""
-        for class_id in session_of(connection).known.classes:
-            await self.kept(self._store.leave_class(class_id, connection.name), None)
+        session = session_of(connection)
+        self._keeper.closed(session)
+        if session.refused:
+            return
+        try:
+            await self._store.close(session.id, session.state, session.claim)
+            if connection.close_code == CloseCode.IDLE:
+                await self._store.give_away(session.id)
+        except (StoreUnavailableError, NotUnderstoodError) as error:
+            logger.warning("session %r: %s", session.id, error)
 
     def ready(self, session_id: str) -> list[Connection]:
         """Return the connection of the session here, if it has one that may be told things."""
-        return [
-            connection
-            for connection in self._connections.of_client(ClientId(SESSIONS, session_id))
-            if isinstance(connection.state, Session) and connection.state.ready
-        ]
+        return [c for c, session in self._holder.here(session_id) if session.ready]
 
-    async def progress(self, connection: Connection, progress: dict[str, Any]) -> None:
+    async def progress(self, connection: Connection, progress: bytes) -> None:
         """Keep how far the session has come."""
-        session_of(connection).known.progress = progress
-        await self._save(connection)
+        session = session_of(connection)
+        session.state = session.state.changed(session.claim, progress=progress)
+        await self._keeper.keep(connection)
 
     async def join_class(self, connection: Connection, class_id: str) -> None:
         """Make the session a member of a class."""
-        known = session_of(connection).known
+        session = session_of(connection)
         self._connections.rooms.join(connection, class_room(class_id))
-        if class_id not in known.classes:
-            known.classes = [*known.classes, class_id]
-            await self._save(connection)
-            await self.kept(self._store.join_class(class_id, connection.name), None)
+        if class_id not in session.state.classes:
+            classes = (*session.state.classes, class_id)
+            session.state = session.state.changed(session.claim, classes=classes)
+            await self._keeper.keep(connection)
 
     async def leave_class(self, connection: Connection, class_id: str) -> None:
         """Make the session no member of a class."""
-        known = session_of(connection).known
+        session = session_of(connection)
+        was_in = class_room(class_id) in connection.rooms
         self._connections.rooms.leave(connection, class_room(class_id))
-        if class_id in known.classes:
-            known.classes = [other for other in known.classes if other != class_id]
-            await self._save(connection)
-            await self.kept(self._store.leave_class(class_id, connection.name), None)
+        if was_in or class_id in session.state.classes:
+            classes = tuple(other for other in session.state.classes if other != class_id)
+            session.state = session.state.changed(session.claim, classes=classes)
+            session.left = (*(other for other in session.left if other != class_id), class_id)
+            await self._keeper.keep(connection)
 
-    async def touch(self, connection: Connection) -> None:
+    def touch(self, connection: Connection) -> None:
         """Note that the session is active; its store hears of it now and then."""
         session = session_of(connection)
         session.active = time.monotonic()
         if session.active - session.touched >= self._session_seconds / SWEEPS:
             session.touched = session.active
-            await self.kept(self._store.touch(connection.name), None)
+            if self._store.remote and session.loaded:
+                self._holder.spawn(self._keeper.touch(connection))
 
-    async def sweep(self) -> None:
-        """End the sessions that have not been active for too long, until cancelled."""
+    async def _enter(self, connection: Connection) -> None:
+        # Let the session hear what is said to it and to its classes.
+        session = session_of(connection)
+        for class_id in session.state.classes:
+            self._connections.rooms.join(connection, class_room(class_id))
+        if not session.loaded:
+            return
+        if session.unsaved:
+            await self._keeper.keep(connection)
+        elif session.state.classes:
+            await self._keeper.touch(connection)
+        try:
+            for answer in await self._store.answers(session.id):
+                await self._store.forget_answer(session.id, answer)
+                if not self._delivery.push(connection, Message(answer.decode())):
+                    await self._store.keep_answer(session.id, answer, again=True)
+        except (StoreUnavailableError, StoreFullError) as error:
+            logger.warning("session %r: its answers: %s", session.id, error)
+        except NotUnderstoodError as error:
+            self._keeper.complain(connection, str(error))
+
+    # --- looking after all
+
+    async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(self._session_seconds / SWEEPS)
-            await self.kept(self._store.sweep(), None)
+            try:
+                await self._store.sweep()
+            except (StoreUnavailableError, NotUnderstoodError) as error:
+                logger.warning("sessions that are over: %s", error)
             due = time.monotonic() - self._session_seconds
-            for connection in tuple(self._connections):
-                state = connection.state
-                if isinstance(state, Session) and state.active <= due:
+            for connection, session in tuple(self._all()):
+                if session.active <= due:
                     reason = f"no activity for {self._session_seconds:g} s"
-                    await self._delivery.close(connection, CloseCode.IDLE, reason)
+                    self._holder.end_one(connection, CloseCode.IDLE, reason)
 
-    async def kept(self, work: Awaitable[T], otherwise: T) -> T:
-        """Return what ``work`` with the store gives, or ``otherwise`` if the store is away."""
-        try:
-            return await work
-        except FAILURES as error:
-            logger.warning("the session store: %s", error)
-            return otherwise
+    async def _watch(self) -> None:
+        generation = None
+        while True:
+            if await self._store.ask():
+                behind = self._keeper.overdue(self._session_seconds)
+                if generation not in {None, self._store.generation}:
+                    logger.warning("the session store is a new one: what is known here is kept")
+                    behind = list(dict.fromkeys((*behind, *(c for c, _ in self._all()))))
+                generation = self._store.generation
+                for first in range(0, len(behind), AT_ONCE):
+                    chunk = behind[first : first + AT_ONCE]
+                    await asyncio.wait([self._holder.spawn(self._catch_up(c)) for c in chunk])
+            await asyncio.sleep(ASK_SECONDS)
 
-    async def _claim(self, session_id: str, since: int) -> SessionState:
-        await self._close_older(session_id, since)
-        elsewhere, _ = await self._hub.ask("claim session", session_id, json.dumps(since))
-        handed_over = [SessionState(**found) for found in elsewhere if found is not None]
-        own = await self.kept(self._store.load(session_id), None)
-        newest = max([*handed_over, own or SessionState()], key=lambda state: state.changed)
-        if handed_over:
-            await self.kept(self._store.save(session_id, newest.without_answers()), None)
-        for answer in (answer for state in handed_over for answer in state.answers):
-            await self.kept(self._store.keep_answer(session_id, answer), None)
-        return newest.without_answers()
+    async def _catch_up(self, connection: Connection) -> None:
+        session = session_of(connection)
+        if session.loaded:
+            if not session.unsaved:
+                await self._keeper.touch(connection)
+            await self._keeper.try_again(connection)
+        elif session.connected and session.ready and self._store.available:
+            await self._restore(connection)
 
-    async def _on_claim(self, envelope: Envelope) -> dict[str, Any] | None:
-        await self._close_older(envelope.target, int(json.loads(envelope.data or "0")))
-        state = await self._store.give_away(envelope.target)
-        return None if state is None else state.to_json()
+    async def _restore(self, connection: Connection) -> None:
+        session = session_of(connection)
+        if await self._holder.claim(connection) and session.loaded:
+            if session.state.progress is not None:
+                self._tell_restored(connection)
+            await self._enter(connection)
+            await self._keeper.try_again(connection)
 
-    async def _close_older(self, session_id: str, since: int) -> None:
-        for connection in self._connections.of_client(ClientId(SESSIONS, session_id)):
-            if isinstance(connection.state, Session) and connection.state.since < since:
-                connection.state.ready = False
-                await self._delivery.close(
-                    connection, CloseCode.TAKEN_OVER, "session opened by another connection"
-                )
+    def _tell_restored(self, connection: Connection) -> None:
+        progress = session_of(connection).state.progress or b"{}"
+        self._delivery.push(connection, Message(event("SESSION_RESTORED", progress)))
 
-    async def _save(self, connection: Connection) -> None:
-        known = session_of(connection).known
-        known.changed = time.time()
-        await self.kept(self._store.save(connection.name, known), None)
-
-
-def class_room(class_id: str) -> Room:
-    """Return the room where the members of a class are."""
-    return Room(CLASSES, class_id)
+    def _all(self) -> Iterator[tuple[Connection, Session]]:
+        for connection in self._connections:
+            if isinstance(connection.state, Session):
+                yield connection, connection.state

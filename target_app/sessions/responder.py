@@ -8,6 +8,7 @@ import importlib
 import inspect
 import signal
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
@@ -54,7 +55,8 @@ class Responder:
     """Produces answers: at most so many at once, and never on the event loop.
 
     An ``async`` function runs here and is trusted to wait; any other one runs in a process of its
-    own, started when first needed, so that it may use the CPU.
+    own, started when first needed, so that it may use the CPU. If one of the processes dies, all
+    are replaced, and what they had to answer is tried once more.
     """
 
     def __init__(self, name: str, at_once: int) -> None:
@@ -67,8 +69,22 @@ class Responder:
         async with self._free:
             if inspect.iscoroutinefunction(self._function):
                 return str(await self._function(question))
+            try:
+                return await self._elsewhere(question)
+            except BrokenProcessPool:
+                # Only once: it may be this question that ends them.
+                return await self._elsewhere(question)
+
+    async def _elsewhere(self, question: Question) -> str:
+        pool = self._pool()
+        try:
             loop = asyncio.get_running_loop()
-            return str(await loop.run_in_executor(self._pool(), self._function, question))
+            return str(await loop.run_in_executor(pool, self._function, question))
+        except BrokenProcessPool:
+            if self._processes is pool:
+                self._processes = None
+                pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""

@@ -1,233 +1,133 @@
-"""Where the state of sessions is kept: in memory, or in Redis."""
+"""Where the state of sessions is kept: what every such place promises."""
 
 from __future__ import annotations
 
-import json
-import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
-    from redis.asyncio import Redis
-
-KEPT_ANSWERS = 16
-"""Answers that wait for one session to come back; older ones are forgotten."""
+    from target_app.sessions.state import Claim, SessionState
 
 
-@dataclass(slots=True)
-class SessionState:
-    """What is known of a session beyond its connection."""
+class StoreUnavailableError(Exception):
+    """The store cannot be asked now: whether there is a state is not known."""
 
-    progress: dict[str, Any] | None = None
-    """The payload of its last ``READING_PROGRESS``."""
-    classes: list[str] = field(default_factory=list)
-    answers: list[dict[str, Any]] = field(default_factory=list)
-    """Answers that were ready while nobody was connected."""
-    changed: float = 0.0
-    """When, in seconds since 1970: the later of two states of one session is the right one."""
 
-    def without_answers(self) -> SessionState:
-        """Return a copy that has no answers waiting."""
-        return SessionState(self.progress, self.classes, [], self.changed)
+class StoreFullError(Exception):
+    """There is no room for more, and nothing that could be forgotten."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as what JSON can hold."""
-        return {
-            "progress": self.progress,
-            "classes": self.classes,
-            "answers": self.answers,
-            "changed": self.changed,
-        }
+
+class NotOwnerError(Exception):
+    """The session belongs to somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a store says to a claim."""
+
+    claim: Claim
+    state: SessionState | None
+    """None if there is none, or none that is understood."""
+    problem: str | None = None
+    """What is wrong with what is kept, if it is not understood."""
 
 
 class SessionStore(Protocol):
     """Keeps the state of each session until it has not been active for ``session_seconds``.
 
-    Both stores count a load as activity.
+    Everything but :attr:`available` may raise :class:`StoreUnavailableError`, and may be asked
+    again after it: to do something twice is the same as to do it once.
     """
 
-    async def load(self, session_id: str) -> SessionState | None:
-        """Return the state, without its answers, or None if there is none."""
+    @property
+    def available(self) -> bool:
+        """Whether it could be asked when it was asked last."""
         ...
 
-    async def save(self, session_id: str, state: SessionState) -> None:
-        """Keep progress and classes of ``state``."""
+    @property
+    def remote(self) -> bool:
+        """Whether it has to be waited for."""
         ...
 
-    async def touch(self, session_id: str) -> None:
-        """Note that the session is active."""
+    @property
+    def generation(self) -> str | None:
+        """What was the same at each :meth:`ask`, unless all that was kept has been lost."""
         ...
 
-    async def keep_answer(self, session_id: str, answer: dict[str, Any]) -> None:
-        """Keep an answer until it is delivered."""
+    async def ask(self) -> bool:
+        """Ask whether it is there now; return :attr:`available`."""
         ...
 
-    async def forget_answer(self, session_id: str, answer: dict[str, Any]) -> None:
-        """Forget an answer that was delivered."""
+    async def open(self, session_id: str, owner: str | None, claim: Claim) -> Opened:
+        """Claim the session for a connection of ``owner``.
+
+        Return the claim, which is ``claim`` or one that is greater, and the state. Raise
+        :class:`NotOwnerError` if it is somebody else's.
+        """
         ...
 
-    async def take_answers(self, session_id: str) -> list[dict[str, Any]]:
-        """Return the answers that were kept, oldest first, and forget them."""
+    async def withdraw(self, session_id: str, claim: Claim) -> None:
+        """Take back a claim: the session turned out to be somebody else's."""
+        ...
+
+    async def save(
+        self, session_id: str, state: SessionState, claim: Claim, left: Iterable[str] = ()
+    ) -> bool:
+        """Keep progress and classes of ``state``, with the session a connected member of them.
+
+        It is no longer a member of the classes in ``left``. Return False, having kept nothing, if
+        somebody else has claimed the session. Raise :class:`StoreFullError` if it cannot be kept.
+        """
+        ...
+
+    async def touch(self, session_id: str, state: SessionState, claim: Claim) -> bool:
+        """Note that the session is active; return like :meth:`save`."""
+        ...
+
+    async def close(self, session_id: str, state: SessionState, claim: Claim) -> None:
+        """Note that the session is not connected, unless somebody else has claimed it.
+
+        For as long as it is not, it is in none of its classes.
+        """
+        ...
+
+    async def answers(self, session_id: str) -> list[bytes]:
+        """Return the answers that wait for the session, oldest first."""
+        ...
+
+    async def keep_answer(self, session_id: str, answer: bytes, *, again: bool = False) -> None:
+        """Keep an answer until it is delivered, unless it was forgotten just now.
+
+        That does not count if it is kept ``again``, by whoever forgot it.
+        """
+        ...
+
+    async def forget_answer(self, session_id: str, answer: bytes) -> None:
+        """Keep an answer no longer: it is being delivered."""
         ...
 
     async def give_away(self, session_id: str) -> SessionState | None:
         """Return the state with its answers and keep it no longer, if only this worker has it."""
         ...
 
-    async def join_class(self, class_id: str, session_id: str) -> None:
-        """Note that the session is a member of a class and connected."""
+    def owned_by_other(self, session_id: str, owner: str | None) -> bool:
+        """Return whether it is known here that the session is not for ``owner``."""
         ...
 
-    async def leave_class(self, class_id: str, session_id: str) -> None:
-        """Note that the session is not, or no longer connected."""
+    async def added_members(self, class_id: str) -> list[str]:
+        """Return the members of a class that no connection made members."""
         ...
 
     async def sweep(self) -> None:
-        """Forget the sessions whose time is over, where nothing else does."""
+        """Forget what has had its time, where nothing else does."""
         ...
 
 
-class MemoryStore:
-    """Keeps sessions in this process."""
+def may_open(owned_by: str | None, owner: str | None) -> bool:
+    """Return whether ``owner`` may open a session of ``owned_by``.
 
-    def __init__(self, session_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._session_seconds = session_seconds
-        self._clock = clock
-        self._states: dict[str, SessionState] = {}
-        # In the order of activity, so that a sweep stops at the first that is not due.
-        self._active: dict[str, float] = {}
-
-    def __len__(self) -> int:
-        return len(self._states)
-
-    async def load(self, session_id: str) -> SessionState | None:
-        """See :meth:`SessionStore.load`."""
-        state = self._states.get(session_id)
-        if state is not None:
-            await self.touch(session_id)
-        return state
-
-    async def save(self, session_id: str, state: SessionState) -> None:
-        """See :meth:`SessionStore.save`."""
-        self._states[session_id] = state
-        await self.touch(session_id)
-
-    async def touch(self, session_id: str) -> None:
-        """See :meth:`SessionStore.touch`."""
-        if session_id in self._states:
-            self._active.pop(session_id, None)
-            self._active[session_id] = self._clock()
-
-    async def keep_answer(self, session_id: str, answer: dict[str, Any]) -> None:
-        """See :meth:`SessionStore.keep_answer`."""
-        state = self._states.setdefault(session_id, SessionState())
-        state.answers = [*state.answers, answer][-KEPT_ANSWERS:]
-        await self.touch(session_id)
-
-    async def forget_answer(self, session_id: str, answer: dict[str, Any]) -> None:
-        """See :meth:`SessionStore.forget_answer`."""
-        if (state := self._states.get(session_id)) is not None:
-            state.answers = [kept for kept in state.answers if kept != answer]
-
-    async def take_answers(self, session_id: str) -> list[dict[str, Any]]:
-        """See :meth:`SessionStore.take_answers`."""
-        if (state := self._states.get(session_id)) is None:
-            return []
-        answers, state.answers = state.answers, []
-        return answers
-
-    async def give_away(self, session_id: str) -> SessionState | None:
-        """See :meth:`SessionStore.give_away`."""
-        self._active.pop(session_id, None)
-        return self._states.pop(session_id, None)
-
-    async def join_class(self, class_id: str, session_id: str) -> None:
-        """See :meth:`SessionStore.join_class`: the rooms know."""
-
-    async def leave_class(self, class_id: str, session_id: str) -> None:
-        """See :meth:`SessionStore.leave_class`: the rooms know."""
-
-    async def sweep(self) -> None:
-        """See :meth:`SessionStore.sweep`."""
-        due = self._clock() - self._session_seconds
-        while self._active:
-            session_id, active = next(iter(self._active.items()))
-            if active > due:
-                return
-            del self._active[session_id]
-            self._states.pop(session_id, None)
-
-
-class RedisStore:
-    """Keeps sessions in Redis, for all workers and machines; Redis lets them expire.
-
-    The state is under ``session:{id}``, the time of the last activity under ``activity:{id}``,
-    answers that wait under ``answers:{id}``; all three end ``session_seconds`` after the activity.
+    A session that began without a login goes on with one, and is its owner's from then on.
     """
-
-    def __init__(self, redis: Redis, session_seconds: float) -> None:
-        self._redis = redis
-        self._milliseconds = max(1, round(session_seconds * 1000))
-
-    async def load(self, session_id: str) -> SessionState | None:
-        """See :meth:`SessionStore.load`."""
-        found = await self._redis.get(f"session:{session_id}")
-        if found is None:
-            return None
-        await self.touch(session_id)
-        state = json.loads(found)
-        return SessionState(state["progress"], state["classes"], [], state["changed"])
-
-    async def save(self, session_id: str, state: SessionState) -> None:
-        """See :meth:`SessionStore.save`."""
-        kept = json.dumps(state.to_json() | {"answers": []})
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(f"session:{session_id}", kept, px=self._milliseconds)
-            pipe.set(f"activity:{session_id}", time.time(), px=self._milliseconds)
-            await pipe.execute()
-
-    async def touch(self, session_id: str) -> None:
-        """See :meth:`SessionStore.touch`."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(f"activity:{session_id}", time.time(), px=self._milliseconds)
-            pipe.pexpire(f"session:{session_id}", self._milliseconds)
-            pipe.pexpire(f"answers:{session_id}", self._milliseconds)
-            await pipe.execute()
-
-    async def keep_answer(self, session_id: str, answer: dict[str, Any]) -> None:
-        """See :meth:`SessionStore.keep_answer`."""
-        key = f"answers:{session_id}"
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.rpush(key, json.dumps(answer))
-            pipe.ltrim(key, -KEPT_ANSWERS, -1)
-            pipe.pexpire(key, self._milliseconds)
-            await pipe.execute()
-
-    async def forget_answer(self, session_id: str, answer: dict[str, Any]) -> None:
-        """See :meth:`SessionStore.forget_answer`."""
-        await self._redis.lrem(f"answers:{session_id}", 0, json.dumps(answer))
-
-    async def take_answers(self, session_id: str) -> list[dict[str, Any]]:
-        """See :meth:`SessionStore.take_answers`."""
-        key = f"answers:{session_id}"
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.lrange(key, 0, -1)
-            pipe.delete(key)
-            answers, _ = await pipe.execute()
-        return [json.loads(answer) for answer in answers]
-
-    async def give_away(self, session_id: str) -> SessionState | None:
-        """See :meth:`SessionStore.give_away`: every worker has it already."""
-
-    async def join_class(self, class_id: str, session_id: str) -> None:
-        """See :meth:`SessionStore.join_class`; the members are under ``class:{class_id}``."""
-        await self._redis.sadd(f"class:{class_id}", session_id)
-
-    async def leave_class(self, class_id: str, session_id: str) -> None:
-        """See :meth:`SessionStore.leave_class`."""
-        await self._redis.srem(f"class:{class_id}", session_id)
-
-    async def sweep(self) -> None:
-        """See :meth:`SessionStore.sweep`: Redis does."""
+    return owned_by is None or owned_by == owner

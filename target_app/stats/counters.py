@@ -26,7 +26,12 @@ class Counters:
     slow_consumers_closed: int = 0
     pings_unanswered: int = 0
     rate_limited: int = 0
+    sessions_forgotten: int = 0
     closed_by_code: Counter[int] = field(default_factory=Counter)
+
+    def session_forgotten(self) -> None:
+        """Count a session that had to make room."""
+        self.sessions_forgotten += 1
 
 
 class Totals(BaseModel):
@@ -47,6 +52,9 @@ class Totals(BaseModel):
     slow_consumers_closed: int = Field(description="connections closed because they read slowly")
     pings_unanswered: int = Field(description="connections closed because no pong came")
     rate_limited: int = Field(description="connections closed because they sent too fast")
+    sessions_forgotten: int = Field(
+        description="sessions that were away and made room before their time was over"
+    )
     closed_by_code: dict[int, int] = Field(
         description="connections ended, by close code; the code is the server's own if it closed "
         "first; a connection lost without a closing handshake is reported by uvicorn as 1005"

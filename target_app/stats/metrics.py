@@ -41,6 +41,7 @@ COUNTS = {
     "slow_consumers_closed": "Connections closed because they read slowly",
     "pings_unanswered": "Connections closed because no pong came",
     "rate_limited": "Connections closed because they sent too fast",
+    "sessions_forgotten": "Sessions that made room for others before their time was over",
 }
 BUS = {
     "published": "Messages for other workers",

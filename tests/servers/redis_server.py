@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -43,6 +44,24 @@ class RedisServer:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def pause(self):
+        """Let it answer nobody, with every connection open."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def command(self, *words):
+        """Return what it answers, line by line."""
+        done = subprocess.run(
+            ["redis-cli", "-p", str(self.port), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.splitlines()
+
+    def close_connections(self, kind="normal"):
+        """Close those of all clients of a kind, as its ``timeout`` does with idle ones."""
+        self.command("client", "kill", "type", kind)
 
     def _answers(self):
         try:

@@ -25,3 +25,10 @@ def own_pid(_question):
 def fails(_question):
     """Do not answer."""
     raise RuntimeError("expected in this test")
+
+
+def dies(question):
+    """Take the process along, if that is asked for."""
+    if question.text == "die":
+        os._exit(1)
+    return "alive"

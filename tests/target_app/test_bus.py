@@ -276,6 +276,45 @@ async def test_a_redis_that_hangs_is_noticed(redis, monkeypatch):
     await worker.stop()
 
 
+async def test_what_is_said_after_redis_closed_an_idle_connection_is_heard_once(redis):
+    one, two = [await Worker(RedisBus(redis.url)).start() for _ in range(2)]
+    for n in range(30):
+        redis.close_connections("normal")
+        assert await one.bus.publish(b"%d" % n) == 1
+        await until(lambda: len(two.got) > n)  # noqa: B023
+    assert two.got == [b"%d" % n for n in range(30)]
+    assert (one.bus.status.dropped, two.bus.status.missed) == (0, 0)
+    await one.stop()
+    await two.stop()
+
+
+async def test_a_subscription_that_redis_closed_is_made_again_and_the_gap_is_counted(redis):
+    one, two = [await Worker(RedisBus(redis.url)).start() for _ in range(2)]
+    redis.close_connections("pubsub")
+    published = 0
+    while not two.got:
+        await one.bus.publish(b"%d" % published)
+        published += 1
+    await until(lambda: len(two.got) + two.bus.status.missed + int(two.got[0]) >= published)
+    await one.stop()
+    await two.stop()
+
+
+async def test_nobody_who_posts_waits_for_a_redis_that_hangs(redis, monkeypatch):
+    monkeypatch.setattr("target_app.redis_client.TIMEOUT_SECONDS", 600.0)
+    monkeypatch.setattr("target_app.bus.redis.QUEUED", 10)
+    worker = await Worker(RedisBus(redis.url)).start()
+    redis.pause()
+    try:
+        async with asyncio.timeout(60):
+            for _ in range(500):
+                await worker.bus.post(b"into the void")
+        assert worker.bus.status.dropped >= 480
+    finally:
+        redis.resume()
+        await worker.stop()
+
+
 # Which, and numbers
 
 
@@ -307,6 +346,19 @@ def test_what_is_missed_is_what_was_lost_between_two_that_arrived(sent):
         expected += pending[publisher]
         pending[publisher] = 0
     assert arrivals.missed == expected
+
+
+@given(st.lists(st.integers(1, 3), max_size=20))
+def test_a_packet_that_comes_again_is_taken_once(times):
+    stamp, arrivals = Stamp(), Arrivals(own=b"somebody")
+    taken = []
+    for n, count in enumerate(times):
+        packet = stamp.put(b"%d" % n)
+        taken += [arrivals.take(packet) for _ in range(count)]
+    assert [payload for payload in taken if payload is not None] == [
+        b"%d" % n for n in range(len(times))
+    ]
+    assert arrivals.missed == 0
 
 
 def test_our_own_packets_are_not_taken_and_what_is_none_is_an_error():

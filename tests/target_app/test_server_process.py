@@ -62,6 +62,7 @@ async def test_stats_counts_exactly(serve):
         "slow_consumers_closed": 0,
         "pings_unanswered": 0,
         "rate_limited": 0,
+        "sessions_forgotten": 0,
         "closed_by_code": {"1000": 1, "4321": 1},
         "rooms": {"chat:lobby": 2},
         "answers_waiting": 0,

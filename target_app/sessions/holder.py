@@ -1,0 +1,225 @@
+"""The sessions that are connected here: claimed from the other workers, and given up to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from target_app.connections.names import ClientId
+from target_app.protocol import SESSIONS, CloseCode
+from target_app.sessions.claims import Claims, Yielded
+from target_app.sessions.keeper import Keeper
+from target_app.sessions.session import Session, merged, session_of
+from target_app.sessions.state import NotUnderstoodError
+from target_app.sessions.store import (
+    NotOwnerError,
+    StoreFullError,
+    StoreUnavailableError,
+    may_open,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from target_app.bus.hub import Hub
+    from target_app.connections.connection import Connection
+    from target_app.connections.delivery import Delivery
+    from target_app.connections.registry import ConnectionManager
+    from target_app.sessions.state import Claim, SessionState
+    from target_app.sessions.store import SessionStore
+
+LAST_SECONDS: Final = 1.0
+"""For what is being written when the server ends."""
+
+logger = logging.getLogger(__name__)
+
+
+class Holder:
+    """Has the sessions of this worker, one connection each, and what is done for them meanwhile."""
+
+    def __init__(
+        self,
+        connections: ConnectionManager,
+        delivery: Delivery,
+        hub: Hub,
+        store: SessionStore,
+        *,
+        unsaved_bytes: int,
+    ) -> None:
+        self._connections = connections
+        self._delivery = delivery
+        self._store = store
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.claims = Claims(hub, self, os.urandom(6).hex())
+        self.keeper = Keeper(store, delivery, self.spawn, self.supersede, most_bytes=unsaved_bytes)
+        self.waiting: Callable[[str], int] = lambda _session_id: 0
+        """Returns how many questions of a session are to be answered here."""
+
+    async def end(self) -> None:
+        """Give what is being done a moment, then cancel it."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LAST_SECONDS)
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Let ``work`` be done beside everything else; what it raises is logged."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("looking after a session", exc_info=error)
+
+    async def give_up(
+        self, session_id: str, claim: Claim, owner: str | None, *, final: bool
+    ) -> Yielded | Claim:
+        """See :meth:`target_app.sessions.claims.Holder.give_up`."""
+        await self._settle_ownership(self.here(session_id), claim, owner, final=final)
+        if not final and self._store.owned_by_other(session_id, owner):
+            raise NotOwnerError
+        here = self.here(session_id)
+        if greater := [session.claim for _, session in here if session.claim > claim]:
+            return max(greater)
+        yielded = self._take(session_id, here, owner)
+        yielded.waiting = self.waiting(session_id)
+        if (state := await self._store.give_away(session_id)) is not None:
+            yielded.complete = [state, *yielded.complete]
+        return yielded
+
+    async def claim(self, connection: Connection) -> bool:
+        """Claim the session of ``connection``; return whether it is its own now.
+
+        If not, the connection is being closed. While the store is away, that is as far as the
+        workers know.
+        """
+        session = session_of(connection)
+        try:
+            kept, problem = await self._load(session)
+            final = self._store.remote and session.loaded
+            others = self.here(session.id, but=session)
+            await self._settle_ownership(others, session.claim, session.owner, final=final)
+            yielded = await self.claims.make_known(session, final=final)
+        except NotOwnerError:
+            await self._refuse(connection)
+            return False
+        others = self.here(session.id, but=session)
+        if session.lost or any(other.claim > session.claim for _, other in others):
+            self.supersede(connection)
+            return False
+        await self._learn(session, kept, yielded, self._take(session.id, others, session.owner))
+        if problem is not None:
+            self.keeper.complain(connection, problem)
+        return connection.close_code is None
+
+    async def _load(self, session: Session) -> tuple[SessionState | None, str | None]:
+        # Return what is kept, and what is wrong with that.
+        session.loading = True
+        try:
+            opened = await self._store.open(session.id, session.owner, session.claim)
+        except StoreUnavailableError:
+            return None, None
+        except NotUnderstoodError as error:
+            session.loaded = True
+            return None, str(error)
+        finally:
+            session.loading = False
+        session.loaded = True
+        session.claim = max(session.claim, opened.claim)
+        self.claims.saw(session.claim)
+        return opened.state, opened.problem
+
+    async def _settle_ownership(
+        self,
+        here: list[tuple[Connection, Session]],
+        claim: Claim,
+        owner: str | None,
+        *,
+        final: bool,
+    ) -> None:
+        # Raise NotOwnerError if one of those here has the session against ``owner``. Of two owners
+        # who open a new session at the same moment, the one whose claim is less was first; a store
+        # that all share has decided for whoever it has let in.
+        for connection, other in here:
+            if may_open(other.owner, owner):
+                continue
+            if other.claim > claim and may_open(owner, other.owner):
+                continue  # it goes on, with a login, where the claimant was
+            was_first = other.ready or other.claim < claim
+            if other.loaded if final else was_first:
+                raise NotOwnerError
+            await self._refuse(connection)
+
+    def _take(
+        self, session_id: str, here: list[tuple[Connection, Session]], owner: str | None
+    ) -> Yielded:
+        # End the connections of a session, and return what only they know.
+        yielded = Yielded()
+        for connection, session in here:
+            yielded.add(session)
+            self.supersede(connection)
+        for session in self.keeper.take_waiting(session_id, owner):
+            yielded.add(session)
+        return yielded
+
+    async def _learn(self, session: Session, kept: SessionState | None, *found: Yielded) -> None:
+        complete = [state for yielded in found for state in yielded.complete]
+        pending = [state for yielded in found for state in yielded.pending]
+        known = [kept, *complete] if kept is not None else complete
+        newest = max(known, key=lambda state: state.age, default=None)
+        state = merged(newest, *pending, session.state)
+        session.unsaved = state != kept and state.changes > 0
+        classes = tuple(name for name in state.classes if name not in session.left)
+        session.state = replace(state, classes=classes, owner=session.owner, answers=())
+        session.elsewhere = sum(yielded.waiting for yielded in found)
+        with contextlib.suppress(StoreUnavailableError, StoreFullError, NotUnderstoodError):
+            for answer in (answer for state in complete for answer in state.answers):
+                await self._store.keep_answer(session.id, answer)
+
+    async def _refuse(self, connection: Connection) -> None:
+        session = session_of(connection)
+        if session.refused:
+            return
+        session.refused = True
+        if session.loaded:
+            with contextlib.suppress(StoreUnavailableError, NotUnderstoodError):
+                await self._store.withdraw(session.id, session.claim)
+        self.keeper.error(connection, "this session belongs to somebody else")
+        self.end_one(connection, CloseCode.NOT_OWNER, "session belongs to somebody else")
+
+    def supersede(self, connection: Connection) -> None:
+        """Close a connection whose session somebody else has now."""
+        session_of(connection).lost = True
+        reason = "session opened by another connection"
+        self.end_one(connection, CloseCode.TAKEN_OVER, reason)
+
+    def end_one(self, connection: Connection, code: int, reason: str) -> None:
+        """Close a connection without waiting for it: its client may not read."""
+        session = session_of(connection)
+        session.ready = False
+        self.keeper.forget(session)
+        if connection.close_code is None:
+            self.spawn(self._delivery.close(connection, code, reason))
+
+    def here(
+        self, session_id: str, *, but: Session | None = None
+    ) -> list[tuple[Connection, Session]]:
+        """Return the connections of a session that have a claim, but not that of ``but``.
+
+        While a store that all share is being asked for a claim there is none: its answer may be
+        greater than any that is known.
+        """
+        return [
+            (connection, connection.state)
+            for connection in self._connections.of_client(ClientId(SESSIONS, session_id))
+            if isinstance(connection.state, Session)
+            and connection.state is not but
+            and not (connection.state.lost or connection.state.refused or connection.state.loading)
+        ]

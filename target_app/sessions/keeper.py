@@ -1,0 +1,197 @@
+"""Keeping what changes of sessions, also while their store is away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from target_app.connections.message import Message
+from target_app.sessions.session import Session, session_of
+from target_app.sessions.state import NotUnderstoodError, compact, event
+from target_app.sessions.store import StoreFullError, StoreUnavailableError, may_open
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from target_app.connections.connection import Connection
+    from target_app.connections.delivery import Delivery
+    from target_app.sessions.store import SessionStore
+
+PATIENCE_SECONDS: Final = 0.1
+"""For a change to be kept before the client's next message is read: a client that closes after a
+change finds it at another worker, unless the store is slower than this."""
+
+logger = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Gives the store what has changed of each session, one write of a session at a time.
+
+    What it cannot give it keeps here, also of sessions that have been closed, of which it keeps
+    ``most_bytes``; :meth:`overdue` returns them to whoever tries again. ``supersede(connection)``
+    is called if the store says that somebody else has the session.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        delivery: Delivery,
+        spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]],
+        supersede: Callable[[Connection], None],
+        *,
+        most_bytes: int,
+    ) -> None:
+        self._store = store
+        self._delivery = delivery
+        self._spawn = spawn
+        self._supersede = supersede
+        self._most_bytes = most_bytes
+        self._behind: dict[Session, Connection] = {}
+        self._gone: dict[str, Connection] = {}  # the same, of those that have ended
+        self._gone_bytes = 0
+
+    async def keep(self, connection: Connection) -> None:
+        """Have the state of a session kept; wait for it, but not for a store that is slow."""
+        session = session_of(connection)
+        session.unsaved = True
+        if not session.loaded or not self._store.available:
+            self.is_behind(connection)
+        elif not session.saving:
+            session.saving = True
+            if self._store.remote:
+                saving = self._spawn(self._save(connection))
+                await asyncio.wait([saving], timeout=PATIENCE_SECONDS)
+            else:
+                await self._save(connection)
+
+    async def touch(self, connection: Connection) -> None:
+        """Let the store know that a session is active and connected."""
+        session = session_of(connection)
+        session.touched = session.active
+        try:
+            if not await self._store.touch(session.id, session.state, session.claim):
+                self._supersede(connection)
+        except StoreUnavailableError:
+            pass
+        except NotUnderstoodError as error:
+            self.complain(connection, str(error))
+
+    def is_behind(self, connection: Connection) -> None:
+        """Note that the store does not know the session as it is, and tell its client so."""
+        session = session_of(connection)
+        if not session.connected:
+            self._keep_gone(connection)
+            return
+        self._behind[session] = connection
+        if not session.told_away:
+            session.told_away = True
+            told = b'{"message":"sessions cannot be kept now; changes wait"}'
+            self._delivery.push(connection, Message(event("STORE_UNAVAILABLE", told)))
+
+    def is_kept(self, connection: Connection) -> None:
+        """Note that the store knows the session, and tell its client if it thinks otherwise."""
+        session = session_of(connection)
+        self.forget(session)
+        if session.connected and session.told_away:
+            session.told_away = False
+            self._delivery.push(connection, Message(event("STORE_AVAILABLE", b"{}")))
+
+    def complain(self, connection: Connection, problem: str) -> None:
+        """Say what is wrong with what is kept of a session, to its client and in the log."""
+        session = session_of(connection)
+        logger.warning("session %r: %s", session.id, problem)
+        self.error(connection, f"what is kept of this session is not understood: {problem:.200}")
+
+    def error(self, connection: Connection, told: str) -> None:
+        """Tell the client what is wrong."""
+        self._delivery.push(connection, Message(event("ERROR", compact({"message": told}))))
+
+    def closed(self, session: Session) -> None:
+        """Keep of a session that has ended what its store has not got, within the bound."""
+        session.connected = False
+        if (connection := self._behind.pop(session, None)) is not None:
+            self._keep_gone(connection)
+
+    def forget(self, session: Session) -> None:
+        """Try no longer to have the session kept: somebody else does."""
+        self._behind.pop(session, None)
+        if session.id in self._gone and session_of(self._gone[session.id]) is session:
+            self._drop_gone(session.id)
+
+    def take_waiting(self, session_id: str, owner: str | None) -> Iterator[Session]:
+        """Return what waits of a connection of the session that has ended; it no longer waits."""
+        if (connection := self._gone.get(session_id)) is not None:
+            session = session_of(connection)
+            if may_open(session.owner, owner):
+                self._drop_gone(session_id)
+                yield session
+
+    def overdue(self, session_seconds: float) -> list[Connection]:
+        """Return the connections whose sessions the store does not know as they are."""
+        due = time.monotonic() - session_seconds
+        for session_id, connection in tuple(self._gone.items()):
+            if session_of(connection).active <= due:
+                self._drop_gone(session_id)
+        return [*self._behind.values(), *self._gone.values()]
+
+    def _keep_gone(self, connection: Connection) -> None:
+        session = session_of(connection)
+        if session.id in self._gone:
+            self._drop_gone(session.id)
+        self._gone[session.id] = connection
+        self._gone_bytes += session.state.kept_bytes()
+        while self._gone_bytes > self._most_bytes:
+            oldest = next(iter(self._gone))
+            self._drop_gone(oldest)
+            logger.warning("session %r: what changed of it is not kept", oldest)
+
+    def _drop_gone(self, session_id: str) -> None:
+        # The state of a session that has ended does not change, so it counts for what it did.
+        self._gone_bytes -= session_of(self._gone.pop(session_id)).state.kept_bytes()
+
+    async def try_again(self, connection: Connection) -> None:
+        """Have kept what could not be kept."""
+        session = session_of(connection)
+        if session.unsaved and session.loaded and not session.saving:
+            session.saving = True
+            await self._save(connection)
+        elif session.loaded and not session.unsaved:
+            self.is_kept(connection)
+
+    async def _save(self, connection: Connection) -> None:
+        session = session_of(connection)
+        try:
+            while session.unsaved and not session.lost:
+                session.unsaved = False
+                left, session.left = session.left, ()
+                if not await self._try(connection, left):
+                    return
+            self.is_kept(connection)
+            if not session.connected:
+                with contextlib.suppress(StoreUnavailableError, NotUnderstoodError):
+                    await self._store.close(session.id, session.state, session.claim)
+        finally:
+            session.saving = False
+
+    async def _try(self, connection: Connection, left: tuple[str, ...]) -> bool:
+        session = session_of(connection)
+        try:
+            kept = await self._store.save(session.id, session.state, session.claim, left)
+        except StoreUnavailableError:
+            session.unsaved = True
+            session.left = (*left, *session.left)
+            self.is_behind(connection)
+            return False
+        except StoreFullError:
+            self.error(connection, "not kept: the server keeps as much as it may")
+        except NotUnderstoodError as error:
+            self.complain(connection, str(error))
+        else:
+            if not kept:
+                self.forget(session)
+                self._supersede(connection)
+            return kept
+        return True

@@ -1,0 +1,176 @@
+"""What Redis does in one step for a session, in Lua.
+
+A claim is kept as ``{number} {worker}``. Whoever saves says his own: a greater one that is kept
+means that he has lost the session, and nothing is written. Redis's own clock gives the numbers, so
+that they grow on after a restart that lost everything.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_CLAIMS: Final = """
+local function parts(claim)
+  local number, worker = string.match(claim, '^(%d+) (.*)$')
+  return tonumber(number), worker
+end
+local function newer(kept, ours)
+  if not kept then return false end
+  local a, by_a = parts(kept)
+  local b, by_b = parts(ours)
+  if not a then return false end
+  return a > b or (a == b and by_a > by_b)
+end
+local function microseconds()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+"""
+
+_LEASES: Final = """
+local function join(session, class, leases, milliseconds)
+  local lease = cjson.encode({class, session})
+  local added = redis.call('SADD', 'class:' .. class, session)
+  if added == 1 or redis.call('ZSCORE', leases, lease) then
+    redis.call('ZADD', leases, microseconds() / 1000 + milliseconds, lease)
+  end
+end
+local function leave(session, class, leases)
+  redis.call('ZREM', leases, cjson.encode({class, session}))
+  redis.call('SREM', 'class:' .. class, session)
+end
+"""
+
+OPEN: Final = (
+    _CLAIMS
+    + """
+-- KEYS: session claim owner activity answers; ARGV: our claim, our owner, ms, ms for our own keys
+local owner = redis.call('GET', KEYS[3])
+if owner and owner ~= 'null' and owner ~= ARGV[2] then return {0} end
+local number, worker = parts(ARGV[1])
+local kept = redis.call('GET', KEYS[2])
+local held = kept and parts(kept) or 0
+number = math.max(number, held + 1, microseconds())
+local claim = string.format('%.0f %s', number, worker)
+redis.call('SET', KEYS[2], claim, 'PX', ARGV[4])
+redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[4])
+redis.call('SET', KEYS[4], string.format('%.6f', microseconds() / 1000000), 'PX', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('PEXPIRE', KEYS[5], ARGV[3])
+local state = redis.pcall('GET', KEYS[1])
+if type(state) == 'table' then return {2, claim, state.err} end
+return {1, claim, state}
+"""
+)
+"""Return 0 if it is somebody else's; 1, the claim and the state; 2, the claim and what is wrong."""
+
+WITHDRAW: Final = """
+-- KEYS: claim owner; ARGV: our claim
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]) end
+"""
+"""Take back a claim, if nobody has claimed the session since."""
+
+_NOTED: Final = """
+-- KEYS: session claim owner activity answers leases
+-- ARGV: our claim, our owner, ms, ms for our own keys, session id
+if newer(redis.call('GET', KEYS[2]), ARGV[1]) then return 0 end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[4])
+redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[4])
+redis.call('SET', KEYS[4], string.format('%.6f', microseconds() / 1000000), 'PX', ARGV[3])
+redis.call('PEXPIRE', KEYS[5], ARGV[3])
+"""
+
+SAVE: Final = (
+    _CLAIMS
+    + _LEASES
+    + _NOTED
+    + """
+-- further ARGV: the state, how many classes were left, these, those it is in
+redis.call('SET', KEYS[1], ARGV[6], 'PX', ARGV[3])
+local left = tonumber(ARGV[7])
+for i = 8, 7 + left do leave(ARGV[5], ARGV[i], KEYS[6]) end
+for i = 8 + left, #ARGV do join(ARGV[5], ARGV[i], KEYS[6], tonumber(ARGV[4])) end
+return 1
+"""
+)
+"""Return 0 if somebody else has claimed the session, else 1."""
+
+TOUCH: Final = (
+    _CLAIMS
+    + _LEASES
+    + _NOTED
+    + """
+-- further ARGV: the classes it is in
+for i = 6, #ARGV do join(ARGV[5], ARGV[i], KEYS[6], tonumber(ARGV[4])) end
+return 1 + redis.call('PEXPIRE', KEYS[1], ARGV[3])
+"""
+)
+"""Return 0 if somebody else has claimed the session, 1 if there is no state, else 2."""
+
+CLOSE: Final = (
+    _CLAIMS
+    + """
+-- KEYS: claim leases; ARGV: our claim, session id, the classes it is in
+if newer(redis.call('GET', KEYS[1]), ARGV[1]) then return end
+for i = 3, #ARGV do
+  if redis.call('ZREM', KEYS[2], cjson.encode({ARGV[i], ARGV[2]})) == 1 then
+    redis.call('SREM', 'class:' .. ARGV[i], ARGV[2])
+  end
+end
+"""
+)
+"""Take back the memberships of the connection, not those that somebody else gave the session."""
+
+SWEEP: Final = (
+    _CLAIMS
+    + """
+-- KEYS: leases; ARGV: how many at once
+local now = microseconds() / 1000
+local over = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+for _, lease in ipairs(over) do
+  local found = cjson.decode(lease)
+  redis.call('ZREM', KEYS[1], lease)
+  redis.pcall('SREM', 'class:' .. found[1], found[2])
+end
+return #over
+"""
+)
+"""Take back the memberships of connections that nobody looks after any more."""
+
+ADDED: Final = """
+-- KEYS: class leases; ARGV: class id
+local added = {}
+for _, session in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  if not redis.call('ZSCORE', KEYS[2], cjson.encode({ARGV[1], session})) then
+    added[#added + 1] = session
+  end
+end
+return added
+"""
+"""Return the members of a class that no connection made members."""
+
+KEEP: Final = (
+    _CLAIMS
+    + """
+-- KEYS: answers delivered; ARGV: the answer, ms, how many, whether whoever forgot it keeps it
+if ARGV[4] == '1' then redis.call('DEL', KEYS[2]) end
+if redis.call('EXISTS', KEYS[2]) == 1 then return end
+redis.call('ZADD', KEYS[1], 'NX', microseconds(), ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+)
+"""Keep an answer; several workers may do so at once, and one of them may have delivered it."""
+
+FORGET: Final = """
+-- KEYS: answers delivered; ARGV: the answer, ms
+if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then redis.call('SET', KEYS[2], '', 'PX', ARGV[2]) end
+"""
+"""Forget an answer; one that was not kept yet is about to be, and will not have to be."""
+
+MARK: Final = """
+-- KEYS: mark; ARGV: a new one
+redis.call('SET', KEYS[1], ARGV[1], 'NX')
+return redis.call('GET', KEYS[1])
+"""
+"""Return what is the same for as long as Redis has lost nothing."""

@@ -1,0 +1,147 @@
+"""What is known of a session beyond its connection, as it is kept and as text: no I/O, no clock."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+KEPT_ANSWERS: Final = 16
+"""Answers that wait for one session to come back; older ones are forgotten."""
+OVERHEAD_BYTES: Final = 512
+"""What a session counts for beyond its texts: its objects and its places in dictionaries."""
+TEXT_OVERHEAD_BYTES: Final = 64
+"""What one text counts for beyond its bytes."""
+
+
+class Claim(NamedTuple):
+    """Who has a session: of two claims the greater one has it, and came later.
+
+    No clock of a worker is in it: see :class:`target_app.sessions.claims.Claims`.
+    """
+
+    number: int
+    worker: str
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.worker}"
+
+
+NOBODY: Final = Claim(0, "")
+"""Less than every claim."""
+
+
+class NotUnderstoodError(ValueError):
+    """What is kept of a session is not what a session is."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """What is known of a session; the texts are compact JSON in UTF-8.
+
+    Parsed, an object takes ten times the memory of its text.
+    """
+
+    progress: bytes | None = None
+    """The payload of its last ``READING_PROGRESS``."""
+    classes: tuple[str, ...] = ()
+    answers: tuple[bytes, ...] = ()
+    """Answers that were ready while nobody was connected."""
+    owner: str | None = None
+    """Whose session it is; None is whoever has not said who he is."""
+    claim: Claim = NOBODY
+    """Of the connection that changed it last."""
+    changes: int = 0
+    """How often progress or classes were changed."""
+
+    @property
+    def age(self) -> tuple[Claim, int]:
+        """Return what orders two states of one session: the greater is the newer."""
+        return self.claim, self.changes
+
+    def changed(self, claim: Claim, **values: Any) -> SessionState:  # noqa: ANN401
+        """Return the state after one more change, made by the connection that has ``claim``."""
+        return replace(self, claim=claim, changes=self.changes + 1, **values)
+
+    def kept_bytes(self) -> int:
+        """Return about how much memory it takes."""
+        texts = [*self.answers, *(name.encode() for name in self.classes), self.progress or b""]
+        return OVERHEAD_BYTES + sum(len(text) + TEXT_OVERHEAD_BYTES for text in texts)
+
+
+def compact(value: object) -> bytes:
+    """Return ``value`` as JSON; raise :class:`ValueError` if JSON cannot hold it."""
+    try:
+        return json.dumps(
+            value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        ).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def event(kind: str, payload: bytes) -> str:
+    """Return a message of sessions whose payload is JSON already."""
+    return f'{{"type":{json.dumps(kind)},"payload":{payload.decode()}}}'
+
+
+def to_text(state: SessionState) -> bytes:
+    """Return what is kept of ``state`` under ``session:{id}``."""
+    rest = {"classes": state.classes, "changes": state.changes, "claim": list(state.claim)}
+    return b'{"progress":' + (state.progress or b"null") + b"," + compact(rest)[1:]
+
+
+def from_text(text: bytes) -> SessionState:
+    """Return the state that ``text`` says; raise :class:`NotUnderstoodError` if it says none.
+
+    That is what :func:`to_text` writes, or any other object: then the object is the progress
+    (``{"page": 3}``), as programs beside this server write it.
+    """
+    try:
+        found = json.loads(text)
+        if not isinstance(found, dict):
+            raise NotUnderstoodError(f"not an object: {text[:200]!r}")
+        if not {"progress", "classes"} <= found.keys():
+            return SessionState(progress=compact(found))
+        return _from_ours(found)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, NotUnderstoodError):
+            raise
+        raise NotUnderstoodError(f"not JSON ({error}): {text[:200]!r}") from error
+
+
+def _from_ours(found: dict[str, Any]) -> SessionState:
+    progress, classes, changes = found["progress"], found["classes"], found.get("changes", 0)
+    if progress is not None and not isinstance(progress, dict):
+        raise NotUnderstoodError(f"progress is not an object: {progress!r:.200}")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise NotUnderstoodError(f"classes are not texts: {classes!r:.200}")
+    if not isinstance(changes, int):
+        raise NotUnderstoodError(f"changes is not a number: {changes!r:.200}")
+    return SessionState(
+        None if progress is None else compact(progress),
+        tuple(classes),
+        claim=_claim(found.get("claim", [0, ""])),
+        changes=changes,
+    )
+
+
+def _claim(found: object) -> Claim:
+    match found:
+        case [int(number), str(worker)]:
+            return Claim(number, worker)
+    raise NotUnderstoodError(f"not a claim: {found!r:.200}")
+
+
+def to_hand_over(state: SessionState) -> dict[str, Any]:
+    """Return all of ``state`` as what JSON can hold, for another worker."""
+    return {
+        "state": to_text(state).decode(),
+        "answers": [answer.decode() for answer in state.answers],
+        "owner": state.owner,
+    }
+
+
+def handed_over(found: dict[str, Any]) -> SessionState:
+    """Return the state of :func:`to_hand_over`."""
+    answers = tuple(answer.encode() for answer in found["answers"])
+    return replace(from_text(found["state"].encode()), answers=answers, owner=found["owner"])

@@ -1,0 +1,16 @@
+"""The server for clients who are known by the address that they come from."""
+
+from starlette.requests import HTTPConnection
+
+from target_app import create_app, identity
+
+WHO = {"127.0.0.2": "alice", "127.0.0.3": "bob"}
+
+app = create_app()
+
+
+async def by_address(connection: HTTPConnection) -> str | None:
+    return WHO.get(connection.client.host)
+
+
+app.dependency_overrides[identity] = by_address

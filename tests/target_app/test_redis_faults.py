@@ -1,0 +1,301 @@
+"""Redis closes connections, hangs, restarts, holds nonsense: sessions lose nothing and say so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from tests.target_app.conftest import until
+
+SESSIONS = 20
+
+
+def said(kind, **payload):
+    return json.dumps({"type": kind, "payload": payload})
+
+
+def question(text):
+    return said("STUDENT_INTERRUPTION", questionText=text)
+
+
+@pytest.fixture
+async def server(serve, redis):
+    return await serve("--answer-seconds", "0", TARGET_REDIS_URL=redis.url)
+
+
+async def state_is(redis, session_id, **wanted):
+    async def so():
+        kept = json.loads((redis.command("get", f"session:{session_id}") or ["null"])[0] or "null")
+        return kept is not None and {name: kept[name] for name in wanted} == wanted
+
+    await until(so)
+
+
+async def readyz_is(server, status):
+    async def so():
+        return (await server.http.get("/readyz", timeout=60)).status_code == status
+
+    await until(so)
+
+
+@pytest.mark.parametrize("how", ["client kill", "timeout"])
+async def test_connections_that_redis_has_closed_cost_no_session_its_state(server, redis, how):
+    clients = [await server.connect(f"/ws/s{n}") for n in range(SESSIONS)]
+    for n, client in enumerate(clients):
+        await client.send(said("READING_PROGRESS", page=n))
+        await client.close()
+    await server.until_stats(open={})
+    if how == "client kill":
+        redis.close_connections()
+    else:
+        redis.command("config", "set", "timeout", "1")
+
+        async def all_closed():
+            # One asks every second whether Redis is there; the listener is exempt.
+            return len(redis.command("client", "list", "type", "normal")) <= 2
+
+        await until(all_closed)
+    again = await asyncio.gather(*(server.connect(f"/ws/s{n}") for n in range(SESSIONS)))
+    for n, client in enumerate(again):
+        await client.send(said("JOIN_CLASS", classId="7b"))
+        assert await server.event(client) == {"type": "SESSION_RESTORED", "payload": {"page": n}}
+        assert (await server.event(client))["type"] == "CLASS_JOINED"
+    for n in range(SESSIONS):
+        await state_is(redis, f"s{n}", progress={"page": n}, classes=["7b"])
+
+
+async def test_a_session_that_cannot_be_read_is_told_so_and_restored_later(server, redis):
+    client = await server.connect("/ws/reader")
+    await client.send(said("READING_PROGRESS", page=3))
+    await client.close()
+    await server.until_stats(open={})
+    redis.pause()
+    try:
+        again = await server.connect("/ws/reader")
+        assert (await server.event(again))["type"] == "STORE_UNAVAILABLE"
+        await again.send(said("JOIN_CLASS", classId="7b"))
+        assert (await server.event(again))["type"] == "CLASS_JOINED"
+    finally:
+        redis.resume()
+    assert await server.event(again) == {"type": "SESSION_RESTORED", "payload": {"page": 3}}
+    assert (await server.event(again))["type"] == "STORE_AVAILABLE"
+    await state_is(redis, "reader", progress={"page": 3}, classes=["7b"])
+
+
+async def test_what_changes_while_redis_is_away_is_kept_when_it_is_back(server, redis):
+    client = await server.connect("/ws/reader")
+    await client.send(said("READING_PROGRESS", page=3))
+    await state_is(redis, "reader", progress={"page": 3})
+    redis.pause()
+    try:
+        await client.send(said("READING_PROGRESS", page=4))
+        assert (await server.event(client))["type"] == "STORE_UNAVAILABLE"
+        await client.send(said("READING_PROGRESS", page=5))
+        await client.send(question("are you there?"))
+        assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+        assert (await server.event(client))["type"] == "INTERRUPTION_ANSWER"
+    finally:
+        redis.resume()
+    assert (await server.event(client))["type"] == "STORE_AVAILABLE"
+    await state_is(redis, "reader", progress={"page": 5})
+
+
+async def test_what_a_session_that_has_left_could_not_keep_is_kept_later(server, redis):
+    client = await server.connect("/ws/reader")
+    await client.send(said("READING_PROGRESS", page=3))
+    await state_is(redis, "reader", progress={"page": 3})
+    redis.pause()
+    try:
+        await client.send(said("READING_PROGRESS", page=4))
+        assert (await server.event(client))["type"] == "STORE_UNAVAILABLE"
+        await client.close()
+        again = await server.connect("/ws/reader")
+        assert (await server.event(again))["type"] == "STORE_UNAVAILABLE"
+        assert (await server.event(again))["payload"] == {"page": 4}
+        await again.close()
+    finally:
+        redis.resume()
+
+
+async def test_a_redis_that_has_lost_everything_is_given_it_again(server, redis):
+    client = await server.connect("/ws/reader")
+    await client.send(said("READING_PROGRESS", page=3))
+    await client.send(said("JOIN_CLASS", classId="7b"))
+    assert (await server.event(client))["type"] == "CLASS_JOINED"
+    redis.kill()
+    redis.start()
+    await state_is(redis, "reader", progress={"page": 3}, classes=["7b"])
+
+    async def member():
+        return redis.command("smembers", "class:7b") == ["reader"]
+
+    await until(member)
+
+
+async def test_readyz_tells_whether_sessions_can_be_kept(server, redis):
+    await readyz_is(server, 200)
+    redis.kill()
+    await readyz_is(server, 503)
+    assert (await server.http.get("/healthz")).status_code == 200
+    redis.start()
+    await readyz_is(server, 200)
+
+
+async def test_nobody_who_is_connected_waits_for_a_redis_that_hangs(serve, redis):
+    server = await serve(
+        module="uvicorn",
+        app="tests.target_app.patient_redis:app",
+        TARGET_REDIS_URL=redis.url,
+        TARGET_BUS=redis.url,
+        TARGET_ANSWER_SECONDS="0",
+    )
+    chatting = await server.connect()
+    teacher, pupil = await server.connect("/ws/teacher"), await server.connect("/ws/pupil")
+    for client in (teacher, pupil):
+        await client.send(said("JOIN_CLASS", classId="7b"))
+        assert (await server.event(client))["type"] == "CLASS_JOINED"
+    redis.pause()
+    try:
+        for n in range(3):
+            await chatting.send(f"hello {n}")
+            assert await chatting.recv() == f"hello {n}"
+        await teacher.send(said("CLASS_MESSAGE", classId="7b", text="listen"))
+        assert (await server.event(pupil))["payload"]["text"] == "listen"
+        await pupil.send(said("READING_PROGRESS", page=1))
+        await pupil.send(question("do you hear me?"))
+        assert (await server.event(pupil))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    finally:
+        redis.resume()
+
+
+async def test_members_of_a_worker_that_was_killed_leave_their_classes(serve, redis):
+    shared = {"TARGET_REDIS_URL": redis.url}
+    short = "2"
+    one, other = [await serve("--session-seconds", short, **shared) for _ in range(2)]
+    client = await one.connect("/ws/killed")
+    await client.send(said("JOIN_CLASS", classId="7b"))
+    assert (await one.event(client))["type"] == "CLASS_JOINED"
+    redis.command("sadd", "class:7b", "from-outside")
+    one.process.kill()
+
+    async def only_the_other():
+        return redis.command("smembers", "class:7b") == ["from-outside"]
+
+    await until(only_the_other)
+    assert other.process.returncode is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("set", "session:odd", "{not json"),
+        ("set", "session:odd", '"a text"'),
+        ("set", "session:odd", '{"progress": 5, "classes": []}'),
+        ("set", "session:odd", '{"progress": {}, "classes": 5}'),
+        ("hset", "session:odd", "page", "3"),
+        ("set", "answers:odd", "not a sorted set"),
+        ("hset", "owner:odd", "who", "knows"),
+    ],
+    ids=" ".join,
+)
+async def test_what_redis_holds_and_nobody_understands_is_told(server, redis, words):
+    redis.command(*words)
+    client = await server.connect("/ws/odd")
+    told = await server.event(client)
+    assert told["type"] == "ERROR"
+    assert "not understood" in told["payload"]["message"]
+    await client.send(said("NOTHING"))
+    assert "unknown type" in (await server.event(client))["payload"]["message"]
+
+    async def logged():
+        return any("session 'odd'" in line for line in server.lines)
+
+    await until(logged)
+    assert not any("Traceback" in line for line in server.lines)
+
+
+# Formats of programs beside the server
+
+
+async def test_a_state_that_another_program_wrote_is_restored(server, redis):
+    redis.command("set", "session:reader", '{"page": 3}')
+    client = await server.connect("/ws/reader")
+    assert await server.event(client) == {"type": "SESSION_RESTORED", "payload": {"page": 3}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "received"),
+    [
+        ({"response": {"text": "because"}}, {"payload": {"text": "because"}}),
+        ({"response": "because"}, {"payload": {"answerText": "because"}}),
+        ({"response": {"type": "MINE", "n": 1}}, {"type": "MINE", "n": 1}),
+        ({"type": "MINE", "payload": {"n": 1}}, {"type": "MINE", "payload": {"n": 1}}),
+    ],
+)
+async def test_an_answer_of_another_program_is_delivered_once_also_to_who_was_away(
+    server, redis, answer, received
+):
+    published = json.dumps({"session_id": "reader", **answer})
+    expected = {"type": "INTERRUPTION_ANSWER"} | received
+
+    async def heard():
+        return redis.command("publish", "llm_responses", published) == ["1"]
+
+    await until(heard)
+    client = await server.connect("/ws/reader")
+    assert await server.event(client) == expected
+    redis.command("publish", "llm_responses", published)
+    assert await server.event(client) == expected
+    await client.close()
+    again = await server.connect("/ws/reader")
+    await again.send(said("NOTHING"))
+    assert (await server.event(again))["type"] == "ERROR", "nothing is delivered twice"
+
+
+async def test_a_member_that_another_program_added_hears_the_class_and_may_speak(server, redis):
+    teacher, pupil = await server.connect("/ws/teacher"), await server.connect("/ws/pupil")
+    await teacher.send(said("JOIN_CLASS", classId="math"))
+    assert (await server.event(teacher))["type"] == "CLASS_JOINED"
+    redis.command("sadd", "class:math", "pupil")
+    for text in ("hello", "again"):
+        await teacher.send(said("CLASS_MESSAGE", classId="math", text=text))
+        assert (await server.event(teacher))["payload"]["text"] == text
+        assert (await server.event(pupil))["payload"]["text"] == text
+    await pupil.send(said("CLASS_MESSAGE", classId="math", text="here"))
+    assert (await server.event(teacher))["payload"]["sessionId"] == "pupil"
+    await pupil.close()
+    await server.until_stats(open={"/ws/{session_id}": 1})
+    assert "pupil" in redis.command("smembers", "class:math"), "it was not ours to take away"
+
+
+async def test_without_a_responder_questions_are_only_published(serve, redis):
+    server = await serve("--responder", "none", TARGET_REDIS_URL=redis.url)
+    listening = await asyncio.create_subprocess_exec(
+        *("redis-cli", "-p", str(redis.port), "subscribe", "student_questions"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        for _ in range(3):
+            await listening.stdout.readline()
+        client = await server.connect("/ws/reader")
+        await client.send(question("who knows?"))
+        assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+        for _ in range(2):
+            await listening.stdout.readline()
+        assert json.loads(await listening.stdout.readline())["questionText"] == "who knows?"
+    finally:
+        listening.kill()
+        await listening.communicate()
+    answer = json.dumps({"session_id": "reader", "response": {"answerText": "I do"}})
+    redis.command("publish", "llm_responses", answer)
+    assert (await server.event(client))["payload"] == {"answerText": "I do"}
+
+
+async def test_without_a_responder_and_without_redis_it_does_not_start(run_to_end):
+    status, told = await run_to_end("--port", "0", "--responder", "none")
+    assert status == 2
+    assert "needs" in told
+    assert "redis" in told
+    assert "Traceback" not in told

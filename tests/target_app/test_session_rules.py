@@ -1,0 +1,258 @@
+"""Who has a session, how much it may take, and who answers it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.target_app.conftest import until
+
+STORES = pytest.mark.parametrize("store", ["memory", "redis"])
+TAKEN_OVER, NOT_OWNER = 4001, 4003
+
+
+def said(kind, **payload):
+    return json.dumps({"type": kind, "payload": payload})
+
+
+def question(text):
+    return said("STUDENT_INTERRUPTION", questionText=text)
+
+
+async def closed(client):
+    with contextlib.suppress(ConnectionClosed):
+        async with asyncio.timeout(60):
+            while True:
+                await client.recv()
+    return client.close_code
+
+
+@pytest.fixture
+def start(request, serve, tmp_path, store):
+    """Start servers that are workers of one: they share a bus, and their store if they can."""
+
+    async def more(count, *flags, **options):
+        shared = {"TARGET_BUS": "zmq", "TARGET_RUN_DIR": str(tmp_path / "run")}
+        if store == "redis":
+            shared["TARGET_REDIS_URL"] = request.getfixturevalue("redis").url
+        return [await serve(*flags, **shared, **options) for _ in range(count)]
+
+    return more
+
+
+# One connection
+
+
+@STORES
+async def test_of_many_connections_that_come_at_once_exactly_one_stays(start):
+    servers = await start(2, "--answer-seconds", "0")
+    clients = []
+    for _ in range(3):
+        places = random.choices(servers, k=10)
+        clients += await asyncio.gather(*(server.connect("/ws/reader") for server in places))
+
+    async def one_is_left():
+        stats = await servers[0].stats()
+        return stats["open"]["/ws/{session_id}"] == 1 and stats["silent_workers"] == 0
+
+    await until(one_is_left)
+    _, left = await asyncio.wait(
+        [asyncio.create_task(client.wait_closed()) for client in clients],
+        return_when=asyncio.FIRST_COMPLETED,
+    )
+    while len(left) > 1:
+        _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+    [client] = [client for client in clients if client.close_code is None]
+    await client.send(question("mine?"))
+    assert "INTERRUPTION_ACKNOWLEDGED" in await client.recv()
+    codes = {client.close_code for client in clients} - {None}
+    assert codes == {TAKEN_OVER}
+    for task in left:
+        task.cancel()
+
+
+@STORES
+async def test_the_state_moves_with_the_session_from_worker_to_worker(start):
+    servers = await start(2, "--answer-seconds", "0")
+    client = await servers[0].connect("/ws/reader")
+    for page in range(6):
+        await client.send(said("READING_PROGRESS", page=page))
+        await client.send(question("kept?"))
+        assert (await servers[0].event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+        assert (await servers[0].event(client))["type"] == "INTERRUPTION_ANSWER"
+        if page % 2:
+            await client.close()
+        client = await servers[(page + 1) % 2].connect("/ws/reader")
+        assert (await servers[0].event(client))["payload"] == {"page": page}
+
+
+@pytest.mark.parametrize("store", ["memory"])
+async def test_nobody_waits_for_the_one_who_loses_a_session_and_does_not_read(start):
+    [server] = await start(
+        1,
+        *("--close-timeout-seconds", "1000", "--slow-consumer-seconds", "1000"),
+        *("--session-state-bytes", "8000000", "--slow-consumer-bytes", "16000000"),
+    )
+    lazy = await server.connect_raw("/ws/reader")
+    await lazy_joins(lazy)
+    teacher = await server.connect("/ws/teacher")
+    await teacher.send(said("JOIN_CLASS", classId="7b"))
+    assert (await server.event(teacher))["type"] == "CLASS_JOINED"
+    await server.until_stats(rooms={"class:7b": 2})
+    await teacher.send(said("CLASS_MESSAGE", classId="7b", text="x" * 7_000_000))
+    again = await server.connect("/ws/reader")
+    await again.send(said("CLASS_MESSAGE", classId="7b", text="mine"))
+    assert (await server.event(again))["payload"]["text"] == "mine"
+
+
+async def lazy_joins(client):
+    client.protocol.send_text(said("JOIN_CLASS", classId="7b").encode())
+    await client.flush()
+
+
+# One owner
+
+
+@STORES
+async def test_a_session_is_its_owners_whichever_worker_is_asked(start):
+    servers = await start(2, module="uvicorn", app="tests.target_app.identified:app")
+    alice, bob, nobody = "127.0.0.2", "127.0.0.3", "127.0.0.1"
+
+    async def come(server, address):
+        return await server.connect("/ws/diary", local_addr=(address, 0))
+
+    first = await come(servers[0], alice)
+    await first.send(said("READING_PROGRESS", page=7))
+    await first.send(said("NOTHING"))
+    assert (await servers[0].event(first))["type"] == "ERROR"
+    for away in (False, True):
+        if away:
+            await first.close()
+            await servers[0].until_stats(open={})
+        for server in servers:
+            for other in (bob, nobody):
+                stranger = await come(server, other)
+                assert "somebody else" in (await server.event(stranger))["payload"]["message"]
+                assert await closed(stranger) == NOT_OWNER
+        if not away:
+            await first.send(said("NOTHING"))
+            assert (await servers[0].event(first))["type"] == "ERROR", "she was not disturbed"
+    again = await come(servers[1], alice)
+    assert (await servers[1].event(again))["payload"] == {"page": 7}
+
+
+@STORES
+async def test_a_session_begun_without_a_login_goes_on_with_one(start):
+    servers = await start(2, module="uvicorn", app="tests.target_app.identified:app")
+    before = await servers[0].connect("/ws/diary")
+    await before.send(said("READING_PROGRESS", page=7))
+    await before.send(said("NOTHING"))
+    assert (await servers[0].event(before))["type"] == "ERROR"
+    alice = await servers[1].connect("/ws/diary", local_addr=("127.0.0.2", 0))
+    assert (await servers[1].event(alice))["payload"] == {"page": 7}
+    assert await closed(before) == TAKEN_OVER
+    assert await closed(await servers[0].connect("/ws/diary")) == NOT_OWNER
+
+
+@STORES
+async def test_of_two_owners_who_come_at_once_to_a_new_session_one_has_it(start):
+    servers = await start(2, module="uvicorn", app="tests.target_app.identified:app")
+    for n in range(10):
+        pair = await asyncio.gather(
+            servers[0].connect(f"/ws/d{n}", local_addr=("127.0.0.2", 0)),
+            servers[1].connect(f"/ws/d{n}", local_addr=("127.0.0.3", 0)),
+        )
+        ends = [asyncio.create_task(client.wait_closed()) for client in pair]
+        async with asyncio.timeout(60):
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        [loser] = [client for client in pair if client.close_code is not None]
+        [winner] = [client for client in pair if client is not loser]
+        assert loser.close_code == NOT_OWNER
+        await winner.send(said("NOTHING"))
+        assert "unknown type" in await winner.recv()
+        for end in ends:
+            end.cancel()
+
+
+# Bounds
+
+
+@STORES
+async def test_more_than_a_session_may_keep_is_refused_and_what_was_kept_stays(start):
+    [server] = await start(1, "--session-state-bytes", "2000")
+    client = await server.connect("/ws/reader")
+    await client.send(said("READING_PROGRESS", page=1))
+    for text in ("x" * 2_500, "x" * 100_000):
+        await client.send(said("READING_PROGRESS", text=text))
+        error = await server.event(client)
+        assert (error["type"], "at most 2000 bytes" in error["payload"]["message"]) == (
+            "ERROR",
+            True,
+        )
+    await client.send('{"type": "READING_PROGRESS", "payload": {"x": NaN}}')
+    assert (await server.event(client))["type"] == "ERROR"
+    await client.close()
+    again = await server.connect("/ws/reader")
+    assert (await server.event(again))["payload"] == {"page": 1}
+
+
+@pytest.mark.parametrize("store", ["memory"])
+async def test_a_session_is_in_so_many_classes_and_no_more(start):
+    [server] = await start(1, "--session-classes", "3")
+    client = await server.connect("/ws/reader")
+    kinds = []
+    for n in range(4):
+        await client.send(said("JOIN_CLASS", classId=f"c{n}"))
+        kinds.append((await server.event(client))["type"])
+    assert kinds == ["CLASS_JOINED"] * 3 + ["ERROR"]
+    await client.send(said("LEAVE_CLASS", classId="c0"))
+    await client.send(said("JOIN_CLASS", classId="c3"))
+    assert [(await server.event(client))["type"] for _ in range(2)] == [
+        "CLASS_LEFT",
+        "CLASS_JOINED",
+    ]
+
+
+@pytest.mark.parametrize("store", ["memory"])
+async def test_sessions_that_are_away_make_room_and_are_counted(start):
+    [server] = await start(1, "--sessions-bytes", "100000")
+    for n in range(20):
+        client = await server.connect(f"/ws/s{n}")
+        await client.send(said("READING_PROGRESS", text="x" * 20_000))
+        await client.send(said("NOTHING"))
+        assert (await server.event(client))["type"] == "ERROR"
+        await client.close()
+        await server.until_stats(open={})
+    assert (await server.stats())["sessions_forgotten"] >= 15
+
+
+@STORES
+async def test_to_come_again_is_no_way_to_ask_more(start):
+    servers = await start(2, "--answer-seconds", "1000", "--questions-waiting", "4")
+    asked = []
+    for n in range(6):
+        server = servers[n % 2]
+        client = await server.connect("/ws/curious")
+        await client.send(question("why?"))
+        asked.append((await server.event(client))["type"])
+        if n % 3:
+            await client.close()
+    assert asked == ["INTERRUPTION_ACKNOWLEDGED"] * 4 + ["ERROR"] * 2
+
+
+# Who answers
+
+
+@pytest.mark.parametrize("store", ["memory"])
+async def test_a_responder_that_died_is_replaced(start):
+    [server] = await start(1, "--responder", "tests.target_app.responders:dies")
+    client = await server.connect("/ws/reader")
+    for text, kind in [("die", "ERROR"), ("hello", "INTERRUPTION_ANSWER")]:
+        await client.send(question(text))
+        assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+        assert (await server.event(client))["type"] == kind
