@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
+from target_app import logs
 from target_app.backoff import Backoff
 from target_app.bus.hub import Hub
 from target_app.bus.make import make_bus
@@ -226,6 +227,8 @@ def _upstreams(app: TargetApp) -> tuple[Upstream, ...]:
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: TargetApp) -> AsyncIterator[None]:
+    # Here, because every server has set up its logging by now.
+    logs.install()
     if app.workers is not None:
         app.workers.start()
     try:
