@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from target_app.connections.connection import PHASES
 from target_app.connections.message import received_data
 from target_app.connections.rate_limit import TokenBucket
 from target_app.connections.rooms import Rooms
+from target_app.logs import one_line
 from target_app.protocol import CloseCode
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from target_app.stats.counters import Counters
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+logger = logging.getLogger(__name__)
 
 
 class ConnectionManager:
@@ -143,6 +147,8 @@ class ConnectionManager:
         if connection.name:
             self._by_name[connection.name] = (*self.named(connection.name), connection)
         self._empty.clear()
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s connected", _described(connection))
 
     def _remove(self, connection: Connection, code: int) -> None:
         self._by_phase[connection.phase].discard(connection)
@@ -155,6 +161,8 @@ class ConnectionManager:
             self._empty.set()
         if connection.unsent_bytes():
             connection.abort_after(self._settings.close_timeout_seconds)
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s ended: %d", _described(connection), connection.close_code or code)
 
     def _forget_name(self, connection: Connection) -> None:
         rest = tuple(c for c in self.named(connection.name) if c is not connection)
@@ -170,6 +178,11 @@ class ConnectionManager:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.close_timeout_seconds + 1.0):
                     await receive()
+
+
+def _described(connection: Connection) -> str:
+    name = f" {one_line(connection.name)}" if connection.name else ""
+    return f"{connection.endpoint.path}{name} from {connection.address}"
 
 
 class _Where:
