@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 
@@ -25,7 +25,7 @@ from target_app.lifecycle.heartbeat import in_turns
 from target_app.lifecycle.keepalive import Keepalive
 from target_app.lifecycle.leaving import Leaving
 from target_app.lifecycle.upstream import Upstream
-from target_app.lifecycle.workers import Worker, WorkerCoordinator, run_dir, supervisor
+from target_app.lifecycle.workers import WorkerCoordinator, run_dir, supervisor
 from target_app.redis_client import make_redis
 from target_app.routes import admission, http, table
 from target_app.routes.chat import Chat, Echo
@@ -37,7 +37,7 @@ from target_app.sessions.questions import Questions
 from target_app.sessions.registry import Sessions
 from target_app.sessions.responder import Responder
 from target_app.sessions.store import MemoryStore, RedisStore
-from target_app.settings import Settings
+from target_app.settings import Settings, told
 from target_app.stats.collector import Census
 from target_app.stats.counters import Counters
 
@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     from target_app.connections.connection import Connection
     from target_app.sessions.answers import Answers
     from target_app.sessions.store import SessionStore
+
+EXIT_USAGE: Final = 2
+STARTUP_FAILURE: Final = 3
+"""Status of a worker that uvicorn does not start again."""
 
 logger = logging.getLogger(__name__)
 
@@ -138,13 +142,11 @@ class TargetApp(FastAPI):
                     self.delivery.push(connection, connection.endpoint.heartbeat)
 
     def _asked_to_stop(self) -> None:
-        if self.workers is not None:
-            self.workers.mark_draining()
+        self.workers.mark_draining()
 
     async def _leave(self) -> None:
-        if self.workers is not None:
-            self.workers.mark_done()
-            await self.workers.leave()
+        self.workers.mark_done()
+        await self.workers.leave()
 
 
 def _routes(app: TargetApp) -> table.Routes:
@@ -168,18 +170,18 @@ def _routes(app: TargetApp) -> table.Routes:
     return routes
 
 
-def _coordinator(settings: Settings) -> WorkerCoordinator | None:
+def _coordinator(settings: Settings) -> WorkerCoordinator:
     master = supervisor()
-    if master is None and settings.run_dir is None and settings.bus != "zmq":
-        return None  # nobody to meet
     return WorkerCoordinator(run_dir(settings.run_dir, master), master=master)
 
 
-def _hub(settings: Settings, workers: WorkerCoordinator | None) -> Hub:
-    url = settings.bus if settings.bus != "auto" else "zmq" if workers else "local"
-    directory = workers.directory if workers else run_dir(None, None)
-    bus = make_bus(url, directory=directory, name=Worker.of(os.getpid()).name)
-    return Hub(bus, workers.forget_dead) if workers else Hub(bus)
+def _hub(settings: Settings, workers: WorkerCoordinator) -> Hub:
+    url = settings.bus
+    if url == "auto":
+        several = supervisor() is not None or settings.run_dir is not None
+        url = "zmq" if several else "local"
+    bus = make_bus(url, directory=workers.directory, name=workers.worker.name)
+    return Hub(bus, workers.forget_dead)
 
 
 def _redis(settings: Settings) -> Redis | None:
@@ -229,8 +231,7 @@ def _upstreams(app: TargetApp) -> tuple[Upstream, ...]:
 async def _lifespan(app: TargetApp) -> AsyncIterator[None]:
     # Here, because every server has set up its logging by now.
     logs.install()
-    if app.workers is not None:
-        app.workers.start()
+    app.workers.start()
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -259,8 +260,7 @@ async def _lifespan(app: TargetApp) -> AsyncIterator[None]:
     finally:
         if app.redis is not None:
             await app.redis.aclose()
-        if app.workers is not None:
-            app.workers.stop()
+        app.workers.stop()
 
 
 def create_app(settings: Settings | None = None) -> TargetApp:
@@ -276,5 +276,10 @@ def __getattr__(name: str) -> TargetApp:
     # reads the environment: whoever only wants create_app may have settings of its own.
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    made = globals()["app"] = create_app()
+    try:
+        made = globals()["app"] = create_app()
+    except (OSError, ValueError) as error:
+        # The server that imports this would print a traceback, and start a worker again for ever.
+        print(told(error), file=sys.stderr)
+        raise SystemExit(EXIT_USAGE if supervisor() is None else STARTUP_FAILURE) from None
     return made

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import Final
 
 from starlette.requests import ClientDisconnect
@@ -79,6 +80,12 @@ def one_line(text: str | bytes, characters: int = SHOWN_CHARACTERS) -> str:
     cut = shown[:characters]
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
     return f"{safe} …" if len(shown) > characters else safe
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` with every address in it stripped of user, password, query and fragment."""
+    text = re.sub(r"(\w+://)[^\s/?#]*@", r"\1", text)
+    return re.sub(r"(\w+://[^\s?#]*)[?#]\S*", r"\1", text)
 
 
 def install() -> None:

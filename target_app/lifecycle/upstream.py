@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
-from target_app.logs import one_line
+from target_app.logs import one_line, without_secrets
 from target_app.protocol import CloseCode
 
 if TYPE_CHECKING:
@@ -185,12 +185,6 @@ async def _leave(connection: ClientConnection) -> None:
         # Cancelled once more, there is no time for manners.
         connection.transport.abort()
         await connection.wait_closed()
-
-
-def without_secrets(text: str) -> str:
-    """Return ``text`` with every address in it stripped of user, password, query and fragment."""
-    text = re.sub(r"(\w+://)[^\s/?#]*@", r"\1", text)
-    return re.sub(r"(\w+://[^\s?#]*)[?#]\S*", r"\1", text)
 
 
 def _parsed(url: str) -> WebSocketURI:
