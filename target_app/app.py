@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 
 from target_app import logs
 from target_app.backoff import Backoff
@@ -28,6 +29,7 @@ from target_app.lifecycle.upstream import Upstream
 from target_app.lifecycle.workers import WorkerCoordinator, run_dir, supervisor
 from target_app.redis_client import make_redis
 from target_app.routes import admission, http, table
+from target_app.routes.body import BodyLimit
 from target_app.routes.chat import Chat, Echo
 from target_app.routes.events import Events
 from target_app.routes.page import add_page
@@ -267,6 +269,8 @@ def create_app(settings: Settings | None = None) -> TargetApp:
     """Return a new application, with ``settings`` or else those of the environment."""
     app = TargetApp(settings or Settings())
     app.include_router(http.router(app))
+    app.add_exception_handler(RequestValidationError, http.invalid)
+    app.add_middleware(BodyLimit, max_bytes=app.settings.ws_max_size)
     add_page(app, websocket=table.CHAT)
     return app
 

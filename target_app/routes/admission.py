@@ -32,10 +32,7 @@ NOT_FOUND = Refusal("not_found", 404, "No such endpoint.")
 def refusal(
     scope: Scope, settings: Settings, *, draining: bool, connections: int
 ) -> Refusal | None:
-    """Return why the handshake of ``scope`` is refused, None if it is not.
-
-    A client without an Origin is no browser and has no pages of others to fear (RFC 6455 §10.2).
-    """
+    """Return why the handshake of ``scope`` is refused, None if it is not."""
     if draining:
         return SHUTTING_DOWN
     if settings.max_connections and connections >= settings.max_connections:
@@ -43,12 +40,21 @@ def refusal(
     if not settings.allowed_origins and settings.token is None:
         return None
     headers = dict(scope["headers"])
-    origin = headers.get(b"origin", b"").decode("latin-1")
-    if settings.allowed_origins and origin and origin not in settings.allowed_origins:
+    if not has_allowed_origin(settings, headers):
+        origin = headers[b"origin"].decode("latin-1")
         return Refusal("origin", 403, f"Pages of {origin} may not connect.")
     if not has_token(settings, headers, scope["query_string"]):
         return Refusal("token", 401, "A valid token is needed: Authorization: Bearer, or ?token=.")
     return None
+
+
+def has_allowed_origin(settings: Settings, headers: dict[bytes, bytes]) -> bool:
+    """Return whether the request comes from a page that may make it, or from no page at all.
+
+    A client without an Origin is no browser and has no pages of others to fear (RFC 6455 §10.2).
+    """
+    origin = headers.get(b"origin", b"").decode("latin-1")
+    return not (settings.allowed_origins and origin) or origin in settings.allowed_origins
 
 
 def has_token(settings: Settings, headers: dict[bytes, bytes], query: bytes) -> bool:
@@ -61,7 +67,9 @@ def has_token(settings: Settings, headers: dict[bytes, bytes], query: bytes) -> 
         return True
     scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
     if scheme.lower() != b"bearer":
-        given = parse_qs(query).get(b"token", [b""])[0]
+        # Whatever bytes there are: that they are no text makes them wrong, not our fault.
+        found = parse_qs(query.decode("latin-1"), errors="surrogateescape").get("token", [""])
+        given = found[0].encode(errors="surrogateescape")
     return hmac.compare_digest(given.strip(), settings.token.get_secret_value().encode())
 
 
