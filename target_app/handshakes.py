@@ -14,8 +14,14 @@ if TYPE_CHECKING:
 class LimitedConfig(Config):
     """uvicorn's configuration, with the seconds that a handshake may take; 0 is no limit."""
 
-    def __init__(self, *args: Any, handshake_seconds: float, **options: Any) -> None:  # noqa: ANN401
-        super().__init__(*args, http=LimitedHttp, **options)
+    def __init__(
+        self,
+        app: Any,  # noqa: ANN401 - uvicorn's own is as wide
+        *,
+        handshake_seconds: float,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(app, http=LimitedHttp, **options)
         self.handshake_seconds = handshake_seconds
 
 

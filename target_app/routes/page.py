@@ -62,7 +62,7 @@ def add_page(app: FastAPI, *, websocket: str) -> None:
         """Give the chat page to a browser, and a greeting to a client that asks for JSON."""
         if not prefers_html(request.headers.get("accept", "")):
             return JSONResponse({"message": "Hello World"}, headers={"Vary": "Accept"})
-        base = request.scope.get("root_path", "")
+        base: str = request.scope.get("root_path", "")
 
         def static(path: str) -> str:
             # Without scheme and host, which a proxy may have changed.
