@@ -69,6 +69,9 @@ class RedisBus:
                 await tried.wait()
             ready.set()
 
+    def look_around(self) -> None:
+        """See :meth:`Bus.look_around`; Redis knows who listens."""
+
     async def _keep(self, what: str, work: Callable[[Redis], Awaitable[None]]) -> None:
         # Do ``work`` with a connection of its own, and again with a new one whenever it is lost.
         failures = 0
