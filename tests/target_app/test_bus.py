@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import sys
 
@@ -242,6 +243,19 @@ async def test_two_that_start_in_the_same_instant_always_find_each_other(tmp_pat
         async with asyncio.TaskGroup() as group:
             for worker in (one, two):
                 group.create_task(worker.stop())
+
+
+async def test_a_newcomer_is_found_whatever_the_time_of_the_directory_says(tmp_path):
+    one = await Worker(ZmqBus(tmp_path, "1-1")).start()
+    await one.bus.publish(b"nobody is there")
+    before = tmp_path.stat()
+    two = await Worker(ZmqBus(tmp_path, "2-1")).start()
+    # As if both had happened within one tick of the file system's clock.
+    os.utime(tmp_path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert await one.bus.publish(b"hello") == 1
+    await until(lambda: two.got == [b"hello"])
+    await one.stop()
+    await two.stop()
 
 
 async def test_those_that_come_and_go_at_once_know_all_who_stay(tmp_path):
