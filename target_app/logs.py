@@ -74,12 +74,12 @@ def _was_refused() -> bool:
 
 
 def one_line(text: str | bytes, characters: int = SHOWN_CHARACTERS) -> str:
-    """Return ``text``, which anybody may have sent, as one short line for logs and terminals."""
+    """Return ``text``, which anybody may have sent, as one line of at most so many characters."""
     # Four bytes are the longest character of UTF-8.
-    shown = text[: 4 * characters + 4].decode(errors="replace") if isinstance(text, bytes) else text
-    cut = shown[:characters]
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
-    return f"{safe} …" if len(shown) > characters else safe
+    some = text[: 4 * characters + 4].decode(errors="replace") if isinstance(text, bytes) else text
+    some = some[: characters + 1]
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in some)
+    return safe if len(safe) <= characters else f"{safe[: characters - 2]} …"
 
 
 def without_secrets(text: str) -> str:
