@@ -16,28 +16,20 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
-from pydantic import ValidationError
-from uvicorn.supervisors import Multiprocess
 
-from target_app.app import create_app
+from target_app.app import EXIT_USAGE, create_app
 from target_app.connections.bounded import bounded_http
-from target_app.settings import Settings
+from target_app.settings import Settings, told
+from target_app.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from types import FrameType
-
-    from pydantic_core import ErrorDetails
 
     from target_app.app import TargetApp
 
-START_SECONDS: Final = 60.0
 EXIT_OK: Final = 0
-EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
-
-DESCRIBED_APART: Final = ("deflate",)
-"""Settings whose flag takes no value."""
 
 
 class AnnouncedServer(uvicorn.Server):
@@ -51,18 +43,6 @@ class AnnouncedServer(uvicorn.Server):
                 _announce(listener)
 
 
-class AnnouncedMultiprocess(Multiprocess):
-    """A uvicorn supervisor that says where it listens once every worker does."""
-
-    def init_processes(self) -> None:
-        """Start the workers, wait until they serve, then print the address."""
-        super().init_processes()
-        for process in self.processes:
-            process.wait_until_ready(START_SECONDS, self.should_exit)
-        for listener in self.sockets:
-            _announce(listener)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped; return the exit status."""
     parser = _parser()
@@ -70,10 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = Settings(**given)
         app = create_app(settings)
-    except ValidationError as error:
-        parser.error("; ".join(_told(problem, given) for problem in error.errors()))
     except (OSError, ValueError) as error:
-        parser.error(str(error))
+        parser.error(told(error, given))
     try:
         listener = _bind(settings)
     except OSError as error:
@@ -110,10 +88,10 @@ def _serve_with_workers(settings: Settings, listener: socket.socket) -> int:
     # Exactly what ``uvicorn target_app.app:app --workers N`` does: each worker imports the
     # application anew, and has its settings from the environment.
     os.environ.update(settings.as_environment())
-    supervisor = AnnouncedMultiprocess(_config("target_app.app:app", settings), [listener])
+    config = _config("target_app.app:app", settings)
+    supervisor = Supervisor(config, [listener], lambda: _announce(listener))
     supervisor.run()
-    # The first signal ended the run; what came after it is still in the queue.
-    return EXIT_INTERRUPTED if signal.SIGINT in supervisor.signal_queue else EXIT_OK
+    return EXIT_INTERRUPTED if supervisor.forced else EXIT_OK
 
 
 def _config(app: TargetApp | str, settings: Settings) -> uvicorn.Config:
@@ -132,6 +110,9 @@ def _config(app: TargetApp | str, settings: Settings) -> uvicorn.Config:
         ws_per_message_deflate=settings.deflate,
         # For a slow HTTP client alone: the drain has ended every WebSocket by then.
         timeout_graceful_shutdown=10,
+        # The question waits in a pipe of a worker whose interpreter is busy, or whose machine is:
+        # after uvicorn's 5 s it would be killed with all its connections.
+        timeout_worker_healthcheck=settings.worker_healthcheck_seconds,
     )
 
 
@@ -144,24 +125,20 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     for name, field in Settings.model_fields.items():
-        if name in DESCRIBED_APART:
-            continue
-        # Settings knows what is valid; here a value is only text.
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            metavar=_placeholder(name, field.annotation),
-            help=f"{field.description} ({_default(field.default)})",
-        )
-    parser.add_argument(
-        "--deflate",
-        action=argparse.BooleanOptionalAction,
-        help=f"{Settings.model_fields['deflate'].description} (default: off)",
-    )
+        flag = f"--{name.replace('_', '-')}"
+        described = f"{field.description} ({_default(field.default)})"
+        if field.annotation is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=described)
+        else:
+            # Settings knows what is valid; here a value is only text.
+            parser.add_argument(flag, metavar=_placeholder(name, field.annotation), help=described)
     return parser
 
 
 def _default(value: object) -> str:
     # What nothing, or 0, means stands at the end of the description.
+    if isinstance(value, bool):
+        return f"default: {'on' if value else 'off'}"
     return f"default: {value}" if value else "the default"
 
 
@@ -169,12 +146,6 @@ def _placeholder(name: str, kind: object) -> str:
     if kind is float and name.endswith(("seconds", "interval", "timeout")):
         return "SECONDS"
     return "N" if kind in (int, float) else name.rpartition("_")[2].upper()
-
-
-def _told(problem: ErrorDetails, given: Mapping[str, str]) -> str:
-    name = str(problem["loc"][0])
-    source = f"--{name.replace('_', '-')}" if name in given else f"TARGET_{name.upper()}"
-    return f"{source} {problem['input']!r}: {problem['msg']}"
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, HTTPException
-from fastapi.encoders import jsonable_encoder
-from fastapi.exceptions import WebSocketRequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from fastapi.responses import PlainTextResponse
 
 from target_app.connections import wire
 from target_app.connections.adoption import HANDSHAKE, Handshake, hand_over
+from target_app.lifecycle.workers import supervisor
 from target_app.routes import chat, events, http, session
 from target_app.routes.page import add_page
 from target_app.services import SERVICES, Services
-from target_app.settings import Settings
+from target_app.settings import Settings, told
 
 if TYPE_CHECKING:
     from fastapi import WebSocket
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from target_app.connections.connection import Connection
+
+
+EXIT_USAGE: Final = 2
+STARTUP_FAILURE: Final = 3
+"""Status of a worker that uvicorn does not start again."""
 
 
 class ServeAdopted:
@@ -57,6 +63,7 @@ class TargetApp(FastAPI):
         )
         self.services = services
         self.router.default = _not_found
+        self.add_exception_handler(RequestValidationError, http.invalid)
         self.add_exception_handler(WebSocketRequestValidationError, _not_valid)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,8 +100,7 @@ async def _not_valid(websocket: WebSocket, error: Exception) -> None:
     assert isinstance(error, WebSocketRequestValidationError)
     # FastAPI would refuse with 403 and no reason.
     Handshake.of(websocket).refused_for = "not_valid"
-    problems = jsonable_encoder(error.errors())
-    await websocket.send_denial_response(JSONResponse({"detail": problems}, 422))
+    await websocket.send_denial_response(http.what_is_wrong(error))
 
 
 def create_app(settings: Settings | None = None) -> TargetApp:
@@ -114,5 +120,10 @@ def __getattr__(name: str) -> TargetApp:
     # reads the environment: whoever only wants create_app may have settings of its own.
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    made = globals()["app"] = create_app()
+    try:
+        made = globals()["app"] = create_app()
+    except (OSError, ValueError) as error:
+        # The server that imports this would print a traceback, and start a worker again for ever.
+        print(told(error), file=sys.stderr)
+        raise SystemExit(EXIT_USAGE if supervisor() is None else STARTUP_FAILURE) from None
     return made

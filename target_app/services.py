@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from target_app import logs
 from target_app.backoff import Backoff
 from target_app.bus.hub import Hub
 from target_app.bus.make import make_bus
@@ -24,7 +24,7 @@ from target_app.lifecycle.heartbeat import in_turns
 from target_app.lifecycle.keepalive import Keepalive
 from target_app.lifecycle.leaving import Leaving
 from target_app.lifecycle.upstream import Upstream
-from target_app.lifecycle.workers import Worker, WorkerCoordinator, run_dir, supervisor
+from target_app.lifecycle.workers import WorkerCoordinator, run_dir, supervisor
 from target_app.protocol import CHAT
 from target_app.redis_client import make_redis
 from target_app.sessions.answers import HubAnswers, RedisAnswers
@@ -125,8 +125,9 @@ class Services:
             self._put_together()
             self.connections.know(*self._known)
         self._are_new = False
-        if self.workers is not None:
-            self.workers.start()
+        # Here, because every server has set up its logging by now.
+        logs.install()
+        self.workers.start()
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(work) for work in self._background()]
@@ -146,8 +147,7 @@ class Services:
             self.running = False
             if self.redis is not None:
                 await self.redis.aclose()
-            if self.workers is not None:
-                self.workers.stop()
+            self.workers.stop()
 
     def beat(self, connections: Sequence[Connection]) -> None:
         """Send the heartbeat to those who get one, unless the server is about to stop."""
@@ -172,13 +172,11 @@ class Services:
 
     def _asked_to_stop(self) -> None:
         self.connections.stop_admitting()
-        if self.workers is not None:
-            self.workers.mark_draining()
+        self.workers.mark_draining()
 
     async def _leave(self) -> None:
-        if self.workers is not None:
-            self.workers.mark_done()
-            await self.workers.leave()
+        self.workers.mark_done()
+        await self.workers.leave()
 
 
 def services_of(connection: HTTPConnection) -> Services:
@@ -202,18 +200,18 @@ def services_of(connection: HTTPConnection) -> Services:
     return found
 
 
-def _coordinator(settings: Settings) -> WorkerCoordinator | None:
+def _coordinator(settings: Settings) -> WorkerCoordinator:
     master = supervisor()
-    if master is None and settings.run_dir is None and settings.bus != "zmq":
-        return None  # nobody to meet
     return WorkerCoordinator(run_dir(settings.run_dir, master), master=master)
 
 
-def _hub(settings: Settings, workers: WorkerCoordinator | None) -> Hub:
-    url = settings.bus if settings.bus != "auto" else "zmq" if workers else "local"
-    directory = workers.directory if workers else run_dir(None, None)
-    bus = make_bus(url, directory=directory, name=Worker.of(os.getpid()).name)
-    return Hub(bus, workers.forget_dead) if workers else Hub(bus)
+def _hub(settings: Settings, workers: WorkerCoordinator) -> Hub:
+    url = settings.bus
+    if url == "auto":
+        several = supervisor() is not None or settings.run_dir is not None
+        url = "zmq" if several else "local"
+    bus = make_bus(url, directory=workers.directory, name=workers.worker.name)
+    return Hub(bus, workers.forget_dead)
 
 
 def _redis(settings: Settings) -> Redis | None:

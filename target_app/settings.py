@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
+from target_app.logs import without_secrets
+from target_app.variables import PREFIX, is_service_link, misspelt
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from pydantic_core import ErrorDetails
+
+FILE_VARIABLE: Final = f"{PREFIX}ENV_FILE"
 LogLevel = Literal["critical", "error", "warning", "info", "debug", "trace"]
 SlowConsumerPolicy = Literal["disconnect", "drop-oldest", "drop-newest"]
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -28,13 +38,14 @@ class Settings(BaseSettings):
     An argument wins over its environment variable (``TARGET_HEARTBEAT_SECONDS`` and so on), which
     wins over the file that ``TARGET_ENV_FILE`` names (lines of ``TARGET_NAME=value``), which wins
     over the default. What does not validate raises :class:`pydantic.ValidationError`, a file that
-    is not there :class:`FileNotFoundError`.
+    is not there :class:`FileNotFoundError`, a variable that is no setting :class:`ValueError`.
+    Variables that Kubernetes sets for a Service named ``target`` are passed over.
 
     The first groups hold wherever the application runs. The last says how ``python -m target_app``
     sets up its own uvicorn; under any other server that server's flags decide.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TARGET_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     # --- what clients are told
 
@@ -98,6 +109,9 @@ class Settings(BaseSettings):
     )
     max_connections: int = Field(
         default=0, ge=0, description="WebSockets of one worker before 503; 0 = no limit"
+    )
+    open_stats: bool = Field(
+        default=False, description="/stats and /metrics for everyone, token or not"
     )
     messages_per_second: float = Field(
         default=0.0,
@@ -165,7 +179,9 @@ class Settings(BaseSettings):
     upstreams: Names = Field(
         default=(), description="ws:// addresses to be a client of, comma-separated"
     )
-    upstream_room: str = Field(default="lobby", description="that gets what upstreams say")
+    upstream_room: str = Field(
+        default="lobby", min_length=1, description="that gets what upstreams say"
+    )
     upstream_wait_seconds: float = Field(
         default=5.0, gt=0, allow_inf_nan=False, description="before the first reconnection"
     )
@@ -175,14 +191,14 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="to listen on; 0 = any free one")
     workers: int = Field(default=1, ge=1, description="processes")
-    handshake_seconds: float = Field(
-        default=10.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="for a request or handshake to arrive whole, before its connection is cut",
-    )
     backlog: int = Field(default=2048, ge=1, description="connections waiting to be accepted")
-    log_level: LogLevel = Field(default="warning", description="of uvicorn's own log")
+    handshake_seconds: float = Field(
+        default=10.0, ge=0, allow_inf_nan=False, description="for a request to come; 0 = no limit"
+    )
+    worker_healthcheck_seconds: int = Field(
+        default=60, ge=1, description="before a worker that does not answer is killed"
+    )
+    log_level: LogLevel = Field(default="warning", description="of the server's and uvicorn's log")
     deflate: bool = Field(default=False, description="offer permessage-deflate (RFC 7692)")
 
     @classmethod
@@ -190,15 +206,22 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = os.environ.get("TARGET_ENV_FILE")
-        if file and not Path(file).is_file():
-            raise FileNotFoundError(f"TARGET_ENV_FILE {file!r}: no such file")
-        from_file = DotEnvSettingsSource(settings_cls, env_file=file or None)
-        return init_settings, env_settings, from_file
+        _refuse_unknown(_meant_for_us(os.environ), "in the environment")
+        from_file = DotEnvSettingsSource(settings_cls, env_file=_env_file())
+        _look_through(from_file)
+        return init_settings, _Environment(settings_cls), from_file
+
+    @field_validator("token")
+    @classmethod
+    def _bare(cls, token: SecretStr | None) -> SecretStr | None:
+        # A header's value comes without the spaces around it (RFC 9110 §5.5).
+        if token is not None and (text := token.get_secret_value()) != text.strip():
+            raise ValueError("it begins or ends with a space, which no client can send")
+        return token
 
     @field_validator("allowed_origins", "upstreams", mode="before")
     @classmethod
@@ -215,6 +238,15 @@ class Settings(BaseSettings):
             raise ValueError("each has to be name=token")
         return {name: token for name, _, token in pairs}
 
+    @field_validator("token", "users", "allowed_origins", "run_dir", mode="before")
+    @classmethod
+    def _not_empty(cls, value: Any) -> Any:  # noqa: ANN401
+        # What a deployment left unset by mistake must not open a door, or put files anywhere.
+        # Being defined after _split, this is called before it.
+        if isinstance(value, str) and not value.strip(" ,"):
+            raise ValueError("it is empty: give a value, or do not set it at all")
+        return value
+
     @field_validator("slow_consumer_code", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:  # noqa: ANN401
@@ -227,6 +259,9 @@ class Settings(BaseSettings):
             set_here["token"] = self.token.get_secret_value()
         tokens = {name: token.get_secret_value() for name, token in self.users.items()}
         set_here["users"] = [f"{name}={token}" for name, token in tokens.items()]
+        for name in ("allowed_origins", "users"):
+            if not set_here[name]:
+                del set_here[name]
         return {
             f"TARGET_{name.upper()}": ",".join(value)
             if isinstance(value, list)
@@ -235,3 +270,57 @@ class Settings(BaseSettings):
             else json.dumps(value)
             for name, value in set_here.items()
         }
+
+
+class _Environment(EnvSettingsSource):
+    # The environment without what Kubernetes says of a Service named target.
+    def _load_env_vars(self) -> dict[str, str | None]:
+        found = super()._load_env_vars()
+        return {name: value for name, value in found.items() if not is_service_link(name, value)}
+
+
+def _env_file() -> str | None:
+    file = os.environ.get(FILE_VARIABLE)
+    if file is None:
+        return None
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"{FILE_VARIABLE} {file!r}: no such file")
+    return file
+
+
+def _look_through(file: DotEnvSettingsSource) -> None:
+    where = f"in {file.env_file}"
+    # The file is ours alone, so whatever else stands in it is a mistake.
+    _refuse_unknown(file.env_vars, where)
+    for name in (name.upper() for name, value in file.env_vars.items() if value is None):
+        raise ValueError(f"{name} {where} has no value: write {name}=VALUE")
+
+
+def _meant_for_us(environment: Mapping[str, str]) -> Iterator[str]:
+    for name, value in environment.items():
+        ours = name.upper().startswith(PREFIX) and name.upper() != FILE_VARIABLE
+        if ours and not is_service_link(name, value):
+            yield name
+
+
+def _refuse_unknown(names: Iterable[str], where: str) -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    if problem := misspelt(names, known, where):
+        raise ValueError(problem)
+
+
+def told(error: Exception, flags: Collection[str] = ()) -> str:
+    """Return what is wrong with settings, in one line, without what is secret in them.
+
+    ``flags`` are the settings that were given as such.
+    """
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(_problem(problem, flags) for problem in error.errors())
+
+
+def _problem(problem: ErrorDetails, flags: Collection[str]) -> str:
+    name = str(problem["loc"][0])
+    source = f"--{name.replace('_', '-')}" if name in flags else f"{PREFIX}{name.upper()}"
+    given = "" if name == "token" else f" {without_secrets(repr(problem['input']))}"
+    return f"{source}{given}: {problem['msg']}"

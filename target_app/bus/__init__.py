@@ -63,3 +63,7 @@ class Bus(Protocol):
         server starts without it. ``deliver`` must not block; what it raises is logged.
         """
         ...
+
+    def look_around(self) -> None:
+        """Find out anew who else is there, where that is known: somebody did not answer."""
+        ...

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from target_app.bounded_queue import BytesQueue
 from target_app.connections.message import Message
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 INBOUND: Final = 10_000
 """Envelopes from other workers that may wait here for their turn."""
+INBOUND_BYTES: Final = 2**26
+"""What these have together, at most; one envelope may be larger, alone."""
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +84,7 @@ class Hub:
         """Envelopes that were not handled because too many waited."""
         self._name = os.urandom(6).hex()
         self._handlers: dict[str, Handler] = {}
-        self._inbound: asyncio.Queue[Envelope] = asyncio.Queue(INBOUND)
+        self._inbound: BytesQueue[Envelope] = BytesQueue(INBOUND, INBOUND_BYTES)
         self._polls: dict[str, _Poll] = {}
         self._asked = 0
 
@@ -120,6 +123,7 @@ class Hub:
         except TimeoutError:
             # It may have been killed; the next question should not wait for it again.
             self._on_silence()
+            self.bus.look_around()
         finally:
             del self._polls[question]
         return poll.answers, max(0, (poll.expected or 0) - len(poll.answers))
@@ -138,7 +142,7 @@ class Hub:
                 poll.look()
             return
         try:
-            self._inbound.put_nowait(envelope)
+            self._inbound.put_nowait(envelope, len(payload))
         except asyncio.QueueFull:
             self.overflowed += 1
 

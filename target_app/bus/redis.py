@@ -101,6 +101,9 @@ class RedisBus:
         asked_at = self._asked_at
         return asked_at is not None and time.monotonic() - asked_at > STALLED_SECONDS
 
+    def look_around(self) -> None:
+        """See :meth:`Bus.look_around`; Redis knows who listens."""
+
     async def _keep(self, what: str, work: Callable[[Redis], Awaitable[None]]) -> None:
         # Do ``work`` with a connection of its own, and again with a new one whenever it is lost.
         failures = 0

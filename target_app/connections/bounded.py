@@ -34,10 +34,12 @@ PONG: Final = bytes([0x80 | Opcode.PONG])
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Cuts a connection whose request is not whole after ``seconds``, or whose head is too large.
+    """Cuts a client that does not get to the point, and refuses headers that are too large.
 
-    The time begins with the connection, and on one that is kept with the first byte of the next
-    request; it ends with the request's body, or with the WebSocket.
+    The first request, or handshake, has to be whole within ``seconds`` of the connection, a later
+    one of its first byte, in however small pieces it comes; each part of a body that comes begins
+    the time anew. It is one timer, and it is gone when a connection has become a WebSocket. With 0
+    seconds there is none.
     """
 
     def __init__(
@@ -57,45 +59,59 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, but not for ever."""
         super().connection_made(transport)
-        self._expect_the_rest()
+        self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
-        self._is_whole()
+        """Wait no more."""
+        self._wait_no_more()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse ``data``; answer 400 if the head is too large with it."""
-        self._expect_the_rest()
         self._head_bytes += len(data)
         super().data_received(data)
         if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response(f"More than {HEAD_BYTES} bytes of headers.")
 
+    def on_message_begin(self) -> None:
+        """Wait for the rest; the first request is waited for already."""
+        super().on_message_begin()
+        if self._deadline is None:
+            self._wait()
+
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body, which is for the application to bound."""
-        self._head_bytes = 0
+        """Wait for the next part of the body, which is for the application to bound."""
+        self._wait_no_more()
         super().on_body(body)
+        self._wait()
 
     def on_message_complete(self) -> None:
-        """Wait no longer: the request is whole."""
-        self._is_whole()
+        """Wait no more: it is our turn."""
+        self._wait_no_more()
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """Wait no longer: the rest is WebSocket."""
-        self._is_whole()
+        """Wait no more: the rest is WebSocket."""
+        self._wait_no_more()
         super().handle_websocket_upgrade()
 
-    def _expect_the_rest(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(self._seconds, self.transport.abort)
+    def _wait(self) -> None:
+        if self._seconds:
+            self._deadline = self.loop.call_later(self._seconds, self._cut)
 
-    def _is_whole(self) -> None:
+    def _wait_no_more(self) -> None:
         self._head_bytes = 0
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _cut(self) -> None:
+        self._deadline = None
+        if self.flow.read_paused:
+            # The application has not read what is there: it is not the client who takes its time.
+            self._wait()
+        else:
+            self.transport.abort()
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from target_app.connections.connection import PHASES
 from target_app.connections.message import received_data
 from target_app.connections.rate_limit import TokenBucket
 from target_app.connections.rooms import Rooms
+from target_app.logs import one_line
 from target_app.protocol import CloseCode
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from target_app.stats.counters import Counters
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+logger = logging.getLogger(__name__)
 
 
 READ_IN_A_ROW: Final = 16
@@ -226,6 +230,8 @@ class ConnectionManager:
         for room in connection.rooms:
             self.rooms.join(connection, room)
         self._empty.clear()
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s connected", _described(connection))
 
     def remove(self, connection: Connection, code: int) -> None:
         """Forget a connection that ended with close ``code``, unless it was given another here."""
@@ -238,6 +244,8 @@ class ConnectionManager:
         self._note_if_empty()
         if connection.unsent_bytes():
             connection.abort_after(self._settings.close_timeout_seconds)
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s ended: %d", _described(connection), connection.close_code or code)
 
     def _note_if_empty(self) -> None:
         if not self.places_taken:
@@ -264,6 +272,11 @@ class ConnectionManager:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.close_timeout_seconds + 1.0):
                     await receive()
+
+
+def _described(connection: Connection) -> str:
+    name = f" {one_line(connection.name)}" if connection.name else ""
+    return f"{connection.endpoint.path}{name} from {connection.address}"
 
 
 class _Where:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from types import FrameType
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 FORCED_CLOSE_SECONDS: Final = 1.0
 """What a closing handshake may take when somebody has lost patience."""
 
@@ -58,13 +58,14 @@ class GracefulShutdown:
     1. :attr:`draining` becomes true; whoever accepts handshakes has to refuse them from then on.
     2. ``announce()`` is awaited at once and every ``announce_seconds``.
     3. When the last client has left, at once; or after ``timeout_seconds``, when the rest has been
-       closed with 1001; or at a second SIGINT, when the rest has been closed with 1012:
-    4. ``leave()`` is awaited, which may wait for other workers; a second SIGINT ends that too;
+       closed with 1001; or when forced, when the rest has been closed with 1012:
+    4. ``leave()`` is awaited, which may wait for other workers; force ends that too;
     5. the handlers found at the start are put back and the first signal is raised again, so that
        the server does what it would have done without the drain.
 
-    A second SIGTERM changes nothing, nor does a SIGINT together with a SIGTERM: uvicorn's
-    supervisor passes a terminal's Ctrl-C on to workers that had it already.
+    A second SIGINT forces, and so does one SIGQUIT. A second SIGTERM changes nothing, nor does a
+    SIGINT together with a SIGTERM: uvicorn's supervisor passes a terminal's Ctrl-C on to workers
+    that had it already. What ``announce()`` raises is logged, and it is called again.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class GracefulShutdown:
         """Begin the drain, or force its end, as ``signum`` says. Call it in the event loop."""
         self._received.append(signum)
         self._asked.set()
-        if self._received.count(signal.SIGINT) >= 2:
+        if signum == signal.SIGQUIT or self._received.count(signal.SIGINT) >= 2:
             self._forced.set()
 
     async def run(self) -> None:
@@ -134,7 +135,9 @@ class GracefulShutdown:
         with self._signals_caught() as caught:
             await self.run()
         if caught:
-            signal.raise_signal(self._received[0])
+            # No server handles SIGQUIT: the process would end by it, with a core dump.
+            first = self._received[0]
+            signal.raise_signal(signal.SIGTERM if first == signal.SIGQUIT else first)
 
     async def _everyone_left(self) -> bool:
         # Return False if the time ran out or somebody forced the end before that.
@@ -165,7 +168,10 @@ class GracefulShutdown:
         clock = asyncio.get_running_loop().time
         ticks = Ticks(clock(), self._announce_seconds)
         while True:
-            await self._announce()
+            try:
+                await self._announce()
+            except Exception:
+                logger.exception("announcing the drain")
             await asyncio.sleep(ticks.after(clock()) - clock())
 
     @contextlib.contextmanager

@@ -7,7 +7,6 @@ import logging
 import random
 import re
 import ssl
-import textwrap
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
@@ -16,6 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
+from target_app.logs import one_line, without_secrets
 from target_app.protocol import CloseCode
 
 if TYPE_CHECKING:
@@ -154,6 +154,8 @@ class Upstream:
         while True:
             message = await connection.recv()
             self._messages += 1
+            if logger.isEnabledFor(logging.INFO):
+                logger.info("upstream %s said: %s", self._shown, one_line(message))
             try:
                 await self._on_message(message)
             except Exception:
@@ -185,12 +187,6 @@ async def _leave(connection: ClientConnection) -> None:
         await connection.wait_closed()
 
 
-def without_secrets(text: str) -> str:
-    """Return ``text`` with every address in it stripped of user, password, query and fragment."""
-    text = re.sub(r"(\w+://)[^\s/?#]*@", r"\1", text)
-    return re.sub(r"(\w+://[^\s?#]*)[?#]\S*", r"\1", text)
-
-
 def _parsed(url: str) -> WebSocketURI:
     try:
         if not re.search(r"\s", url):
@@ -209,5 +205,4 @@ def _parsed(url: str) -> WebSocketURI:
 def _in_one_line(error: Exception) -> str:
     # What the other side said may be in it, and it goes to logs and terminals.
     text = without_secrets(f"{type(error).__name__}: {error}")
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return textwrap.shorten(printable, ERROR_CHARACTERS, placeholder=" …")
+    return one_line(" ".join(text.split()), ERROR_CHARACTERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import logging
 import multiprocessing
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 POLL_SECONDS: Final = 0.1
+PREFIX: Final = "swarmgate-"
 OTHERS_DRAIN_WITHIN_SECONDS: Final = 1.0
 """Within this a signal that was meant for all workers has reached all."""
 
@@ -72,12 +74,47 @@ def run_dir(given: Path | None, master: int | None) -> Path:
 
     Unless ``given``, it is named after the master, or this process if it has none, so that two
     servers never share one. Short, because the kernel allows 107 bytes for a socket's path.
+    Raise :class:`ValueError` if ``given`` cannot be used.
     """
     if given is not None:
+        _make_usable(given)
         return given
     name = Worker.of(master or os.getpid()).name
     key = hashlib.sha256(f"{os.getuid()}:{name}".encode()).hexdigest()[:8]
-    return Path(tempfile.gettempdir()) / f"swarmgate-{name.partition('-')[0]}-{key}"
+    return Path(tempfile.gettempdir()) / f"{PREFIX}{name.partition('-')[0]}-{key}"
+
+
+def _make_usable(directory: Path) -> None:
+    # Here and not when the workers start: uvicorn would tell it with a traceback.
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ValueError(
+            f"run_dir {str(directory)!r} cannot be used: {error.strerror}; "
+            "it has to be a directory that this user may write to, or one that can be made"
+        ) from error
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the directories in ``parent`` that servers left there when they were killed."""
+    for directory in parent.glob(f"{PREFIX}*-*"):
+        pid = directory.name.removeprefix(PREFIX).partition("-")[0]
+        # One whose pid runs may be in use, or be of an earlier process: it is left alone.
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            with contextlib.suppress(OSError):
+                _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    files = list(directory.iterdir())
+    # Workers may outlive their master for as long as they drain.
+    owners = [Worker.named(file.stem) for file in files]
+    if all(owner is not None and not owner.lives() for owner in owners):
+        for file in files:
+            file.unlink(missing_ok=True)
+        directory.rmdir()
 
 
 class WorkerCoordinator:
@@ -111,6 +148,8 @@ class WorkerCoordinator:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.forget_dead()
         self._mark("alive")
+        if self.directory.name.startswith(PREFIX):
+            remove_abandoned(self.directory.parent)
 
     def mark_draining(self) -> None:
         """Say that this worker was asked to stop."""

@@ -2,36 +2,70 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Response, Security
+from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyQuery, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from target_app.connections.message import Message
 from target_app.connections.names import ClientId, Room
 from target_app.protocol import CHAT, EVENTS, SESSIONS
 from target_app.routes.admission import allowed_origin, identity
+from target_app.routes.session import from_server
+from target_app.sessions.session import class_room
 from target_app.stats.counters import Stats  # noqa: TC001 - FastAPI needs it at run time
 from target_app.stats.metrics import CONTENT_TYPE, exposition
 
 if TYPE_CHECKING:
+    from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+    from starlette.requests import Request
+
+    from target_app.bus.router import MessageRouter
     from target_app.services import Services
+
+ERRORS_TOLD: Final = 5
+"""Of what is wrong with one request."""
+BEARER: Final = HTTPBearer(auto_error=False, description="the server's --token, if it has one")
+QUERY: Final = APIKeyQuery(name="token", auto_error=False, description="the same, as ?token=")
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
+Query = Annotated[str | None, Security(QUERY)]
 
 
 class BroadcastRequest(BaseModel):
-    """What ``POST /broadcast`` takes: a message, and for whom; without either, all who chat."""
+    """What ``POST /broadcast`` takes: a message, and for whom; without that, all who chat."""
 
     model_config = ConfigDict(extra="forbid")
 
     message: str
     room: str | None = Field(default=None, description="one room of the chat")
+    class_id: str | None = Field(
+        default=None, alias="class", description="the sessions in this class, as a MESSAGE"
+    )
     client: str | None = Field(default=None, description="the client with this id")
+    session: str | None = Field(default=None, description="the session with this id")
 
     @model_validator(mode="after")
-    def _one_or_the_other(self) -> BroadcastRequest:
-        if self.room is not None and self.client is not None:
-            raise ValueError("room and client exclude each other")
+    def _makes_sense(self) -> BroadcastRequest:
+        receivers = [self.room, self.class_id, self.client, self.session]
+        if sum(receiver is not None for receiver in receivers) > 1:
+            raise ValueError("room, class, client and session exclude each other")
+        for text in filter(None, [self.message, *receivers]):
+            if not text.isascii():
+                _check_encodable(text)
         return self
+
+
+def _check_encodable(text: str) -> None:
+    # JSON can name half of a surrogate pair (RFC 8259 §8.2), which no UTF-8 can (RFC 3629 §3).
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise ValueError(f"{half} at {error.start} is half of a pair, not a character") from error
 
 
 class Reached(BaseModel):
@@ -40,9 +74,46 @@ class Reached(BaseModel):
     reached: int
 
 
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    detail: str
+
+
+async def documented(_bearer: Bearer, _query: Query) -> None:
+    """Say in OpenAPI how a token is brought; :func:`identity` is what looks at it."""
+
+
+UNAUTHORIZED: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"model": Problem, "description": "no valid token"}
+}
+FORBIDDEN: Final[dict[int | str, dict[str, Any]]] = {
+    403: {"model": Problem, "description": "a browser's page from an Origin that is not allowed"}
+}
+
+
+async def invalid(_request: Request, error: Exception) -> Response:
+    """Answer a request that does not validate with 422."""
+    return what_is_wrong(cast("RequestValidationError", error))
+
+
+def what_is_wrong(error: RequestValidationError | WebSocketRequestValidationError) -> Response:
+    """Return a 422 that says what is wrong, without repeating what was sent.
+
+    That may be large, or nothing that can be encoded.
+    """
+    told = [
+        {"type": each["type"], "loc": each["loc"], "msg": each["msg"]}
+        for each in error.errors()[:ERRORS_TOLD]
+    ]
+    return Response(json.dumps({"detail": told}), 422, media_type=JSONResponse.media_type)
+
+
 def router(services: Services) -> APIRouter:
     """Return the HTTP endpoints."""
     routes = APIRouter()
+    with_token = [Depends(documented), Depends(identity)]
+    look = [] if services.settings.open_stats else with_token
 
     @routes.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -57,31 +128,46 @@ def router(services: Services) -> APIRouter:
             return {"status": "draining" if services.drain.draining else "sessions cannot be kept"}
         return {"status": "ready"}
 
-    @routes.get("/stats")
+    @routes.get("/stats", dependencies=look, responses=UNAUTHORIZED)
     async def stats() -> Stats:
         """Say what all workers have counted since each started."""
         return await services.stats.all_workers()
 
-    @routes.get("/metrics")
+    @routes.get("/metrics", dependencies=look, responses=UNAUTHORIZED)
     async def metrics() -> Response:
         """Say the same to Prometheus."""
         return Response(exposition(await services.stats.all_workers()), media_type=CONTENT_TYPE)
 
-    @routes.post("/broadcast", dependencies=[Depends(allowed_origin), Depends(identity)])
-    async def broadcast(
-        wanted: BroadcastRequest,
-    ) -> Reached:
-        """Send a message to everyone, to a room or to a client; return how many were reached."""
-        message = Message(wanted.message)
-        if wanted.client is not None:
-            count = 0
-            for space in (CHAT, EVENTS, SESSIONS):
-                client = ClientId(space, wanted.client)
-                count += await services.messages.text_to_client(client, wanted.message)
-        elif wanted.room is not None:
-            count = await services.messages.to_room_and_count(Room(CHAT, wanted.room), message)
-        else:
-            count = await services.messages.to_everyone(message)
-        return Reached(reached=count)
+    @routes.post(
+        "/broadcast",
+        dependencies=[Depends(allowed_origin), *with_token],
+        responses=UNAUTHORIZED | FORBIDDEN,
+    )
+    async def broadcast(wanted: BroadcastRequest) -> Reached:
+        """Send a message to everyone, a room, a class, a client or a session.
+
+        Return how many connections were reached. Each gets it in the form that it speaks.
+        """
+        return Reached(reached=await _broadcast(services.messages, wanted))
 
     return routes
+
+
+async def _broadcast(messages: MessageRouter, wanted: BroadcastRequest) -> int:
+    if wanted.client is not None:
+        return await messages.text_to_client(_client(wanted.client), wanted.message)
+    if wanted.session is not None:
+        session = ClientId(SESSIONS, wanted.session)
+        return await messages.text_to_client(session, wanted.message)
+    if wanted.class_id is not None:
+        room = class_room(wanted.class_id)
+        return await messages.to_room_and_count(room, from_server(wanted.message))
+    message = Message(wanted.message)
+    if wanted.room is not None:
+        return await messages.to_room_and_count(Room(CHAT, wanted.room), message)
+    return await messages.to_everyone(message)
+
+
+def _client(name: str) -> ClientId:
+    # Who chats is called by an integer, who exchanges events by a UUID.
+    return ClientId(CHAT if re.fullmatch("-?[0-9]+", name) else EVENTS, name)

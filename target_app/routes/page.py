@@ -55,13 +55,18 @@ def add_page(app: FastAPI, *, websocket: str) -> None:
     """Serve the page, whose WebSocket is at ``websocket``, and its files."""
     templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True)
     page = templates.get_template("chat.html")
-    app.mount(STATIC, StaticFiles(directory=HERE / "static"))
+    app.mount(STATIC, StaticFiles(directory=HERE / "static"), name="static")
 
     @app.get("/", response_class=HTMLResponse)
     async def root(request: Request) -> Response:
         """Give the chat page to a browser, and a greeting to a client that asks for JSON."""
         if not prefers_html(request.headers.get("accept", "")):
             return JSONResponse({"message": "Hello World"}, headers={"Vary": "Accept"})
-        base = request.scope.get("root_path", "")
-        html = page.render(title=app.title, static=f"{base}{STATIC}", websocket=base + websocket)
+        base: str = request.scope.get("root_path", "")
+
+        def static(path: str) -> str:
+            # Without scheme and host, which a proxy may have changed.
+            return base + str(app.url_path_for("static", path=path))
+
+        html = page.render(title=app.title, static=static, websocket=base + websocket)
         return HTMLResponse(html, headers=SECURITY)

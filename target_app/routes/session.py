@@ -87,7 +87,7 @@ class SessionRoute:
             self._opened,
             self._received,
             self._closed,
-            wrap=_from_server,
+            wrap=from_server,
             shutting_down=SessionMessage(
                 type="SERVER_SHUTTING_DOWN", payload={"message": SHUTTING_DOWN}
             ).message(),
@@ -183,5 +183,6 @@ class SessionRoute:
         self._tell(connection, "ERROR", {"message": told})
 
 
-def _from_server(text: str) -> Message:
+def from_server(text: str) -> Message:
+    """Return a text of the server's own as a message that sessions understand."""
     return SessionMessage(type="MESSAGE", payload={"text": text}).message()

@@ -28,6 +28,7 @@ let socket = null;
 let failures = 0;
 let retry = null; // the timer that counts down to the next try
 let wanted = true; // false once the user has disconnected
+let lost = null; // why there is no connection, in words, from its loss until the next one
 let lastBeat = null;
 let atEnd = true; // whether the newest message is in sight
 
@@ -94,6 +95,9 @@ function shuttingDown() {
   at("shutdown").textContent =
     "The server is shutting down. This page will come back to it when it is there again.";
   at("shutdown").hidden = false;
+  // The server waits for this page to leave, and cannot say so to whoever stays.
+  lost ??= "the server is shutting down";
+  socket.close(1000);
 }
 
 // --- the connection
@@ -110,6 +114,7 @@ function connect() {
   socket = new WebSocket(address());
   socket.onopen = () => {
     failures = 0;
+    lost = null;
     at("shutdown").hidden = true;
     show("connected", "Connected");
   };
@@ -118,17 +123,18 @@ function connect() {
 }
 
 function closed(event) {
-  const why = event.reason || CLOSED[event.code] || "closed";
-  const told = `${why} (${event.code})`;
-  at("shutdown").hidden = true;
+  // What ended the connection is worth more than why a later try did not succeed.
+  lost ??= `${event.reason || CLOSED[event.code] || "closed"} (${event.code})`;
   if (!wanted) {
+    lost = null;
+    at("shutdown").hidden = true;
     show("disconnected", "Disconnected");
     return;
   }
   // Full jitter: all pages lost the same server, and should not all come back at one instant.
   const longest = Math.min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** failures);
   failures += 1;
-  countDown(Date.now() + Math.random() * longest * 1000, told);
+  countDown(Date.now() + Math.random() * longest * 1000, lost);
 }
 
 function countDown(due, told) {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import random
 import sys
 
 import pytest
@@ -11,8 +13,10 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_app.bus.hub import Envelope, Hub
 from target_app.bus.local import LocalBus
 from target_app.bus.make import make_bus
+from target_app.bus.parts import Assembly, split
 from target_app.bus.redis import RedisBus
 from target_app.bus.sequence import Arrivals, Stamp
 from target_app.bus.zmq import ZmqBus
@@ -168,8 +172,10 @@ async def test_a_stuck_peer_is_passed_over_and_delays_nobody(tmp_path):
 async def test_the_file_of_a_dead_peer_removed_is_the_end_of_it(tmp_path):
     one, two = await zmq_pair(tmp_path)
     (tmp_path / "9-9.bus").touch()
+    await until(lambda: one.bus.status.peers == 2)
     assert await one.bus.publish(b"1") == 2
     (tmp_path / "9-9.bus").unlink()
+    await until(lambda: one.bus.status.peers == 1)
     assert await one.bus.publish(b"2") == 1
     await until(lambda: two.got == [b"1", b"2"])
     await one.stop()
@@ -215,8 +221,93 @@ async def test_another_process_is_reached_and_its_violent_death_disturbs_nobody(
     await other.wait()
     assert await one.bus.publish(b"still here") == 2, "its file is still there"
     (tmp_path / "777-1.bus").unlink()
+    one.bus.look_around()
     assert await one.bus.publish(b"and gone") == 1
     await until(lambda: two.got[-1] == b"and gone")
+    await one.stop()
+    await two.stop()
+
+
+async def test_two_that_start_in_the_same_instant_always_find_each_other(tmp_path):
+    for n in range(200):
+        directory = tmp_path / str(n)
+        directory.mkdir()
+        one, two = [Worker(ZmqBus(directory, f"{name}-1")) for name in (1, 2)]
+        async with asyncio.TaskGroup() as group:
+            for worker in (one, two):
+                group.create_task(worker.start())
+        # At once: what a later look into the directory finds comes too late for this.
+        assert await one.bus.publish(b"from one") == 1, n
+        assert await two.bus.publish(b"from two") == 1, n
+        await until(lambda: (one.got, two.got) == ([b"from two"], [b"from one"]))  # noqa: B023
+        async with asyncio.TaskGroup() as group:
+            for worker in (one, two):
+                group.create_task(worker.stop())
+
+
+async def test_a_newcomer_is_found_whatever_the_time_of_the_directory_says(tmp_path):
+    one = await Worker(ZmqBus(tmp_path, "1-1")).start()
+    await one.bus.publish(b"nobody is there")
+    before = tmp_path.stat()
+    two = await Worker(ZmqBus(tmp_path, "2-1")).start()
+    # As if both had happened within one tick of the file system's clock.
+    os.utime(tmp_path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert await one.bus.publish(b"hello") == 1
+    await until(lambda: two.got == [b"hello"])
+    await one.stop()
+    await two.stop()
+
+
+async def test_those_that_come_and_go_at_once_know_all_who_stay(tmp_path):
+    staying = [await Worker(ZmqBus(tmp_path, f"{n}-1")).start() for n in range(2)]
+    for n in range(20):
+        passing = [Worker(ZmqBus(tmp_path, f"{n}-{name}")) for name in (2, 3, 4)]
+        async with asyncio.TaskGroup() as group:
+            for worker in passing:
+                group.create_task(worker.start())
+        for worker in (*staying, *passing):
+            assert await worker.bus.publish(b"") == 4
+        async with asyncio.TaskGroup() as group:
+            for worker in passing:
+                group.create_task(worker.stop())
+        await until(lambda: all(worker.bus.status.peers == 1 for worker in staying))
+    for worker in staying:
+        assert worker.bus.status.missed == 0
+        await worker.stop()
+
+
+async def test_a_newcomer_does_not_wait_long_for_a_peer_that_does_not_answer(tmp_path):
+    (tmp_path / "9-9.bus").touch()
+    one, two = await zmq_pair(tmp_path)
+    assert await one.bus.publish(b"hello") == 2
+    await until(lambda: two.got == [b"hello"])
+    await one.stop()
+    await two.stop()
+
+
+async def test_what_waits_for_a_stuck_peer_is_bounded_in_bytes(tmp_path):
+    one, two = await zmq_pair(tmp_path, queued_bytes=3_000_000)
+    with zmq.Context() as context, context.socket(zmq.PULL) as stuck:
+        stuck.setsockopt(zmq.RCVHWM, 1)
+        stuck.bind(f"ipc://{tmp_path / '3-1.bus'}")
+        one.bus.look_around()
+        payload = bytes(1_000_000)
+        for published in range(1, 101):
+            await one.bus.publish(payload)
+            await until(lambda: len(two.got) == published)  # noqa: B023
+        # 3 wait here, 16 MiB in ZeroMQ's own queue, and some in the two sockets' buffers.
+        assert one.bus.status.dropped >= 100 - 3 - 17 - 10
+        assert two.bus.status.missed == 0
+        assert all(got == payload for got in two.got)
+    await one.stop()
+    await two.stop()
+
+
+async def test_a_payload_larger_than_the_bound_still_passes_alone(tmp_path):
+    one, two = await zmq_pair(tmp_path, queued_bytes=1000)
+    payload = random.Random(1).randbytes(3_000_000)
+    assert await one.bus.publish(payload) == 1
+    await until(lambda: two.got == [payload])
     await one.stop()
     await two.stop()
 
@@ -367,3 +458,47 @@ def test_our_own_packets_are_not_taken_and_what_is_none_is_an_error():
     assert arrivals.take(stamp.put(b"mine")) is None
     with pytest.raises(ValueError, match="no header"):
         arrivals.take(b"short")
+
+
+# Parts
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([b"publish1", b"publish2"]), st.binary(max_size=40))),
+    st.integers(1, 10),
+    st.randoms(use_true_random=False),
+)
+def test_packets_come_out_of_their_parts_however_publishers_interleave(sent, part_bytes, draw):
+    queues = {name: [] for name in (b"publish1", b"publish2")}
+    for publisher, packet in sent:
+        queues[publisher] += split(publisher, packet, part_bytes)
+    got = {name: [] for name in queues}
+    assembly = Assembly()
+    while waiting := [name for name, parts in queues.items() if parts]:
+        name = draw.choice(waiting)
+        part = queues[name].pop(0)
+        assert len(part) <= part_bytes + 9
+        if (packet := assembly.take(part)) is not None:
+            got[name].append(packet)
+    for name, packets in got.items():
+        assert packets == [packet for publisher, packet in sent if publisher == name]
+
+
+def test_what_a_publisher_did_not_end_is_forgotten():
+    assembly = Assembly()
+    first, *_ = split(b"publish1", b"abcdef", 2)
+    assert assembly.take(first) is None
+    assembly.forget(b"publish1")
+    [whole] = split(b"publish1", b"x")
+    assert assembly.take(whole) == b"x"
+
+
+# The hub
+
+
+async def test_what_waits_to_be_handled_is_bounded_in_bytes_and_the_overflow_counted():
+    hub = Hub(LocalBus())
+    payload = Envelope("slow", data=bytes(2**24)).encode()
+    for _ in range(6):
+        hub._deliver(payload)
+    assert hub.overflowed == 3

@@ -110,13 +110,37 @@ async def test_a_heartbeat_is_a_sign_of_life_and_no_message(serve, browse):
     await expect(page.locator("#log li")).to_have_count(0)
 
 
-async def test_a_shutdown_is_announced_and_the_end_said_in_words(serve, browse):
+async def test_a_page_that_is_asked_to_leave_leaves_and_comes_back_after_the_restart(serve, browse):
+    server = await serve(TARGET_DRAIN_TIMEOUT_SECONDS="1000")
+    pages = [await browse(server) for _ in range(2)]
+    await pages[0].fill("#text", "written before")
+    server.send_signal(signal.SIGTERM)
+    assert await server.exit_status() == 0, "no open tab holds a drain"
+    for page in pages:
+        await expect(page.locator("#shutdown")).to_contain_text("shutting down")
+        await expect(page.locator("#state")).to_have_text(
+            re.compile(r"^The server is shutting down\. Reconnecting in \d+ s")
+        )
+        await expect(page.locator("#log li")).to_have_count(0)
+    again = await serve(port=server.port)
+    for page in pages:
+        await connected(page)
+        await expect(page.locator("#shutdown")).to_be_hidden()
+    await pages[0].press("#text", "Enter")
+    await expect(pages[1].locator(".chat")).to_contain_text("written before")
+    await again.until_stats(open={"/ws/{client_id}": 2})
+
+
+async def test_who_has_disconnected_is_not_brought_back_by_a_restart(serve, browse):
     server = await serve(TARGET_DRAIN_TIMEOUT_SECONDS="1000")
     page = await browse(server)
+    await page.click("#disconnect")
+    await expect(page.locator("#state")).to_have_text("Disconnected")
     server.send_signal(signal.SIGTERM)
-    await expect(page.locator("#shutdown")).to_contain_text("shutting down")
-    await connected(page)
-    await expect(page.locator("#log li")).to_have_count(0)
+    assert await server.exit_status() == 0
+    again = await serve(port=server.port)
+    await again.until_stats(accepted=0)
+    await expect(page.locator("#state")).to_have_text("Disconnected")
 
 
 async def test_it_comes_back_by_itself_when_the_server_does(serve, browse):
@@ -126,7 +150,7 @@ async def test_it_comes_back_by_itself_when_the_server_does(serve, browse):
     server.send_signal(signal.SIGTERM)
     state = page.locator("#state")
     await expect(state).to_have_text(
-        re.compile(r"^Server is shutting down \(1001\)\. Reconnecting")
+        re.compile(r"server is shutting down.*\. Reconnecting", re.IGNORECASE)
     )
     await expect(page.locator("#send")).to_be_disabled()
     await expect(page.locator("#hint")).to_contain_text("Not connected")

@@ -135,6 +135,15 @@ async def test_a_second_sigint_closes_whoever_remains_with_1012_and_exits_with_1
     assert await server.exit_status() == 130
 
 
+async def test_one_sigquit_closes_everyone_with_1012_at_once_and_exits_with_130(serve):
+    server = await serve(*PATIENT)
+    client = await server.connect()
+    server.send_signal(signal.SIGQUIT)
+    await client.wait_closed()
+    assert client.close_code == 1012
+    assert await server.exit_status() == 130
+
+
 async def test_one_sigint_beside_sigterms_does_not_force_the_end(serve):
     server = await serve(*PATIENT)
     client = await server.connect()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
+import tempfile
 
 import pytest
 from websockets.exceptions import ConnectionClosed
+
+from target_app.lifecycle.workers import Worker, run_dir
+from tests.target_app.conftest import DEADLINE_SECONDS, spawn
 
 RUNNING = "Server is running..."
 
@@ -144,3 +150,139 @@ async def test_a_server_that_lost_one_of_its_tasks_stops_rather_than_go_on_half_
     await server.exit_status()
     assert any("a task of the server failed" in line for line in server.lines)
     assert any("expected in this test" in line for line in server.lines)
+
+
+STOCK = ("-m", "uvicorn", "target_app.app:app", "--port", "0")
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"TARGET_HEARTBEAT_SECONDS": "often"}, "TARGET_HEARTBEAT_SECONDS 'often': Input should"),
+        ({"TARGET_TOKEN": ""}, "TARGET_TOKEN: Value error, it is empty"),
+        ({"TARGET_TOKNE": "x"}, "did you mean TARGET_TOKEN?"),
+        ({"TARGET_RUN_DIR": "/proc/nowhere"}, "run_dir '/proc/nowhere' cannot be used"),
+    ],
+)
+async def test_stock_uvicorn_ends_with_one_line_on_a_wrong_setting(wrong, problem, workers):
+    process = await spawn(*STOCK, *workers, **wrong)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        _, stderr = await process.communicate()
+    text = stderr.decode()
+    assert "Traceback" not in text
+    lines = [line for line in text.splitlines() if not line.startswith("INFO")]
+    assert problem in lines[0]
+    assert process.returncode == (0 if workers else 2)
+
+
+@pytest.mark.parametrize("directory", ["/proc/nowhere", "/dev/null", "/dev/null/below"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_run_dir_that_cannot_be_made_is_told_with_status_2(run_to_end, directory, workers):
+    status, told = await run_to_end("--port", "0", "--workers", workers, "--run-dir", directory)
+    assert status == 2
+    assert f"run_dir '{directory}' cannot be used" in told
+    assert "Traceback" not in told
+
+
+async def test_one_process_has_an_alive_file_while_it_runs_and_a_done_file_when_drained(serve):
+    server = await serve("--drain-announce-seconds", "1000")
+    directory = run_dir(None, server.process.pid)
+    name = Worker.of(server.process.pid).name
+    assert [file.name for file in directory.iterdir()] == [f"{name}.alive"]
+    client = await server.connect()
+    await server.drain()
+    assert {file.suffix for file in directory.iterdir()} == {".alive", ".draining"}
+    await client.close()
+    assert await server.exit_status() == 0
+    assert not directory.exists()
+
+
+async def test_what_a_killed_server_left_behind_is_removed_by_the_next_one(serve):
+    killed = await serve()
+    directory = run_dir(None, killed.process.pid)
+    assert directory.exists()
+    killed.process.kill()
+    await killed.process.wait()
+    with tempfile.TemporaryDirectory(prefix="swarmgate-x-"):  # somebody else's
+        await serve()
+    assert not directory.exists()
+
+
+# A handshake, or a request, that does not come to an end
+
+HALVES = {
+    "nothing": b"",
+    "half a line": b"GET /ws HT",
+    "headers without an end": b"GET /ws HTTP/1.1\r\nHost: x\r\n",
+    "half a body": b"POST /broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+    "a second request": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal",
+}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_who_does_not_finish_a_request_is_cut_and_who_is_connected_stays(serve, workers):
+    server = await serve("--handshake-seconds", "0.3", "--workers", workers)
+    client = await server.connect()
+    cut = [await half_open(server, half) for half in HALVES.values() for _ in range(20)]
+    for reader, _ in cut:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await read_to_the_end(reader)
+    await client.send("still here")
+    assert await client.recv() == "still here"
+    for _, writer in cut:
+        writer.close()
+
+
+async def test_a_drop_now_and_then_does_not_keep_a_handshake_open(serve):
+    server = await serve("--handshake-seconds", "0.5")
+    reader, writer = await half_open(server, b"GET /ws HTTP/1.1\r\nHost: x\r\n")
+    ended = asyncio.create_task(read_to_the_end(reader))
+
+    async def drip():
+        while not ended.done():
+            writer.write(b"X: y\r\n")
+            await asyncio.sleep(0.05)
+
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await drip()
+    writer.close()
+
+
+async def test_a_body_that_keeps_coming_is_waited_for(serve):
+    server = await serve("--handshake-seconds", "1")
+    started = asyncio.get_running_loop().time()
+
+    async def slowly():
+        yield b'{"message": "'
+        while asyncio.get_running_loop().time() < started + 2:
+            yield b"x"
+            await asyncio.sleep(0.05)
+        yield b'"}'
+
+    headers = {"Content-Type": "application/json"}
+    answer = await server.http.post(
+        "/broadcast", content=slowly(), headers=headers, timeout=DEADLINE_SECONDS
+    )
+    assert answer.json() == {"reached": 0}
+
+
+async def test_without_a_limit_a_handshake_may_take_its_time(serve):
+    server = await serve("--handshake-seconds", "0")
+    reader, writer = await half_open(server, b"GET /healthz HT")
+    assert (await server.http.get("/healthz")).status_code == 200
+    writer.write(b"TP/1.1\r\nHost: x\r\n\r\n")
+    assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+    writer.close()
+
+
+async def half_open(server, half):
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(half)
+    return reader, writer
+
+
+async def read_to_the_end(reader):
+    with contextlib.suppress(ConnectionResetError):
+        while await reader.read(65536):
+            pass

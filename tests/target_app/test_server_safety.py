@@ -16,7 +16,7 @@ async def test_without_a_token_in_the_settings_everyone_may_come(serve):
 
 
 async def test_a_handshake_needs_the_token_in_one_of_two_places(serve):
-    server = await serve("--token", "s3cret")
+    server = await serve("--token", "s3cret", "--open-stats")
     for options in (
         {},
         {"additional_headers": {"Authorization": "Bearer wrong"}},

@@ -210,6 +210,43 @@ async def test_a_second_ctrl_c_forces(start):
     await nothing_is_left_of(tree)
 
 
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+async def test_sigints_to_the_master_alone_force_when_there_are_two(serve, first):
+    server = await serve("--workers", str(WORKERS), **PATIENT)
+    await until_all_answer(server)
+    clients = await clients_of(server)
+    tree, directory = processes(server), run_dir(None, server.process.pid)
+    server.send_signal(first)
+    for client in clients:
+        await heard(client, SHUTTING_DOWN)
+    server.send_signal(signal.SIGINT)
+    if first == signal.SIGTERM:
+        await clients[0].send("one does not force")
+        await heard(clients[0], "one does not force")
+        server.send_signal(signal.SIGINT)
+    for client in clients:
+        await asyncio.wait_for(client.wait_closed(), 60)
+        assert client.close_code == 1012
+    assert await server.exit_status() == 130
+    await nothing_is_left_of(tree)
+    assert not directory.exists()
+
+
+async def test_a_master_that_replaces_its_workers_still_hears_that_it_should_stop(serve):
+    server = await serve("--workers", str(WORKERS), **PATIENT)
+    await until_all_answer(server)
+    clients = await clients_of(server)
+    server.send_signal(signal.SIGHUP)
+    told = {asyncio.create_task(heard(client, SHUTTING_DOWN)) for client in clients}
+    await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+    tree = processes(server)
+    server.send_signal(signal.SIGTERM)
+    await asyncio.wait(told, timeout=60)
+    for client in clients:
+        await client.close()
+    await ended(server, tree)
+
+
 async def test_workers_that_are_all_told_end_the_master_themselves(start):
     server = await start(**PATIENT)
     clients = await clients_of(server)

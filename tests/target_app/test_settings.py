@@ -5,9 +5,28 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from target_app.settings import Settings
+from target_app.settings import Settings, told
+from target_app.variables import is_service_link, misspelt
+
+KUBERNETES = {
+    # As Kubernetes 1.33 sets them for Services named target and target-db.
+    "TARGET_SERVICE_HOST": "10.0.0.11",
+    "TARGET_SERVICE_PORT": "8000",
+    "TARGET_SERVICE_PORT_HTTP": "8000",
+    "TARGET_PORT": "tcp://10.0.0.11:8000",
+    "TARGET_PORT_8000_TCP": "tcp://10.0.0.11:8000",
+    "TARGET_PORT_8000_TCP_PROTO": "tcp",
+    "TARGET_PORT_8000_TCP_PORT": "8000",
+    "TARGET_PORT_8000_TCP_ADDR": "10.0.0.11",
+    "TARGET_DB_SERVICE_HOST": "10.0.0.12",
+    "TARGET_DB_SERVICE_PORT": "5432",
+    "TARGET_DB_PORT": "tcp://10.0.0.12:5432",
+    "TARGET_DB_PORT_5432_TCP": "tcp://10.0.0.12:5432",
+}
 
 
 def test_settings_come_from_the_environment_and_are_fixed(monkeypatch):
@@ -34,3 +53,92 @@ def test_settings_come_from_the_environment_and_are_fixed(monkeypatch):
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValidationError):
         Settings(**wrong)
+
+
+@pytest.mark.parametrize("name", ["token", "allowed_origins", "run_dir", "upstream_room"])
+@pytest.mark.parametrize("empty", ["", " ", ","])
+def test_what_is_set_to_nothing_opens_no_door(name, empty):
+    if name == "upstream_room" and empty:
+        return  # a room may be called anything
+    with pytest.raises(ValidationError):
+        Settings(**{name: empty})
+
+
+def test_a_token_that_no_client_can_send_is_refused_without_telling_it():
+    with pytest.raises(ValidationError) as refused:
+        Settings(token=" s3cret")  # noqa: S106 - the one of this test
+    assert "begins or ends with a space" in told(refused.value)
+    assert "s3cret" not in told(refused.value)
+
+
+def test_a_password_in_a_wrong_address_is_not_told():
+    with pytest.raises(ValidationError) as refused:
+        Settings(redis_url="http://user:s3cret@redis/0")
+    assert told(refused.value).startswith("TARGET_REDIS_URL 'http://redis/0'")
+
+
+def test_a_misspelt_variable_is_refused_naming_the_nearest_setting(monkeypatch):
+    monkeypatch.setenv("TARGET_HEARTBEAT_SECOND", "1")
+    with pytest.raises(ValueError, match="did you mean TARGET_HEARTBEAT_SECONDS") as refused:
+        Settings()
+    assert "TARGET_HEARTBEAT_SECOND in the environment is no setting" in told(refused.value)
+
+
+def test_what_kubernetes_sets_for_a_service_named_target_is_passed_over(monkeypatch):
+    for name, value in KUBERNETES.items():
+        monkeypatch.setenv(name, value)
+    assert Settings().port == 8000
+    monkeypatch.setenv("TARGET_PORT", "8001")
+    assert Settings().port == 8001
+
+
+@given(st.sampled_from(sorted(KUBERNETES)), st.text(alphabet="ABC_", max_size=5))
+def test_only_whole_names_are_taken_for_service_links(name, more):
+    changed = name.replace("SERVICE", f"SERVICE{more}X").replace("TCP", f"TCP{more}X")
+    if name != changed:
+        assert not is_service_link(changed, "8000")
+    assert is_service_link(name.lower(), KUBERNETES[name])
+
+
+def test_a_port_that_is_a_number_is_ours():
+    assert not is_service_link("TARGET_PORT", "8000")
+
+
+def test_a_name_that_resembles_nothing_is_refused_too():
+    assert misspelt(["TARGET_ZZZZ"], {"TARGET_PORT"}, "in f") == (
+        "TARGET_ZZZZ in f is no setting; see --help for those there are"
+    )
+    assert misspelt(["target_port"], {"TARGET_PORT"}, "in f") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("TARGET_HEARTBEATS=1", "TARGET_HEARTBEATS in {file} is no setting; did you mean"),
+        ("TRAGET_PORT=1", "TRAGET_PORT in {file} is no setting; see --help"),
+        ("TARGET_TOKEN", "TARGET_TOKEN in {file} has no value: write TARGET_TOKEN=VALUE"),
+        ("TARGET_TOKEN=", "TARGET_TOKEN: Value error, it is empty"),
+        ("TARGET_PORT=http", "TARGET_PORT 'http': Input should be a valid integer"),
+    ],
+)
+def test_a_wrong_line_of_the_file_is_told_by_its_name(monkeypatch, tmp_path, line, problem):
+    file = tmp_path / "settings.env"
+    file.write_text(f"{line}\n")
+    monkeypatch.setenv("TARGET_ENV_FILE", str(file))
+    with pytest.raises(ValueError, match=r"\S") as refused:
+        Settings()
+    assert problem.format(file=file) in told(refused.value)
+
+
+def test_the_name_of_a_file_that_is_empty_is_refused(monkeypatch):
+    monkeypatch.setenv("TARGET_ENV_FILE", "")
+    with pytest.raises(FileNotFoundError):
+        Settings()
+
+
+def test_settings_come_through_the_environment_of_a_worker_as_they_are(monkeypatch):
+    guarded = {"token": "t", "allowed_origins": "https://a", "deflate": True}
+    for settings in (Settings(), Settings(**guarded)):
+        for name, value in settings.as_environment().items():
+            monkeypatch.setenv(name, value)
+        assert Settings() == settings

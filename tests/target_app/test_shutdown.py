@@ -84,6 +84,34 @@ async def test_an_announcement_that_cannot_be_made_does_not_hold_up_the_drain():
     assert clients.closed_with == 1001
 
 
+async def test_an_announcement_that_fails_is_logged_and_the_next_one_is_made(caplog):
+    clients = FakeClients(1)
+    announced = []
+
+    async def announce():
+        announced.append(1)
+        if len(announced) == 3:
+            clients.leave()
+        raise LookupError("expected in this test")
+
+    drain = drain_of(clients, announce=announce, announce_seconds=0.001)
+    drain.ask(signal.SIGTERM)
+    async with asyncio.timeout(60):
+        await drain.run()
+    told = [record for record in caplog.records if record.message == "announcing the drain"]
+    assert len(told) == 3
+    assert "expected in this test" in str(told[0].exc_info[1])
+
+
+async def test_one_sigquit_forces_the_end_with_1012():
+    clients = FakeClients(1)
+    drain = drain_of(clients)
+    drain.ask(signal.SIGQUIT)
+    await drain.run()
+    assert drain.forced
+    assert clients.closed_with == 1012
+
+
 async def test_two_sigints_force_the_end_with_1012():
     clients = FakeClients(1)
     drain = drain_of(clients)
@@ -120,12 +148,13 @@ async def test_the_kept_handler_is_called_after_the_drain_and_stays_installed():
 
 
 async def test_the_lifespan_leaves_the_signal_handlers_as_it_found_them():
-    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+    before = [signal.getsignal(s) for s in signals]
     app = create_app(Settings(heartbeat_seconds=0))
     async with app.router.lifespan_context(app):
         await asyncio.sleep(0)
         assert signal.getsignal(signal.SIGTERM) is not before[1]
-    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(s) for s in signals] == before
 
 
 def test_outside_the_main_thread_the_lifespan_runs_without_catching_signals():

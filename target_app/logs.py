@@ -1,0 +1,107 @@
+"""What stands in the log: a line for what clients do wrong, a traceback for what we do wrong.
+
+The server underneath writes errors and tracebacks for faults of its clients. They are told by
+their cause, not by their level, and become one line at ``info``; everything else passes as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import Final
+
+from starlette.requests import ClientDisconnect
+from starlette.websockets import WebSocketDisconnect
+
+SERVERS: Final = ("uvicorn.error", "asyncio")
+"""Loggers of the server underneath and of its event loop."""
+CLIENT_LEFT: Final = (ClientDisconnect, WebSocketDisconnect)
+"""What an endpoint raises that read on when its client had gone."""
+UNREADABLE: Final = {"send_receive_event_to_app", "opening handshake failed"}
+"""Where uvicorn decodes a text message, and what its older implementation says of a header."""
+BAD_REQUESTS: Final = ("Invalid HTTP request received.", "Unsupported upgrade request.")
+UNANSWERED: Final = "ASGI callable returned without completing handshake."
+WRITTEN_TO_NOBODY: Final = "socket.send() raised exception."
+SHOWN_CHARACTERS: Final = 200
+
+
+class ClientFaults(logging.Filter):
+    """Make one line at ``info`` of a record that tells of a client's fault."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether ``record`` is to be written (see :class:`logging.Filter`)."""
+        if not is_clients_fault(record):
+            return True
+        if record.exc_info and (error := record.exc_info[1]) is not None:
+            record.msg = one_line(f"{record.getMessage().strip()}: {error!r}")
+            record.args = None
+        record.levelno = logging.INFO
+        record.levelname = logging.getLevelName(logging.INFO)
+        record.exc_info = record.exc_text = None
+        return logging.getLogger(record.name).isEnabledFor(logging.INFO)
+
+
+def is_clients_fault(record: logging.LogRecord) -> bool:
+    """Return whether ``record`` of the server underneath tells what a client did wrong."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        # No application runs where these are raised.
+        where = (record.funcName, record.msg)
+        return (isinstance(error, UnicodeError) and not UNREADABLE.isdisjoint(where)) or _left(
+            error
+        )
+    if record.msg == UNANSWERED:
+        return _was_refused()
+    return record.msg in BAD_REQUESTS or record.msg == WRITTEN_TO_NOBODY
+
+
+def _left(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_left(each) for each in error.exceptions)
+    return isinstance(error, CLIENT_LEFT)
+
+
+def _was_refused() -> bool:
+    # uvicorn 0.54 takes a handshake that was answered with an HTTP response for one that was not
+    # answered. Its protocol object knows better; it is the owner of the coroutine that logs.
+    task = asyncio.current_task()
+    frame = getattr(task.get_coro(), "cr_frame", None) if task is not None else None
+    protocol = frame.f_locals.get("self") if frame is not None else None
+    return bool(
+        getattr(protocol, "initial_response", None) or getattr(protocol, "response_started", False)
+    )
+
+
+def one_line(text: str | bytes, characters: int = SHOWN_CHARACTERS) -> str:
+    """Return ``text``, which anybody may have sent, as one line of at most so many characters."""
+    # Four bytes are the longest character of UTF-8.
+    some = text[: 4 * characters + 4].decode(errors="replace") if isinstance(text, bytes) else text
+    some = some[: characters + 1]
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in some)
+    return safe if len(safe) <= characters else f"{safe[: characters - 2]} …"
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` with every address in it stripped of user, password, query and fragment."""
+    text = re.sub(r"(\w+://)[^\s/?#]*@", r"\1", text)
+    return re.sub(r"(\w+://[^\s?#]*)[?#]\S*", r"\1", text)
+
+
+def install() -> None:
+    """Filter what the server underneath logs, and let our own loggers write where it does.
+
+    Where logging has been set up by somebody else (the root logger or ours has a handler), only
+    the filter is added. Doing it again changes nothing.
+    """
+    for name in SERVERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(known, ClientFaults) for known in logger.filters):
+            logger.addFilter(ClientFaults())
+    ours = logging.getLogger(__package__)
+    servers = logging.getLogger("uvicorn")
+    if ours.handlers or logging.getLogger().handlers or not servers.handlers:
+        return
+    ours.handlers = list(servers.handlers)
+    ours.setLevel(logging.getLogger("uvicorn.error").getEffectiveLevel())
+    ours.propagate = False

@@ -1,0 +1,240 @@
+"""What the server writes into its log: nothing of what clients do wrong, all that it does wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import socket
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.asyncio.server import serve as serve_websockets
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from target_app.logs import ClientFaults, one_line
+from tests.target_app.conftest import DEADLINE_SECONDS, until
+
+KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+SERVERS = pytest.mark.parametrize("how", ["swarmgate", "workers", "uvicorn", "older", "plain"])
+STARTED = {
+    "swarmgate": {},
+    "workers": {"flags": ("--workers", "2")},
+    "uvicorn": {"module": "uvicorn", "app": "target_app.app:app"},
+    "older": {
+        "module": "uvicorn",
+        "app": "target_app.app:app",
+        "flags": ("--ws", "websockets", "--loop", "asyncio"),
+    },
+    "plain": {
+        "module": "uvicorn",
+        "app": "target_app.app:app",
+        "flags": ("--ws", "wsproto", "--http", "h11", "--loop", "asyncio"),
+    },
+}
+
+
+def request(path="/ws", *, method="GET", version="13", key=KEY, more=""):
+    upgrade = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    lines = f"{method} {path} HTTP/1.1\r\n{upgrade}{key}Sec-WebSocket-Version: {version}\r\n"
+    return f"{lines}{more}\r\n".encode("latin-1")
+
+
+def frame(first, payload=b"", *, length=None, masked=True):
+    size = len(payload) if length is None else length
+    head = (
+        struct.pack("!BB", first, size | masked << 7)
+        if size < 126
+        else struct.pack("!BBQ", first, 127 | masked << 7, size)
+    )
+    return head + (bytes(4) if masked else b"") + payload
+
+
+FRAMES = {
+    "no UTF-8": frame(0x81, b"\xff\xfe"),
+    "no UTF-8 in pieces": frame(0x01, b"\xff") + frame(0x80, b"\xfe"),
+    "no such opcode": frame(0x83, b"x"),
+    "a reserved bit": frame(0xC1, b"x"),
+    "no mask": frame(0x81, b"x", masked=False),
+    "too large": frame(0x81, length=2**30),
+    "no such close code": frame(0x88, b"\x00\x01"),
+    "half a close code": frame(0x88, b"x"),
+    "a close reason that is no UTF-8": frame(0x88, b"\x03\xe8\xff"),
+    "a ping in pieces": frame(0x09, b"x"),
+    "a continuation of nothing": frame(0x80, b"x"),
+    "a message within a message": frame(0x01, b"x") + frame(0x81, b"y"),
+    "half a frame": frame(0x81, b"ab", length=100),
+    "a message after the close frame": frame(0x88, b"\x03\xe8") + frame(0x81, b"x"),
+}
+REQUESTS = {
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n",
+    "nothing but zeros": bytes(1000),
+    "an unknown upgrade": b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n",
+    "a plain GET": b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "another version": request(version="8"),
+    "no key": request(key=""),
+    "a key that is none": request(key="Sec-WebSocket-Key: abc\r\n"),
+    "two keys": request(key=2 * KEY),
+    "a POST": request(method="POST"),
+    "no such path": request("/nowhere"),
+    "a path with a fragment": request("/ws#x"),
+    "a header that is not ASCII": request(more="X: \xe9\r\n"),
+    "a header that is none": request(more="X Y: z\r\n"),
+    "a chunk without a length": b"POST /broadcast HTTP/1.1\r\nHost: x\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "half a body": b"POST /broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+    "half a request": b"GET /ws HT",
+}
+
+
+async def start(serve, how):
+    options = dict(STARTED[how])
+    # uvicorn says of the older one that it is deprecated.
+    return await serve(*options.pop("flags", ()), **options, PYTHONWARNINGS="ignore")
+
+
+async def hostile(server, first, then=b"", *, reset):
+    """Send both, the second after an answer if it is a handshake, and go."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(first)
+    try:
+        if then:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(then)
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        else:
+            writer.write_eof()
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await reader.read()
+    except ConnectionError:
+        pass
+    finally:
+        writer.transport.abort()
+
+
+async def all_was_noticed(server):
+    """Wait until nobody is connected any more: whatever is to be logged has been."""
+
+    async def nobody():
+        return not any((await server.stats())["open"].values())
+
+    await until(nobody)
+
+
+def complaints(server):
+    quiet = re.compile(r"^INFO|^listening on|^\s*$")
+    return [line for line in server.lines if not quiet.match(line)]
+
+
+@SERVERS
+async def test_no_fault_of_a_client_writes_an_error_or_a_traceback(serve, how):
+    server = await start(serve, how)
+    for reset in (False, True):
+        for path in ("/ws", "/ws/7", "/ws/py_client", "/ws/session", "/echo"):
+            begun = request(path)
+            await asyncio.gather(
+                *(hostile(server, begun, frames, reset=reset) for frames in FRAMES.values())
+            )
+        await asyncio.gather(*(hostile(server, first, reset=reset) for first in REQUESTS.values()))
+    await all_was_noticed(server)
+    assert complaints(server) == []
+
+
+async def test_a_client_fault_is_one_line_at_info(serve):
+    server = await serve("--log-level", "info")
+    await hostile(server, request(), frame(0x81, b"\xff"), reset=False)
+    await hostile(server, b"nonsense\r\n\r\n", reset=False)
+    await hostile(server, request("/nowhere"), reset=False)
+
+    async def all_told():
+        return len([line for line in server.lines if re.search("Invalid|without", line)]) == 3
+
+    await until(all_told)
+    assert all(line.startswith("INFO") for line in server.lines if "listening" not in line)
+
+
+async def test_what_others_endpoints_do_wrong_is_told_and_what_their_clients_do_is_not(serve):
+    server = await serve(module="uvicorn", app="tests.target_app.others:app")
+    for reset in (False, True):
+        await hostile(server, request("/reads-on"), frame(0x81, b"x"), reset=reset)
+        await hostile(server, request("/refuses"), reset=reset)
+        half = b"POST /reads-a-body HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
+        await hostile(server, half, reset=reset)
+    with pytest.raises(InvalidStatus):
+        await server.connect("/says-nothing")
+    failed = await server.connect("/fails")
+    with pytest.raises(ConnectionClosed):
+        await failed.recv()
+
+    async def all_told():
+        told = "".join(server.lines)
+        return "returned without" in told and "LookupError: expected in this test" in told
+
+    await until(all_told)
+    assert [line for line in server.lines if line.startswith("ERROR")] == [
+        "ERROR:    ASGI callable returned without completing handshake.\n",
+        "ERROR:    Exception in ASGI application\n",
+    ]
+
+
+# What is told at info
+
+
+@pytest.mark.parametrize("how", ["swarmgate", "workers", "uvicorn"])
+async def test_who_comes_and_goes_is_told_at_info_with_the_close_code(serve, how):
+    options = dict(STARTED[how])
+    level = ("--log-level", "info")
+    server = await serve(*options.pop("flags", ()), *level, **options)
+    client = await server.connect("/ws/7")
+    port = client.local_address[1]
+    await client.close(4321)
+    come = f"INFO:     /ws/{{client_id}} 7 from 127.0.0.1:{port} connected\n"
+    gone = f"INFO:     /ws/{{client_id}} 7 from 127.0.0.1:{port} ended: 4321\n"
+
+    async def both():
+        return come in server.lines and gone in server.lines
+
+    await until(both)
+
+
+async def test_what_an_upstream_says_is_told_at_info_in_one_line(serve):
+    async def talk(connection):
+        await connection.send("first\nsecond \x1b[31m")
+        await connection.send("x" * 10_000)
+        await connection.wait_closed()
+
+    async with serve_websockets(talk, "127.0.0.1", 0) as upstream:
+        port = upstream.sockets[0].getsockname()[1]
+        url = f"ws://127.0.0.1:{port}"
+        server = await serve("--log-level", "info", "--upstreams", url)
+
+        async def both():
+            return [line for line in server.lines if "said:" in line][1:]
+
+        await until(both)
+    said = [line for line in server.lines if "said:" in line]
+    assert said[0] == f"INFO:     upstream {url} said: first\\nsecond \\x1b[31m\n"
+    assert said[1] == f"INFO:     upstream {url} said: {'x' * 198} …\n"
+
+
+@given(st.text() | st.binary(), st.integers(2, 50))
+def test_a_line_of_the_log_is_short_and_safe_whatever_is_in_it(text, characters):
+    line = one_line(text, characters)
+    assert line.isprintable()
+    assert len(line) <= characters
+    if isinstance(text, str) and text.isprintable() and len(text) <= characters:
+        assert line == text
+
+
+def test_a_fault_of_ours_that_looks_like_a_clients_is_told():
+    record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 1, "broken", None, None)
+    assert ClientFaults().filter(record)
+    try:
+        b"\xff".decode()
+    except UnicodeDecodeError as error:
+        record.exc_info = (type(error), error, None)
+    assert ClientFaults().filter(record), "an endpoint of ours that cannot decode is our fault"
