@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     event_bytes: int = Field(
         default=2**16,
         ge=1,
-        description="of one message of /ws/py_client or a session; a larger one is an error",
+        description="of one message of /ws/py_client; a larger one is answered with an error",
     )
     rooms_per_client: int = Field(
         default=64, ge=1, description="that one client of /ws/py_client is in at a time"

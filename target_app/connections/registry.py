@@ -276,7 +276,8 @@ class ConnectionManager:
 
 def _described(connection: Connection) -> str:
     name = f" {one_line(connection.name)}" if connection.name else ""
-    return f"{connection.endpoint.path}{name} from {connection.address}"
+    who = f" by {one_line(connection.identity)}" if connection.identity else ""
+    return f"{connection.endpoint.path}{name}{who} from {connection.address}"
 
 
 class _Where:

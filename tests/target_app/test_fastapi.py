@@ -332,6 +332,21 @@ def test_its_routers_work_in_another_application_or_say_what_is_missing():
 # Over real sockets
 
 
+async def test_who_a_client_is_stands_in_the_log(serve):
+    server = await serve("--log-level", "info", "--users", "alice=wonder")
+    client = await server.connect("/ws/7?token=wonder")
+    host, port = client.local_address
+    await client.close()
+
+    async def logged():
+        told = "".join(server.lines)
+        return told if "ended" in told else None
+
+    logged = await until(logged)
+    assert f"/ws/{{client_id}} 7 by alice from {host}:{port} connected" in logged
+    assert f"/ws/{{client_id}} 7 by alice from {host}:{port} ended: 1000" in logged
+
+
 async def test_a_root_path_is_part_of_every_address(serve):
     server = await serve(
         "--root-path",

@@ -1,0 +1,288 @@
+"""Two minutes of faults at random moments, under a ledger of every message.
+
+Redis restarts, hangs and closes connections, workers are killed and replaced one by one, readers
+are slow, and at last the server drains. Nothing that was accepted may be missing, unless somebody
+counted it as dropped or the connection that it came on was lost at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections import Counter
+
+import psutil
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from tests.target_app.conftest import DEADLINE_SECONDS, until
+from tests.target_app.ledger import Dropped, Line, faults_of
+from tests.target_app.student import Student
+
+SECONDS = 120
+TALKERS = 6
+SESSIONS = 4
+WORKERS = 3
+ROOM = "/ws?room=ledger"
+PADDING = "." * 2000
+LEAVE = "Server is shutting down, please disconnect."
+LOST = (ConnectionClosed, InvalidHandshake, OSError, EOFError)
+
+
+class Injection:
+    """The server under faults, who talks to it, and what is known of it."""
+
+    def __init__(self, server, redis, seed):
+        self.server = server
+        self.redis = redis
+        self.random = random.Random(seed)
+        self.lines = []
+        self.dropped = {}
+        self.faults = Counter()
+        self.over = asyncio.Event()
+        self.clock = asyncio.get_running_loop().time
+
+    def workers(self):
+        children = psutil.Process(self.server.process.pid).children()
+        return [c for c in children if "spawn_main" in " ".join(c.cmdline())]
+
+    async def worker_of(self, client):
+        """Return the pid of the worker that has the other end of a connection."""
+        port = client.local_address[1]
+
+        async def found():
+            for worker in self.workers():
+                with contextlib.suppress(psutil.Error):
+                    if any(c.raddr and c.raddr.port == port for c in worker.net_connections("tcp")):
+                        return worker.pid
+            return -1 if client.close_code is not None else None
+
+        return await until(found)
+
+    async def connected(self, path):
+        """Return a connection, as soon as the server has a place for it."""
+        while True:
+            try:
+                return await self.server.connect(path, ping_interval=None)
+            except LOST:
+                await asyncio.sleep(self.random.uniform(0.05, 0.2))
+
+    # Who talks
+
+    async def talk(self, number):
+        """Say one thing after the other, each once the one before has come back."""
+        for attempt in range(10_000):
+            client = await self.connected(ROOM)
+            line = Line(f"{number}.{attempt}", await self.worker_of(client))
+            self.lines.append(line)
+            with contextlib.suppress(*LOST):
+                await self._talk_on(client, line)
+            client.transport.abort()
+            if self.over.is_set():
+                return
+
+    async def _talk_on(self, client, line):
+        back, leaving = asyncio.Event(), asyncio.Event()
+
+        async def listen():
+            async for text in client:
+                if text == LEAVE:
+                    leaving.set()
+                elif text.endswith(PADDING):
+                    name, n, _ = text.split(" ", 2)
+                    line.heard[name].append(int(n))
+                    if name == line.name:
+                        back.set()
+
+        listening = asyncio.create_task(listen())
+        try:
+            while not (leaving.is_set() or self.over.is_set() or listening.done()):
+                back.clear()
+                line.said += 1
+                await client.send(f"{line.name} {line.said} {PADDING}")
+                waiting = asyncio.create_task(back.wait())
+                await asyncio.wait(
+                    (waiting, listening),
+                    timeout=DEADLINE_SECONDS,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                assert waiting.done() or listening.done(), f"{line.name} does not hear itself"
+                waiting.cancel()
+                await asyncio.sleep(self.random.uniform(0, 0.03))
+            if leaving.is_set() and not self.over.is_set():
+                await client.close()
+            elif self.over.is_set():
+                await listening
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def read_slowly(self):
+        """Connect, read next to nothing, be closed for it, come again."""
+        while not self.over.is_set():
+            with contextlib.suppress(*LOST, AssertionError):
+                reader = await self.server.connect_raw(ROOM)
+                async with asyncio.timeout(self.random.uniform(5, 15)):
+                    while True:
+                        await reader.read()
+                        await asyncio.sleep(0.5)
+            await asyncio.sleep(0.1)
+
+    # Who reads a book
+
+    async def study(self, number):
+        """Note one page after the other, and ask something on each; come back now and then."""
+        student = Student(f"student-{number}", self.clock)
+        while not self.over.is_set():
+            client = await self.connected(f"/ws/{student.name}")
+            with contextlib.suppress(*LOST):
+                await student.read(client, self.random.randint(5, 40), self.over)
+            client.transport.abort()
+        return student
+
+    # What goes wrong
+
+    async def inject(self):
+        """Let something go wrong every few seconds."""
+        kinds = [
+            self.restart_redis,
+            self.hang_redis,
+            self.close_redis_connections,
+            self.close_redis_connections,
+            self.kill_a_worker,
+            self.replace_the_workers,
+        ]
+        ends = self.clock() + SECONDS
+        while self.clock() < ends:
+            for kind in self.random.sample(kinds, len(kinds)):
+                if self.clock() < ends or not self.faults[kind.__name__]:
+                    self.faults[kind.__name__] += 1
+                    await kind()
+                    await asyncio.sleep(self.random.uniform(1, 5))
+
+    async def restart_redis(self):
+        self.redis.command("shutdown", "save")
+        await asyncio.to_thread(self.redis.process.wait)
+        await asyncio.sleep(self.random.uniform(0, 2))
+        await asyncio.to_thread(self.redis.start)
+
+    async def hang_redis(self):
+        self.redis.pause()
+        await asyncio.sleep(self.random.uniform(0.5, 4))
+        self.redis.resume()
+
+    async def close_redis_connections(self):
+        self.redis.close_connections(self.random.choice(["normal", "pubsub"]))
+
+    async def kill_a_worker(self):
+        victim = self.random.choice(self.workers())
+        for line in self.lines:
+            line.killed |= line.worker == victim.pid
+        victim.kill()
+        await self.all_are_there({victim.pid})
+
+    async def replace_the_workers(self):
+        before = {worker.pid for worker in self.workers()}
+        self.server.send_signal(signal.SIGHUP)
+        await self.all_are_there(before)
+
+    async def all_are_there(self, but):
+        """Wait until there are as many workers as ever, none of them in ``but``, and they serve."""
+
+        async def so():
+            pids = {worker.pid for worker in self.workers()}
+            if len(pids) != WORKERS or pids & but:
+                return False
+            await self.look()
+            return True
+
+        await until(so)
+
+    async def look(self):
+        """Note what the workers that answer have counted."""
+        stats = await self.server.stats()
+        for worker in stats["workers"]:
+            counts = self.dropped.setdefault(worker["pid"], Dropped())
+            counts.published = max(counts.published, worker["bus"]["dropped"])
+            counts.missed = max(counts.missed, worker["bus"]["missed"])
+        return stats
+
+    async def keep_looking(self):
+        while True:
+            with contextlib.suppress(Exception):
+                await self.look()
+            await asyncio.sleep(0.5)
+
+    async def everybody_hears_everybody(self):
+        """Wait until nothing is wrong any more, and whoever talks is heard by all who do."""
+
+        async def healthy():
+            stats = await self.look()
+            workers = stats["workers"]
+            return len(workers) == WORKERS and all(w["bus"]["connected"] for w in workers)
+
+        await until(healthy)
+
+        def living():
+            return {line.name.partition(".")[0]: line for line in self.lines}.values()
+
+        marks = {line.name: line.said for line in living()}
+
+        async def heard():
+            now = living()
+            if {line.name for line in now} != set(marks):
+                marks.update({line.name: line.said for line in now})
+                return False
+            return all(
+                max(line.heard[other.name], default=0) > marks[other.name]
+                for line in now
+                for other in now
+            )
+
+        await until(heard)
+
+
+@pytest.mark.timeout(SECONDS + 10 * DEADLINE_SECONDS)
+async def test_nothing_accepted_is_missing_after_two_minutes_of_faults(serve, redis):
+    seed = int.from_bytes(os.urandom(4))
+    print(f"seed {seed}")
+    server = await serve(
+        *("--workers", str(WORKERS), "--bus", redis.url, "--answer-seconds", "0.05"),
+        *("--slow-consumer-bytes", "200000", "--drain-timeout-seconds", "30"),
+        TARGET_REDIS_URL=redis.url,
+    )
+    injection = Injection(server, redis, seed)
+    looking = asyncio.create_task(injection.keep_looking())
+    talking = [asyncio.create_task(injection.talk(n)) for n in range(TALKERS)]
+    slow = [asyncio.create_task(injection.read_slowly()) for _ in range(2)]
+    studying = [asyncio.create_task(injection.study(n)) for n in range(SESSIONS)]
+    try:
+        await injection.inject()
+        await injection.everybody_hears_everybody()
+        injection.over.set()
+        students = await asyncio.gather(*studying)
+        for student in students:
+            client = await injection.connected(f"/ws/{student.name}")
+            await student.wait_for_answers(client)
+            await client.close()
+        await injection.look()
+        # Whoever still chats hears the last word, and is closed when the drain is over.
+        await server.drain()
+        await asyncio.gather(*talking, *slow)
+    finally:
+        for task in (looking, *talking, *slow, *studying):
+            task.cancel()
+        await asyncio.gather(looking, *talking, *slow, *studying, return_exceptions=True)
+    lines = [line for line in injection.lines if line.accepted]
+    print(injection.faults, f"{sum(line.accepted for line in lines)} accepted", injection.dropped)
+    assert faults_of(lines, injection.dropped) == []
+    assert [student.wrong for student in students] == [[]] * SESSIONS
+    assert all(injection.faults.values())
+    # The ledger saw enough to find something in.
+    assert sum(line.accepted for line in lines) > 100 * TALKERS
+    assert len(lines) > TALKERS
+    assert sum(student.restored for student in students) > SESSIONS
+    assert not [line for line in server.lines if "Traceback" in line]
