@@ -19,7 +19,7 @@ from loadtests.errors import UsageError
 from loadtests.options import Client, ConnectOptions
 from loadtests.template import fill
 from reports.terminal import summary_text
-from tests.loadtests.conftest import Run
+from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
 from tests.servers.launch import known
 
 CLIENTS = pytest.mark.parametrize("client", [Client.PICOWS, Client.WEBSOCKETS])
@@ -222,21 +222,21 @@ async def test_an_http_proxy(run: Run) -> None:
 
 @CLIENTS
 @pytest.mark.parametrize(
-    ("handshake", "error"),
+    ("handshake", "seconds", "error"),
     [
-        ("garbage", "upgrade:not-http"),
-        ("mute", "upgrade:timeout"),
-        ("hang-up", "upgrade:closed"),
+        ("garbage", 60.0, "upgrade:not-http"),
+        ("mute", 0.5, "upgrade:timeout"),
+        ("hang-up", 60.0, "upgrade:closed"),
     ],
 )
 async def test_a_handshake_that_fails_is_told_by_its_cause(
-    run: Run, client: Client, handshake: str, error: str
+    run: Run, client: Client, handshake: str, seconds: float, error: str
 ) -> None:
     with known("--handshake", handshake) as server:
         summary = await run(
             server.url(),
             concurrent=5,
-            handshake_timeout_seconds=0.5,
+            handshake_timeout_seconds=seconds,
             options=ConnectOptions(client=client),
         )
     assert set(summary.errors) == {error}
@@ -257,7 +257,12 @@ async def test_refusals_and_close_codes(run: Run, client: Client) -> None:
 async def test_faults_are_counted_the_same(run: Run, client: Client) -> None:
     options = ConnectOptions(client=client)
     with known("--lose-every", "7", "--duplicate-every", "11") as server:
-        summary = await run(server.url("/echo"), rate=200.0, options=options)
+        summary = await run(
+            server.url("/echo"),
+            rate=200.0,
+            options=options,
+            collect_seconds=LOSSY_COLLECT_SECONDS,
+        )
         injected = server.stop()
     assert summary.figures["integrity.duplicated"] == injected["duplicated"] > 0
     assert summary.figures["integrity.lost"] == injected["lost"] > 0

@@ -15,7 +15,7 @@ from loadtests.plan import Endpoint, Plan, ProcessPlan
 from loadtests.population import Population
 from loadtests.scenario import Parameters
 from loadtests.scenarios.hold import Hold
-from loadtests.target import free_port
+from tests.servers.ports import nobody_listens
 
 DEADLINE_SECONDS = 60.0
 
@@ -131,8 +131,9 @@ async def test_those_in_the_middle_of_their_handshake_are_closed_when_it_is_done
 
 
 async def test_those_that_fail_are_pending_no_longer() -> None:
-    async with keeping(free_port()) as kept:
-        kept.keeper.add(5, 0.0, order=1)
-        await kept.until(lambda: kept.meter.failed == 5)
-        assert (kept.keeper.pending, kept.keeper.staying) == (0, 0)
-        assert kept.meter.errors == {"connect:refused": 5}
+    with nobody_listens() as port:
+        async with keeping(port) as kept:
+            kept.keeper.add(5, 0.0, order=1)
+            await kept.until(lambda: kept.meter.failed == 5)
+            assert (kept.keeper.pending, kept.keeper.staying) == (0, 0)
+            assert kept.meter.errors == {"connect:refused": 5}
