@@ -116,6 +116,7 @@ async def pid_1():
     words = json.loads(instruction("ENTRYPOINT"))
     assert words[0] == "python"
     arguments = (*(sys.executable, *words[1:]), "--port", "0", "--drain-timeout-seconds", "1000")
+    arguments += ("--drain-announce-seconds", "1000")
     process = await asyncio.create_subprocess_exec(
         *(unshare or "unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *arguments),
         cwd=ROOT,

@@ -42,7 +42,7 @@ def test_the_example_locustfile_talks_to_the_reference_server(tmp_path: Path) ->
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "locust", "-f", "examples/locustfile.py", "--headless"),
-                *("--host", server.url(""), "-u", "20", "-r", "50", "-t", "5s"),
+                *("--host", server.url(""), "-u", "20", "-r", "50", "-t", "12s"),
                 *("--swarm-record", str(tmp_path)),
                 *("--swarm-thresholds", "say and hear hello.p50_seconds<=30s, errors<=0"),
             ],

@@ -23,7 +23,6 @@ from loadtests.population import Population
 from loadtests.scenario import Parameters, Published, Scenario
 from loadtests.span import Span
 
-
 _POLL_SECONDS: Final = 0.01
 # A server that does not answer a close is not waited for any longer.
 _GOODBYE_SECONDS: Final = 10.0

@@ -13,7 +13,6 @@ from reports.record import read_record
 from tests.servers.launch import ROOT, known, launch
 from tests.servers.ports import nobody_listens
 
-
 DEADLINE_SECONDS = 100.0
 PATIENT = "tests.patient_swarmgate"
 

@@ -98,9 +98,7 @@ async def test_broadcasts_that_change_places_are_counted_at_every_receiver(run: 
 
 async def test_damaged_replies_are_neither_duplicates_nor_replies(run: Run) -> None:
     with known("--damage-every", "10") as server:
-        summary = await run(
-            server.url("/echo"), rate=200.0, collect_seconds=LOSSY_COLLECT_SECONDS
-        )
+        summary = await run(server.url("/echo"), rate=200.0, collect_seconds=LOSSY_COLLECT_SECONDS)
         injected = server.stop()
     assert injected is not None
     assert summary.figures["integrity.corrupted"] == injected["damaged"] == 20

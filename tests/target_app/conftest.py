@@ -120,6 +120,11 @@ class Server:
         self.send_signal(signum)
         await self.until_stats(draining=True)
 
+    async def last_words(self):
+        """Wait until everything has been read that it and its processes have written."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await asyncio.shield(self._reading)
+
     async def exit_status(self):
         async with asyncio.timeout(DEADLINE_SECONDS):
             return await self.process.wait()

@@ -21,7 +21,7 @@ from reports.summary import Summary, summarise
 from tests.servers.launch import ROOT
 
 LOCUSTFILE = str(ROOT / "loadtests/locustfile.py")
-DEADLINE_SECONDS = 90.0
+DEADLINE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)

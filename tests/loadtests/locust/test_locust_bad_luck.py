@@ -12,6 +12,7 @@ from reports.record import Record
 from reports.summary import summarise
 from tests.loadtests.locust.driver import DEADLINE_SECONDS, headless, locust, records
 from tests.servers.launch import known
+from tests.servers.ports import nobody_listens
 
 THINK = ("--swarm-think", "exp 100ms")
 
@@ -39,8 +40,9 @@ def test_bad_input_is_one_line_and_status_2(
 
 
 def test_a_target_that_refuses_is_an_invalid_run_with_its_cause(tmp_path: Path) -> None:
-    host = f"ws://127.0.0.1:{free_port()}/"
-    done = headless(tmp_path, host, "-u", "10", "-r", "50", "-t", "4s", "EchoSwarm", *THINK)
+    with nobody_listens() as port:
+        host = f"ws://127.0.0.1:{port}/"
+        done = headless(tmp_path, host, "-u", "10", "-r", "50", "-t", "10s", "EchoSwarm", *THINK)
     assert done.status == 3
     assert done.summary.errors == {"connect:refused": 10}
     assert "no connection to" in done.summary.reasons[0]
@@ -303,7 +305,7 @@ def test_users_with_tasks_have_our_exit_status_too(
     locustfile.write_text(TALKING.format(more=more))
     with known() as server:
         done = headless(
-            *(tmp_path, host or server.url("/echo"), "-u", "2", "-r", "10", "-t", "3s"),
+            *(tmp_path, host or server.url("/echo"), "-u", "2", "-r", "10", "-t", "10s"),
             *("--swarm-thresholds", thresholds),
             locustfile=str(locustfile),
         )

@@ -19,7 +19,7 @@ def test_users_are_connections_and_the_record_is_the_swarms(tmp_path: Path) -> N
     with known() as server:
         host = server.url("/echo")
         done = headless(
-            *(tmp_path, host, "-u", "50", "-r", "100", "-t", "4s", "EchoSwarm", *CLOSED),
+            *(tmp_path, host, "-u", "50", "-r", "100", "-t", "10s", "EchoSwarm", *CLOSED),
             *("--json-file", str(stats)),
         )
         injected = server.stop()
@@ -46,7 +46,7 @@ def test_users_are_connections_and_the_record_is_the_swarms(tmp_path: Path) -> N
 def test_a_broadcast_from_one_worker_reaches_the_receivers_on_all(tmp_path: Path) -> None:
     with known() as server:
         done = headless(
-            *(tmp_path, server.url("/ws"), "-u", "30", "-r", "30", "-t", "6s", "--processes", "2"),
+            *(tmp_path, server.url("/ws"), "-u", "30", "-r", "30", "-t", "12s", "--processes", "2"),
             *("--swarm-rate", "20", "--swarm-round", "1s", "BroadcastSwarm"),
         )
         injected = server.stop()
@@ -87,7 +87,7 @@ def test_every_scenario_can_be_picked_and_given_its_parameters(tmp_path: Path) -
     """All at once, each class on connections of its own and with a record of its own."""
     with launch(*REFERENCE, "--heartbeat-seconds", "0.5") as server:
         done = headless(
-            *(tmp_path, server.url(), "-u", "90", "-r", "90", "-t", "12s", *COUNTED),
+            *(tmp_path, server.url(), "-u", "90", "-r", "90", "-t", "25s", *COUNTED),
             *("--swarm-param", PARAMETERS, "--swarm-round", "3s"),
             *("--swarm-script", "examples/talkers.py"),
         )
@@ -107,7 +107,7 @@ def test_a_rate_of_all_is_shared_and_one_of_each_grows_with_the_users(tmp_path: 
     with known() as server:
         for whose in ("all", "each connection"):
             done = headless(
-                *(tmp_path / whose, server.url("/echo"), "-u", "10", "-r", "100", "-t", "6s"),
+                *(tmp_path / whose, server.url("/echo"), "-u", "10", "-r", "100", "-t", "15s"),
                 *("--processes", "2", "--swarm-rate", "20", "--swarm-rate-of", whose, "EchoSwarm"),
             )
             (record,) = done.records
@@ -130,7 +130,7 @@ def test_thresholds_decide_the_exit_status(tmp_path: Path) -> None:
             "no.such<=1",
         ):
             done = headless(
-                *(tmp_path / text[:12], server.url("/echo"), "-u", "5", "-r", "50", "-t", "3s"),
+                *(tmp_path / text[:12], server.url("/echo"), "-u", "5", "-r", "50", "-t", "10s"),
                 *("EchoSwarm", *CLOSED, "--swarm-thresholds", text),
             )
             statuses[text] = done.status, done.stdout
@@ -142,7 +142,7 @@ def test_a_shape_of_steps_gives_the_memory_of_a_connection(tmp_path: Path) -> No
     shape = "loadtests/locustfile.py,loadtests/shapes/steps.py"
     with launch(*REFERENCE) as server:
         done = headless(
-            *(tmp_path, server.url(), "-u", "500", "-r", "500", "-t", "12s", "HoldSwarm"),
+            *(tmp_path, server.url(), "-u", "500", "-r", "500", "-t", "25s", "HoldSwarm"),
             locustfile=shape,
         )
     (record,) = done.records
@@ -158,7 +158,7 @@ def test_a_shape_of_steps_gives_the_memory_of_a_connection(tmp_path: Path) -> No
 def test_refusals_are_failures_by_their_cause(tmp_path: Path) -> None:
     with known("--refuse-every", "2", "--refuse-status", "503") as server:
         done = headless(
-            *(tmp_path, server.url("/echo"), "-u", "20", "-r", "50", "-t", "4s"),
+            *(tmp_path, server.url("/echo"), "-u", "20", "-r", "50", "-t", "10s"),
             *("EchoSwarm", *CLOSED),
         )
     assert done.status == 1
