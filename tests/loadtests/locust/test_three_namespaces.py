@@ -17,8 +17,8 @@ from tests.servers.launch import ROOT
 
 SCRIPT = Path(__file__).with_name("namespaces.sh")
 DELAY_SECONDS = 0.02
-# What a busy machine may add, besides the delay that the server injects. A clock that is taken for
-# another's, or an offset that is forgotten, shows in seconds.
+# What a busy machine may add to one and not to the other, besides the delay that the server
+# injects. That no offset is estimated beyond its uncertainty is asserted of each by itself.
 SLACK_SECONDS = 0.5
 DEADLINE_SECONDS = 270.0
 
