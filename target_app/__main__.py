@@ -130,6 +130,9 @@ def _config(app: TargetApp | str, settings: Settings) -> uvicorn.Config:
         ws_per_message_deflate=settings.deflate,
         # For a slow HTTP client alone: the drain has ended every WebSocket by then.
         timeout_graceful_shutdown=10,
+        # After uvicorn's own 5 s the master kills a worker that is merely busy, connections and
+        # all, and takes one that is slow to start for one that never will.
+        timeout_worker_healthcheck=60,
     )
 
 
