@@ -74,7 +74,9 @@ async def script(connection: Script) -> None:
     rate = profile.arrivals / profile.seconds
     summary = await go(run, scenario, profile=profile, rate=rate, duration_seconds=profile.seconds)
     assert summary.errors == {}
-    assert summary.figures["iteration.count"] == summary.figures["messages.sent"] == 40
+    assert summary.figures["iteration.count"] == summary.figures["messages.sent"]
+    # One more or less is the edge of the profile.
+    assert summary.figures["iteration.count"] == pytest.approx(40, abs=1)
 
 
 async def test_callbacks_are_a_scenario_like_the_built_in_ones(run: Run, write: Any) -> None:
