@@ -16,7 +16,7 @@ import trustme
 
 from tests.servers.launch import ROOT, Launched, launch
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 HEAD = """
 import re, ssl
 
