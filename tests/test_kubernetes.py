@@ -33,7 +33,7 @@ DOCUMENTS = {
 SERVICE = DOCUMENTS["Service swarmgate-master"]
 MASTER = DOCUMENTS["Deployment swarmgate-master"]
 WORKER = DOCUMENTS["Deployment swarmgate-worker"]
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 # "Safe and unsafe sysctls" in the documentation of Kubernetes, as of 1.29.
 SAFE_SYSCTLS = {
     "kernel.shm_rmid_forced",
