@@ -66,7 +66,8 @@ def bench(session: nox.Session) -> None:
         try:
             session.run(
                 *("pytest", *(f"benchmarks/{name}" for name in costs), "-s"),
-                "--benchmark-columns=min,median,max,rounds",
+                # In the order in which they are named; the tests alone go in a random one.
+                *("--benchmark-columns=min,median,max,rounds", "-p", "no:randomly"),
                 env=quick,
             )
         except CommandFailed:
@@ -105,7 +106,7 @@ def locust(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Pass the tests: real sockets, real processes. Arguments go to pytest."""
+    """Pass the tests, in random order: real sockets, real processes. Arguments go to pytest."""
     install(session)
     # Most of them wait for processes, so that two at a time take little more than half as long.
     session.run("pytest", "--numprocesses=auto", "--maxprocesses=4", *session.posargs)

@@ -96,7 +96,8 @@ def calibrate(
         )
         rows += latency_rows(subject, delays, plain.latency, stalled.latency)
     # Counts do not depend on when a message was sent.
-    counting = replace(bench, thresholds=replace(thresholds, lateness_p99_seconds=1.0))
+    lateness_seconds = max(1.0, thresholds.lateness_p99_seconds)
+    counting = replace(bench, thresholds=replace(thresholds, lateness_p99_seconds=lateness_seconds))
     for subject, (scenario, flags) in _chosen(load, _FAULTS).items():
         faulty = counting.run(subject, *flags, scenario=scenario)
         rows += count_rows(subject, _counts(faulty.injected), _reported(faulty.summary))

@@ -19,7 +19,7 @@ PROBE_NUMBER: Final = 999_999_999
 _POLL_SECONDS: Final = 0.01
 _PROBE_SECONDS: Final = 0.1
 # What a process's helpers, such as Python's resource tracker, take to see that it has ended.
-_GRACE_SECONDS: Final = 2.0
+_GRACE_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True)

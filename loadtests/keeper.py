@@ -68,6 +68,7 @@ class Keeper:
             count -= 1
         unwanted = min(count, self._dialling - self._surplus)
         self._surplus += unwanted
+        # Those whose handshake is complete are here, though nobody may have gone on with them yet.
         here = (it for it in self._population.open_connections() if it not in self._leaving)
         self._let_go(heapq.nlargest(count - unwanted, here, key=_number))
 
@@ -94,19 +95,34 @@ class Keeper:
         handshakes.create_task(self._open(self._population.vacant_number()))
 
     async def _open(self, number: int) -> None:
+        arrived: list[Connection] = []
+        unwanted: list[Connection] = []
+
+        def arrive(connection: Connection) -> None:
+            # In the moment from which it counts as open, not when this task comes to its turn: in
+            # between it would be both open and pending, and the surplus would be taken of it.
+            arrived.append(connection)
+            if self._surplus:
+                unwanted.append(connection)
+                self._leaving.add(connection)
+            self._one_less_dialling()
+
         try:
-            connection = await self._population.open(number)
+            await self._population.open(number, arrive)
         except DialError as error:
             self._population.vacate(number)
             self._population.fail(error)
         else:
-            if self._surplus:
-                self._let_go([connection])
+            self._let_go(unwanted)
         finally:
-            self._dialling -= 1
-            # One that failed is one less, too.
-            self._surplus = max(0, self._surplus - 1)
+            if not arrived:
+                # One that failed is one less, too.
+                self._one_less_dialling()
             self._handshakes.release()
+
+    def _one_less_dialling(self) -> None:
+        self._dialling -= 1
+        self._surplus = max(0, self._surplus - 1)
 
     def _let_go(self, those: list[Connection]) -> None:
         if those:

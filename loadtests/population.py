@@ -79,8 +79,14 @@ class Population:
             for _ in range(dialling):
                 tasks.create_task(self._dial_until(until, first, begun_ns))
 
-    async def open(self, number: int) -> Connection:
+    async def open(
+        self, number: int, arrive: Callable[[Connection], None] | None = None
+    ) -> Connection:
         """Open the connection of that number, for the first time or again.
+
+        Args:
+            number: its number in the fleet.
+            arrive: told of the connection in the moment from which it counts as open.
 
         Raises:
             DialError: it did not open; this is counted nowhere.
@@ -95,6 +101,8 @@ class Population:
             connection.number = number
             connection.ended = self._closed
             self._by_number[number] = connection
+            if arrive is not None:
+                arrive(connection)
             return connection
 
         connection = await self._dialer.dial(make, number)

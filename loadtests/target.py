@@ -11,12 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
+
+from loadtests import probe
 from loadtests.errors import TargetError, UsageError
 from loadtests.plan import Endpoint
 
 _POLL_SECONDS: Final = 0.02
+_PORT_TRIES: Final = 5
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 15.0
+
+
+class _TakenPortError(TargetError):
+    """Another server took the port before the target could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +84,37 @@ async def running(
 ) -> AsyncIterator[RunningTarget]:
     """Run a server for as long as the context lasts, on that port or else a free one.
 
+    A port is free only until somebody takes it: where another server was quicker, the target is
+    started again on another port.
+
     Raises:
-        TargetError: it cannot be started, ends at once, or does not listen within 30 seconds.
+        TargetError: it cannot be started, ends at once, does not listen within 30 seconds, or
+            another server listens on its port.
     """
-    port = port or free_port()
-    command = tuple(word.replace("{port}", str(port)) for word in template)
     log.parent.mkdir(parents=True, exist_ok=True)
+    for tries_left in reversed(range(_PORT_TRIES if port is None else 1)):
+        process, target = await _start(template, log, port or free_port())
+        try:
+            await _until_listening(process, target)
+            if other := await asyncio.to_thread(_other_listener, target):
+                raise _TakenPortError(
+                    f"another server (process {other}) listens on port {target.port}, which the "
+                    f"target {shlex.join(target.command)} was told to listen on"
+                )
+            yield target
+        except _TakenPortError:
+            if not tries_left:
+                raise
+        else:
+            return
+        finally:
+            await _stop(process)
+
+
+async def _start(
+    template: Sequence[str], log: Path, port: int
+) -> tuple[asyncio.subprocess.Process, RunningTarget]:
+    command = tuple(word.replace("{port}", str(port)) for word in template)
     with log.open("ab") as output:
         try:
             process = await asyncio.create_subprocess_exec(
@@ -96,12 +129,27 @@ async def running(
             raise TargetError(
                 f"cannot start the target {shlex.join(command)}: {os.strerror(error.errno or 0)}"
             ) from None
-    target = RunningTarget(command, process.pid, port, log, lambda: process.returncode)
+    return process, RunningTarget(command, process.pid, port, log, lambda: process.returncode)
+
+
+def _other_listener(target: RunningTarget) -> int | None:
+    """Give the process that listens on the target's port, if it cannot be the target's doing.
+
+    What the target starts may leave its session, as a container does, but is younger than it.
+    """
+    born = _born(target.pid)
+    for pid in probe.listener_roots(target.port):
+        with suppress(ProcessLookupError):
+            if os.getsid(pid) != target.pid and (born is None or (_born(pid) or born) < born):
+                return pid
+    return None
+
+
+def _born(pid: int) -> float | None:
     try:
-        await _until_listening(process, target)
-        yield target
-    finally:
-        await _stop(process)
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
 
 
 async def _until_listening(process: asyncio.subprocess.Process, target: RunningTarget) -> None:

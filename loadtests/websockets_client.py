@@ -157,6 +157,11 @@ class _Protocol(asyncio.Protocol):
         self._core.send_request(asked)
         self._transport.flush()
 
+    def time_out(self) -> None:
+        """Wait no longer for the answer, if it is not there."""
+        if not self.answered.done():
+            self.answered.set_exception(TimeoutError())
+
     def data_received(self, data: bytes) -> None:
         self._core.receive_data(data)
         self._take_events()
@@ -227,12 +232,16 @@ async def open_connection(
     except BaseException:
         connected.close()
         raise
+    # A timeout around the wait could still end it after the answer was taken: the connection would
+    # count as opened and as failed.
+    timer = loop.call_later(request.timeout_seconds, protocol.time_out)
     try:
-        async with asyncio.timeout(request.timeout_seconds):
-            return await protocol.answered
+        return await protocol.answered
     except BaseException:
         transport.abort()
         raise
+    finally:
+        timer.cancel()
 
 
 def handshake_cause(error: Exception) -> str:

@@ -22,7 +22,7 @@ from target_app.settings import Settings
 ROOT = Path(__file__).parents[1]
 COMPOSE = (ROOT / "compose.yaml").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 
 
 def variables():
@@ -116,6 +116,7 @@ async def pid_1():
     words = json.loads(instruction("ENTRYPOINT"))
     assert words[0] == "python"
     arguments = (*(sys.executable, *words[1:]), "--port", "0", "--drain-timeout-seconds", "1000")
+    arguments += ("--drain-announce-seconds", "1000")
     process = await asyncio.create_subprocess_exec(
         *(unshare or "unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *arguments),
         cwd=ROOT,

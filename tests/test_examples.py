@@ -20,7 +20,8 @@ def test_the_example_script_talks_to_the_reference_server(tmp_path: Path) -> Non
     target = f"{sys.executable} -m target_app --port {{port}} --announce-limit 0"
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "benchmarks", "run", "ws://127.0.0.1:{port}/ws", "4", "-q"),
+            *(sys.executable, "-m", "tests.patient_swarmgate", "run"),
+            *("ws://127.0.0.1:{port}/ws", "4", "-q"),
             *("--scenario", "examples/talkers.py", "--param", "pause=100ms", "-d", "1s"),
             *("--target-cmd", target, "-o", str(tmp_path / "a.run.jsonl")),
         ],
@@ -46,7 +47,7 @@ def test_the_example_locustfile_talks_to_the_reference_server(tmp_path: Path) ->
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "locust", "-f", "examples/locustfile.py", "--headless"),
-                *("--host", server.url(""), "-u", "20", "-r", "50", "-t", "5s"),
+                *("--host", server.url(""), "-u", "20", "-r", "50", "-t", "12s"),
                 *("--swarm-record", str(tmp_path)),
                 *("--swarm-thresholds", "say and hear hello.p50_seconds<=30s, errors<=0"),
             ],

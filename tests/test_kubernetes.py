@@ -33,7 +33,7 @@ DOCUMENTS = {
 SERVICE = DOCUMENTS["Service swarmgate-master"]
 MASTER = DOCUMENTS["Deployment swarmgate-master"]
 WORKER = DOCUMENTS["Deployment swarmgate-worker"]
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 120.0
 # "Safe and unsafe sysctls" in the documentation of Kubernetes, as of 1.29.
 SAFE_SYSCTLS = {
     "kernel.shm_rmid_forced",
@@ -308,7 +308,7 @@ def free_ports(count):
 def get(url):
     """Return the status and the text of a page; status 0 if nobody answers."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - an address of ours
+        with urllib.request.urlopen(url, timeout=DEADLINE_SECONDS) as answer:  # noqa: S310 - an address of ours
             return answer.status, answer.read().decode()
     except (urllib.error.URLError, ConnectionError):
         return 0, ""

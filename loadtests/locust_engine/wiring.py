@@ -48,6 +48,9 @@ def _on_init(environment: Environment, runner: Runner, web_ui: Any, **_: object)
             add_tab(web_ui, environment, master)
     if isinstance(runner, WorkerRunner | LocalRunner):
         WorkerSide(environment, runner, classes).greet()
+    # What is due in so many seconds is so from the last time that the loop looked at the clock,
+    # which is before all imports: Locust's run time would be shorter by those.
+    gevent.get_hub().loop.update_now()
 
 
 def _interrupt_main() -> None:

@@ -8,8 +8,9 @@ exponential (a client stays for connections / rate on average: Little's law).
 
 import asyncio
 import random
+from contextlib import suppress
 from time import perf_counter_ns
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -21,6 +22,10 @@ from loadtests.plan import ProcessPlan
 from loadtests.population import Population
 from loadtests.scenario import Parameters, Published, Scenario
 from loadtests.span import Span
+
+_POLL_SECONDS: Final = 0.01
+# A server that does not answer a close is not waited for any longer.
+_GOODBYE_SECONDS: Final = 10.0
 
 
 class ChurnParameters(Parameters):
@@ -47,6 +52,7 @@ class Churn(Scenario[ChurnParameters]):
         self._here: list[Connection] = []
         self._places: dict[Connection, int] = {}
         self._arriving: set[asyncio.Task[None]] = set()
+        self._departing: set[Connection] = set()
         self._population: Population | None = None
 
     def opened(self, connection: Connection) -> None:
@@ -57,6 +63,7 @@ class Churn(Scenario[ChurnParameters]):
     def closed(self, connection: Connection) -> None:
         """Know a client no longer, whoever ended its connection."""
         self._forget(connection)
+        self._departing.discard(connection)
         if self._population is not None:
             self._population.forget(connection)
 
@@ -79,6 +86,11 @@ class Churn(Scenario[ChurnParameters]):
         await Pacer(loop, times, load, fire).run()
         if self._arriving:
             await asyncio.wait(set(self._arriving))
+        # Who is in the middle of a closing handshake would still be counted as open.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                while self._departing:  # noqa: ASYNC110 - an event would cost the hot path more
+                    await asyncio.sleep(_POLL_SECONDS)
         return {}
 
     async def _arrive(self, population: Population, intended_ns: int) -> None:
@@ -98,6 +110,7 @@ class Churn(Scenario[ChurnParameters]):
             return
         connection = self._random.choice(self._here)
         self._forget(connection)
+        self._departing.add(connection)
         self.meter.counts["churn.left"] += 1
         leave = self.parameters.leave
         if leave == "abort" or (leave == "both" and self._random.random() < 1 / 2):

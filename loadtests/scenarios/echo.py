@@ -35,7 +35,7 @@ from loadtests.wires import EventsWire, SessionWire, Wire, found_wire
 # Think times that are drawn; then they come again.
 _THINKS: Final = 65_536
 # How long replies may take to come on connections that are about to leave.
-_LAST_REPLIES_SECONDS: Final = 0.5
+_LAST_REPLIES_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.01
 
 

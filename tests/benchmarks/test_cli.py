@@ -9,19 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.target import free_port
 from reports.record import read_record
 from tests.servers.launch import ROOT, known, launch
+from tests.servers.ports import nobody_listens
+
+DEADLINE_SECONDS = 100.0
+PATIENT = "tests.patient_swarmgate"
 
 
-def swarmgate(*arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+def swarmgate(
+    *arguments: str, cwd: Path | None = None, module: str = "benchmarks"
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=cwd,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
 
@@ -30,7 +35,7 @@ def test_a_run_that_held_prints_what_people_look_for_and_exits_with_0(tmp_path: 
     with known() as server:
         done = swarmgate(
             "run", server.url("/echo"), "20", "--scenario", "echo", "-r", "100", "-d", "1s",
-            cwd=tmp_path,
+            cwd=tmp_path, module=PATIENT,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for line in ("Connected:", "Errors:", "Avg latency:", "Server memory:", "Server CPU:"):
@@ -45,7 +50,9 @@ def test_a_run_that_held_prints_what_people_look_for_and_exits_with_0(tmp_path: 
 def test_json_is_one_document_on_standard_output_and_nothing_else(tmp_path: Path) -> None:
     output = tmp_path / "a.run.jsonl"
     with known() as server:
-        done = swarmgate("run", server.url(), "5", "-d", "0.5s", "--json", "-o", str(output))
+        done = swarmgate(
+            *("run", server.url(), "5", "-d", "0.5s", "--json", "-o", str(output)), module=PATIENT
+        )
     document = json.loads(done.stdout)
     assert document["valid"] is True
     assert document["figures"]["connections.opened"] == 5
@@ -65,14 +72,15 @@ def test_lost_messages_exit_with_1(tmp_path: Path) -> None:
     with known("--lose-every", "5") as server:
         done = swarmgate(
             "run", server.url("/echo"), "5", "--scenario", "echo", "-r", "50", "-d", "1s", "-q",
-            cwd=tmp_path,
+            cwd=tmp_path, module=PATIENT,
         )  # fmt: skip
     assert done.returncode == 1
     assert "10 lost" in done.stdout
 
 
 def test_a_target_that_refuses_exits_with_3_and_says_invalid_first(tmp_path: Path) -> None:
-    done = swarmgate("run", f"ws://127.0.0.1:{free_port()}/", "5", "-q", cwd=tmp_path)
+    with nobody_listens() as port:
+        done = swarmgate("run", f"ws://127.0.0.1:{port}/", "5", "-q", cwd=tmp_path)
     assert done.returncode == 3
     assert done.stdout.startswith("INVALID")
     assert "connect:refused" in done.stdout
@@ -82,7 +90,7 @@ def test_a_target_command_is_started_and_stopped(tmp_path: Path) -> None:
     done = swarmgate(
         "run", "ws://127.0.0.1:{port}/echo", "10", "-d", "0.5s", "-q", "--json",
         "--target-cmd", f"{sys.executable} -m benchmarks.picows_echo {{port}}",
-        cwd=tmp_path,
+        cwd=tmp_path, module=PATIENT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     header = read_record(Path(tmp_path, json.loads(done.stdout)["record"])).header
@@ -148,11 +156,11 @@ def test_ctrl_c_exits_with_130_and_leaves_the_record_complete(tmp_path: Path) ->
             start_new_session=True,
         )
         assert process.stderr is not None
-        while "measure" not in process.stderr.readline():
-            assert process.poll() is None
+        while "measure" not in (line := process.stderr.readline()):
+            assert line, "it ended before it measured"
         # As a terminal does it: to every process of the group.
         os.killpg(process.pid, signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert "interrupted" in output
@@ -171,7 +179,9 @@ def test_the_doctor_prints_limit_value_and_remedy() -> None:
 
 def test_serve_runs_the_reference_server(tmp_path: Path) -> None:
     with launch([sys.executable, "-m", "benchmarks", "serve", "--port", "0"]) as server:
-        done = swarmgate("run", server.url("/ws"), "5", "-d", "0.5s", "-q", cwd=tmp_path)
+        done = swarmgate(
+            *("run", server.url("/ws"), "5", "-d", "0.5s", "-q"), cwd=tmp_path, module=PATIENT
+        )
         server.stop()
     assert done.returncode == 0, done.stdout
     assert server.process.returncode == 0

@@ -19,6 +19,12 @@ PATIENT = Thresholds(
     lateness_p99_seconds=60.0, loop_lag_p99_seconds=60.0, gc_pause_seconds=60.0, cpu_ratio=2.0
 )
 
+# Where nothing is lost, a run waits for what is under way only as long as that takes.
+COLLECT_SECONDS = 60.0
+# What is lost never comes, so a run that loses something waits all of this: many times longer than
+# a busy machine delays what is not lost.
+LOSSY_COLLECT_SECONDS = 5.0
+
 # The test started the server itself.
 RUNNING = TargetSource()
 
@@ -44,7 +50,8 @@ def run(tmp_path: Path) -> Run:
             "parameters": {},
             "duration_seconds": 1.0,
             "settle_seconds": 0.0,
-            "collect_seconds": 2.0,
+            "handshake_timeout_seconds": 60.0,
+            "collect_seconds": COLLECT_SECONDS,
             "seed": 42,
         }
         plan = Plan(url=url, scenario=scenario, **(values | changes))

@@ -18,10 +18,11 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from loadtests.errors import LimitError, TargetError, UsageError
 from loadtests.options import ConnectOptions
-from loadtests.target import TargetSource, free_port
+from loadtests.target import TargetSource
 from reports.record import Event, Interval, Line, read_record
 from tests.loadtests.conftest import Run
-from tests.servers.launch import known
+from tests.servers.launch import STOP_SECONDS, known
+from tests.servers.ports import nobody_listens
 
 
 @asynccontextmanager
@@ -47,8 +48,8 @@ INSECURE = ConnectOptions(insecure=True)
 
 
 async def test_a_port_where_nothing_listens_is_refused_at_once(run: Run) -> None:
-    port = free_port()
-    summary = await run(f"ws://127.0.0.1:{port}/", connections=500, concurrent=20)
+    with nobody_listens() as port:
+        summary = await run(f"ws://127.0.0.1:{port}/", connections=500, concurrent=20)
     assert not summary.valid
     # It gives up when as many failed as may be under way at once, and does not try all 500.
     assert set(summary.errors) == {"connect:refused"}
@@ -57,18 +58,18 @@ async def test_a_port_where_nothing_listens_is_refused_at_once(run: Run) -> None
 
 
 @pytest.mark.parametrize(
-    ("handshake", "error"),
+    ("handshake", "seconds", "error"),
     [
-        ("mute", "upgrade:timeout"),
-        ("garbage", "upgrade:not-http"),
-        ("hang-up", "upgrade:closed"),
+        ("mute", 0.5, "upgrade:timeout"),
+        ("garbage", 60.0, "upgrade:not-http"),
+        ("hang-up", 60.0, "upgrade:closed"),
     ],
 )
 async def test_a_handshake_that_fails_is_told_by_its_cause(
-    run: Run, handshake: str, error: str
+    run: Run, handshake: str, seconds: float, error: str
 ) -> None:
     with known("--handshake", handshake) as server:
-        summary = await run(server.url(), concurrent=5, handshake_timeout_seconds=0.5)
+        summary = await run(server.url(), concurrent=5, handshake_timeout_seconds=seconds)
     assert not summary.valid
     assert set(summary.errors) == {error}
 
@@ -76,7 +77,7 @@ async def test_a_handshake_that_fails_is_told_by_its_cause(
 async def test_a_handshake_that_timed_out_does_not_open_afterwards(run: Run) -> None:
     with known("--handshake", "late") as server:
         summary = await run(
-            server.url(), "hold", concurrent=10, handshake_timeout_seconds=0.3, duration_seconds=2.0
+            server.url(), "hold", concurrent=10, handshake_timeout_seconds=0.5, duration_seconds=2.0
         )
     assert summary.errors == {"upgrade:timeout": 10}
     assert summary.figures["connections.opened"] == 0
@@ -86,9 +87,10 @@ async def test_tls_to_a_plain_port_is_told(run: Run) -> None:
     with known() as server:
         summary = await run(server.url().replace("ws:", "wss:"), handshake_timeout_seconds=2.0)
     assert not summary.valid
-    (error,) = summary.errors
-    # What a plain server makes of a TLS greeting is its own: nothing, an error, or the end.
-    assert error in ("tls:not-tls", "tls:closed", "tls:timeout", "tls:reset")
+    # What a plain server makes of a TLS greeting is its own: nothing, an error, or the end; which
+    # of its answer and its end is seen first may differ from one connection to the next.
+    assert summary.errors
+    assert set(summary.errors) <= {"tls:not-tls", "tls:closed", "tls:timeout", "tls:reset"}
 
 
 async def test_a_certificate_of_an_unknown_authority_is_refused(run: Run) -> None:
@@ -187,13 +189,13 @@ async def test_the_swarm_does_not_outlive_a_killed_command(tmp_path: Path) -> No
             stderr=asyncio.subprocess.PIPE,
         )
         assert process.stderr is not None
-        while b"measure" not in await process.stderr.readline():
-            pass
+        while b"measure" not in (line := await process.stderr.readline()):
+            assert line, "it ended before it measured"
         swarm = psutil.Process(process.pid).children()
         assert swarm
         process.kill()
         await process.wait()
-        _, alive = psutil.wait_procs(swarm, timeout=20)
+        _, alive = psutil.wait_procs(swarm, timeout=STOP_SECONDS)
         assert not alive
     record = read_record(tmp_path / "a.run.jsonl")
     assert record.footer is None

@@ -8,7 +8,7 @@ import pytest
 from loadtests.errors import UsageError
 from loadtests.scenarios.chat import Chat, ChatParameters, publishers_of
 from reports.terminal import summary_text
-from tests.loadtests.conftest import Run
+from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
 from tests.loadtests.test_plan import plan
 from tests.servers.launch import launch
 
@@ -65,7 +65,9 @@ async def test_what_the_server_did_wrong_is_counted_exactly(
 ) -> None:
     # One publisher, so that neighbours which change places are of one stream.
     parameters = {"publishers": "1"}
-    summary, done = await chat(run, f"--{flag}", "7", parameters=parameters, collect_seconds=0.5)
+    summary, done = await chat(
+        run, f"--{flag}", "7", parameters=parameters, collect_seconds=LOSSY_COLLECT_SECONDS
+    )
     held_at_the_end = faults(summary).pop("lost", 0) if flag == "swap" else 0
     assert held_at_the_end <= 10
     assert summary.figures[f"integrity.{fault}"] == done[flag] > 0
@@ -73,7 +75,9 @@ async def test_what_the_server_did_wrong_is_counted_exactly(
 
 async def test_loss_is_found_among_many_publishers(run: Run) -> None:
     parameters = {"publishers": "5", "rooms": "2"}
-    summary, done = await chat(run, "--lose", "7", parameters=parameters, collect_seconds=0.3)
+    summary, done = await chat(
+        run, "--lose", "7", parameters=parameters, collect_seconds=LOSSY_COLLECT_SECONDS
+    )
     assert faults(summary) == {"lost": done["lose"]}
 
 
@@ -84,7 +88,9 @@ async def test_a_message_in_the_wrong_room_is_an_error(run: Run) -> None:
 
 
 async def test_words_before_the_text_are_checked(run: Run) -> None:
-    summary, _ = await chat(run, path="/ws/{n}", parameters={"prefix": ""}, collect_seconds=0.2)
+    summary, _ = await chat(
+        run, path="/ws/{n}", parameters={"prefix": ""}, collect_seconds=LOSSY_COLLECT_SECONDS
+    )
     assert summary.figures["integrity.corrupted"] == summary.figures["integrity.lost"] == 400
 
 

@@ -5,6 +5,7 @@ The server here runs in the test's own process, so that it can be asked what it 
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,11 +16,17 @@ import pytest
 import trustme
 from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
 
+from loadtests.dial import Dialer
 from loadtests.errors import UsageError
+from loadtests.meter import Meter
 from loadtests.options import Client, ConnectOptions
+from loadtests.plan import Endpoint, Plan, ProcessPlan
+from loadtests.population import Population
+from loadtests.scenario import Parameters
+from loadtests.scenarios.hold import Hold
 from loadtests.template import fill
 from reports.terminal import summary_text
-from tests.loadtests.conftest import Run
+from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
 from tests.servers.launch import known
 
 CLIENTS = pytest.mark.parametrize("client", [Client.PICOWS, Client.WEBSOCKETS])
@@ -222,21 +229,21 @@ async def test_an_http_proxy(run: Run) -> None:
 
 @CLIENTS
 @pytest.mark.parametrize(
-    ("handshake", "error"),
+    ("handshake", "seconds", "error"),
     [
-        ("garbage", "upgrade:not-http"),
-        ("mute", "upgrade:timeout"),
-        ("hang-up", "upgrade:closed"),
+        ("garbage", 60.0, "upgrade:not-http"),
+        ("mute", 0.5, "upgrade:timeout"),
+        ("hang-up", 60.0, "upgrade:closed"),
     ],
 )
 async def test_a_handshake_that_fails_is_told_by_its_cause(
-    run: Run, client: Client, handshake: str, error: str
+    run: Run, client: Client, handshake: str, seconds: float, error: str
 ) -> None:
     with known("--handshake", handshake) as server:
         summary = await run(
             server.url(),
             concurrent=5,
-            handshake_timeout_seconds=0.5,
+            handshake_timeout_seconds=seconds,
             options=ConnectOptions(client=client),
         )
     assert set(summary.errors) == {error}
@@ -257,7 +264,12 @@ async def test_refusals_and_close_codes(run: Run, client: Client) -> None:
 async def test_faults_are_counted_the_same(run: Run, client: Client) -> None:
     options = ConnectOptions(client=client)
     with known("--lose-every", "7", "--duplicate-every", "11") as server:
-        summary = await run(server.url("/echo"), rate=200.0, options=options)
+        summary = await run(
+            server.url("/echo"),
+            rate=200.0,
+            options=options,
+            collect_seconds=LOSSY_COLLECT_SECONDS,
+        )
         injected = server.stop()
     assert summary.figures["integrity.duplicated"] == injected["duplicated"] > 0
     assert summary.figures["integrity.lost"] == injected["lost"] > 0
@@ -326,3 +338,31 @@ async def test_a_wrong_accept_key_is_told(run: Run) -> None:
             summary = await run(url, connections=2, options=options, name=f"{number}")
             seen |= set(summary.errors)
     assert seen == {"upgrade:bad-sec-websocket-accept"}
+
+
+@CLIENTS
+async def test_an_answer_in_the_moment_of_the_timeout_is_an_opening_or_a_failure_and_not_both(
+    client: Client,
+) -> None:
+    with known("--handshake", "late") as server:
+        # It answers after a second, and the time is over after half of one; both happen while
+        # nobody looks.
+        plan = Plan(
+            server.url(),
+            1,
+            "hold",
+            {},
+            handshake_timeout_seconds=0.5,
+            options=ConnectOptions(client=client),
+        )
+        share = ProcessPlan(plan, 0, Endpoint("127.0.0.1", server.port), (), 0)
+        meter = Meter(0, 0, 64)
+        scenario, dialer = Hold(share, Parameters(), meter), Dialer(share, meter)
+        population = Population(share, scenario, dialer, meter, lambda *_, **__: None)
+        opening = asyncio.create_task(population.open_planned(1))
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        time.sleep(2.0)  # noqa: ASYNC251 - this is what is tested
+        await opening
+        assert meter.opened + meter.failed == 1
+        population.abort_all()

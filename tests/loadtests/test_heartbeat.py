@@ -16,27 +16,28 @@ def reference(*flags: str) -> TargetSource:
 
 
 async def test_beats_pings_and_half_open_peers_of_the_reference_server(run: Run) -> None:
-    flags = ("--heartbeat-seconds", "0.5", "--ws-ping-interval", "0.4", "--ws-ping-timeout", "0.4")
+    # Those who do answer have far longer for it than a busy machine takes.
+    flags = ("--heartbeat-seconds", "0.5", "--ws-ping-interval", "0.4", "--ws-ping-timeout", "5")
     summary = await run(
         URL,
         "heartbeat",
         source=reference("--announce-limit", "0", *flags),
         connections=20,
         processes=2,
-        rate=50.0,
-        duration_seconds=2.0,
+        rate=25.0,
+        duration_seconds=4.0,
         parameters={"interval": "500ms", "ping_interval": "400ms", "half_open": 0.2},
     )
     figures = summary.figures
     assert summary.valid, summary.reasons
     assert summary.errors == {}
     assert figures["heartbeat.detected"] == figures["detected.count"] == 4
-    assert figures["detected.max_seconds"] > 0.4, "not before the ping had its time"
-    assert figures["heartbeat.expected"] == 16 * 4
-    assert figures["heartbeat.beats"] >= 16 * 3
+    assert figures["detected.max_seconds"] > 5.0, "not before the ping had its time"
+    assert figures["heartbeat.expected"] == 16 * 8
+    assert figures["heartbeat.beats"] >= 16 * 6
     assert figures["heartbeat.pongs"] == figures["heartbeat.pings_sent"] == 100
     assert figures["ping_round_trip.count"] == 100
-    assert figures["heartbeat.pings_received"] >= 16 * 3
+    assert figures["heartbeat.pings_received"] >= 16 * 6
     assert figures["heartbeat_jitter.count"] == figures["heartbeat_interval.count"] > 0
     assert figures["ping_jitter.count"] == figures["ping_interval.count"] > 0
 
@@ -47,7 +48,7 @@ async def test_a_server_without_heartbeat_that_leaves_the_dead_alone_is_told(run
         "heartbeat",
         source=TargetSource(PLAIN),
         connections=4,
-        parameters={"interval": "100ms", "half_open": 0.5, "within": "1.2s"},
+        parameters={"interval": "100ms", "half_open": 0.5, "within": "3s"},
     )
     assert summary.errors == {
         "heartbeat:half open not detected": 2,

@@ -2,16 +2,16 @@
 
 import pytest
 
-from tests.loadtests.conftest import Run
+from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
 from tests.servers.launch import known
 
 
 async def test_an_injected_delay_is_measured_on_top_of_the_undisturbed_latency(run: Run) -> None:
-    with known("--delay-seconds", "0.05") as server:
+    with known("--delay-seconds", "0.5") as server:
         summary = await run(server.url("/echo"), rate=200.0)
-    # Never less than was injected; how much more is the machine's affair, and half of all
-    # messages bear hardly any of it.
-    assert 0.05 <= summary.figures["latency.p50_seconds"] < 0.06
+    # Never less than was injected, and never twice as much; how much more is the machine's affair.
+    # That it is right to 2 % or 0.3 ms is for `swarmgate calibrate` to show, on a quiet machine.
+    assert 0.5 <= summary.figures["latency.p50_seconds"] < 1.0
     assert summary.figures["latency.p50_seconds"] <= summary.figures["latency.p99_seconds"]
     assert summary.figures["integrity.lost"] == 0
     assert summary.valid
@@ -30,7 +30,7 @@ async def test_a_stall_is_seen_by_every_message_that_was_due_in_it(run: Run) -> 
 
 async def test_a_closed_loop_shows_a_stall_to_its_connections_alone(run: Run) -> None:
     with known("--stall-at-message", "50", "--stall-seconds", "0.5") as server:
-        summary = await run(server.url("/echo"), connections=2, duration_seconds=1.0)
+        summary = await run(server.url("/echo"), connections=2, duration_seconds=3.0)
     assert summary.figures["latency.max_seconds"] >= 0.5
     assert summary.figures["latency.p90_seconds"] < 0.25
     assert summary.header.load["rate"] is None
@@ -41,7 +41,10 @@ async def test_a_closed_loop_shows_a_stall_to_its_connections_alone(run: Run) ->
 async def test_echo_faults_are_counted_exactly(run: Run, fault: str, processes: int) -> None:
     with known(f"--{fault}-every", "7") as server:
         summary = await run(
-            server.url("/echo"), rate=300.0, processes=processes, collect_seconds=1.0
+            server.url("/echo"),
+            rate=300.0,
+            processes=processes,
+            collect_seconds=LOSSY_COLLECT_SECONDS,
         )
         injected = server.stop()
     assert injected is not None
@@ -66,7 +69,7 @@ async def test_broadcast_faults_are_counted_at_every_receiver(
             connections=12,
             rate=50.0,
             processes=processes,
-            collect_seconds=1.0,
+            collect_seconds=LOSSY_COLLECT_SECONDS,
         )
         injected = server.stop()
     assert injected is not None
@@ -80,7 +83,11 @@ async def test_broadcasts_that_change_places_are_counted_at_every_receiver(run: 
     # 13 receivers and every 11th delivery: each receiver has its turn to be held back.
     with known("--reorder-every", "11") as server:
         summary = await run(
-            server.url("/ws"), "broadcast", connections=13, rate=50.0, collect_seconds=1.0
+            server.url("/ws"),
+            "broadcast",
+            connections=13,
+            rate=50.0,
+            collect_seconds=LOSSY_COLLECT_SECONDS,
         )
         injected = server.stop()
     assert injected is not None
@@ -91,7 +98,7 @@ async def test_broadcasts_that_change_places_are_counted_at_every_receiver(run: 
 
 async def test_damaged_replies_are_neither_duplicates_nor_replies(run: Run) -> None:
     with known("--damage-every", "10") as server:
-        summary = await run(server.url("/echo"), rate=200.0, collect_seconds=0.5)
+        summary = await run(server.url("/echo"), rate=200.0, collect_seconds=LOSSY_COLLECT_SECONDS)
         injected = server.stop()
     assert injected is not None
     assert summary.figures["integrity.corrupted"] == injected["damaged"] == 20
@@ -115,12 +122,11 @@ async def test_a_refused_share_of_handshakes_is_told_by_status(run: Run, status:
 
 async def test_connections_that_the_server_closes_are_told_by_code(run: Run) -> None:
     with known("--close-after", "3", "--close-code", "4001") as server:
-        summary = await run(server.url("/echo"), connections=5, rate=100.0, duration_seconds=0.3)
+        # It ends when they have: long before its time.
+        summary = await run(server.url("/echo"), connections=5, rate=100.0, duration_seconds=60.0)
     assert summary.errors["closed:4001"] == 5
     assert summary.close_codes[4001] == 5
-    assert "target ended every connection" in " ".join(summary.reasons) or summary.errors.get(
-        "send:closed"
-    )
+    assert "target ended every connection" in " ".join(summary.reasons)
 
 
 async def test_fragments_are_put_together(run: Run) -> None:

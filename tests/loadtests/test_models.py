@@ -44,8 +44,9 @@ async def test_a_rate_that_changes(run: Run) -> None:
 async def test_users_who_think_send_no_faster_than_that(run: Run) -> None:
     think = parse_distribution("uniform 90ms..110ms", parse_seconds)
     figures = await echo(run, think=think)
-    # Ten users, a message in some 100 ms each, for a second; the first after a thought.
-    assert 30 < figures["messages.sent"] <= 110
+    # Ten users, a message in some 100 ms each, for a second; the first after a thought. How long
+    # they wait for their answers besides is the machine's affair.
+    assert 10 <= figures["messages.sent"] <= 110
 
 
 async def test_sizes_that_scatter_are_checked_and_counted(run: Run) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loadtests.conftest import Run
+from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
 from tests.servers.launch import launch
 
 NODE_FOLDER = Path(__file__).parents[1] / "servers" / "node_ws"
@@ -78,7 +78,11 @@ async def test_every_broadcast_reaches_every_receiver(run: Run, name: str) -> No
 async def test_a_server_that_does_not_broadcast_is_told_to_lose_everything(run: Run) -> None:
     with launch(command("picows")) as server:
         summary = await run(
-            server.url("/ws"), "broadcast", connections=5, rate=10.0, collect_seconds=0.2
+            server.url("/ws"),
+            "broadcast",
+            connections=5,
+            rate=10.0,
+            collect_seconds=LOSSY_COLLECT_SECONDS,
         )
     # It echoes to the publisher alone: four of five receivers get nothing.
     assert summary.figures["integrity.lost"] == 40

@@ -16,7 +16,7 @@ import trustme
 
 from tests.servers.launch import ROOT, Launched, launch
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 HEAD = """
 import re, ssl
 
@@ -124,7 +124,9 @@ def test_a_run_of_locust_counts_every_exchange_and_ends_with_closing_handshakes(
             @task
             def talk(self):
                 assert self.ask("hello", "hello", 30, name="hello") == "hello"
-                if not NOTES and self.environment.stats.get("hello", "WS").num_requests >= 20:
+                stats = self.environment.stats
+                opened = stats.get("open", "WS").num_requests
+                if not NOTES and opened == 3 and stats.get("hello", "WS").num_requests >= 20:
                     NOTES.append("enough")
                     gevent.spawn(self.environment.runner.quit)
             """),

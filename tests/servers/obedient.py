@@ -28,6 +28,7 @@ from websockets.frames import Frame, Opcode
 
 ENDS: Counter[str] = Counter()
 SEEN: Counter[str] = Counter()
+LINGER_SECONDS = 10.0
 
 
 async def answer(connection: ServerConnection, words: list[str], message: str | bytes) -> None:
@@ -106,6 +107,11 @@ async def main() -> None:
     port = next(iter(server.sockets)).getsockname()[1]
     print(f"listening on ws://127.0.0.1:{port}", file=sys.stderr, flush=True)
     await stopped.wait()
+    # The ends of those who have gone may not have been seen yet; those who stay are not waited for.
+    server.close(close_connections=False)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            await server.wait_closed()
     print(json.dumps(ENDS), flush=True)
 
 

@@ -9,7 +9,8 @@ import subprocess
 import time
 
 REDIS = shutil.which("redis-server") or shutil.which("valkey-server")
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
+TRIES = 10
 
 
 class RedisServer:
@@ -17,8 +18,7 @@ class RedisServer:
 
     def __init__(self, directory):
         self.directory = directory
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = 0
         self.process = None
 
     @property
@@ -26,6 +26,19 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self):
+        if self.port:
+            assert self._try(), f"redis-server ended at once on port {self.port}"
+            return self
+        for _ in range(TRIES):
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                self.port = free.getsockname()[1]
+            # Somebody else may have been quicker to take it.
+            if self._try():
+                return self
+        raise AssertionError(f"redis-server ended at once on {TRIES} ports")
+
+    def _try(self):
+        """Start Redis, and wait until it answers; return whether it has not ended instead."""
         self.process = subprocess.Popen(
             [
                 *(REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
@@ -35,10 +48,11 @@ class RedisServer:
         )
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not self._answers():
-            assert self.process.poll() is None, "redis-server ended at once"
+            if self.process.poll() is not None:
+                return False
             assert time.monotonic() < deadline, "redis-server does not answer"
             time.sleep(0.01)
-        return self
+        return True
 
     def kill(self):
         if self.process is not None:
@@ -64,9 +78,15 @@ class RedisServer:
         self.command("client", "kill", "type", kind)
 
     def _answers(self):
+        """Tell whether this very process answers, and not somebody else's on its port."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as client:
-                client.sendall(b"PING\r\n")
-                return client.recv(16).startswith(b"+PONG")
+                client.sendall(b"INFO server\r\n")
+                told = b""
+                while b"process_id" not in told or not told.endswith(b"\r\n"):
+                    if not (data := client.recv(65536)):
+                        return False
+                    told += data
         except OSError:
             return False
+        return b"\r\nprocess_id:%d\r\n" % self.process.pid in told

@@ -175,23 +175,28 @@ async def test_everything_that_is_delayed_is_delayed_at_the_same_time() -> None:
             assert time.monotonic() - start >= delay_seconds
             assert await receive(connection, 99) == numbers(100)[1:]
             # One after another they would take a hundred times as long.
-            assert time.monotonic() - start < 10 * delay_seconds
+            assert time.monotonic() - start < 50 * delay_seconds
 
 
 async def test_the_delay_is_exact_to_a_fraction_of_a_millisecond() -> None:
     delay_ns = 3_300_000
-    round_trips_ns = []
+
+    async def round_trip_ns(connection: ClientConnection) -> int:
+        start_ns = time.monotonic_ns()
+        await send(connection, "?")
+        await receive(connection, 1)
+        return time.monotonic_ns() - start_ns
+
     with known("--delay-seconds", str(delay_ns / 1e9)) as server:
         async with client(server) as connection:
-            for _ in range(100):
-                start_ns = time.monotonic_ns()
-                await send(connection, "?")
-                await receive(connection, 1)
-                round_trips_ns.append(time.monotonic_ns() - start_ns)
-    assert min(round_trips_ns) >= delay_ns
-    # The quickest tenth: a timer of whole milliseconds would be 0.7 ms late with each, and what
-    # the client and a busy machine add to a round trip they do not add to all.
-    assert statistics.quantiles(round_trips_ns, n=10)[0] < delay_ns + 700_000
+            # The quickest tenth: a timer of whole milliseconds would be 0.7 ms late with each, and
+            # what the client and a busy machine add to a round trip they do not add to all. A very
+            # busy one adds it to many in a row, and is given another hundred then.
+            while True:
+                round_trips_ns = [await round_trip_ns(connection) for _ in range(100)]
+                assert min(round_trips_ns) >= delay_ns
+                if statistics.quantiles(round_trips_ns, n=10)[0] < delay_ns + 700_000:
+                    break
 
 
 async def test_a_close_frame_does_not_overtake_delayed_replies() -> None:
@@ -214,7 +219,7 @@ async def test_what_is_under_way_at_the_end_still_arrives() -> None:
 
 
 async def test_the_server_stands_still_once_at_the_message_told() -> None:
-    stall_seconds = 0.5
+    stall_seconds = 2.0
     took = []
     with known("--stall-at-message", "3", "--stall-seconds", str(stall_seconds)) as server:
         async with client(server) as one, client(server) as other:
@@ -370,7 +375,7 @@ async def test_whoever_connects_is_greeted() -> None:
 async def test_a_silent_handshake_is_never_answered() -> None:
     with known("--silent-handshake") as server:
         with pytest.raises(TimeoutError):
-            await connect(server.url(), open_timeout=0.2, proxy=None)
+            await connect(server.url(), open_timeout=1.0, proxy=None)
         assert server.stop() == NONE | {"handshakes": 1}
         assert server.process.returncode == 0
 

@@ -24,7 +24,7 @@ from websockets.uri import parse_uri
 from tests.servers.redis_server import REDIS, RedisServer
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 """Long past what a slow machine needs; only a failing test ever waits for it."""
 
 
@@ -119,6 +119,11 @@ class Server:
         """Ask the server to stop, and wait until it says that it drains."""
         self.send_signal(signum)
         await self.until_stats(draining=True)
+
+    async def last_words(self):
+        """Wait until everything has been read that it and its processes have written."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await asyncio.shield(self._reading)
 
     async def exit_status(self):
         async with asyncio.timeout(DEADLINE_SECONDS):

@@ -27,7 +27,9 @@ async def browse():
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS, timeout=DEADLINE_MS
+        )
         complaints, asked = [], set()
 
         async def open_page(server, path="/", **options):

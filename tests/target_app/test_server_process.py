@@ -148,6 +148,7 @@ async def test_a_server_that_lost_one_of_its_tasks_stops_rather_than_go_on_half_
     with pytest.raises(ConnectionClosed):
         await client.recv()
     await server.exit_status()
+    await server.last_words()
     assert any("a task of the server failed" in line for line in server.lines)
     assert any("expected in this test" in line for line in server.lines)
 

@@ -68,13 +68,19 @@ async def test_one_connection_too_many_is_answered_with_503_until_another_leaves
 async def test_whoever_sends_too_fast_is_closed_with_1008(serve):
     server = await serve("--messages-per-second", "5")
     fast, slow = await server.connect(), await server.connect()
-    for n in range(20):
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    for n in range(50):
         await fast.send(str(n))
     await asyncio.wait_for(fast.wait_closed(), DEADLINE_SECONDS)
+    earned = 5 * (loop.time() - start)
     assert (fast.close_code, fast.close_reason) == (1008, "more than 5 messages a second")
     await slow.send("still here")
-    heard = [await slow.recv() for _ in range(6)]
-    assert heard == [*map(str, range(5)), "still here"]
+    heard = []
+    while (text := await slow.recv()) != "still here":
+        heard.append(text)
+    assert heard == [str(n) for n in range(len(heard))]
+    assert 5 <= len(heard) <= 5 + earned
     assert (await server.stats())["rate_limited"] == 1
 
 
@@ -108,7 +114,8 @@ async def test_settings_may_come_from_a_file(serve, run_to_end, tmp_path):
 
 @pytest.mark.parametrize("path", ["/ws", "/echo", "/ws/some-session"])
 async def test_a_peer_that_answers_no_ping_is_removed_and_the_others_stay(serve, path):
-    server = await serve("--ws-ping-interval", "0.2", "--ws-ping-timeout", "0.2")
+    # The one that answers has far longer for it than a busy machine takes.
+    server = await serve("--ws-ping-interval", "0.2", "--ws-ping-timeout", "3")
     await server.connect_raw(path)  # reads and answers nothing
     answering = await server.connect("/ws")
     stats = await server.until_stats(pings_unanswered=1, open={"/ws": 1})

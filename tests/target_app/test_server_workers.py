@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from target_app.lifecycle.workers import Worker, run_dir
-from tests.target_app.conftest import until
+from tests.target_app.conftest import DEADLINE_SECONDS, until
 
 SHUTTING_DOWN = "Server is shutting down, please disconnect."
 WORKERS = 3
@@ -26,7 +26,11 @@ def start(request, serve):
     async def begin(**environment):
         options = {} if request.param == "swarmgate" else {"app": "target_app.app:app"}
         module = "target_app" if request.param == "swarmgate" else "uvicorn"
-        server = await serve("--workers", str(WORKERS), module=module, **options, **environment)
+        flags = ["--workers", str(WORKERS)]
+        if module == "uvicorn":
+            # It kills a worker that has not answered for five seconds, on a busy machine as well.
+            flags += ["--timeout-worker-healthcheck", str(round(DEADLINE_SECONDS))]
+        server = await serve(*flags, module=module, **options, **environment)
         await until_all_answer(server)
         return server
 

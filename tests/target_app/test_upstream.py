@@ -21,6 +21,7 @@ from websockets.server import ServerProtocol
 from target_app.backoff import Backoff
 from target_app.lifecycle import upstream as upstream_module
 from target_app.lifecycle.upstream import Upstream, without_secrets
+from tests.servers.ports import nobody_listens
 from tests.target_app.conftest import until as eventually
 
 SOON = Backoff(0.002, 0.01)
@@ -54,6 +55,13 @@ async def follow():
     await cancelled(*followed)
 
 
+@pytest.fixture
+def nobody():
+    """A port that nobody listens on."""
+    with nobody_listens() as port:
+        yield port
+
+
 async def cancelled(*upstreams):
     """Cancel them, wait for their end, and make sure that nothing of theirs is left running.
 
@@ -70,16 +78,12 @@ async def cancelled(*upstreams):
 
 
 @contextlib.asynccontextmanager
-async def server(handler, port=0, **options):
+async def server(handler, held=None, **options):
     # Without pings, so that a task that pings is the client's.
     settings = {"ping_interval": None} | options
-    async with websocket_server(handler, "127.0.0.1", port, **settings) as running:
+    where = {"sock": held} if held else {"host": "127.0.0.1", "port": 0}
+    async with websocket_server(handler, **where, **settings) as running:
         yield f"ws://127.0.0.1:{running.sockets[0].getsockname()[1]}/"
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 async def test_what_arrives_is_passed_on_as_text_or_binary_in_order(follow):
@@ -166,17 +170,17 @@ async def test_a_refused_handshake_is_tried_again(follow, status):
 
 
 async def test_a_server_that_is_not_there_yet_is_found_when_it_is(follow):
-    port = free_port()
-    upstream, got = await follow(f"ws://127.0.0.1:{port}/")
-    await until(lambda: upstream.status().last_error)
-    assert upstream.status().connections == 0
-
     async def handler(connection):
         await connection.send("here")
         await connection.wait_closed()
 
-    async with server(handler, port):
-        await until(lambda: got == ["here"])
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        upstream, got = await follow(f"ws://127.0.0.1:{held.getsockname()[1]}/")
+        await until(lambda: upstream.status().last_error)
+        assert upstream.status().connections == 0
+        async with server(handler, held):
+            await until(lambda: got == ["here"])
 
 
 async def test_something_that_is_no_websocket_server_is_tried_again(follow):
@@ -229,7 +233,7 @@ async def test_an_error_in_passing_on_ends_nothing(follow):
         assert upstream.status().connections == 1
 
 
-async def test_each_upstream_is_followed_whatever_becomes_of_the_others(follow):
+async def test_each_upstream_is_followed_whatever_becomes_of_the_others(follow, nobody):
     others_have_failed = asyncio.Event()
 
     async def steady(connection):
@@ -239,7 +243,7 @@ async def test_each_upstream_is_followed_whatever_becomes_of_the_others(follow):
         await connection.wait_closed()
 
     async with server(clean) as fickle, server(steady) as good:
-        gone, nothing = await follow(f"ws://127.0.0.1:{free_port()}/")
+        gone, nothing = await follow(f"ws://127.0.0.1:{nobody}/")
         ended, _ = await follow(fickle)
         followed, got = await follow(good)
         await until(lambda: ended.status().connections >= 3 and gone.status().last_error)
@@ -383,8 +387,8 @@ async def test_cancelling_while_it_connects_ends_it(follow):
                     pass  # its request, and then the end
 
 
-async def test_cancelling_while_it_waits_ends_it(follow):
-    upstream, _ = await follow(f"ws://127.0.0.1:{free_port()}/", backoff=Backoff(1000.0))
+async def test_cancelling_while_it_waits_ends_it(follow, nobody):
+    upstream, _ = await follow(f"ws://127.0.0.1:{nobody}/", backoff=Backoff(1000.0))
     await until(lambda: upstream.status().last_error)
     assert upstream.status().state == "waiting"
     await cancelled(upstream)
@@ -601,7 +605,7 @@ def test_secrets_are_not_shown(url, shown):
     assert without_secrets(url) == shown
 
 
-async def test_the_server_rebroadcasts_what_its_upstreams_say_and_goes_on_serving(serve):
+async def test_the_server_rebroadcasts_what_its_upstreams_say_and_goes_on_serving(serve, nobody):
     said = asyncio.Event()
 
     async def handler(connection):
@@ -610,7 +614,7 @@ async def test_the_server_rebroadcasts_what_its_upstreams_say_and_goes_on_servin
         await connection.wait_closed()
 
     async with server(handler) as url:
-        gone = f"ws://127.0.0.1:{free_port()}/"
+        gone = f"ws://127.0.0.1:{nobody}/"
         under_test = await serve("--upstreams", f"{url},{gone}", "--upstream-room", "news")
         reader = await under_test.connect("/ws?room=news")
         other = await under_test.connect("/ws")

@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from reports.summary import Summary, summarise
 from tests.servers.launch import ROOT
 
 LOCUSTFILE = str(ROOT / "loadtests/locustfile.py")
-DEADLINE_SECONDS = 90.0
+ENOUGH = str(ROOT / "tests/loadtests/locust/enough.py")
+DEADLINE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,50 @@ def headless(folder: Path, host: str | None, *options: str, locustfile: str = LO
         stdin=subprocess.DEVNULL,
     )
     return Done(done.returncode, done.stdout, done.stderr, records(folder))
+
+
+def headless_until(
+    enough: Callable[[Sequence[Summary]], bool], folder: Path, host: str, *options: str
+) -> Done:
+    """Run a test without the web UI until its records, one of each user class, hold enough."""
+    told = folder / "enough"
+    folder.mkdir(exist_ok=True)
+    with (folder / "stdout").open("w+") as stdout, (folder / "stderr").open("w+") as stderr:
+        process = subprocess.Popen(
+            words(
+                *("--headless", "--host", host, *options),
+                locustfile=f"{LOCUSTFILE},{ENOUGH}",
+                folder=folder,
+            ),
+            cwd=ROOT,
+            env={**os.environ, "ENOUGH": str(told)},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            end = time.monotonic() + DEADLINE_SECONDS
+            while process.poll() is None and time.monotonic() < end and not told.exists():
+                # A record may have no header yet.
+                with suppress(RecordError):
+                    if enough([summarise(record) for record in records(folder)]):
+                        told.touch()
+                time.sleep(0.1)
+            assert told.exists(), (folder / "stderr").read_text()
+            process.wait(DEADLINE_SECONDS)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        texts = [(folder / name).read_text() for name in ("stdout", "stderr")]
+    return Done(process.returncode, *texts, records(folder))
+
+
+def has(figure: str, least: float) -> Callable[[Sequence[Summary]], bool]:
+    """Tell whether the one record has so much of a figure."""
+    return lambda found: any(summary.figures.get(figure, 0) >= least for summary in found)
 
 
 class Locust:

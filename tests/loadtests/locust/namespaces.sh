@@ -31,7 +31,7 @@ port=$(grep -o '[0-9]*$' "$folder/server.log")
 locust() { # FOLDER OPTION…
   local to=$1
   shift
-  "$python" -m locust -f loadtests/locustfile.py --headless -u 60 -r 120 -t 6s \
+  "$python" -m locust -f loadtests/locustfile.py --headless -u 60 -r 120 -t 12s \
     --swarm-record "$folder/$to" --swarm-round 2s "$@" > "$folder/$to.log" 2>&1 || true
 }
 

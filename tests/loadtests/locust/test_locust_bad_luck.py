@@ -10,8 +10,15 @@ import pytest
 from loadtests.target import free_port
 from reports.record import Record
 from reports.summary import summarise
-from tests.loadtests.locust.driver import DEADLINE_SECONDS, headless, locust, records
+from tests.loadtests.locust.driver import (
+    DEADLINE_SECONDS,
+    headless,
+    headless_until,
+    locust,
+    records,
+)
 from tests.servers.launch import known
+from tests.servers.ports import nobody_listens
 
 THINK = ("--swarm-think", "exp 100ms")
 
@@ -39,8 +46,12 @@ def test_bad_input_is_one_line_and_status_2(
 
 
 def test_a_target_that_refuses_is_an_invalid_run_with_its_cause(tmp_path: Path) -> None:
-    host = f"ws://127.0.0.1:{free_port()}/"
-    done = headless(tmp_path, host, "-u", "10", "-r", "50", "-t", "4s", "EchoSwarm", *THINK)
+    with nobody_listens() as port:
+        host = f"ws://127.0.0.1:{port}/"
+        done = headless_until(
+            lambda found: any(summary.errors.get("connect:refused") == 10 for summary in found),
+            *(tmp_path, host, "-u", "10", "-r", "50", "EchoSwarm", *THINK),
+        )
     assert done.status == 3
     assert done.summary.errors == {"connect:refused": 10}
     assert "no connection to" in done.summary.reasons[0]
@@ -110,6 +121,7 @@ def test_a_killed_swarm_is_told_and_its_users_are_gone(tmp_path: Path) -> None:
         running.wait(lambda: running.stats()["worker_count"] == 2, "two workers")
         running.start(server.url("/echo"), 20, 100, "EchoSwarm", swarm_think="exp 100ms")
         running.wait(lambda: running.users() == 20, "all are counted")
+        running.wait(lambda: _open(running) == "20", "all are open")
         os.kill(_swarms(running.process.pid)[0], signal.SIGKILL)
         running.wait(lambda: running.users() == 10, "half of them are gone")
         running.wait(lambda: "swarm process" in running.rows()["Valid"], "the tab tells")
@@ -303,7 +315,7 @@ def test_users_with_tasks_have_our_exit_status_too(
     locustfile.write_text(TALKING.format(more=more))
     with known() as server:
         done = headless(
-            *(tmp_path, host or server.url("/echo"), "-u", "2", "-r", "10", "-t", "3s"),
+            *(tmp_path, host or server.url("/echo"), "-u", "2", "-r", "10", "-t", "20s"),
             *("--swarm-thresholds", thresholds),
             locustfile=str(locustfile),
         )

@@ -24,6 +24,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 DEADLINE_MS = 60_000
+expect.set_options(timeout=DEADLINE_MS)
 SHAPES = "loadtests/locustfile.py,loadtests/shapes/steps.py"
 
 Open = "Callable[[int, str], Awaitable[Page]]"
@@ -35,7 +36,9 @@ async def browse() -> AsyncIterator[Open]:
         pytest.skip("chromium is not installed")
     complaints: list[str] = []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS, timeout=DEADLINE_MS
+        )
 
         async def open_page(port: int, scheme: str) -> Page:
             context = await browser.new_context(color_scheme=scheme)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reports.summary import summarise
-from tests.loadtests.locust.driver import headless
+from reports.summary import Summary, summarise
+from tests.loadtests.locust.driver import has, headless, headless_until
 from tests.servers.launch import known, launch
 
 # On a machine of unknown speed: no schedule to be late against.
@@ -18,8 +18,9 @@ def test_users_are_connections_and_the_record_is_the_swarms(tmp_path: Path) -> N
     stats = tmp_path / "stats"
     with known() as server:
         host = server.url("/echo")
-        done = headless(
-            *(tmp_path, host, "-u", "50", "-r", "100", "-t", "4s", "EchoSwarm", *CLOSED),
+        done = headless_until(
+            has("messages.received", 500),
+            *(tmp_path, host, "-u", "50", "-r", "100", "EchoSwarm", *CLOSED),
             *("--json-file", str(stats)),
         )
         injected = server.stop()
@@ -46,7 +47,7 @@ def test_users_are_connections_and_the_record_is_the_swarms(tmp_path: Path) -> N
 def test_a_broadcast_from_one_worker_reaches_the_receivers_on_all(tmp_path: Path) -> None:
     with known() as server:
         done = headless(
-            *(tmp_path, server.url("/ws"), "-u", "30", "-r", "30", "-t", "6s", "--processes", "2"),
+            *(tmp_path, server.url("/ws"), "-u", "30", "-r", "30", "-t", "12s", "--processes", "2"),
             *("--swarm-rate", "20", "--swarm-round", "1s", "BroadcastSwarm"),
         )
         injected = server.stop()
@@ -83,19 +84,25 @@ COUNTED = {
 PARAMETERS = "rooms=2 publishers=4 backoff=fixed first=50ms at=200ms interval=500ms"
 
 
+def does_what_it_is_for(summary: Summary) -> bool:
+    (kind,) = {summary.header.command[-1]} & set(COUNTED)
+    figures = summary.figures
+    return figures.get(COUNTED[kind], 0) > 0 and figures["connections.opened"] >= 10
+
+
 def test_every_scenario_can_be_picked_and_given_its_parameters(tmp_path: Path) -> None:
     """All at once, each class on connections of its own and with a record of its own."""
     with launch(*REFERENCE, "--heartbeat-seconds", "0.5") as server:
-        done = headless(
-            *(tmp_path, server.url(), "-u", "90", "-r", "90", "-t", "12s", *COUNTED),
+        done = headless_until(
+            lambda found: len(found) == len(COUNTED) and all(map(does_what_it_is_for, found)),
+            *(tmp_path, server.url(), "-u", "90", "-r", "90", *COUNTED),
             *("--swarm-param", PARAMETERS, "--swarm-round", "3s"),
             *("--swarm-script", "examples/talkers.py"),
         )
     assert len(done.records) == len(COUNTED), done.stdout + done.stderr
     for record in done.records:
-        (kind,) = {record.header.command[-1]} & set(COUNTED)
-        summary = summarise(record)
-        assert summary.figures.get(COUNTED[kind], 0) > 0, (kind, done.stdout, done.stderr)
+        kind, summary = record.header.command[-1], summarise(record)
+        assert does_what_it_is_for(summary), (kind, done.stdout, done.stderr)
         assert not summary.errors, (kind, summary.errors)
         assert summary.figures["connections.opened"] >= 10
     # Its generator may be slow on a slow machine; nothing else may be wrong with it.
@@ -107,7 +114,7 @@ def test_a_rate_of_all_is_shared_and_one_of_each_grows_with_the_users(tmp_path: 
     with known() as server:
         for whose in ("all", "each connection"):
             done = headless(
-                *(tmp_path / whose, server.url("/echo"), "-u", "10", "-r", "100", "-t", "6s"),
+                *(tmp_path / whose, server.url("/echo"), "-u", "10", "-r", "100", "-t", "15s"),
                 *("--processes", "2", "--swarm-rate", "20", "--swarm-rate-of", whose, "EchoSwarm"),
             )
             (record,) = done.records
@@ -129,8 +136,9 @@ def test_thresholds_decide_the_exit_status(tmp_path: Path) -> None:
             "EchoSwarm round trip.p50_seconds<=1ns",
             "no.such<=1",
         ):
-            done = headless(
-                *(tmp_path / text[:12], server.url("/echo"), "-u", "5", "-r", "50", "-t", "3s"),
+            done = headless_until(
+                has("latency.count", 20),
+                *(tmp_path / text[:12], server.url("/echo"), "-u", "5", "-r", "50"),
                 *("EchoSwarm", *CLOSED, "--swarm-thresholds", text),
             )
             statuses[text] = done.status, done.stdout
@@ -142,7 +150,7 @@ def test_a_shape_of_steps_gives_the_memory_of_a_connection(tmp_path: Path) -> No
     shape = "loadtests/locustfile.py,loadtests/shapes/steps.py"
     with launch(*REFERENCE) as server:
         done = headless(
-            *(tmp_path, server.url(), "-u", "500", "-r", "500", "-t", "12s", "HoldSwarm"),
+            *(tmp_path, server.url(), "-u", "500", "-r", "500", "-t", "25s", "HoldSwarm"),
             locustfile=shape,
         )
     (record,) = done.records
@@ -157,9 +165,12 @@ def test_a_shape_of_steps_gives_the_memory_of_a_connection(tmp_path: Path) -> No
 
 def test_refusals_are_failures_by_their_cause(tmp_path: Path) -> None:
     with known("--refuse-every", "2", "--refuse-status", "503") as server:
-        done = headless(
-            *(tmp_path, server.url("/echo"), "-u", "20", "-r", "50", "-t", "4s"),
-            *("EchoSwarm", *CLOSED),
+        done = headless_until(
+            lambda found: any(
+                summary.figures["connections.opened"] + summary.figures["connections.failed"] == 20
+                for summary in found
+            ),
+            *(tmp_path, server.url("/echo"), "-u", "20", "-r", "50", "EchoSwarm", *CLOSED),
         )
     assert done.status == 1
     assert done.summary.errors == {"upgrade:http-503": 10}

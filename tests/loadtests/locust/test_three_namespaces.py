@@ -17,8 +17,10 @@ from tests.servers.launch import ROOT
 
 SCRIPT = Path(__file__).with_name("namespaces.sh")
 DELAY_SECONDS = 0.02
-# What a busy machine may add, besides the delay that the server injects.
-SLACK_SECONDS = 0.05
+# What a busy machine may add to one and not to the other, besides the delay that the server
+# injects. That no offset is estimated beyond its uncertainty is asserted of each by itself.
+SLACK_SECONDS = 0.5
+DEADLINE_SECONDS = 270.0
 
 
 def has_namespaces() -> bool:
@@ -31,7 +33,9 @@ def has_namespaces() -> bool:
 @pytest.mark.skipif(not has_namespaces(), reason="needs ip, unshare and the right to use them")
 def test_three_namespaces_measure_what_one_local_run_does(tmp_path: Path) -> None:
     words = ["unshare", "--net", "--mount", "bash", str(SCRIPT), sys.executable, str(tmp_path)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110)
+    done = subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS
+    )
     assert done.returncode == 0, done.stderr
     records = {name: one(tmp_path / name) for name in ("local-echo", "far-echo")}
     records |= {name: one(tmp_path / name) for name in ("local-broadcast", "far-broadcast")}
