@@ -13,7 +13,8 @@ from target_app.connections.ended import has_ended
 from target_app.connections.lag import Bounds, Close, Lag
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Coroutine
+    from typing import Any
 
     from target_app.connections.connection import Connection
     from target_app.connections.message import Message
@@ -102,7 +103,7 @@ class Delivery:
         if within_seconds is None:
             within_seconds = self._settings.close_timeout_seconds
         if connection.lag is None:
-            self._finish(advance(connection.close(code, reason, within_seconds)))
+            await self._close_soon(connection, connection.close(code, reason, within_seconds))
         elif connection.close_code is None:
             connection.will_close(code, within_seconds)
             connection.lag.state.close_after(Close(code, reason))
@@ -129,6 +130,15 @@ class Delivery:
         finally:
             self._laggards.discard(laggard)
 
+    async def _close_soon(self, connection: Connection, closing: Coroutine[Any, Any, None]) -> None:
+        if connection.wire is not None:
+            self._finish(advance(closing))
+        elif self._tasks is None or self._over:
+            await closing
+        else:
+            # What other servers do to close may bind itself to the task that it begins in.
+            self._tasks.create_task(closing)
+
     def _failed(self, connection: Connection, error: Exception) -> None:
         self._counters.messages_lost += 1
         if has_ended(error, connection):
@@ -136,7 +146,8 @@ class Delivery:
         logger.error("sending to %s", connection.address, exc_info=error)
         laggard = connection.lag = self._new(connection)
         laggard.state.lose()  # nothing is tried on it again
-        self._finish(advance(laggard.close_as(FAULT)))
+        closing = laggard.close_as(FAULT)
+        self._finish(closing if connection.wire is None else advance(closing))
 
     def _new(self, connection: Connection) -> CatchUp:
         return CatchUp(

@@ -127,7 +127,7 @@ async def test_a_post_to_one_client_comes_in_the_form_its_endpoint_speaks(serve)
         "client_id": "server",
         "data": {"data": {"message": "hi"}},
     }
-    assert (await post(server, message="hi", client="s1")).json() == {"reached": 1}
+    assert (await post(server, message="hi", session="s1")).json() == {"reached": 1}
     assert (await server.event(session)) == {"type": "MESSAGE", "payload": {"text": "hi"}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -112,7 +113,7 @@ async def test_a_new_handshake_is_refused_with_503_during_a_drain(serve):
         with pytest.raises(InvalidStatus) as refusal:
             await server.connect(path)
         assert refusal.value.response.status_code == 503
-        assert refusal.value.response.body == b"Server is shutting down.\n"
+        assert json.loads(refusal.value.response.body) == {"detail": "The server is shutting down."}
     stats = await server.stats()
     assert (stats["accepted"], stats["refused"]) == (1, {"draining": 2})
 

@@ -208,7 +208,7 @@ async def test_metrics_say_what_stats_say(serve):
     worker = ("worker", str(server.process.pid))
     assert samples["target_connections", ("endpoint", "/ws"), worker] == 1
     assert samples["target_connections", ("endpoint", "/echo"), worker] == 1
-    assert samples["target_room_members", ("room", "lobby"), worker] == 1
+    assert samples["target_room_members", ("room", "chat:lobby"), worker] == 1
     assert samples["target_accepted_total", worker] == 2
     assert samples["target_handshakes_refused_total", ("reason", "full"), worker] == 1
     assert samples["target_messages_sent_total", worker] == 1
