@@ -98,7 +98,9 @@ class Services:
             interval_seconds=settings.ws_ping_interval,
             timeout_seconds=settings.ws_ping_timeout,
         )
-        leaving = Leaving(self.connections, self.fanout, self.delivery)
+        leaving = Leaving(
+            self.connections, self.fanout, self.delivery, self.questions.wait_answered
+        )
         self.drain = GracefulShutdown(
             leaving,
             leaving.announce,

@@ -12,7 +12,7 @@ from target_app.connections.connection import CHUNK
 from target_app.connections.eager import advance
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from target_app.connections.delivery import Delivery
     from target_app.connections.fanout import Fanout
@@ -27,10 +27,12 @@ class Leaving:
         connections: ConnectionManager,
         fanout: Fanout,
         delivery: Delivery,
+        wait_answered: Callable[[], Awaitable[None]],
     ) -> None:
         self._connections = connections
         self._fanout = fanout
         self._delivery = delivery
+        self._wait_answered = wait_answered
 
     def __len__(self) -> int:
         return self._connections.places_taken
@@ -43,8 +45,9 @@ class Leaving:
                 await self._fanout.publish(endpoint.shutting_down, there)
 
     async def wait_empty(self) -> None:
-        """Return when nobody is connected."""
+        """Wait until nobody is connected, and all that somebody asked is answered."""
         await self._connections.wait_empty()
+        await self._wait_answered()
 
     async def close_all(self, code: int, reason: str, within_seconds: float) -> None:
         """Close every connection and return when all have ended, within about that time.
@@ -64,7 +67,7 @@ class Leaving:
                         stalled.create_task(_finish(rest))
                     if n % CHUNK == 0:
                         await asyncio.sleep(0)
-                await self.wait_empty()
+                await self._connections.wait_empty()
 
 
 async def _finish(rest: Awaitable[None]) -> None:

@@ -143,11 +143,11 @@ class RedisAnswers:
         """See :meth:`Answers.run`; comes back when Redis does."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._otherwise.run(deliver, here))
+            group.create_task(self._send_unsent())
             while True:
                 try:
                     async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
                         await subscription.subscribe(ANSWERS)
-                        group.create_task(self._send_unsent())
                         async for message in subscription.listen():
                             await self._on_message(deliver, here, message["data"])
                 except FAILURES as error:
@@ -155,8 +155,11 @@ class RedisAnswers:
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _send_unsent(self) -> None:
-        for _ in range(len(self._unsent)):
-            await self.send(*self._unsent.popleft())
+        # Not when the subscription comes back: a Redis that hung may never have lost it.
+        while True:
+            await asyncio.sleep(RECONNECT_SECONDS)
+            for _ in range(len(self._unsent) if self._store.available else 0):
+                await self.send(*self._unsent.popleft())
 
     async def _on_message(self, deliver: Deliver, here: Here, data: bytes) -> None:
         try:

@@ -48,6 +48,8 @@ class Questions:
         self._answer_seconds = answer_seconds
         self._tasks: asyncio.TaskGroup | None = None
         self._of_session: dict[str, int] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.waiting = 0
         """Questions of all sessions that are not answered yet."""
         sessions.counts_questions(lambda session_id: self._of_session.get(session_id, 0))
@@ -62,6 +64,10 @@ class Questions:
             if self._responder is not None:
                 self._responder.close()
 
+    async def wait_answered(self) -> None:
+        """Wait until every question has its answer, delivered or kept."""
+        await self._idle.wait()
+
     def waiting_of(self, connection: Connection) -> int:
         """Return how many questions of a session are not answered yet, whoever has to."""
         session = session_of(connection)
@@ -73,6 +79,7 @@ class Questions:
         session_id = session_of(connection).id
         self._of_session[session_id] = self._of_session.get(session_id, 0) + 1
         self.waiting += 1
+        self._idle.clear()
         self._tasks.create_task(self._answer(session_id, text))
 
     async def _answer(self, session_id: str, text: str) -> None:
@@ -98,6 +105,8 @@ class Questions:
             del self._of_session[session_id]
         if not self._sessions.ready(session_id):
             await self._hub.publish("question answered", session_id)
+        if not self.waiting:
+            self._idle.set()
 
     async def _on_answered(self, envelope: Envelope) -> None:
         for connection in self._sessions.ready(envelope.target):

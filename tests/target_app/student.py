@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
 
@@ -21,36 +22,48 @@ class Student:
         self.page = 0
         self.kept = 0
         """The last page that has to be there."""
-        self.unanswered = set()
-        """What was asked on connections that were closed in order."""
+        self.unanswered = {}
+        """What was asked on connections that were closed in order: when, and at which worker."""
         self.answers = Counter()
         self.restored = 0
         self.wrong = []
 
-    async def read(self, client, pages, over):
+    async def read(self, client, worker, pages, over):
         """Study ``pages`` pages on one connection; raise what ends it early."""
         sitting = Sitting(self, client)
         listening = asyncio.create_task(sitting.listen())
         try:
             for _ in range(pages):
-                if listening.done() or over.is_set() or not await sitting.ask(listening):
+                if sitting.leaving or over.is_set() or not await sitting.ask(listening):
                     break
                 self.kept = max(self.kept, sitting.settled())
                 await asyncio.sleep(0.1)
             await client.close()
+            await listening
             # Whoever answers goes on: it was left in order.
-            self.unanswered |= sitting.asked
+            self.unanswered |= {text: (at, worker) for text, at in sitting.asked.items()}
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
 
-    async def wait_for_answers(self, client):
-        """Read until everything that has to be answered is."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while self.unanswered - set(self.answers):
-                said = json.loads(await client.recv())
-                if said["type"] == "INTERRUPTION_ANSWER":
-                    self.answers[said["payload"]["questionText"]] += 1
+    async def wait_for_answers(self, client, ended):
+        """Read until all is answered but what a worker took along that ended at once after it.
+
+        ``ended`` is when each of those workers did.
+        """
+        expected = {
+            text
+            for text, (at, worker) in self.unanswered.items()
+            if ended.get(worker, at + SETTLED_SECONDS) - at >= SETTLED_SECONDS
+        }
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while expected - set(self.answers):
+                    said = json.loads(await client.recv())
+                    if said["type"] == "INTERRUPTION_ANSWER":
+                        self.answers[said["payload"]["questionText"]] += 1
+        missing = expected - set(self.answers)
+        self.wrong += [f"no answer to {text}, {self.unanswered[text]}" for text in missing]
 
 
 class Sitting:
@@ -59,18 +72,19 @@ class Sitting:
     def __init__(self, student, client):
         self.student = student
         self.client = client
-        self.asked = set()
+        self.asked = {}
+        self.leaving = False
+        """Whether the server has asked it to go."""
         self._available = True
         self._restored = student.kept == 0
         self._acknowledged = asyncio.Event()
+        self._refused = False
         self._noted = []
 
     async def listen(self):
-        """Take what comes, until the server asks to leave."""
+        """Take what comes, until the connection ends."""
         async for text in self.client:
             said = json.loads(text)
-            if said["type"] == "SERVER_SHUTTING_DOWN":
-                return
             self._hear(said["type"], said.get("payload", {}))
 
     async def ask(self, listening):
@@ -79,6 +93,7 @@ class Sitting:
         student.page += 1
         text = f"{student.name} asks on page {student.page}"
         self._acknowledged.clear()
+        self._refused = False
         await self._say("READING_PROGRESS", page=student.page)
         await self._say("STUDENT_INTERRUPTION", questionText=text)
         waiting = asyncio.create_task(self._acknowledged.wait())
@@ -88,7 +103,10 @@ class Sitting:
         if not self._acknowledged.is_set():
             assert listening.done(), f"{student.name} is not acknowledged"
             return False
-        self.asked.add(text)
+        if self._refused:
+            # Too many questions wait already, which they do while Redis does.
+            return True
+        self.asked[text] = student.clock()
         if self._available:
             self._noted.append((student.clock(), student.page))
         return True
@@ -116,6 +134,11 @@ class Sitting:
             self._acknowledged.set()
         elif kind == "INTERRUPTION_ANSWER":
             student.answers[payload["questionText"]] += 1
+        elif kind == "ERROR" and "questions are waiting" in payload["message"]:
+            self._refused = True
+            self._acknowledged.set()
+        elif kind == "SERVER_SHUTTING_DOWN":
+            self.leaving = True
 
     async def _say(self, kind, **payload):
         await self.client.send(json.dumps({"type": kind, "payload": payload}))

@@ -42,12 +42,19 @@ class Injection:
         self.lines = []
         self.dropped = {}
         self.faults = Counter()
+        self.ended = {}
+        """When each worker that was killed ended."""
         self.over = asyncio.Event()
         self.clock = asyncio.get_running_loop().time
 
     def workers(self):
-        children = psutil.Process(self.server.process.pid).children()
-        return [c for c in children if "spawn_main" in " ".join(c.cmdline())]
+        """Return the processes that serve, as long as nobody has killed them."""
+        found = []
+        for child in psutil.Process(self.server.process.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     async def worker_of(self, client):
         """Return the pid of the worker that has the other end of a connection."""
@@ -139,9 +146,15 @@ class Injection:
         while not self.over.is_set():
             client = await self.connected(f"/ws/{student.name}")
             with contextlib.suppress(*LOST):
-                await student.read(client, self.random.randint(5, 40), self.over)
+                worker = await self.worker_of(client)
+                await student.read(client, worker, self.random.randint(5, 40), self.over)
             client.transport.abort()
         return student
+
+    async def collect_answers(self, student):
+        client = await self.connected(f"/ws/{student.name}")
+        await student.wait_for_answers(client, self.ended)
+        await client.close()
 
     # What goes wrong
 
@@ -160,6 +173,7 @@ class Injection:
             for kind in self.random.sample(kinds, len(kinds)):
                 if self.clock() < ends or not self.faults[kind.__name__]:
                     self.faults[kind.__name__] += 1
+                    print(f"{self.clock():.1f} {kind.__name__}")
                     await kind()
                     await asyncio.sleep(self.random.uniform(1, 5))
 
@@ -181,6 +195,7 @@ class Injection:
         victim = self.random.choice(self.workers())
         for line in self.lines:
             line.killed |= line.worker == victim.pid
+        self.ended[victim.pid] = self.clock()
         victim.kill()
         await self.all_are_there({victim.pid})
 
@@ -264,10 +279,7 @@ async def test_nothing_accepted_is_missing_after_two_minutes_of_faults(serve, re
         await injection.everybody_hears_everybody()
         injection.over.set()
         students = await asyncio.gather(*studying)
-        for student in students:
-            client = await injection.connected(f"/ws/{student.name}")
-            await student.wait_for_answers(client)
-            await client.close()
+        await asyncio.gather(*(injection.collect_answers(student) for student in students))
         await injection.look()
         # Whoever still chats hears the last word, and is closed when the drain is over.
         await server.drain()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 
 import pytest
 
@@ -299,3 +300,41 @@ async def test_without_a_responder_and_without_redis_it_does_not_start(run_to_en
     assert "needs" in told
     assert "redis" in told
     assert "Traceback" not in told
+
+
+async def test_a_drain_waits_until_what_was_asked_is_answered(serve, redis):
+    server = await serve("--answer-seconds", "1", TARGET_REDIS_URL=redis.url)
+    client = await server.connect("/ws/reader")
+    await client.send(question("why?"))
+    assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    await client.close()
+    server.send_signal(signal.SIGTERM)
+    assert await server.exit_status() == 0
+    later = await serve(TARGET_REDIS_URL=redis.url)
+    client = await later.connect("/ws/reader")
+    answer = await later.event(client)
+    assert (answer["type"], answer["payload"]["questionText"]) == ("INTERRUPTION_ANSWER", "why?")
+
+
+async def test_an_answer_that_redis_did_not_take_while_it_hung_is_kept_afterwards(serve, redis):
+    server = await serve("--answer-seconds", "1", TARGET_REDIS_URL=redis.url)
+    client = await server.connect("/ws/reader")
+    await client.send(question("why?"))
+    assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    redis.pause()
+    try:
+        await client.close()
+
+        async def not_taken():
+            return any("an answer without Redis (delivered: False)" in s for s in server.lines)
+
+        await until(not_taken)
+    finally:
+        redis.resume()
+
+    async def kept():
+        return redis.command("exists", "answers:reader") == ["1"]
+
+    await until(kept)
+    again = await server.connect("/ws/reader")
+    assert (await server.event(again))["type"] == "INTERRUPTION_ANSWER"
