@@ -107,9 +107,10 @@ def create_app(settings: Settings | None = None) -> TargetApp:
     """Return a new application, with ``settings`` or else those of the environment."""
     services = Services(settings or Settings())
     app = TargetApp(services, title="swarmgate reference server")
-    # In this order: py_client and integers are session ids as well.
+    # In this order: py_client and integers are session ids as well. Straight into the application's
+    # own router, because a handshake looks through one that is included twice.
     for routes in (chat, events, session):
-        app.include_router(routes.router(services))
+        routes.router(services, app.router)
     app.include_router(http.router(services))
     add_page(app, websocket=chat.PATH)
     return app

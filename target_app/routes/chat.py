@@ -50,25 +50,25 @@ register_url_convertor("integer", IntegerConvertor())
 RoomName = Annotated[str, Query(alias="room", max_length=LONGEST_NAME)]
 
 
-def router(services: Services) -> APIRouter:
-    """Return the endpoints of the chat, and the echo."""
-    routes = APIRouter(dependencies=GUARDED)
+def router(services: Services, routes: APIRouter | None = None) -> APIRouter:
+    """Return ``routes``, or else a new router, with the endpoints of the chat and the echo."""
+    routes = routes or APIRouter()
     chat = Chat(services)
     plain, named = chat.endpoint(PATH), chat.endpoint(f"{PATH}/{{client_id}}")
     echo = Endpoint("/echo", received=Echo(services).received)
     services.know(plain, named, echo)
 
-    @routes.websocket(PATH)
+    @routes.websocket(PATH, dependencies=GUARDED)
     async def _plain(websocket: WebSocket, name: RoomName = "") -> None:
         room = room_called(name)
         await adopt(websocket, plain, rooms=(room,), state=room)
 
-    @routes.websocket(f"{PATH}/{{client_id:integer}}")
+    @routes.websocket(f"{PATH}/{{client_id:integer}}", dependencies=GUARDED)
     async def _named(websocket: WebSocket, client_id: int, name: RoomName = "") -> None:
         client, room = ClientId(CHAT, str(client_id)), room_called(name)
         await adopt(websocket, named, id=client, rooms=(room,), state=room)
 
-    @routes.websocket(echo.path)
+    @routes.websocket(echo.path, dependencies=GUARDED)
     async def _echo(websocket: WebSocket) -> None:
         await adopt(websocket, echo)
 

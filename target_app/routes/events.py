@@ -28,13 +28,13 @@ EVERYONE: Final = Room(f"{EVENTS}.everyone", "")
 """Where every client of this endpoint is."""
 
 
-def router(services: Services) -> APIRouter:
-    """Return the endpoint of events."""
-    routes = APIRouter(dependencies=GUARDED)
+def router(services: Services, routes: APIRouter | None = None) -> APIRouter:
+    """Return ``routes``, or else a new router, with the endpoint of events."""
+    routes = routes or APIRouter()
     events = Events(services).endpoint(PATH)
     services.know(events)
 
-    @routes.websocket(PATH)
+    @routes.websocket(PATH, dependencies=GUARDED)
     async def _events(websocket: WebSocket) -> None:
         await adopt(websocket, events, id=ClientId(EVENTS, new_id()))
 

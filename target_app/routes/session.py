@@ -50,13 +50,13 @@ class SessionIdConvertor(Convertor[str]):
 register_url_convertor("session_id", SessionIdConvertor())
 
 
-def router(services: Services) -> APIRouter:
-    """Return the endpoint of sessions."""
-    routes = APIRouter(dependencies=GUARDED)
+def router(services: Services, routes: APIRouter | None = None) -> APIRouter:
+    """Return ``routes``, or else a new router, with the endpoint of sessions."""
+    routes = routes or APIRouter()
     sessions = SessionRoute(services).endpoint(PATH)
     services.know(sessions)
 
-    @routes.websocket("/ws/{session_id:session_id}")
+    @routes.websocket("/ws/{session_id:session_id}", dependencies=GUARDED)
     async def _session(websocket: WebSocket, session_id: str) -> None:
         await adopt(websocket, sessions, id=ClientId(SESSIONS, session_id))
 
