@@ -79,9 +79,10 @@ class TargetApp(FastAPI):
 async def _through(
     app: ASGIApp, services: Services, scope: Scope, receive: Receive, send: Send
 ) -> Connection | None:
+    again = scope.get(SERVICES) is services  # a layer further out serves what is adopted
     if scope["type"] != "lifespan":
         scope[SERVICES] = services
-    if scope["type"] == "websocket":
+    if scope["type"] == "websocket" and not again:
         return await hand_over(app, services.connections, scope, receive, send)
     await app(scope, receive, send)
     return None

@@ -123,6 +123,8 @@ class Services:
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
         """Run the background tasks: the ``lifespan`` of an application, or a part of one's own."""
+        if self.running:
+            raise RuntimeError("the lifespan of these services was entered already; enter it once")
         if not self._are_new:
             self._put_together()
             self.connections.know(*self._known)
@@ -130,12 +132,16 @@ class Services:
         # Here, because every server has set up its logging by now.
         logs.install()
         self.workers.start()
+        raised: Exception | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(work) for work in self._background()]
                 await self.hub.ready.wait()
                 self.running = True
-                yield
+                try:
+                    yield
+                except Exception as error:  # noqa: BLE001 - raised again once all have ended
+                    raised = error
                 for task in tasks:
                     task.cancel()
         except* Exception:
@@ -147,9 +153,13 @@ class Services:
             raise
         finally:
             self.running = False
-            if self.redis is not None:
-                await self.redis.aclose()
-            self.workers.stop()
+            try:
+                if self.redis is not None:
+                    await self.redis.aclose()
+            finally:
+                self.workers.stop()
+        if raised is not None:
+            raise raised  # whoever entered this has failed, and no task of ours
 
     def beat(self, connections: Sequence[Connection]) -> None:
         """Send the heartbeat to those who get one, unless the server is about to stop."""

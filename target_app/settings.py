@@ -236,7 +236,10 @@ class Settings(BaseSettings):
         pairs = [pair.partition("=") for pair in value.replace(",", " ").split()]
         if not all(name and token for name, _, token in pairs):
             raise ValueError("each has to be name=token")
-        return {name: token for name, _, token in pairs}
+        names, tokens = [pair[0] for pair in pairs], [pair[2] for pair in pairs]
+        if len({*names}) < len(names) or len({*tokens}) < len(tokens):
+            raise ValueError("a name, or a token, is there twice")
+        return dict(zip(names, tokens, strict=True))
 
     @field_validator("token", "users", "allowed_origins", "run_dir", mode="before")
     @classmethod
@@ -319,8 +322,12 @@ def told(error: Exception, flags: Collection[str] = ()) -> str:
     return "; ".join(_problem(problem, flags) for problem in error.errors())
 
 
+SECRET: Final = {"token", "users"}
+"""Settings that are not shown, not even where they are wrong."""
+
+
 def _problem(problem: ErrorDetails, flags: Collection[str]) -> str:
     name = str(problem["loc"][0])
     source = f"--{name.replace('_', '-')}" if name in flags else f"{PREFIX}{name.upper()}"
-    given = "" if name == "token" else f" {without_secrets(repr(problem['input']))}"
+    given = "" if name in SECRET else f" {without_secrets(repr(problem['input']))}"
     return f"{source}{given}: {problem['msg']}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_app.connections.names import ClientId, Room
+from target_app.protocol import CHAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Set
@@ -33,7 +34,7 @@ class MessageRouter:
         announce_limit: int,
     ) -> None:
         self._connections = connections
-        self._chatting = connections.where(lambda endpoint: endpoint.heartbeat is not None)
+        self._chatting = connections.where(lambda endpoint: endpoint.space == CHAT)
         self._fanout = fanout
         self._delivery = delivery
         self._hub = hub

@@ -63,6 +63,8 @@ class Endpoint:
     closed: Callable[[Connection], Awaitable[None]] = _nothing
     wrap: Callable[[str], Message] = Message
     """Makes a text of the server's own a message that these clients understand."""
+    space: str = ""
+    """The protocol's, if its clients hear what is said to all of that protocol."""
     heartbeat: Message | None = None
     shutting_down: Message | None = None
 

@@ -162,12 +162,16 @@ class ConnectionManager:
     async def serve(self, connection: Connection, receive: Receive) -> None:
         """Serve the endpoint of an adopted ``connection`` until it ends."""
         endpoint = connection.endpoint
-        self.add(connection)
-        self.end_handshake()
+        try:
+            self.add(connection)
+        finally:
+            self.end_handshake()
         code: int = CloseCode.INTERNAL_ERROR
+        was_opened = False
         try:
             await self.close_newcomer(connection)
             if connection.close_code is None:
+                was_opened = True
                 await endpoint.opened(connection)
             code = await self._read(connection, receive)
         except Exception:
@@ -175,7 +179,8 @@ class ConnectionManager:
             raise
         finally:
             self.remove(connection, code)
-            await endpoint.closed(connection)
+            if was_opened:
+                await endpoint.closed(connection)
 
     async def _read(self, connection: Connection, receive: Receive) -> int:
         # Return the close code that the server underneath reports.

@@ -1,7 +1,7 @@
 """Who may come in: the drain, the limit, the Origin and the login, as FastAPI dependencies.
 
-Each may be replaced with ``app.dependency_overrides``; :func:`identity` is there to be replaced by
-an application's own login.
+:func:`identity` is there to be replaced, with ``app.dependency_overrides``, by an application's own
+login; who replaces :func:`guard` replaces all of it.
 """
 
 from __future__ import annotations

@@ -93,6 +93,7 @@ class Chat:
             self._opened,
             self._received,
             self._closed,
+            space=CHAT,
             heartbeat=Message(RUNNING),
             shutting_down=Message(SHUTTING_DOWN),
         )

@@ -15,6 +15,7 @@ from target_app.connections.message import Message
 from target_app.connections.names import ClientId, Room
 from target_app.protocol import CHAT, EVENTS, SESSIONS
 from target_app.routes.admission import allowed_origin, identity
+from target_app.routes.chat import IntegerConvertor
 from target_app.routes.session import from_server
 from target_app.sessions.session import class_room
 from target_app.stats.counters import Stats  # noqa: TC001 - FastAPI needs it at run time
@@ -170,4 +171,6 @@ async def _broadcast(messages: MessageRouter, wanted: BroadcastRequest) -> int:
 
 def _client(name: str) -> ClientId:
     # Who chats is called by an integer, who exchanges events by a UUID.
-    return ClientId(CHAT if re.fullmatch("-?[0-9]+", name) else EVENTS, name)
+    if re.fullmatch(IntegerConvertor.regex, name):
+        return ClientId(CHAT, str(int(name)))
+    return ClientId(EVENTS, name)

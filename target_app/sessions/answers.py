@@ -180,6 +180,11 @@ class RedisAnswers:
                 logger.warning("an answer of %d bytes to %r is not kept", len(answer), session_id)
         except NOT_KEPT as error:
             logger.warning("an answer to session %r: %s", session_id, error)
+        except FAILURES:
+            raise  # for :meth:`run`, which connects again
+        except Exception:
+            # Whatever somebody published, the next one is listened to.
+            logger.exception("an answer to session %r", session_id)
 
 
 def from_outside(data: bytes) -> tuple[str, bytes, bool]:
@@ -195,6 +200,7 @@ def from_outside(data: bytes) -> tuple[str, bytes, bool]:
     if not isinstance(found, dict) or not isinstance(found.get("session_id"), (str, int)):
         raise ValueError("no object with a session_id")
     session_id = str(found.pop("session_id"))
+    session_id.encode()  # half a surrogate pair, which JSON can name, is no text
     kept = found.pop("kept", False) is True
     answer = found.get("response", found)
     if isinstance(answer, str):

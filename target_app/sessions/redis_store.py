@@ -83,7 +83,8 @@ class RedisStore:
         """See :meth:`SessionStore.ask`."""
         # A mark that is none of ours says nothing, but it was Redis that said so.
         with contextlib.suppress(StoreUnavailableError, NotUnderstoodError), self._asking():
-            self.generation = (await self._mark([MARK], [os.urandom(8).hex()])).decode()
+            mark: bytes = await self._mark([MARK], [os.urandom(8).hex()])
+            self.generation = mark.decode(errors="replace")
         return self._available
 
     async def open(self, session_id: str, owner: str | None, claim: Claim) -> Opened:

@@ -107,8 +107,11 @@ class Sessions:
         """Note that the session is no longer connected."""
         session = session_of(connection)
         self._keeper.closed(session)
-        if session.refused:
-            return
+        if not session.refused:
+            await self._release(connection)
+
+    async def _release(self, connection: Connection) -> None:
+        session = session_of(connection)
         try:
             await self._store.close(session.id, session.state, session.claim)
             if connection.close_code == CloseCode.IDLE:
@@ -217,6 +220,9 @@ class Sessions:
     async def _restore(self, connection: Connection) -> None:
         session = session_of(connection)
         if await self._holder.claim(connection) and session.loaded:
+            if not session.connected:
+                await self._release(connection)  # its client has left meanwhile
+                return
             if session.state.progress is not None:
                 self._tell_restored(connection)
             await self._enter(connection)

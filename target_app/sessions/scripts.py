@@ -128,9 +128,11 @@ SWEEP: Final = (
 local now = microseconds() / 1000
 local over = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
 for _, lease in ipairs(over) do
-  local found = cjson.decode(lease)
+  local is_json, found = pcall(cjson.decode, lease)
   redis.call('ZREM', KEYS[1], lease)
-  redis.pcall('SREM', 'class:' .. found[1], found[2])
+  if is_json and type(found) == 'table' and found[1] and found[2] then
+    redis.pcall('SREM', 'class:' .. tostring(found[1]), tostring(found[2]))
+  end
 end
 return #over
 """

@@ -91,13 +91,30 @@ function showBeat() {
   at("heartbeat").textContent = `Last heartbeat ${seconds < 1 ? "just now" : `${seconds} s ago`}`;
 }
 
-function shuttingDown() {
+async function shuttingDown() {
+  const asked = socket;
+  // Whoever has no number may say the same words, so the server itself is asked.
+  if (!(await drains())) {
+    addChat(null, SHUTTING_DOWN);
+    return;
+  }
+  if (asked !== socket) return;
   at("shutdown").textContent =
     "The server is shutting down. This page will come back to it when it is there again.";
   at("shutdown").hidden = false;
   // The server waits for this page to leave, and cannot say so to whoever stays.
   lost ??= "the server is shutting down";
-  socket.close(1000);
+  asked.close(1000);
+}
+
+async function drains() {
+  const base = document.body.dataset.path.replace(/\/ws$/, "");
+  try {
+    const answer = await fetch(`${base}/readyz`);
+    return (await answer.json()).status === "draining";
+  } catch {
+    return true; // nobody answers any more
+  }
 }
 
 // --- the connection

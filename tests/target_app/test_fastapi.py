@@ -14,6 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 from target_app import (
     GUARDED,
     ClientId,
+    Connection,
     Endpoint,
     Message,
     Room,
@@ -327,6 +328,69 @@ def test_its_routers_work_in_another_application_or_say_what_is_missing():
     with TestClient(outer) as client, client.websocket_connect("/v1/ws/7") as websocket:
         websocket.send_text("hello")
         assert websocket.receive_text() == "Client 7: hello"
+
+
+def test_a_mounted_application_is_served_below_everything_by_what_is_around_all():
+    target = application()
+    outer = FastAPI(lifespan=target.services.lifespan)
+    outer.mount("/chat", target)
+    app = ServeAdopted(outer, target.services)
+    with TestClient(app) as client, client.websocket_connect("/chat/ws/7") as websocket:
+        websocket.send_text("hello")
+        assert websocket.receive_text() == "Client 7: hello"
+        stats = client.get("/chat/stats").json()
+        assert (stats["accepted"], sum(stats["open"].values())) == (1, 1)
+
+
+async def test_what_fails_within_the_lifespan_is_raised_as_it_is():
+    services = Services(Settings(**QUIET))
+    with pytest.raises(LookupError, match="mine"):
+        async with services.lifespan():
+            raise LookupError("mine")
+    assert not services.running
+    async with services.lifespan():
+        with pytest.raises(RuntimeError, match="entered already"):
+            await services.lifespan().__aenter__()
+
+
+async def test_a_connection_whose_handshake_ends_after_a_drain_is_closed_and_never_opened():
+    services = Services(Settings(**QUIET))
+    heard = []
+
+    async def opened(_connection):
+        heard.append("opened")
+
+    async def closed(_connection):
+        heard.append("closed")
+
+    async def send(message):
+        heard.append(message["code"])
+
+    # One for the close frame that was sent, one when the connection is gone, as uvicorn does it.
+    events = iter(2 * [{"type": "websocket.disconnect", "code": 1001}])
+
+    async def receive():
+        return next(events)
+
+    connections = services.connections
+    connections.close_newcomers(1001, "too late", 1.0)
+    connections.begin_handshake()
+    connection = Connection(Endpoint("/late", opened=opened, closed=closed), send)
+    await connections.serve(connection, receive)
+    assert heard == [1001]
+    assert connections.places_taken == 0
+
+
+def test_a_heartbeat_of_ones_own_makes_nobody_hear_what_is_said_to_all_who_chat():
+    app = application()
+    quiet = Endpoint("/quiet", heartbeat=Message("{}"))
+
+    @app.websocket("/quiet")
+    async def endpoint(websocket: WebSocket) -> None:
+        await adopt(websocket, quiet)
+
+    with TestClient(app) as client, client.websocket_connect("/quiet"):
+        assert client.post("/broadcast", json={"message": "hello"}).json() == {"reached": 0}
 
 
 # Over real sockets

@@ -338,3 +338,23 @@ async def test_an_answer_that_redis_did_not_take_while_it_hung_is_kept_afterward
     await until(kept)
     again = await server.connect("/ws/reader")
     assert (await server.event(again))["type"] == "INTERRUPTION_ANSWER"
+
+
+async def test_nonsense_of_other_programs_ends_nothing(server, redis):
+    client = await server.connect("/ws/reader")
+    redis.command("publish", "llm_responses", '{"session_id": "\\ud800", "response": "x"}')
+    redis.command("publish", "llm_responses", '{"session_id": "reader", "response": "fine"}')
+    answer = await server.event(client)
+    assert answer["payload"] == {"answerText": "fine"}
+
+
+async def test_a_server_starts_on_a_redis_with_nonsense_in_it(serve, redis):
+    redis.command("set", "sessions-since", "\udcff")
+    redis.command("zadd", "class-leases", "1", "rubbish")
+    server = await serve("--session-seconds", "2", TARGET_REDIS_URL=redis.url)
+
+    async def swept():
+        return redis.command("zcard", "class-leases") == ["0"]
+
+    await until(swept)
+    await readyz_is(server, 200)

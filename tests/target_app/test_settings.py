@@ -142,3 +142,11 @@ def test_settings_come_through_the_environment_of_a_worker_as_they_are(monkeypat
         for name, value in settings.as_environment().items():
             monkeypatch.setenv(name, value)
         assert Settings() == settings
+
+
+@pytest.mark.parametrize("users", ["alice=s3cret,bob", "alice=s3cret,bob=s3cret", "a=s3cret a=x"])
+async def test_users_that_are_wrong_are_refused_without_showing_a_token(run_to_end, users):
+    status, told = await run_to_end("--port", "0", TARGET_USERS=users)
+    assert status == 2
+    assert "TARGET_USERS" in told
+    assert "s3cret" not in told
