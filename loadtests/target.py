@@ -23,10 +23,6 @@ START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 15.0
 
 
-class _TakenPortError(TargetError):
-    """Another server took the port before the target could."""
-
-
 @dataclass(frozen=True, slots=True)
 class TargetSource:
     """Where the server under test comes from.
@@ -92,23 +88,31 @@ async def running(
             another server listens on its port.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    for tries_left in reversed(range(_PORT_TRIES if port is None else 1)):
+    process, target = await _listening(template, log, port)
+    try:
+        yield target
+    finally:
+        await _stop(process)
+
+
+async def _listening(
+    template: Sequence[str], log: Path, port: int | None
+) -> tuple[asyncio.subprocess.Process, RunningTarget]:
+    for _ in range(_PORT_TRIES if port is None else 1):
         process, target = await _start(template, log, port or free_port())
         try:
             await _until_listening(process, target)
-            if other := await asyncio.to_thread(_other_listener, target):
-                raise _TakenPortError(
-                    f"another server (process {other}) listens on port {target.port}, which the "
-                    f"target {shlex.join(target.command)} was told to listen on"
-                )
-            yield target
-        except _TakenPortError:
-            if not tries_left:
-                raise
-        else:
-            return
-        finally:
+            other = await asyncio.to_thread(_other_listener, target)
+        except BaseException:
             await _stop(process)
+            raise
+        if other is None:
+            return process, target
+        await _stop(process)
+    raise TargetError(
+        f"another server (process {other}) listens on port {target.port}, which the target "
+        f"{shlex.join(target.command)} was told to listen on"
+    )
 
 
 async def _start(
