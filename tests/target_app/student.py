@@ -8,6 +8,7 @@ import json
 from collections import Counter
 
 from tests.target_app.conftest import DEADLINE_SECONDS
+from tests.target_app.session_messages import said
 
 SETTLED_SECONDS = 10.0
 """After so long a session that was told nothing else has its progress in Redis."""
@@ -141,4 +142,4 @@ class Sitting:
             self.leaving = True
 
     async def _say(self, kind, **payload):
-        await self.client.send(json.dumps({"type": kind, "payload": payload}))
+        await self.client.send(said(kind, **payload))

@@ -9,16 +9,9 @@ import signal
 import pytest
 
 from tests.target_app.conftest import until
+from tests.target_app.session_messages import question, said
 
 SESSIONS = 20
-
-
-def said(kind, **payload):
-    return json.dumps({"type": kind, "payload": payload})
-
-
-def question(text):
-    return said("STUDENT_INTERRUPTION", questionText=text)
 
 
 @pytest.fixture

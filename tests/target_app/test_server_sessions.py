@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import time
 
@@ -12,17 +11,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.target_app.conftest import until
+from tests.target_app.session_messages import question, said
 
 STORES = pytest.mark.parametrize("store", ["memory", "redis"])
 TAKEN_OVER, IDLE = 4001, 4008
-
-
-def said(kind, **payload):
-    return json.dumps({"type": kind, "payload": payload})
-
-
-def question(text):
-    return said("STUDENT_INTERRUPTION", questionText=text)
 
 
 @pytest.fixture

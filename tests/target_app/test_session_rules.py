@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.target_app.conftest import until
+from tests.target_app.session_messages import question, said
 
 STORES = pytest.mark.parametrize("store", ["memory", "redis"])
 TAKEN_OVER, NOT_OWNER = 4001, 4003
-
-
-def said(kind, **payload):
-    return json.dumps({"type": kind, "payload": payload})
-
-
-def question(text):
-    return said("STUDENT_INTERRUPTION", questionText=text)
 
 
 async def closed(client):
