@@ -73,6 +73,9 @@ class RedisServer:
         )
         return done.stdout.splitlines()
 
+    def subscribers(self, channel):
+        return int(self.command("pubsub", "numsub", channel)[1])
+
     def close_connections(self, kind="normal"):
         """Close those of all clients of a kind, as its ``timeout`` does with idle ones."""
         self.command("client", "kill", "type", kind)

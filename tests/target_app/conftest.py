@@ -36,6 +36,15 @@ async def until(condition):
         return result
 
 
+async def until_answers_come(redis, servers=1):
+    """Wait until so many servers listen for answers on Redis, which they begin to as they start."""
+
+    async def listening():
+        return redis.subscribers("llm_responses") == servers
+
+    await until(listening)
+
+
 class Server:
     """A server process, the address it listens on and what it has said on standard error."""
 
@@ -55,7 +64,9 @@ class Server:
         # Standard error has to be read on, or the server would block once the pipe is full.
         self._reading = asyncio.create_task(self._read_on())
         self.http = await self._clients.enter_async_context(
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", trust_env=False)
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{self.port}", timeout=DEADLINE_SECONDS, trust_env=False
+            )
         )
         return self
 
@@ -86,7 +97,7 @@ class Server:
         return await RawClient(self, path, receive_buffer_bytes).handshake()
 
     async def get(self, path):
-        return (await self.http.get(path, timeout=DEADLINE_SECONDS)).json()
+        return (await self.http.get(path)).json()
 
     async def stats(self):
         return await self.get("/stats")
@@ -100,6 +111,16 @@ class Server:
             return stats if seen == wanted else None
 
         return await until(told)
+
+    async def until_reached(self, count, **body):
+        """Post until so many are reached: a worker that takes a second to answer is not counted."""
+
+        async def reached():
+            told = (await self.http.post("/broadcast", json=body)).json()["reached"]
+            assert told <= count
+            return told == count
+
+        await until(reached)
 
     async def event(self, client):
         """Return the next message, which is JSON."""
