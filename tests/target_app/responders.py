@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 
 running = 0
 full = asyncio.Event()
@@ -21,6 +22,13 @@ async def counted(_question):
         return str(running)
     finally:
         running -= 1
+
+
+async def when_told(question):
+    """Answer as soon as the file is there that the question names."""
+    while not Path(question.text).exists():  # noqa: ASYNC110, ASYNC240 - the test makes it
+        await asyncio.sleep(0.005)
+    return "now"
 
 
 def own_pid(_question):

@@ -1,4 +1,4 @@
-"""What a client of a session says."""
+"""What a client of a session says, and what it waits for."""
 
 from __future__ import annotations
 
@@ -11,3 +11,14 @@ def said(kind, **payload):
 
 def question(text):
     return said("STUDENT_INTERRUPTION", questionText=text)
+
+
+async def event_of(server, client, kind):
+    """Return the next event of a kind.
+
+    An answer may come between: one that was asked for on the connection before, and under Redis one
+    that has arrived there already.
+    """
+    while (event := await server.event(client))["type"] != kind:
+        assert event["type"] == "INTERRUPTION_ANSWER", event
+    return event

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 
 import pytest
 
-from tests.target_app.conftest import until
+from tests.target_app.conftest import until, until_answers_come
 from tests.target_app.session_messages import question, said
 
 SESSIONS = 20
+WHEN_TOLD = "tests.target_app.responders:when_told"
 
 
 @pytest.fixture
 async def server(serve, redis):
-    return await serve("--answer-seconds", "0", TARGET_REDIS_URL=redis.url)
+    started = await serve("--answer-seconds", "0", TARGET_REDIS_URL=redis.url)
+    await until_answers_come(redis)
+    return started
 
 
 async def state_is(redis, session_id, **wanted):
@@ -29,7 +31,7 @@ async def state_is(redis, session_id, **wanted):
 
 async def readyz_is(server, status):
     async def so():
-        return (await server.http.get("/readyz", timeout=60)).status_code == status
+        return (await server.http.get("/readyz")).status_code == status
 
     await until(so)
 
@@ -41,6 +43,8 @@ async def test_connections_that_redis_has_closed_cost_no_session_its_state(serve
         await client.send(said("READING_PROGRESS", page=n))
         await client.close()
     await server.until_stats(open={})
+    for n in range(SESSIONS):
+        await state_is(redis, f"s{n}", progress={"page": n})
     if how == "client kill":
         redis.close_connections()
     else:
@@ -65,6 +69,7 @@ async def test_a_session_that_cannot_be_read_is_told_so_and_restored_later(serve
     await client.send(said("READING_PROGRESS", page=3))
     await client.close()
     await server.until_stats(open={})
+    await state_is(redis, "reader", progress={"page": 3})
     redis.pause()
     try:
         again = await server.connect("/ws/reader")
@@ -266,6 +271,7 @@ async def test_a_member_that_another_program_added_hears_the_class_and_may_speak
 
 async def test_without_a_responder_questions_are_only_published(serve, redis):
     server = await serve("--responder", "none", TARGET_REDIS_URL=redis.url)
+    await until_answers_come(redis)
     listening = await asyncio.create_subprocess_exec(
         *("redis-cli", "-p", str(redis.port), "subscribe", "student_questions"),
         stdout=asyncio.subprocess.PIPE,
@@ -295,28 +301,36 @@ async def test_without_a_responder_and_without_redis_it_does_not_start(run_to_en
     assert "Traceback" not in told
 
 
-async def test_a_drain_waits_until_what_was_asked_is_answered(serve, redis):
-    server = await serve("--answer-seconds", "1", TARGET_REDIS_URL=redis.url)
+async def test_a_drain_waits_until_what_was_asked_is_answered(serve, redis, tmp_path):
+    now = tmp_path / "now"
+    server = await serve("--responder", WHEN_TOLD, TARGET_REDIS_URL=redis.url)
     client = await server.connect("/ws/reader")
-    await client.send(question("why?"))
+    await client.send(question(str(now)))
     assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
     await client.close()
-    server.send_signal(signal.SIGTERM)
+    await server.until_stats(open={})
+    await server.drain()
+    now.touch()
     assert await server.exit_status() == 0
     later = await serve(TARGET_REDIS_URL=redis.url)
     client = await later.connect("/ws/reader")
     answer = await later.event(client)
-    assert (answer["type"], answer["payload"]["questionText"]) == ("INTERRUPTION_ANSWER", "why?")
+    assert (answer["type"], answer["payload"]["questionText"]) == ("INTERRUPTION_ANSWER", str(now))
 
 
-async def test_an_answer_that_redis_did_not_take_while_it_hung_is_kept_afterwards(serve, redis):
-    server = await serve("--answer-seconds", "1", TARGET_REDIS_URL=redis.url)
+async def test_an_answer_that_redis_did_not_take_while_it_hung_is_kept_afterwards(
+    serve, redis, tmp_path
+):
+    now = tmp_path / "now"
+    server = await serve("--responder", WHEN_TOLD, TARGET_REDIS_URL=redis.url)
     client = await server.connect("/ws/reader")
-    await client.send(question("why?"))
+    await client.send(question(str(now)))
     assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
     redis.pause()
     try:
         await client.close()
+        await server.until_stats(open={})
+        now.touch()
 
         async def not_taken():
             return any("an answer without Redis (delivered: False)" in s for s in server.lines)

@@ -10,8 +10,8 @@ import time
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.target_app.conftest import until
-from tests.target_app.session_messages import question, said
+from tests.target_app.conftest import until, until_answers_come
+from tests.target_app.session_messages import event_of, question, said
 
 STORES = pytest.mark.parametrize("store", ["memory", "redis"])
 TAKEN_OVER, IDLE = 4001, 4008
@@ -20,19 +20,12 @@ TAKEN_OVER, IDLE = 4001, 4008
 @pytest.fixture
 async def server(request, serve, store):
     """A server that answers at once, with its sessions in ``store``."""
-    url = request.getfixturevalue("redis").url if store == "redis" else None
-    settings = {"TARGET_REDIS_URL": url} if url else {}
-    return await serve("--answer-seconds", "0", **settings)
-
-
-async def event_of(server, client, kind):
-    """Return the next event of a kind.
-
-    Under Redis an answer may arrive twice, the second time on the connection that comes next.
-    """
-    while (event := await server.event(client))["type"] != kind:
-        assert event["type"] == "INTERRUPTION_ANSWER", event
-    return event
+    if store == "memory":
+        return await serve("--answer-seconds", "0")
+    redis = request.getfixturevalue("redis")
+    started = await serve("--answer-seconds", "0", TARGET_REDIS_URL=redis.url)
+    await until_answers_come(redis)
+    return started
 
 
 async def closed(client):
@@ -154,24 +147,30 @@ async def test_what_is_wrong_is_told_and_the_connection_stays(server):
 
 @STORES
 async def test_an_answer_that_is_ready_while_nobody_is_there_waits_for_the_session(
-    serve, store, request
+    serve, store, request, tmp_path
 ):
     url = request.getfixturevalue("redis").url if store == "redis" else None
-    # Long enough for it to be gone by then.
-    server = await serve("--answer-seconds", "3", **({"TARGET_REDIS_URL": url} if url else {}))
+    there = tmp_path / "there"
+    server = await serve(
+        *("--responder", "tests.target_app.responders:when_told"),
+        **({"TARGET_REDIS_URL": url} if url else {}),
+    )
     client = await server.connect("/ws/tunnel")
-    await client.send(question("are we there yet?"))
+    await client.send(question(str(there)))
     await server.event(client)
     await client.close()
+    await server.until_stats(open={}, answers_waiting=1)
+    there.touch()
     await server.until_stats(answers_waiting=0)
     again = await server.connect("/ws/tunnel")
-    assert (await server.event(again))["payload"]["questionText"] == "are we there yet?"
+    assert (await server.event(again))["payload"]["questionText"] == str(there)
 
 
 @STORES
 async def test_an_idle_session_is_closed_and_forgotten(serve, store, request):
     url = request.getfixturevalue("redis").url if store == "redis" else None
-    server = await serve("--session-seconds", "0.5", **({"TARGET_REDIS_URL": url} if url else {}))
+    # Far longer than a busy machine lets pass between a handshake and the first message.
+    server = await serve("--session-seconds", "2", **({"TARGET_REDIS_URL": url} if url else {}))
     client = await server.connect("/ws/sleepy")
     await client.send(said("READING_PROGRESS", page=9))
     assert await closed(client) == IDLE
