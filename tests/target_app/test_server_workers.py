@@ -13,6 +13,7 @@ import pytest
 
 from target_app.lifecycle.workers import Worker, run_dir
 from tests.target_app.conftest import DEADLINE_SECONDS, until
+from tests.target_app.session_messages import event_of, question, said
 
 SHUTTING_DOWN = "Server is shutting down, please disconnect."
 WORKERS = 3
@@ -100,11 +101,10 @@ async def test_a_broadcast_reaches_the_clients_of_every_worker(start):
     await clients[0].send("hello")
     for client in clients:
         assert await client.recv() == "hello"
-    posted = await server.http.post("/broadcast", json={"message": "all"})
-    assert posted.json() == {"reached": len(clients)}
-    stats = await server.stats()
-    assert stats["open"]["/ws"] == len(clients) == stats["rooms"]["chat:lobby"]
-    assert stats["silent_workers"] == 0
+    await server.until_reached(len(clients), message="all")
+    await server.until_stats(
+        open={"/ws": len(clients)}, rooms={"chat:lobby": len(clients)}, silent_workers=0
+    )
 
 
 async def test_the_order_of_each_sender_is_kept_across_workers(start):
@@ -134,25 +134,22 @@ async def test_programs_and_sessions_are_found_on_whichever_worker_they_are(star
     programs = await clients_of(server, "/ws/py_client")
     ids = [(await server.event(program))["client_id"] for program in programs]
     for program, own_id in zip(programs, ids, strict=True):
-        said = {"event": "send_to_client", "client_id": own_id, "data": {"data": {"n": own_id}}}
-        await programs[0].send(json.dumps(said))
+        sent = {"event": "send_to_client", "client_id": own_id, "data": {"data": {"n": own_id}}}
+        await programs[0].send(json.dumps(sent))
         assert (await server.event(program))["data"]["data"] == {"n": own_id}
-    progress = {"type": "READING_PROGRESS", "payload": {"page": 1}}
     session = await server.connect("/ws/wanderer")
-    await session.send(json.dumps(progress))
-    question = {"type": "STUDENT_INTERRUPTION", "payload": {"questionText": "kept?"}}
-    await session.send(json.dumps(question))
-    await server.event(session)
-    await server.event(session)
+    await session.send(said("READING_PROGRESS", page=1))
+    await session.send(question("kept?"))
+    await event_of(server, session, "INTERRUPTION_ACKNOWLEDGED")
     for page in range(1, 8):
         again = await server.connect("/ws/wanderer")
         restored = await server.event(again)
         assert (restored["type"], restored["payload"]) == ("SESSION_RESTORED", {"page": page})
         await asyncio.wait_for(session.wait_closed(), 60)
         assert session.close_code == 4001
-        await again.send(json.dumps(progress | {"payload": {"page": page + 1}}))
-        await again.send(json.dumps(question))
-        await server.event(again)
+        await again.send(said("READING_PROGRESS", page=page + 1))
+        await again.send(question("kept?"))
+        await event_of(server, again, "INTERRUPTION_ACKNOWLEDGED")
         session = again
 
 
@@ -354,8 +351,7 @@ async def test_a_rolling_restart_replaces_each_worker_and_ends_nothing(start):
 async def test_a_server_that_is_killed_leaves_no_responder_behind(serve):
     server = await serve("--responder", "tests.target_app.responders:own_pid")
     client = await server.connect("/ws/busy")
-    question = {"type": "STUDENT_INTERRUPTION", "payload": {"questionText": "who works?"}}
-    await client.send(json.dumps(question))
+    await client.send(question("who works?"))
     await server.event(client)
     pid = int((await server.event(client))["payload"]["answerText"])
     assert psutil.pid_exists(pid)

@@ -9,7 +9,7 @@ import random
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.target_app.conftest import until
+from tests.target_app.conftest import until, until_answers_come
 from tests.target_app.session_messages import question, said
 
 STORES = pytest.mark.parametrize("store", ["memory", "redis"])
@@ -30,9 +30,13 @@ def start(request, serve, tmp_path, store):
 
     async def more(count, *flags, **options):
         shared = {"TARGET_BUS": "zmq", "TARGET_RUN_DIR": str(tmp_path / "run")}
-        if store == "redis":
-            shared["TARGET_REDIS_URL"] = request.getfixturevalue("redis").url
-        return [await serve(*flags, **shared, **options) for _ in range(count)]
+        if store == "memory":
+            return [await serve(*flags, **shared, **options) for _ in range(count)]
+        redis = request.getfixturevalue("redis")
+        shared["TARGET_REDIS_URL"] = redis.url
+        servers = [await serve(*flags, **shared, **options) for _ in range(count)]
+        await until_answers_come(redis, count)
+        return servers
 
     return more
 
@@ -92,11 +96,13 @@ async def test_nobody_waits_for_the_one_who_loses_a_session_and_does_not_read(st
     )
     lazy = await server.connect_raw("/ws/reader")
     await lazy_joins(lazy)
-    teacher = await server.connect("/ws/teacher")
+    teacher = await server.connect("/ws/teacher", max_size=None)
     await teacher.send(said("JOIN_CLASS", classId="7b"))
     assert (await server.event(teacher))["type"] == "CLASS_JOINED"
     await server.until_stats(rooms={"classes:7b": 2})
     await teacher.send(said("CLASS_MESSAGE", classId="7b", text="x" * 7_000_000))
+    # Until it is back it is on its way, and would reach whoever comes meanwhile.
+    assert len((await server.event(teacher))["payload"]["text"]) == 7_000_000
     again = await server.connect("/ws/reader")
     await again.send(said("CLASS_MESSAGE", classId="7b", text="mine"))
     assert (await server.event(again))["payload"]["text"] == "mine"
