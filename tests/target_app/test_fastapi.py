@@ -429,7 +429,8 @@ async def test_an_endpoint_that_goes_on_running_is_told_and_closed_by_a_drain(se
     server = await serve(
         module="uvicorn",
         app="tests.target_app.endpoints:app",
-        TARGET_DRAIN_TIMEOUT_SECONDS="2",
+        # Far longer than it takes to see that one has left.
+        TARGET_DRAIN_TIMEOUT_SECONDS="8",
     )
     leaving, staying, told = [
         await server.connect(path) for path in ("/loop", "/loop", "/told-in-json")
@@ -445,6 +446,7 @@ async def test_an_endpoint_that_goes_on_running_is_told_and_closed_by_a_drain(se
         await asyncio.wait_for(client.wait_closed(), 60)
         assert client.close_code == 1001
     await server.exit_status()
+    await server.last_words()
     assert not [line for line in server.lines if "Traceback" in line]
 
 
