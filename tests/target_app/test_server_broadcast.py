@@ -148,7 +148,7 @@ async def test_an_unknown_endpoint_is_answered_with_404(serve):
     with pytest.raises(InvalidStatus) as refusal:
         await server.connect("/nowhere")
     assert refusal.value.response.status_code == 404
-    assert (await server.stats())["refused"] == {"not_found": 1}
+    await server.until_stats(refused={"not_found": 1})
 
 
 async def test_a_message_larger_than_the_limit_closes_only_its_sender_with_1009(serve):

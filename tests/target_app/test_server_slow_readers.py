@@ -44,9 +44,7 @@ async def test_a_message_larger_than_the_queue_waits_for_its_client_all_the_same
     assert [text[0] for text in await stalled.texts(2)] == ["a", "b"]
     await say(sender, "still there?")
     assert await stalled.texts(1) == ["still there?"]
-    stats = await server.stats()
-    assert (stats["messages_sent"], stats["messages_dropped"]) == (6, 0)
-    assert stats["slow_consumers_closed"] == 0
+    await server.until_stats(messages_sent=6, messages_dropped=0, slow_consumers_closed=0)
 
 
 async def serve_by(serve, path, **settings):
@@ -62,7 +60,12 @@ paths = pytest.mark.parametrize("path", ["wire", "plain ASGI"])
 
 @paths
 async def test_a_reader_that_large_messages_find_no_room_for_is_closed_with_1013(serve, path):
-    server = await serve_by(serve, path, close_timeout_seconds=DEADLINE_SECONDS)
+    server = await serve_by(
+        serve,
+        path,
+        slow_consumer_seconds=DEADLINE_SECONDS,
+        close_timeout_seconds=DEADLINE_SECONDS,
+    )
     stalled = await server.connect_raw()
     sender = await server.connect(max_size=None)
     await say(sender, *large("a", "b", "c", "d"))
