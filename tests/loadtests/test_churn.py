@@ -1,5 +1,7 @@
 """A churning population stays the same in number, and every arrival is timed."""
 
+import sys
+
 from loadtests.target import TargetSource
 from tests.loadtests.conftest import Run
 
@@ -22,7 +24,7 @@ async def test_as_many_come_as_go(run: Run, broadcaster: TargetSource) -> None:
 
 
 async def test_arrivals_at_a_server_that_refuses_them_are_errors(run: Run) -> None:
-    command = ("python", "-m", "target_app", "--port", "{port}", "--max-connections", "10")
+    command = (sys.executable, "-m", "target_app", "--port", "{port}", "--max-connections", "10")
     source = TargetSource(command)
     summary = await run(
         URL, "churn", source=source, connections=10, rate=40.0, parameters={"leave": "close"}

@@ -56,7 +56,8 @@ async def test_every_echo_comes_back_once_and_in_order(run: Run, name: str) -> N
     assert summary.figures["latency.count"] == summary.figures["integrity.expected"] == 200
     for fault in ("lost", "duplicated", "reordered", "corrupted"):
         assert summary.figures[f"integrity.{fault}"] == 0
-    assert 0 < summary.figures["latency.p50_seconds"] < 1
+    # How fast it is, is the machine's affair.
+    assert 0 < summary.figures["latency.p50_seconds"] < 60
     # Latency counts from when a message was due, service time from when it was sent.
     assert summary.figures["service_time.mean_seconds"] <= summary.figures["latency.mean_seconds"]
 

@@ -92,7 +92,7 @@ asyncio.run(main())
         source=TargetSource((sys.executable, "-c", lines, "{port}")),
         connections=4,
         rate=20.0,
-        parameters={"drop": "none", "within": "200ms", "backoff": "fixed", "first": "20ms"},
+        parameters={"drop": "none", "within": "1s", "backoff": "fixed", "first": "20ms"},
     )
     assert summary.errors["storm:not back"] == 4
     assert summary.figures["storm.failed_attempts"] > 4

@@ -46,8 +46,9 @@ def test_users_are_connections_and_the_record_is_the_swarms(tmp_path: Path) -> N
 
 def test_a_broadcast_from_one_worker_reaches_the_receivers_on_all(tmp_path: Path) -> None:
     with known() as server:
-        done = headless(
-            *(tmp_path, server.url("/ws"), "-u", "30", "-r", "30", "-t", "12s", "--processes", "2"),
+        done = headless_until(
+            has("delivery.messages", 60),
+            *(tmp_path, server.url("/ws"), "-u", "30", "-r", "30", "--processes", "2"),
             *("--swarm-rate", "20", "--swarm-round", "1s", "BroadcastSwarm"),
         )
         injected = server.stop()
