@@ -6,8 +6,10 @@ import contextlib
 import logging
 import os
 import signal
+import time
 from typing import TYPE_CHECKING, Final
 
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 if TYPE_CHECKING:
@@ -24,12 +26,12 @@ logger = logging.getLogger(__name__)
 
 
 class Supervisor(Multiprocess):
-    """A uvicorn supervisor that says when its workers serve, and hears signals while they drain.
+    """A uvicorn supervisor that says when its workers serve, and hears signals while it waits.
 
-    ``on_ready()`` is called once every worker serves. uvicorn's own waits for its workers without
-    looking at signals: a drain could not be forced through it, and a rolling restart not stopped.
-    Here a second SIGINT, or one SIGQUIT, is passed on to the workers as a SIGQUIT, which
-    :class:`target_app.lifecycle.drain.GracefulShutdown` takes for force.
+    ``on_ready()`` is called once, when every worker serves. uvicorn's own waits for its workers
+    without looking at signals: a start, a hung worker, a rolling restart or a drain would hold up
+    who wants it to stop. Here a second SIGINT, or one SIGQUIT, is passed on to the workers as a
+    SIGQUIT, which :class:`target_app.lifecycle.drain.GracefulShutdown` takes for force.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Supervisor(Multiprocess):
     ) -> None:
         super().__init__(config, sockets)
         self._on_ready = on_ready
+        self._said_ready = False
         self._interrupts = 0
         self._workers_forced = False
 
@@ -46,11 +49,26 @@ class Supervisor(Multiprocess):
         return self._interrupts >= 2
 
     def init_processes(self) -> None:
-        """Start the workers, wait until they serve, then say so."""
+        """Start the workers; wait until all serve, one has ended or somebody says stop."""
         super().init_processes()
-        for process in self.processes:
-            process.wait_until_ready(START_SECONDS, self.should_exit)
-        self._on_ready()
+        if all(self._becomes_ready(process, START_SECONDS) for process in self.processes):
+            self._say_ready()
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace the workers that ended or hang; say that all serve, if it was not said yet."""
+        if self.should_exit.is_set():
+            return
+        serve = [
+            self._started(process, self.config.timeout_worker_healthcheck)
+            for process in self.processes
+        ]
+        if self._is_asked_to_stop():
+            return
+        for n, started in enumerate(serve):
+            if started is None and not self._replace(n):
+                return
+        if all(serve) and not self._said_ready:
+            self._say_ready()
 
     def handle_int(self) -> None:
         """Stop; by force if it is the second time."""
@@ -74,18 +92,76 @@ class Supervisor(Multiprocess):
         for n, old in enumerate(tuple(self.processes)):
             new = Process(self.config, self.sockets)
             new.start()
-            if not new.wait_until_ready(self.config.timeout_worker_healthcheck, self.should_exit):
+            if not self._becomes_ready(new, self.config.timeout_worker_healthcheck):
                 new.kill()
                 new.join()
-                logger.error("a new worker was not ready in time: worker %s stays", old.pid)
+                if not self._is_asked_to_stop():
+                    logger.error("a new worker was not ready in time: worker %s stays", old.pid)
                 return
-            old.terminate()
             self.processes[n] = new
-            while not _ended(old):
-                if not set(STOPPING).isdisjoint(self.signal_queue):
-                    # It drains already, and is waited for with the others.
-                    self.processes.append(old)
-                    return
+            if not self._retire(old):
+                return
+
+    def handle_ttou(self) -> None:
+        """Go on with one worker less; leave off waiting for it when asked to stop."""
+        if len(self.processes) > 1:
+            self.processes_num -= 1
+            self._retire(self.processes.pop())
+
+    def _retire(self, old: Process) -> bool:
+        # Return False if its drain, which takes its time, is not to be waited for here.
+        old.terminate()
+        while not _ended(old):
+            if self._is_asked_to_stop():
+                self.processes.append(old)  # waited for with the others
+                return False
+        return True
+
+    def _say_ready(self) -> None:
+        self._said_ready = True
+        self._on_ready()
+
+    def _replace(self, n: int) -> bool:
+        # Return False if a worker cannot start, so that no other would either.
+        process = self.processes[n]
+        process.kill()
+        process.join()
+        if process.exitcode == STARTUP_FAILURE:
+            logger.error("worker %s could not start: stopping", process.pid)
+            self.should_exit.set()
+            return False
+        logger.info("worker %s died", process.pid)
+        self.processes[n] = Process(self.config, self.sockets)
+        self.processes[n].start()
+        return True
+
+    def _becomes_ready(self, process: Process, within_seconds: float) -> bool:
+        deadline = time.monotonic() + within_seconds
+        while (left := deadline - time.monotonic()) > 0:
+            started = self._started(process, left)
+            if started or process.exitcode is not None or self._is_asked_to_stop():
+                return bool(started)
+            time.sleep(POLL_SECONDS)
+        return False
+
+    def _started(self, process: Process, within_seconds: float) -> bool | None:
+        # Whether the worker serves by now, None if it does not answer. This is uvicorn's own
+        # question, but answered with None as soon as somebody says stop.
+        deadline = time.monotonic() + within_seconds
+        try:
+            process.parent_conn.send(b"ping")
+            while not process.parent_conn.poll(POLL_SECONDS):
+                if process.exitcode is not None or time.monotonic() >= deadline:
+                    return None
+                if self._is_asked_to_stop():
+                    return None
+            return bool(process.parent_conn.recv())
+        except (OSError, EOFError):
+            return None
+
+    def _is_asked_to_stop(self) -> bool:
+        # Only looked at: uvicorn's loop takes them out of the queue.
+        return not set(STOPPING).isdisjoint(self.signal_queue)
 
     def _look_at_stopping_signals(self) -> None:
         # Not the others: nobody is started or replaced any more.

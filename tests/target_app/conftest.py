@@ -122,6 +122,14 @@ class Server:
 
         await until(reached)
 
+    async def says(self, words):
+        """Wait until a line of the log has ``words``."""
+
+        async def said():
+            return any(words in line for line in self.lines)
+
+        await until(said)
+
     async def event(self, client):
         """Return the next message, which is JSON."""
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -181,6 +189,12 @@ class RawClient:
         assert data, "the server has closed the TCP connection"
         self.protocol.receive_data(data)
 
+    async def say(self, *texts):
+        """Send text messages."""
+        for text in texts:
+            self.protocol.send_text(text.encode())
+        await self.flush()
+
     async def texts(self, count):
         """Read on until so many text messages have come; return them."""
         texts = []
@@ -193,12 +207,13 @@ class RawClient:
         await self.flush()
         return texts
 
-    async def close_code(self):
+    async def close_code(self, *, answer=True):
         """Read on until the server's close frame; return its code."""
         async with asyncio.timeout(DEADLINE_SECONDS):
             while self.protocol.close_rcvd is None:
                 await self.read()
-        await self.flush()
+        if answer:
+            await self.flush()
         return self.protocol.close_rcvd.code
 
     def reset(self):

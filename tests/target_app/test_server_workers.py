@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from target_app.lifecycle.workers import Worker, run_dir
-from tests.target_app.conftest import DEADLINE_SECONDS, until
+from tests.target_app.conftest import DEADLINE_SECONDS, spawn, until
 from tests.target_app.session_messages import event_of, question, said
 
 SHUTTING_DOWN = "Server is shutting down, please disconnect."
@@ -246,6 +247,86 @@ async def test_a_master_that_replaces_its_workers_still_hears_that_it_should_sto
     for client in clients:
         await client.close()
     await ended(server, tree)
+
+
+async def test_a_master_whose_worker_hangs_still_hears_that_it_should_stop(serve):
+    server = await serve(
+        "--workers", str(WORKERS), "--worker-healthcheck-seconds", "1000", "--log-level", "info"
+    )
+    await until_all_answer(server)
+    hung, workers = (await server.stats())["workers"][0]["pid"], len(processes(server))
+    os.kill(hung, signal.SIGSTOP)
+    # Once it has started another, it asks all of them whether they are alive.
+    server.send_signal(signal.SIGTTIN)
+
+    async def one_more():
+        return len(processes(server)) > workers
+
+    await until(one_more)
+    tree = processes(server)
+    server.send_signal(signal.SIGTERM)
+    await server.says("Received SIGTERM")
+    os.kill(hung, signal.SIGCONT)
+    await ended(server, tree)
+
+
+async def test_a_master_that_gives_up_a_worker_still_hears_that_it_should_stop(serve):
+    server = await serve("--workers", str(WORKERS), **PATIENT)
+    await until_all_answer(server)
+    clients = await clients_of(server)
+    tree = processes(server)
+    server.send_signal(signal.SIGTTOU)
+    told = {asyncio.create_task(heard(client, SHUTTING_DOWN)) for client in clients}
+    await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
+    server.send_signal(signal.SIGTERM)
+    await asyncio.wait(told)
+    for client in clients:
+        await client.close()
+    await ended(server, tree)
+
+
+@pytest.mark.parametrize("patience", ["0.5", "1000"])
+async def test_workers_that_start_slowly_are_told_of_when_they_serve(tmp_path, patience):
+    async with slowly_started(tmp_path / "serve now", patience) as (process, read_until):
+        await read_until("Waiting for application startup", "Waiting for application startup")
+        (tmp_path / "serve now").touch()
+        assert "startup complete" in await read_until("startup complete", "listening")
+        process.send_signal(signal.SIGTERM)
+        await read_until("Stopping parent process")
+
+
+async def test_a_server_can_be_stopped_before_its_workers_serve(tmp_path):
+    async with slowly_started(tmp_path / "serve now", "1000") as (process, read_until):
+        await read_until("Waiting for application startup", "Waiting for application startup")
+        process.send_signal(signal.SIGTERM)
+        await read_until("Received SIGTERM")
+        (tmp_path / "serve now").touch()
+        assert "listening" not in await read_until("Stopping parent process")
+
+
+@contextlib.asynccontextmanager
+async def slowly_started(file, patience):
+    """Start workers that serve once ``file`` exists; give the process and what reads its log."""
+    process = await spawn("-m", "tests.target_app.slow_start", str(file), patience)
+
+    async def read_until(*wanted):
+        text = ""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            for words in wanted:
+                line = ""
+                while words not in line:
+                    line = (await process.stderr.readline()).decode()
+                    assert line, text
+                    text += line
+        return text
+
+    try:
+        yield process, read_until
+    finally:
+        file.touch()  # who is still starting would wait for ever
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
 
 async def test_workers_that_are_all_told_end_the_master_themselves(start):
