@@ -11,6 +11,7 @@ handshake and removed when it returns.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -46,7 +47,7 @@ class Handshake:
     """
 
     __slots__ = (
-        *("_admitted", "_connections", "_receive", "_running", "_scope", "_send"),
+        *("_admitted", "_connections", "_disconnected", "_receive", "_running", "_scope", "_send"),
         *("accepted", "adopted", "identity", "refused_for", "shutting_down"),
     )
 
@@ -58,6 +59,7 @@ class Handshake:
         self._receive = receive
         self._send = cast("CoroutineSend", send)
         self._admitted = False
+        self._disconnected = False
         self._running: Connection | None = None
         self.accepted = False
         self.adopted: Connection | None = None
@@ -117,6 +119,13 @@ class Handshake:
             state=state,
         )
 
+    async def until_lost(self) -> None:
+        """Wait for the end of the closing handshake, if the layers have returned before it."""
+        if self._running is not None:
+            await self._connections.until_lost(
+                self._running, self._receive, is_reported=self._disconnected
+            )
+
     def end(self) -> None:
         """Let go of what was not adopted: the layers have returned or failed."""
         if self._running is not None:
@@ -132,6 +141,7 @@ class Handshake:
         if message["type"] == "websocket.receive":
             self._connections.counters.messages_received += 1
         elif message["type"] == "websocket.disconnect":
+            self._disconnected = True
             self._closes_with(message.get("code", 1005))
         return message
 
@@ -145,6 +155,8 @@ class Handshake:
         await self._send(cast("dict[str, Any]", message))
         if kind == "websocket.send":
             self._connections.counters.messages_sent += 1
+        elif kind == "websocket.close" and self._running is not None:
+            self._running.close_sent = True
         elif kind == "websocket.accept":
             self.accepted = True
             if self.adopted is None:
@@ -228,15 +240,14 @@ async def hand_over(
     """
     scope[HANDSHAKE] = handshake = Handshake(connections, scope, receive, send)
     try:
-        await app(scope, handshake.receive, handshake.send)
-    except WebSocketDisconnect:
-        # How an endpoint that goes on running ends when its client leaves; no fault of anybody.
-        handshake.end()
-        return None
+        # An endpoint that goes on running ends so when its client leaves; no fault of anybody.
+        with contextlib.suppress(WebSocketDisconnect):
+            await app(scope, handshake.receive, handshake.send)
+            if handshake.adopted is not None and handshake.accepted:
+                return handshake.adopted
+        await handshake.until_lost()
     except BaseException:
         handshake.end()
         raise
-    if handshake.adopted is not None and handshake.accepted:
-        return handshake.adopted
     handshake.end()
     return None

@@ -67,8 +67,10 @@ class CatchUp:
                 self.state.lose()
 
     async def close_as(self, close: Close) -> None:
-        """Close the connection, unless somebody else does already."""
-        await self._connection.close(*close, self._settings.close_timeout_seconds)
+        """Close the connection without what waits, unless somebody closes it already."""
+        if self._connection.close_code is None:
+            self._connection.will_close(close.code, self._settings.close_timeout_seconds)
+            await self._connection.send_close(*close)
 
     async def _write_all(self, first: Awaitable[None] | None) -> None:
         state = self.state

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from target_app.connections import wire
 from target_app.connections.ended import has_ended
+from target_app.connections.lag import Close
 from target_app.connections.message import Message, close_message
 
 if TYPE_CHECKING:
@@ -122,15 +123,19 @@ class Connection:
         return "{}:{}".format(*self.client) if self.client else "unknown:0"
 
     async def close(self, code: int, reason: str, within_seconds: float) -> None:
-        """Begin the closing handshake; cut the connection if it is not over ``within_seconds``.
+        """Close once everything that waits is sent; cut the connection ``within_seconds``.
 
-        Return once the close frame is on its way, or never will be. The second close and later
-        ones do nothing: the first code stands.
+        Return once the close frame is on its way, or never will be, or has to wait for its turn.
+        The second close and later ones do nothing: the first code stands.
         """
-        if self.close_code is None:
-            # Before the close frame: a client that does not read would block that for ever.
-            self.will_close(code, within_seconds)
+        if self.close_code is not None:
+            return
+        # Before the close frame: a client that does not read would block that for ever.
+        self.will_close(code, within_seconds)
+        if self.lag is None:
             await self.send_close(code, reason)
+        else:
+            self.lag.state.close_after(Close(code, reason))
 
     def will_close(self, code: int, within_seconds: float) -> None:
         """Note that it is being closed with ``code``, and cut it after that time if need be."""

@@ -10,7 +10,7 @@ from target_app.connections import wire
 from target_app.connections.catch_up import FAULT, CatchUp
 from target_app.connections.eager import advance
 from target_app.connections.ended import has_ended
-from target_app.connections.lag import Bounds, Close, Lag
+from target_app.connections.lag import Bounds, Lag
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
@@ -102,11 +102,11 @@ class Delivery:
         """
         if within_seconds is None:
             within_seconds = self._settings.close_timeout_seconds
+        closing = connection.close(code, reason, within_seconds)
         if connection.lag is None:
-            await self._close_soon(connection, connection.close(code, reason, within_seconds))
-        elif connection.close_code is None:
-            connection.will_close(code, within_seconds)
-            connection.lag.state.close_after(Close(code, reason))
+            await self._close_soon(connection, closing)
+        else:
+            await closing  # which only notes what to do when it has caught up
 
     def _fall_behind(
         self, connection: Connection, message: Message, rest: Awaitable[None] | None

@@ -176,11 +176,30 @@ class ConnectionManager:
             code = await self._read(connection, receive)
         except Exception:
             await connection.close(code, "internal error", self._settings.close_timeout_seconds)
+            await self.until_lost(connection, receive, is_reported=False)
             raise
         finally:
             self.remove(connection, code)
             if was_opened:
                 await endpoint.closed(connection)
+
+    async def until_lost(
+        self, connection: Connection, receive: Receive, *, is_reported: bool
+    ) -> None:
+        """Wait for the end of the closing handshake that the server itself began, if it did.
+
+        The server underneath reports its own close at once, as a disconnect (``is_reported``);
+        uvicorn reports another one when the connection is really gone. What the client says in
+        between is not read.
+        """
+        if connection.close_code is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.close_timeout_seconds + 1.0):
+                while not is_reported:
+                    is_reported = (await receive())["type"] != "websocket.receive"
+                if connection.close_sent:
+                    await receive()
 
     async def _read(self, connection: Connection, receive: Receive) -> int:
         # Return the close code that the server underneath reports.
@@ -198,7 +217,7 @@ class ConnectionManager:
                 in_a_row = 0
                 await asyncio.sleep(0)
         code: int = message.get("code", 1005)
-        await self._until_lost(connection, receive)
+        await self.until_lost(connection, receive, is_reported=True)
         return code
 
     def _bucket(self) -> TokenBucket | None:
@@ -269,14 +288,6 @@ class ConnectionManager:
             del found[connection]
         if found is connection or not found:
             del self._by_id[id]
-
-    async def _until_lost(self, connection: Connection, receive: Receive) -> None:
-        # The server's own close is reported at once, as a disconnect; uvicorn reports another
-        # one when the connection is really gone, that is after the closing handshake.
-        if connection.close_sent:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.close_timeout_seconds + 1.0):
-                    await receive()
 
 
 def _described(connection: Connection) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import types
+from typing import TYPE_CHECKING
 
 from fastapi import Depends, WebSocket
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from target_app import GUARDED, Endpoint, Message, adopt, create_app, told_on_shutdown
+
+if TYPE_CHECKING:
+    from target_app.connections.connection import Connection
 
 app = create_app()
 goes_on = asyncio.Event()
@@ -60,3 +64,25 @@ async def layers() -> list[str]:
                 coroutine = coroutine.cr_await
             return [*names, *protocol.scope]
     return []
+
+
+@app.websocket("/bye")
+async def bye(websocket: WebSocket) -> None:
+    """Close at once."""
+    await websocket.accept()
+    await websocket.close(4000)
+
+
+async def _say_much_and_fail(connection: Connection, _data: str | bytes) -> None:
+    for n in range(60):
+        app.services.delivery.push(connection, Message(f"{n:>65536}"))
+    raise LookupError("expected in this test")
+
+
+FAILING = Endpoint("/failing", received=_say_much_and_fail)
+
+
+@app.websocket(FAILING.path)
+async def failing(websocket: WebSocket) -> None:
+    """Adopt what will fail."""
+    await adopt(websocket, FAILING)

@@ -450,6 +450,25 @@ async def test_an_endpoint_that_goes_on_running_is_told_and_closed_by_a_drain(se
     assert not [line for line in server.lines if "Traceback" in line]
 
 
+async def test_an_endpoint_that_has_closed_is_counted_until_the_client_has_answered(serve):
+    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app")
+    client = await server.connect_raw("/bye")
+    assert await client.close_code(answer=False) == 4000
+    await server.until_stats(open={"/bye": 1}, closed_by_code={})
+    await client.flush()
+    await server.until_stats(open={}, closed_by_code={"4000": 1})
+
+
+async def test_what_waits_for_a_client_is_sent_before_its_endpoint_has_failed_it(serve):
+    patient = {"TARGET_SLOW_CONSUMER_SECONDS": "1000", "TARGET_CLOSE_TIMEOUT_SECONDS": "1000"}
+    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app", **patient)
+    client = await server.connect_raw("/failing")
+    await client.say("go")
+    assert [int(text) for text in await client.texts(60)] == list(range(60))
+    assert await client.close_code() == 1011
+    await server.says("LookupError: expected in this test")
+
+
 async def test_the_layers_are_gone_and_the_scope_is_let_go_once_a_connection_is_adopted(serve):
     server = await serve(module="uvicorn", app="tests.target_app.endpoints:app")
     await server.connect("/shout")

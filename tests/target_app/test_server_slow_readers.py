@@ -79,6 +79,21 @@ async def test_a_reader_that_large_messages_find_no_room_for_is_closed_with_1013
 
 
 @paths
+async def test_who_sends_too_fast_is_sent_what_waits_for_it_before_it_is_closed(serve, path):
+    patient = {"slow_consumer_seconds": 1000, "close_timeout_seconds": 1000}
+    server = await serve_by(serve, path, messages_per_second=0.001, **patient)
+    stalled = await server.connect_raw()
+    texts = [f"{n:>65536}" for n in range(60)]
+    for text in texts:
+        assert (await server.http.post("/broadcast", json={"message": text})).status_code == 200
+    await server.until_stats(lagging=1)
+    await stalled.say("the one that it may", "one more")
+    await server.until_stats(rate_limited=1)
+    assert await stalled.texts(61) == [*texts, "the one that it may"]
+    assert await stalled.close_code() == 1008
+
+
+@paths
 async def test_a_drain_sends_what_waits_for_a_client_that_is_behind_before_it_closes(serve, path):
     server = await serve_by(
         serve,
