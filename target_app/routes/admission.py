@@ -6,7 +6,6 @@ login; who replaces :func:`guard` replaces all of it.
 
 from __future__ import annotations
 
-import hmac
 from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import Depends, HTTPException
@@ -14,13 +13,12 @@ from starlette.requests import HTTPConnection  # noqa: TC002 - FastAPI needs it 
 
 from target_app.connections.adoption import HANDSHAKE, Handshake
 from target_app.services import services_of
+from target_app.settings import digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastapi.params import Depends as Dependency
-
-    from target_app.settings import Settings
 
 
 async def allowed_origin(connection: HTTPConnection) -> None:
@@ -40,13 +38,12 @@ async def identity(connection: HTTPConnection) -> str | None:
     The token comes in ``Authorization: Bearer`` (RFC 6750 §2.1), or as ``?token=``, since a browser
     cannot set headers on a WebSocket.
     """
-    settings = services_of(connection).settings
-    if settings.token is None and not settings.users:
+    names = services_of(connection).settings.names_by_token
+    if not names:
         return None
-    given = _token_given(connection)
-    for name, token in _tokens(settings):
-        if hmac.compare_digest(given, token):
-            return name
+    given = digest(_token_given(connection))
+    if given in names:
+        return names[given]
     raise refusal(
         connection,
         "token",
@@ -92,9 +89,3 @@ def _token_given(connection: HTTPConnection) -> bytes:
     if scheme.lower() == "bearer":
         return given.strip().encode("latin-1")  # as Starlette decoded it
     return connection.query_params.get("token", "").strip().encode()
-
-
-def _tokens(settings: Settings) -> list[tuple[str | None, bytes]]:
-    shared = [] if settings.token is None else [(None, settings.token)]
-    named = [*shared, *settings.users.items()]
-    return [(name, token.get_secret_value().encode()) for name, token in named]
