@@ -14,7 +14,7 @@ from target_app.sessions.state import NotUnderstoodError, compact
 from target_app.sessions.store import StoreFullError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from redis.asyncio import Redis
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Deliver = Callable[[str, bytes], bool]
     Here = Callable[[str], bool]
+    CatchUp = Callable[[], Coroutine[None, None, None]]
 
 QUESTIONS: Final = "student_questions"
 ANSWERS: Final = "llm_responses"
@@ -38,7 +39,8 @@ class Answers(Protocol):
     """Carries answers to the worker that has the session, and keeps those that nobody takes.
 
     ``deliver(session_id, answer)`` hands an answer to a client here and says whether it did,
-    ``here(session_id)`` says whether there is one.
+    ``here(session_id)`` says whether there is one, and ``catch_up()`` hands those who are here
+    whatever is kept for them.
     """
 
     async def asked(self, session_id: str, question: dict[str, Any]) -> bool:
@@ -49,7 +51,7 @@ class Answers(Protocol):
         """Deliver ``answer`` wherever the session is, or keep it until it comes back."""
         ...
 
-    async def run(self, deliver: Deliver, here: Here) -> None:
+    async def run(self, deliver: Deliver, here: Here, catch_up: CatchUp) -> None:
         """Deliver what other workers send, until cancelled."""
         ...
 
@@ -83,7 +85,7 @@ class HubAnswers:
         # It may have come here while the others were asked.
         return any(delivered) or self._deliver(session_id, answer)
 
-    async def run(self, deliver: Deliver, here: Here) -> None:  # noqa: ARG002
+    async def run(self, deliver: Deliver, here: Here, catch_up: CatchUp) -> None:  # noqa: ARG002
         """See :meth:`Answers.run`."""
         self._deliver = deliver
         await asyncio.Event().wait()
@@ -139,17 +141,21 @@ class RedisAnswers:
             if not reached:
                 self._unsent.append((session_id, answer))
 
-    async def run(self, deliver: Deliver, here: Here) -> None:
+    async def run(self, deliver: Deliver, here: Here, catch_up: CatchUp) -> None:
         """See :meth:`Answers.run`; comes back when Redis does."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._otherwise.run(deliver, here))
+            group.create_task(self._otherwise.run(deliver, here, catch_up))
             group.create_task(self._send_unsent())
             while True:
                 try:
-                    async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                    async with self._redis.pubsub() as subscription:
                         await subscription.subscribe(ANSWERS)
                         async for message in subscription.listen():
-                            await self._on_message(deliver, here, message["data"])
+                            if message["type"] == "subscribe":
+                                # What was published before is kept, and was not heard.
+                                group.create_task(catch_up())
+                            elif message["type"] == "message":
+                                await self._on_message(deliver, here, message["data"])
                 except FAILURES as error:
                     logger.warning("answers over Redis: %s", error)
                 await asyncio.sleep(RECONNECT_SECONDS)
@@ -168,16 +174,19 @@ class RedisAnswers:
             logger.warning("not an answer on %s (%s): %.200r", ANSWERS, error, data)
             return
         try:
+            if not here(session_id) and not kept:
+                if len(answer) > self._longest:
+                    size = len(answer)
+                    logger.warning("an answer of %d bytes to %r is not kept", size, session_id)
+                    return
+                await self._store.keep_answer(session_id, answer)
+            # It may have come while the answer was kept, and have looked for its answers before.
             if here(session_id):
                 # First forgotten, so that a client who has it does not find it again elsewhere.
                 with contextlib.suppress(*NOT_KEPT):
                     await self._store.forget_answer(session_id, answer)
                 if not deliver(session_id, answer):
                     await self._store.keep_answer(session_id, answer, again=True)
-            elif not kept and len(answer) <= self._longest:
-                await self._store.keep_answer(session_id, answer)
-            elif not kept:
-                logger.warning("an answer of %d bytes to %r is not kept", len(answer), session_id)
         except NOT_KEPT as error:
             logger.warning("an answer to session %r: %s", session_id, error)
         except FAILURES:

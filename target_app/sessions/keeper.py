@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from target_app.sessions.store import SessionStore
 
 PATIENCE_SECONDS: Final = 0.1
-"""For a change to be kept before the client's next message is read: a client that closes after a
-change finds it at another worker, unless the store is slower than this."""
+"""For a change to be kept before the client's next message is read. A client that closes before it
+is kept has it handed over by the worker that it was with."""
 
 logger = logging.getLogger(__name__)
 
@@ -109,10 +109,11 @@ class Keeper:
         """Tell the client what is wrong."""
         self._delivery.push(connection, Message(event("ERROR", compact({"message": told}))))
 
-    def closed(self, session: Session) -> None:
-        """Keep of a session that has ended what its store has not got, within the bound."""
+    def closed(self, connection: Connection) -> None:
+        """Keep of a session that has ended what its store has not got yet, within the bound."""
+        session = session_of(connection)
         session.connected = False
-        if (connection := self._behind.pop(session, None)) is not None:
+        if self._behind.pop(session, None) is not None or session.saving:
             self._keep_gone(connection)
 
     def forget(self, session: Session) -> None:

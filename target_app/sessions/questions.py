@@ -59,7 +59,9 @@ class Questions:
         """Produce and deliver answers, until cancelled."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                await self._answers.run(self._deliver, self._is_here)
+                await self._answers.run(
+                    self._deliver, self._is_here, self._sessions.catch_up_answers
+                )
         finally:
             if self._responder is not None:
                 self._responder.close()

@@ -18,7 +18,7 @@ from target_app.sessions.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from target_app.bus.hub import Hub
     from target_app.connections.connection import Connection
@@ -106,7 +106,7 @@ class Sessions:
     async def close(self, connection: Connection) -> None:
         """Note that the session is no longer connected."""
         session = session_of(connection)
-        self._keeper.closed(session)
+        self._keeper.closed(connection)
         if not session.refused:
             await self._release(connection)
 
@@ -169,6 +169,10 @@ class Sessions:
             await self._keeper.keep(connection)
         elif session.state.classes:
             await self._keeper.touch(connection)
+        await self._deliver_kept(connection)
+
+    async def _deliver_kept(self, connection: Connection) -> None:
+        session = session_of(connection)
         try:
             for answer in await self._store.answers(session.id):
                 await self._store.forget_answer(session.id, answer)
@@ -180,6 +184,20 @@ class Sessions:
             self._keeper.complain(connection, str(error))
 
     # --- looking after all
+
+    async def catch_up_answers(self) -> None:
+        """Hand every session here the answers that are kept for it."""
+        here = [c for c, session in self._all() if session.ready and session.loaded]
+        await self._some_at_once(self._deliver_kept, here)
+
+    async def _some_at_once(
+        self,
+        work: Callable[[Connection], Coroutine[None, None, None]],
+        connections: Sequence[Connection],
+    ) -> None:
+        for first in range(0, len(connections), AT_ONCE):
+            chunk = connections[first : first + AT_ONCE]
+            await asyncio.wait([self._holder.spawn(work(connection)) for connection in chunk])
 
     async def _sweep(self) -> None:
         while True:
@@ -203,9 +221,7 @@ class Sessions:
                     logger.warning("the session store is a new one: what is known here is kept")
                     behind = list(dict.fromkeys((*behind, *(c for c, _ in self._all()))))
                 generation = self._store.generation
-                for first in range(0, len(behind), AT_ONCE):
-                    chunk = behind[first : first + AT_ONCE]
-                    await asyncio.wait([self._holder.spawn(self._catch_up(c)) for c in chunk])
+                await self._some_at_once(self._catch_up, behind)
             await asyncio.sleep(ASK_SECONDS)
 
     async def _catch_up(self, connection: Connection) -> None:

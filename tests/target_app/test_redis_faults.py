@@ -347,6 +347,18 @@ async def test_an_answer_that_redis_did_not_take_while_it_hung_is_kept_afterward
     assert (await server.event(again))["type"] == "INTERRUPTION_ANSWER"
 
 
+async def test_an_answer_that_nobody_heard_of_comes_when_they_listen_again(serve, redis, tmp_path):
+    now = tmp_path / "now"
+    server = await serve("--responder", WHEN_TOLD, TARGET_REDIS_URL=redis.url)
+    await until_answers_come(redis)
+    client = await server.connect("/ws/reader")
+    await client.send(question(str(now)))
+    assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    redis.close_connections("pubsub")
+    now.touch()
+    assert (await server.event(client))["type"] == "INTERRUPTION_ANSWER"
+
+
 async def test_nonsense_of_other_programs_ends_nothing(server, redis):
     client = await server.connect("/ws/reader")
     redis.command("publish", "llm_responses", '{"session_id": "\\ud800", "response": "x"}')

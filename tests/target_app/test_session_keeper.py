@@ -1,0 +1,96 @@
+"""What is known of a session while its store is slow, or hears of it at the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+
+from redis.asyncio import Redis
+
+from target_app.connections.connection import Connection, Endpoint
+from target_app.connections.names import ClientId
+from target_app.protocol import SESSIONS
+from target_app.sessions.answers import ANSWERS, RedisAnswers
+from target_app.sessions.keeper import Keeper
+from target_app.sessions.memory_store import MemoryStore
+from target_app.sessions.session import Session
+from target_app.sessions.state import Claim
+from tests.target_app.conftest import DEADLINE_SECONDS
+
+
+class SlowStore(MemoryStore):
+    """A store elsewhere, which keeps nothing before it is told to."""
+
+    remote = True
+
+    def __init__(self):
+        super().__init__(3600, 2**20)
+        self.goes_on = asyncio.Event()
+
+    async def save(self, *what):
+        await self.goes_on.wait()
+        return await super().save(*what)
+
+
+async def test_what_is_being_kept_when_its_client_leaves_is_known_here_until_it_is_kept():
+    store, supersede = SlowStore(), None
+    async with asyncio.TaskGroup() as tasks:
+        keeper = Keeper(store, None, tasks.create_task, supersede, most_bytes=2**20)
+        session = Session("reader", None, Claim(1, "a"), 0, 0, loaded=True)
+        await store.open(session.id, None, session.claim)
+        connection = Connection(Endpoint("/"), None, id=ClientId(SESSIONS, "reader"), state=session)
+        session.state = session.state.changed(session.claim, progress=b'{"page":3}')
+        await keeper.keep(connection)
+        keeper.closed(connection)
+        # Whoever opens it now, here or at another worker, would find less in the store.
+        assert [known.state for known in keeper.take_waiting("reader", None)] == [session.state]
+        keeper.closed(connection)
+        store.goes_on.set()
+    assert list(keeper.take_waiting("reader", None)) == []
+    opened = await store.open("reader", None, Claim(2, "b"))
+    assert opened.state.progress == b'{"page":3}'
+
+
+class Nowhere:
+    """The other workers, of which there are none."""
+
+    async def run(self, *_):
+        await asyncio.Event().wait()
+
+    async def deliver(self, *_):
+        return False
+
+
+class MeanwhileStore(MemoryStore):
+    """A store whose session comes back while an answer to it is being kept."""
+
+    came = False
+
+    async def keep_answer(self, *answer, **options):
+        await super().keep_answer(*answer, **options)
+        self.came = True
+
+
+async def test_an_answer_reaches_a_session_that_comes_while_it_is_kept(redis):
+    store, delivered = MeanwhileStore(3600, 2**20), asyncio.Queue()
+
+    def deliver(session_id, answer):
+        delivered.put_nowait((session_id, json.loads(answer)["payload"]))
+        return True
+
+    listens = asyncio.Event()
+
+    async def catch_up():
+        listens.set()
+
+    async with Redis.from_url(redis.url) as client, asyncio.timeout(DEADLINE_SECONDS):
+        answers = RedisAnswers(client, store, Nowhere(), longest=2**20)
+        running = asyncio.create_task(answers.run(deliver, lambda _id: store.came, catch_up))
+        await listens.wait()
+        redis.command("publish", ANSWERS, '{"session_id": "reader", "response": "yes"}')
+        assert await delivered.get() == ("reader", {"answerText": "yes"})
+        assert await store.answers("reader") == []
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
