@@ -164,6 +164,8 @@ class ConnectionManager:
         endpoint = connection.endpoint
         try:
             self.add(connection)
+            if connection.wire is not None:
+                wire.shrink(connection.wire)
         finally:
             self.end_handshake()
         code: int = CloseCode.INTERNAL_ERROR

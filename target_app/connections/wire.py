@@ -11,19 +11,18 @@ With :mod:`target_app.connections.bounded`, this is all that knows uvicorn's ins
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+import asyncio
+from typing import Final, Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 
 from target_app.connections.bounded import BoundedWebSocket
-
-if TYPE_CHECKING:
-    import asyncio
+from target_app.connections.waiting import Gate, Inbox
 
 NEEDED: Final = (
     *("transport", "writable", "disconnected", "close_sent", "pending_ping_payload"),
-    *("ping_sent_at", "stop_keepalive", "request", "response", "scope", "conn"),
+    *("ping_sent_at", "stop_keepalive", "request", "response", "scope", "conn", "queue"),
 )
 
 
@@ -37,7 +36,8 @@ class Wire(Protocol):
     """The part of uvicorn's ``WebSocketsSansIOProtocol`` that is used here."""
 
     transport: asyncio.Transport
-    writable: asyncio.Event
+    writable: asyncio.Event | Gate
+    queue: asyncio.Queue[object] | Inbox[object]
     disconnected: bool
     close_sent: bool
     pending_ping_payload: bytes | None
@@ -77,7 +77,8 @@ def is_closing(send: object) -> bool:
 def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
     """Let go of the handshake, limit the size of a message, and stop uvicorn's own pings.
 
-    - Request and response are 4 KiB of headers a connection, kept for no use once it is accepted.
+    - Request and response are 4 KiB of headers a connection, kept for no use once it is accepted;
+      those of the request by the parser as well, which goes on for as long as the connection.
     - A larger message is answered with 1009 (RFC 6455 §7.4.1) before it is read whole.
     - uvicorn's pings have two timers for each connection, drift by the round trip, and leave a
       client that never reads connected; :mod:`target_app.lifecycle.keepalive` makes them instead.
@@ -87,10 +88,26 @@ def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
     owner: object = wire
     if type(owner) is WebSocketsSansIOProtocol:
         owner.__class__ = BoundedWebSocket  # costs an open connection nothing
+    if (headers := getattr(wire.request, "headers", None)) is not None:
+        headers.clear()
     wire.request = wire.response = None
     wire.conn.max_message_size = max_message_bytes
     if own_pings:
         wire.stop_keepalive()
+
+
+def shrink(wire: Wire) -> None:
+    """Take 4 kB less for a connection: for what it waits with, and for its attributes.
+
+    Only for one whose handshake is over, and which nobody receives from or sends to yet.
+    """
+    inbox = Inbox[object]()
+    while isinstance(wire.queue, asyncio.Queue) and not wire.queue.empty():
+        inbox.put_nowait(wire.queue.get_nowait())
+    wire.queue = inbox
+    wire.writable = Gate(is_set=wire.writable.is_set())
+    # Python made room for twice as many attributes as it has in the end; a copy has what it needs.
+    wire.__dict__ = dict(wire.__dict__)
 
 
 def calls_directly(send: object, app: object) -> bool:

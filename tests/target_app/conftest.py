@@ -254,6 +254,8 @@ async def serve():
 
         async def start(*flags, module="target_app", app=None, port=0, **environment):
             quiet = {"TARGET_HEARTBEAT_SECONDS": "0", "TARGET_ANNOUNCE_LIMIT": "0"}
+            # A client that reads when its test gets to that would be cut on a busy machine.
+            quiet["TARGET_WS_PING_INTERVAL"] = "1000"
             application = [app] if app else []
             process = await spawn(
                 *("-m", module, *application, *flags, "--port", str(port)), **(quiet | environment)

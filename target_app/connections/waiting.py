@@ -1,0 +1,90 @@
+"""What a connection waits with: an ``asyncio.Queue`` and an ``asyncio.Event``, for less memory.
+
+asyncio's have five deques between them, of 700 bytes each when they are empty, as they are for an
+idle connection. These have a deque only while something is in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Inbox(Generic[Item]):
+    """A queue without a bound that one task takes from."""
+
+    __slots__ = ("_items", "_waiting")
+
+    def __init__(self) -> None:
+        self._items: deque[Item] | None = None
+        self._waiting: asyncio.Future[None] | None = None
+
+    def empty(self) -> bool:
+        """Return whether there is nothing to take."""
+        return self._items is None
+
+    def put_nowait(self, item: Item) -> None:
+        """Add ``item`` at the end."""
+        if self._items is None:
+            self._items = deque((item,))
+        else:
+            self._items.append(item)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def get(self) -> Item:
+        """Take the first item, wait for one if there is none.
+
+        Raise :class:`RuntimeError` if another task waits already.
+        """
+        while self._items is None:
+            if self._waiting is not None:
+                raise RuntimeError("another task receives already")
+            self._waiting = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+        item = self._items.popleft()
+        if not self._items:
+            self._items = None
+        return item
+
+
+class Gate:
+    """An event: who waits for it goes on once it is set."""
+
+    __slots__ = ("_is_set", "_waiting")
+
+    def __init__(self, *, is_set: bool) -> None:
+        self._is_set = is_set
+        self._waiting: tuple[asyncio.Future[None], ...] = ()
+
+    def is_set(self) -> bool:
+        """Return whether nobody has to wait."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Let everybody go on."""
+        self._is_set = True
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def clear(self) -> None:
+        """Let those who come wait."""
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Wait until it has been set, even if it was cleared since."""
+        if self._is_set:
+            return
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting = (*self._waiting, waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting = tuple(other for other in self._waiting if other is not waiting)
