@@ -261,4 +261,6 @@ async def attack(name: str, port: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
+    # As if it were on a machine of its own: whenever the others want a core, it has to wait.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     asyncio.run(attack(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

@@ -24,7 +24,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.attacks import ATTACKS
-from benchmarks.conftest import ANY_MACHINE, note
+from benchmarks.conftest import ANY_MACHINE, TRIES, note
 from benchmarks.statistics import FEWEST_FOR_A_MEDIAN, median_interval
 from loadtests.plan import Plan
 from loadtests.run import execute
@@ -55,19 +55,24 @@ class Healthy:
         self._runs = 0
 
     async def p99(self, thresholds: Thresholds) -> float:
-        """Run the load; return the p99 of the echoes in seconds once nothing is missing."""
-        async with asyncio.TaskGroup() as runs:
-            echo = runs.create_task(self._run("echo", "/echo", 400.0, thresholds))
-            broadcast = runs.create_task(self._run("broadcast", "/ws", 20.0, thresholds))
-        for told in (echo.result(), broadcast.result()):
-            assert told.valid, told.reasons
-            assert told.errors == {}
-        figures = echo.result().figures
-        assert figures["messages.received"] == figures["messages.sent"]
-        figures = broadcast.result().figures
-        assert figures["integrity.lost"] == figures["integrity.duplicated"] == 0
-        p99: float = echo.result().figures["latency.p99_seconds"]
-        return p99
+        """Run the load; return the p99 of the echoes in seconds once nothing is missing.
+
+        A run whose echoes were sent late says nothing of the server: it is told, and made again.
+        """
+        for _ in range(TRIES):
+            async with asyncio.TaskGroup() as runs:
+                echoing = runs.create_task(self._run("echo", "/echo", 400.0, thresholds))
+                # Of the broadcasts the ledger alone is looked at, not how long they took.
+                said = runs.create_task(self._run("broadcast", "/ws", 20.0, ANY_MACHINE))
+            echo, broadcast = echoing.result(), said.result()
+            assert echo.errors == broadcast.errors == {}
+            assert echo.figures["messages.received"] == echo.figures["messages.sent"]
+            figures = broadcast.figures
+            assert figures["integrity.lost"] == figures["integrity.duplicated"] == 0
+            if echo.valid:
+                return echo.figures["latency.p99_seconds"]
+            print(f"\nmade again: {'; '.join(echo.reasons)}")
+        raise AssertionError(f"{TRIES} runs were invalid, the last for: {echo.reasons}")
 
     async def _run(self, scenario: str, path: str, rate: float, thresholds: Thresholds) -> Summary:
         self._runs += 1

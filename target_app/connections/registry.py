@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-READ_IN_A_ROW: Final = 16
+READ_IN_A_ROW: Final = 2
 """Messages of one connection that are handled before others get their turn.
 
 Neither a receive nor a send has to wait while there is something to read and room to write. One

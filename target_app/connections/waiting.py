@@ -8,23 +8,52 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 Item = TypeVar("Item")
 
 
+class Source(Protocol):
+    """Where items come from that nobody has put in yet."""
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether there is anything left."""
+        ...
+
+    def put_some(self) -> None:
+        """Put in a few items, or find that what comes next is none."""
+        ...
+
+
+class Nothing:
+    """A source that is always empty."""
+
+    has_more = False
+
+    def put_some(self) -> None:
+        """Put nothing in."""
+
+
+NOTHING = Nothing()
+
+
 class Inbox(Generic[Item]):
-    """A queue without a bound that one task takes from."""
+    """A queue without a bound that one task takes from.
 
-    __slots__ = ("_items", "_waiting")
+    Whatever its ``source`` has left is taken from there once the queue is empty.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_items", "_source", "_waiting")
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._items: deque[Item] | None = None
         self._waiting: asyncio.Future[None] | None = None
 
     def empty(self) -> bool:
-        """Return whether there is nothing to take."""
-        return self._items is None
+        """Return whether there is nothing to take, not from the source either."""
+        return self._items is None and not self._source.has_more
 
     def put_nowait(self, item: Item) -> None:
         """Add ``item`` at the end."""
@@ -32,6 +61,10 @@ class Inbox(Generic[Item]):
             self._items = deque((item,))
         else:
             self._items.append(item)
+        self.look()
+
+    def look(self) -> None:
+        """Let whoever waits look again, at the source too."""
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
@@ -41,6 +74,11 @@ class Inbox(Generic[Item]):
         Raise :class:`RuntimeError` if another task waits already.
         """
         while self._items is None:
+            if self._source.has_more:
+                self._source.put_some()
+                if self._items is None:
+                    await asyncio.sleep(0)  # for others, whose turn it would be
+                continue
             if self._waiting is not None:
                 raise RuntimeError("another task receives already")
             self._waiting = asyncio.get_running_loop().create_future()

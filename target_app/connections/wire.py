@@ -18,7 +18,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame, Opcode
 
 from target_app.connections.bounded import BoundedWebSocket
-from target_app.connections.waiting import Gate, Inbox
+from target_app.connections.waiting import NOTHING, Gate, Inbox
 
 NEEDED: Final = (
     *("transport", "writable", "disconnected", "close_sent", "pending_ping_payload"),
@@ -101,7 +101,11 @@ def shrink(wire: Wire) -> None:
 
     Only for one whose handshake is over, and which nobody receives from or sends to yet.
     """
-    inbox = Inbox[object]()
+    owner: object = wire
+    inbox = Inbox[object](owner if isinstance(owner, BoundedWebSocket) else NOTHING)
+    if isinstance(owner, BoundedWebSocket):
+        # uvloop keeps the method of the class that it had.
+        wire.transport.set_protocol(owner)
     while isinstance(wire.queue, asyncio.Queue) and not wire.queue.empty():
         inbox.put_nowait(wire.queue.get_nowait())
     wire.queue = inbox

@@ -86,3 +86,28 @@ FAILING = Endpoint("/failing", received=_say_much_and_fail)
 async def failing(websocket: WebSocket) -> None:
     """Adopt what will fail."""
     await adopt(websocket, FAILING)
+
+
+async def _count_turns(connection: Connection) -> None:
+    connection.state = turns = [0]
+
+    def turn() -> None:
+        turns[0] += 1
+        if connection.close_code is None:
+            asyncio.get_running_loop().call_soon(turn)
+
+    turn()
+
+
+async def _say_turns(connection: Connection, data: str | bytes) -> None:
+    assert isinstance(connection.state, list)
+    app.services.delivery.push(connection, Message(f"{data!s} {connection.state[0]}"))
+
+
+TURNS = Endpoint("/turns", opened=_count_turns, received=_say_turns)
+
+
+@app.websocket(TURNS.path)
+async def turns(websocket: WebSocket) -> None:
+    """Adopt what is told how often others had their turn since it came."""
+    await adopt(websocket, TURNS)

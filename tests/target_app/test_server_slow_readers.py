@@ -193,3 +193,38 @@ async def test_an_echo_that_nobody_reads_is_read_from_no_more(serve):
     assert taken < FLOOD
     assert process.memory_info().rss - before < 8_000_000
     assert (await server.stats())["open"]["/echo"] == 1
+
+
+# Many frames in one piece
+
+
+async def test_many_frames_at_once_are_handled_in_their_order_and_none_is_lost(serve):
+    server = await serve()
+    client = await server.connect_raw("/echo", receive_buffer_bytes=2**20)
+    frames = [
+        masked(Opcode.TEXT, b"%d" % n) + masked(Opcode.PING, b"%d" % n) * (n % 3)
+        for n in range(5000)
+    ]
+    sending = asyncio.create_task(
+        asyncio.get_running_loop().sock_sendall(client.socket, b"".join(frames))
+    )
+    assert await client.texts(5000) == [str(n) for n in range(5000)]
+    await sending
+    client.protocol.send_close(1000)
+    await client.flush()
+    assert await client.close_code() == 1000
+
+
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.TEXT])
+async def test_others_have_their_turn_between_the_frames_of_one_read(serve, opcode):
+    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app")
+    client = await server.connect_raw("/turns", receive_buffer_bytes=2**20)
+    many = 2000
+    frames = (
+        masked(Opcode.TEXT, b"first") + masked(opcode, b"x") * many + masked(Opcode.TEXT, b"last")
+    )
+    await asyncio.get_running_loop().sock_sendall(client.socket, frames)
+    texts = await client.texts(2 if opcode is Opcode.PING else many + 2)
+    before, after = (int(text.split()[1]) for text in (texts[0], texts[-1]))
+    # Each turn brings a few frames; one read alone would bring all of them.
+    assert after - before >= many / 10

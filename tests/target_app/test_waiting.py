@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_app.connections.waiting import Gate, Inbox
+from target_app.connections.waiting import NOTHING, Gate, Inbox
 
 STEPS = st.lists(st.sampled_from(["put", "get", "cancel", "turn"]), max_size=30)
 MOVES = st.lists(st.sampled_from(["set", "clear", "wait", "cancel", "turn"]), max_size=30)
@@ -48,11 +48,11 @@ async def take(queue, got):
 
 @given(STEPS)
 def test_an_inbox_gives_what_asyncios_queue_gives(steps):
-    assert asyncio.run(taken(Inbox(), steps)) == asyncio.run(taken(asyncio.Queue(), steps))
+    assert asyncio.run(taken(Inbox(NOTHING), steps)) == asyncio.run(taken(asyncio.Queue(), steps))
 
 
 async def test_a_second_task_may_not_take_from_an_inbox_at_the_same_time():
-    inbox = Inbox()
+    inbox = Inbox(NOTHING)
     first = asyncio.create_task(inbox.get())
     await turn()
     with pytest.raises(RuntimeError, match="another task"):
