@@ -66,8 +66,8 @@ def measure(tmp_path: Path, is_quick: bool) -> Measure:
             summary = asyncio.run(
                 execute(plan, source, path, lambda _line: None, thresholds=thresholds)
             )
+            assert summary.figures["errors"] == 0
             if summary.valid:
-                assert summary.figures["errors"] == 0
                 return {**summary.figures, **opening_figures(read_record(path))}
             print(f"\nmade again: {'; '.join(summary.reasons)}")
         raise AssertionError(f"{TRIES} runs were invalid, the last for: {summary.reasons}")

@@ -1,9 +1,9 @@
 """``python -m target_app``: the server under uvicorn, with uvloop and its leanest WebSockets.
 
 Exit status: 0 after a drain, be it that everyone left or that the rest was closed; 130 if a second
-SIGINT forced the end; 2 for a wrong flag or setting, or an address that cannot be listened on. (A
-stock ``uvicorn target_app.app:app`` drains alike, but ends by raising the signal once more, so its
-parent sees it die of SIGTERM.)
+SIGINT forced the end; 2 for a wrong flag or setting, or an address that cannot be listened on; 3 if
+a worker could not start. (A stock ``uvicorn target_app.app:app`` drains alike, but ends by raising
+the signal once more, so its parent sees it die of SIGTERM.)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
-from target_app.app import EXIT_USAGE, create_app
+from target_app.app import EXIT_USAGE, STARTUP_FAILURE, create_app
 from target_app.connections.bounded import bounded_http
 from target_app.settings import Settings, told
 from target_app.supervisor import Supervisor
@@ -91,6 +91,8 @@ def _serve_with_workers(settings: Settings, listener: socket.socket) -> int:
     config = _config("target_app.app:app", settings)
     supervisor = Supervisor(config, [listener], lambda: _announce(listener))
     supervisor.run()
+    if supervisor.failed:
+        return STARTUP_FAILURE
     return EXIT_INTERRUPTED if supervisor.forced else EXIT_OK
 
 

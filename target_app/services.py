@@ -141,6 +141,7 @@ class Services:
                 self.running = True
                 # What there is now stays. Looking through it again and again, for what could be
                 # freed, would hold everybody up for 40 ms each time.
+                gc.collect()
                 gc.freeze()
                 try:
                     yield

@@ -264,7 +264,7 @@ class Settings(BaseSettings):
         Looked up by a digest, the time that takes tells nothing of a token that is nearly right.
         """
         shared = [] if self.token is None else [(None, self.token)]
-        tokens = [*shared, *self.users.items()]
+        tokens = [*self.users.items(), *shared]  # the shared one, if it is somebody's as well
         return {digest(token.get_secret_value().encode()): name for name, token in tokens}
 
     def as_environment(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pickle
 import signal
 import time
 from typing import TYPE_CHECKING, Final
@@ -40,6 +41,8 @@ class Supervisor(Multiprocess):
         super().__init__(config, sockets)
         self._on_ready = on_ready
         self._said_ready = False
+        self.failed = False
+        """Whether it stopped because a worker could not start."""
         self._interrupts = 0
         self._workers_forced = False
 
@@ -128,6 +131,7 @@ class Supervisor(Multiprocess):
         process.join()
         if process.exitcode == STARTUP_FAILURE:
             logger.error("worker %s could not start: stopping", process.pid)
+            self.failed = True
             self.should_exit.set()
             return False
         logger.info("worker %s died", process.pid)
@@ -156,7 +160,7 @@ class Supervisor(Multiprocess):
                 if self._is_asked_to_stop():
                     return None
             return bool(process.parent_conn.recv())
-        except (OSError, EOFError):
+        except (OSError, EOFError, pickle.UnpicklingError):
             return None
 
     def _is_asked_to_stop(self) -> bool:
@@ -165,7 +169,9 @@ class Supervisor(Multiprocess):
 
     def _look_at_stopping_signals(self) -> None:
         # Not the others: nobody is started or replaced any more.
-        self.signal_queue = [s for s in self.signal_queue if s in STOPPING]
+        for signum in tuple(self.signal_queue):
+            if signum not in STOPPING:
+                self.signal_queue.remove(signum)
         self.handle_signals()
         if self.forced and not self._workers_forced:
             self._workers_forced = True

@@ -6,21 +6,29 @@ hold everybody else up, so the ends of the frames are found first, which takes a
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 LONGEST_HEAD: Final = 14
 """Bytes of a frame before its payload (RFC 6455 §5.2)."""
+
+SHORTEST_FRAME: Final = 6
+"""Bytes that a client's frame has at least."""
 
 
 class Backlog:
     """The bytes of a stream of frames, taken a few frames at a time.
 
-    It has to be given the stream from the beginning of a frame on.
+    Given the stream from the middle of a frame on, nobody knows where frames end: only a few bytes
+    are taken at a time then, until the parser that they go to is seen between two frames.
     """
 
-    __slots__ = ("_data", "_head", "_left")
+    __slots__ = ("_data", "_head", "_is_lost", "_left")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_between_frames: bool) -> None:
+        self._is_lost = not is_between_frames
         self._data = memoryview(b"")
         self._head = b""  # of a frame, as far as it was taken
         self._left = 0  # bytes of a payload that are still to be taken
@@ -29,9 +37,14 @@ class Backlog:
         return len(self._data)
 
     @property
-    def is_between_frames(self) -> bool:
+    def is_done(self) -> bool:
         """Return whether all was taken, and no frame only in part."""
-        return not (self._data or self._head or self._left)
+        return not (self._data or self._head or self._left or self._is_lost)
+
+    def look_at(self, parser: Generator[None]) -> None:
+        """Find out from ``parser``, which has all that was taken, whether it is between frames."""
+        if self._is_lost:
+            self._is_lost = not is_between_frames(parser)
 
     def add(self, data: bytes) -> None:
         """Add what was read."""
@@ -40,6 +53,9 @@ class Backlog:
     def take(self, frames: int) -> bytes:
         """Take as much as ends so many frames; all of it, if it ends fewer."""
         data, size = self._data, len(self._data)
+        if self._is_lost:
+            self._data = data[frames * SHORTEST_FRAME :]
+            return bytes(data[: frames * SHORTEST_FRAME])
         end = 0
         while frames and end < size:
             if not self._left:
@@ -62,6 +78,17 @@ class Backlog:
             return len(self._data)
         self._head, self._left = b"", payload
         return start + size - had
+
+
+def is_between_frames(parser: Generator[None]) -> bool:
+    """Return whether a ``websockets`` parser waits for the beginning of a frame.
+
+    It waits for the end of the stream then, and within a frame for so many bytes.
+    """
+    waits: object = parser
+    while (inner := getattr(waits, "gi_yieldfrom", None)) is not None:
+        waits = inner
+    return getattr(waits, "__name__", "") == "at_eof"
 
 
 def _sizes(head: bytes) -> tuple[int, int]:

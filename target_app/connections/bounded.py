@@ -7,6 +7,7 @@ fragment of a message by itself, empty ones without end. This knows uvicorn 0.54
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -18,8 +19,6 @@ from target_app.connections.backlog import Backlog
 from target_app.connections.waiting import Inbox
 
 if TYPE_CHECKING:
-    import asyncio
-
     from uvicorn.config import Config
     from uvicorn.server import ServerState
     from websockets.frames import Frame
@@ -121,12 +120,12 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """Bounds what pongs and fragments take.
+    """Bounds what pongs and fragments take, and how long one client's frames are parsed in a row.
 
     uvicorn answers each ping at once, so a client that sends pings and never reads makes the write
-    buffer grow with all it sends. Here, while that is full, nothing more is read, and when there is
-    room again the last ping alone is answered (RFC 6455 §5.5.3). A client that sends no pings is
-    read from whether it reads or not.
+    buffer grow with all it sends. Here, while that is full, no ping is answered and none is waited
+    for, and when there is room again the last one alone is answered (RFC 6455 §5.5.3). A client
+    that sends no pings is read from whether it reads or not.
 
     The fragments of a message are put together as they come, once there are many.
 
@@ -144,7 +143,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             super().data_received(data)
             return
         if self.backlog is None:
-            self.backlog = Backlog()
+            self.backlog = Backlog(is_between_frames=True)
         self.backlog.add(data)
         self.put_some()
         if self.has_more:
@@ -161,14 +160,31 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def put_some(self) -> None:
         """See :class:`target_app.connections.waiting.Source`."""
         assert self.backlog is not None
-        super().data_received(self.backlog.take(FRAMES_AT_ONCE))
-        if self.backlog.is_between_frames or self.transport.is_closing():
+        try:
+            super().data_received(self.backlog.take(FRAMES_AT_ONCE))
+        except RuntimeError:
+            # uvloop lets nobody answer the close frame of a client that is gone.
+            if not self.disconnected:
+                raise
+        self.backlog.look_at(self.conn.parser)
+        if self.backlog.is_done or self.conn.eof_sent:  # after its end nothing is parsed any more
             self.backlog = None
         if self.read_paused and self.queue.empty() and not self.transport.is_closing():
             # Nobody takes a message who could see that all was taken.
             self.read_paused = False
             if not self.unsent_pong:
                 self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the end, which comes after all that the client had said."""
+        inbox: object = self.queue
+        if not isinstance(inbox, Inbox) or not self.has_more:
+            super().connection_lost(exc)
+            return
+        self.queue = asyncio.Queue()
+        super().connection_lost(exc)
+        inbox.end_with(self.queue.get_nowait())
+        self.queue = cast("asyncio.Queue[Any]", inbox)
 
     def handle_cont(self, event: Frame) -> None:
         """Take one more fragment (RFC 6455 §5.4)."""
@@ -178,6 +194,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     def handle_ping(self) -> None:
         """Answer the pings read last, or keep the answer to the last of them."""
+        if self.disconnected:
+            return
         if self.writable.is_set():
             super().handle_ping()
             return
@@ -195,8 +213,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def resume_writing(self) -> None:
         """Go on: the write buffer has room again."""
         super().resume_writing()
-        if self.unsent_pong and not (self.close_sent or self.transport.is_closing()):
-            self.transport.write(self.unsent_pong)
+        if self.unsent_pong and not self.transport.is_closing():
+            if not self.close_sent:
+                self.transport.write(self.unsent_pong)
             self.unsent_pong = b""
             # Unless the application has to take a message first.
             if not self.read_paused:

@@ -42,8 +42,8 @@ logger = logging.getLogger(__name__)
 READ_IN_A_ROW: Final = 2
 """Messages of one connection that are handled before others get their turn.
 
-Neither a receive nor a send has to wait while there is something to read and room to write. One
-read of the socket brings up to 40,000 small messages, and an event takes some 20 µs.
+Neither a receive nor a send has to wait while there is something to read and room to write. An
+event takes some 50 µs, and whoever comes meanwhile waits for two turns.
 """
 
 
@@ -164,13 +164,13 @@ class ConnectionManager:
         endpoint = connection.endpoint
         try:
             self.add(connection)
-            if connection.wire is not None:
-                wire.shrink(connection.wire)
         finally:
             self.end_handshake()
         code: int = CloseCode.INTERNAL_ERROR
         was_opened = False
         try:
+            if connection.wire is not None:
+                wire.shrink(connection.wire)
             await self.close_newcomer(connection)
             if connection.close_code is None:
                 was_opened = True
@@ -200,6 +200,7 @@ class ConnectionManager:
             async with asyncio.timeout(self._settings.close_timeout_seconds + 1.0):
                 while not is_reported:
                     is_reported = (await receive())["type"] != "websocket.receive"
+                    await asyncio.sleep(0)
                 if connection.close_sent:
                     await receive()
 

@@ -44,16 +44,17 @@ class Inbox(Generic[Item]):
     Whatever its ``source`` has left is taken from there once the queue is empty.
     """
 
-    __slots__ = ("_items", "_source", "_waiting")
+    __slots__ = ("_items", "_last", "_source", "_waiting")
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._items: deque[Item] | None = None
+        self._last: Item | None = None
         self._waiting: asyncio.Future[None] | None = None
 
     def empty(self) -> bool:
         """Return whether there is nothing to take, not from the source either."""
-        return self._items is None and not self._source.has_more
+        return self._items is None and not self._source.has_more and self._last is None
 
     def put_nowait(self, item: Item) -> None:
         """Add ``item`` at the end."""
@@ -61,6 +62,11 @@ class Inbox(Generic[Item]):
             self._items = deque((item,))
         else:
             self._items.append(item)
+        self.look()
+
+    def end_with(self, item: Item) -> None:
+        """Add ``item`` behind everything that the source has left."""
+        self._last = item
         self.look()
 
     def look(self) -> None:
@@ -79,6 +85,9 @@ class Inbox(Generic[Item]):
                 if self._items is None:
                     await asyncio.sleep(0)  # for others, whose turn it would be
                 continue
+            if self._last is not None:
+                item, self._last = self._last, None
+                return item
             if self._waiting is not None:
                 raise RuntimeError("another task receives already")
             self._waiting = asyncio.get_running_loop().create_future()

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 
+from target_app.connections.backlog import Backlog, is_between_frames
 from target_app.connections.bounded import BoundedWebSocket
 from target_app.connections.waiting import NOTHING, Gate, Inbox
 
@@ -106,6 +107,9 @@ def shrink(wire: Wire) -> None:
     if isinstance(owner, BoundedWebSocket):
         # uvloop keeps the method of the class that it had.
         wire.transport.set_protocol(owner)
+        if not is_between_frames(owner.conn.parser):
+            # It did not wait for the answer to its handshake.
+            owner.backlog = Backlog(is_between_frames=False)
     while isinstance(wire.queue, asyncio.Queue) and not wire.queue.empty():
         inbox.put_nowait(wire.queue.get_nowait())
     wire.queue = inbox

@@ -146,6 +146,7 @@ class RedisAnswers:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._otherwise.run(deliver, here, catch_up))
             group.create_task(self._send_unsent())
+            catching_up: asyncio.Task[None] | None = None
             while True:
                 try:
                     async with self._redis.pubsub() as subscription:
@@ -153,7 +154,9 @@ class RedisAnswers:
                         async for message in subscription.listen():
                             if message["type"] == "subscribe":
                                 # What was published before is kept, and was not heard.
-                                group.create_task(catch_up())
+                                if catching_up is not None:
+                                    catching_up.cancel()
+                                catching_up = group.create_task(catch_up())
                             elif message["type"] == "message":
                                 await self._on_message(deliver, here, message["data"])
                 except FAILURES as error:

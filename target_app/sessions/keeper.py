@@ -140,6 +140,8 @@ class Keeper:
 
     def _keep_gone(self, connection: Connection) -> None:
         session = session_of(connection)
+        if session.lost:
+            return  # whoever has it now was told
         if session.id in self._gone:
             self._drop_gone(session.id)
         self._gone[session.id] = connection
@@ -159,7 +161,7 @@ class Keeper:
         if session.unsaved and session.loaded and not session.saving:
             session.saving = True
             await self._save(connection)
-        elif session.loaded and not session.unsaved:
+        elif session.loaded and not session.unsaved and not session.saving:
             self.is_kept(connection)
 
     async def _save(self, connection: Connection) -> None:

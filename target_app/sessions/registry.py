@@ -214,8 +214,13 @@ class Sessions:
 
     async def _watch(self) -> None:
         generation = None
+        was_away = False
         while True:
-            if await self._store.ask():
+            is_there = await self._store.ask()
+            if is_there and was_away:
+                await self.catch_up_answers()
+            was_away = not is_there
+            if is_there:
                 behind = self._keeper.overdue(self._session_seconds)
                 if generation not in {None, self._store.generation}:
                     logger.warning("the session store is a new one: what is known here is kept")
@@ -226,6 +231,8 @@ class Sessions:
 
     async def _catch_up(self, connection: Connection) -> None:
         session = session_of(connection)
+        if session.saving:
+            return
         if session.loaded:
             if not session.unsaved:
                 await self._keeper.touch(connection)

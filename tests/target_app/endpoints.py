@@ -88,6 +88,43 @@ async def failing(websocket: WebSocket) -> None:
     await adopt(websocket, FAILING)
 
 
+heard: list[str] = []
+
+
+async def _answer_later(connection: Connection, data: str | bytes) -> None:
+    heard.append(str(data))
+    await goes_on.wait()
+    app.services.delivery.push(connection, Message("heard"))
+
+
+HELD = Endpoint("/held", received=_answer_later)
+
+
+@app.websocket(HELD.path)
+async def held(websocket: WebSocket) -> None:
+    """Adopt what is answered once others say so."""
+    await adopt(websocket, HELD)
+
+
+async def _repeat(connection: Connection, data: str | bytes) -> None:
+    app.services.delivery.push(connection, Message(f"{data!s} heard"))
+
+
+LATE = Endpoint("/late", received=_repeat)
+
+
+@app.websocket(LATE.path)
+async def late(websocket: WebSocket) -> None:
+    """Adopt, and take time to return."""
+    await adopt(websocket, LATE)
+    await goes_on.wait()
+
+
+@app.get("/heard")
+async def what_was_heard() -> list[str]:
+    return heard
+
+
 async def _count_turns(connection: Connection) -> None:
     connection.state = turns = [0]
 

@@ -451,7 +451,8 @@ async def test_an_endpoint_that_goes_on_running_is_told_and_closed_by_a_drain(se
 
 
 async def test_an_endpoint_that_has_closed_is_counted_until_the_client_has_answered(serve):
-    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app")
+    patient = {"TARGET_CLOSE_TIMEOUT_SECONDS": "1000"}
+    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app", **patient)
     client = await server.connect_raw("/bye")
     assert await client.close_code(answer=False) == 4000
     await server.until_stats(open={"/bye": 1}, closed_by_code={})
@@ -464,6 +465,7 @@ async def test_what_waits_for_a_client_is_sent_before_its_endpoint_has_failed_it
     server = await serve(module="uvicorn", app="tests.target_app.endpoints:app", **patient)
     client = await server.connect_raw("/failing")
     await client.say("go")
+    await server.until_stats(lagging=1)
     assert [int(text) for text in await client.texts(60)] == list(range(60))
     assert await client.close_code() == 1011
     await server.says("LookupError: expected in this test")

@@ -10,7 +10,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from target_app.protocol import SHUTTING_DOWN
-from tests.target_app.conftest import DEADLINE_SECONDS
+from tests.target_app.conftest import DEADLINE_SECONDS, until
 
 LARGE = 5_000_000
 """Characters of a message that is larger than what may wait for one client."""
@@ -87,7 +87,9 @@ async def test_who_sends_too_fast_is_sent_what_waits_for_it_before_it_is_closed(
     for text in texts:
         assert (await server.http.post("/broadcast", json={"message": text})).status_code == 200
     await server.until_stats(lagging=1)
-    await stalled.say("the one that it may", "one more")
+    await stalled.say("the one that it may")
+    await server.until_stats(broadcasts=61)
+    await stalled.say("one more")
     await server.until_stats(rate_limited=1)
     assert await stalled.texts(61) == [*texts, "the one that it may"]
     assert await stalled.close_code() == 1008
@@ -213,6 +215,38 @@ async def test_many_frames_at_once_are_handled_in_their_order_and_none_is_lost(s
     client.protocol.send_close(1000)
     await client.flush()
     assert await client.close_code() == 1000
+
+
+async def test_what_was_read_of_a_client_is_heard_although_it_is_gone(serve):
+    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app")
+    client = await server.connect_raw("/held")
+    texts = [str(n) for n in range(40)]
+    frames = b"".join(masked(Opcode.TEXT, text.encode()) for text in texts)
+    await asyncio.get_running_loop().sock_sendall(client.socket, frames)
+
+    async def heard(count):
+        return len(await server.get("/heard")) >= count
+
+    await until(lambda: heard(1))
+    # Which the server finds when it answers, with nearly all of them still to be parsed.
+    client.reset()
+    await server.get("/go")
+    await until(lambda: heard(40))
+    assert await server.get("/heard") == texts
+    await server.until_stats(open={})
+    assert not [line for line in server.lines if "Traceback" in line]
+
+
+async def test_a_client_that_has_begun_a_frame_before_it_is_served_is_heard_as_well(serve):
+    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app")
+    client = await server.connect_raw("/late", receive_buffer_bytes=2**20)
+    texts = [f"{n:>300}" for n in range(40)]
+    frames = b"".join(masked(Opcode.TEXT, text.encode()) for text in texts)
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(client.socket, frames[:100])
+    await server.get("/go")
+    await loop.sock_sendall(client.socket, frames[100:])
+    assert await client.texts(40) == [f"{text} heard" for text in texts]
 
 
 @pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.TEXT])

@@ -43,8 +43,13 @@ async def test_what_is_being_kept_when_its_client_leaves_is_known_here_until_it_
         session.state = session.state.changed(session.claim, progress=b'{"page":3}')
         await keeper.keep(connection)
         keeper.closed(connection)
+        await keeper.try_again(connection)
         # Whoever opens it now, here or at another worker, would find less in the store.
         assert [known.state for known in keeper.take_waiting("reader", None)] == [session.state]
+        session.lost = True
+        keeper.closed(connection)
+        assert list(keeper.take_waiting("reader", None)) == []
+        session.lost = False
         keeper.closed(connection)
         store.goes_on.set()
     assert list(keeper.take_waiting("reader", None)) == []
