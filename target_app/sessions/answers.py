@@ -51,6 +51,14 @@ class Answers(Protocol):
         """Deliver ``answer`` wherever the session is, or keep it until it comes back."""
         ...
 
+    async def keep_again(self, session_id: str, answer: bytes) -> None:
+        """Keep ``answer``, which was taken from the store for a session that did not get it."""
+        ...
+
+    async def wait_sent(self) -> None:
+        """Wait until every answer is delivered or kept."""
+        ...
+
     async def run(self, deliver: Deliver, here: Here, catch_up: CatchUp) -> None:
         """Deliver what other workers send, until cancelled."""
         ...
@@ -72,10 +80,20 @@ class HubAnswers:
     async def send(self, session_id: str, answer: bytes) -> None:
         """See :meth:`Answers.send`."""
         if not await self.deliver(session_id, answer):
-            try:
-                await self._store.keep_answer(session_id, answer)
-            except NOT_KEPT as error:
-                logger.warning("an answer to session %r is not kept: %s", session_id, error)
+            await self._keep(session_id, answer, again=False)
+
+    async def keep_again(self, session_id: str, answer: bytes) -> None:
+        """See :meth:`Answers.keep_again`."""
+        await self._keep(session_id, answer, again=True)
+
+    async def wait_sent(self) -> None:
+        """See :meth:`Answers.wait_sent`: none waits here."""
+
+    async def _keep(self, session_id: str, answer: bytes, *, again: bool) -> None:
+        try:
+            await self._store.keep_answer(session_id, answer, again=again)
+        except NOT_KEPT as error:
+            logger.warning("an answer to session %r is not kept: %s", session_id, error)
 
     async def deliver(self, session_id: str, answer: bytes) -> bool:
         """Deliver ``answer`` wherever the session is connected; return whether it is anywhere."""
@@ -113,7 +131,9 @@ class RedisAnswers:
         self._store = store
         self._otherwise = otherwise
         self._longest = longest
-        self._unsent: deque[tuple[str, bytes]] = deque(maxlen=UNSENT)
+        self._unsent: deque[tuple[str, bytes, bool]] = deque(maxlen=UNSENT)
+        self._all_sent = asyncio.Event()
+        self._all_sent.set()
 
     async def asked(self, session_id: str, question: dict[str, Any]) -> bool:
         """See :meth:`Answers.asked`."""
@@ -127,8 +147,24 @@ class RedisAnswers:
 
     async def send(self, session_id: str, answer: bytes) -> None:
         """See :meth:`Answers.send`."""
+        await self._send(session_id, answer, again=False)
+
+    async def keep_again(self, session_id: str, answer: bytes) -> None:
+        """See :meth:`Answers.keep_again`."""
         try:
-            await self._store.keep_answer(session_id, answer)
+            await self._store.keep_answer(session_id, answer, again=True)
+        except (StoreUnavailableError, *FAILURES):
+            self._send_later(session_id, answer, again=True)
+        except NOT_KEPT as error:
+            logger.warning("an answer to session %r is not kept: %s", session_id, error)
+
+    async def wait_sent(self) -> None:
+        """See :meth:`Answers.wait_sent`."""
+        await self._all_sent.wait()
+
+    async def _send(self, session_id: str, answer: bytes, *, again: bool) -> None:
+        try:
+            await self._store.keep_answer(session_id, answer, again=again)
             # That it is kept already tells the others that they need not.
             head = compact({"session_id": session_id, "kept": True})
             await self._redis.publish(ANSWERS, head[:-1] + b"," + answer[1:])
@@ -139,7 +175,13 @@ class RedisAnswers:
             reached = await self._otherwise.deliver(session_id, answer)
             logger.warning("an answer without Redis (delivered: %s): %s", reached, error)
             if not reached:
-                self._unsent.append((session_id, answer))
+                self._send_later(session_id, answer, again=again)
+        except StoreFullError as error:
+            logger.warning("an answer to session %r is not kept: %s", session_id, error)
+
+    def _send_later(self, session_id: str, answer: bytes, *, again: bool) -> None:
+        self._unsent.append((session_id, answer, again))
+        self._all_sent.clear()
 
     async def run(self, deliver: Deliver, here: Here, catch_up: CatchUp) -> None:
         """See :meth:`Answers.run`; comes back when Redis does."""
@@ -168,7 +210,10 @@ class RedisAnswers:
         while True:
             await asyncio.sleep(RECONNECT_SECONDS)
             for _ in range(len(self._unsent) if self._store.available else 0):
-                await self.send(*self._unsent.popleft())
+                session_id, answer, again = self._unsent.popleft()
+                await self._send(session_id, answer, again=again)
+            if not self._unsent:
+                self._all_sent.set()
 
     async def _on_message(self, deliver: Deliver, here: Here, data: bytes) -> None:
         try:
@@ -189,7 +234,7 @@ class RedisAnswers:
                 with contextlib.suppress(*NOT_KEPT):
                     await self._store.forget_answer(session_id, answer)
                 if not deliver(session_id, answer):
-                    await self._store.keep_answer(session_id, answer, again=True)
+                    await self.keep_again(session_id, answer)
         except NOT_KEPT as error:
             logger.warning("an answer to session %r: %s", session_id, error)
         except FAILURES:

@@ -53,6 +53,7 @@ class Questions:
         self.waiting = 0
         """Questions of all sessions that are not answered yet."""
         sessions.counts_questions(lambda session_id: self._of_session.get(session_id, 0))
+        sessions.keeps_again(answers.keep_again)
         hub.handle("question answered", self._on_answered)
 
     async def run(self) -> None:
@@ -69,6 +70,7 @@ class Questions:
     async def wait_answered(self) -> None:
         """Wait until every question has its answer, delivered or kept."""
         await self._idle.wait()
+        await self._answers.wait_sent()
 
     def waiting_of(self, connection: Connection) -> int:
         """Return how many questions of a session are not answered yet, whoever has to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Final
@@ -12,13 +13,10 @@ from target_app.protocol import CloseCode
 from target_app.sessions.holder import Holder
 from target_app.sessions.session import Session, class_room, session_of
 from target_app.sessions.state import NotUnderstoodError, event
-from target_app.sessions.store import (
-    StoreFullError,
-    StoreUnavailableError,
-)
+from target_app.sessions.store import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from target_app.bus.hub import Hub
     from target_app.connections.connection import Connection
@@ -61,6 +59,7 @@ class Sessions:
         self._session_seconds = session_seconds
         self._holder = Holder(connections, delivery, hub, store, unsaved_bytes=unsaved_bytes)
         self._keeper = self._holder.keeper
+        self._keep_again: Callable[[str, bytes], Awaitable[None]]
 
     @property
     def available(self) -> bool:
@@ -80,6 +79,10 @@ class Sessions:
     def counts_questions(self, waiting: Callable[[str], int]) -> None:
         """Let ``waiting(session_id)`` say how many questions are to be answered here."""
         self._holder.waiting = waiting
+
+    def keeps_again(self, keep_again: Callable[[str, bytes], Awaitable[None]]) -> None:
+        """Let ``keep_again(session_id, answer)`` take what a session did not get after all."""
+        self._keep_again = keep_again
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Let ``work`` be done beside everything else; what it raises is logged."""
@@ -175,10 +178,13 @@ class Sessions:
         session = session_of(connection)
         try:
             for answer in await self._store.answers(session.id):
-                await self._store.forget_answer(session.id, answer)
+                # A store that hangs may do later what it was asked to: then it comes twice rather
+                # than not at all.
+                with contextlib.suppress(StoreUnavailableError):
+                    await self._store.forget_answer(session.id, answer)
                 if not self._delivery.push(connection, Message(answer.decode())):
-                    await self._store.keep_answer(session.id, answer, again=True)
-        except (StoreUnavailableError, StoreFullError) as error:
+                    await self._keep_again(session.id, answer)
+        except StoreUnavailableError as error:
             logger.warning("session %r: its answers: %s", session.id, error)
         except NotUnderstoodError as error:
             self._keeper.complain(connection, str(error))

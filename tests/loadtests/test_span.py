@@ -33,7 +33,7 @@ async def test_an_end_that_has_passed_stays_where_it_was() -> None:
     assert span.end_ns == 1
 
 
-async def test_a_pacer_fires_nothing_after_its_span_was_cut() -> None:
+async def test_a_pacer_fires_nothing_that_is_due_after_its_span_was_cut() -> None:
     start_ns = perf_counter_ns()
     span = Span(start_ns, start_ns + LONG_NS)
     fired: list[int] = []
@@ -45,7 +45,9 @@ async def test_a_pacer_fires_nothing_after_its_span_was_cut() -> None:
 
     async with asyncio.timeout(30):
         await Pacer(asyncio.get_running_loop(), constant_arrivals(1000), span, fire).run()
-    assert len(fired) == 5
+    # Those too that were due before it was cut, and came late.
+    assert len(fired) >= 5
+    assert fired[-1] < span.end_ns
 
 
 def due(times: FollowingArrivals, count: int) -> list[int]:

@@ -347,6 +347,27 @@ async def test_an_answer_that_redis_did_not_take_while_it_hung_is_kept_afterward
     assert (await server.event(again))["type"] == "INTERRUPTION_ANSWER"
 
 
+async def test_a_drain_waits_until_redis_has_every_answer(serve, redis, tmp_path):
+    now = tmp_path / "now"
+    server = await serve("--responder", WHEN_TOLD, TARGET_REDIS_URL=redis.url)
+    client = await server.connect("/ws/reader")
+    await client.send(question(str(now)))
+    assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    await client.close()
+    await server.until_stats(open={})
+    redis.pause()
+    try:
+        now.touch()
+        await server.says("an answer without Redis (delivered: False)")
+        await server.drain()
+    finally:
+        redis.resume()
+    assert await server.exit_status() == 0
+    later = await serve(TARGET_REDIS_URL=redis.url)
+    again = await later.connect("/ws/reader")
+    assert (await later.event(again))["type"] == "INTERRUPTION_ANSWER"
+
+
 async def test_an_answer_that_nobody_heard_of_comes_when_they_listen_again(serve, redis, tmp_path):
     now = tmp_path / "now"
     server = await serve("--responder", WHEN_TOLD, TARGET_REDIS_URL=redis.url)
