@@ -155,9 +155,8 @@ class Supervisor(Multiprocess):
         try:
             process.parent_conn.send(b"ping")
             while not process.parent_conn.poll(POLL_SECONDS):
-                if process.exitcode is not None or time.monotonic() >= deadline:
-                    return None
-                if self._is_asked_to_stop():
+                is_over = process.exitcode is not None or time.monotonic() >= deadline
+                if is_over or self._is_asked_to_stop():
                     return None
             return bool(process.parent_conn.recv())
         except (OSError, EOFError, pickle.UnpicklingError):

@@ -29,6 +29,12 @@ async def state_is(redis, session_id, **wanted):
     await until(so)
 
 
+async def ask(server, client, text):
+    """Ask something, and wait until that is acknowledged."""
+    await client.send(question(text))
+    assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+
+
 async def readyz_is(server, status):
     async def so():
         return (await server.http.get("/readyz")).status_code == status
@@ -92,8 +98,7 @@ async def test_what_changes_while_redis_is_away_is_kept_when_it_is_back(server, 
         await client.send(said("READING_PROGRESS", page=4))
         assert (await server.event(client))["type"] == "STORE_UNAVAILABLE"
         await client.send(said("READING_PROGRESS", page=5))
-        await client.send(question("are you there?"))
-        assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+        await ask(server, client, "are you there?")
         assert (await server.event(client))["type"] == "INTERRUPTION_ANSWER"
     finally:
         redis.resume()
@@ -163,8 +168,7 @@ async def test_nobody_who_is_connected_waits_for_a_redis_that_hangs(serve, redis
         await teacher.send(said("CLASS_MESSAGE", classId="7b", text="listen"))
         assert (await server.event(pupil))["payload"]["text"] == "listen"
         await pupil.send(said("READING_PROGRESS", page=1))
-        await pupil.send(question("do you hear me?"))
-        assert (await server.event(pupil))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+        await ask(server, pupil, "do you hear me?")
     finally:
         redis.resume()
 
@@ -207,11 +211,7 @@ async def test_what_redis_holds_and_nobody_understands_is_told(server, redis, wo
     assert "not understood" in told["payload"]["message"]
     await client.send(said("NOTHING"))
     assert "unknown type" in (await server.event(client))["payload"]["message"]
-
-    async def logged():
-        return any("session 'odd'" in line for line in server.lines)
-
-    await until(logged)
+    await server.says("session 'odd'")
     assert not any("Traceback" in line for line in server.lines)
 
 
@@ -280,8 +280,7 @@ async def test_without_a_responder_questions_are_only_published(serve, redis):
         for _ in range(3):
             await listening.stdout.readline()
         client = await server.connect("/ws/reader")
-        await client.send(question("who knows?"))
-        assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+        await ask(server, client, "who knows?")
         for _ in range(2):
             await listening.stdout.readline()
         assert json.loads(await listening.stdout.readline())["questionText"] == "who knows?"
@@ -305,8 +304,7 @@ async def test_a_drain_waits_until_what_was_asked_is_answered(serve, redis, tmp_
     now = tmp_path / "now"
     server = await serve("--responder", WHEN_TOLD, TARGET_REDIS_URL=redis.url)
     client = await server.connect("/ws/reader")
-    await client.send(question(str(now)))
-    assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    await ask(server, client, str(now))
     await client.close()
     await server.until_stats(open={})
     await server.drain()
@@ -324,18 +322,13 @@ async def test_an_answer_that_redis_did_not_take_while_it_hung_is_kept_afterward
     now = tmp_path / "now"
     server = await serve("--responder", WHEN_TOLD, TARGET_REDIS_URL=redis.url)
     client = await server.connect("/ws/reader")
-    await client.send(question(str(now)))
-    assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    await ask(server, client, str(now))
     redis.pause()
     try:
         await client.close()
         await server.until_stats(open={})
         now.touch()
-
-        async def not_taken():
-            return any("an answer without Redis (delivered: False)" in s for s in server.lines)
-
-        await until(not_taken)
+        await server.says("an answer without Redis (delivered: False)")
     finally:
         redis.resume()
 
@@ -351,8 +344,7 @@ async def test_a_drain_waits_until_redis_has_every_answer(serve, redis, tmp_path
     now = tmp_path / "now"
     server = await serve("--responder", WHEN_TOLD, TARGET_REDIS_URL=redis.url)
     client = await server.connect("/ws/reader")
-    await client.send(question(str(now)))
-    assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    await ask(server, client, str(now))
     await client.close()
     await server.until_stats(open={})
     redis.pause()
@@ -373,8 +365,7 @@ async def test_an_answer_that_nobody_heard_of_comes_when_they_listen_again(serve
     server = await serve("--responder", WHEN_TOLD, TARGET_REDIS_URL=redis.url)
     await until_answers_come(redis)
     client = await server.connect("/ws/reader")
-    await client.send(question(str(now)))
-    assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    await ask(server, client, str(now))
     redis.close_connections("pubsub")
     now.touch()
     assert (await server.event(client))["type"] == "INTERRUPTION_ANSWER"
