@@ -140,7 +140,7 @@ class Services:
                 await self.hub.ready.wait()
                 self.running = True
                 # What there is now stays. Looking through it again and again, for what could be
-                # freed, would hold everybody up for 40 ms each time.
+                # freed, would hold everybody up each time.
                 gc.collect()
                 gc.freeze()
                 try:

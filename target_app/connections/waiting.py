@@ -1,6 +1,6 @@
 """What a connection waits with: an ``asyncio.Queue`` and an ``asyncio.Event``, for less memory.
 
-asyncio's have five deques between them, of 700 bytes each when they are empty, as they are for an
+asyncio's have five deques between them, of 760 bytes each when they are empty, as they are for an
 idle connection. These have a deque only while something is in it.
 """
 
