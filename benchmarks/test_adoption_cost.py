@@ -1,9 +1,10 @@
 """What FastAPI costs a connection that its endpoint adopts, and one whose endpoint goes on running.
 
-The same server three times: its chat as raw ASGI, past FastAPI (tests/servers/raw_asgi.py); as it
-is, an endpoint of FastAPI that adopts; and an ordinary endpoint that loops over what it receives
-(tests/servers/plain_fastapi.py). All under the same uvicorn, with the same settings, in turn; what
-is judged are ratios (:mod:`benchmarks.beside`). With ``SWARMGATE_QUICK`` set nothing is.
+The same server three times: its chat as raw ASGI, which finds the room and asks for limit, Origin
+and token by hand (tests/servers/raw_asgi.py); as it is, an endpoint of FastAPI that adopts; and an
+ordinary endpoint that loops over what it receives (tests/servers/plain_fastapi.py). All under the
+same uvicorn, with the same settings, in turn; what is judged are ratios (:mod:`benchmarks.beside`).
+With ``SWARMGATE_QUICK`` set nothing is.
 """
 
 import sys
@@ -14,7 +15,7 @@ from benchmarks.beside import Beside, Bound
 from benchmarks.conftest import UVICORN, Measure, judge, note
 from loadtests.target import TargetSource
 
-ROUNDS = 6
+ROUNDS = 10
 
 MEMORY = Bound(at_most=1.05)
 BROADCAST_CPU = Bound(at_most=1.05)
