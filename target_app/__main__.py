@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from target_app.app import EXIT_USAGE, STARTUP_FAILURE, create_app
-from target_app.connections.bounded import bounded_http
+from target_app.connections.bounded import BoundedWebSocket, bounded_http
 from target_app.settings import Settings, told
 from target_app.supervisor import Supervisor
 
@@ -101,7 +101,7 @@ def _config(app: TargetApp | str, settings: Settings) -> uvicorn.Config:
         app,
         loop="uvloop",
         http=bounded_http(settings.handshake_seconds),
-        ws="websockets-sansio",
+        ws=BoundedWebSocket,
         access_log=False,
         log_level=settings.log_level,
         backlog=settings.backlog,

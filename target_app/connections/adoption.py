@@ -249,5 +249,7 @@ async def hand_over(
     except BaseException:
         handshake.end()
         raise
+    finally:
+        scope.pop(HANDSHAKE, None)  # which refers to the scope
     handshake.end()
     return None

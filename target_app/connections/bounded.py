@@ -99,6 +99,8 @@ class BoundedHttp(HttpToolsProtocol):
         """Wait no more: the rest is WebSocket."""
         self._wait_no_more()
         super().handle_websocket_upgrade()
+        # It refers to this, and would keep it until the garbage collector comes by.
+        self.parser = None  # type: ignore[assignment]
 
     def _wait(self) -> None:
         if self._seconds:
@@ -174,17 +176,27 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self.read_paused = False
             if not self.unsent_pong:
                 self.transport.resume_reading()
+        if self.disconnected and not self.has_more:
+            self._let_go()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end, which comes after all that the client had said."""
         inbox: object = self.queue
         if not isinstance(inbox, Inbox) or not self.has_more:
             super().connection_lost(exc)
+            self._let_go()
             return
         self.queue = asyncio.Queue()
         super().connection_lost(exc)
         inbox.end_with(self.queue.get_nowait())
         self.queue = cast("asyncio.Queue[Any]", inbox)
+
+    def _let_go(self) -> None:
+        # Of what refers to itself, and would stay until the garbage collector comes by.
+        inbox: object = self.queue
+        if isinstance(inbox, Inbox):
+            inbox.has_no_source()
+        self.conn.parser.close()
 
     def handle_cont(self, event: Frame) -> None:
         """Take one more fragment (RFC 6455 §5.4)."""

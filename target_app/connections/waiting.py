@@ -69,6 +69,10 @@ class Inbox(Generic[Item]):
         self._last = item
         self.look()
 
+    def has_no_source(self) -> None:
+        """Take nothing from the source any more, and let go of it."""
+        self._source = NOTHING
+
     def look(self) -> None:
         """Let whoever waits look again, at the source too."""
         if self._waiting is not None and not self._waiting.done():
