@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import threading
@@ -21,6 +20,7 @@ from target_app.connections.message import Message
 from target_app.connections.names import Room
 from target_app.connections.registry import ConnectionManager
 from target_app.lifecycle.drain import GracefulShutdown
+from target_app.lifecycle.garbage import what_stays_put_aside
 from target_app.lifecycle.heartbeat import in_turns
 from target_app.lifecycle.keepalive import Keepalive
 from target_app.lifecycle.leaving import Leaving
@@ -139,12 +139,9 @@ class Services:
                 tasks = [group.create_task(work) for work in self._background()]
                 await self.hub.ready.wait()
                 self.running = True
-                # What there is now stays. Looking through it again and again, for what could be
-                # freed, would hold everybody up each time.
-                gc.collect()
-                gc.freeze()
                 try:
-                    yield
+                    with what_stays_put_aside():
+                        yield
                 except Exception as error:  # noqa: BLE001 - raised again once all have ended
                     raised = error
                 for task in tasks:
@@ -158,7 +155,6 @@ class Services:
             raise
         finally:
             self.running = False
-            gc.unfreeze()
             try:
                 if self.redis is not None:
                     await self.redis.aclose()
