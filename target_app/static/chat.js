@@ -9,6 +9,9 @@ const SAID = /^Client (\d+): ([^]*)$/;
 const MOST_LINES = 1000;
 const FIRST_WAIT_SECONDS = 0.5;
 const LONGEST_WAIT_SECONDS = 10;
+const BETWEEN_MOVES_SECONDS = 10; // from one connection to another, because anybody can ask for it
+const MOVE_WITHIN_SECONDS = 1;
+const LINGER_SECONDS = 1; // what was said to the old connection alone is under way for less
 
 const CLOSED = {
   1000: "closed",
@@ -25,6 +28,11 @@ const at = (id) => document.getElementById(id);
 const ownId = String(Date.now());
 
 let socket = null;
+let next = null; // the connection that may take the place of socket, while it is being opened
+let left = null; // the one whose place it took, until what was under way on it has come
+let moving = null; // the timer until the page moves
+let moved = -Infinity; // when it last did
+let onlyOnce = []; // what has come on one of two connections and not yet on the other
 let failures = 0;
 let retry = null; // the timer that counts down to the next try
 let wanted = true; // false once the user has disconnected
@@ -34,15 +42,18 @@ let atEnd = true; // whether the newest message is in sight
 
 // --- what arrives
 
-function received(text) {
+function received(text, by) {
+  if (text === SHUTTING_DOWN) {
+    if (by === socket) moveSoon();
+    return;
+  }
+  if (cameOnTheOther(text, by)) return;
   // What somebody says comes first: it may look like a notice, but it has a name before it.
   const said = SAID.exec(text);
   if (said) {
     addChat(said[1], said[2]);
   } else if (text === HEARTBEAT) {
     beat();
-  } else if (text === SHUTTING_DOWN) {
-    shuttingDown();
   } else if (COMING_AND_GOING.test(text)) {
     addLine("notice", text);
   } else {
@@ -91,32 +102,6 @@ function showBeat() {
   at("heartbeat").textContent = `Last heartbeat ${seconds < 1 ? "just now" : `${seconds} s ago`}`;
 }
 
-async function shuttingDown() {
-  const asked = socket;
-  // Whoever has no number may say the same words, so the server itself is asked.
-  if (!(await drains())) {
-    addChat(null, SHUTTING_DOWN);
-    return;
-  }
-  if (asked !== socket) return;
-  at("shutdown").textContent =
-    "The server is shutting down. This page will come back to it when it is there again.";
-  at("shutdown").hidden = false;
-  // The server waits for this page to leave, and cannot say so to whoever stays.
-  lost ??= "the server is shutting down";
-  asked.close(1000);
-}
-
-async function drains() {
-  const base = document.body.dataset.path.replace(/\/ws$/, "");
-  try {
-    const answer = await fetch(`${base}/readyz`);
-    return (await answer.json()).status === "draining";
-  } catch {
-    return true; // nobody answers any more
-  }
-}
-
 // --- the connection
 
 function address() {
@@ -128,24 +113,46 @@ function connect() {
   clearInterval(retry);
   wanted = true;
   show("connecting", "Connecting …");
-  socket = new WebSocket(address());
-  socket.onopen = () => {
-    failures = 0;
-    lost = null;
-    at("shutdown").hidden = true;
-    show("connected", "Connected");
-  };
-  socket.onmessage = (event) => received(String(event.data));
-  socket.onclose = (event) => closed(event);
+  socket = dial();
 }
 
-function closed(event) {
+function dial() {
+  const dialled = new WebSocket(address());
+  dialled.onopen = () => opened(dialled);
+  dialled.onmessage = (event) => received(String(event.data), dialled);
+  dialled.onclose = (event) => closed(dialled, event);
+  return dialled;
+}
+
+function opened(by) {
+  if (by === next) takeNext();
+  failures = 0;
+  lost = null;
+  at("shutdown").hidden = true;
+  show("connected", "Connected");
+}
+
+function closed(by, event) {
+  if (by === next) {
+    next = null;
+    stayOrLeave();
+    return;
+  }
+  if (by !== socket) return; // it was left
   // What ended the connection is worth more than why a later try did not succeed.
   lost ??= `${event.reason || CLOSED[event.code] || "closed"} (${event.code})`;
   if (!wanted) {
     lost = null;
     at("shutdown").hidden = true;
     show("disconnected", "Disconnected");
+    return;
+  }
+  clearTimeout(moving);
+  moving = null;
+  if (next !== null) {
+    socket = next;
+    next = null;
+    show("connecting", "Connecting …");
     return;
   }
   // Full jitter: all pages lost the same server, and should not all come back at one instant.
@@ -180,6 +187,70 @@ function show(state, told) {
       : "Not connected: what you write stays here until you are again.";
 }
 
+// --- the move to another connection
+
+// Who has no number can say what a server says that drains, and no other server knows whether this
+// one does. So nobody is asked: a new connection reaches one that stays, if there is one. That
+// costs a handshake, should it have been a lie.
+
+function moveSoon() {
+  if (moving !== null || next !== null || !wanted) return;
+  // Not all pages at one instant: all hear it at once.
+  const due = Math.max(Date.now(), moved + BETWEEN_MOVES_SECONDS * 1000);
+  moving = setTimeout(move, due - Date.now() + Math.random() * MOVE_WITHIN_SECONDS * 1000);
+}
+
+function move() {
+  moving = null;
+  moved = Date.now();
+  next = dial();
+}
+
+function takeNext() {
+  const old = socket;
+  [socket, next, left] = [next, null, old];
+  setTimeout(() => {
+    old.close(1000);
+    if (left === old) left = null;
+  }, LINGER_SECONDS * 1000);
+}
+
+function cameOnTheOther(text, by) {
+  const now = Date.now();
+  onlyOnce = onlyOnce.filter((each) => now - each.at < 2 * LINGER_SECONDS * 1000);
+  const twin = onlyOnce.findIndex((each) => each.text === text && each.by !== by);
+  if (twin !== -1) onlyOnce.splice(twin, 1);
+  else if (next !== null || left !== null) onlyOnce.push({ text, by, at: now });
+  return twin !== -1;
+}
+
+async function stayOrLeave() {
+  const asked = socket;
+  const leave = await drains();
+  if (asked !== socket || !wanted) return;
+  if (!leave) {
+    // All places are taken. Without this question a lie would cost this page its own.
+    addLine("notice", SHUTTING_DOWN);
+    return;
+  }
+  at("shutdown").textContent =
+    "The server is shutting down. This page will come back to it when it is there again.";
+  at("shutdown").hidden = false;
+  // The server waits for this page to leave, and cannot say so to whoever stays.
+  lost ??= "the server is shutting down";
+  asked.close(1000);
+}
+
+async function drains() {
+  const base = document.body.dataset.path.replace(/\/ws$/, "");
+  try {
+    const answer = await fetch(`${base}/readyz`);
+    return (await answer.json()).status === "draining";
+  } catch {
+    return true; // nobody answers any more
+  }
+}
+
 // --- what the user does
 
 function send() {
@@ -212,7 +283,10 @@ at("text").addEventListener("input", grow);
 at("reconnect").addEventListener("click", connect);
 at("disconnect").addEventListener("click", () => {
   wanted = false;
-  socket.close(1000);
+  clearTimeout(moving);
+  const all = [socket, next, left];
+  [moving, next, left] = [null, null, null];
+  for (const each of all) each?.close(1000);
 });
 at("unread").addEventListener("click", toEnd);
 at("scroll").addEventListener("scroll", () => {

@@ -6,10 +6,13 @@ import re
 import shutil
 import signal
 
+import httpx
 import pytest
 from playwright.async_api import async_playwright, expect
 
 from target_app.routes.page import prefers_html
+from tests.target_app.conftest import until
+from tests.target_app.switch import Switch
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -133,14 +136,176 @@ async def test_a_page_that_is_asked_to_leave_leaves_and_comes_back_after_the_res
     await again.until_stats(open={"/ws/{client_id}": 2})
 
 
-async def test_nobody_but_the_server_can_send_a_page_away(serve, browse):
+@pytest.fixture
+async def two_behind_a_switch(serve, tmp_path):
+    """Two servers with a bus between them, and a switch that sends newcomers to the first."""
+    joined = {"TARGET_RUN_DIR": str(tmp_path), "TARGET_DRAIN_TIMEOUT_SECONDS": "1000"}
+    servers = [await serve(**joined) for _ in range(2)]
+
+    async def hear_each_other():
+        workers = (await servers[0].stats())["workers"]
+        return [worker["bus"]["peers"] for worker in workers] == [1, 1]
+
+    await until(hear_each_other)
+    async with Switch(servers[0].port).listening() as switch:
+        yield *servers, switch
+
+
+async def states(page):
+    """Begin to write down what the page says of its connection, as ``window.states``."""
+    await page.evaluate(
+        """() => {
+          window.states = [];
+          new MutationObserver(() => states.push(document.getElementById("state").textContent))
+            .observe(document.getElementById("state"), { childList: true });
+        }"""
+    )
+
+
+async def test_a_page_whose_server_drains_moves_to_another_one_and_is_never_without(
+    two_behind_a_switch, browse
+):
+    old, new, switch = two_behind_a_switch
+    page = await browse(switch)
+    await states(page)
+    await page.fill("#text", "written before")
+    await old.until_stats(open={"/ws/{client_id}": 1})
+    switch.target = new.port
+    old.send_signal(signal.SIGTERM)
+    assert await old.exit_status() == 0, "no open tab holds a drain, whoever else is ready"
+    await new.until_stats(open={"/ws/{client_id}": 1})
+    await page.press("#text", "Enter")
+    await expect(page.locator("#log li")).to_have_text("Youwritten before")
+    assert set(await page.evaluate("states")) <= {"Connected"}
+    await expect(page.locator("#shutdown")).to_be_hidden()
+
+
+async def test_what_is_said_while_a_page_moves_comes_once(two_behind_a_switch, browse):
+    old, new, switch = two_behind_a_switch
+    page = await browse(switch)
+    await page.evaluate(
+        """() => {
+          window.shown = [];
+          const note = (changes) => changes.forEach(({ addedNodes }) =>
+            addedNodes.forEach((line) => shown.push(line.lastChild.textContent)));
+          new MutationObserver(note).observe(document.getElementById("log"), { childList: true });
+        }"""
+    )
+    speakers = [await old.connect("/ws/1"), await new.connect("/ws/2")]
+    for speaker in speakers:
+        await speaker.send("begin")
+    said, turn = ["begin", "begin"], 0
+    switch.target = new.port
+    old.send_signal(signal.SIGTERM)
+
+    async def moved():
+        stats = await new.stats()
+        mine = next(each for each in stats["workers"] if each["pid"] == new.process.pid)
+        others = [each for each in stats["workers"] if each["pid"] != new.process.pid]
+        return mine["open"]["/ws/{client_id}"] == 2 and [
+            each["open"]["/ws/{client_id}"] for each in others
+        ] == [1]
+
+    async def all_are_shown():
+        return await page.evaluate("shown.length") >= len(said)
+
+    while not await moved():
+        turn += 1
+        for speaker in speakers:
+            for text in (f"turn {turn}", "again and again"):
+                await speaker.send(text)
+                said.append(text)
+        await until(all_are_shown)
+    assert sorted(await page.evaluate("shown")) == sorted(said)
+
+
+async def test_a_page_outlives_a_rolling_restart_and_holds_none_of_the_workers(serve, browse):
+    server = await serve("--workers", "2", TARGET_DRAIN_TIMEOUT_SECONDS="1000")
+    pages = [await browse(server) for _ in range(2)]
+    before = await workers_of(server)
+    assert len(before) == 2
+    server.send_signal(signal.SIGHUP)
+
+    async def all_are_new():
+        now = await workers_of(server)
+        return len(now) == 2 and not now & before
+
+    await until(all_are_new)
+    for page in pages:
+        await connected(page)
+    await server.until_stats(open={"/ws/{client_id}": 2})
+
+
+async def workers_of(server):
+    """Return which workers answer; none while the one that was asked comes or goes."""
+    try:
+        return {worker["pid"] for worker in (await server.stats())["workers"]}
+    except httpx.TransportError:
+        return set()
+
+
+SHUTTING_DOWN = "Server is shutting down, please disconnect."
+
+
+async def at_rest(page):
+    """Let no time pass in the page but what the test lets pass."""
+    await page.clock.install()
+    await page.clock.pause_at(await page.evaluate("Date.now() + 1000"))
+
+
+async def test_who_only_says_what_the_server_says_makes_a_page_move_and_seldom(serve, browse):
     server = await serve()
     page, nameless = await browse(server), await server.connect("/ws")
-    await nameless.send("Server is shutting down, please disconnect.")
-    await expect(page.locator(".chat")).to_contain_text("please disconnect")
+    await at_rest(page)
+
+    async def shout(accepted):
+        for text in (SHUTTING_DOWN, SHUTTING_DOWN, "and more"):
+            await nameless.send(text)
+        await expect(page.locator(".chat", has_text="and more").last).to_be_visible()
+        await page.evaluate("document.getElementById('log').replaceChildren()")
+        await page.clock.run_for(2_000)
+        await server.until_stats(accepted=accepted)
+        await connected(page)
+        # The one that was left is gone once the page's clock has run on.
+        await page.clock.run_for(2_000)
+        await server.until_stats(open={"/ws": 1, "/ws/{client_id}": 1})
+
+    await shout(accepted=3)
+    await shout(accepted=3)
+    await page.clock.run_for(20_000)
+    await server.until_stats(accepted=4, open={"/ws": 1, "/ws/{client_id}": 2})
+    await page.clock.run_for(2_000)
+    await server.until_stats(accepted=4, open={"/ws": 1, "/ws/{client_id}": 1})
     await say(page, "still here")
-    assert await nameless.recv() == "Server is shutting down, please disconnect."
+    await expect(page.locator(".chat.own")).to_have_text("Youstill here")
+
+
+async def test_nobody_but_the_server_can_take_a_pages_place_when_all_are_taken(serve, browse):
+    server = await serve("--max-connections", "2")
+    page, nameless = await browse(server), await server.connect("/ws")
+    await states(page)
+    await nameless.send(SHUTTING_DOWN)
+    await server.until_stats(refused={"full": 1})
+    await expect(page.locator(".notice")).to_have_text(SHUTTING_DOWN)
+    await say(page, "still here")
+    assert await nameless.recv() == SHUTTING_DOWN
     assert (await nameless.recv()).endswith("still here")
+    assert set(await page.evaluate("states")) <= {"Connected"}
+    await server.until_stats(accepted=2, open={"/ws": 1, "/ws/{client_id}": 1})
+
+
+async def test_who_disconnects_while_a_page_moves_stays_disconnected(serve, browse):
+    server = await serve()
+    page, nameless = await browse(server), await server.connect("/ws")
+    await at_rest(page)
+    await nameless.send(SHUTTING_DOWN)
+    await nameless.send("and more")
+    await expect(page.locator(".chat")).to_contain_text("and more")
+    await page.click("#disconnect")
+    await server.until_stats(open={"/ws": 1})
+    await page.clock.run_for(60_000)
+    await expect(page.locator("#state")).to_have_text("Disconnected")
+    await server.until_stats(accepted=2, open={"/ws": 1})
 
 
 async def test_who_has_disconnected_is_not_brought_back_by_a_restart(serve, browse):
