@@ -5,7 +5,7 @@
 const HEARTBEAT = "Server is running...";
 const SHUTTING_DOWN = "Server is shutting down, please disconnect.";
 const COMING_AND_GOING = /^Client "[^"]+" (connected|disconnected)\.$/;
-const SAID = /^Client (\d+): ([^]*)$/;
+const SAID = /^Client (-?\d+): ([^]*)$/;
 const MOST_LINES = 1000;
 const FIRST_WAIT_SECONDS = 0.5;
 const LONGEST_WAIT_SECONDS = 10;

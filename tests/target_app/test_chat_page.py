@@ -108,6 +108,15 @@ async def test_what_somebody_says_is_never_taken_for_a_notice_or_for_html(serve,
     assert "caught" not in await page.title()
 
 
+async def test_who_has_a_negative_number_is_called_by_it(serve, browse):
+    server = await serve()
+    page = await browse(server)
+    client = await server.connect("/ws/-5")
+    await client.send("hello")
+    await expect(page.locator(".chat")).to_have_text("Client -5hello")
+    await expect(page.locator(".by")).to_have_text("Client -5")
+
+
 async def test_a_heartbeat_is_a_sign_of_life_and_no_message(serve, browse):
     server = await serve("--heartbeat-seconds", "0.1")
     page = await browse(server)
