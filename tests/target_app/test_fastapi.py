@@ -72,6 +72,24 @@ def test_without_a_lifespan_a_websocket_says_what_is_missing(path):
         pass
 
 
+@pytest.mark.parametrize("path", ["/loop", "/adopting", "/wrapped/loop", "/nowhere"])
+def test_without_a_lifespan_no_endpoint_is_silent_be_it_guarded_or_not(path):
+    app = with_loop(application())
+    endpoint = Endpoint("/adopting")
+
+    @app.websocket("/adopting")
+    async def adopting(websocket: WebSocket) -> None:
+        await adopt(websocket, endpoint)
+
+    app.mount("/wrapped", ServeAdopted(with_loop(FastAPI()), Services(Settings(**QUIET))))
+    for served in (app, ServeAdopted(app, app.services)):
+        with (
+            pytest.raises(RuntimeError, match="lifespan was not entered: write `with TestClient"),
+            TestClient(served).websocket_connect(path),
+        ):
+            pass
+
+
 def test_an_unknown_path_is_refused_with_404(client):
     with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/nowhere"):
         pass
