@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from target_app.connections.connection import Connection, Endpoint
+from target_app.connections.ended import has_ended
 from target_app.connections.message import Message
 from target_app.protocol import SHUTTING_DOWN
 
@@ -38,6 +39,13 @@ HANDSHAKE: Final = "target_app.handshake"
 
 MOUNTED: Final = "(mounted)"
 """The path that connections of an application without FastAPI's routes are counted under."""
+
+
+class ClosedError(ConnectionResetError):
+    """Raised by a send of an endpoint that goes on running, once its connection has ended.
+
+    ASGI asks for an :class:`OSError`; of that Starlette makes its ``WebSocketDisconnect``.
+    """
 
 
 class Handshake:
@@ -152,7 +160,13 @@ class Handshake:
             await self._admit_or_refuse()
         elif kind == "websocket.close":
             self._closes_with(message.get("code", 1000))
-        await self._send(cast("dict[str, Any]", message))
+        try:
+            await self._send(cast("dict[str, Any]", message))
+        except Exception as error:
+            # A close that the endpoint knows nothing of: of the drain, of a ping without an answer.
+            if self._running is not None and has_ended(error, self._running):
+                raise ClosedError(f"closed with {self._running.close_code or 1006}") from error
+            raise
         if kind == "websocket.send":
             self._connections.counters.messages_sent += 1
         elif kind == "websocket.close" and self._running is not None:
@@ -241,7 +255,7 @@ async def hand_over(
     scope[HANDSHAKE] = handshake = Handshake(connections, scope, receive, send)
     try:
         # An endpoint that goes on running ends so when its client leaves; no fault of anybody.
-        with contextlib.suppress(WebSocketDisconnect):
+        with contextlib.suppress(WebSocketDisconnect, ClosedError):
             await app(scope, handshake.receive, handshake.send)
             if handshake.adopted is not None and handshake.accepted:
                 return handshake.adopted

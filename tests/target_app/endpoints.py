@@ -6,12 +6,14 @@ import asyncio
 import types
 from typing import TYPE_CHECKING
 
-from fastapi import Depends, WebSocket
+from fastapi import Depends, WebSocket, WebSocketDisconnect
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from target_app import GUARDED, Endpoint, Message, adopt, create_app, told_on_shutdown
 
 if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
     from target_app.connections.connection import Connection
 
 app = create_app()
@@ -49,6 +51,48 @@ async def loop(websocket: WebSocket) -> None:
     await websocket.accept()
     while True:
         await websocket.receive_text()
+
+
+endings: list[str] = []
+
+
+@app.websocket("/ticking")
+async def ticking(websocket: WebSocket) -> None:
+    """Send, and never receive."""
+    await websocket.accept()
+    try:
+        while True:
+            await websocket.send_text("tick")
+            await asyncio.sleep(0.01)
+    except WebSocketDisconnect as error:
+        endings.append(f"WebSocketDisconnect {error.code}")
+        raise
+    except Exception as error:
+        endings.append(repr(error))
+        raise
+
+
+async def raw_ticking(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Do the same without Starlette."""
+    await send({"type": "websocket.accept"})
+    try:
+        while True:
+            await send({"type": "websocket.send", "text": "tick"})
+            await asyncio.sleep(0.01)
+    except ConnectionResetError:
+        endings.append("ConnectionResetError")
+        raise
+    except Exception as error:
+        endings.append(repr(error))
+        raise
+
+
+app.mount("/raw", raw_ticking)
+
+
+@app.get("/endings")
+async def how_they_ended() -> list[str]:
+    return endings
 
 
 @app.get("/layers")

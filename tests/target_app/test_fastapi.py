@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from typing import Annotated
 
 import pytest
@@ -466,6 +467,31 @@ async def test_an_endpoint_that_goes_on_running_is_told_and_closed_by_a_drain(se
     await server.exit_status()
     await server.last_words()
     assert not [line for line in server.lines if "Traceback" in line]
+
+
+@pytest.mark.parametrize("path", ["/ticking", "/raw/ticking"])
+async def test_who_sends_on_when_a_drain_has_closed_finds_that_the_client_has_left(serve, path):
+    server = await serve(
+        module="uvicorn",
+        app="tests.target_app.endpoints:app",
+        TARGET_DRAIN_TIMEOUT_SECONDS="0",
+        TARGET_CLOSE_TIMEOUT_SECONDS="1000",
+    )
+    client = await server.connect_raw(path)
+    await client.texts(1)
+    server.send_signal(signal.SIGTERM)
+    assert await client.close_code(answer=False) == 1001
+
+    async def ended():
+        return await server.get("/endings")
+
+    assert await until(ended) == [
+        "WebSocketDisconnect 1006" if path == "/ticking" else "ConnectionResetError"
+    ]
+    await client.flush()
+    await server.exit_status()
+    await server.last_words()
+    assert not [line for line in server.lines if "Traceback" in line or "Exception" in line]
 
 
 async def test_an_endpoint_that_has_closed_is_counted_until_the_client_has_answered(serve):
