@@ -55,13 +55,18 @@ def test_settings_that_make_no_sense_are_refused(wrong):
         Settings(**wrong)
 
 
-@pytest.mark.parametrize("name", ["token", "allowed_origins", "run_dir", "upstream_room"])
-@pytest.mark.parametrize("empty", ["", " ", ","])
+@pytest.mark.parametrize("name", ["token", "users", "allowed_origins", "run_dir"])
+@pytest.mark.parametrize("empty", ["", " ", ",", " , "])
 def test_what_is_set_to_nothing_opens_no_door(name, empty):
-    if name == "upstream_room" and empty:
-        return  # a room may be called anything
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match="it is empty"):
         Settings(**{name: empty})
+
+
+def test_a_room_is_called_anything_but_nothing():
+    for name in (" ", ","):
+        assert Settings(upstream_room=name).upstream_room == name
+    with pytest.raises(ValidationError):
+        Settings(upstream_room="")
 
 
 def test_a_token_that_no_client_can_send_is_refused_without_telling_it():
