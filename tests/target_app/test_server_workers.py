@@ -12,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+import target_app.__main__
 from target_app.lifecycle.workers import Worker, run_dir
 from tests.target_app.conftest import DEADLINE_SECONDS, spawn, until
 from tests.target_app.session_messages import event_of, question, said
@@ -268,6 +269,47 @@ async def test_a_master_whose_worker_hangs_still_hears_that_it_should_stop(serve
     await server.says("Received SIGTERM")
     os.kill(hung, signal.SIGCONT)
     await ended(server, tree)
+
+
+@pytest.mark.parametrize(("flags", "seconds"), [((), 60), (("7",), 7)])
+def test_the_master_gives_a_worker_a_minute_to_answer_or_what_it_is_told(
+    monkeypatch, flags, seconds
+):
+    given = []
+
+    class Recorded:
+        failed = forced = False
+
+        def __init__(self, config, _sockets, _on_ready):
+            given.append(config.timeout_worker_healthcheck)
+
+        def run(self):
+            pass
+
+    monkeypatch.setattr(target_app.__main__, "Supervisor", Recorded)
+    # What it tells its workers there would be told to other tests, too.
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    flags = [part for flag in flags for part in ("--worker-healthcheck-seconds", flag)]
+    assert target_app.__main__.main(["--port", "0", "--workers", "2", *flags]) == 0
+    assert given == [seconds]
+
+
+async def test_a_worker_that_hangs_is_killed_in_its_time_and_not_in_uvicorns(serve):
+    # uvicorn's own time is 5 s. One hangs for as long as two others, which are asked one after the
+    # other, take to be killed after 4 s each.
+    flags = ("--workers", "2", "--log-level", "info", "--worker-healthcheck-seconds")
+    patient, impatient = await serve(*flags, "1000"), await serve(*flags, "4")
+    for server in (patient, impatient):
+        await until_all_answer(server, workers=2)
+    stays = (await workers_of(patient))[0]["pid"]
+    killed = [worker["pid"] for worker in await workers_of(impatient)]
+    for hung in (stays, *killed):
+        os.kill(hung, signal.SIGSTOP)
+    for hung in killed:
+        await impatient.says(f"Waiting for child process [{hung}]")
+    os.kill(stays, signal.SIGCONT)
+    await until_all_answer(patient, workers=2)
+    assert stays in {worker["pid"] for worker in await workers_of(patient)}
 
 
 async def test_a_master_that_gives_up_a_worker_still_hears_that_it_should_stop(serve):
