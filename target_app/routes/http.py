@@ -123,7 +123,10 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/readyz")
     async def readyz(response: Response) -> dict[str, str]:
-        """Answer 200 if handshakes are accepted and sessions can be kept, else 503."""
+        """Answer 503 while it drains or sessions cannot be kept, else 200.
+
+        Also while all places are taken: one that leaves makes one free.
+        """
         if services.drain.draining or not services.sessions.available:
             response.status_code = 503
             return {"status": "draining" if services.drain.draining else "sessions cannot be kept"}

@@ -64,6 +64,7 @@ async def test_what_a_client_with_a_number_says_is_shown_with_it(serve):
         ("/ws/007", "/ws/{client_id}"),
         ("/ws/" + "9" * 128, "/ws/{client_id}"),
         ("/ws/-7", "/ws/{client_id}"),
+        ("/ws/-" + "9" * 128, "/ws/{client_id}"),
         ("/ws/7.0", "/ws/{session_id}"),
         ("/ws/%D9%A7", "/ws/{session_id}"),  # a digit, but not an ASCII one
         ("/ws/py_client", "/ws/py_client"),
@@ -76,7 +77,9 @@ async def test_py_client_comes_before_integers_and_integers_before_sessions(serv
     await server.until_stats(open={endpoint: 1})
 
 
-@pytest.mark.parametrize("path", ["/ws/", "/ws/a/b", "/ws/" + "x" * 129, "/wsx", "/"])
+@pytest.mark.parametrize(
+    "path", ["/ws/", "/ws/a/b", "/ws/" + "x" * 129, "/ws/" + "9" * 129, "/wsx", "/"]
+)
 async def test_other_paths_are_answered_with_404(serve, path):
     server = await serve()
     assert await server.refused(path) == 404
