@@ -104,6 +104,7 @@ def _config(app: TargetApp | str, settings: Settings) -> uvicorn.Config:
         ws=BoundedWebSocket,
         access_log=False,
         log_level=settings.log_level,
+        root_path=settings.root_path,
         backlog=settings.backlog,
         workers=settings.workers,
         ws_max_size=settings.ws_max_size,

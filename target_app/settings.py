@@ -192,6 +192,11 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="to listen on; 0 = any free one")
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="that a proxy takes off every path; none = no proxy does",
+    )
     workers: int = Field(default=1, ge=1, description="processes")
     backlog: int = Field(default=2048, ge=1, description="connections waiting to be accepted")
     handshake_seconds: float = Field(

@@ -430,18 +430,22 @@ async def test_who_a_client_is_stands_in_the_log(serve):
     assert f"/ws/{{client_id}} 7 by alice from {host}:{port} ended: 1000" in logged
 
 
-async def test_a_root_path_is_part_of_every_address(serve):
-    server = await serve(
-        "--root-path",
-        "/behind/a/proxy",
-        module="uvicorn",
-        app="target_app.app:app",
-    )
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"module": "uvicorn", "app": "target_app.app:app"},
+        {"TARGET_WORKERS": "1"},
+        {"TARGET_WORKERS": "2"},
+    ],
+)
+async def test_a_root_path_is_part_of_every_address(serve, how):
+    server = await serve("--root-path", "/behind/a/proxy", **how)
     client = await server.connect("/ws")
     await client.send("hello")
     assert await client.recv() == "hello"
     page = await server.http.get("/", headers={"accept": "text/html"})
     assert 'data-path="/behind/a/proxy/ws"' in page.text
+    assert await server.refused("/behind/a/proxy/ws") == 404, "the proxy takes it off"
 
 
 async def test_an_endpoint_that_goes_on_running_is_told_and_closed_by_a_drain(serve):

@@ -47,6 +47,9 @@ def test_settings_come_from_the_environment_and_are_fixed(monkeypatch):
         {"drain_timeout_seconds": math.inf},
         {"port": 65536},
         {"host": ""},
+        {"root_path": "chat"},
+        {"root_path": "/chat/"},
+        {"root_path": "/chät"},
         {"no_such_setting": 1},
     ],
 )
