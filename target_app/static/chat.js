@@ -217,7 +217,9 @@ function takeNext() {
 
 function cameOnTheOther(text, by) {
   const now = Date.now();
-  onlyOnce = onlyOnce.filter((each) => now - each.at < 2 * LINGER_SECONDS * 1000);
+  // What came before the other connection was there is forgotten by the time this one is left: the
+  // same words that come then are said anew.
+  onlyOnce = onlyOnce.filter((each) => now - each.at < LINGER_SECONDS * 1000);
   const twin = onlyOnce.findIndex((each) => each.text === text && each.by !== by);
   if (twin !== -1) onlyOnce.splice(twin, 1);
   else if (next !== null || left !== null) onlyOnce.push({ text, by, at: now });

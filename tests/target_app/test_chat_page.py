@@ -145,6 +145,9 @@ async def test_a_page_that_is_asked_to_leave_leaves_and_comes_back_after_the_res
     await again.until_stats(open={"/ws/{client_id}": 2})
 
 
+SHUTTING_DOWN = "Server is shutting down, please disconnect."
+
+
 @pytest.fixture
 async def two_behind_a_switch(serve, tmp_path):
     """Two servers with a bus between them, and a switch that sends newcomers to the first."""
@@ -189,9 +192,25 @@ async def test_a_page_whose_server_drains_moves_to_another_one_and_is_never_with
     await expect(page.locator("#shutdown")).to_be_hidden()
 
 
+async def at_rest(page):
+    """Let no time pass in the page but what the test lets pass."""
+    await page.clock.install()
+    await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 1"))
+
+
+async def until_page(page, condition):
+    """Wait for what the page's script knows. (Playwright's own way to wait needs time to pass.)"""
+
+    async def holds():
+        return await page.evaluate(condition)
+
+    await until(holds)
+
+
 async def test_what_is_said_while_a_page_moves_comes_once(two_behind_a_switch, browse):
     old, new, switch = two_behind_a_switch
     page = await browse(switch)
+    await at_rest(page)
     await page.evaluate(
         """() => {
           window.shown = [];
@@ -200,31 +219,27 @@ async def test_what_is_said_while_a_page_moves_comes_once(two_behind_a_switch, b
           new MutationObserver(note).observe(document.getElementById("log"), { childList: true });
         }"""
     )
-    speakers = [await old.connect("/ws/1"), await new.connect("/ws/2")]
-    for speaker in speakers:
-        await speaker.send("begin")
-    said, turn = ["begin", "begin"], 0
-    switch.target = new.port
-    old.send_signal(signal.SIGTERM)
+    speakers, said = [await old.connect("/ws/1"), await new.connect("/ws/2")], []
 
-    async def moved():
-        stats = await new.stats()
-        mine = next(each for each in stats["workers"] if each["pid"] == new.process.pid)
-        others = [each for each in stats["workers"] if each["pid"] != new.process.pid]
-        return mine["open"]["/ws/{client_id}"] == 2 and [
-            each["open"]["/ws/{client_id}"] for each in others
-        ] == [1]
-
-    async def all_are_shown():
-        return await page.evaluate("shown.length") >= len(said)
-
-    while not await moved():
-        turn += 1
+    async def say_and_see(when):
         for speaker in speakers:
-            for text in (f"turn {turn}", "again and again"):
+            for text in (f"first {when}", "again", "again"):
                 await speaker.send(text)
                 said.append(text)
-        await until(all_are_shown)
+        await until_page(page, f"shown.length >= {len(said)} && onlyOnce.length === 0")
+
+    await say_and_see("before")
+    switch.target = new.port
+    old.send_signal(signal.SIGTERM)
+    await until_page(page, "moving !== null")
+    await say_and_see("when it was asked to leave")
+    await page.clock.run_for(1_000)
+    await until_page(page, "left !== null")
+    await say_and_see("on both connections")
+    await page.clock.run_for(1_000)
+    assert await page.evaluate("left === null")
+    await old.until_stats(accepted=4, closed_by_code={"1000": 1})
+    await say_and_see("when it had moved")
     assert sorted(await page.evaluate("shown")) == sorted(said)
 
 
@@ -253,38 +268,31 @@ async def workers_of(server):
         return set()
 
 
-SHUTTING_DOWN = "Server is shutting down, please disconnect."
-
-
-async def at_rest(page):
-    """Let no time pass in the page but what the test lets pass."""
-    await page.clock.install()
-    await page.clock.pause_at(await page.evaluate("Date.now() + 1000"))
-
-
 async def test_who_only_says_what_the_server_says_makes_a_page_move_and_seldom(serve, browse):
     server = await serve()
     page, nameless = await browse(server), await server.connect("/ws")
     await at_rest(page)
 
-    async def shout(accepted):
+    async def shout():
         for text in (SHUTTING_DOWN, SHUTTING_DOWN, "and more"):
             await nameless.send(text)
-        await expect(page.locator(".chat", has_text="and more").last).to_be_visible()
+        await expect(page.locator(".chat")).to_contain_text("and more")
         await page.evaluate("document.getElementById('log').replaceChildren()")
-        await page.clock.run_for(2_000)
-        await server.until_stats(accepted=accepted)
-        await connected(page)
-        # The one that was left is gone once the page's clock has run on.
-        await page.clock.run_for(2_000)
-        await server.until_stats(open={"/ws": 1, "/ws/{client_id}": 1})
 
-    await shout(accepted=3)
-    await shout(accepted=3)
-    await page.clock.run_for(20_000)
-    await server.until_stats(accepted=4, open={"/ws": 1, "/ws/{client_id}": 2})
-    await page.clock.run_for(2_000)
-    await server.until_stats(accepted=4, open={"/ws": 1, "/ws/{client_id}": 1})
+    async def move(accepted, within_ms):
+        await page.clock.run_for(within_ms)
+        await until_page(page, "left !== null")
+        await server.until_stats(accepted=accepted, open={"/ws": 1, "/ws/{client_id}": 2})
+        await page.clock.run_for(1_000)
+        await server.until_stats(accepted=accepted, open={"/ws": 1, "/ws/{client_id}": 1})
+
+    await shout()
+    await move(accepted=3, within_ms=1_000)
+    await shout()
+    await page.clock.run_for(7_000)
+    assert await page.evaluate("moving !== null && next === null")
+    await server.until_stats(accepted=3)
+    await move(accepted=4, within_ms=4_000)
     await say(page, "still here")
     await expect(page.locator(".chat.own")).to_have_text("Youstill here")
 
