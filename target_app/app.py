@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import FastAPI, HTTPException
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import PlainTextResponse
-from starlette.requests import HTTPConnection
 
 from target_app.connections import wire
 from target_app.connections.adoption import HANDSHAKE, Handshake, hand_over
 from target_app.lifecycle.workers import supervisor
 from target_app.routes import chat, events, http, session
 from target_app.routes.page import add_page
-from target_app.services import SERVICES, Services, services_of
+from target_app.services import SERVICES, Services
 from target_app.settings import Settings, told
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ async def _through(
         scope[SERVICES] = services
     if scope["type"] == "websocket" and not again:
         # Without them a connection would open and then be served by nobody, or not be drained.
-        services_of(HTTPConnection(scope))
+        services.check_that_they_run()
         return await hand_over(app, services.connections, scope, receive, send)
     await app(scope, receive, send)
     return None

@@ -163,6 +163,16 @@ class Services:
         if raised is not None:
             raise raised  # whoever entered this has failed, and no task of ours
 
+    def check_that_they_run(self) -> None:
+        """Raise :class:`RuntimeError` if nobody has entered the lifespan."""
+        if not self.running:
+            raise RuntimeError(
+                "the services of target_app are not running, because the application's lifespan "
+                "was not entered: write `with TestClient(app) as client:` in a test; do not serve "
+                "with `--lifespan off`; if it is mounted or its routers are included in another "
+                "application, enter `services.lifespan()` in the lifespan of that one"
+            )
+
     def beat(self, connections: Sequence[Connection]) -> None:
         """Send the heartbeat to those who get one, unless the server is about to stop."""
         if not self.drain.draining:
@@ -204,13 +214,7 @@ def services_of(connection: HTTPConnection) -> Services:
             "this endpoint needs the services of target_app: make the application with "
             "create_app(), or app.add_middleware(ServeAdopted, services=Services(Settings()))"
         )
-    if not found.running:
-        raise RuntimeError(
-            "the services of target_app are not running, because the application's lifespan was "
-            "not entered: write `with TestClient(app) as client:` in a test; do not serve with "
-            "`--lifespan off`; if it is mounted or its routers are included in another "
-            "application, enter `services.lifespan()` in the lifespan of that one"
-        )
+    found.check_that_they_run()
     return found
 
 
