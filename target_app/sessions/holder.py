@@ -176,8 +176,7 @@ class Holder:
         newest = max(known, key=lambda state: state.age, default=None)
         state = merged(newest, *pending, session.state)
         session.unsaved = state != kept and state.changes > 0
-        classes = tuple(name for name in state.classes if name not in session.left)
-        session.state = replace(state, classes=classes, owner=session.owner, answers=())
+        session.state = replace(state, owner=session.owner, answers=())
         session.elsewhere = sum(yielded.waiting for yielded in found)
         with contextlib.suppress(StoreUnavailableError, StoreFullError, NotUnderstoodError):
             for answer in (answer for state in complete for answer in state.answers):

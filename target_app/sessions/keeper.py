@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from target_app.connections.message import Message
@@ -169,9 +170,13 @@ class Keeper:
         try:
             while session.unsaved and not session.lost:
                 session.unsaved = False
-                left, session.left = session.left, ()
-                if not await self._try(connection, left):
+                left = session.state.left
+                if not await self._try(connection):
                     return
+                # Those that it has left meanwhile are for the next time.
+                rest = tuple(name for name in session.state.left if name not in left)
+                if rest != session.state.left:
+                    session.state = replace(session.state, left=rest)
             self.is_kept(connection)
             if not session.connected:
                 with contextlib.suppress(StoreUnavailableError, NotUnderstoodError):
@@ -179,13 +184,12 @@ class Keeper:
         finally:
             session.saving = False
 
-    async def _try(self, connection: Connection, left: tuple[str, ...]) -> bool:
+    async def _try(self, connection: Connection) -> bool:
         session = session_of(connection)
         try:
-            kept = await self._store.save(session.id, session.state, session.claim, left)
+            kept = await self._store.save(session.id, session.state, session.claim)
         except StoreUnavailableError:
             session.unsaved = True
-            session.left = (*left, *session.left)
             self.is_behind(connection)
             return False
         except StoreFullError:

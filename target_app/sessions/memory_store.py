@@ -10,7 +10,7 @@ from target_app.sessions.state import KEPT_ANSWERS, SessionState
 from target_app.sessions.store import NotOwnerError, Opened, StoreFullError, may_open
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from target_app.sessions.state import Claim
 
@@ -73,18 +73,12 @@ class MemoryStore:
             if not state.changes and not state.answers:
                 self._forget(session_id)
 
-    async def save(
-        self,
-        session_id: str,
-        state: SessionState,
-        claim: Claim,
-        left: Iterable[str] = (),  # noqa: ARG002 - the rooms know
-    ) -> bool:
+    async def save(self, session_id: str, state: SessionState, claim: Claim) -> bool:
         """See :meth:`SessionStore.save`."""
         if not self._has(session_id, claim):
             return False
         kept = self._connected[session_id]
-        self._replace(session_id, replace(state, answers=kept.answers))
+        self._replace(session_id, replace(state, answers=kept.answers, left=()))
         return True
 
     async def touch(self, session_id: str, state: SessionState, claim: Claim) -> bool:  # noqa: ARG002

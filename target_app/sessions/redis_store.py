@@ -23,7 +23,7 @@ from target_app.sessions.state import (
 from target_app.sessions.store import NotOwnerError, Opened, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from redis.asyncio import Redis
     from redis.commands.core import AsyncScript
@@ -113,11 +113,9 @@ class RedisStore:
             self._withdraw, [f"claim:{session_id}", f"owner:{session_id}"], [str(claim)]
         )
 
-    async def save(
-        self, session_id: str, state: SessionState, claim: Claim, left: Iterable[str] = ()
-    ) -> bool:
+    async def save(self, session_id: str, state: SessionState, claim: Claim) -> bool:
         """See :meth:`SessionStore.save`."""
-        gone = [class_id for class_id in left if class_id not in state.classes]
+        gone = [class_id for class_id in state.left if class_id not in state.classes]
         rest = [to_text(state), len(gone), *gone, *state.classes]
         return bool(await self._note(self._save, session_id, state, claim, rest))
 

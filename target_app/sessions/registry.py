@@ -102,8 +102,7 @@ class Sessions:
         session.ready = True
         if not session.loaded:
             self._keeper.is_behind(connection)
-        if session.state.progress is not None:
-            self._tell_restored(connection)
+        self._tell_restored(connection)
         await self._enter(connection)
 
     async def close(self, connection: Connection) -> None:
@@ -146,10 +145,9 @@ class Sessions:
         session = session_of(connection)
         was_in = class_room(class_id) in connection.rooms
         self._connections.rooms.leave(connection, class_room(class_id))
-        if was_in or class_id in session.state.classes:
-            classes = tuple(other for other in session.state.classes if other != class_id)
-            session.state = session.state.changed(session.claim, classes=classes)
-            session.left = (*(other for other in session.left if other != class_id), class_id)
+        # What is not known to be a class of its own may turn out to be one that was kept.
+        if was_in or class_id in session.state.classes or not session.loaded:
+            session.state = session.state.without_class(session.claim, class_id)
             await self._keeper.keep(connection)
 
     def touch(self, connection: Connection) -> None:
@@ -248,18 +246,22 @@ class Sessions:
 
     async def _restore(self, connection: Connection) -> None:
         session = session_of(connection)
+        known = session.state.progress
         if await self._holder.claim(connection) and session.loaded:
             if not session.connected:
                 await self._release(connection)  # its client has left meanwhile
                 return
-            if session.state.progress is not None:
+            if session.state.progress != known or not session.told_restored:
                 self._tell_restored(connection)
             await self._enter(connection)
             await self._keeper.try_again(connection)
 
     def _tell_restored(self, connection: Connection) -> None:
-        progress = session_of(connection).state.progress or b"{}"
-        self._delivery.push(connection, Message(event("SESSION_RESTORED", progress)))
+        session = session_of(connection)
+        if session.state.progress is not None:
+            session.told_restored = True
+            restored = event("SESSION_RESTORED", session.state.progress)
+            self._delivery.push(connection, Message(restored))
 
     def _all(self) -> Iterator[tuple[Connection, Session]]:
         for connection in self._connections:

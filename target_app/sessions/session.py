@@ -41,8 +41,8 @@ class Session:
     told_away: bool = False
     """Whether its client knows that the store is away."""
     connected: bool = True
-    left: tuple[str, ...] = ()
-    """Classes that it has left since it was kept."""
+    told_restored: bool = False
+    """Whether its client knows what its progress was before."""
     elsewhere: int = 0
     """Its questions that other workers have still to answer."""
 
@@ -63,9 +63,12 @@ def merged(kept: SessionState | None, *pending: SessionState) -> SessionState:
     state = kept or SessionState()
     for change in pending:
         if change.changes:
+            before = tuple(name for name in state.classes if name not in change.left)
+            left = tuple(name for name in state.left if name not in change.classes)
             state = state.changed(
                 change.claim,
                 progress=state.progress if change.progress is None else change.progress,
-                classes=tuple(dict.fromkeys((*state.classes, *change.classes))),
+                classes=tuple(dict.fromkeys((*before, *change.classes))),
+                left=tuple(dict.fromkeys((*left, *change.left))),
             )
     return state

@@ -8,6 +8,8 @@ from typing import Any, Final, NamedTuple
 
 KEPT_ANSWERS: Final = 16
 """Answers that wait for one session to come back; older ones are forgotten."""
+LEFT_CLASSES: Final = 256
+"""Classes of which one session remembers that it has left them, until that is kept."""
 OVERHEAD_BYTES: Final = 512
 """What a session counts for beyond its texts: its objects and its places in dictionaries."""
 TEXT_OVERHEAD_BYTES: Final = 64
@@ -45,6 +47,8 @@ class SessionState:
     progress: bytes | None = None
     """The payload of its last ``READING_PROGRESS``."""
     classes: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    """Classes that it has left since it was kept, the last one last."""
     answers: tuple[bytes, ...] = ()
     """Answers that were ready while nobody was connected."""
     owner: str | None = None
@@ -63,9 +67,16 @@ class SessionState:
         """Return the state after one more change, made by the connection that has ``claim``."""
         return replace(self, claim=claim, changes=self.changes + 1, **values)
 
+    def without_class(self, claim: Claim, class_id: str) -> SessionState:
+        """Return the state after it has left a class, whether it is known to be in it or not."""
+        classes = tuple(name for name in self.classes if name != class_id)
+        left = (*(name for name in self.left if name != class_id), class_id)[-LEFT_CLASSES:]
+        return self.changed(claim, classes=classes, left=left)
+
     def kept_bytes(self) -> int:
         """Return about how much memory it takes."""
-        texts = [*self.answers, *(name.encode() for name in self.classes), self.progress or b""]
+        names = (name.encode() for name in (*self.classes, *self.left))
+        texts = [*self.answers, *names, self.progress or b""]
         return OVERHEAD_BYTES + sum(len(text) + TEXT_OVERHEAD_BYTES for text in texts)
 
 
@@ -137,11 +148,16 @@ def to_hand_over(state: SessionState) -> dict[str, Any]:
     return {
         "state": to_text(state).decode(),
         "answers": [answer.decode() for answer in state.answers],
+        "left": state.left,
         "owner": state.owner,
     }
 
 
 def handed_over(found: dict[str, Any]) -> SessionState:
     """Return the state of :func:`to_hand_over`."""
-    answers = tuple(answer.encode() for answer in found["answers"])
-    return replace(from_text(found["state"].encode()), answers=answers, owner=found["owner"])
+    return replace(
+        from_text(found["state"].encode()),
+        left=tuple(found["left"]),
+        answers=tuple(answer.encode() for answer in found["answers"]),
+        owner=found["owner"],
+    )

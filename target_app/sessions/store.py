@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from target_app.sessions.state import Claim, SessionState
 
 
@@ -72,13 +70,12 @@ class SessionStore(Protocol):
         """Take back a claim: the session turned out to be somebody else's."""
         ...
 
-    async def save(
-        self, session_id: str, state: SessionState, claim: Claim, left: Iterable[str] = ()
-    ) -> bool:
+    async def save(self, session_id: str, state: SessionState, claim: Claim) -> bool:
         """Keep progress and classes of ``state``, with the session a connected member of them.
 
-        It is no longer a member of the classes in ``left``. Return False, having kept nothing, if
-        somebody else has claimed the session. Raise :class:`StoreFullError` if it cannot be kept.
+        It is no longer a member of the classes that it has left. Return False, having kept nothing,
+        if somebody else has claimed the session. Raise :class:`StoreFullError` if it cannot be
+        kept.
         """
         ...
 

@@ -1,0 +1,79 @@
+"""Redis is away while clients come and go: whose a session is and what was said to it stays."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.target_app.conftest import until, until_answers_come
+from tests.target_app.session_messages import said
+
+
+@pytest.fixture
+async def server(serve, redis):
+    started = await serve("--answer-seconds", "0", TARGET_REDIS_URL=redis.url)
+    await until_answers_come(redis)
+    return started
+
+
+async def hears(server, client, kind, **payload):
+    """Read one event, which has to be of that kind."""
+    event = await server.event(client)
+    assert event["type"] == kind, event
+    assert event["payload"].items() >= payload.items()
+
+
+async def state_is(redis, session_id, **wanted):
+    async def so():
+        text = "".join(redis.command("get", f"session:{session_id}"))
+        kept = json.loads(text) if text else {}
+        return all(kept.get(name) == value for name, value in wanted.items()) and kept
+
+    await until(so)
+
+
+# What changed
+
+
+async def test_a_class_that_was_left_while_redis_was_away_stays_left_after_a_reconnect(
+    server, redis
+):
+    client = await server.connect("/ws/pupil")
+    await client.send(said("READING_PROGRESS", page=3))
+    await client.send(said("JOIN_CLASS", classId="7b"))
+    await hears(server, client, "CLASS_JOINED")
+    await state_is(redis, "pupil", progress={"page": 3}, classes=["7b"])
+    redis.pause()
+    try:
+        await client.send(said("LEAVE_CLASS", classId="7b"))
+        # It is told that it has left before Redis has not answered for long enough, or after that.
+        told = {(await server.event(client))["type"] for _ in range(2)}
+        assert told == {"STORE_UNAVAILABLE", "CLASS_LEFT"}
+        await client.close()
+        again = await server.connect("/ws/pupil")
+        await hears(server, again, "STORE_UNAVAILABLE")
+        await hears(server, again, "SESSION_RESTORED", page=3)
+    finally:
+        redis.resume()
+    await hears(server, again, "STORE_AVAILABLE")  # and SESSION_RESTORED not once more
+    await state_is(redis, "pupil", progress={"page": 3}, classes=[])
+    assert redis.command("scard", "class:7b") == ["0"]
+
+
+async def test_a_class_that_is_left_before_it_is_known_to_be_one_stays_left(server, redis):
+    client = await server.connect("/ws/pupil")
+    await client.send(said("JOIN_CLASS", classId="7b"))
+    await hears(server, client, "CLASS_JOINED")
+    await client.close()
+    await state_is(redis, "pupil", classes=["7b"])
+    redis.pause()
+    try:
+        again = await server.connect("/ws/pupil")
+        await hears(server, again, "STORE_UNAVAILABLE")
+        await again.send(said("LEAVE_CLASS", classId="7b"))
+        await hears(server, again, "CLASS_LEFT")
+    finally:
+        redis.resume()
+    await hears(server, again, "STORE_AVAILABLE")
+    await state_is(redis, "pupil", classes=[])
