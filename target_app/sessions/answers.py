@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from target_app.redis_client import FAILURES
 from target_app.sessions.state import NotUnderstoodError, compact
-from target_app.sessions.store import StoreFullError, StoreUnavailableError
+from target_app.sessions.store import (
+    NOT_KEPT,
+    NotOwnerError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
     from target_app.bus.hub import Envelope, Hub
     from target_app.sessions.store import SessionStore
 
-    Deliver = Callable[[str, bytes], bool]
+    Deliver = Callable[[str, bytes, str | None], bool]
     Here = Callable[[str], bool]
     CatchUp = Callable[[], Coroutine[None, None, None]]
 
@@ -30,7 +35,6 @@ ANSWERS: Final = "llm_responses"
 RECONNECT_SECONDS: Final = 1.0
 UNSENT: Final = 256
 """Answers that wait for Redis to come back; older ones are given up."""
-NOT_KEPT: Final = (StoreUnavailableError, StoreFullError, NotUnderstoodError)
 
 logger = logging.getLogger(__name__)
 
@@ -38,20 +42,21 @@ logger = logging.getLogger(__name__)
 class Answers(Protocol):
     """Carries answers to the worker that has the session, and keeps those that nobody takes.
 
-    ``deliver(session_id, answer)`` hands an answer to a client here and says whether it did,
+    ``deliver(session_id, answer, owner)`` hands an answer to a client here and says whether it did,
     ``here(session_id)`` says whether there is one, and ``catch_up()`` hands those who are here
-    whatever is kept for them.
+    whatever is kept for them. ``owner`` is who has asked, and nobody else gets the answer; None is
+    whoever has not said who he is.
     """
 
     async def asked(self, session_id: str, question: dict[str, Any]) -> bool:
         """Let everyone who cares know of a question; return whether that was possible."""
         ...
 
-    async def send(self, session_id: str, answer: bytes) -> None:
+    async def send(self, session_id: str, answer: bytes, owner: str | None) -> None:
         """Deliver ``answer`` wherever the session is, or keep it until it comes back."""
         ...
 
-    async def keep_again(self, session_id: str, answer: bytes) -> None:
+    async def keep_again(self, session_id: str, answer: bytes, owner: str | None) -> None:
         """Keep ``answer``, which was taken from the store for a session that did not get it."""
         ...
 
@@ -70,38 +75,41 @@ class HubAnswers:
     def __init__(self, hub: Hub, store: SessionStore) -> None:
         self._hub = hub
         self._store = store
-        self._deliver: Deliver = lambda _session_id, _answer: False
+        self._deliver: Deliver = lambda _session_id, _answer, _owner: False
         hub.handle("answer to session", self._on_answer)
 
     async def asked(self, session_id: str, question: dict[str, Any]) -> bool:  # noqa: ARG002
         """See :meth:`Answers.asked`: nobody else answers questions here."""
         return True
 
-    async def send(self, session_id: str, answer: bytes) -> None:
+    async def send(self, session_id: str, answer: bytes, owner: str | None) -> None:
         """See :meth:`Answers.send`."""
-        if not await self.deliver(session_id, answer):
-            await self._keep(session_id, answer, again=False)
+        if not await self.deliver(session_id, answer, owner):
+            await self._keep(session_id, answer, owner, again=False)
 
-    async def keep_again(self, session_id: str, answer: bytes) -> None:
+    async def keep_again(self, session_id: str, answer: bytes, owner: str | None) -> None:
         """See :meth:`Answers.keep_again`."""
-        await self._keep(session_id, answer, again=True)
+        await self._keep(session_id, answer, owner, again=True)
 
     async def wait_sent(self) -> None:
         """See :meth:`Answers.wait_sent`: none waits here."""
 
-    async def _keep(self, session_id: str, answer: bytes, *, again: bool) -> None:
+    async def _keep(
+        self, session_id: str, answer: bytes, owner: str | None, *, again: bool
+    ) -> None:
         try:
-            await self._store.keep_answer(session_id, answer, again=again)
+            await self._store.keep_answer(session_id, answer, owner, again=again)
         except NOT_KEPT as error:
             logger.warning("an answer to session %r is not kept: %s", session_id, error)
 
-    async def deliver(self, session_id: str, answer: bytes) -> bool:
+    async def deliver(self, session_id: str, answer: bytes, owner: str | None) -> bool:
         """Deliver ``answer`` wherever the session is connected; return whether it is anywhere."""
-        if self._deliver(session_id, answer):
+        if self._deliver(session_id, answer, owner):
             return True
-        delivered, _ = await self._hub.ask("answer to session", session_id, answer)
+        told = json.dumps(owner).encode() + b"\n" + answer
+        delivered, _ = await self._hub.ask("answer to session", session_id, told)
         # It may have come here while the others were asked.
-        return any(delivered) or self._deliver(session_id, answer)
+        return any(delivered) or self._deliver(session_id, answer, owner)
 
     async def run(self, deliver: Deliver, here: Here, catch_up: CatchUp) -> None:  # noqa: ARG002
         """See :meth:`Answers.run`."""
@@ -109,8 +117,9 @@ class HubAnswers:
         await asyncio.Event().wait()
 
     async def _on_answer(self, envelope: Envelope) -> bool:
-        data = envelope.data or b""
-        return self._deliver(envelope.target, data.encode() if isinstance(data, str) else data)
+        assert isinstance(envelope.data, bytes)
+        owner, _, answer = envelope.data.partition(b"\n")
+        return self._deliver(envelope.target, answer, json.loads(owner))
 
 
 class RedisAnswers:
@@ -131,7 +140,7 @@ class RedisAnswers:
         self._store = store
         self._otherwise = otherwise
         self._longest = longest
-        self._unsent: deque[tuple[str, bytes, bool]] = deque(maxlen=UNSENT)
+        self._unsent: deque[tuple[str, bytes, str | None, bool]] = deque(maxlen=UNSENT)
         self._all_sent = asyncio.Event()
         self._all_sent.set()
 
@@ -145,16 +154,16 @@ class RedisAnswers:
             return False
         return True
 
-    async def send(self, session_id: str, answer: bytes) -> None:
+    async def send(self, session_id: str, answer: bytes, owner: str | None) -> None:
         """See :meth:`Answers.send`."""
-        await self._send(session_id, answer, again=False)
+        await self._send(session_id, answer, owner, again=False)
 
-    async def keep_again(self, session_id: str, answer: bytes) -> None:
+    async def keep_again(self, session_id: str, answer: bytes, owner: str | None) -> None:
         """See :meth:`Answers.keep_again`."""
         try:
-            await self._store.keep_answer(session_id, answer, again=True)
+            await self._store.keep_answer(session_id, answer, owner, again=True)
         except (StoreUnavailableError, *FAILURES):
-            self._send_later(session_id, answer, again=True)
+            self._send_later(session_id, answer, owner, again=True)
         except NOT_KEPT as error:
             logger.warning("an answer to session %r is not kept: %s", session_id, error)
 
@@ -162,25 +171,33 @@ class RedisAnswers:
         """See :meth:`Answers.wait_sent`."""
         await self._all_sent.wait()
 
-    async def _send(self, session_id: str, answer: bytes, *, again: bool) -> None:
+    async def _send(
+        self, session_id: str, answer: bytes, owner: str | None, *, again: bool
+    ) -> None:
         try:
-            await self._store.keep_answer(session_id, answer, again=again)
+            await self._store.keep_answer(session_id, answer, owner, again=again)
             # That it is kept already tells the others that they need not.
             head = compact({"session_id": session_id, "kept": True})
             await self._redis.publish(ANSWERS, head[:-1] + b"," + answer[1:])
         except NotUnderstoodError as error:
             logger.warning("answers to session %r: %s", session_id, error)
-            await self._otherwise.deliver(session_id, answer)
+            await self._otherwise.deliver(session_id, answer, owner)
+        except NotOwnerError as error:
+            # Redis may not know yet who has opened it while it was away.
+            if not await self._otherwise.deliver(session_id, answer, owner):
+                logger.warning("an answer to session %r is not kept: %s", session_id, error)
         except (StoreUnavailableError, *FAILURES) as error:
-            reached = await self._otherwise.deliver(session_id, answer)
+            reached = await self._otherwise.deliver(session_id, answer, owner)
             logger.warning("an answer without Redis (delivered: %s): %s", reached, error)
             if not reached:
-                self._send_later(session_id, answer, again=again)
+                self._send_later(session_id, answer, owner, again=again)
         except StoreFullError as error:
             logger.warning("an answer to session %r is not kept: %s", session_id, error)
 
-    def _send_later(self, session_id: str, answer: bytes, *, again: bool) -> None:
-        self._unsent.append((session_id, answer, again))
+    def _send_later(
+        self, session_id: str, answer: bytes, owner: str | None, *, again: bool
+    ) -> None:
+        self._unsent.append((session_id, answer, owner, again))
         self._all_sent.clear()
 
     async def run(self, deliver: Deliver, here: Here, catch_up: CatchUp) -> None:
@@ -210,8 +227,8 @@ class RedisAnswers:
         while True:
             await asyncio.sleep(RECONNECT_SECONDS)
             for _ in range(len(self._unsent) if self._store.available else 0):
-                session_id, answer, again = self._unsent.popleft()
-                await self._send(session_id, answer, again=again)
+                session_id, answer, owner, again = self._unsent.popleft()
+                await self._send(session_id, answer, owner, again=again)
             if not self._unsent:
                 self._all_sent.set()
 
@@ -233,8 +250,9 @@ class RedisAnswers:
                 # First forgotten, so that a client who has it does not find it again elsewhere.
                 with contextlib.suppress(*NOT_KEPT):
                     await self._store.forget_answer(session_id, answer)
-                if not deliver(session_id, answer):
-                    await self.keep_again(session_id, answer)
+                # Whoever has it was let in by Redis, as its owner.
+                if not deliver(session_id, answer, None):
+                    await self.keep_again(session_id, answer, None)
         except NOT_KEPT as error:
             logger.warning("an answer to session %r: %s", session_id, error)
         except FAILURES:

@@ -16,8 +16,8 @@ from target_app.sessions.keeper import Keeper
 from target_app.sessions.session import Session, merged, session_of
 from target_app.sessions.state import NotUnderstoodError
 from target_app.sessions.store import (
+    NOT_KEPT,
     NotOwnerError,
-    StoreFullError,
     StoreUnavailableError,
     may_open,
 )
@@ -82,13 +82,13 @@ class Holder:
         self, session_id: str, claim: Claim, owner: str | None, *, final: bool
     ) -> Yielded | Claim:
         """See :meth:`target_app.sessions.claims.Holder.give_up`."""
-        await self._settle_ownership(self.here(session_id), claim, owner, final=final)
+        await self._settle_ownership(session_id, self.here(session_id), claim, owner, final=final)
         if not final and self._store.owned_by_other(session_id, owner):
             raise NotOwnerError
         here = self.here(session_id)
         if greater := [session.claim for _, session in here if session.claim > claim]:
             return max(greater)
-        yielded = self._take(session_id, here, owner)
+        yielded = self._take(session_id, here)
         yielded.waiting = self.waiting(session_id)
         if (state := await self._store.give_away(session_id)) is not None:
             yielded.complete = [state, *yielded.complete]
@@ -105,8 +105,11 @@ class Holder:
             kept, problem = await self._load(session)
             final = self._store.remote and session.loaded
             others = self.here(session.id, but=session)
-            await self._settle_ownership(others, session.claim, session.owner, final=final)
+            await self._settle_ownership(
+                session.id, others, session.claim, session.owner, final=final
+            )
             yielded = await self.claims.make_known(session, final=final)
+            self._settle_waiting(session.id, session.owner, final=final)
         except NotOwnerError:
             await self._refuse(connection)
             return False
@@ -114,7 +117,7 @@ class Holder:
         if session.lost or any(other.claim > session.claim for _, other in others):
             self.supersede(connection)
             return False
-        await self._learn(session, kept, yielded, self._take(session.id, others, session.owner))
+        await self._learn(session, kept, yielded, self._take(session.id, others))
         if problem is not None:
             self.keeper.complain(connection, problem)
         return connection.close_code is None
@@ -138,6 +141,7 @@ class Holder:
 
     async def _settle_ownership(
         self,
+        session_id: str,
         here: list[tuple[Connection, Session]],
         claim: Claim,
         owner: str | None,
@@ -147,6 +151,7 @@ class Holder:
         # Raise NotOwnerError if one of those here has the session against ``owner``. Of two owners
         # who open a new session at the same moment, the one whose claim is less was first; a store
         # that all share has decided for whoever it has let in.
+        self._settle_waiting(session_id, owner, final=final)
         for connection, other in here:
             if may_open(other.owner, owner):
                 continue
@@ -157,16 +162,24 @@ class Holder:
                 raise NotOwnerError
             await self._refuse(connection)
 
-    def _take(
-        self, session_id: str, here: list[tuple[Connection, Session]], owner: str | None
-    ) -> Yielded:
+    def _settle_waiting(self, session_id: str, owner: str | None, *, final: bool) -> None:
+        # The same for what waits of a connection that has ended.
+        waiting = self.keeper.waiting(session_id)
+        if waiting is None or may_open(waiting.owner, owner):
+            return
+        if waiting.loaded or not final:
+            raise NotOwnerError
+        self.keeper.abandon(waiting)
+
+    def _take(self, session_id: str, here: list[tuple[Connection, Session]]) -> Yielded:
         # End the connections of a session, and return what only they know.
         yielded = Yielded()
         for connection, session in here:
             yielded.add(session)
             self.supersede(connection)
-        for session in self.keeper.take_waiting(session_id, owner):
-            yielded.add(session)
+        if (waiting := self.keeper.waiting(session_id)) is not None:
+            yielded.add(waiting)
+            self.keeper.forget(waiting)
         return yielded
 
     async def _learn(self, session: Session, kept: SessionState | None, *found: Yielded) -> None:
@@ -178,9 +191,9 @@ class Holder:
         session.unsaved = state != kept and state.changes > 0
         session.state = replace(state, owner=session.owner, answers=())
         session.elsewhere = sum(yielded.waiting for yielded in found)
-        with contextlib.suppress(StoreUnavailableError, StoreFullError, NotUnderstoodError):
+        with contextlib.suppress(*NOT_KEPT):
             for answer in (answer for state in complete for answer in state.answers):
-                await self._store.keep_answer(session.id, answer)
+                await self._store.keep_answer(session.id, answer, session.owner)
 
     async def _refuse(self, connection: Connection) -> None:
         session = session_of(connection)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 from target_app.connections.message import Message
 from target_app.sessions.session import Session, session_of
 from target_app.sessions.state import NotUnderstoodError, compact, event
-from target_app.sessions.store import StoreFullError, StoreUnavailableError, may_open
+from target_app.sessions.store import StoreFullError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
 
     from target_app.connections.connection import Connection
     from target_app.connections.delivery import Delivery
@@ -123,13 +123,15 @@ class Keeper:
         if session.id in self._gone and session_of(self._gone[session.id]) is session:
             self._drop_gone(session.id)
 
-    def take_waiting(self, session_id: str, owner: str | None) -> Iterator[Session]:
-        """Return what waits of a connection of the session that has ended; it no longer waits."""
-        if (connection := self._gone.get(session_id)) is not None:
-            session = session_of(connection)
-            if may_open(session.owner, owner):
-                self._drop_gone(session_id)
-                yield session
+    def waiting(self, session_id: str) -> Session | None:
+        """Return the session if it has ended and what changed of it waits to be kept."""
+        connection = self._gone.get(session_id)
+        return None if connection is None else session_of(connection)
+
+    def abandon(self, session: Session) -> None:
+        """Keep nothing of what waits of ``session``, and say so."""
+        self.forget(session)
+        logger.warning("session %r: what changed of it is not kept", session.id)
 
     def overdue(self, session_seconds: float) -> list[Connection]:
         """Return the connections whose sessions the store does not know as they are."""
@@ -148,9 +150,7 @@ class Keeper:
         self._gone[session.id] = connection
         self._gone_bytes += session.state.kept_bytes()
         while self._gone_bytes > self._most_bytes:
-            oldest = next(iter(self._gone))
-            self._drop_gone(oldest)
-            logger.warning("session %r: what changed of it is not kept", oldest)
+            self.abandon(session_of(next(iter(self._gone.values()))))
 
     def _drop_gone(self, session_id: str) -> None:
         # The state of a session that has ended does not change, so it counts for what it did.

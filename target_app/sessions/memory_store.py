@@ -97,11 +97,20 @@ class MemoryStore:
         found = self._find(session_id)
         return [] if found is None else list(found.answers)
 
-    async def keep_answer(self, session_id: str, answer: bytes, *, again: bool = False) -> None:  # noqa: ARG002
+    async def keep_answer(
+        self,
+        session_id: str,
+        answer: bytes,
+        owner: str | None = None,
+        *,
+        again: bool = False,  # noqa: ARG002
+    ) -> None:
         """See :meth:`SessionStore.keep_answer`."""
         found = self._find(session_id)
+        if found is not None and owner not in {None, found.owner}:
+            raise NotOwnerError
         if found is None:
-            found = SessionState()
+            found = SessionState(owner=owner)
             self._away[session_id] = (self._clock(), found)
             self.bytes += found.kept_bytes()
         answers = (*(kept for kept in found.answers if kept != answer), answer)[-KEPT_ANSWERS:]

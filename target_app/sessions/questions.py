@@ -12,6 +12,7 @@ from target_app.connections.message import Message
 from target_app.sessions.responder import Question
 from target_app.sessions.session import session_of
 from target_app.sessions.state import compact
+from target_app.sessions.store import may_open
 
 if TYPE_CHECKING:
     from target_app.bus.hub import Envelope, Hub
@@ -80,13 +81,14 @@ class Questions:
     def ask(self, connection: Connection, text: str) -> None:
         """Have ``text`` answered; the answer goes to the session, not to the connection."""
         assert self._tasks is not None, "Questions.run() is not running"
-        session_id = session_of(connection).id
+        session = session_of(connection)
+        session_id = session.id
         self._of_session[session_id] = self._of_session.get(session_id, 0) + 1
         self.waiting += 1
         self._idle.clear()
-        self._tasks.create_task(self._answer(session_id, text))
+        self._tasks.create_task(self._answer(session_id, text, session.owner))
 
-    async def _answer(self, session_id: str, text: str) -> None:
+    async def _answer(self, session_id: str, text: str, owner: str | None) -> None:
         assert self._tasks is not None
         question = Question(session_id, str(uuid.uuid4()), text, self._answer_seconds)
         told = {"question_id": question.question_id, "questionText": text}
@@ -95,10 +97,10 @@ class Questions:
             asked = self._tasks.create_task(self._answers.asked(session_id, told))
             if self._responder is not None:
                 answer = await self._answer_to(self._responder, question)
-                await self._answers.send(session_id, answer)
+                await self._answers.send(session_id, answer, owner)
             elif not await asked:
                 problem = "the question could not be passed on; ask again"
-                self._deliver(session_id, _error(question, problem))
+                self._deliver(session_id, _error(question, problem), owner)
         finally:
             await self._is_answered(session_id)
 
@@ -125,11 +127,16 @@ class Questions:
             return _error(question, "the question could not be answered")
 
     def _is_here(self, session_id: str) -> bool:
-        return bool(self._sessions.ready(session_id))
+        # One that was not read yet may turn out to be somebody else's: it finds what is kept later.
+        return any(session_of(c).loaded for c in self._sessions.ready(session_id))
 
-    def _deliver(self, session_id: str, answer: bytes) -> bool:
+    def _deliver(self, session_id: str, answer: bytes, owner: str | None) -> bool:
         message = Message(answer.decode())
-        reached = [self._delivery.push(c, message) for c in self._sessions.ready(session_id)]
+        reached = [
+            self._delivery.push(connection, message)
+            for connection in self._sessions.ready(session_id)
+            if may_open(owner, session_of(connection).owner)
+        ]
         return any(reached)
 
 

@@ -138,10 +138,15 @@ class RedisStore:
             found = await self._redis.zrange(f"answers:{session_id}", 0, -1)
         return cast("list[bytes]", found)
 
-    async def keep_answer(self, session_id: str, answer: bytes, *, again: bool = False) -> None:
+    async def keep_answer(
+        self, session_id: str, answer: bytes, owner: str | None = None, *, again: bool = False
+    ) -> None:
         """See :meth:`SessionStore.keep_answer`."""
+        keys = [*_answer_keys(session_id, answer), f"owner:{session_id}"]
         arguments = [answer, self._milliseconds, KEPT_ANSWERS, int(again)]
-        await self._run(self._keep, _answer_keys(session_id, answer), arguments)
+        arguments += [json.dumps(owner), self._own_milliseconds]
+        if await self._run(self._keep, keys, arguments) == 0:
+            raise NotOwnerError
 
     async def forget_answer(self, session_id: str, answer: bytes) -> None:
         """See :meth:`SessionStore.forget_answer`."""

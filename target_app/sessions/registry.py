@@ -59,7 +59,7 @@ class Sessions:
         self._session_seconds = session_seconds
         self._holder = Holder(connections, delivery, hub, store, unsaved_bytes=unsaved_bytes)
         self._keeper = self._holder.keeper
-        self._keep_again: Callable[[str, bytes], Awaitable[None]]
+        self._keep_again: Callable[[str, bytes, str | None], Awaitable[None]]
 
     @property
     def available(self) -> bool:
@@ -80,8 +80,8 @@ class Sessions:
         """Let ``waiting(session_id)`` say how many questions are to be answered here."""
         self._holder.waiting = waiting
 
-    def keeps_again(self, keep_again: Callable[[str, bytes], Awaitable[None]]) -> None:
-        """Let ``keep_again(session_id, answer)`` take what a session did not get after all."""
+    def keeps_again(self, keep_again: Callable[[str, bytes, str | None], Awaitable[None]]) -> None:
+        """Let ``keep_again(session_id, answer, owner)`` take what a session did not get."""
         self._keep_again = keep_again
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -181,7 +181,7 @@ class Sessions:
                 with contextlib.suppress(StoreUnavailableError):
                     await self._store.forget_answer(session.id, answer)
                 if not self._delivery.push(connection, Message(answer.decode())):
-                    await self._keep_again(session.id, answer)
+                    await self._keep_again(session.id, answer, session.owner)
         except StoreUnavailableError as error:
             logger.warning("session %r: its answers: %s", session.id, error)
         except NotUnderstoodError as error:

@@ -154,15 +154,24 @@ return added
 KEEP: Final = (
     _CLAIMS
     + """
--- KEYS: answers delivered; ARGV: the answer, ms, how many, whether whoever forgot it keeps it
+-- KEYS: answers delivered owner; ARGV: the answer, ms, how many, whether whoever forgot it keeps
+-- it, its owner, ms for our own keys
+if ARGV[5] ~= 'null' then
+  redis.call('SET', KEYS[3], ARGV[5], 'NX', 'PX', ARGV[6])
+  if redis.call('GET', KEYS[3]) ~= ARGV[5] then return 0 end
+end
 if ARGV[4] == '1' then redis.call('DEL', KEYS[2]) end
-if redis.call('EXISTS', KEYS[2]) == 1 then return end
+if redis.call('EXISTS', KEYS[2]) == 1 then return 1 end
 redis.call('ZADD', KEYS[1], 'NX', microseconds(), ARGV[1])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
 """
 )
-"""Keep an answer; several workers may do so at once, and one of them may have delivered it."""
+"""Keep an answer; several workers may do so at once, and one of them may have delivered it.
+
+Return 0 if the session is somebody else's, else 1.
+"""
 
 FORGET: Final = """
 -- KEYS: answers delivered; ARGV: the answer, ms

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+from target_app.sessions.state import NotUnderstoodError
 
 if TYPE_CHECKING:
     from target_app.sessions.state import Claim, SessionState
@@ -19,6 +21,13 @@ class StoreFullError(Exception):
 
 class NotOwnerError(Exception):
     """The session belongs to somebody else."""
+
+    def __init__(self) -> None:
+        super().__init__("it belongs to somebody else")
+
+
+NOT_KEPT: Final = (StoreUnavailableError, StoreFullError, NotUnderstoodError, NotOwnerError)
+"""What is raised instead of keeping something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +103,14 @@ class SessionStore(Protocol):
         """Return the answers that wait for the session, oldest first."""
         ...
 
-    async def keep_answer(self, session_id: str, answer: bytes, *, again: bool = False) -> None:
+    async def keep_answer(
+        self, session_id: str, answer: bytes, owner: str | None = None, *, again: bool = False
+    ) -> None:
         """Keep an answer until it is delivered, unless it was forgotten just now.
 
-        That does not count if it is kept ``again``, by whoever forgot it.
+        That does not count if it is kept ``again``, by whoever forgot it. The session it is kept
+        for is that of ``owner``, None if that is not known; raise :class:`NotOwnerError` if it is
+        somebody else's by now.
         """
         ...
 

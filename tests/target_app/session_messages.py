@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+
+from websockets.exceptions import ConnectionClosed
+
+from tests.target_app.conftest import DEADLINE_SECONDS
 
 
 def said(kind, **payload):
@@ -11,6 +17,15 @@ def said(kind, **payload):
 
 def question(text):
     return said("STUDENT_INTERRUPTION", questionText=text)
+
+
+async def closed(client):
+    """Read on until the connection ends; return its close code."""
+    with contextlib.suppress(ConnectionClosed):
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                await client.recv()
+    return client.close_code
 
 
 async def event_of(server, client, kind):

@@ -7,7 +7,28 @@ import json
 import pytest
 
 from tests.target_app.conftest import until, until_answers_come
-from tests.target_app.session_messages import said
+from tests.target_app.session_messages import closed, question, said
+
+NOT_OWNER = 4003
+WHEN_TOLD = "tests.target_app.responders:when_told"
+ALICE, BOB = ("127.0.0.2", 0), ("127.0.0.3", 0)
+
+
+@pytest.fixture
+def identifying(serve, redis):
+    """Start a server for clients who are known by their addresses."""
+
+    async def start(**environment):
+        started = await serve(
+            module="uvicorn",
+            app="tests.target_app.identified:app",
+            TARGET_REDIS_URL=redis.url,
+            **environment,
+        )
+        await until_answers_come(redis)
+        return started
+
+    return start
 
 
 @pytest.fixture
@@ -22,6 +43,12 @@ async def hears(server, client, kind, **payload):
     event = await server.event(client)
     assert event["type"] == kind, event
     assert event["payload"].items() >= payload.items()
+
+
+async def handled(server, client):
+    """Wait until all that ``client`` has said was handled, and nothing was said to it meanwhile."""
+    await client.send(said("NOTHING"))
+    assert "unknown type" in (await server.event(client))["payload"]["message"]
 
 
 async def state_is(redis, session_id, **wanted):
@@ -77,3 +104,60 @@ async def test_a_class_that_is_left_before_it_is_known_to_be_one_stays_left(serv
         redis.resume()
     await hears(server, again, "STORE_AVAILABLE")
     await state_is(redis, "pupil", classes=[])
+
+
+# Whose it is
+
+
+async def test_what_waits_of_a_session_belongs_to_its_owner_also_while_redis_is_away(
+    identifying, redis
+):
+    server = await identifying()
+    alice = await server.connect("/ws/diary", local_addr=ALICE)
+    await alice.send(said("READING_PROGRESS", page=3))
+    await state_is(redis, "diary", progress={"page": 3})
+    redis.pause()
+    try:
+        await alice.send(said("READING_PROGRESS", page=4))
+        await hears(server, alice, "STORE_UNAVAILABLE")
+        await alice.close()
+        await server.until_stats(open={})
+        bob = await server.connect("/ws/diary", local_addr=BOB)
+        await hears(server, bob, "ERROR", message="this session belongs to somebody else")
+        assert await closed(bob) == NOT_OWNER
+        await server.until_stats(open={})
+    finally:
+        redis.resume()
+    await state_is(redis, "diary", progress={"page": 4})
+    again = await server.connect("/ws/diary", local_addr=ALICE)
+    await hears(server, again, "SESSION_RESTORED", page=4)
+
+
+async def test_an_answer_is_told_to_nobody_but_the_owner_of_its_question(
+    identifying, redis, tmp_path
+):
+    now = tmp_path / "now"
+    server = await identifying(TARGET_RESPONDER=WHEN_TOLD)
+    alice = await server.connect("/ws/diary", local_addr=ALICE)
+    await alice.send(question(str(now)))
+    await hears_acknowledgement(server, alice)
+    redis.pause()
+    try:
+        # She leaves nothing behind that would have to be kept, so nobody knows whose it is.
+        await alice.close()
+        await server.until_stats(open={})
+        bob = await server.connect("/ws/diary", local_addr=BOB)
+        await hears(server, bob, "STORE_UNAVAILABLE")
+        now.touch()
+        await server.says("an answer without Redis (delivered: False)")
+        await handled(server, bob)
+    finally:
+        redis.resume()
+    await hears(server, bob, "ERROR", message="this session belongs to somebody else")
+    assert await closed(bob) == NOT_OWNER
+    again = await server.connect("/ws/diary", local_addr=ALICE)
+    await hears(server, again, "INTERRUPTION_ANSWER", questionText=str(now))
+
+
+async def hears_acknowledgement(server, client):
+    assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"

@@ -13,7 +13,7 @@ from tests.target_app.conftest import until, until_answers_come
 from tests.target_app.session_messages import question, said
 
 STORES = pytest.mark.parametrize("store", ["memory", "redis"])
-TAKEN_OVER, NOT_OWNER = 4001, 4003
+TAKEN_OVER, NOT_OWNER, IDLE = 4001, 4003, 4008
 
 
 async def closed(client):
@@ -175,6 +175,38 @@ async def test_of_two_owners_who_come_at_once_to_a_new_session_one_has_it(start)
         assert "unknown type" in await winner.recv()
         for end in ends:
             end.cancel()
+
+
+@STORES
+async def test_an_answer_that_comes_when_its_session_is_forgotten_is_for_nobody_else(
+    start, request, store, tmp_path
+):
+    now = tmp_path / "now"
+    [server] = await start(
+        1,
+        module="uvicorn",
+        app="tests.target_app.identified:app",
+        TARGET_RESPONDER="tests.target_app.responders:when_told",
+        TARGET_SESSION_SECONDS="2",
+    )
+    alice = await server.connect("/ws/diary", local_addr=("127.0.0.2", 0))
+    await alice.send(question(str(now)))
+    assert (await server.event(alice))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    assert await closed(alice) == IDLE
+    if store == "redis":
+        redis = request.getfixturevalue("redis")
+
+        async def forgotten():
+            return redis.command("exists", "owner:diary") == ["0"]
+
+        await until(forgotten)
+    now.touch()
+    await server.until_stats(open={}, answers_waiting=0)
+    bob = await server.connect("/ws/diary", local_addr=("127.0.0.3", 0))
+    with contextlib.suppress(ConnectionClosed):
+        await bob.send(said("NOTHING"))
+    # That it is somebody else's, or that there is no such message if the answer is forgotten too.
+    assert (await server.event(bob))["type"] == "ERROR"
 
 
 # Bounds
