@@ -99,9 +99,7 @@ class Services:
             interval_seconds=settings.ws_ping_interval,
             timeout_seconds=settings.ws_ping_timeout,
         )
-        leaving = Leaving(
-            self.connections, self.fanout, self.delivery, self.questions.wait_answered
-        )
+        leaving = Leaving(self.connections, self.fanout, self.delivery, self._wait_settled)
         self.drain = GracefulShutdown(
             leaving,
             leaving.announce,
@@ -197,6 +195,10 @@ class Services:
     def _asked_to_stop(self) -> None:
         self.connections.stop_admitting()
         self.workers.mark_draining()
+
+    async def _wait_settled(self) -> None:
+        await self.questions.wait_answered()
+        await self.sessions.wait_kept()
 
     async def _leave(self) -> None:
         self.workers.mark_done()

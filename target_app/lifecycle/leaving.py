@@ -27,12 +27,12 @@ class Leaving:
         connections: ConnectionManager,
         fanout: Fanout,
         delivery: Delivery,
-        wait_answered: Callable[[], Awaitable[None]],
+        wait_settled: Callable[[], Awaitable[None]],
     ) -> None:
         self._connections = connections
         self._fanout = fanout
         self._delivery = delivery
-        self._wait_answered = wait_answered
+        self._wait_settled = wait_settled
 
     def __len__(self) -> int:
         return self._connections.places_taken
@@ -45,9 +45,9 @@ class Leaving:
                 await self._fanout.publish(endpoint.shutting_down, there)
 
     async def wait_empty(self) -> None:
-        """Wait until nobody is connected, and all that somebody asked is answered."""
+        """Wait until nobody is connected, and what they left to be done is done."""
         await self._connections.wait_empty()
-        await self._wait_answered()
+        await self._wait_settled()
 
     async def close_all(self, code: int, reason: str, within_seconds: float) -> None:
         """Close every connection and return when all have ended, within about that time.

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 LAST_SECONDS: Final = 1.0
 """For what is being written when the server ends."""
+NAMED: Final = 10
+"""Sessions that one line of the log names."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +67,9 @@ class Holder:
             await asyncio.wait(self._tasks, timeout=LAST_SECONDS)
         for task in tuple(self._tasks):
             task.cancel()
+        if unsaved := self.keeper.unsaved():
+            first = ", ".join(map(repr, unsaved[:NAMED]))
+            logger.warning("what changed of %d sessions is not kept: %s", len(unsaved), first)
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Let ``work`` be done beside everything else; what it raises is logged."""

@@ -53,6 +53,7 @@ class Keeper:
         self._behind: dict[Session, Connection] = {}
         self._gone: dict[str, Connection] = {}  # the same, of those that have ended
         self._gone_bytes = 0
+        self._fewer_gone = asyncio.Event()
 
     async def keep(self, connection: Connection) -> None:
         """Have the state of a session kept; wait for it, but not for a store that is slow."""
@@ -133,6 +134,16 @@ class Keeper:
         self.forget(session)
         logger.warning("session %r: what changed of it is not kept", session.id)
 
+    async def wait_kept(self) -> None:
+        """Wait until the store has what it can be given of the sessions that have ended."""
+        while any(session_of(connection).loaded for connection in self._gone.values()):
+            self._fewer_gone.clear()
+            await self._fewer_gone.wait()
+
+    def unsaved(self) -> list[str]:
+        """Return the sessions of which the store has not got everything."""
+        return [session.id for session in (*self._behind, *map(session_of, self._gone.values()))]
+
     def overdue(self, session_seconds: float) -> list[Connection]:
         """Return the connections whose sessions the store does not know as they are."""
         due = time.monotonic() - session_seconds
@@ -155,6 +166,7 @@ class Keeper:
     def _drop_gone(self, session_id: str) -> None:
         # The state of a session that has ended does not change, so it counts for what it did.
         self._gone_bytes -= session_of(self._gone.pop(session_id)).state.kept_bytes()
+        self._fewer_gone.set()
 
     async def try_again(self, connection: Connection) -> None:
         """Have kept what could not be kept."""

@@ -76,6 +76,10 @@ class Sessions:
         finally:
             await self._holder.end()
 
+    async def wait_kept(self) -> None:
+        """Wait until what the sessions that have ended left behind is kept."""
+        await self._keeper.wait_kept()
+
     def counts_questions(self, waiting: Callable[[str], int]) -> None:
         """Let ``waiting(session_id)`` say how many questions are to be answered here."""
         self._holder.waiting = waiting

@@ -106,6 +106,50 @@ async def test_a_class_that_is_left_before_it_is_known_to_be_one_stays_left(serv
     await state_is(redis, "pupil", classes=[])
 
 
+async def test_a_drain_waits_until_redis_has_what_changed_of_sessions(serve, redis):
+    # It says that it looks for those that are over, and cannot, ten times in so long.
+    server = await serve("--session-seconds", "40", TARGET_REDIS_URL=redis.url)
+    client = await server.connect("/ws/reader")
+    await client.send(said("READING_PROGRESS", page=3))
+    await state_is(redis, "reader", progress={"page": 3})
+    redis.pause()
+    try:
+        await client.send(said("READING_PROGRESS", page=4))
+        await hears(server, client, "STORE_UNAVAILABLE")
+        await server.drain()
+        await hears(server, client, "SERVER_SHUTTING_DOWN")
+        await client.close()
+        await server.until_stats(open={})
+        said_before = len(server.lines)
+
+        async def goes_on():
+            assert server.process.returncode is None
+            return any("sessions that are over" in line for line in server.lines[said_before:])
+
+        await until(goes_on)
+    finally:
+        redis.resume()
+    assert await server.exit_status() == 0
+    later = await serve(TARGET_REDIS_URL=redis.url)
+    again = await later.connect("/ws/reader")
+    await hears(later, again, "SESSION_RESTORED", page=4)
+
+
+async def test_a_drain_that_is_over_says_what_redis_has_not_got(serve, redis):
+    server = await serve("--drain-timeout-seconds", "1", TARGET_REDIS_URL=redis.url)
+    client = await server.connect("/ws/reader")
+    await client.send(said("READING_PROGRESS", page=3))
+    await state_is(redis, "reader", progress={"page": 3})
+    redis.kill()
+    await client.send(said("READING_PROGRESS", page=4))
+    await hears(server, client, "STORE_UNAVAILABLE")
+    await server.drain()
+    await client.close()
+    await server.exit_status()
+    await server.last_words()
+    assert any("what changed of 1 sessions is not kept: 'reader'" in line for line in server.lines)
+
+
 # Whose it is
 
 
