@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from target_app.bounded_queue import BytesQueue
@@ -57,6 +57,11 @@ class Envelope:
         return Message("" if self.data is None else self.data)
 
 
+def late(kind: str) -> str:
+    """Return the kind of the envelopes that carry answers to ``kind`` which came too late."""
+    return f"late {kind}"
+
+
 @dataclass(slots=True)
 class _Poll:
     expected: int | None = None
@@ -72,7 +77,8 @@ class Hub:
     """Passes envelopes between the workers; each kind has one handler.
 
     What one worker publishes arrives at every other one in the order of publication. A handler's
-    return value answers the question of the envelope, if it has one, and has to be JSON.
+    return value answers the question of the envelope, if it has one, and has to be JSON. What a
+    worker answers too late goes to the handler of ``late(kind)``, if there is one.
     ``on_silence()`` is called when a worker has not answered in time.
     """
 
@@ -82,7 +88,8 @@ class Hub:
         self.ready = asyncio.Event()
         self.overflowed = 0
         """Envelopes that were not handled because too many waited."""
-        self._name = os.urandom(6).hex()
+        self.name = os.urandom(6).hex()
+        """The ``sender`` of what this worker publishes."""
         self._handlers: dict[str, Handler] = {}
         self._inbound: BytesQueue[Envelope] = BytesQueue(INBOUND, INBOUND_BYTES)
         self._polls: dict[str, _Poll] = {}
@@ -95,7 +102,7 @@ class Hub:
     async def publish(self, kind: str, target: str, data: str | bytes | None = None) -> None:
         """Let every other worker handle this."""
         if self.bus.status.kind != "local":
-            await self.bus.post(Envelope(kind, target, data, self._name).encode())
+            await self.bus.post(Envelope(kind, target, data, self.name).encode())
 
     async def ask(
         self,
@@ -112,10 +119,10 @@ class Hub:
         if self.bus.status.kind == "local":
             return [], 0
         self._asked += 1
-        question = f"{self._name}:{self._asked}"
+        question = f"{self.name}:{self._asked}:{kind}"
         poll = self._polls[question] = _Poll()
         try:
-            envelope = Envelope(kind, target, data, self._name, question)
+            envelope = Envelope(kind, target, data, self.name, question)
             async with asyncio.timeout(within_seconds):
                 poll.expected = await self.bus.publish(envelope.encode())
                 poll.look()
@@ -140,7 +147,11 @@ class Hub:
             if (poll := self._polls.get(envelope.question)) is not None:
                 poll.answers.append(json.loads(envelope.data or "null"))
                 poll.look()
-            return
+                return
+            asker, _, kind = envelope.question.split(":", 2)
+            if asker != self.name or late(kind) not in self._handlers:
+                return
+            envelope = replace(envelope, kind=late(kind), question="")
         try:
             self._inbound.put_nowait(envelope, len(payload))
         except asyncio.QueueFull:
@@ -156,7 +167,8 @@ class Hub:
             try:
                 answer = await handler(envelope)
                 if envelope.question:
-                    reply = Envelope("answer", data=json.dumps(answer), question=envelope.question)
+                    told, asked = json.dumps(answer), envelope.question
+                    reply = Envelope("answer", envelope.target, told, self.name, asked)
                     await self.bus.post(reply.encode())
             except Exception:
                 logger.exception("handling %r of another worker", envelope.kind)

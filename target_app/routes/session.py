@@ -115,10 +115,14 @@ class SessionRoute:
 
     async def _interrupted(self, connection: Connection, payload: dict[str, Any]) -> None:
         text = payload.get("questionText")
-        waiting = self._services.questions.waiting_of(connection)
         if not isinstance(text, str) or not text:
             self._error(connection, "STUDENT_INTERRUPTION needs payload.questionText")
-        elif waiting >= self._services.settings.questions_waiting:
+            return
+        most = self._services.settings.questions_waiting
+        waiting = self._services.questions.waiting_of(connection)
+        if waiting >= most:
+            waiting = await self._services.questions.counted_again(connection)
+        if waiting >= most:
             self._error(connection, f"{waiting} questions are waiting already")
         else:
             acknowledged = SessionMessage(type="INTERRUPTION_ACKNOWLEDGED", timestamp=time.time())

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from target_app.bus.hub import late
 from target_app.sessions.state import Claim, handed_over, to_hand_over
 from target_app.sessions.store import NotOwnerError
 
@@ -25,11 +26,19 @@ class Yielded:
     complete: list[SessionState] = field(default_factory=list)
     pending: list[SessionState] = field(default_factory=list)
     """Changes of connections that never knew what was kept."""
-    waiting: int = 0
-    """Questions that are still to be answered there."""
+    waiting: dict[str, int] = field(default_factory=dict)
+    """How many questions each worker has still to answer."""
+    silent: int = 0
+    """Workers that have not said yet what they know."""
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything that its worker keeps until it is taken."""
+        return bool(self.complete or self.pending)
 
     def add(self, session: Session) -> None:
         """Add what is not kept yet of ``session``."""
+        if not session.state.changes:
+            return
         if not session.loaded:
             self.pending.append(session.state)
         elif session.unsaved or session.saving:
@@ -39,7 +48,7 @@ class Yielded:
         """Add what another worker has answered."""
         self.complete += [handed_over(found) for found in answer["complete"]]
         self.pending += [handed_over(found) for found in answer["pending"]]
-        self.waiting += int(answer["waiting"])
+        self.waiting |= answer["waiting"]
 
     def as_answer(self) -> dict[str, Any]:
         """Return it as the answer to another worker."""
@@ -58,9 +67,22 @@ class Holder(Protocol):
     ) -> Yielded | Claim:
         """End what is here of a session that another worker claims; return what is known of it.
 
+        That is kept until it is :meth:`taken`: the other worker may not hear of it.
         Return the greater claim if one is here. Raise :class:`NotOwnerError` if the session is not
         for ``owner``. ``final`` is a claim that a store has granted that all share.
         """
+        ...
+
+    async def taken(self, session_id: str, claim: Claim, answers: list[str]) -> None:
+        """Keep no longer what the connection that has ``claim`` has now, at another worker."""
+        ...
+
+    def learn_late(self, session_id: str, claim: Claim, found: Yielded) -> None:
+        """Add what a worker has said too late to what the connection with ``claim`` has."""
+        ...
+
+    def refuse_late(self, session_id: str, claim: Claim) -> None:
+        """Close the connection with ``claim``: a worker knew whose its session is."""
         ...
 
 
@@ -73,17 +95,19 @@ class Claims:
     workers: a claim is known everywhere before it is good, so exactly one of them stays.
     """
 
-    def __init__(self, hub: Hub, holder: Holder, worker: str) -> None:
+    def __init__(self, hub: Hub, holder: Holder) -> None:
         self._hub = hub
         self._holder = holder
-        self._worker = worker
+        self.worker = hub.name
         self._greatest = 0
         hub.handle("claim session", self._on_claim)
+        hub.handle(late("claim session"), self._on_late)
+        hub.handle("session taken", self._on_taken)
 
     def next(self) -> Claim:
         """Return a claim that is greater than all that were seen here."""
         self._greatest += 1
-        return Claim(self._greatest, self._worker)
+        return Claim(self._greatest, self.worker)
 
     def saw(self, claim: Claim) -> None:
         """Let the next claims be greater than ``claim``."""
@@ -96,11 +120,12 @@ class Claims:
         again, because it may be only that we have not heard of that one. Raise
         :class:`NotOwnerError` if the session belongs to somebody else.
         """
-        yielded = Yielded()
         for _ in range(ATTEMPTS):
             asked = json.dumps([*session.claim, session.owner, final])
-            answers, _ = await self._hub.ask("claim session", session.id, asked)
+            answers, silent = await self._hub.ask("claim session", session.id, asked)
             greater = [Claim(*answer["greater"]) for answer in answers if "greater" in answer]
+            # Only those of this attempt: what was not taken is offered again.
+            yielded = Yielded(silent=silent)
             for answer in answers:
                 if "complete" in answer:
                     yielded.add_answer(answer)
@@ -115,6 +140,24 @@ class Claims:
         session.lost = True
         return yielded
 
+    async def say_taken(self, session: Session, answers: list[str]) -> None:
+        """Let the others forget what they offered, with the answers that have these digests."""
+        await self._hub.publish("session taken", session.id, json.dumps([*session.claim, answers]))
+
+    async def _on_taken(self, envelope: Envelope) -> None:
+        number, worker, answers = json.loads(envelope.data or "null")
+        await self._holder.taken(envelope.target, Claim(number, worker), answers)
+
+    async def _on_late(self, envelope: Envelope) -> None:
+        answer = json.loads(envelope.data or "null")
+        claim = Claim(*answer["claim"])
+        if "refused" in answer:
+            self._holder.refuse_late(envelope.target, claim)
+        elif "complete" in answer:
+            found = Yielded()
+            found.add_answer(answer)
+            self._holder.learn_late(envelope.target, claim, found)
+
     async def _on_claim(self, envelope: Envelope) -> dict[str, Any]:
         number, worker, owner, final = json.loads(envelope.data or "null")
         claim = Claim(number, worker)
@@ -122,5 +165,7 @@ class Claims:
         try:
             found = await self._holder.give_up(envelope.target, claim, owner, final=final)
         except NotOwnerError:
-            return {"refused": True}
-        return {"greater": list(found)} if isinstance(found, Claim) else found.as_answer()
+            told: dict[str, Any] = {"refused": True}
+        else:
+            told = {"greater": list(found)} if isinstance(found, Claim) else found.as_answer()
+        return told | {"claim": list(claim)}

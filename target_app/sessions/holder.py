@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,8 +12,8 @@ from target_app.connections.names import ClientId
 from target_app.protocol import SESSIONS, CloseCode
 from target_app.sessions.claims import Claims, Yielded
 from target_app.sessions.keeper import Keeper
-from target_app.sessions.session import Session, merged, session_of
-from target_app.sessions.state import NotUnderstoodError
+from target_app.sessions.session import Session, known, merged, rebased, session_of
+from target_app.sessions.state import NOBODY, NotUnderstoodError, digest
 from target_app.sessions.store import (
     NOT_KEPT,
     NotOwnerError,
@@ -23,7 +22,7 @@ from target_app.sessions.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from target_app.bus.hub import Hub
     from target_app.connections.connection import Connection
@@ -56,10 +55,12 @@ class Holder:
         self._delivery = delivery
         self._store = store
         self._tasks: set[asyncio.Task[None]] = set()
-        self.claims = Claims(hub, self, os.urandom(6).hex())
+        self.claims = Claims(hub, self)
         self.keeper = Keeper(store, delivery, self.spawn, self.supersede, most_bytes=unsaved_bytes)
         self.waiting: Callable[[str], int] = lambda _session_id: 0
         """Returns how many questions of a session are to be answered here."""
+        self.learned: Callable[[Connection, SessionState], Awaitable[None]]
+        """Awaited with a connection whose state has changed by what came late, and what it was."""
 
     async def end(self) -> None:
         """Give what is being done a moment, then cancel it."""
@@ -93,11 +94,35 @@ class Holder:
         here = self.here(session_id)
         if greater := [session.claim for _, session in here if session.claim > claim]:
             return max(greater)
-        yielded = self._take(session_id, here)
-        yielded.waiting = self.waiting(session_id)
-        if (state := await self._store.give_away(session_id)) is not None:
+        yielded = self._end_others(session_id, here)
+        for connection, _ in here:
+            self.keeper.hold(connection)
+        if (held := self.keeper.waiting(session_id)) is not None:
+            held.offered_to = claim
+        if (waiting := self.waiting(session_id)) > 0:
+            yielded.waiting = {self.claims.worker: waiting}
+        if (state := await self._store.offer(session_id)) is not None:
             yielded.complete = [state, *yielded.complete]
         return yielded
+
+    async def taken(self, session_id: str, claim: Claim, answers: list[str]) -> None:
+        """See :meth:`target_app.sessions.claims.Holder.taken`."""
+        held = self.keeper.waiting(session_id)
+        if held is not None and NOBODY < held.offered_to <= claim:
+            self.keeper.forget(held)
+        await self._store.taken(session_id, claim, answers)
+
+    def learn_late(self, session_id: str, claim: Claim, found: Yielded) -> None:
+        """See :meth:`target_app.sessions.claims.Holder.learn_late`."""
+        for connection, session in self.here(session_id):
+            if session.claim == claim:
+                self.spawn(self._learn_late(connection, found))
+
+    def refuse_late(self, session_id: str, claim: Claim) -> None:
+        """See :meth:`target_app.sessions.claims.Holder.refuse_late`."""
+        for connection, session in self.here(session_id):
+            if session.claim == claim:
+                self.spawn(self._refuse(connection))
 
     async def claim(self, connection: Connection) -> bool:
         """Claim the session of ``connection``; return whether it is its own now.
@@ -125,6 +150,8 @@ class Holder:
         await self._learn(session, kept, yielded, self._take(session.id, others))
         if problem is not None:
             self.keeper.complain(connection, problem)
+        if connection.close_code is not None and session.unsaved:
+            await self.keeper.keep(connection)  # nobody else has it any more
         return connection.close_code is None
 
     async def _load(self, session: Session) -> tuple[SessionState | None, str | None]:
@@ -176,7 +203,7 @@ class Holder:
             raise NotOwnerError
         self.keeper.abandon(waiting)
 
-    def _take(self, session_id: str, here: list[tuple[Connection, Session]]) -> Yielded:
+    def _end_others(self, session_id: str, here: list[tuple[Connection, Session]]) -> Yielded:
         # End the connections of a session, and return what only they know.
         yielded = Yielded()
         for connection, session in here:
@@ -184,21 +211,54 @@ class Holder:
             self.supersede(connection)
         if (waiting := self.keeper.waiting(session_id)) is not None:
             yielded.add(waiting)
+        return yielded
+
+    def _take(self, session_id: str, here: list[tuple[Connection, Session]]) -> Yielded:
+        # The same, for a connection of this worker, which has it all at once.
+        yielded = self._end_others(session_id, here)
+        if (waiting := self.keeper.waiting(session_id)) is not None:
             self.keeper.forget(waiting)
         return yielded
 
-    async def _learn(self, session: Session, kept: SessionState | None, *found: Yielded) -> None:
-        complete = [state for yielded in found for state in yielded.complete]
-        pending = [state for yielded in found for state in yielded.pending]
-        known = [kept, *complete] if kept is not None else complete
-        newest = max(known, key=lambda state: state.age, default=None)
-        state = merged(newest, *pending, session.state)
+    async def _learn(
+        self, session: Session, kept: SessionState | None, others: Yielded, here: Yielded
+    ) -> None:
+        found = [*others.complete, *here.complete]
+        complete = found if kept is None else [kept, *found]
+        base = known(complete, [*others.pending, *here.pending])
+        state = merged(base, session.state)
+        # A worker that has not said what it knows may have what this one was made without.
+        state = replace(state, partial=base.partial and others.silent > 0)
         session.unsaved = state != kept and state.changes > 0
+        session.base = base
         session.state = replace(state, owner=session.owner, answers=())
-        session.elsewhere = sum(yielded.waiting for yielded in found)
-        with contextlib.suppress(*NOT_KEPT):
-            for answer in (answer for state in complete for answer in state.answers):
+        session.elsewhere = others.waiting
+        await self._take_from(session, others)
+
+    async def _learn_late(self, connection: Connection, found: Yielded) -> None:
+        session, before = session_of(connection), session_of(connection).state
+        base = known([session.base, *found.complete], found.pending)
+        state = rebased(before, session.base, base, session.claim)
+        session.base = base
+        session.state = replace(
+            state, owner=session.owner, answers=(), partial=before.partial and base.partial
+        )
+        session.unsaved |= session.state != before
+        session.elsewhere |= found.waiting
+        await self._take_from(session, found)
+        await self.learned(connection, before)
+
+    async def _take_from(self, session: Session, others: Yielded) -> None:
+        # Take over the answers that other workers keep, and let them forget what is known here now.
+        taken = []
+        for answer in (answer for state in others.complete for answer in state.answers):
+            try:
                 await self._store.keep_answer(session.id, answer, session.owner)
+                taken.append(digest(answer))
+            except NOT_KEPT as error:
+                logger.warning("an answer to session %r is not kept: %s", session.id, error)
+        if others:
+            await self.claims.say_taken(session, taken)
 
     async def _refuse(self, connection: Connection) -> None:
         session = session_of(connection)

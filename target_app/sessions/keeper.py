@@ -33,7 +33,8 @@ class Keeper:
 
     What it cannot give it keeps here, also of sessions that have been closed, of which it keeps
     ``most_bytes``; :meth:`overdue` returns them to whoever tries again. ``supersede(connection)``
-    is called if the store says that somebody else has the session.
+    is called if the store says that somebody else has the session: what it has not got is kept here
+    then until whoever has it asks for it.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Keeper:
         session.touched = session.active
         try:
             if not await self._store.touch(session.id, session.state, session.claim):
-                self._supersede(connection)
+                self._lose(connection)
         except StoreUnavailableError:
             pass
         except NotUnderstoodError as error:
@@ -84,7 +85,7 @@ class Keeper:
     def is_behind(self, connection: Connection) -> None:
         """Note that the store does not know the session as it is, and tell its client so."""
         session = session_of(connection)
-        if not session.connected:
+        if session.lost or not session.connected:
             self._keep_gone(connection)
             return
         self._behind[session] = connection
@@ -119,10 +120,16 @@ class Keeper:
             self._keep_gone(connection)
 
     def forget(self, session: Session) -> None:
-        """Try no longer to have the session kept: somebody else does."""
+        """Try no longer to have the session kept: it is, or somebody else does."""
         self._behind.pop(session, None)
         if session.id in self._gone and session_of(self._gone[session.id]) is session:
             self._drop_gone(session.id)
+
+    def hold(self, connection: Connection) -> None:
+        """Let wait, until it is taken, what changed of a session that somebody else has now."""
+        session = session_of(connection)
+        if session.state.changes and (session.unsaved or session.saving or not session.loaded):
+            self._let_wait(connection)
 
     def waiting(self, session_id: str) -> Session | None:
         """Return the session if it has ended and what changed of it waits to be kept."""
@@ -136,13 +143,16 @@ class Keeper:
 
     async def wait_kept(self) -> None:
         """Wait until the store has what it can be given of the sessions that have ended."""
-        while any(session_of(connection).loaded for connection in self._gone.values()):
+        while any(
+            session.loaded and not session.lost for session in map(session_of, self._gone.values())
+        ):
             self._fewer_gone.clear()
             await self._fewer_gone.wait()
 
     def unsaved(self) -> list[str]:
         """Return the sessions of which the store has not got everything."""
-        return [session.id for session in (*self._behind, *map(session_of, self._gone.values()))]
+        behind = (*self._behind, *map(session_of, self._gone.values()))
+        return [session.id for session in behind if session.state.changes]
 
     def overdue(self, session_seconds: float) -> list[Connection]:
         """Return the connections whose sessions the store does not know as they are."""
@@ -150,12 +160,16 @@ class Keeper:
         for session_id, connection in tuple(self._gone.items()):
             if session_of(connection).active <= due:
                 self._drop_gone(session_id)
-        return [*self._behind.values(), *self._gone.values()]
+        gone = (connection for connection in self._gone.values() if not session_of(connection).lost)
+        return [*self._behind.values(), *gone]
 
     def _keep_gone(self, connection: Connection) -> None:
         session = session_of(connection)
-        if session.lost:
-            return  # whoever has it now was told
+        if not session.lost:  # else it is held, or whoever has it now knows it
+            self._let_wait(connection)
+
+    def _let_wait(self, connection: Connection) -> None:
+        session = session_of(connection)
         if session.id in self._gone:
             self._drop_gone(session.id)
         self._gone[session.id] = connection
@@ -189,7 +203,8 @@ class Keeper:
                 rest = tuple(name for name in session.state.left if name not in left)
                 if rest != session.state.left:
                     session.state = replace(session.state, left=rest)
-            self.is_kept(connection)
+            if not session.unsaved:
+                self.is_kept(connection)
             if not session.connected:
                 with contextlib.suppress(StoreUnavailableError, NotUnderstoodError):
                     await self._store.close(session.id, session.state, session.claim)
@@ -210,7 +225,14 @@ class Keeper:
             self.complain(connection, str(error))
         else:
             if not kept:
-                self.forget(session)
-                self._supersede(connection)
+                session.unsaved = True
+                self._lose(connection)
             return kept
         return True
+
+    def _lose(self, connection: Connection) -> None:
+        # Whoever has it asks for what was not kept, or has asked already and has it.
+        was_known = session_of(connection).lost
+        self._supersede(connection)
+        if not was_known:
+            self.hold(connection)

@@ -6,11 +6,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from target_app.sessions.state import KEPT_ANSWERS, SessionState
+from target_app.sessions.state import KEPT_ANSWERS, NOBODY, SessionState, digest
 from target_app.sessions.store import NotOwnerError, Opened, StoreFullError, may_open
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from target_app.sessions.state import Claim
 
@@ -78,7 +78,8 @@ class MemoryStore:
         if not self._has(session_id, claim):
             return False
         kept = self._connected[session_id]
-        self._replace(session_id, replace(state, answers=kept.answers, left=()))
+        left = state.left if state.partial else ()
+        self._replace(session_id, replace(state, answers=kept.answers, left=left))
         return True
 
     async def touch(self, session_id: str, state: SessionState, claim: Claim) -> bool:  # noqa: ARG002
@@ -122,9 +123,24 @@ class MemoryStore:
             rest = tuple(kept for kept in found.answers if kept != answer)
             self._replace(session_id, replace(found, answers=rest))
 
-    async def give_away(self, session_id: str) -> SessionState | None:
-        """See :meth:`SessionStore.give_away`."""
-        return self._forget(session_id)
+    async def offer(self, session_id: str) -> SessionState | None:
+        """See :meth:`SessionStore.offer`."""
+        return self._find(session_id)
+
+    async def taken(self, session_id: str, claim: Claim, answers: Collection[str]) -> None:
+        """See :meth:`SessionStore.taken`."""
+        found = self._find(session_id)
+        if found is None or self._claims.get(session_id, NOBODY) > claim:
+            return
+        rest = tuple(answer for answer in found.answers if digest(answer) not in answers)
+        if rest:
+            self._replace(session_id, SessionState(answers=rest, owner=found.owner))
+        else:
+            self._forget(session_id)
+
+    async def forget(self, session_id: str) -> None:
+        """See :meth:`SessionStore.forget`."""
+        self._forget(session_id)
 
     def owned_by_other(self, session_id: str, owner: str | None) -> bool:
         """See :meth:`SessionStore.owned_by_other`."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from target_app.connections.message import Message
 from target_app.sessions.responder import Question
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from target_app.sessions.answers import Answers
     from target_app.sessions.registry import Sessions
     from target_app.sessions.responder import Responder
+
+COUNTED_SECONDS: Final = 1.0
+"""Between two questions of one session to the other workers, how many of it wait there."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ class Questions:
         sessions.counts_questions(lambda session_id: self._of_session.get(session_id, 0))
         sessions.keeps_again(answers.keep_again)
         hub.handle("question answered", self._on_answered)
+        hub.handle("count questions", self._on_count)
 
     async def run(self) -> None:
         """Produce and deliver answers, until cancelled."""
@@ -76,7 +80,20 @@ class Questions:
     def waiting_of(self, connection: Connection) -> int:
         """Return how many questions of a session are not answered yet, whoever has to."""
         session = session_of(connection)
-        return self._of_session.get(session.id, 0) + max(0, session.elsewhere)
+        return self._of_session.get(session.id, 0) + sum(session.elsewhere.values())
+
+    async def counted_again(self, connection: Connection) -> int:
+        """Return the same after asking the others: one of them may have ended meanwhile."""
+        session = session_of(connection)
+        if session.elsewhere and time.monotonic() - session.counted >= COUNTED_SECONDS:
+            session.counted = time.monotonic()
+            answers, silent = await self._hub.ask("count questions", session.id)
+            before = session.elsewhere if silent else {}
+            session.elsewhere = before | {worker: count for worker, count in answers if count}
+        return self.waiting_of(connection)
+
+    async def _on_count(self, envelope: Envelope) -> tuple[str, int]:
+        return self._hub.name, self._of_session.get(envelope.target, 0)
 
     def ask(self, connection: Connection, text: str) -> None:
         """Have ``text`` answered; the answer goes to the session, not to the connection."""
@@ -110,13 +127,14 @@ class Questions:
         if not self._of_session[session_id]:
             del self._of_session[session_id]
         if not self._sessions.ready(session_id):
-            await self._hub.publish("question answered", session_id)
+            rest = self._of_session.get(session_id, 0)
+            await self._hub.publish("question answered", session_id, str(rest))
         if not self.waiting:
             self._idle.set()
 
     async def _on_answered(self, envelope: Envelope) -> None:
         for connection in self._sessions.ready(envelope.target):
-            session_of(connection).elsewhere -= 1
+            session_of(connection).elsewhere[envelope.sender] = int(envelope.data or 0)
 
     async def _answer_to(self, responder: Responder, question: Question) -> bytes:
         try:

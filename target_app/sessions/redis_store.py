@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -17,13 +16,14 @@ from target_app.sessions.state import (
     KEPT_ANSWERS,
     Claim,
     NotUnderstoodError,
+    digest,
     from_text,
     to_text,
 )
 from target_app.sessions.store import NotOwnerError, Opened, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from redis.asyncio import Redis
     from redis.commands.core import AsyncScript
@@ -152,8 +152,14 @@ class RedisStore:
         """See :meth:`SessionStore.forget_answer`."""
         await self._run(self._forget, _answer_keys(session_id, answer), [answer, DELIVERED_MS])
 
-    async def give_away(self, session_id: str) -> SessionState | None:
-        """See :meth:`SessionStore.give_away`: every worker has it already."""
+    async def offer(self, session_id: str) -> SessionState | None:
+        """See :meth:`SessionStore.offer`: every worker has it already."""
+
+    async def taken(self, session_id: str, claim: Claim, answers: Collection[str]) -> None:
+        """See :meth:`SessionStore.taken`: whoever took it has it from Redis."""
+
+    async def forget(self, session_id: str) -> None:
+        """See :meth:`SessionStore.forget`: Redis does."""
 
     def owned_by_other(self, session_id: str, owner: str | None) -> bool:  # noqa: ARG002
         """See :meth:`SessionStore.owned_by_other`: whoever opens it asks Redis."""
@@ -216,5 +222,4 @@ class RedisStore:
 
 
 def _answer_keys(session_id: str, answer: bytes) -> list[str]:
-    digest = hashlib.sha256(answer).hexdigest()[:32]
-    return [f"answers:{session_id}", f"delivered:{session_id}:{digest}"]
+    return [f"answers:{session_id}", f"delivered:{session_id}:{digest(answer)}"]

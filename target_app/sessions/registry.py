@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from target_app.connections.connection import Connection
     from target_app.connections.delivery import Delivery
     from target_app.connections.registry import ConnectionManager
+    from target_app.sessions.state import SessionState
     from target_app.sessions.store import SessionStore
 
 SWEEPS: Final = 10
@@ -58,6 +59,7 @@ class Sessions:
         self._store = store
         self._session_seconds = session_seconds
         self._holder = Holder(connections, delivery, hub, store, unsaved_bytes=unsaved_bytes)
+        self._holder.learned = self._learned
         self._keeper = self._holder.keeper
         self._keep_again: Callable[[str, bytes, str | None], Awaitable[None]]
 
@@ -121,7 +123,7 @@ class Sessions:
         try:
             await self._store.close(session.id, session.state, session.claim)
             if connection.close_code == CloseCode.IDLE:
-                await self._store.give_away(session.id)
+                await self._store.forget(session.id)
         except (StoreUnavailableError, NotUnderstoodError) as error:
             logger.warning("session %r: %s", session.id, error)
 
@@ -150,7 +152,8 @@ class Sessions:
         was_in = class_room(class_id) in connection.rooms
         self._connections.rooms.leave(connection, class_room(class_id))
         # What is not known to be a class of its own may turn out to be one that was kept.
-        if was_in or class_id in session.state.classes or not session.loaded:
+        unknown = not session.loaded or session.state.partial
+        if was_in or class_id in session.state.classes or unknown:
             session.state = session.state.without_class(session.claim, class_id)
             await self._keeper.keep(connection)
 
@@ -250,15 +253,21 @@ class Sessions:
 
     async def _restore(self, connection: Connection) -> None:
         session = session_of(connection)
-        known = session.state.progress
+        before = session.state
         if await self._holder.claim(connection) and session.loaded:
             if not session.connected:
                 await self._release(connection)  # its client has left meanwhile
                 return
-            if session.state.progress != known or not session.told_restored:
+            await self._learned(connection, before)
+            await self._keeper.try_again(connection)
+
+    async def _learned(self, connection: Connection, before: SessionState) -> None:
+        # Go on with what was found out of a session, whose client has been told of ``before``.
+        session = session_of(connection)
+        if session.ready:  # else it will be told all of it
+            if session.state.progress != before.progress or not session.told_restored:
                 self._tell_restored(connection)
             await self._enter(connection)
-            await self._keeper.try_again(connection)
 
     def _tell_restored(self, connection: Connection) -> None:
         session = session_of(connection)

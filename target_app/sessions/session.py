@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from target_app.connections.names import Room
 from target_app.protocol import CLASSES
-from target_app.sessions.state import SessionState
+from target_app.sessions.state import NOBODY, SessionState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from target_app.connections.connection import Connection
     from target_app.sessions.state import Claim
 
@@ -43,8 +46,14 @@ class Session:
     connected: bool = True
     told_restored: bool = False
     """Whether its client knows what its progress was before."""
-    elsewhere: int = 0
-    """Its questions that other workers have still to answer."""
+    offered_to: Claim = NOBODY
+    """The claim that another worker made, which was told what is known of it here."""
+    base: SessionState = SessionState()  # noqa: RUF009 - it is frozen
+    """What the others knew of it when it was claimed."""
+    elsewhere: dict[str, int] = field(default_factory=dict)
+    """How many of its questions each other worker has still to answer, as far as it has said."""
+    counted: float = -math.inf
+    """When the others were asked for that again."""
 
 
 def session_of(connection: Connection) -> Session:
@@ -59,8 +68,11 @@ def class_room(class_id: str) -> Room:
 
 
 def merged(kept: SessionState | None, *pending: SessionState) -> SessionState:
-    """Return ``kept`` with the changes of those who did not know it when they made them."""
-    state = kept or SessionState()
+    """Return ``kept`` with the changes of those who did not know it when they made them.
+
+    Return a partial state if there are such changes only.
+    """
+    state = kept or SessionState(partial=True)
     for change in pending:
         if change.changes:
             before = tuple(name for name in state.classes if name not in change.left)
@@ -72,3 +84,35 @@ def merged(kept: SessionState | None, *pending: SessionState) -> SessionState:
                 left=tuple(dict.fromkeys((*left, *change.left))),
             )
     return state
+
+
+def known(complete: Iterable[SessionState], pending: Iterable[SessionState]) -> SessionState:
+    """Return what is known of a session of which several have a state.
+
+    Of the ``complete`` ones the newest counts; those that were made without knowing any, and what
+    is ``pending``, are changes of it.
+    """
+    states = [state for state in complete if state.changes or state.progress is not None]
+    newest = max((state for state in states if not state.partial), key=age_of, default=None)
+    changes = [*(state for state in states if state.partial), *pending]
+    return merged(newest, *sorted(changes, key=age_of))
+
+
+def rebased(
+    state: SessionState, before: SessionState, after: SessionState, claim: Claim
+) -> SessionState:
+    """Return ``after`` with what was changed from ``before`` to ``state`` by who has ``claim``."""
+    gone = {*before.classes, *state.left} - {*state.classes}
+    joined = [name for name in state.classes if name not in before.classes]
+    classes = tuple(dict.fromkeys((*(n for n in after.classes if n not in gone), *joined)))
+    progress = after.progress if state.progress == before.progress else state.progress
+    if (progress, classes) == (after.progress, after.classes):
+        return after
+    left = tuple(name for name in (*after.left, *state.left) if name not in classes)
+    newer = replace(after, changes=max(state.changes, after.changes), left=left)
+    return newer.changed(claim, progress=progress, classes=classes)
+
+
+def age_of(state: SessionState) -> tuple[Claim, int]:
+    """Return what orders the states of one session."""
+    return state.age

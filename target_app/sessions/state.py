@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
@@ -57,6 +58,8 @@ class SessionState:
     """Of the connection that changed it last."""
     changes: int = 0
     """How often progress or classes were changed."""
+    partial: bool = False
+    """Whether whoever changed it knew nothing of what was before, and somebody may."""
 
     @property
     def age(self) -> tuple[Claim, int]:
@@ -78,6 +81,11 @@ class SessionState:
         names = (name.encode() for name in (*self.classes, *self.left))
         texts = [*self.answers, *names, self.progress or b""]
         return OVERHEAD_BYTES + sum(len(text) + TEXT_OVERHEAD_BYTES for text in texts)
+
+
+def digest(answer: bytes) -> str:
+    """Return a short name of an answer."""
+    return hashlib.sha256(answer).hexdigest()[:32]
 
 
 def compact(value: object) -> bytes:
@@ -149,6 +157,7 @@ def to_hand_over(state: SessionState) -> dict[str, Any]:
         "state": to_text(state).decode(),
         "answers": [answer.decode() for answer in state.answers],
         "left": state.left,
+        "partial": state.partial,
         "owner": state.owner,
     }
 
@@ -158,6 +167,7 @@ def handed_over(found: dict[str, Any]) -> SessionState:
     return replace(
         from_text(found["state"].encode()),
         left=tuple(found["left"]),
+        partial=found["partial"],
         answers=tuple(answer.encode() for answer in found["answers"]),
         owner=found["owner"],
     )

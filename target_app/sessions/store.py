@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from target_app.sessions.state import NotUnderstoodError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from target_app.sessions.state import Claim, SessionState
 
 
@@ -118,8 +120,22 @@ class SessionStore(Protocol):
         """Keep an answer no longer: it is being delivered."""
         ...
 
-    async def give_away(self, session_id: str) -> SessionState | None:
-        """Return the state with its answers and keep it no longer, if only this worker has it."""
+    async def offer(self, session_id: str) -> SessionState | None:
+        """Return the state with its answers, if only this worker has it.
+
+        It is kept until it is known to be :meth:`taken`.
+        """
+        ...
+
+    async def taken(self, session_id: str, claim: Claim, answers: Collection[str]) -> None:
+        """Keep no longer what the connection that has ``claim`` took over, at another worker.
+
+        Of the answers, those with these digests: others may have come since they were offered.
+        """
+        ...
+
+    async def forget(self, session_id: str) -> None:
+        """Keep nothing of the session any longer, if nothing else forgets it."""
         ...
 
     def owned_by_other(self, session_id: str, owner: str | None) -> bool:
