@@ -182,6 +182,13 @@ class Keeper:
         self._gone_bytes -= session_of(self._gone.pop(session_id)).state.kept_bytes()
         self._fewer_gone.set()
 
+    def doubt(self, connection: Connection) -> None:
+        """Have the session kept once more: its store may know only what it was before."""
+        session = session_of(connection)
+        if session.loaded and not session.lost and session.state.changes:
+            session.unsaved = True
+            self._behind[session] = connection
+
     async def try_again(self, connection: Connection) -> None:
         """Have kept what could not be kept."""
         session = session_of(connection)

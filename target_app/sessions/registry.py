@@ -228,16 +228,21 @@ class Sessions:
         was_away = False
         while True:
             is_there = await self._store.ask()
+            doubted: list[Connection] = []
+            if is_there and generation not in {None, self._store.generation}:
+                # At once: whoever takes over a session next has to be told what is known of it.
+                logger.warning("the session store has begun anew: what is known here is kept")
+                doubted = [connection for connection, _ in self._all()]
+                for connection in doubted:
+                    self._keeper.doubt(connection)
             if is_there and was_away:
                 await self.catch_up_answers()
             was_away = not is_there
             if is_there:
-                behind = self._keeper.overdue(self._session_seconds)
-                if generation not in {None, self._store.generation}:
-                    logger.warning("the session store is a new one: what is known here is kept")
-                    behind = list(dict.fromkeys((*behind, *(c for c, _ in self._all()))))
                 generation = self._store.generation
-                await self._some_at_once(self._catch_up, behind)
+                behind = self._keeper.overdue(self._session_seconds)
+                # Also those of whom nothing is kept but whose they are.
+                await self._some_at_once(self._catch_up, list(dict.fromkeys((*behind, *doubted))))
             await asyncio.sleep(ASK_SECONDS)
 
     async def _catch_up(self, connection: Connection) -> None:

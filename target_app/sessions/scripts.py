@@ -182,6 +182,11 @@ if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then redis.call('SET', KEYS[2], '',
 MARK: Final = """
 -- KEYS: mark; ARGV: a new one
 redis.call('SET', KEYS[1], ARGV[1], 'NX')
-return redis.call('GET', KEYS[1])
+local server = redis.pcall('INFO', 'server')
+local run = type(server) == 'string' and string.match(server, 'run_id:(%x+)') or ''
+return redis.call('GET', KEYS[1]) .. ' ' .. run
 """
-"""Return what is the same for as long as Redis has lost nothing."""
+"""Return what is the same for as long as Redis has lost nothing.
+
+With the mark all that was beside it is lost; another run may have begun with an older copy of it.
+"""

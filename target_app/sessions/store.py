@@ -62,7 +62,7 @@ class SessionStore(Protocol):
 
     @property
     def generation(self) -> str | None:
-        """What was the same at each :meth:`ask`, unless all that was kept has been lost."""
+        """What was the same at each :meth:`ask`, unless some of what was kept may be lost."""
         ...
 
     async def ask(self) -> bool:

@@ -150,6 +150,20 @@ async def test_a_drain_that_is_over_says_what_redis_has_not_got(serve, redis):
     assert any("what changed of 1 sessions is not kept: 'reader'" in line for line in server.lines)
 
 
+async def test_a_redis_that_came_back_older_is_given_what_the_connected_sessions_know(
+    server, redis
+):
+    client = await server.connect("/ws/reader")
+    await client.send(said("READING_PROGRESS", page=3))
+    await state_is(redis, "reader", progress={"page": 3})
+    redis.command("save")
+    await client.send(said("READING_PROGRESS", page=5))
+    await state_is(redis, "reader", progress={"page": 5})
+    redis.kill()
+    redis.start()
+    await state_is(redis, "reader", progress={"page": 5})
+
+
 # Whose it is
 
 
