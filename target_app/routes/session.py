@@ -120,6 +120,8 @@ class SessionRoute:
             self._error(connection, "STUDENT_INTERRUPTION needs payload.questionText")
         elif waiting >= self._services.settings.questions_waiting:
             self._error(connection, f"{waiting} questions are waiting already")
+        elif (problem := self._services.questions.refusal(text)) is not None:
+            self._error(connection, problem)
         else:
             acknowledged = SessionMessage(type="INTERRUPTION_ACKNOWLEDGED", timestamp=time.time())
             self._services.delivery.push(connection, acknowledged.message())

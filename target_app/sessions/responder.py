@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
+from target_app.sessions.turns import Turns
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -52,7 +54,7 @@ def find_responder(name: str) -> Callable[[Question], object]:
 
 
 class Responder:
-    """Produces answers: at most so many at once, and never on the event loop.
+    """Produces answers: at most so many at once, to sessions in turns, never on the event loop.
 
     An ``async`` function runs here and is trusted to wait; any other one runs in a process of its
     own, started when first needed, so that it may use the CPU. If one of the processes dies, all
@@ -61,12 +63,12 @@ class Responder:
 
     def __init__(self, name: str, at_once: int) -> None:
         self._function = find_responder(name)
-        self._free = asyncio.Semaphore(at_once)
+        self._turns = Turns(at_once)
         self._processes: ProcessPoolExecutor | None = None
 
     async def answer(self, question: Question) -> str:
         """Return the answer; raise what the function raises."""
-        async with self._free:
+        async with self._turns.turn(question.session_id):
             if inspect.iscoroutinefunction(self._function):
                 return str(await self._function(question))
             try:
