@@ -159,7 +159,8 @@ class RedisStore:
     async def added_members(self, class_id: str) -> list[str]:
         """See :meth:`SessionStore.added_members`."""
         found = await self._run(self._added, [f"class:{class_id}", LEASES], [class_id])
-        return [member.decode(errors="replace") for member in found]
+        # One that is no text is no session's, and must not be taken for one.
+        return [member.decode(errors="surrogateescape") for member in found]
 
     async def sweep(self) -> None:
         """See :meth:`SessionStore.sweep`: of the rest, Redis does."""

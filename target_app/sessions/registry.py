@@ -12,7 +12,7 @@ from target_app.connections.message import Message
 from target_app.protocol import CloseCode
 from target_app.sessions.holder import Holder
 from target_app.sessions.session import Session, class_room, session_of
-from target_app.sessions.state import NotUnderstoodError, event
+from target_app.sessions.state import NotUnderstoodError, answer_from, event
 from target_app.sessions.store import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -182,12 +182,20 @@ class Sessions:
                 # than not at all.
                 with contextlib.suppress(StoreUnavailableError):
                     await self._store.forget_answer(session.id, answer)
-                if not self._delivery.push(connection, Message(answer.decode())):
-                    await self._keep_again(session.id, answer)
+                await self._hand_over(connection, answer)
         except StoreUnavailableError as error:
             logger.warning("session %r: its answers: %s", session.id, error)
         except NotUnderstoodError as error:
             self._keeper.complain(connection, str(error))
+
+    async def _hand_over(self, connection: Connection, kept: bytes) -> None:
+        try:
+            answer = answer_from(kept)
+        except NotUnderstoodError as error:
+            self._keeper.complain(connection, str(error))
+            return
+        if not self._delivery.push(connection, Message(answer.decode())):
+            await self._keep_again(connection.name, answer)
 
     # --- looking after all
 

@@ -12,7 +12,9 @@ from typing import Final
 _CLAIMS: Final = """
 local function parts(claim)
   local number, worker = string.match(claim, '^(%d+) (.*)$')
-  return tonumber(number), worker
+  number = tonumber(number)
+  if not number or number >= 2^53 then return nil end
+  return number, worker
 end
 local function newer(kept, ours)
   if not kept then return false end

@@ -197,11 +197,23 @@ async def test_members_of_a_worker_that_was_killed_leave_their_classes(serve, re
         ("set", "session:odd", '"a text"'),
         ("set", "session:odd", '{"progress": 5, "classes": []}'),
         ("set", "session:odd", '{"progress": {}, "classes": 5}'),
+        ("set", "session:odd", '{"progress": null, "classes": ["\\ud800"]}'),
+        ("set", "session:odd", '{"progress": {"\\ud800": 1}, "classes": []}'),
+        ("set", "session:odd", '{"progress": {}, "classes": [], "claim": [1, "\\ud800"]}'),
+        ("set", "session:odd", '{"progress": {}, "classes": [], "claim": [true, ""]}'),
+        ("set", "session:odd", '{"progress": {}, "classes": [], "changes": %s}' % ("9" * 4_300)),
+        ("set", "session:odd", b"\xed\xa0\x80"),
         ("hset", "session:odd", "page", "3"),
+        ("hset", "claim:odd", "who", "knows"),
         ("set", "answers:odd", "not a sorted set"),
+        ("zadd", "answers:odd", "1", b"\xff"),
+        ("zadd", "answers:odd", "1", "no json"),
+        ("zadd", "answers:odd", "1", '["no object"]'),
+        ("zadd", "answers:odd", "1", '{"type": "\\ud800"}'),
+        ("zadd", "answers:odd", "1", "[" * 10_000),
         ("hset", "owner:odd", "who", "knows"),
     ],
-    ids=" ".join,
+    ids=lambda words: " ".join(map(str, words))[:80],
 )
 async def test_what_redis_holds_and_nobody_understands_is_told(server, redis, words):
     redis.command(*words)
@@ -213,6 +225,48 @@ async def test_what_redis_holds_and_nobody_understands_is_told(server, redis, wo
     assert "unknown type" in (await server.event(client))["payload"]["message"]
     await server.says("session 'odd'")
     assert not any("Traceback" in line for line in server.lines)
+
+
+async def test_what_changes_after_what_nobody_understood_is_kept(server, redis):
+    redis.command("set", "session:odd", '{"progress": null, "classes": ["\\ud800"]}')
+    client = await server.connect("/ws/odd")
+    assert (await server.event(client))["type"] == "ERROR"
+    await client.send(said("READING_PROGRESS", page=3))
+    await state_is(redis, "odd", progress={"page": 3}, classes=[])
+
+
+@pytest.mark.parametrize("nonsense", ["nonsense", f"{'9' * 400} me", f"{2**53} me", b"\xff", ""])
+async def test_a_claim_that_nobody_understands_is_none(server, redis, nonsense):
+    redis.command("set", "claim:odd", nonsense)
+    client = await server.connect("/ws/odd")
+    await client.send(said("READING_PROGRESS", page=3))
+    await state_is(redis, "odd", progress={"page": 3})
+    again = await server.connect("/ws/odd")
+    assert await server.event(again) == {"type": "SESSION_RESTORED", "payload": {"page": 3}}
+    assert not any("Traceback" in line for line in server.lines)
+
+
+async def test_an_answer_that_nobody_understands_is_told_once_and_hides_no_other(server, redis):
+    for n, answer in enumerate(['{"type":"MINE","n":1}', b"\xff", '{"type":"MINE","n":2}']):
+        redis.command("zadd", "answers:odd", str(n), answer)
+    client = await server.connect("/ws/odd")
+    heard = [await server.event(client) for _ in range(3)]
+    assert [event.get("n", event["type"]) for event in heard] == [1, "ERROR", 2]
+    again = await server.connect("/ws/odd")
+    await again.send(said("NOTHING"))
+    assert "unknown type" in (await server.event(again))["payload"]["message"]
+
+
+async def test_a_member_that_is_no_text_is_nobody(server, redis):
+    redis.command("sadd", "class:math", b"\xff", "pupil")
+    teacher, pupil = await server.connect("/ws/teacher"), await server.connect("/ws/pupil")
+    other = await server.connect("/ws/%EF%BF%BD")  # what stands for what is no text
+    await teacher.send(said("JOIN_CLASS", classId="math"))
+    assert (await server.event(teacher))["type"] == "CLASS_JOINED"
+    await teacher.send(said("CLASS_MESSAGE", classId="math", text="hello"))
+    assert (await server.event(pupil))["payload"]["text"] == "hello"
+    await other.send(said("CLASS_MESSAGE", classId="math", text="me too"))
+    assert "not in class" in (await server.event(other))["payload"]["message"]
 
 
 # Formats of programs beside the server
