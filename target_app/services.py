@@ -279,7 +279,9 @@ def _sessions(services: Services) -> tuple[Sessions, Questions, Classes]:
         most=settings.max_questions,
         most_bytes=settings.questions_bytes,
     )
-    classes = Classes(connections, delivery, services.messages, hub, sessions=sessions, store=store)
+    classes = Classes(
+        connections, services.fanout, services.messages, hub, sessions=sessions, store=store
+    )
     return sessions, questions, classes
 
 

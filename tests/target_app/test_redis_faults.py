@@ -323,6 +323,40 @@ async def test_a_member_that_another_program_added_hears_the_class_and_may_speak
     assert "pupil" in redis.command("smembers", "class:math"), "it was not ours to take away"
 
 
+async def test_a_member_that_another_program_added_misses_nothing_said_at_once(server, redis):
+    teacher, pupil = await server.connect("/ws/teacher"), await server.connect("/ws/pupil")
+    await teacher.send(said("JOIN_CLASS", classId="math"))
+    assert (await server.event(teacher))["type"] == "CLASS_JOINED"
+    redis.command("sadd", "class:math", "pupil")
+    texts = [f"sentence {n}" for n in range(20)]
+    for text in texts:
+        await teacher.send(said("CLASS_MESSAGE", classId="math", text=text))
+    for client in (teacher, pupil):
+        assert [(await server.event(client))["payload"]["text"] for _ in texts] == texts
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+async def test_a_member_that_another_program_added_hears_and_is_counted_in_what_is_posted(
+    serve, redis, servers
+):
+    shared = {"TARGET_REDIS_URL": redis.url, "TARGET_BUS": redis.url}
+    started = [await serve(**shared) for _ in range(servers)]
+    await until_answers_come(redis, servers)
+    teacher, pupil = await started[0].connect("/ws/teacher"), await started[-1].connect("/ws/pupil")
+    await teacher.send(said("JOIN_CLASS", classId="math"))
+    assert (await started[0].event(teacher))["type"] == "CLASS_JOINED"
+    await started[0].until_reached(1, **{"class": "math", "message": "before"})
+    while (await started[0].event(teacher))["payload"]["text"] != "before":
+        pass
+    redis.command("sadd", "class:math", "pupil", "teacher", "nobody")
+    for text in ("added", "again"):
+        answer = await started[0].http.post("/broadcast", json={"class": "math", "message": text})
+        assert answer.json() == {"reached": 2}
+        for server, client in ((started[0], teacher), (started[-1], pupil)):
+            heard = await server.event(client)
+            assert heard == {"type": "MESSAGE", "payload": {"text": text}}, "and that once"
+
+
 async def test_without_a_responder_questions_are_only_published(serve, redis):
     server = await serve("--responder", "none", TARGET_REDIS_URL=redis.url)
     await until_answers_come(redis)
