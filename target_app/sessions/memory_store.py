@@ -103,7 +103,14 @@ class MemoryStore:
         found = self._find(session_id)
         return [] if found is None else list(found.answers)
 
-    async def keep_answer(self, session_id: str, answer: bytes, *, again: bool = False) -> None:  # noqa: ARG002
+    async def keep_answer(
+        self,
+        session_id: str,
+        answer: bytes,
+        publication: str | None = None,  # noqa: ARG002 - nobody else hears of what is kept here
+        *,
+        again: bool = False,  # noqa: ARG002
+    ) -> None:
         """See :meth:`SessionStore.keep_answer`."""
         found = self._find(session_id)
         if found is None:
@@ -113,7 +120,12 @@ class MemoryStore:
         answers = (*(kept for kept in found.answers if kept != answer), answer)[-KEPT_ANSWERS:]
         self._replace(session_id, replace(found, answers=answers))
 
-    async def forget_answer(self, session_id: str, answer: bytes) -> None:
+    async def forget_answer(
+        self,
+        session_id: str,
+        answer: bytes,
+        publication: str | None = None,  # noqa: ARG002
+    ) -> None:
         """See :meth:`SessionStore.forget_answer`."""
         if (found := self._find(session_id)) is not None and answer in found.answers:
             rest = tuple(kept for kept in found.answers if kept != answer)

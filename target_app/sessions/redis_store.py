@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -35,8 +34,8 @@ MARK: Final = "sessions-since"
 OWN_KEYS_LIVE: Final = 1.2
 """How much longer than a state its claim, its owner and its memberships are kept: the activity of a
 connected session is noted ten times in the lifetime of a state."""
-DELIVERED_MS: Final = 10_000
-"""How long an answer that was delivered is known as such to the workers that are late."""
+PUBLICATION_MS: Final = 10_000
+"""How long it is known what became of a publication, to the workers that are late."""
 SWEPT_AT_ONCE: Final = 1_000
 
 logger = logging.getLogger(__name__)
@@ -140,14 +139,20 @@ class RedisStore:
             found = await self._redis.zrange(f"answers:{session_id}", 0, -1)
         return cast("list[bytes]", found)
 
-    async def keep_answer(self, session_id: str, answer: bytes, *, again: bool = False) -> None:
+    async def keep_answer(
+        self, session_id: str, answer: bytes, publication: str | None = None, *, again: bool = False
+    ) -> None:
         """See :meth:`SessionStore.keep_answer`."""
-        arguments = [answer, self._milliseconds, KEPT_ANSWERS, int(again)]
-        await self._run(self._keep, _answer_keys(session_id, answer), arguments)
+        another = int(again or publication is not None)
+        arguments = [answer, self._milliseconds, KEPT_ANSWERS, another, PUBLICATION_MS]
+        await self._run(self._keep, _answer_keys(session_id, publication), arguments)
 
-    async def forget_answer(self, session_id: str, answer: bytes) -> None:
+    async def forget_answer(
+        self, session_id: str, answer: bytes, publication: str | None = None
+    ) -> None:
         """See :meth:`SessionStore.forget_answer`."""
-        await self._run(self._forget, _answer_keys(session_id, answer), [answer, DELIVERED_MS])
+        keys = _answer_keys(session_id, publication)
+        await self._run(self._forget, keys, [answer, PUBLICATION_MS])
 
     async def give_away(self, session_id: str) -> SessionState | None:
         """See :meth:`SessionStore.give_away`: every worker has it already."""
@@ -213,6 +218,6 @@ class RedisStore:
         raise StoreUnavailableError(str(error)) from error
 
 
-def _answer_keys(session_id: str, answer: bytes) -> list[str]:
-    digest = hashlib.sha256(answer).hexdigest()[:32]
-    return [f"answers:{session_id}", f"delivered:{session_id}:{digest}"]
+def _answer_keys(session_id: str, publication: str | None) -> list[str]:
+    published = [] if publication is None else [f"published:{session_id}:{publication}"]
+    return [f"answers:{session_id}", *published]

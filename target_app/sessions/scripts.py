@@ -156,21 +156,29 @@ return added
 KEEP: Final = (
     _CLAIMS
     + """
--- KEYS: answers delivered; ARGV: the answer, ms, how many, whether whoever forgot it keeps it
-if ARGV[4] == '1' then redis.call('DEL', KEYS[2]) end
-if redis.call('EXISTS', KEYS[2]) == 1 then return end
-redis.call('ZADD', KEYS[1], 'NX', microseconds(), ARGV[1])
+-- KEYS: answers, what became of the publication if it is one
+-- ARGV: the answer, ms, how many, whether it is another one than an equal one, ms for KEYS[2]
+if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 1 then return end
+local answer = ARGV[1]
+while ARGV[4] == '1' and redis.call('ZSCORE', KEYS[1], answer) do answer = answer .. ' ' end
+redis.call('ZADD', KEYS[1], 'NX', microseconds(), answer)
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if KEYS[2] then redis.call('SET', KEYS[2], answer, 'PX', ARGV[5]) end
 """
 )
-"""Keep an answer; several workers may do so at once, and one of them may have delivered it."""
+"""Keep an answer, unless another worker has kept or forgotten the same publication.
+
+Of equal ones that wait, each has a space more at its end, where JSON may have any number of them.
+"""
 
 FORGET: Final = """
--- KEYS: answers delivered; ARGV: the answer, ms
-if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then redis.call('SET', KEYS[2], '', 'PX', ARGV[2]) end
+-- KEYS: answers, what became of the publication if it is one; ARGV: the answer, ms for KEYS[2]
+local kept = KEYS[2] and redis.call('GET', KEYS[2]) or not KEYS[2] and ARGV[1]
+if KEYS[2] then redis.call('SET', KEYS[2], '', 'PX', ARGV[2]) end
+if kept then redis.call('ZREM', KEYS[1], kept) end
 """
-"""Forget an answer; one that was not kept yet is about to be, and will not have to be."""
+"""Forget an answer; a publication that was not kept yet will not have to be."""
 
 MARK: Final = """
 -- KEYS: mark; ARGV: a new one

@@ -97,14 +97,20 @@ class SessionStore(Protocol):
         """Return the answers that wait for the session, oldest first."""
         ...
 
-    async def keep_answer(self, session_id: str, answer: bytes, *, again: bool = False) -> None:
-        """Keep an answer until it is delivered, unless it was forgotten just now.
+    async def keep_answer(
+        self, session_id: str, answer: bytes, publication: str | None = None, *, again: bool = False
+    ) -> None:
+        """Keep an answer until it is delivered; one that is kept already is kept once.
 
-        That does not count if it is kept ``again``, by whoever forgot it.
+        One of which all workers hear has the name of its ``publication``: it is kept by the first
+        of them, unless it was forgotten just now, and beside others that are equal. So is one that
+        is kept ``again``, by whoever forgot it.
         """
         ...
 
-    async def forget_answer(self, session_id: str, answer: bytes) -> None:
+    async def forget_answer(
+        self, session_id: str, answer: bytes, publication: str | None = None
+    ) -> None:
         """Keep an answer no longer: it is being delivered."""
         ...
 

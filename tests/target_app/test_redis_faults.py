@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 
 import pytest
 
@@ -305,6 +306,104 @@ async def test_an_answer_of_another_program_is_delivered_once_also_to_who_was_aw
     again = await server.connect("/ws/reader")
     await again.send(said("NOTHING"))
     assert (await server.event(again))["type"] == "ERROR", "nothing is delivered twice"
+
+
+async def publish(redis, session_id, response):
+    answer = json.dumps({"session_id": session_id, "response": response})
+    await asyncio.to_thread(redis.command, "publish", "llm_responses", answer)
+
+
+async def until_marked(redis, servers, published=None):
+    """Wait until so many servers count in the same way what others publish.
+
+    Each has published its mark by then: ``published`` is how much was, all told.
+    """
+    await until_answers_come(redis, servers)
+    calls = f"cmdstat_publish:calls={published or servers},"
+
+    async def marked():
+        stats = redis.command("info", "commandstats")
+        return any(line.startswith(calls) for line in stats)
+
+    await until(marked)
+
+
+async def until_all_heard(redis, servers):
+    """Wait until each of the servers is through with what was published before."""
+    for n, server in enumerate(servers):
+        name = f"listener-{n}-{uuid.uuid4()}"
+        listener = await server.connect(f"/ws/{name}")
+        await publish(redis, name, "the last")
+        assert (await server.event(listener))["payload"] == {"answerText": "the last"}
+        await listener.close()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_equal_answers_of_another_program_are_delivered_as_often_as_they_are_published(
+    serve, redis, count
+):
+    shared = {"TARGET_REDIS_URL": redis.url}
+    servers = [await serve(**shared) for _ in range(count)]
+    await until_marked(redis, count)
+    first, last = servers[0], servers[-1]
+    client = await first.connect("/ws/reader")
+    for _ in range(3):
+        await publish(redis, "reader", "yes")
+        assert (await first.event(client))["payload"] == {"answerText": "yes"}
+    await client.close()
+    await first.until_stats(open={})
+    for _ in range(5):
+        await publish(redis, "reader", "yes")
+    await until_all_heard(redis, servers)
+    again = await last.connect("/ws/reader")
+    for _ in range(5):
+        assert (await last.event(again))["payload"] == {"answerText": "yes"}
+    for _ in range(2):
+        await publish(redis, "reader", "yes")
+        assert (await last.event(again))["payload"] == {"answerText": "yes"}
+    await again.close()
+    await until_all_heard(redis, servers)
+    third = await first.connect("/ws/reader")
+    await third.send(said("NOTHING"))
+    assert (await first.event(third))["type"] == "ERROR", "and no more often"
+
+
+async def test_an_answer_of_another_program_is_kept_also_before_redis_is_known_to_be_back(
+    server, redis
+):
+    client = await server.connect("/ws/reader")
+    redis.pause()
+    try:
+        await client.send(said("READING_PROGRESS", page=4))
+        assert (await server.event(client))["type"] == "STORE_UNAVAILABLE"
+    finally:
+        redis.resume()
+    await publish(redis, "away", "yes")  # it is asked for once a second
+
+    async def kept():
+        return redis.command("exists", "answers:away") == ["1"]
+
+    await until(kept)
+
+
+async def test_a_server_that_comes_later_counts_what_is_published_like_the_others(serve, redis):
+    shared = {"TARGET_REDIS_URL": redis.url}
+    servers = [await serve(**shared) for _ in range(2)]
+    await until_marked(redis, 2)
+    await publish(redis, "reader", "yes")
+    servers.append(await serve(**shared))
+    await until_marked(redis, 3, published=3 + 1)
+    await publish(redis, "reader", "yes")
+    redis.close_connections("pubsub")
+    await until_marked(redis, 3, published=3 + 2 + 3)
+    for _ in range(2):
+        await publish(redis, "reader", "yes")
+    await until_all_heard(redis, servers)
+    client = await servers[2].connect("/ws/reader")
+    for _ in range(4):
+        assert (await servers[2].event(client))["payload"] == {"answerText": "yes"}
+    await client.send(said("NOTHING"))
+    assert (await servers[2].event(client))["type"] == "ERROR"
 
 
 async def test_a_member_that_another_program_added_hears_the_class_and_may_speak(server, redis):
