@@ -151,8 +151,8 @@ class SessionRoute:
         if class_id not in classes and len(classes) >= most:
             self._error(connection, f"in {len(classes)} classes already; send LEAVE_CLASS first")
             return
-        await self._services.sessions.join_class(connection, class_id)
-        self._tell(connection, "CLASS_JOINED", {"classId": class_id})
+        if await self._services.sessions.join_class(connection, class_id):
+            self._tell(connection, "CLASS_JOINED", {"classId": class_id})
 
     async def _leave(self, connection: Connection, payload: dict[str, Any]) -> None:
         if (class_id := self._class_of(connection, payload)) is not None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from target_app.connections.message import Message
@@ -188,7 +189,10 @@ class Keeper:
             session.left = (*left, *session.left)
             self.is_behind(connection)
             return False
-        except StoreFullError:
+        except StoreFullError as error:
+            # Else it would take the memory that there is no more of, and be kept after all when
+            # something else changes.
+            session.state = replace(error.kept, answers=())
             self.error(connection, "not kept: the server keeps as much as it may")
         except NotUnderstoodError as error:
             self.complain(connection, str(error))

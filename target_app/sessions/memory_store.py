@@ -178,7 +178,7 @@ class MemoryStore:
         grown = state.kept_bytes() - before.kept_bytes()
         self._make_room(grown, keep=session_id)
         if grown > 0 and self.bytes + grown > self._most_bytes:
-            raise StoreFullError
+            raise StoreFullError(before)
         if session_id in self._connected:
             self._connected[session_id] = state
         else:

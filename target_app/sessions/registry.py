@@ -132,14 +132,15 @@ class Sessions:
         session.state = session.state.changed(session.claim, progress=progress)
         await self._keeper.keep(connection)
 
-    async def join_class(self, connection: Connection, class_id: str) -> None:
-        """Make the session a member of a class."""
+    async def join_class(self, connection: Connection, class_id: str) -> bool:
+        """Make the session a member of a class; return whether it is one, of which it is told."""
         session = session_of(connection)
         self._connections.rooms.join(connection, class_room(class_id))
         if class_id not in session.state.classes:
             classes = (*session.state.classes, class_id)
             session.state = session.state.changed(session.claim, classes=classes)
-            await self._keeper.keep(connection)
+            await self._keep_classes(connection)
+        return class_id in session.state.classes
 
     async def leave_class(self, connection: Connection, class_id: str) -> None:
         """Make the session no member of a class."""
@@ -161,6 +162,14 @@ class Sessions:
             if self._store.remote and session.loaded:
                 self._holder.spawn(self._keeper.touch(connection))
 
+    async def _keep_classes(self, connection: Connection) -> None:
+        # Those that there was no room for it is not in.
+        session = session_of(connection)
+        classes = session.state.classes
+        await self._keeper.keep(connection)
+        for class_id in set(classes) - set(session.state.classes):
+            self._connections.rooms.leave(connection, class_room(class_id))
+
     async def _enter(self, connection: Connection) -> None:
         # Let the session hear what is said to it and to its classes.
         session = session_of(connection)
@@ -169,7 +178,7 @@ class Sessions:
         if not session.loaded:
             return
         if session.unsaved:
-            await self._keeper.keep(connection)
+            await self._keep_classes(connection)
         elif session.state.classes:
             await self._keeper.touch(connection)
         await self._deliver_kept(connection)

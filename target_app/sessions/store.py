@@ -18,6 +18,11 @@ class StoreUnavailableError(Exception):
 class StoreFullError(Exception):
     """There is no room for more, and nothing that could be forgotten."""
 
+    def __init__(self, kept: SessionState) -> None:
+        super().__init__("as much is kept as may be")
+        self.kept = kept
+        """What is kept of the session, now as before."""
+
 
 class NotOwnerError(Exception):
     """The session belongs to somebody else."""

@@ -228,6 +228,47 @@ async def test_sessions_that_are_away_make_room_and_are_counted(start):
     assert (await server.stats())["sessions_forgotten"] >= 15
 
 
+@pytest.mark.parametrize("store", ["memory"])
+async def test_what_there_was_no_room_for_is_not_kept_later_either(start):
+    [server] = await start(1, "--sessions-bytes", "80000")
+    large, reader = await server.connect("/ws/large"), await server.connect("/ws/reader")
+    await large.send(said("READING_PROGRESS", text="x" * 50_000))
+    await large.send(said("NOTHING"))
+    assert "unknown type" in (await server.event(large))["payload"]["message"]
+    await reader.send(said("READING_PROGRESS", page=1))
+    await reader.send(said("READING_PROGRESS", text="x" * 50_000))
+    assert "not kept" in (await server.event(reader))["payload"]["message"]
+    await large.close()
+    await server.until_stats(open={"/ws/{session_id}": 1})
+    await reader.send(said("JOIN_CLASS", classId="7b"))
+    assert (await server.event(reader))["type"] == "CLASS_JOINED"
+    again = await server.connect("/ws/reader")
+    assert (await server.event(again))["payload"] == {"page": 1}
+
+
+@pytest.mark.parametrize("store", ["memory"])
+async def test_a_class_that_there_is_no_room_to_keep_is_not_joined(start):
+    [server] = await start(1, "--sessions-bytes", "10000")
+    large, reader = await server.connect("/ws/large"), await server.connect("/ws/reader")
+    await large.send(said("JOIN_CLASS", classId="7b"))
+    assert (await server.event(large))["type"] == "CLASS_JOINED"
+    for size in range(8_000, 10_000, 20):
+        await large.send(said("READING_PROGRESS", text="x" * size))
+    await large.send(said("NOTHING"))
+    while "unknown type" not in (told := (await server.event(large))["payload"]["message"]):
+        assert "not kept" in told
+    await reader.send(said("JOIN_CLASS", classId="7b"))
+    assert "not kept" in (await server.event(reader))["payload"]["message"]
+    await reader.send(said("CLASS_MESSAGE", classId="7b", text="am I in?"))
+    assert "not in class" in (await server.event(reader))["payload"]["message"]
+    assert (await server.stats())["rooms"] == {"classes:7b": 1}
+    await large.send(said("READING_PROGRESS", page=1))
+    await large.send(said("CLASS_MESSAGE", classId="7b", text="room"))
+    assert (await server.event(large))["payload"]["text"] == "room"
+    await reader.send(said("JOIN_CLASS", classId="7b"))
+    assert (await server.event(reader))["type"] == "CLASS_JOINED"
+
+
 @STORES
 async def test_to_come_again_is_no_way_to_ask_more(start):
     servers = await start(2, "--answer-seconds", "1000", "--questions-waiting", "4")
