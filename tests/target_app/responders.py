@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 running = 0
@@ -53,7 +54,15 @@ def fails(_question):
 
 
 def dies(question):
-    """Take the process along, if that is asked for."""
+    """Take the process along, if that is asked for; else take a little time."""
     if question.text == "die":
         os._exit(1)
+    time.sleep(0.05)
     return "alive"
+
+
+def never_ends(question):
+    """Make the file that the question names, and do not come to an end."""
+    Path(question.text).touch()
+    while True:
+        time.sleep(1)

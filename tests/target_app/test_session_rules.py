@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import signal
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -294,3 +295,31 @@ async def test_a_responder_that_died_is_replaced(start):
         await client.send(question(text))
         assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
         assert (await server.event(client))["type"] == kind
+
+
+@pytest.mark.parametrize("store", ["memory"])
+async def test_only_who_ends_the_responder_is_not_answered(start):
+    [server] = await start(1, "--responder", "tests.target_app.responders:dies")
+    texts = ["die", "hello", "die", *["hello"] * 7]
+    clients = [await server.connect(f"/ws/s{n}") for n in range(len(texts))]
+    for text, client in zip(texts, clients, strict=True):
+        await client.send(question(text))
+        assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    told = [(await server.event(client))["type"] for client in clients]
+    assert told == ["ERROR" if text == "die" else "INTERRUPTION_ANSWER" for text in texts]
+
+
+@pytest.mark.parametrize("store", ["memory"])
+async def test_a_responder_that_never_ends_does_not_hold_up_the_end_of_the_server(start, tmp_path):
+    begun = tmp_path / "begun"
+    never_ends = "tests.target_app.responders:never_ends"
+    [server] = await start(1, "--responder", never_ends, "--drain-timeout-seconds", "0")
+    client = await server.connect("/ws/reader")
+    await client.send(question(str(begun)))
+
+    async def has_begun():
+        return begun.exists()
+
+    await until(has_begun)
+    server.send_signal(signal.SIGTERM)
+    assert await server.exit_status() == 0
