@@ -272,9 +272,18 @@ def _sessions(services: Services) -> tuple[Sessions, Questions, Classes]:
         else Responder(settings.responder, settings.answers_at_once)
     )
     questions = Questions(
-        sessions, delivery, hub, answers, responder, answer_seconds=settings.answer_seconds
+        sessions,
+        delivery,
+        hub,
+        answers,
+        responder,
+        answer_seconds=settings.answer_seconds,
+        most=settings.max_questions,
+        most_bytes=settings.questions_bytes,
     )
-    classes = Classes(connections, delivery, services.messages, hub, sessions=sessions, store=store)
+    classes = Classes(
+        connections, services.fanout, services.messages, hub, sessions=sessions, store=store
+    )
     return sessions, questions, classes
 
 

@@ -140,6 +140,12 @@ class Settings(BaseSettings):
     )
     answers_at_once: int = Field(default=10, ge=1, description="produced by one worker")
     questions_waiting: int = Field(default=8, ge=1, description="of one session before an error")
+    max_questions: int = Field(
+        default=1000, ge=1, description="waiting at one worker, of all sessions, before an error"
+    )
+    questions_bytes: int = Field(
+        default=2**24, ge=1, description="that these have together, before an error"
+    )
     answer_seconds: float = Field(
         default=0.5, ge=0, allow_inf_nan=False, description="the default responder takes"
     )

@@ -17,7 +17,6 @@ from target_app.protocol import CHAT, EVENTS, SESSIONS
 from target_app.routes.admission import allowed_origin, identity
 from target_app.routes.chat import IntegerConvertor
 from target_app.routes.session import from_server
-from target_app.sessions.session import class_room
 from target_app.stats.counters import Stats  # noqa: TC001 - FastAPI needs it at run time
 from target_app.stats.metrics import CONTENT_TYPE, exposition
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
     from starlette.requests import Request
 
-    from target_app.bus.router import MessageRouter
     from target_app.services import Services
 
 ERRORS_TOLD: Final = 5
@@ -152,20 +150,20 @@ def router(services: Services) -> APIRouter:
 
         Return how many connections were reached. Each gets it in the form that it speaks.
         """
-        return Reached(reached=await _broadcast(services.messages, wanted))
+        return Reached(reached=await _broadcast(services, wanted))
 
     return routes
 
 
-async def _broadcast(messages: MessageRouter, wanted: BroadcastRequest) -> int:
+async def _broadcast(services: Services, wanted: BroadcastRequest) -> int:
+    messages = services.messages
     if wanted.client is not None:
         return await messages.text_to_client(_client(wanted.client), wanted.message)
     if wanted.session is not None:
         session = ClientId(SESSIONS, wanted.session)
         return await messages.text_to_client(session, wanted.message)
     if wanted.class_id is not None:
-        room = class_room(wanted.class_id)
-        return await messages.to_room_and_count(room, from_server(wanted.message))
+        return await services.classes.say_and_count(wanted.class_id, from_server(wanted.message))
     message = Message(wanted.message)
     if wanted.room is not None:
         return await messages.to_room_and_count(Room(CHAT, wanted.room), message)

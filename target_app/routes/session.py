@@ -124,6 +124,8 @@ class SessionRoute:
             waiting = await self._services.questions.counted_again(connection)
         if waiting >= most:
             self._error(connection, f"{waiting} questions are waiting already")
+        elif (problem := self._services.questions.refusal(text)) is not None:
+            self._error(connection, problem)
         else:
             acknowledged = SessionMessage(type="INTERRUPTION_ACKNOWLEDGED", timestamp=time.time())
             self._services.delivery.push(connection, acknowledged.message())
@@ -153,8 +155,8 @@ class SessionRoute:
         if class_id not in classes and len(classes) >= most:
             self._error(connection, f"in {len(classes)} classes already; send LEAVE_CLASS first")
             return
-        await self._services.sessions.join_class(connection, class_id)
-        self._tell(connection, "CLASS_JOINED", {"classId": class_id})
+        if await self._services.sessions.join_class(connection, class_id):
+            self._tell(connection, "CLASS_JOINED", {"classId": class_id})
 
     async def _leave(self, connection: Connection, payload: dict[str, Any]) -> None:
         if (class_id := self._class_of(connection, payload)) is not None:

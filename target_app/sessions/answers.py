@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from target_app.redis_client import FAILURES
+from target_app.sessions.publications import Publications
 from target_app.sessions.state import NotUnderstoodError, compact
 from target_app.sessions.store import (
     NOT_KEPT,
@@ -29,9 +32,12 @@ if TYPE_CHECKING:
     Deliver = Callable[[str, bytes, str | None], bool]
     Here = Callable[[str], bool]
     CatchUp = Callable[[], Coroutine[None, None, None]]
+    Send = Callable[[], Coroutine[None, None, None]]
 
 QUESTIONS: Final = "student_questions"
 ANSWERS: Final = "llm_responses"
+MARKS: Final = "swarmgate:answer-marks"
+"""Where workers publish what they count answers from (see :class:`Publications`)."""
 RECONNECT_SECONDS: Final = 1.0
 UNSENT: Final = 256
 """Answers that wait for Redis to come back; older ones are given up."""
@@ -128,7 +134,8 @@ class RedisAnswers:
     Questions are published on ``student_questions`` as ``{"session_id", "question_id",
     "questionText"}``. Whoever publishes ``{"session_id", "response": {…}}`` or ``{"session_id",
     "type", "payload"}`` on ``llm_responses`` has it delivered, or kept until the session comes
-    back. An answer may arrive twice rather than not at all; its ``questionId`` tells.
+    back, as often as it is published: its place among the others says which publication it is, not
+    its text. An answer may arrive twice rather than not at all; its ``questionId`` tells.
 
     While Redis is away, answers go ``otherwise``, and wait here if the session is nowhere.
     """
@@ -140,7 +147,8 @@ class RedisAnswers:
         self._store = store
         self._otherwise = otherwise
         self._longest = longest
-        self._unsent: deque[tuple[str, bytes, str | None, bool]] = deque(maxlen=UNSENT)
+        self._publications = Publications()
+        self._unsent: deque[Send] = deque(maxlen=UNSENT)
         self._all_sent = asyncio.Event()
         self._all_sent.set()
 
@@ -163,7 +171,7 @@ class RedisAnswers:
         try:
             await self._store.keep_answer(session_id, answer, owner, again=True)
         except (StoreUnavailableError, *FAILURES):
-            self._send_later(session_id, answer, owner, again=True)
+            self._send_later(partial(self._send, session_id, answer, owner, again=True))
         except NOT_KEPT as error:
             logger.warning("an answer to session %r is not kept: %s", session_id, error)
 
@@ -190,14 +198,12 @@ class RedisAnswers:
             reached = await self._otherwise.deliver(session_id, answer, owner)
             logger.warning("an answer without Redis (delivered: %s): %s", reached, error)
             if not reached:
-                self._send_later(session_id, answer, owner, again=again)
+                self._send_later(partial(self._send, session_id, answer, owner, again=again))
         except StoreFullError as error:
             logger.warning("an answer to session %r is not kept: %s", session_id, error)
 
-    def _send_later(
-        self, session_id: str, answer: bytes, owner: str | None, *, again: bool
-    ) -> None:
-        self._unsent.append((session_id, answer, owner, again))
+    def _send_later(self, send: Send) -> None:
+        self._unsent.append(send)
         self._all_sent.clear()
 
     async def run(self, deliver: Deliver, here: Here, catch_up: CatchUp) -> None:
@@ -209,54 +215,73 @@ class RedisAnswers:
             while True:
                 try:
                     async with self._redis.pubsub() as subscription:
-                        await subscription.subscribe(ANSWERS)
+                        await subscription.subscribe(ANSWERS, MARKS)
                         async for message in subscription.listen():
-                            if message["type"] == "subscribe":
+                            of_marks = message["channel"] == MARKS.encode()
+                            if message["type"] == "subscribe" and of_marks:
+                                await self._mark()
                                 # What was published before is kept, and was not heard.
                                 if catching_up is not None:
                                     catching_up.cancel()
                                 catching_up = group.create_task(catch_up())
+                            elif message["type"] == "message" and of_marks:
+                                self._publications.marked(message["data"])
                             elif message["type"] == "message":
                                 await self._on_message(deliver, here, message["data"])
                 except FAILURES as error:
                     logger.warning("answers over Redis: %s", error)
                 await asyncio.sleep(RECONNECT_SECONDS)
 
+    async def _mark(self) -> None:
+        mark = os.urandom(16).hex()
+        self._publications.begin(mark)
+        await self._redis.publish(MARKS, mark)
+
     async def _send_unsent(self) -> None:
         # Not when the subscription comes back: a Redis that hung may never have lost it.
         while True:
             await asyncio.sleep(RECONNECT_SECONDS)
             for _ in range(len(self._unsent) if self._store.available else 0):
-                session_id, answer, owner, again = self._unsent.popleft()
-                await self._send(session_id, answer, owner, again=again)
+                await self._unsent.popleft()()
             if not self._unsent:
                 self._all_sent.set()
 
     async def _on_message(self, deliver: Deliver, here: Here, data: bytes) -> None:
+        publication: str | None = self._publications.next()
         try:
             session_id, answer, kept = from_outside(data)
         except ValueError as error:
             logger.warning("not an answer on %s (%s): %.200r", ANSWERS, error, data)
             return
+        if kept:
+            publication = None  # it is no other than the one that is kept
+        await self._take(deliver, here, session_id, answer, publication)
+
+    async def _take(
+        self, deliver: Deliver, here: Here, session_id: str, answer: bytes, publication: str | None
+    ) -> None:
+        # Deliver an answer that all workers hear of, or keep it unless it is no ``publication`` of
+        # its own.
         try:
-            if not here(session_id) and not kept:
+            if not here(session_id) and publication is not None:
                 if len(answer) > self._longest:
                     size = len(answer)
                     logger.warning("an answer of %d bytes to %r is not kept", size, session_id)
                     return
-                await self._store.keep_answer(session_id, answer)
+                await self._store.keep_answer(session_id, answer, publication=publication)
             # It may have come while the answer was kept, and have looked for its answers before.
             if here(session_id):
                 # First forgotten, so that a client who has it does not find it again elsewhere.
                 with contextlib.suppress(*NOT_KEPT):
-                    await self._store.forget_answer(session_id, answer)
+                    await self._store.forget_answer(session_id, answer, publication)
                 # Whoever has it was let in by Redis, as its owner.
                 if not deliver(session_id, answer, None):
                     await self.keep_again(session_id, answer, None)
+        except StoreUnavailableError:
+            take = partial(self._take, deliver, here, session_id, answer, publication)
+            self._send_later(take)
         except NOT_KEPT as error:
             logger.warning("an answer to session %r: %s", session_id, error)
-        except FAILURES:
-            raise  # for :meth:`run`, which connects again
         except Exception:
             # Whatever somebody published, the next one is listened to.
             logger.exception("an answer to session %r", session_id)

@@ -12,14 +12,17 @@ from target_app.sessions.state import NotUnderstoodError
 from target_app.sessions.store import StoreUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from target_app.bus.hub import Envelope, Hub
     from target_app.bus.router import MessageRouter
     from target_app.connections.connection import Connection
-    from target_app.connections.delivery import Delivery
+    from target_app.connections.fanout import Fanout
     from target_app.connections.registry import ConnectionManager
     from target_app.sessions.registry import Sessions
     from target_app.sessions.store import SessionStore
 
+ADDED: Final = "added to class"
 LOOKED_FOR_AT_ONCE: Final = 64
 """Messages for whose class added members are looked for; with more, those hear the next one."""
 
@@ -37,7 +40,7 @@ class Classes:
     def __init__(
         self,
         connections: ConnectionManager,
-        delivery: Delivery,
+        fanout: Fanout,
         messages: MessageRouter,
         hub: Hub,
         *,
@@ -45,51 +48,96 @@ class Classes:
         store: SessionStore,
     ) -> None:
         self._connections = connections
-        self._delivery = delivery
+        self._fanout = fanout
         self._messages = messages
         self._hub = hub
         self._sessions = sessions
         self._store = store
         self._looking = 0
-        hub.handle("added to class", self._on_added)
+        self._untold: dict[str, list[Message]] = {}
+        """What was said to each class while added members were looked for."""
+        hub.handle(ADDED, self._on_added)
 
     async def is_member(self, connection: Connection, class_id: str) -> bool:
         """Return whether the session is in the class; let it hear the class if it is."""
-        room = class_room(class_id)
-        if room in connection.rooms:
+        if class_room(class_id) in connection.rooms:
             return True
-        if session_of(connection).id not in await self._added(class_id):
+        name = session_of(connection).id
+        if name not in await self._added(class_id):
             return False
-        self._connections.rooms.join(connection, room)
+        await self._let_in(class_id, [name], self._untold.get(class_id, []))
         return True
 
     async def say(self, class_id: str, message: Message) -> None:
-        """Send ``message`` to all members."""
-        await self._messages.to_room(class_room(class_id), message)
-        if self._store.remote and self._looking < LOOKED_FOR_AT_ONCE:
-            self._looking += 1
-            self._sessions.spawn(self._tell_added(class_id, message))
+        """Send ``message`` to all members; wait for none of those that were added."""
+        looks = self._will_look(class_id, message)
+        try:
+            await self._messages.to_room(class_room(class_id), message)
+        finally:
+            if looks:
+                self._sessions.spawn(self._tell_added(class_id, message))
+
+    async def say_and_count(self, class_id: str, message: Message) -> int:
+        """Send ``message`` to all members; return how many connections it was handed to."""
+        looks = self._will_look(class_id, message)
+        try:
+            reached = await self._messages.to_room_and_count(class_room(class_id), message)
+        finally:
+            added, unheard = await self._look(class_id, message) if looks else ([], [])
+        if not added:
+            return reached
+        here = await self._let_in(class_id, added, unheard)
+        elsewhere, _ = await self._hub.ask(ADDED, class_id, _encoded(added, unheard))
+        return reached + here + sum(map(int, elsewhere))
 
     async def _tell_added(self, class_id: str, message: Message) -> None:
+        added, unheard = await self._look(class_id, message)
+        if added:
+            await self._let_in(class_id, added, unheard)
+            await self._hub.publish(ADDED, class_id, _encoded(added, unheard))
+
+    async def _on_added(self, envelope: Envelope) -> int:
+        added, texts = json.loads(envelope.data or "[[], []]")
+        return await self._let_in(envelope.target, added, [Message(text) for text in texts])
+
+    def _will_look(self, class_id: str, message: Message) -> bool:
+        # Note a message before it is said, so that whoever is found while that takes time hears it
+        # twice rather than not at all.
+        if not self._store.remote or self._looking >= LOOKED_FOR_AT_ONCE:
+            return False
+        self._looking += 1
+        self._untold.setdefault(class_id, []).append(message)
+        return True
+
+    async def _look(self, class_id: str, message: Message) -> tuple[list[str], list[Message]]:
+        # Return who was added, and what those of them have not heard who are not in the room yet:
+        # also what was said since. Whoever looks on behalf of that finds them in the room.
         try:
-            if added := await self._added(class_id):
-                text = str(message.data)
-                await self._hub.publish("added to class", class_id, json.dumps([added, text]))
-                self._tell_here(class_id, added, text)
+            added = await self._added(class_id)
         finally:
             self._looking -= 1
+            untold = self._untold.pop(class_id, [])
+        return added, untold if message in untold else [message, *untold]
 
-    async def _on_added(self, envelope: Envelope) -> None:
-        added, text = json.loads(envelope.data or "[[], null]")
-        self._tell_here(envelope.target, added, text)
+    async def _let_in(self, class_id: str, names: list[str], unheard: list[Message]) -> int:
+        # Return how many came to the room. They come in their turn, between what was said to the
+        # room and what will be, so that they hear each thing once and in order.
+        newcomers = Newcomers(lambda: self._join_room(class_id, names))
+        if not unheard or not self._not_in_room(class_id, names):
+            return len([*newcomers])
+        for message in unheard[:-1]:
+            await self._fanout.publish(message, newcomers)
+        return await self._fanout.publish_and_count(unheard[-1], newcomers)
 
-    def _tell_here(self, class_id: str, added: list[str], text: str) -> None:
-        room, message = class_room(class_id), Message(text)
-        for session_id in added:
-            for connection in self._sessions.ready(session_id):
-                if room not in connection.rooms:
-                    self._connections.rooms.join(connection, room)
-                    self._delivery.push(connection, message)
+    def _join_room(self, class_id: str, names: list[str]) -> list[Connection]:
+        new = self._not_in_room(class_id, names)
+        for connection in new:
+            self._connections.rooms.join(connection, class_room(class_id))
+        return new
+
+    def _not_in_room(self, class_id: str, names: list[str]) -> list[Connection]:
+        here = (connection for name in names for connection in self._sessions.ready(name))
+        return [connection for connection in here if class_room(class_id) not in connection.rooms]
 
     async def _added(self, class_id: str) -> list[str]:
         try:
@@ -99,3 +147,20 @@ class Classes:
         except NotUnderstoodError as error:
             logger.warning("class %r: %s", class_id, error)
             return []
+
+
+class Newcomers:
+    """Those whom ``come()`` returns, which is called when they are walked for the first time."""
+
+    def __init__(self, come: Callable[[], list[Connection]]) -> None:
+        self._come = come
+        self._found: list[Connection] | None = None
+
+    def __iter__(self) -> Iterator[Connection]:
+        if self._found is None:
+            self._found = self._come()
+        return iter(self._found)
+
+
+def _encoded(added: list[str], unheard: list[Message]) -> str:
+    return json.dumps([added, [str(message.data) for message in unheard]])

@@ -226,7 +226,10 @@ class Keeper:
             session.unsaved = True
             self.is_behind(connection)
             return False
-        except StoreFullError:
+        except StoreFullError as error:
+            # Else it would take the memory that there is no more of, and be kept after all when
+            # something else changes.
+            session.state = replace(error.kept, answers=())
             self.error(connection, "not kept: the server keeps as much as it may")
         except NotUnderstoodError as error:
             self.complain(connection, str(error))

@@ -103,6 +103,7 @@ class MemoryStore:
         session_id: str,
         answer: bytes,
         owner: str | None = None,
+        publication: str | None = None,  # noqa: ARG002 - nobody else hears of what is kept here
         *,
         again: bool = False,  # noqa: ARG002
     ) -> None:
@@ -117,7 +118,12 @@ class MemoryStore:
         answers = (*(kept for kept in found.answers if kept != answer), answer)[-KEPT_ANSWERS:]
         self._replace(session_id, replace(found, answers=answers))
 
-    async def forget_answer(self, session_id: str, answer: bytes) -> None:
+    async def forget_answer(
+        self,
+        session_id: str,
+        answer: bytes,
+        publication: str | None = None,  # noqa: ARG002
+    ) -> None:
         """See :meth:`SessionStore.forget_answer`."""
         if (found := self._find(session_id)) is not None and answer in found.answers:
             rest = tuple(kept for kept in found.answers if kept != answer)
@@ -185,7 +191,7 @@ class MemoryStore:
         grown = state.kept_bytes() - before.kept_bytes()
         self._make_room(grown, keep=session_id)
         if grown > 0 and self.bytes + grown > self._most_bytes:
-            raise StoreFullError
+            raise StoreFullError(before)
         if session_id in self._connected:
             self._connected[session_id] = state
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +32,9 @@ logger = logging.getLogger(__name__)
 class Questions:
     """Takes questions at any time, and has each answered in its turn.
 
-    Without a responder they are only published, for others to answer.
+    Of all sessions together, which clients make as they like, at most ``most`` of ``most_bytes``
+    wait: :meth:`refusal` says whether there is room for another one. Without a responder they are
+    only published, for others to answer.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class Questions:
         responder: Responder | None,
         *,
         answer_seconds: float,
+        most: int,
+        most_bytes: int,
     ) -> None:
         self._sessions = sessions
         self._delivery = delivery
@@ -50,6 +55,9 @@ class Questions:
         self._answers = answers
         self._responder = responder
         self._answer_seconds = answer_seconds
+        self._most = most
+        self._most_bytes = most_bytes
+        self._bytes = 0
         self._tasks: asyncio.TaskGroup | None = None
         self._of_session: dict[str, int] = {}
         self._idle = asyncio.Event()
@@ -95,6 +103,18 @@ class Questions:
     async def _on_count(self, envelope: Envelope) -> tuple[str, int]:
         return self._hub.name, self._of_session.get(envelope.target, 0)
 
+    def refusal(self, text: str) -> str | None:
+        """Return why ``text`` cannot be asked now, whoever asks; None if it can.
+
+        If none waits, one may be larger than the bound.
+        """
+        if self.waiting >= self._most:
+            return f"{self.waiting} questions are waiting already, of all sessions; ask again later"
+        if self.waiting and self._bytes + sys.getsizeof(text) > self._most_bytes:
+            most = self._most_bytes
+            return f"{most} bytes of questions are waiting already, or would be; ask again later"
+        return None
+
     def ask(self, connection: Connection, text: str) -> None:
         """Have ``text`` answered; the answer goes to the session, not to the connection."""
         assert self._tasks is not None, "Questions.run() is not running"
@@ -102,10 +122,12 @@ class Questions:
         session_id = session.id
         self._of_session[session_id] = self._of_session.get(session_id, 0) + 1
         self.waiting += 1
+        size = sys.getsizeof(text)  # which may grow meanwhile, by what Python caches in it
+        self._bytes += size
         self._idle.clear()
-        self._tasks.create_task(self._answer(session_id, text, session.owner))
+        self._tasks.create_task(self._answer(session_id, text, size, session.owner))
 
-    async def _answer(self, session_id: str, text: str, owner: str | None) -> None:
+    async def _answer(self, session_id: str, text: str, size: int, owner: str | None) -> None:
         assert self._tasks is not None
         question = Question(session_id, str(uuid.uuid4()), text, self._answer_seconds)
         told = {"question_id": question.question_id, "questionText": text}
@@ -115,14 +137,16 @@ class Questions:
             if self._responder is not None:
                 answer = await self._answer_to(self._responder, question)
                 await self._answers.send(session_id, answer, owner)
-            elif not await asked:
+            # It is held here until then, so until then it counts.
+            if not await asked and self._responder is None:
                 problem = "the question could not be passed on; ask again"
                 self._deliver(session_id, _error(question, problem), owner)
         finally:
-            await self._is_answered(session_id)
+            await self._is_answered(session_id, size)
 
-    async def _is_answered(self, session_id: str) -> None:
+    async def _is_answered(self, session_id: str, size: int) -> None:
         self.waiting -= 1
+        self._bytes -= size
         self._of_session[session_id] -= 1
         if not self._of_session[session_id]:
             del self._of_session[session_id]

@@ -16,7 +16,6 @@ from target_app.sessions.state import (
     KEPT_ANSWERS,
     Claim,
     NotUnderstoodError,
-    digest,
     from_text,
     to_text,
 )
@@ -35,8 +34,8 @@ MARK: Final = "sessions-since"
 OWN_KEYS_LIVE: Final = 1.2
 """How much longer than a state its claim, its owner and its memberships are kept: the activity of a
 connected session is noted ten times in the lifetime of a state."""
-DELIVERED_MS: Final = 10_000
-"""How long an answer that was delivered is known as such to the workers that are late."""
+PUBLICATION_MS: Final = 10_000
+"""How long it is known what became of a publication, to the workers that are late."""
 SWEPT_AT_ONCE: Final = 1_000
 
 logger = logging.getLogger(__name__)
@@ -139,18 +138,28 @@ class RedisStore:
         return cast("list[bytes]", found)
 
     async def keep_answer(
-        self, session_id: str, answer: bytes, owner: str | None = None, *, again: bool = False
+        self,
+        session_id: str,
+        answer: bytes,
+        owner: str | None = None,
+        publication: str | None = None,
+        *,
+        again: bool = False,
     ) -> None:
         """See :meth:`SessionStore.keep_answer`."""
-        keys = [*_answer_keys(session_id, answer), f"owner:{session_id}"]
-        arguments = [answer, self._milliseconds, KEPT_ANSWERS, int(again)]
+        keys = [*_answer_keys(session_id, publication), f"owner:{session_id}"]
+        another = int(again or publication is not None)
+        arguments = [answer, self._milliseconds, KEPT_ANSWERS, another, PUBLICATION_MS]
         arguments += [json.dumps(owner), self._own_milliseconds]
         if await self._run(self._keep, keys, arguments) == 0:
             raise NotOwnerError
 
-    async def forget_answer(self, session_id: str, answer: bytes) -> None:
+    async def forget_answer(
+        self, session_id: str, answer: bytes, publication: str | None = None
+    ) -> None:
         """See :meth:`SessionStore.forget_answer`."""
-        await self._run(self._forget, _answer_keys(session_id, answer), [answer, DELIVERED_MS])
+        keys = _answer_keys(session_id, publication)
+        await self._run(self._forget, keys, [answer, PUBLICATION_MS])
 
     async def offer(self, session_id: str) -> SessionState | None:
         """See :meth:`SessionStore.offer`: every worker has it already."""
@@ -168,7 +177,8 @@ class RedisStore:
     async def added_members(self, class_id: str) -> list[str]:
         """See :meth:`SessionStore.added_members`."""
         found = await self._run(self._added, [f"class:{class_id}", LEASES], [class_id])
-        return [member.decode(errors="replace") for member in found]
+        # One that is no text is no session's, and must not be taken for one.
+        return [member.decode(errors="surrogateescape") for member in found]
 
     async def sweep(self) -> None:
         """See :meth:`SessionStore.sweep`: of the rest, Redis does."""
@@ -221,5 +231,6 @@ class RedisStore:
         raise StoreUnavailableError(str(error)) from error
 
 
-def _answer_keys(session_id: str, answer: bytes) -> list[str]:
-    return [f"answers:{session_id}", f"delivered:{session_id}:{digest(answer)}"]
+def _answer_keys(session_id: str, publication: str | None) -> list[str]:
+    published = [] if publication is None else [f"published:{session_id}:{publication}"]
+    return [f"answers:{session_id}", *published]

@@ -12,7 +12,7 @@ from target_app.connections.message import Message
 from target_app.protocol import CloseCode
 from target_app.sessions.holder import Holder
 from target_app.sessions.session import Session, class_room, session_of
-from target_app.sessions.state import NotUnderstoodError, event
+from target_app.sessions.state import NotUnderstoodError, answer_from, event
 from target_app.sessions.store import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -137,14 +137,15 @@ class Sessions:
         session.state = session.state.changed(session.claim, progress=progress)
         await self._keeper.keep(connection)
 
-    async def join_class(self, connection: Connection, class_id: str) -> None:
-        """Make the session a member of a class."""
+    async def join_class(self, connection: Connection, class_id: str) -> bool:
+        """Make the session a member of a class; return whether it is one, of which it is told."""
         session = session_of(connection)
         self._connections.rooms.join(connection, class_room(class_id))
         if class_id not in session.state.classes:
             classes = (*session.state.classes, class_id)
             session.state = session.state.changed(session.claim, classes=classes)
-            await self._keeper.keep(connection)
+            await self._keep_classes(connection)
+        return class_id in session.state.classes
 
     async def leave_class(self, connection: Connection, class_id: str) -> None:
         """Make the session no member of a class."""
@@ -166,6 +167,14 @@ class Sessions:
             if self._store.remote and session.loaded:
                 self._holder.spawn(self._keeper.touch(connection))
 
+    async def _keep_classes(self, connection: Connection) -> None:
+        # Those that there was no room for it is not in.
+        session = session_of(connection)
+        classes = session.state.classes
+        await self._keeper.keep(connection)
+        for class_id in set(classes) - set(session.state.classes):
+            self._connections.rooms.leave(connection, class_room(class_id))
+
     async def _enter(self, connection: Connection) -> None:
         # Let the session hear what is said to it and to its classes.
         session = session_of(connection)
@@ -174,7 +183,7 @@ class Sessions:
         if not session.loaded:
             return
         if session.unsaved:
-            await self._keeper.keep(connection)
+            await self._keep_classes(connection)
         elif session.state.classes:
             await self._keeper.touch(connection)
         await self._deliver_kept(connection)
@@ -187,12 +196,21 @@ class Sessions:
                 # than not at all.
                 with contextlib.suppress(StoreUnavailableError):
                     await self._store.forget_answer(session.id, answer)
-                if not self._delivery.push(connection, Message(answer.decode())):
-                    await self._keep_again(session.id, answer, session.owner)
+                await self._hand_over(connection, answer)
         except StoreUnavailableError as error:
             logger.warning("session %r: its answers: %s", session.id, error)
         except NotUnderstoodError as error:
             self._keeper.complain(connection, str(error))
+
+    async def _hand_over(self, connection: Connection, kept: bytes) -> None:
+        try:
+            answer = answer_from(kept)
+        except NotUnderstoodError as error:
+            self._keeper.complain(connection, str(error))
+            return
+        if not self._delivery.push(connection, Message(answer.decode())):
+            session = session_of(connection)
+            await self._keep_again(session.id, answer, session.owner)
 
     # --- looking after all
 

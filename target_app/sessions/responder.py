@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
+from target_app.sessions.turns import Turns
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -52,56 +54,74 @@ def find_responder(name: str) -> Callable[[Question], object]:
 
 
 class Responder:
-    """Produces answers: at most so many at once, and never on the event loop.
+    """Produces answers: at most so many at once, to sessions in turns, never on the event loop.
 
-    An ``async`` function runs here and is trusted to wait; any other one runs in a process of its
-    own, started when first needed, so that it may use the CPU. If one of the processes dies, all
-    are replaced, and what they had to answer is tried once more.
+    An ``async`` function runs here and is trusted to wait; any other one runs in processes of its
+    own, started when first needed, so that it may use the CPU. If one of these dies, all are
+    replaced, and whatever they had to answer is tried once more: one after the other, each alone in
+    a process, so that only a question that ends its process has no answer.
     """
 
     def __init__(self, name: str, at_once: int) -> None:
         self._function = find_responder(name)
-        self._free = asyncio.Semaphore(at_once)
-        self._processes: ProcessPoolExecutor | None = None
+        self._turns = Turns(at_once)
+        self._processes = Processes(PROCESSES)
+        self._suspect = asyncio.Lock()
 
     async def answer(self, question: Question) -> str:
         """Return the answer; raise what the function raises."""
-        async with self._free:
+        async with self._turns.turn(question.session_id):
             if inspect.iscoroutinefunction(self._function):
                 return str(await self._function(question))
             try:
-                return await self._elsewhere(question)
+                return str(await self._processes.run(self._function, question))
             except BrokenProcessPool:
-                # Only once: it may be this question that ends them.
-                return await self._elsewhere(question)
+                return await self._answer_alone(question)
 
-    async def _elsewhere(self, question: Question) -> str:
-        pool = self._pool()
+    async def _answer_alone(self, question: Question) -> str:
+        async with self._suspect:
+            alone = Processes(1)
+            try:
+                return str(await alone.run(self._function, question))
+            finally:
+                alone.close()
+
+    def close(self) -> None:
+        """End the processes, whatever they are doing."""
+        self._processes.close()
+
+
+class Processes:
+    """So many processes that run a function, started when first needed, replaced if one dies."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def run(self, function: Callable[[Question], object], question: Question) -> object:
+        """Return what the function returns; raise :class:`BrokenProcessPool` if a process dies."""
+        if self._pool is None:
+            # Not forked: a fork would share the sockets of every client.
+            self._pool = ProcessPoolExecutor(
+                self._count, mp_context=get_context("spawn"), initializer=_begin
+            )
+        pool = self._pool
         try:
-            loop = asyncio.get_running_loop()
-            return str(await loop.run_in_executor(pool, self._function, question))
+            return await asyncio.get_running_loop().run_in_executor(pool, function, question)
         except BrokenProcessPool:
-            if self._processes is pool:
-                self._processes = None
-                pool.shutdown(wait=False, cancel_futures=True)
+            if self._pool is pool:
+                self.close()
             raise
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
-        if self._processes is not None:
-            self._processes.shutdown(wait=False, cancel_futures=True)
-            for process in list((self._processes._processes or {}).values()):  # noqa: SLF001
+        if self._pool is not None:
+            # Looked for before the pool is shut down, which forgets them.
+            processes = list((self._pool._processes or {}).values())  # noqa: SLF001
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
                 process.terminate()
-
-    def _pool(self) -> ProcessPoolExecutor:
-        if self._processes is None:
-            # Not forked: a fork would share the sockets of every client.
-            self._processes = ProcessPoolExecutor(
-                PROCESSES,
-                mp_context=get_context("spawn"),
-                initializer=_begin,
-            )
-        return self._processes
+            self._pool = None
 
 
 def _begin() -> None:

@@ -12,7 +12,9 @@ from typing import Final
 _CLAIMS: Final = """
 local function parts(claim)
   local number, worker = string.match(claim, '^(%d+) (.*)$')
-  return tonumber(number), worker
+  number = tonumber(number)
+  if not number or number >= 2^53 then return nil end
+  return number, worker
 end
 local function newer(kept, ours)
   if not kept then return false end
@@ -154,30 +156,38 @@ return added
 KEEP: Final = (
     _CLAIMS
     + """
--- KEYS: answers delivered owner; ARGV: the answer, ms, how many, whether whoever forgot it keeps
--- it, its owner, ms for our own keys
-if ARGV[5] ~= 'null' then
-  redis.call('SET', KEYS[3], ARGV[5], 'NX', 'PX', ARGV[6])
-  if redis.call('GET', KEYS[3]) ~= ARGV[5] then return 0 end
+-- KEYS: answers, what became of the publication if it is one, owner
+-- ARGV: the answer, ms, how many, whether it is another one than an equal one, ms for what became
+-- of the publication, the owner, ms for our own keys
+local owner = KEYS[#KEYS]
+if ARGV[6] ~= 'null' then
+  redis.call('SET', owner, ARGV[6], 'NX', 'PX', ARGV[7])
+  if redis.call('GET', owner) ~= ARGV[6] then return 0 end
 end
-if ARGV[4] == '1' then redis.call('DEL', KEYS[2]) end
-if redis.call('EXISTS', KEYS[2]) == 1 then return 1 end
-redis.call('ZADD', KEYS[1], 'NX', microseconds(), ARGV[1])
+local published = #KEYS == 3 and KEYS[2]
+if published and redis.call('EXISTS', published) == 1 then return 1 end
+local answer = ARGV[1]
+while ARGV[4] == '1' and redis.call('ZSCORE', KEYS[1], answer) do answer = answer .. ' ' end
+redis.call('ZADD', KEYS[1], 'NX', microseconds(), answer)
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if published then redis.call('SET', published, answer, 'PX', ARGV[5]) end
 return 1
 """
 )
-"""Keep an answer; several workers may do so at once, and one of them may have delivered it.
+"""Keep an answer, unless another worker has kept or forgotten the same publication.
 
+Of equal ones that wait, each has a space more at its end, where JSON may have any number of them.
 Return 0 if the session is somebody else's, else 1.
 """
 
 FORGET: Final = """
--- KEYS: answers delivered; ARGV: the answer, ms
-if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then redis.call('SET', KEYS[2], '', 'PX', ARGV[2]) end
+-- KEYS: answers, what became of the publication if it is one; ARGV: the answer, ms for KEYS[2]
+local kept = KEYS[2] and redis.call('GET', KEYS[2]) or not KEYS[2] and ARGV[1]
+if KEYS[2] then redis.call('SET', KEYS[2], '', 'PX', ARGV[2]) end
+if kept then redis.call('ZREM', KEYS[1], kept) end
 """
-"""Forget an answer; one that was not kept yet is about to be, and will not have to be."""
+"""Forget an answer; a publication that was not kept yet will not have to be."""
 
 MARK: Final = """
 -- KEYS: mark; ARGV: a new one

@@ -15,6 +15,8 @@ OVERHEAD_BYTES: Final = 512
 """What a session counts for beyond its texts: its objects and its places in dictionaries."""
 TEXT_OVERHEAD_BYTES: Final = 64
 """What one text counts for beyond its bytes."""
+MOST: Final = 2**53
+"""Of what is counted: further on, the doubles of Redis's scripts do not tell numbers apart."""
 
 
 class Claim(NamedTuple):
@@ -134,21 +136,41 @@ def _from_ours(found: dict[str, Any]) -> SessionState:
         raise NotUnderstoodError(f"progress is not an object: {progress!r:.200}")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise NotUnderstoodError(f"classes are not texts: {classes!r:.200}")
-    if not isinstance(changes, int):
+    if not _is_count(changes):
         raise NotUnderstoodError(f"changes is not a number: {changes!r:.200}")
-    return SessionState(
+    state = SessionState(
         None if progress is None else compact(progress),
         tuple(classes),
         claim=_claim(found.get("claim", [0, ""])),
         changes=changes,
     )
+    to_text(state)  # what cannot be kept again is not understood: half a surrogate pair in a name
+    return state
 
 
 def _claim(found: object) -> Claim:
     match found:
-        case [int(number), str(worker)]:
+        case [int(number), str(worker)] if _is_count(number):
             return Claim(number, worker)
     raise NotUnderstoodError(f"not a claim: {found!r:.200}")
+
+
+def _is_count(found: object) -> bool:
+    return type(found) is int and 0 <= found <= MOST
+
+
+def answer_from(text: bytes) -> bytes:
+    """Return the answer that is kept as ``text``; raise :class:`NotUnderstoodError` if it is none.
+
+    An answer is an object that JSON can hold.
+    """
+    try:
+        found = json.loads(text)
+        if isinstance(found, dict):
+            return compact(found)
+    except (ValueError, RecursionError) as error:
+        raise NotUnderstoodError(f"not JSON ({error}): {text[:200]!r}") from error
+    raise NotUnderstoodError(f"an answer that is not an object: {text[:200]!r}")
 
 
 def to_hand_over(state: SessionState) -> dict[str, Any]:

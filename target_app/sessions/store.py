@@ -20,6 +20,11 @@ class StoreUnavailableError(Exception):
 class StoreFullError(Exception):
     """There is no room for more, and nothing that could be forgotten."""
 
+    def __init__(self, kept: SessionState) -> None:
+        super().__init__("as much is kept as may be")
+        self.kept = kept
+        """What is kept of the session, now as before."""
+
 
 class NotOwnerError(Exception):
     """The session belongs to somebody else."""
@@ -106,17 +111,28 @@ class SessionStore(Protocol):
         ...
 
     async def keep_answer(
-        self, session_id: str, answer: bytes, owner: str | None = None, *, again: bool = False
+        self,
+        session_id: str,
+        answer: bytes,
+        owner: str | None = None,
+        publication: str | None = None,
+        *,
+        again: bool = False,
     ) -> None:
-        """Keep an answer until it is delivered, unless it was forgotten just now.
+        """Keep an answer until it is delivered; one that is kept already is kept once.
 
-        That does not count if it is kept ``again``, by whoever forgot it. The session it is kept
-        for is that of ``owner``, None if that is not known; raise :class:`NotOwnerError` if it is
-        somebody else's by now.
+        The session it is kept for is that of ``owner``, None if that is not known; raise
+        :class:`NotOwnerError` if it is somebody else's by now.
+
+        One of which all workers hear has the name of its ``publication``: it is kept by the first
+        of them, unless it was forgotten just now, and beside others that are equal. So is one that
+        is kept ``again``, by whoever forgot it.
         """
         ...
 
-    async def forget_answer(self, session_id: str, answer: bytes) -> None:
+    async def forget_answer(
+        self, session_id: str, answer: bytes, publication: str | None = None
+    ) -> None:
         """Keep an answer no longer: it is being delivered."""
         ...
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 running = 0
@@ -25,10 +26,21 @@ async def counted(_question):
 
 
 async def when_told(question):
-    """Answer as soon as the file is there that the question names."""
-    while not Path(question.text).exists():  # noqa: ASYNC110, ASYNC240 - the test makes it
+    """Answer as soon as the file is there that the question names in its first line."""
+    while not Path(question.text.partition("\n")[0]).exists():  # noqa: ASYNC110, ASYNC240 - the test makes it
         await asyncio.sleep(0.005)
     return "now"
+
+
+answered = 0
+
+
+async def how_many_before(question):
+    """Answer, once the file is there that the question names, how many were answered before."""
+    global answered  # noqa: PLW0603 - one server process, one count
+    await when_told(question)
+    answered += 1
+    return str(answered - 1)
 
 
 def own_pid(_question):
@@ -42,7 +54,15 @@ def fails(_question):
 
 
 def dies(question):
-    """Take the process along, if that is asked for."""
+    """Take the process along, if that is asked for; else take a little time."""
     if question.text == "die":
         os._exit(1)
+    time.sleep(0.05)
     return "alive"
+
+
+def never_ends(question):
+    """Make the file that the question names, and do not come to an end."""
+    Path(question.text).touch()
+    while True:
+        time.sleep(1)

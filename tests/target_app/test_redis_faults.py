@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 
 import pytest
 
@@ -197,11 +198,23 @@ async def test_members_of_a_worker_that_was_killed_leave_their_classes(serve, re
         ("set", "session:odd", '"a text"'),
         ("set", "session:odd", '{"progress": 5, "classes": []}'),
         ("set", "session:odd", '{"progress": {}, "classes": 5}'),
+        ("set", "session:odd", '{"progress": null, "classes": ["\\ud800"]}'),
+        ("set", "session:odd", '{"progress": {"\\ud800": 1}, "classes": []}'),
+        ("set", "session:odd", '{"progress": {}, "classes": [], "claim": [1, "\\ud800"]}'),
+        ("set", "session:odd", '{"progress": {}, "classes": [], "claim": [true, ""]}'),
+        ("set", "session:odd", '{"progress": {}, "classes": [], "changes": %s}' % ("9" * 4_300)),
+        ("set", "session:odd", b"\xed\xa0\x80"),
         ("hset", "session:odd", "page", "3"),
+        ("hset", "claim:odd", "who", "knows"),
         ("set", "answers:odd", "not a sorted set"),
+        ("zadd", "answers:odd", "1", b"\xff"),
+        ("zadd", "answers:odd", "1", "no json"),
+        ("zadd", "answers:odd", "1", '["no object"]'),
+        ("zadd", "answers:odd", "1", '{"type": "\\ud800"}'),
+        ("zadd", "answers:odd", "1", "[" * 10_000),
         ("hset", "owner:odd", "who", "knows"),
     ],
-    ids=" ".join,
+    ids=lambda words: " ".join(map(str, words))[:80],
 )
 async def test_what_redis_holds_and_nobody_understands_is_told(server, redis, words):
     redis.command(*words)
@@ -213,6 +226,48 @@ async def test_what_redis_holds_and_nobody_understands_is_told(server, redis, wo
     assert "unknown type" in (await server.event(client))["payload"]["message"]
     await server.says("session 'odd'")
     assert not any("Traceback" in line for line in server.lines)
+
+
+async def test_what_changes_after_what_nobody_understood_is_kept(server, redis):
+    redis.command("set", "session:odd", '{"progress": null, "classes": ["\\ud800"]}')
+    client = await server.connect("/ws/odd")
+    assert (await server.event(client))["type"] == "ERROR"
+    await client.send(said("READING_PROGRESS", page=3))
+    await state_is(redis, "odd", progress={"page": 3}, classes=[])
+
+
+@pytest.mark.parametrize("nonsense", ["nonsense", f"{'9' * 400} me", f"{2**53} me", b"\xff", ""])
+async def test_a_claim_that_nobody_understands_is_none(server, redis, nonsense):
+    redis.command("set", "claim:odd", nonsense)
+    client = await server.connect("/ws/odd")
+    await client.send(said("READING_PROGRESS", page=3))
+    await state_is(redis, "odd", progress={"page": 3})
+    again = await server.connect("/ws/odd")
+    assert await server.event(again) == {"type": "SESSION_RESTORED", "payload": {"page": 3}}
+    assert not any("Traceback" in line for line in server.lines)
+
+
+async def test_an_answer_that_nobody_understands_is_told_once_and_hides_no_other(server, redis):
+    for n, answer in enumerate(['{"type":"MINE","n":1}', b"\xff", '{"type":"MINE","n":2}']):
+        redis.command("zadd", "answers:odd", str(n), answer)
+    client = await server.connect("/ws/odd")
+    heard = [await server.event(client) for _ in range(3)]
+    assert [event.get("n", event["type"]) for event in heard] == [1, "ERROR", 2]
+    again = await server.connect("/ws/odd")
+    await again.send(said("NOTHING"))
+    assert "unknown type" in (await server.event(again))["payload"]["message"]
+
+
+async def test_a_member_that_is_no_text_is_nobody(server, redis):
+    redis.command("sadd", "class:math", b"\xff", "pupil")
+    teacher, pupil = await server.connect("/ws/teacher"), await server.connect("/ws/pupil")
+    other = await server.connect("/ws/%EF%BF%BD")  # what stands for what is no text
+    await teacher.send(said("JOIN_CLASS", classId="math"))
+    assert (await server.event(teacher))["type"] == "CLASS_JOINED"
+    await teacher.send(said("CLASS_MESSAGE", classId="math", text="hello"))
+    assert (await server.event(pupil))["payload"]["text"] == "hello"
+    await other.send(said("CLASS_MESSAGE", classId="math", text="me too"))
+    assert "not in class" in (await server.event(other))["payload"]["message"]
 
 
 # Formats of programs beside the server
@@ -253,6 +308,104 @@ async def test_an_answer_of_another_program_is_delivered_once_also_to_who_was_aw
     assert (await server.event(again))["type"] == "ERROR", "nothing is delivered twice"
 
 
+async def publish(redis, session_id, response):
+    answer = json.dumps({"session_id": session_id, "response": response})
+    await asyncio.to_thread(redis.command, "publish", "llm_responses", answer)
+
+
+async def until_marked(redis, servers, published=None):
+    """Wait until so many servers count in the same way what others publish.
+
+    Each has published its mark by then: ``published`` is how much was, all told.
+    """
+    await until_answers_come(redis, servers)
+    calls = f"cmdstat_publish:calls={published or servers},"
+
+    async def marked():
+        stats = redis.command("info", "commandstats")
+        return any(line.startswith(calls) for line in stats)
+
+    await until(marked)
+
+
+async def until_all_heard(redis, servers):
+    """Wait until each of the servers is through with what was published before."""
+    for n, server in enumerate(servers):
+        name = f"listener-{n}-{uuid.uuid4()}"
+        listener = await server.connect(f"/ws/{name}")
+        await publish(redis, name, "the last")
+        assert (await server.event(listener))["payload"] == {"answerText": "the last"}
+        await listener.close()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_equal_answers_of_another_program_are_delivered_as_often_as_they_are_published(
+    serve, redis, count
+):
+    shared = {"TARGET_REDIS_URL": redis.url}
+    servers = [await serve(**shared) for _ in range(count)]
+    await until_marked(redis, count)
+    first, last = servers[0], servers[-1]
+    client = await first.connect("/ws/reader")
+    for _ in range(3):
+        await publish(redis, "reader", "yes")
+        assert (await first.event(client))["payload"] == {"answerText": "yes"}
+    await client.close()
+    await first.until_stats(open={})
+    for _ in range(5):
+        await publish(redis, "reader", "yes")
+    await until_all_heard(redis, servers)
+    again = await last.connect("/ws/reader")
+    for _ in range(5):
+        assert (await last.event(again))["payload"] == {"answerText": "yes"}
+    for _ in range(2):
+        await publish(redis, "reader", "yes")
+        assert (await last.event(again))["payload"] == {"answerText": "yes"}
+    await again.close()
+    await until_all_heard(redis, servers)
+    third = await first.connect("/ws/reader")
+    await third.send(said("NOTHING"))
+    assert (await first.event(third))["type"] == "ERROR", "and no more often"
+
+
+async def test_an_answer_of_another_program_is_kept_also_before_redis_is_known_to_be_back(
+    server, redis
+):
+    client = await server.connect("/ws/reader")
+    redis.pause()
+    try:
+        await client.send(said("READING_PROGRESS", page=4))
+        assert (await server.event(client))["type"] == "STORE_UNAVAILABLE"
+    finally:
+        redis.resume()
+    await publish(redis, "away", "yes")  # it is asked for once a second
+
+    async def kept():
+        return redis.command("exists", "answers:away") == ["1"]
+
+    await until(kept)
+
+
+async def test_a_server_that_comes_later_counts_what_is_published_like_the_others(serve, redis):
+    shared = {"TARGET_REDIS_URL": redis.url}
+    servers = [await serve(**shared) for _ in range(2)]
+    await until_marked(redis, 2)
+    await publish(redis, "reader", "yes")
+    servers.append(await serve(**shared))
+    await until_marked(redis, 3, published=3 + 1)
+    await publish(redis, "reader", "yes")
+    redis.close_connections("pubsub")
+    await until_marked(redis, 3, published=3 + 2 + 3)
+    for _ in range(2):
+        await publish(redis, "reader", "yes")
+    await until_all_heard(redis, servers)
+    client = await servers[2].connect("/ws/reader")
+    for _ in range(4):
+        assert (await servers[2].event(client))["payload"] == {"answerText": "yes"}
+    await client.send(said("NOTHING"))
+    assert (await servers[2].event(client))["type"] == "ERROR"
+
+
 async def test_a_member_that_another_program_added_hears_the_class_and_may_speak(server, redis):
     teacher, pupil = await server.connect("/ws/teacher"), await server.connect("/ws/pupil")
     await teacher.send(said("JOIN_CLASS", classId="math"))
@@ -267,6 +420,40 @@ async def test_a_member_that_another_program_added_hears_the_class_and_may_speak
     await pupil.close()
     await server.until_stats(open={"/ws/{session_id}": 1})
     assert "pupil" in redis.command("smembers", "class:math"), "it was not ours to take away"
+
+
+async def test_a_member_that_another_program_added_misses_nothing_said_at_once(server, redis):
+    teacher, pupil = await server.connect("/ws/teacher"), await server.connect("/ws/pupil")
+    await teacher.send(said("JOIN_CLASS", classId="math"))
+    assert (await server.event(teacher))["type"] == "CLASS_JOINED"
+    redis.command("sadd", "class:math", "pupil")
+    texts = [f"sentence {n}" for n in range(20)]
+    for text in texts:
+        await teacher.send(said("CLASS_MESSAGE", classId="math", text=text))
+    for client in (teacher, pupil):
+        assert [(await server.event(client))["payload"]["text"] for _ in texts] == texts
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+async def test_a_member_that_another_program_added_hears_and_is_counted_in_what_is_posted(
+    serve, redis, servers
+):
+    shared = {"TARGET_REDIS_URL": redis.url, "TARGET_BUS": redis.url}
+    started = [await serve(**shared) for _ in range(servers)]
+    await until_answers_come(redis, servers)
+    teacher, pupil = await started[0].connect("/ws/teacher"), await started[-1].connect("/ws/pupil")
+    await teacher.send(said("JOIN_CLASS", classId="math"))
+    assert (await started[0].event(teacher))["type"] == "CLASS_JOINED"
+    await started[0].until_reached(1, **{"class": "math", "message": "before"})
+    while (await started[0].event(teacher))["payload"]["text"] != "before":
+        pass
+    redis.command("sadd", "class:math", "pupil", "teacher", "nobody")
+    for text in ("added", "again"):
+        answer = await started[0].http.post("/broadcast", json={"class": "math", "message": text})
+        assert answer.json() == {"reached": 2}
+        for server, client in ((started[0], teacher), (started[-1], pupil)):
+            heard = await server.event(client)
+            assert heard == {"type": "MESSAGE", "payload": {"text": text}}, "and that once"
 
 
 async def test_without_a_responder_questions_are_only_published(serve, redis):

@@ -12,9 +12,12 @@ import pytest
 
 from tests.target_app.conftest import DEADLINE_SECONDS, until
 from tests.target_app.malformed import any_frame, any_handshake, frame, request
+from tests.target_app.session_messages import question
 
 PATHS = ("/ws", "/ws?room=fuzz", "/ws/1", "/ws/py_client", "/ws/fuzz", "/echo")
 MB = 2**20
+WHEN_TOLD = "tests.target_app.responders:when_told"
+HOW_MANY_BEFORE = "tests.target_app.responders:how_many_before"
 LONG_ENOUGH = "2"
 """Seconds for a request that does come to its end, on a busy machine too."""
 
@@ -153,6 +156,55 @@ async def test_what_no_json_reader_could_read_is_not_passed_on(serve, sent):
     await sender.send(event("broadcast", text="still here"))
     for client in (sender, other):
         assert (await server.event(client))["data"]["data"] == {"text": "still here"}
+
+
+# Questions
+
+
+@pytest.mark.parametrize(
+    ("flag", "bound", "filler"),
+    [
+        ("--max-questions", "5", ""),
+        ("--questions-bytes", "200000", "x" * 35_000),
+        # Where one character needs four bytes in memory, each takes four.
+        ("--questions-bytes", "450000", "x" * 20_000 + "\U0001f600"),
+    ],
+    ids=["number", "bytes", "wide"],
+)
+async def test_however_many_sessions_ask_so_many_questions_wait(
+    serve, tmp_path, flag, bound, filler
+):
+    now = tmp_path / "now"
+    server = await serve("--responder", WHEN_TOLD, flag, bound)
+    text = f"{now}\n{filler}"
+    asked = []
+    for n in range(8):
+        client = await server.connect(f"/ws/s{n}")
+        await client.send(question(text))
+        told = await server.event(client)
+        asked.append(told["type"])
+        await client.close()
+    assert asked == ["INTERRUPTION_ACKNOWLEDGED"] * 5 + ["ERROR"] * 3
+    assert "waiting already" in told["payload"]["message"]
+    assert (await server.stats())["answers_waiting"] == 5
+    now.touch()
+    await server.until_stats(answers_waiting=0)
+    client = await server.connect("/ws/late")
+    await client.send(question(text))
+    assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    assert (await server.event(client))["type"] == "INTERRUPTION_ANSWER"
+
+
+async def test_who_asks_much_does_not_hold_up_who_asks_once(serve, tmp_path):
+    now = tmp_path / "now"
+    server = await serve("--responder", HOW_MANY_BEFORE, "--answers-at-once", "1")
+    much, once = await server.connect("/ws/much"), await server.connect("/ws/once")
+    for client in [much] * 8 + [once]:
+        await client.send(question(str(now)))
+        assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    now.touch()
+    # One was being answered already, and one came before.
+    assert (await server.event(once))["payload"]["answerText"] == "2"
 
 
 # HTTP and handshakes

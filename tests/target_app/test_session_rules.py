@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import signal
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -260,6 +261,47 @@ async def test_sessions_that_are_away_make_room_and_are_counted(start):
     assert (await server.stats())["sessions_forgotten"] >= 15
 
 
+@pytest.mark.parametrize("store", ["memory"])
+async def test_what_there_was_no_room_for_is_not_kept_later_either(start):
+    [server] = await start(1, "--sessions-bytes", "80000")
+    large, reader = await server.connect("/ws/large"), await server.connect("/ws/reader")
+    await large.send(said("READING_PROGRESS", text="x" * 50_000))
+    await large.send(said("NOTHING"))
+    assert "unknown type" in (await server.event(large))["payload"]["message"]
+    await reader.send(said("READING_PROGRESS", page=1))
+    await reader.send(said("READING_PROGRESS", text="x" * 50_000))
+    assert "not kept" in (await server.event(reader))["payload"]["message"]
+    await large.close()
+    await server.until_stats(open={"/ws/{session_id}": 1})
+    await reader.send(said("JOIN_CLASS", classId="7b"))
+    assert (await server.event(reader))["type"] == "CLASS_JOINED"
+    again = await server.connect("/ws/reader")
+    assert (await server.event(again))["payload"] == {"page": 1}
+
+
+@pytest.mark.parametrize("store", ["memory"])
+async def test_a_class_that_there_is_no_room_to_keep_is_not_joined(start):
+    [server] = await start(1, "--sessions-bytes", "10000")
+    large, reader = await server.connect("/ws/large"), await server.connect("/ws/reader")
+    await large.send(said("JOIN_CLASS", classId="7b"))
+    assert (await server.event(large))["type"] == "CLASS_JOINED"
+    for size in range(8_000, 10_000, 20):
+        await large.send(said("READING_PROGRESS", text="x" * size))
+    await large.send(said("NOTHING"))
+    while "unknown type" not in (told := (await server.event(large))["payload"]["message"]):
+        assert "not kept" in told
+    await reader.send(said("JOIN_CLASS", classId="7b"))
+    assert "not kept" in (await server.event(reader))["payload"]["message"]
+    await reader.send(said("CLASS_MESSAGE", classId="7b", text="am I in?"))
+    assert "not in class" in (await server.event(reader))["payload"]["message"]
+    assert (await server.stats())["rooms"] == {"classes:7b": 1}
+    await large.send(said("READING_PROGRESS", page=1))
+    await large.send(said("CLASS_MESSAGE", classId="7b", text="room"))
+    assert (await server.event(large))["payload"]["text"] == "room"
+    await reader.send(said("JOIN_CLASS", classId="7b"))
+    assert (await server.event(reader))["type"] == "CLASS_JOINED"
+
+
 @STORES
 async def test_to_come_again_is_no_way_to_ask_more(start):
     servers = await start(2, "--answer-seconds", "1000", "--questions-waiting", "4")
@@ -285,3 +327,31 @@ async def test_a_responder_that_died_is_replaced(start):
         await client.send(question(text))
         assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
         assert (await server.event(client))["type"] == kind
+
+
+@pytest.mark.parametrize("store", ["memory"])
+async def test_only_who_ends_the_responder_is_not_answered(start):
+    [server] = await start(1, "--responder", "tests.target_app.responders:dies")
+    texts = ["die", "hello", "die", *["hello"] * 7]
+    clients = [await server.connect(f"/ws/s{n}") for n in range(len(texts))]
+    for text, client in zip(texts, clients, strict=True):
+        await client.send(question(text))
+        assert (await server.event(client))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    told = [(await server.event(client))["type"] for client in clients]
+    assert told == ["ERROR" if text == "die" else "INTERRUPTION_ANSWER" for text in texts]
+
+
+@pytest.mark.parametrize("store", ["memory"])
+async def test_a_responder_that_never_ends_does_not_hold_up_the_end_of_the_server(start, tmp_path):
+    begun = tmp_path / "begun"
+    never_ends = "tests.target_app.responders:never_ends"
+    [server] = await start(1, "--responder", never_ends, "--drain-timeout-seconds", "0")
+    client = await server.connect("/ws/reader")
+    await client.send(question(str(begun)))
+
+    async def has_begun():
+        return begun.exists()
+
+    await until(has_begun)
+    server.send_signal(signal.SIGTERM)
+    assert await server.exit_status() == 0

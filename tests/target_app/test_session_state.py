@@ -17,6 +17,7 @@ from target_app.sessions.state import (
     Claim,
     NotUnderstoodError,
     SessionState,
+    answer_from,
     compact,
     digest,
     event,
@@ -63,13 +64,59 @@ def test_a_state_is_the_same_after_it_was_kept_or_handed_over(state):
     assert handed_over(json.loads(json.dumps(to_hand_over(state)))) == state
 
 
-@given(st.binary() | JSON.map(compact) | OBJECTS.map(compact))
-def test_whatever_is_kept_is_a_state_or_is_not_understood(text):
+ANY_TEXT = st.text() | st.sampled_from(["\ud800", "\udfff!"])
+"""Also with half surrogate pairs, which JSON can name and nobody can send."""
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+ANY_OBJECTS = st.dictionaries(ANY_TEXT, ANY_JSON, max_size=3)
+LIKE_OURS = st.fixed_dictionaries(
+    {"progress": st.none() | ANY_OBJECTS | ANY_JSON, "classes": st.lists(ANY_TEXT) | ANY_JSON},
+    optional={
+        "changes": st.integers() | ANY_JSON,
+        "claim": st.tuples(st.integers(), ANY_TEXT) | ANY_JSON,
+    },
+)
+LIKE_ANSWERS = st.fixed_dictionaries(
+    {"session_id": ANY_TEXT | st.integers()},
+    optional={"response": ANY_OBJECTS | ANY_TEXT, "type": ANY_TEXT, "payload": ANY_JSON},
+)
+
+
+def written(found):
+    """Return what another program may write: JSON, in ASCII or in something like UTF-8."""
+    text = json.dumps(found)
+    return st.sampled_from(
+        [text.encode(), json.dumps(found, ensure_ascii=False).encode(errors="surrogatepass")]
+    )
+
+
+def understood(parse, text):
     try:
-        state = from_text(text)
-    except NotUnderstoodError:
+        return parse(text)
+    except NotUnderstoodError as error:
+        compact(str(error))  # its client can be told
+        return None
+
+
+@given(st.binary() | (ANY_JSON | LIKE_OURS).flatmap(written))
+def test_whatever_is_kept_is_a_state_that_can_be_kept_or_is_not_understood(text):
+    if (state := understood(from_text, text)) is None:
         return
     assert state.progress is None or isinstance(json.loads(state.progress), dict)
+    assert from_text(to_text(state)) == state
+    assert handed_over(json.loads(json.dumps(to_hand_over(state)))) == state
+    assert state.kept_bytes() >= sum(len(name.encode()) for name in state.classes)
+
+
+@given(st.binary() | (ANY_JSON | ANY_OBJECTS).flatmap(written))
+def test_whatever_is_kept_as_an_answer_is_an_object_that_can_be_sent_or_is_not_understood(text):
+    if (answer := understood(answer_from, text)) is None:
+        return
+    assert isinstance(json.loads(answer.decode()), dict)
+    assert answer_from(answer) == answer
 
 
 @given(OBJECTS.filter(lambda found: not {"progress", "classes"} <= found.keys()))
@@ -94,13 +141,15 @@ def test_an_event_is_json(kind, payload):
     assert json.loads(event(kind, compact(payload))) == {"type": kind, "payload": payload}
 
 
-@given(st.binary() | JSON.map(compact) | OBJECTS.map(lambda o: compact({"session_id": "s", **o})))
+@given(st.binary() | (ANY_JSON | LIKE_ANSWERS).flatmap(written))
 def test_whatever_is_published_is_an_answer_or_an_error_of_its_value(data):
     try:
-        _, answer, _ = from_outside(data)
+        session_id, answer, _ = from_outside(data)
     except ValueError:
         return
-    assert isinstance(json.loads(answer)["type"], str)
+    assert session_id.encode().decode() == session_id
+    assert isinstance(json.loads(answer.decode())["type"], str)
+    assert answer_from(answer) == answer
 
 
 @given(STATES, STATES)
