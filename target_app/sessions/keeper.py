@@ -140,8 +140,11 @@ class Keeper:
 
     def _keep_gone(self, connection: Connection) -> None:
         session = session_of(connection)
-        if session.lost:
-            return  # whoever has it now was told
+        if not session.lost:  # else whoever has it now was told
+            self._put_gone(connection)
+
+    def _put_gone(self, connection: Connection) -> None:
+        session = session_of(connection)
         if session.id in self._gone:
             self._drop_gone(session.id)
         self._gone[session.id] = connection
@@ -151,6 +154,15 @@ class Keeper:
             self._drop_gone(oldest)
             logger.warning("session %r: what changed of it is not kept", oldest)
 
+    def _is_claimed(self, connection: Connection) -> None:
+        # The store knows of the claim before we do: whoever made it has still to ask what we know.
+        session = session_of(connection)
+        was_lost = session.lost
+        self._supersede(connection)
+        if not was_lost:
+            session.unsaved = True
+            self._put_gone(connection)
+
     def _drop_gone(self, session_id: str) -> None:
         # The state of a session that has ended does not change, so it counts for what it did.
         self._gone_bytes -= session_of(self._gone.pop(session_id)).state.kept_bytes()
@@ -158,6 +170,8 @@ class Keeper:
     async def try_again(self, connection: Connection) -> None:
         """Have kept what could not be kept."""
         session = session_of(connection)
+        if session.lost:
+            return
         if session.unsaved and session.loaded and not session.saving:
             session.saving = True
             await self._save(connection)
@@ -194,7 +208,6 @@ class Keeper:
             self.complain(connection, str(error))
         else:
             if not kept:
-                self.forget(session)
-                self._supersede(connection)
+                self._is_claimed(connection)
             return kept
         return True

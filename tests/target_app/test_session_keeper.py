@@ -12,6 +12,7 @@ from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.names import ClientId
 from target_app.protocol import SESSIONS
 from target_app.sessions.answers import ANSWERS, RedisAnswers
+from target_app.sessions.claims import Yielded
 from target_app.sessions.keeper import Keeper
 from target_app.sessions.memory_store import MemoryStore
 from target_app.sessions.session import Session
@@ -55,6 +56,33 @@ async def test_what_is_being_kept_when_its_client_leaves_is_known_here_until_it_
     assert list(keeper.take_waiting("reader", None)) == []
     opened = await store.open("reader", None, Claim(2, "b"))
     assert opened.state.progress == b'{"page":3}'
+
+
+async def test_what_was_not_kept_because_of_a_claim_waits_until_whoever_made_it_asks():
+    store = SlowStore()
+    session = Session("reader", None, Claim(1, "a"), 0, 0, loaded=True)
+    connection = Connection(Endpoint("/"), None, id=ClientId(SESSIONS, "reader"), state=session)
+
+    def supersede(_connection):
+        session.lost = True
+        keeper.forget(session)
+
+    async with asyncio.TaskGroup() as tasks:
+        keeper = Keeper(store, None, tasks.create_task, supersede, most_bytes=2**20)
+        await store.open(session.id, None, session.claim)
+        session.state = session.state.changed(session.claim, progress=b'{"page":3}')
+        await keeper.keep(connection)
+        keeper.closed(connection)
+        # Another worker claims it; the store says so before that worker does.
+        await store.open(session.id, None, Claim(2, "b"))
+        store.goes_on.set()
+    await keeper.try_again(connection)
+    waiting = list(keeper.take_waiting("reader", None))
+    assert waiting == [session]
+    yielded = Yielded()
+    yielded.add(session)
+    assert yielded.complete == [session.state]
+    assert list(keeper.take_waiting("reader", None)) == []
 
 
 class Nowhere:
