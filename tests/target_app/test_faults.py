@@ -154,14 +154,18 @@ class Injection:
             await client.close()
 
     async def read_slowly(self):
-        """Connect, read next to nothing, be closed for it, come again."""
+        """Connect, read next to nothing, be closed for it or vanish, come again."""
         while not self.over.is_set():
             with contextlib.suppress(*LOST, AssertionError):
                 reader = await self.server.connect_raw(ROOM)
-                async with asyncio.timeout(self.random.uniform(5, 15)):
-                    while True:
-                        await reader.read()
-                        await asyncio.sleep(0.5)
+                try:
+                    async with asyncio.timeout(self.random.uniform(5, 15)):
+                        while True:
+                            await reader.read()
+                            await asyncio.sleep(0.5)
+                finally:
+                    # Else a drain would wait for it.
+                    reader.reset()
             await asyncio.sleep(0.1)
 
     # Who reads a book
