@@ -192,6 +192,8 @@ class Keeper:
     async def try_again(self, connection: Connection) -> None:
         """Have kept what could not be kept."""
         session = session_of(connection)
+        if session.lost:
+            return
         if session.unsaved and session.loaded and not session.saving:
             session.saving = True
             await self._save(connection)

@@ -72,7 +72,7 @@ class StatsCollector:
 
     def _bus(self) -> BusStats:
         stats = BusStats.model_validate(self.hub.bus.status, from_attributes=True)
-        return stats.model_copy(update={"dropped": stats.dropped + self.hub.overflowed})
+        return stats.model_copy(update={"missed": stats.missed + self.hub.overflowed})
 
     async def _on_stats(self, _envelope: Envelope) -> object:
         return self.this_worker().model_dump(mode="json")

@@ -6,38 +6,139 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tests.target_app.conftest import DEADLINE_SECONDS
 from tests.target_app.session_messages import said
 
 SETTLED_SECONDS = 10.0
-"""After so long a session that was told nothing else has its progress in Redis."""
+"""After so long an answer is where no worker can take it along when it ends."""
+
+
+class Restored(NamedTuple):
+    """A page that a worker restored, and what it had to be at least."""
+
+    at: float
+    page: int
+    least: int
+    by: int
+    told: int | None
+    """The worker that knew of the page that had to be there."""
+
+
+@dataclass
+class Found:
+    """What was found of the pages that had to be there."""
+
+    restored: int = 0
+    """How often one had to be."""
+    excused: int = 0
+    """How often it was an older one, with the bus interrupted."""
+    lost: int = 0
+    """Pages that went with workers that were killed."""
+    wrong: list[str] = field(default_factory=list)
 
 
 class Student:
-    """Notes one page after the other, and asks something on each."""
+    """Notes one page after the other, and asks something on each.
 
-    def __init__(self, name, clock):
+    A page that was acknowledged has to be there when the student comes back, at whichever worker
+    and whatever became of Redis: what Redis has not got waits at the worker that was told. Three
+    things alone excuse that it is not:
+
+    - that worker was killed before Redis had it;
+    - that worker could not read the session, and the student left before it could;
+    - the student came back to another worker, and what waits somewhere could not be asked for: one
+      of those that he sat with says that it lost the bus, since all of them were last on it when he
+      came.
+    """
+
+    def __init__(self, name, clock, ended):
         self.name = name
         self.clock = clock
+        self.ended = ended
+        """When each worker that was killed ended."""
         self.page = 0
-        self.kept = 0
+        """The last page that was noted, acknowledged or not."""
+        self.due = 0
         """The last page that has to be there."""
+        self.worker = None
+        """Which worker was told of it."""
+        self.waits = False
+        """Whether that worker has said that it waits for Redis."""
         self.unanswered = {}
         """What was asked on connections that were closed in order: when, and at which worker."""
         self.answers = Counter()
-        self.restored = 0
+        self.history = []
+        """The workers that it sat with, and what was restored there, in the order it came."""
+        self.lost = 0
+        """How many pages a worker took along that was killed."""
         self.wrong = []
 
-    async def read(self, client, worker, pages, over):
-        """Study ``pages`` pages on one connection; raise what ends it early."""
-        sitting = Sitting(self, client)
+    def has_to_find(self, page, worker, *, waits):
+        """Note that a worker knows a page."""
+        # What it said before it was killed may be read after that.
+        if worker not in self.ended and page >= self.due:
+            self.due, self.worker, self.waits = page, worker, waits
+
+    def loses(self, worker, kept):
+        """Note that a worker is killed, and that Redis has the page ``kept``."""
+        if worker == self.worker and kept < self.due:
+            self.lost += self.due - kept
+            self.due, self.worker = kept, None
+
+    def finds(self, page, least, worker):
+        """Note that a worker has restored a page, where it had to be ``least`` at least."""
+        if page > self.page:
+            self.wrong.append(f"{self.name}: page {page} restored, {self.page} was the last")
+        self.history.append(Restored(self.clock(), page, least, worker, self.worker))
+        if page < least:
+            # Said once; from here on it is what the student knows.
+            self.due, self.worker = page, worker
+
+    @property
+    def restored(self):
+        """Each time that a page was restored that had to be."""
+        return [told for told in self.history if isinstance(told, Restored) and told.least]
+
+    def judged(self, counts):
+        """Judge what was restored by what the workers said of the bus."""
+        found = Found(restored=len(self.restored), lost=self.lost)
+        places, since = set(), 0.0
+        for told in self.history:
+            if not isinstance(told, Restored):
+                places.add(told)
+                continue
+            left = [place for place in places if self.ended.get(place, told.at) >= told.at]
+            if told.page < told.least:
+                if len(left) > 1 and any(self._lost_the_bus(p, counts, since, told) for p in left):
+                    found.excused += 1
+                else:
+                    found.wrong.append(f"{self.name}: {told}")
+            if all(counts[place].was_reachable(told.at) for place in left):
+                places, since = {told.by}, told.at
+        return found
+
+    def _lost_the_bus(self, worker, counts, since, told):
+        if counts[worker].after(told.at) is None:
+            return worker in self.ended  # nobody can tell any more
+        return counts[worker].was_interrupted(since, told.at)
+
+    async def read(self, client, worker, pages, patient, over):
+        """Study ``pages`` pages on one connection; raise what ends it early.
+
+        Who is ``patient`` notes nothing before he has seen what he noted before.
+        """
+        sitting = Sitting(self, client, worker)
+        self.history.append(worker)
         listening = asyncio.create_task(sitting.listen())
         try:
+            if self.due and not (patient and await sitting.until(sitting.known, listening)):
+                await sitting.until(sitting.greeted, listening)
             for _ in range(pages):
                 if sitting.leaving or over.is_set() or not await sitting.ask(listening):
                     break
-                self.kept = max(self.kept, sitting.settled())
                 await asyncio.sleep(0.1)
             await client.close()
             await listening
@@ -70,23 +171,38 @@ class Student:
 class Sitting:
     """One connection of a student."""
 
-    def __init__(self, student, client):
+    def __init__(self, student, client, worker):
         self.student = student
         self.client = client
+        self.worker = worker
         self.asked = {}
         self.leaving = False
         """Whether the server has asked it to go."""
-        self._available = True
-        self._restored = student.kept == 0
+        self.greeted = asyncio.Event()
+        """Whether the server has said anything."""
+        self.known = asyncio.Event()
+        """Whether the worker has read what was kept: what it is told from then on counts."""
+        self._waits = False
+        self._page = 0
+        """The last page that was acknowledged here."""
         self._acknowledged = asyncio.Event()
         self._refused = False
-        self._noted = []
 
     async def listen(self):
         """Take what comes, until the connection ends."""
         async for text in self.client:
             said = json.loads(text)
             self._hear(said["type"], said.get("payload", {}))
+            self.greeted.set()
+
+    async def until(self, event, listening):
+        """Wait for an event, or the connection's end; return whether it came."""
+        waiting = asyncio.create_task(event.wait())
+        both = (waiting, listening)
+        await asyncio.wait(both, timeout=DEADLINE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        assert event.is_set() or listening.done(), f"{self.student.name} waits for ever"
+        return event.is_set()
 
     async def ask(self, listening):
         """Note the next page and ask; return whether that was acknowledged."""
@@ -97,49 +213,54 @@ class Sitting:
         self._refused = False
         await self._say("READING_PROGRESS", page=student.page)
         await self._say("STUDENT_INTERRUPTION", questionText=text)
-        waiting = asyncio.create_task(self._acknowledged.wait())
-        both = (waiting, listening)
-        await asyncio.wait(both, timeout=DEADLINE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if not self._acknowledged.is_set():
-            assert listening.done(), f"{student.name} is not acknowledged"
+        if not await self.until(self._acknowledged, listening):
             return False
-        if self._refused:
-            # Too many questions wait already, which they do while Redis does.
-            return True
-        self.asked[text] = student.clock()
-        if self._available:
-            self._noted.append((student.clock(), student.page))
+        # Too many questions wait already, which they do while Redis does, or this one waits too.
+        if not self._refused:
+            self.asked[text] = student.clock()
         return True
-
-    def settled(self):
-        """Return the last page that was noted long enough ago, 0 if none was."""
-        before = self.student.clock() - SETTLED_SECONDS
-        return max((page for at, page in self._noted if at < before), default=0)
 
     def _hear(self, kind, payload):
         student = self.student
         if kind == "SESSION_RESTORED":
-            self._restored = True
-            student.restored += 1
-            if payload["page"] < student.kept:
-                student.wrong.append(f"page {payload['page']} restored, {student.kept} was kept")
+            student.finds(payload["page"], max(student.due, self._page), self.worker)
+            # What is restored while Redis is away waited there; what it has was not read yet.
+            if not self._waits:
+                self._is_known(payload["page"])
         elif kind == "STORE_UNAVAILABLE":
-            self._available = False
-            self._noted.clear()
+            self._waits = True
+            self._note(self._page)
         elif kind == "STORE_AVAILABLE":
-            self._available = True
+            self._waits = False
+            self._is_known(self._page)
         elif kind == "INTERRUPTION_ACKNOWLEDGED":
-            if self._available and not self._restored:
-                student.wrong.append(f"nothing restored, page {student.kept} was kept")
-            self._acknowledged.set()
+            self._acknowledge()
         elif kind == "INTERRUPTION_ANSWER":
             student.answers[payload["questionText"]] += 1
         elif kind == "ERROR" and "questions are waiting" in payload["message"]:
             self._refused = True
-            self._acknowledged.set()
+            self._acknowledge()
         elif kind == "SERVER_SHUTTING_DOWN":
             self.leaving = True
+
+    def _acknowledge(self):
+        # Whatever it was told before it is through with: one after the other.
+        student = self.student
+        if not self._waits and not self.known.is_set():
+            if student.due:
+                student.wrong.append(f"{student.name}: nothing restored, {student.due} was kept")
+            self.known.set()
+        self._page = student.page
+        self._note(self._page)
+        self._acknowledged.set()
+
+    def _is_known(self, page):
+        self.known.set()
+        self._note(page)
+
+    def _note(self, page):
+        if self.known.is_set():
+            self.student.has_to_find(page, self.worker, waits=self._waits)
 
     async def _say(self, kind, **payload):
         await self.client.send(said(kind, **payload))

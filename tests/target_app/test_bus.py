@@ -20,6 +20,8 @@ from target_app.bus.parts import Assembly, split
 from target_app.bus.redis import RedisBus
 from target_app.bus.sequence import Arrivals, Stamp
 from target_app.bus.zmq import ZmqBus
+from target_app.stats.collector import StatsCollector
+from target_app.stats.counters import Counters
 
 MAKES = pytest.mark.parametrize("make", ["zmq", "redis"])
 
@@ -195,6 +197,8 @@ async def test_what_was_published_last_is_not_lost_when_the_bus_ends(tmp_path):
 OTHER_PROCESS = """
 import asyncio, pathlib, sys
 from target_app.bus.zmq import ZmqBus
+from target_app.stats.collector import StatsCollector
+from target_app.stats.counters import Counters
 
 async def main():
     bus = ZmqBus(pathlib.Path(sys.argv[1]), "777-1")
@@ -497,9 +501,12 @@ def test_what_a_publisher_did_not_end_is_forgotten():
 # The hub
 
 
-async def test_what_waits_to_be_handled_is_bounded_in_bytes_and_the_overflow_counted():
+async def test_what_waits_to_be_handled_is_bounded_in_bytes_and_the_overflow_counted_as_missed():
     hub = Hub(LocalBus())
     payload = Envelope("slow", data=bytes(2**24)).encode()
     for _ in range(6):
         hub._deliver(payload)
     assert hub.overflowed == 3
+    hub.bus.status.missed = 1
+    told = StatsCollector(Counters(), None, None, None, (), None, hub)._bus()
+    assert (told.missed, told.dropped) == (4, 0)

@@ -58,6 +58,29 @@ async def test_what_is_being_kept_when_its_client_leaves_is_known_here_until_it_
     assert opened.state.progress == b'{"page":3}'
 
 
+async def test_what_was_not_kept_because_of_a_claim_waits_until_whoever_made_it_asks():
+    store = SlowStore()
+    session = Session("reader", None, Claim(1, "a"), 0, 0, loaded=True)
+    connection = Connection(Endpoint("/"), None, id=ClientId(SESSIONS, "reader"), state=session)
+
+    def supersede(_connection):
+        session.lost = True
+        keeper.forget(session)
+
+    async with asyncio.TaskGroup() as tasks:
+        keeper = Keeper(store, None, tasks.create_task, supersede, most_bytes=2**20)
+        await store.open(session.id, None, session.claim)
+        session.state = session.state.changed(session.claim, progress=b'{"page":3}')
+        await keeper.keep(connection)
+        keeper.closed(connection)
+        # Another worker claims it; the store says so before that worker does.
+        await store.open(session.id, None, Claim(2, "b"))
+        store.goes_on.set()
+    await keeper.try_again(connection)
+    assert keeper.waiting("reader") is session
+    assert session.state.progress == b'{"page":3}'
+
+
 class Nowhere:
     """The other workers, of which there are none."""
 

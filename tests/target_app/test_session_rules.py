@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
+import time
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -15,6 +18,10 @@ from tests.target_app.session_messages import question, said
 
 STORES = pytest.mark.parametrize("store", ["memory", "redis"])
 TAKEN_OVER, NOT_OWNER, IDLE = 4001, 4003, 4008
+SHIFTED_CLOCK = Path(__file__).parent / "shifted_clock"
+WRONG_SECONDS = 600.0
+PATIENT = ("--close-timeout-seconds", "1000", "--slow-consumer-seconds", "1000")
+ROOMY = ("--session-state-bytes", "8000000", "--slow-consumer-bytes", "16000000")
 
 
 async def closed(client):
@@ -29,14 +36,17 @@ async def closed(client):
 def start(request, serve, tmp_path, store):
     """Start servers that are workers of one: they share a bus, and their store if they can."""
 
+    started = []
+
     async def more(count, *flags, **options):
         shared = {"TARGET_BUS": "zmq", "TARGET_RUN_DIR": str(tmp_path / "run")}
-        if store == "memory":
-            return [await serve(*flags, **shared, **options) for _ in range(count)]
-        redis = request.getfixturevalue("redis")
-        shared["TARGET_REDIS_URL"] = redis.url
+        redis = request.getfixturevalue("redis") if store == "redis" else None
+        if redis is not None:
+            shared["TARGET_REDIS_URL"] = redis.url
         servers = [await serve(*flags, **shared, **options) for _ in range(count)]
-        await until_answers_come(redis, count)
+        started.extend(servers)
+        if redis is not None:
+            await until_answers_come(redis, len(started))
         return servers
 
     return more
@@ -88,30 +98,91 @@ async def test_the_state_moves_with_the_session_from_worker_to_worker(start):
         assert (await servers[0].event(client))["payload"] == {"page": page}
 
 
-@pytest.mark.parametrize("store", ["memory"])
-async def test_nobody_waits_for_the_one_who_loses_a_session_and_does_not_read(start):
-    [server] = await start(
-        1,
-        *("--close-timeout-seconds", "1000", "--slow-consumer-seconds", "1000"),
-        *("--session-state-bytes", "8000000", "--slow-consumer-bytes", "16000000"),
-    )
-    lazy = await server.connect_raw("/ws/reader")
-    await lazy_joins(lazy)
+async def clock_of(server):
+    """Return how far a server's wall clock is from ours, as it tells its clients."""
+    client = await server.connect("/ws/what-is-the-time")
+    await client.send(question("what is the time?"))
+    told = await server.event(client)
+    await client.close()
+    return told["timestamp"] - time.time()
+
+
+@STORES
+async def test_the_newer_connection_has_the_session_whatever_the_clocks_of_the_workers_say(start):
+    path = os.pathsep.join(filter(None, [str(SHIFTED_CLOCK), os.environ.get("PYTHONPATH")]))
+    [right] = await start(1)
+    [wrong] = await start(1, PYTHONPATH=path, SHIFT_SECONDS=str(-WRONG_SECONDS))
+    await right.until_stats(silent_workers=0, draining=False)
+    assert await clock_of(wrong) < await clock_of(right) - WRONG_SECONDS / 2
+    older = await right.connect("/ws/reader")
+    for page, server in enumerate([wrong, right, wrong, right]):
+        await older.send(said("READING_PROGRESS", page=page))
+        await older.send(said("NOTHING"))
+        assert (await server.event(older))["type"] == "ERROR"
+        newer = await server.connect("/ws/reader")
+        assert (await server.event(newer))["payload"] == {"page": page}
+        assert await closed(older) == TAKEN_OVER
+        older = newer
+
+
+async def with_a_full_buffer(server, *names):
+    """Return a client that speaks to a class, and sessions in it that do not read what was said.
+
+    What is said to them is more than the kernel takes, and waits in the server.
+    """
+    lazy = [await server.connect_raw(f"/ws/{name}") for name in names]
+    for client in lazy:
+        await client.say(said("JOIN_CLASS", classId="7b"))
     teacher = await server.connect("/ws/teacher", max_size=None)
     await teacher.send(said("JOIN_CLASS", classId="7b"))
     assert (await server.event(teacher))["type"] == "CLASS_JOINED"
-    await server.until_stats(rooms={"classes:7b": 2})
+    await server.until_stats(rooms={"classes:7b": 1 + len(names)})
     await teacher.send(said("CLASS_MESSAGE", classId="7b", text="x" * 7_000_000))
     # Until it is back it is on its way, and would reach whoever comes meanwhile.
     assert len((await server.event(teacher))["payload"]["text"]) == 7_000_000
+    return teacher, lazy
+
+
+@pytest.mark.parametrize("store", ["memory"])
+async def test_nobody_waits_for_the_one_who_loses_a_session_and_does_not_read(start):
+    [server] = await start(1, *PATIENT, *ROOMY)
+    await with_a_full_buffer(server, "reader")
     again = await server.connect("/ws/reader")
     await again.send(said("CLASS_MESSAGE", classId="7b", text="mine"))
     assert (await server.event(again))["payload"]["text"] == "mine"
 
 
-async def lazy_joins(client):
-    client.protocol.send_text(said("JOIN_CLASS", classId="7b").encode())
-    await client.flush()
+@STORES
+async def test_no_other_worker_waits_for_the_one_who_loses_a_session_and_does_not_read(start):
+    servers = await start(2, *PATIENT, *ROOMY)
+    here, there = servers
+    _, [lazy] = await with_a_full_buffer(here, "reader")
+    listening, speaking = await here.connect(), await there.connect()
+    again = await there.connect("/ws/reader")
+    await again.send(question("mine?"))
+    assert (await there.event(again))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    # The worker that gave it up hears and answers the other one as ever, with that one still there.
+    await speaking.send("hello")
+    assert await listening.recv() == "hello"
+    stats = await there.until_stats(silent_workers=0)
+    assert stats["open"]["/ws/{session_id}"] == 3
+    assert await lazy.close_code() == TAKEN_OVER
+
+
+@STORES
+async def test_no_idle_session_waits_for_another_that_does_not_read(start):
+    [server] = await start(1, "--session-seconds", "4", "--answer-seconds", "0", *PATIENT, *ROOMY)
+    teacher, lazy = await with_a_full_buffer(server, "lazy-1", "lazy-2")
+    idle = await server.connect("/ws/idle")
+    # Sessions are looked through in the order in which they came, so that it is the last.
+    assert await closed(idle) == IDLE
+    assert await closed(teacher) == IDLE
+    newcomer = await server.connect("/ws/newcomer")
+    await newcomer.send(question("and me?"))
+    assert (await server.event(newcomer))["type"] == "INTERRUPTION_ACKNOWLEDGED"
+    assert (await server.event(newcomer))["type"] == "INTERRUPTION_ANSWER"
+    assert (await server.stats())["open"]["/ws/{session_id}"] == len(lazy) + 1
+    assert [await client.close_code() for client in lazy] == [IDLE, IDLE]
 
 
 # One owner
