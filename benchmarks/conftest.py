@@ -32,10 +32,20 @@ UVICORN = (
 TRIES = 3
 """Of a run that is invalid, before a benchmark fails."""
 
+LONGEST_SECONDS = 3600
+"""For one benchmark with all its rounds; a test of behaviour has less."""
+
 Measure = Callable[..., Mapping[str, float]]
 
 # A quick run sends too few messages for its p99 to say anything of the generator.
 ANY_MACHINE = Thresholds(lateness_p99_seconds=5.0, loop_lag_p99_seconds=5.0, gc_pause_seconds=5.0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the benchmarks the time that they need on a slow machine."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(LONGEST_SECONDS))
 
 
 @pytest.fixture
