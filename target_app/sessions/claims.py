@@ -23,9 +23,7 @@ ATTEMPTS: Final = 8
 class Yielded:
     """What was known of a session where it was until now."""
 
-    complete: list[SessionState] = field(default_factory=list)
-    pending: list[SessionState] = field(default_factory=list)
-    """Changes of connections that never knew what was kept."""
+    states: list[SessionState] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)
     """How many questions each worker has still to answer."""
     silent: int = 0
@@ -33,28 +31,22 @@ class Yielded:
 
     def __bool__(self) -> bool:
         """Return whether there is anything that its worker keeps until it is taken."""
-        return bool(self.complete or self.pending)
+        return bool(self.states)
 
     def add(self, session: Session) -> None:
         """Add what is not kept yet of ``session``."""
-        if not session.state.changes:
-            return
-        if not session.loaded:
-            self.pending.append(session.state)
-        elif session.unsaved or session.saving:
-            self.complete.append(session.state)
+        if session.owes:
+            self.states.append(session.state)
 
     def add_answer(self, answer: dict[str, Any]) -> None:
         """Add what another worker has answered."""
-        self.complete += [handed_over(found) for found in answer["complete"]]
-        self.pending += [handed_over(found) for found in answer["pending"]]
+        self.states += [handed_over(found) for found in answer["states"]]
         self.waiting |= answer["waiting"]
 
     def as_answer(self) -> dict[str, Any]:
         """Return it as the answer to another worker."""
         return {
-            "complete": [to_hand_over(state) for state in self.complete],
-            "pending": [to_hand_over(state) for state in self.pending],
+            "states": [to_hand_over(state) for state in self.states],
             "waiting": self.waiting,
         }
 
@@ -127,7 +119,7 @@ class Claims:
             # Only those of this attempt: what was not taken is offered again.
             yielded = Yielded(silent=silent)
             for answer in answers:
-                if "complete" in answer:
+                if "states" in answer:
                     yielded.add_answer(answer)
             if any("refused" in answer for answer in answers) or session.refused:
                 raise NotOwnerError
@@ -153,7 +145,7 @@ class Claims:
         claim = Claim(*answer["claim"])
         if "refused" in answer:
             self._holder.refuse_late(envelope.target, claim)
-        elif "complete" in answer:
+        elif "states" in answer:
             found = Yielded()
             found.add_answer(answer)
             self._holder.learn_late(envelope.target, claim, found)

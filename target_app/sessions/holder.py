@@ -12,7 +12,7 @@ from target_app.connections.names import ClientId
 from target_app.protocol import SESSIONS, CloseCode
 from target_app.sessions.claims import Claims, Yielded
 from target_app.sessions.keeper import Keeper
-from target_app.sessions.session import Session, known, merged, rebased, session_of
+from target_app.sessions.session import Session, known, rebased, session_of
 from target_app.sessions.state import NOBODY, NotUnderstoodError, digest
 from target_app.sessions.store import (
     NOT_KEPT,
@@ -102,7 +102,7 @@ class Holder:
         if (waiting := self.waiting(session_id)) > 0:
             yielded.waiting = {self.claims.worker: waiting}
         if (state := await self._store.offer(session_id)) is not None:
-            yielded.complete = [state, *yielded.complete]
+            yielded.states.append(state)
         return yielded
 
     async def taken(self, session_id: str, claim: Claim, answers: list[str]) -> None:
@@ -223,12 +223,12 @@ class Holder:
     async def _learn(
         self, session: Session, kept: SessionState | None, others: Yielded, here: Yielded
     ) -> None:
-        found = [*others.complete, *here.complete]
-        complete = found if kept is None else [kept, *found]
-        base = known(complete, [*others.pending, *here.pending])
-        state = merged(base, session.state)
-        # A worker that has not said what it knows may have what this one was made without.
-        state = replace(state, partial=base.partial and others.silent > 0)
+        base = known(
+            [session.base, *others.states, *here.states, *([] if kept is None else [kept])]
+        )
+        state = rebased(session.state, session.base, base, session.claim)
+        # The store, or a worker that has not said what it knows, may have what was before.
+        state = replace(state, partial=base.partial and (not session.loaded or others.silent > 0))
         session.unsaved = state != kept and state.changes > 0
         session.base = base
         session.state = replace(state, owner=session.owner, answers=())
@@ -237,7 +237,7 @@ class Holder:
 
     async def _learn_late(self, connection: Connection, found: Yielded) -> None:
         session, before = session_of(connection), session_of(connection).state
-        base = known([session.base, *found.complete], found.pending)
+        base = known([session.base, *found.states])
         state = rebased(before, session.base, base, session.claim)
         session.base = base
         session.state = replace(
@@ -251,7 +251,7 @@ class Holder:
     async def _take_from(self, session: Session, others: Yielded) -> None:
         # Take over the answers that other workers keep, and let them forget what is known here now.
         taken = []
-        for answer in (answer for state in others.complete for answer in state.answers):
+        for answer in (answer for state in others.states for answer in state.answers):
             try:
                 await self._store.keep_answer(session.id, answer, session.owner)
                 taken.append(digest(answer))

@@ -128,7 +128,7 @@ class Keeper:
     def hold(self, connection: Connection) -> None:
         """Let wait, until it is taken, what changed of a session that somebody else has now."""
         session = session_of(connection)
-        if session.state.changes and (session.unsaved or session.saving or not session.loaded):
+        if session.owes:
             self._let_wait(connection)
 
     def waiting(self, session_id: str) -> Session | None:

@@ -134,7 +134,7 @@ class Sessions:
     async def progress(self, connection: Connection, progress: bytes) -> None:
         """Keep how far the session has come."""
         session = session_of(connection)
-        session.state = session.state.changed(session.claim, progress=progress)
+        session.state = session.state.read_on(session.claim, progress)
         await self._keeper.keep(connection)
 
     async def join_class(self, connection: Connection, class_id: str) -> bool:

@@ -55,6 +55,11 @@ class Session:
     counted: float = -math.inf
     """When the others were asked for that again."""
 
+    @property
+    def owes(self) -> bool:
+        """Whether its store may not have what changed of it."""
+        return self.state.changes > 0 and (self.unsaved or self.saving)
+
 
 def session_of(connection: Connection) -> Session:
     """Return the session of a connection of the session endpoint."""
@@ -67,35 +72,34 @@ def class_room(class_id: str) -> Room:
     return Room(CLASSES, class_id)
 
 
-def merged(kept: SessionState | None, *pending: SessionState) -> SessionState:
-    """Return ``kept`` with the changes of those who did not know it when they made them.
+def known(found: Iterable[SessionState]) -> SessionState:
+    """Return what is known of a session of which several have a state, or only changes.
 
-    Return a partial state if there are such changes only.
+    Of what is not partial the newest counts; what is, and is newer, are changes of it. Whoever
+    joined or left a class may not have heard how far it had come by then, so that counts by itself.
+    Return a partial state if there are changes only.
     """
-    state = kept or SessionState(partial=True)
-    for change in pending:
-        if change.changes:
-            before = tuple(name for name in state.classes if name not in change.left)
-            left = tuple(name for name in state.left if name not in change.classes)
-            state = state.changed(
-                change.claim,
-                progress=state.progress if change.progress is None else change.progress,
-                classes=tuple(dict.fromkeys((*before, *change.classes))),
-                left=tuple(dict.fromkeys((*left, *change.left))),
-            )
+    states = [state for state in found if state.changes or state.progress is not None]
+    nothing = SessionState(partial=True)
+    whole = max((state for state in states if not state.partial), key=age_of, default=nothing)
+    changes = [state for state in states if state.partial and state.age > whole.age]
+    read = (state for state in states if state.progress is not None)
+    newest = max(read, key=lambda state: state.noted, default=nothing)
+    state = merged(whole, *sorted(changes, key=age_of))
+    return replace(state, progress=newest.progress, noted=newest.noted)
+
+
+def merged(state: SessionState, *changes: SessionState) -> SessionState:
+    """Return ``state`` with the classes of those who did not know it when they changed theirs."""
+    for change in changes:
+        before = tuple(name for name in state.classes if name not in change.left)
+        left = tuple(name for name in state.left if name not in change.classes)
+        state = state.changed(
+            change.claim,
+            classes=tuple(dict.fromkeys((*before, *change.classes))),
+            left=tuple(dict.fromkeys((*left, *change.left))),
+        )
     return state
-
-
-def known(complete: Iterable[SessionState], pending: Iterable[SessionState]) -> SessionState:
-    """Return what is known of a session of which several have a state.
-
-    Of the ``complete`` ones the newest counts; those that were made without knowing any, and what
-    is ``pending``, are changes of it.
-    """
-    states = [state for state in complete if state.changes or state.progress is not None]
-    newest = max((state for state in states if not state.partial), key=age_of, default=None)
-    changes = [*(state for state in states if state.partial), *pending]
-    return merged(newest, *sorted(changes, key=age_of))
 
 
 def rebased(
@@ -105,12 +109,13 @@ def rebased(
     gone = {*before.classes, *state.left} - {*state.classes}
     joined = [name for name in state.classes if name not in before.classes]
     classes = tuple(dict.fromkeys((*(n for n in after.classes if n not in gone), *joined)))
-    progress = after.progress if state.progress == before.progress else state.progress
-    if (progress, classes) == (after.progress, after.classes):
+    has_read = state.progress is not None and state.noted != before.noted
+    if not has_read and classes == after.classes:
         return after
     left = tuple(name for name in (*after.left, *state.left) if name not in classes)
     newer = replace(after, changes=max(state.changes, after.changes), left=left)
-    return newer.changed(claim, progress=progress, classes=classes)
+    newer = newer.changed(claim, classes=classes)
+    return replace(newer, progress=state.progress, noted=newer.age) if has_read else newer
 
 
 def age_of(state: SessionState) -> tuple[Claim, int]:

@@ -35,6 +35,9 @@ class Claim(NamedTuple):
 NOBODY: Final = Claim(0, "")
 """Less than every claim."""
 
+Age = tuple[Claim, int]
+"""Whose change something is, and which of his: the greater is the newer."""
+
 
 class NotUnderstoodError(ValueError):
     """What is kept of a session is not what a session is."""
@@ -49,6 +52,8 @@ class SessionState:
 
     progress: bytes | None = None
     """The payload of its last ``READING_PROGRESS``."""
+    noted: Age = (NOBODY, 0)
+    """The age of that: of two states with a progress, the newer state may have the older one."""
     classes: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     """Classes that it has left since it was kept, the last one last."""
@@ -64,13 +69,18 @@ class SessionState:
     """Whether whoever changed it knew nothing of what was before, and somebody may."""
 
     @property
-    def age(self) -> tuple[Claim, int]:
-        """Return what orders two states of one session: the greater is the newer."""
+    def age(self) -> Age:
+        """Return what orders two states of one session."""
         return self.claim, self.changes
 
     def changed(self, claim: Claim, **values: Any) -> SessionState:  # noqa: ANN401
         """Return the state after one more change, made by the connection that has ``claim``."""
         return replace(self, claim=claim, changes=self.changes + 1, **values)
+
+    def read_on(self, claim: Claim, progress: bytes) -> SessionState:
+        """Return the state after it has come to ``progress``."""
+        state = self.changed(claim, progress=progress)
+        return replace(state, noted=state.age)
 
     def without_class(self, claim: Claim, class_id: str) -> SessionState:
         """Return the state after it has left a class, whether it is known to be in it or not."""
@@ -108,6 +118,8 @@ def event(kind: str, payload: bytes) -> str:
 def to_text(state: SessionState) -> bytes:
     """Return what is kept of ``state`` under ``session:{id}``."""
     rest = {"classes": state.classes, "changes": state.changes, "claim": list(state.claim)}
+    if state.noted != state.age:
+        rest["noted"] = [*state.noted[0], state.noted[1]]
     return b'{"progress":' + (state.progress or b"null") + b"," + compact(rest)[1:]
 
 
@@ -138,10 +150,12 @@ def _from_ours(found: dict[str, Any]) -> SessionState:
         raise NotUnderstoodError(f"classes are not texts: {classes!r:.200}")
     if not _is_count(changes):
         raise NotUnderstoodError(f"changes is not a number: {changes!r:.200}")
+    claim = _claim(found.get("claim", [0, ""]))
     state = SessionState(
         None if progress is None else compact(progress),
+        _age(found.get("noted", [*claim, changes])),
         tuple(classes),
-        claim=_claim(found.get("claim", [0, ""])),
+        claim=claim,
         changes=changes,
     )
     to_text(state)  # what cannot be kept again is not understood: half a surrogate pair in a name
@@ -153,6 +167,13 @@ def _claim(found: object) -> Claim:
         case [int(number), str(worker)] if _is_count(number):
             return Claim(number, worker)
     raise NotUnderstoodError(f"not a claim: {found!r:.200}")
+
+
+def _age(found: object) -> Age:
+    match found:
+        case [number, worker, int(changes)] if _is_count(changes):
+            return _claim([number, worker]), changes
+    raise NotUnderstoodError(f"not an age: {found!r:.200}")
 
 
 def _is_count(found: object) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from target_app.sessions.answers import from_outside
 from target_app.sessions.memory_store import MemoryStore
-from target_app.sessions.session import merged
+from target_app.sessions.session import known
 from target_app.sessions.state import (
     KEPT_ANSWERS,
     NOBODY,
@@ -53,6 +53,7 @@ STATES = st.builds(
     changes=st.integers(0, 2**53),
     left=st.lists(NAMES, max_size=3, unique=True).map(tuple),
     partial=st.booleans(),
+    noted=st.tuples(CLAIMS, st.integers(0, 2**53)),
 )
 
 
@@ -60,7 +61,7 @@ STATES = st.builds(
 def test_a_state_is_the_same_after_it_was_kept_or_handed_over(state):
     kept = from_text(to_text(state))
     assert (kept.progress, kept.classes) == (state.progress, state.classes)
-    assert kept.age == state.age
+    assert (kept.age, kept.noted) == (state.age, state.noted)
     assert handed_over(json.loads(json.dumps(to_hand_over(state)))) == state
 
 
@@ -77,6 +78,7 @@ LIKE_OURS = st.fixed_dictionaries(
     optional={
         "changes": st.integers() | ANY_JSON,
         "claim": st.tuples(st.integers(), ANY_TEXT) | ANY_JSON,
+        "noted": st.tuples(st.integers(), ANY_TEXT, st.integers()) | ANY_JSON,
     },
 )
 LIKE_ANSWERS = st.fixed_dictionaries(
@@ -152,15 +154,37 @@ def test_whatever_is_published_is_an_answer_or_an_error_of_its_value(data):
     assert answer_from(answer) == answer
 
 
-@given(STATES, STATES)
-def test_changes_of_who_did_not_know_the_state_are_added_to_it(kept, pending):
-    state = merged(kept, pending)
-    if pending.changes:
-        assert state.progress == (pending.progress or kept.progress)
-        before = set(kept.classes) - set(pending.left)
-        assert set(state.classes) == {*before, *pending.classes}
-    else:
-        assert state == kept
+FIRST, SECOND, THIRD = (Claim(number, "") for number in (1, 2, 3))
+NOTHING_READ = SessionState(partial=True)
+
+
+def page(number):
+    return compact({"page": number})
+
+
+@given(st.permutations([FIRST, SECOND, THIRD]), st.sampled_from([FIRST, SECOND, THIRD]))
+def test_of_what_was_noted_the_newest_counts_whoever_knew_of_it(claims, who_knew):
+    states = {
+        claim: SessionState(partial=claim != who_knew).read_on(claim, page(claim.number))
+        for claim in claims
+    }
+    assert known(states.values()).progress == page(3)
+
+
+def test_what_is_newer_in_something_else_is_not_newer_in_what_was_read():
+    kept = SessionState().read_on(FIRST, page(3)).changed(THIRD, classes=("7b",))
+    found = known([kept, NOTHING_READ.read_on(SECOND, page(4))])
+    assert (found.progress, found.classes) == (page(4), ("7b",))
+
+
+def test_changes_of_who_did_not_know_the_state_are_added_to_it_if_they_are_newer():
+    kept = SessionState().changed(SECOND, classes=("7b", "8a"))
+    older = NOTHING_READ.changed(FIRST, classes=("6c",))
+    newer = NOTHING_READ.changed(THIRD, classes=("9d",)).without_class(THIRD, "7b")
+    assert known([newer, older, kept]).classes == ("8a", "9d")
+    assert not known([newer, kept]).partial
+    assert known([newer, older]).partial
+    assert known([newer, older]).classes == ("6c", "9d")
 
 
 # In memory
