@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from target_app.bus.hub import late
-from target_app.sessions.state import Claim, handed_over, to_hand_over
+from target_app.sessions.state import NOBODY, Claim, handed_over, to_hand_over
 from target_app.sessions.store import NotOwnerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from target_app.bus.hub import Envelope, Hub
     from target_app.sessions.session import Session
     from target_app.sessions.state import SessionState
@@ -82,28 +85,40 @@ class Claims:
     """Numbers claims in the order in which they come, and makes them known to the other workers.
 
     A worker's next number is greater than every one that it has seen (L. Lamport, "Time, clocks,
-    and the ordering of events in a distributed system", 1978): no clock is asked. Where all share a
-    Redis, Redis gives the numbers. Two claims at the same moment are decided by the names of their
-    workers: a claim is known everywhere before it is good, so exactly one of them stays.
+    and the ordering of events in a distributed system", 1978): what time it is, no clock is asked.
+    Where all share a Redis, Redis gives the numbers, which are its microseconds; workers that can
+    ask neither Redis nor each other for a while go on counting from the last that they have seen,
+    and what they number meanwhile has its order as well. Two claims at the same moment are decided
+    by the names of their workers: a claim is known everywhere before it is good, so exactly one of
+    them stays.
     """
 
-    def __init__(self, hub: Hub, holder: Holder) -> None:
+    def __init__(
+        self, hub: Hub, holder: Holder, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._hub = hub
         self._holder = holder
+        self._clock = clock
         self.worker = hub.name
         self._greatest = 0
+        self._ahead = -self._microseconds()
+        """Of our clock is what gives the numbers, as far as is known."""
         hub.handle("claim session", self._on_claim)
         hub.handle(late("claim session"), self._on_late)
         hub.handle("session taken", self._on_taken)
 
     def next(self) -> Claim:
         """Return a claim that is greater than all that were seen here."""
-        self._greatest += 1
+        self._greatest = max(self._greatest + 1, self._microseconds() + self._ahead)
         return Claim(self._greatest, self.worker)
 
     def saw(self, claim: Claim) -> None:
         """Let the next claims be greater than ``claim``."""
         self._greatest = max(self._greatest, claim.number)
+        self._ahead = max(self._ahead, claim.number - self._microseconds())
+
+    def _microseconds(self) -> int:
+        return int(self._clock() * 1_000_000)
 
     async def make_known(self, session: Session, *, final: bool) -> Yielded:
         """Have every other worker give up the session; return what they know of it.
@@ -115,7 +130,7 @@ class Claims:
         for _ in range(ATTEMPTS):
             asked = json.dumps([*session.claim, session.owner, final])
             answers, silent = await self._hub.ask("claim session", session.id, asked)
-            greater = [Claim(*answer["greater"]) for answer in answers if "greater" in answer]
+            told = [Claim(*answer["greater"]) for answer in answers if "greater" in answer]
             # Only those of this attempt: what was not taken is offered again.
             yielded = Yielded(silent=silent)
             for answer in answers:
@@ -123,9 +138,13 @@ class Claims:
                     yielded.add_answer(answer)
             if any("refused" in answer for answer in answers) or session.refused:
                 raise NotOwnerError
-            if not greater or session.lost:
+            if not final:
+                # What is changed from now on is newer than what they know.
+                told += [state.claim for state in yielded.states]
+            greatest = max(told, default=NOBODY)
+            if greatest < session.claim or session.lost:
                 return yielded
-            self.saw(max(greater))
+            self.saw(greatest)
             if final:
                 break
             session.claim = self.next()

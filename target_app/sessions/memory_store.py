@@ -25,6 +25,7 @@ class MemoryStore:
     available = True
     remote = False
     generation = None
+    newest = NOBODY
 
     def __init__(
         self,

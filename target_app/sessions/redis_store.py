@@ -14,6 +14,7 @@ from target_app.redis_client import FAILURES
 from target_app.sessions import scripts
 from target_app.sessions.state import (
     KEPT_ANSWERS,
+    NOBODY,
     Claim,
     NotUnderstoodError,
     from_text,
@@ -61,6 +62,7 @@ class RedisStore:
         self._milliseconds = max(1, round(session_seconds * 1000))
         self._own_milliseconds = max(1, round(session_seconds * 1000 * OWN_KEYS_LIVE))
         self.generation: str | None = None
+        self.newest = NOBODY
         self._available = True
         self._mark = redis.register_script(scripts.MARK)
         self._open = redis.register_script(scripts.OPEN)
@@ -82,8 +84,9 @@ class RedisStore:
         """See :meth:`SessionStore.ask`."""
         # A mark that is none of ours says nothing, but it was Redis that said so.
         with contextlib.suppress(StoreUnavailableError, NotUnderstoodError), self._asking():
-            mark: bytes = await self._mark([MARK], [os.urandom(8).hex()])
+            mark, microseconds = await self._mark([MARK], [os.urandom(8).hex()])
             self.generation = mark.decode(errors="replace")
+            self.newest = Claim(microseconds, "")
         return self._available
 
     async def open(self, session_id: str, owner: str | None, claim: Claim) -> Opened:

@@ -257,6 +257,7 @@ class Sessions:
                 await self.catch_up_answers()
             was_away = not is_there
             if is_there:
+                self._holder.claims.saw(self._store.newest)
                 generation = self._store.generation
                 behind = self._keeper.overdue(self._session_seconds)
                 # Also those of whom nothing is kept but whose they are.

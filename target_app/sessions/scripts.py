@@ -189,14 +189,17 @@ if kept then redis.call('ZREM', KEYS[1], kept) end
 """
 """Forget an answer; a publication that was not kept yet will not have to be."""
 
-MARK: Final = """
+MARK: Final = (
+    _CLAIMS
+    + """
 -- KEYS: mark; ARGV: a new one
 redis.call('SET', KEYS[1], ARGV[1], 'NX')
 local server = redis.pcall('INFO', 'server')
 local run = type(server) == 'string' and string.match(server, 'run_id:(%x+)') or ''
-return redis.call('GET', KEYS[1]) .. ' ' .. run
+return {redis.call('GET', KEYS[1]) .. ' ' .. run, microseconds()}
 """
-"""Return what is the same for as long as Redis has lost nothing.
+)
+"""Return what is the same for as long as Redis has lost nothing, and its time.
 
 With the mark all that was beside it is lost; another run may have begun with an older copy of it.
 """

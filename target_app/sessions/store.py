@@ -70,6 +70,11 @@ class SessionStore(Protocol):
         """What was the same at each :meth:`ask`, unless some of what was kept may be lost."""
         ...
 
+    @property
+    def newest(self) -> Claim:
+        """Not less than any claim that it had numbered when it was asked last."""
+        ...
+
     async def ask(self) -> bool:
         """Ask whether it is there now; return :attr:`available`."""
         ...
