@@ -73,7 +73,10 @@ class Holder(Protocol):
         ...
 
     def learn_late(self, session_id: str, claim: Claim, found: Yielded) -> None:
-        """Add what a worker has said too late to what the connection with ``claim`` has."""
+        """Add what a worker has said too late, or unasked, to what a connection here has.
+
+        That is the one with ``claim``, or whichever came later.
+        """
         ...
 
     def refuse_late(self, session_id: str, claim: Claim) -> None:
@@ -150,6 +153,11 @@ class Claims:
             session.claim = self.next()
         session.lost = True
         return yielded
+
+    async def hand_on(self, session: Session, found: Yielded) -> None:
+        """Tell whoever has the session now, and may not have asked us, what is known of it here."""
+        told = found.as_answer() | {"claim": list(session.claim)}
+        await self._hub.publish(late("claim session"), session.id, json.dumps(told))
 
     async def say_taken(self, session: Session, answers: list[str]) -> None:
         """Let the others forget what they offered, with the answers that have these digests."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -56,7 +57,7 @@ class Holder:
         self._store = store
         self._tasks: set[asyncio.Task[None]] = set()
         self.claims = Claims(hub, self)
-        self.keeper = Keeper(store, delivery, self.spawn, self.supersede, most_bytes=unsaved_bytes)
+        self.keeper = Keeper(store, delivery, self.spawn, self.lose, most_bytes=unsaved_bytes)
         self.waiting: Callable[[str], int] = lambda _session_id: 0
         """Returns how many questions of a session are to be answered here."""
         self.learned: Callable[[Connection, SessionState], Awaitable[None]]
@@ -94,7 +95,7 @@ class Holder:
         here = self.here(session_id)
         if greater := [session.claim for _, session in here if session.claim > claim]:
             return max(greater)
-        yielded = self._end_others(session_id, here)
+        yielded = self._end_others(session_id, here, owner)
         for connection, _ in here:
             self.keeper.hold(connection)
         if (held := self.keeper.waiting(session_id)) is not None:
@@ -115,7 +116,7 @@ class Holder:
     def learn_late(self, session_id: str, claim: Claim, found: Yielded) -> None:
         """See :meth:`target_app.sessions.claims.Holder.learn_late`."""
         for connection, session in self.here(session_id):
-            if session.claim == claim:
+            if session.claim >= claim and _may_have(session.owner, found):
                 self.spawn(self._learn_late(connection, found))
 
     def refuse_late(self, session_id: str, claim: Claim) -> None:
@@ -145,9 +146,9 @@ class Holder:
             return False
         others = self.here(session.id, but=session)
         if session.lost or any(other.claim > session.claim for _, other in others):
-            self.supersede(connection)
+            self.lose(connection)
             return False
-        await self._learn(session, kept, yielded, self._take(session.id, others))
+        await self._learn(session, kept, yielded, self._take(session, others))
         if problem is not None:
             self.keeper.complain(connection, problem)
         if connection.close_code is not None and session.unsaved:
@@ -203,20 +204,27 @@ class Holder:
             raise NotOwnerError
         self.keeper.abandon(waiting)
 
-    def _end_others(self, session_id: str, here: list[tuple[Connection, Session]]) -> Yielded:
+    def _end_others(
+        self, session_id: str, here: list[tuple[Connection, Session]], owner: str | None
+    ) -> Yielded:
         # End the connections of a session, and return what only they know.
         yielded = Yielded()
         for connection, session in here:
             yielded.add(session)
             self.supersede(connection)
+        for _, other in self._all_here(session_id):
+            # One that was here before, and may have lost the session by the time that it is read.
+            if other.loading and not other.refused and may_open(other.owner, owner):
+                yielded.add(other)
         if (waiting := self.keeper.waiting(session_id)) is not None:
             yielded.add(waiting)
         return yielded
 
-    def _take(self, session_id: str, here: list[tuple[Connection, Session]]) -> Yielded:
+    def _take(self, session: Session, here: list[tuple[Connection, Session]]) -> Yielded:
         # The same, for a connection of this worker, which has it all at once.
-        yielded = self._end_others(session_id, here)
-        if (waiting := self.keeper.waiting(session_id)) is not None:
+        yielded = self._end_others(session.id, here, session.owner)
+        if (waiting := self.keeper.waiting(session.id)) is not None:
+            waiting.lost = True
             self.keeper.forget(waiting)
         return yielded
 
@@ -271,6 +279,34 @@ class Holder:
         self.keeper.error(connection, "this session belongs to somebody else")
         self.end_one(connection, CloseCode.NOT_OWNER, "session belongs to somebody else")
 
+    def lose(self, connection: Connection) -> None:
+        """Close a connection whose session somebody else has, who may not have asked us for it."""
+        session = session_of(connection)
+        self.supersede(connection)
+        session.offered_to = max(session.offered_to, session.claim)
+        self.keeper.hold(connection)
+        self.spawn(self.hand_on(session))
+
+    async def hand_on(self, session: Session) -> None:
+        """Give what is not kept of a session that was lost to whoever has it now.
+
+        Until somebody takes it that is done again, each time after twice as long: the bus may be
+        interrupted, or the session be nowhere.
+        """
+        now = time.monotonic()
+        waits = self.keeper.waiting(session.id) is session
+        if not waits or now - session.handed_on < session.handed_on - session.active:
+            return
+        session.handed_on = now
+        found = Yielded([session.state])
+        here = [(c, other) for c, other in self.here(session.id) if other.claim > session.claim]
+        for connection, other in here:
+            self.keeper.forget(session)
+            if _may_have(other.owner, found):
+                await self._learn_late(connection, found)
+        if not here:
+            await self.claims.hand_on(session, found)
+
     def supersede(self, connection: Connection) -> None:
         """Close a connection whose session somebody else has now."""
         session_of(connection).lost = True
@@ -294,9 +330,18 @@ class Holder:
         greater than any that is known.
         """
         return [
+            (connection, session)
+            for connection, session in self._all_here(session_id)
+            if session is not but and not (session.lost or session.refused or session.loading)
+        ]
+
+    def _all_here(self, session_id: str) -> list[tuple[Connection, Session]]:
+        return [
             (connection, connection.state)
             for connection in self._connections.of_client(ClientId(SESSIONS, session_id))
             if isinstance(connection.state, Session)
-            and connection.state is not but
-            and not (connection.state.lost or connection.state.refused or connection.state.loading)
         ]
+
+
+def _may_have(owner: str | None, found: Yielded) -> bool:
+    return all(may_open(state.owner, owner) for state in found.states)

@@ -32,9 +32,8 @@ class Keeper:
     """Gives the store what has changed of each session, one write of a session at a time.
 
     What it cannot give it keeps here, also of sessions that have been closed, of which it keeps
-    ``most_bytes``; :meth:`overdue` returns them to whoever tries again. ``supersede(connection)``
-    is called if the store says that somebody else has the session: what it has not got is kept here
-    then until whoever has it asks for it.
+    ``most_bytes``; :meth:`overdue` returns them to whoever tries again. ``lose(connection)`` is
+    called if the store says that somebody else has the session.
     """
 
     def __init__(
@@ -42,14 +41,14 @@ class Keeper:
         store: SessionStore,
         delivery: Delivery,
         spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]],
-        supersede: Callable[[Connection], None],
+        lose: Callable[[Connection], None],
         *,
         most_bytes: int,
     ) -> None:
         self._store = store
         self._delivery = delivery
         self._spawn = spawn
-        self._supersede = supersede
+        self._lose = lose
         self._most_bytes = most_bytes
         self._behind: dict[Session, Connection] = {}
         self._gone: dict[str, Connection] = {}  # the same, of those that have ended
@@ -160,8 +159,7 @@ class Keeper:
         for session_id, connection in tuple(self._gone.items()):
             if session_of(connection).active <= due:
                 self._drop_gone(session_id)
-        gone = (connection for connection in self._gone.values() if not session_of(connection).lost)
-        return [*self._behind.values(), *gone]
+        return [*self._behind.values(), *self._gone.values()]
 
     def _keep_gone(self, connection: Connection) -> None:
         session = session_of(connection)
@@ -241,10 +239,3 @@ class Keeper:
                 self._lose(connection)
             return kept
         return True
-
-    def _lose(self, connection: Connection) -> None:
-        # Whoever has it asks for what was not kept, or has asked already and has it.
-        was_known = session_of(connection).lost
-        self._supersede(connection)
-        if not was_known:
-            self.hold(connection)

@@ -268,7 +268,9 @@ class Sessions:
         session = session_of(connection)
         if session.saving:
             return
-        if session.loaded:
+        if session.lost:
+            await self._holder.hand_on(session)
+        elif session.loaded:
             if not session.unsaved:
                 await self._keeper.touch(connection)
             await self._keeper.try_again(connection)

@@ -47,7 +47,9 @@ class Session:
     told_restored: bool = False
     """Whether its client knows what its progress was before."""
     offered_to: Claim = NOBODY
-    """The claim that another worker made, which was told what is known of it here."""
+    """The claim that was told what is known of it here, or one that is less."""
+    handed_on: float = -math.inf
+    """When whoever has it was told that unasked, by the monotonic clock."""
     base: SessionState = SessionState()  # noqa: RUF009 - it is frozen
     """What the others knew of it when it was claimed."""
     elsewhere: dict[str, int] = field(default_factory=dict)

@@ -63,12 +63,12 @@ async def test_what_was_not_kept_because_of_a_claim_waits_until_whoever_made_it_
     session = Session("reader", None, Claim(1, "a"), 0, 0, loaded=True)
     connection = Connection(Endpoint("/"), None, id=ClientId(SESSIONS, "reader"), state=session)
 
-    def supersede(_connection):
+    def lose(connection):
         session.lost = True
-        keeper.forget(session)
+        keeper.hold(connection)
 
     async with asyncio.TaskGroup() as tasks:
-        keeper = Keeper(store, None, tasks.create_task, supersede, most_bytes=2**20)
+        keeper = Keeper(store, None, tasks.create_task, lose, most_bytes=2**20)
         await store.open(session.id, None, session.claim)
         session.state = session.state.changed(session.claim, progress=b'{"page":3}')
         await keeper.keep(connection)
