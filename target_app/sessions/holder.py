@@ -223,7 +223,8 @@ class Holder:
     def _take(self, session: Session, here: list[tuple[Connection, Session]]) -> Yielded:
         # The same, for a connection of this worker, which has it all at once.
         yielded = self._end_others(session.id, here, session.owner)
-        if (waiting := self.keeper.waiting(session.id)) is not None:
+        waiting = self.keeper.waiting(session.id)
+        if waiting is not None and (session.loaded or not waiting.loaded):
             waiting.lost = True
             self.keeper.forget(waiting)
         return yielded
@@ -265,7 +266,8 @@ class Holder:
                 taken.append(digest(answer))
             except NOT_KEPT as error:
                 logger.warning("an answer to session %r is not kept: %s", session.id, error)
-        if others:
+        # What it could not read the session for, it cannot give the store either.
+        if others and session.loaded:
             await self.claims.say_taken(session, taken)
 
     async def _refuse(self, connection: Connection) -> None:

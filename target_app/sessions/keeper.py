@@ -168,12 +168,23 @@ class Keeper:
 
     def _let_wait(self, connection: Connection) -> None:
         session = session_of(connection)
-        if session.id in self._gone:
+        if (before := self._gone.get(session.id)) is not None:
             self._drop_gone(session.id)
+            connection = self._one_of(before, connection)
+            session = session_of(connection)
         self._gone[session.id] = connection
         self._gone_bytes += session.state.kept_bytes()
         while self._gone_bytes > self._most_bytes:
             self.abandon(session_of(next(iter(self._gone.values()))))
+
+    def _one_of(self, before: Connection, after: Connection) -> Connection:
+        # What came after on a connection that could not read the session is kept with what was
+        # before on one that could, and may write it.
+        old, new = session_of(before), session_of(after)
+        if new.loaded or new.state.partial or old is new or old.lost or not old.loaded:
+            return after
+        old.state, old.unsaved = new.state, True
+        return before
 
     def _drop_gone(self, session_id: str) -> None:
         # The state of a session that has ended does not change, so it counts for what it did.

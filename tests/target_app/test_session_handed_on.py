@@ -257,3 +257,29 @@ async def test_what_a_session_has_that_is_just_being_read_moves_with_it(place, w
     slow.set()
     await place.until_kept(88)
     assert unread.close_code is None or session_of(unread).lost
+
+
+@pytest.mark.parametrize("notes", [True, False])
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_what_was_read_is_kept_also_if_its_reader_came_back_and_left_meanwhile(
+    place, workers, notes
+):
+    here = await place.worker()
+    there = await place.worker() if workers == 2 else here
+    read = await here.connect()
+    await here.note(read, 87)
+    await place.until_kept(87)
+    here.store.reaches = there.store.reaches = False
+    await here.note(read, 88)
+    await here.leave(read)
+    unread = await there.connect()
+    assert there.told[-1] == (unread, 88)
+    if notes:
+        await there.note(unread, 89)
+    await there.leave(unread)
+    here.store.reaches = there.store.reaches = True
+    await place.until_kept(89 if notes and there is here else 88)
+    again = await there.connect()
+    assert there.told[-1] == (again, 89 if notes else 88)
+    await nobody_waits(here)
+    await nobody_waits(there)
