@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from target_app.connections.message import Message
-from target_app.sessions.session import Session, session_of
+from target_app.sessions.session import Session, known, session_of
 from target_app.sessions.state import NotUnderstoodError, compact, event
 from target_app.sessions.store import StoreFullError, StoreUnavailableError
 
@@ -170,21 +170,12 @@ class Keeper:
         session = session_of(connection)
         if (before := self._gone.get(session.id)) is not None:
             self._drop_gone(session.id)
-            connection = self._one_of(before, connection)
+            connection = _joined(before, connection)
             session = session_of(connection)
         self._gone[session.id] = connection
         self._gone_bytes += session.state.kept_bytes()
         while self._gone_bytes > self._most_bytes:
             self.abandon(session_of(next(iter(self._gone.values()))))
-
-    def _one_of(self, before: Connection, after: Connection) -> Connection:
-        # What came after on a connection that could not read the session is kept with what was
-        # before on one that could, and may write it.
-        old, new = session_of(before), session_of(after)
-        if new.loaded or new.state.partial or old is new or old.lost or not old.loaded:
-            return after
-        old.state, old.unsaved = new.state, True
-        return before
 
     def _drop_gone(self, session_id: str) -> None:
         # The state of a session that has ended does not change, so it counts for what it did.
@@ -250,3 +241,17 @@ class Keeper:
                 self._lose(connection)
             return kept
         return True
+
+
+def _joined(before: Connection, after: Connection) -> Connection:
+    # Let one of two connections that a session had have all that is known: the one that could read
+    # it, and may write it, if there is one.
+    old, new = session_of(before), session_of(after)
+    if old is new or len({old.owner, new.owner} - {None}) > 1:
+        return after
+    may_write = old.loaded and not old.lost and not (new.loaded and not new.lost)
+    kept, connection = (old, before) if may_write else (new, after)
+    owner = old.owner if new.owner is None else new.owner
+    kept.state = replace(known([old.state, new.state]), owner=owner, answers=())
+    kept.owner, kept.unsaved = owner, True
+    return connection

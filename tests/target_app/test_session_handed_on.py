@@ -13,7 +13,7 @@ from target_app.bus.hub import Hub
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.names import ClientId
 from target_app.connections.registry import ConnectionManager
-from target_app.protocol import SESSIONS
+from target_app.protocol import SESSIONS, CloseCode
 from target_app.sessions.registry import Sessions
 from target_app.sessions.session import session_of
 from target_app.sessions.state import NOBODY, Claim, compact, from_text, to_text
@@ -137,8 +137,8 @@ class Worker:
     async def close(self, connection, code, _reason):
         connection.close_code = code
 
-    async def connect(self):
-        connection = Connection(Endpoint("/"), None, id=READER)
+    async def connect(self, owner=None):
+        connection = Connection(Endpoint("/"), None, id=READER, identity=owner)
         self.connections.add(connection)
         await self.sessions.open(connection)
         return connection
@@ -283,3 +283,38 @@ async def test_what_was_read_is_kept_also_if_its_reader_came_back_and_left_meanw
     assert there.told[-1] == (again, 89 if notes else 88)
     await nobody_waits(here)
     await nobody_waits(there)
+
+
+async def test_what_is_refused_late_is_not_put_over_what_came_after_it(place):
+    worker = await place.worker()
+    read = await worker.connect()
+    await worker.note(read, 87)
+    await place.until_kept(87)
+    worker.store.reaches = False
+    unread = await worker.connect()
+    await worker.note(unread, 88)
+    await worker.leave(read)
+    await worker.leave(unread)
+    # What was sent for the first one is answered only now: somebody has claimed the session since.
+    session_of(read).unsaved = True
+    worker.sessions._holder.lose(read)
+    again = await worker.connect()
+    assert worker.told[-1] == (again, 88)
+
+
+async def test_what_waits_belongs_to_whoever_changed_it_last(place):
+    worker = await place.worker()
+    read = await worker.connect()
+    worker.store.reaches = False
+    await worker.note(read, 3)
+    await worker.leave(read)
+    unread = await worker.connect("alice")
+    await worker.note(unread, 4)
+    await worker.leave(unread)
+    stranger = await worker.connect("bob")
+
+    async def closed():
+        return stranger.close_code
+
+    assert await until(closed) == CloseCode.NOT_OWNER
+    assert stranger not in dict(worker.told)
