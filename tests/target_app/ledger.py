@@ -74,11 +74,6 @@ class Counts:
         since = bisect_left(self.told, at, key=lambda count: count.asked)
         return self.told[since] if since < len(self.told) else None
 
-    def was_reachable(self, at: float) -> bool:
-        """Return whether the worker was on the bus at a moment, or has ended and knows nothing."""
-        last = self.after(at)
-        return last is None or not self.was_interrupted(at, at)
-
     def was_interrupted(self, since: float, until: float) -> bool:
         """Return whether the worker had to connect to the bus again between two moments."""
         first, last = self.before(since), self.after(until)

@@ -25,6 +25,15 @@ class Restored(NamedTuple):
     by: int
     told: int | None
     """The worker that knew of the page that had to be there."""
+    told_at: float
+
+    def may_be_less(self, counts, killed):
+        """Return whether the one worker could not ask the other, or nobody can tell any more."""
+        return self.by != self.told and any(
+            counts[worker].was_interrupted(self.told_at, self.at)
+            or (worker in killed and counts[worker].after(self.at) is None)
+            for worker in (self.by, self.told)
+        )
 
 
 @dataclass
@@ -49,9 +58,8 @@ class Student:
 
     - that worker was killed before Redis had it;
     - that worker could not read the session, and the student left before it could;
-    - the student came back to another worker, and what waits somewhere could not be asked for: one
-      of those that he sat with says that it lost the bus, since all of them were last on it when he
-      came.
+    - the student came back to another worker, which could not ask the first: one of the two says
+      that it lost the bus between the acknowledgement and the restoration.
     """
 
     def __init__(self, name, clock, ended):
@@ -65,13 +73,14 @@ class Student:
         """The last page that has to be there."""
         self.worker = None
         """Which worker was told of it."""
+        self.told_at = 0.0
         self.waits = False
         """Whether that worker has said that it waits for Redis."""
         self.unanswered = {}
         """What was asked on connections that were closed in order: when, and at which worker."""
         self.answers = Counter()
-        self.history = []
-        """The workers that it sat with, and what was restored there, in the order it came."""
+        self.restored = []
+        """Each time that there was something to restore."""
         self.lost = 0
         """How many pages a worker took along that was killed."""
         self.wrong = []
@@ -80,6 +89,7 @@ class Student:
         """Note that a worker knows a page."""
         # What it said before it was killed may be read after that.
         if worker not in self.ended and page >= self.due:
+            self.told_at = self.clock()
             self.due, self.worker, self.waits = page, worker, waits
 
     def loses(self, worker, kept):
@@ -92,38 +102,23 @@ class Student:
         """Note that a worker has restored a page, where it had to be ``least`` at least."""
         if page > self.page:
             self.wrong.append(f"{self.name}: page {page} restored, {self.page} was the last")
-        self.history.append(Restored(self.clock(), page, least, worker, self.worker))
-        if page < least:
-            # Said once; from here on it is what the student knows.
-            self.due, self.worker = page, worker
-
-    @property
-    def restored(self):
-        """Each time that a page was restored that had to be."""
-        return [told for told in self.history if isinstance(told, Restored) and told.least]
+        if least:
+            told = Restored(self.clock(), page, least, worker, self.worker, self.told_at)
+            self.restored.append(told)
+            if page < least:
+                # Said once; from here on it is what the student knows.
+                self.due, self.worker = page, worker
 
     def judged(self, counts):
         """Judge what was restored by what the workers said of the bus."""
         found = Found(restored=len(self.restored), lost=self.lost)
-        places, since = set(), 0.0
-        for told in self.history:
-            if not isinstance(told, Restored):
-                places.add(told)
-                continue
-            left = [place for place in places if self.ended.get(place, told.at) >= told.at]
-            if told.page < told.least:
-                if len(left) > 1 and any(self._lost_the_bus(p, counts, since, told) for p in left):
+        for restored in self.restored:
+            if restored.page < restored.least:
+                if restored.may_be_less(counts, self.ended):
                     found.excused += 1
                 else:
-                    found.wrong.append(f"{self.name}: {told}")
-            if all(counts[place].was_reachable(told.at) for place in left):
-                places, since = {told.by}, told.at
+                    found.wrong.append(f"{self.name}: {restored}")
         return found
-
-    def _lost_the_bus(self, worker, counts, since, told):
-        if counts[worker].after(told.at) is None:
-            return worker in self.ended  # nobody can tell any more
-        return counts[worker].was_interrupted(since, told.at)
 
     async def read(self, client, worker, pages, patient, over):
         """Study ``pages`` pages on one connection; raise what ends it early.
@@ -131,7 +126,6 @@ class Student:
         Who is ``patient`` notes nothing before he has seen what he noted before.
         """
         sitting = Sitting(self, client, worker)
-        self.history.append(worker)
         listening = asyncio.create_task(sitting.listen())
         try:
             if self.due and not (patient and await sitting.until(sitting.known, listening)):

@@ -32,7 +32,6 @@ def student():
 
 def sits(student, worker, *before, notes):
     """Let a student hear some things on a new connection, and note pages up to one."""
-    student.history.append(worker)
     sitting = Sitting(student, None, worker)
     for kind in before:
         sitting._hear(kind, {})
@@ -41,7 +40,6 @@ def sits(student, worker, *before, notes):
 
 
 def finds(student, page, worker=HERE):
-    student.history.append(worker)
     Sitting(student, None, worker)._hear("SESSION_RESTORED", {"page": page})
 
 
