@@ -172,7 +172,8 @@ class Place:
 
     async def until_kept(self, number):
         async def kept():
-            return json.loads(self.kept["text"])["progress"] == {"page": number}
+            text = self.kept.get("text", "{}")
+            return json.loads(text).get("progress") == {"page": number}
 
         await until(kept)
 
@@ -318,3 +319,23 @@ async def test_what_waits_belongs_to_whoever_changed_it_last(place):
 
     assert await until(closed) == CloseCode.NOT_OWNER
     assert stranger not in dict(worker.told)
+
+
+async def test_what_waits_of_a_session_that_was_not_read_is_not_put_over_what_was_noted_since(
+    place,
+):
+    old, new = await place.worker(), await place.worker()
+    old.store.reaches = new.store.reaches = old.bus.hears = False
+    unread = await old.connect()
+    await old.note(unread, 3)
+    await old.leave(unread)
+    client = await new.connect()
+    await new.note(client, 10)
+    new.store.reaches = True
+    await place.until_kept(10)
+    await new.leave(client)
+    old.store.reaches = old.bus.hears = True
+    for worker in (new, old):
+        again = await worker.connect()
+        assert worker.told[-1] == (again, 10)
+        await worker.leave(again)
