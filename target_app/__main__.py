@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
+from target_app import logs
 from target_app.app import EXIT_USAGE, STARTUP_FAILURE, create_app
 from target_app.connections.bounded import BoundedWebSocket, bounded_http
 from target_app.settings import Settings, told
@@ -89,6 +90,7 @@ def _serve_with_workers(settings: Settings, listener: socket.socket) -> int:
     # application anew, and has its settings from the environment.
     os.environ.update(settings.as_environment())
     config = _config("target_app.app:app", settings)
+    logs.install()
     supervisor = Supervisor(config, [listener], lambda: _announce(listener))
     supervisor.run()
     if supervisor.failed:

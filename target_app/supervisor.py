@@ -134,7 +134,7 @@ class Supervisor(Multiprocess):
             self.failed = True
             self.should_exit.set()
             return False
-        logger.info("worker %s died", process.pid)
+        logger.warning("worker %s died, with all its connections: starting another", process.pid)
         self.processes[n] = Process(self.config, self.sockets)
         self.processes[n].start()
         return True

@@ -455,6 +455,13 @@ async def test_a_killed_worker_is_replaced_and_the_new_one_hears_and_is_heard(st
         await heard(client, "hello again")
 
 
+async def test_the_log_says_that_a_worker_died(serve):
+    server = await serve("--workers", "2")
+    pid = (await server.stats())["workers"][0]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    await server.says(f"worker {pid} died")
+
+
 async def test_a_rolling_restart_replaces_each_worker_and_ends_nothing(start):
     server = await start(TARGET_DRAIN_TIMEOUT_SECONDS="0.1")
     before = {worker["pid"] for worker in (await server.stats())["workers"]}
