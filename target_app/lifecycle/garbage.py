@@ -12,12 +12,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ALL = 2
+ALL: Final = 2
 """The generation of a collection that goes through everything that is not put aside."""
 
 

@@ -195,7 +195,11 @@ async def nobody_waits(worker):
     await until(so)
 
 
-async def test_what_a_worker_has_that_was_not_asked_comes_once_it_can_be_kept(place):
+async def moved_on_unheard(place):
+    """Have a session at page 4 at a worker that reaches nobody, and then at another one.
+
+    Return both workers and the connection at the other, which knows of page 3.
+    """
     deaf, other = await place.worker(), await place.worker()
     client = await deaf.connect()
     await deaf.note(client, 3)
@@ -204,6 +208,11 @@ async def test_what_a_worker_has_that_was_not_asked_comes_once_it_can_be_kept(pl
     await deaf.note(client, 4)
     await deaf.leave(client)
     again = await other.connect()
+    return deaf, other, again
+
+
+async def test_what_a_worker_has_that_was_not_asked_comes_once_it_can_be_kept(place):
+    deaf, other, again = await moved_on_unheard(place)
     assert other.told == [(again, 3)]
     deaf.store.reaches = True
     await place.until_kept(4)
@@ -214,14 +223,7 @@ async def test_what_a_worker_has_that_was_not_asked_comes_once_it_can_be_kept(pl
 
 
 async def test_what_was_noted_since_is_newer_than_what_is_handed_on(place):
-    deaf, other = await place.worker(), await place.worker()
-    client = await deaf.connect()
-    await deaf.note(client, 3)
-    await place.until_kept(3)
-    deaf.store.reaches = deaf.bus.hears = False
-    await deaf.note(client, 4)
-    await deaf.leave(client)
-    again = await other.connect()
+    deaf, other, again = await moved_on_unheard(place)
     await other.note(again, 9)
     deaf.store.reaches = deaf.bus.hears = True
     await nobody_waits(deaf)
