@@ -17,11 +17,12 @@ from benchmarks.calibrate import calibrate as run_calibration
 from benchmarks.calibration import Row
 from benchmarks.calibration_table import calibration_markdown, calibration_table
 from benchmarks.claims import ClaimsFileError, choose, judge, load_claims
-from benchmarks.experiments import InterruptedRunError, check, needed, run_all
+from benchmarks.experiments import ANY_MACHINE, InterruptedRunError, check, needed, run_all
 from benchmarks.experiments import quick as reduced
 from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError
 from loadtests.run import DEFAULT_FOLDER
+from loadtests.validity import Thresholds
 from reports import cli as reports_cli
 from reports.claims_table import tally, verdict_markdown, verdict_svg, verdict_table
 from reports.exit_status import ExitStatus
@@ -97,7 +98,12 @@ def claims(
     folder = output or DEFAULT_FOLDER / datetime.now(UTC).strftime("claims-%Y%m%dT%H%M%S")
     console = Console(stderr=True)
     try:
-        runs = run_all(experiments, folder, lambda title: live_view(console, title, quiet=quiet))
+        runs = run_all(
+            experiments,
+            folder,
+            lambda title: live_view(console, title, quiet=quiet),
+            ANY_MACHINE if quick else Thresholds(),
+        )
     except InterruptedRunError as error:
         sys.stderr.write(f"swarmgate: {error}; the records up to then are in {folder}\n")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None

@@ -11,6 +11,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.beside import Comparison
+from benchmarks.experiments import ANY_MACHINE
 from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.target import TargetSource
@@ -36,9 +37,6 @@ LONGEST_SECONDS = 3600
 """For one benchmark with all its rounds; a test of behaviour has less."""
 
 Measure = Callable[..., Mapping[str, float]]
-
-# A quick run sends too few messages for its p99 to say anything of the generator.
-ANY_MACHINE = Thresholds(lateness_p99_seconds=5.0, loop_lag_p99_seconds=5.0, gc_pause_seconds=5.0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

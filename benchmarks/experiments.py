@@ -29,6 +29,7 @@ from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.scenarios import check_scenario
 from loadtests.target import TargetSource
+from loadtests.validity import Thresholds
 from reports.record import RECORD_SUFFIX, Line, RecordError
 from reports.summary import Summary
 
@@ -39,6 +40,11 @@ Watch = Callable[[str], AbstractContextManager[Observe]]
 QUICK_REPEATS: Final = 2
 QUICK_DIVISOR: Final = 10
 _ALONE_SECONDS: Final = 120.0
+
+ANY_MACHINE: Final = Thresholds(
+    lateness_p99_seconds=5.0, loop_lag_p99_seconds=5.0, gc_pause_seconds=5.0
+)
+"""For a quick run, which sends too few messages for its p99 to say anything of the generator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +106,9 @@ def check(experiments: Mapping[str, Experiment], path: Path) -> None:
 
 
 def run_all(
-    experiments: Mapping[str, Experiment], folder: Path, watch: Watch
+    experiments: Mapping[str, Experiment], folder: Path, watch: Watch, thresholds: Thresholds
 ) -> dict[str, list[RunFigures]]:
-    """Make every run, each with its record in ``folder``.
+    """Make every run, each with its record in ``folder``; it is valid within ``thresholds``.
 
     Raises:
         InterruptedRunError: a run was interrupted.
@@ -119,15 +125,17 @@ def run_all(
         title = f"run {number} of {len(order)}: {turn.name} ({turn.repeat + 1} of {repeats})"
         path = folder / f"{number:02}-{turn.name}-{turn.repeat + 1}{RECORD_SUFFIX}"
         with watch(title) as observe:
-            results[turn.name].append(_run(turn, path, observe))
+            results[turn.name].append(_run(turn, path, observe, thresholds))
     return results
 
 
-def _run(turn: Turn, path: Path, observe: Observe) -> RunFigures:
+def _run(turn: Turn, path: Path, observe: Observe, thresholds: Thresholds) -> RunFigures:
     if isinstance(turn.experiment, AloneExperiment):
         return _run_alone(turn.experiment, path)
     try:
-        summary, seen = asyncio.run(_run_load(turn.experiment, turn.repeat, path, observe))
+        summary, seen = asyncio.run(
+            _run_load(turn.experiment, turn.repeat, path, observe, thresholds)
+        )
     except LoadTestError as error:
         return RunFigures(valid=False, reasons=(str(error),), figures={})
     if summary.interrupted:
@@ -138,18 +146,22 @@ def _run(turn: Turn, path: Path, observe: Observe) -> RunFigures:
 
 
 async def _run_load(
-    experiment: LoadExperiment, repeat: int, path: Path, observe: Observe
+    experiment: LoadExperiment, repeat: int, path: Path, observe: Observe, thresholds: Thresholds
 ) -> tuple[Summary, Mapping[str, float]]:
     """Make one run; give what it measured, and what was seen of its Redis."""
     server = [sys.executable, "-m", "target_app", "--port", "{port}", "--log-level", "warning"]
     for option, value in experiment.server.items():
         server += [f"--{option.replace('_', '-')}", str(value)]
     plan = _plan(experiment, seed=repeat + 1)
+
+    async def measured(*redis_options: str) -> Summary:
+        source = TargetSource((*server, *redis_options))
+        return await execute(plan, source, path, observe, thresholds=thresholds)
+
     if not experiment.redis:
-        return await execute(plan, TargetSource(tuple(server)), path, observe), {}
+        return await measured(), {}
     async with watched_redis(_beside(path, ".redis.log")) as redis:
-        source = TargetSource((*server, "--redis-url", redis.url))
-        return await execute(plan, source, path, observe), redis.figures()
+        return await measured("--redis-url", redis.url), redis.figures()
 
 
 def _plan(experiment: LoadExperiment, seed: int) -> Plan:

@@ -25,7 +25,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.attacks import ATTACKS
-from benchmarks.conftest import ANY_MACHINE, TRIES, note
+from benchmarks.conftest import TRIES, note
+from benchmarks.experiments import ANY_MACHINE
 from benchmarks.statistics import FEWEST_FOR_A_MEDIAN, median_interval
 from loadtests.plan import Plan
 from loadtests.run import execute
