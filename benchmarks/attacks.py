@@ -23,6 +23,7 @@ JOINS: Final = 20_000
 JOINS_AT_A_TIME: Final = 100
 HALF_OPEN_AT_MOST: Final = 500
 SLOW_READERS: Final = 20
+ASKING_SESSIONS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,20 @@ async def slow_readers(port: int) -> Step:
     return step
 
 
+async def questions(port: int) -> Step:
+    """Ask a question of 1 kB in each of 50 sessions, again and again, and read the answers."""
+    sessions = [await Client.open(port, f"/ws/asking-{n}") for n in range(ASKING_SESSIONS)]
+    reading = [asyncio.create_task(session.read_on()) for session in sessions]
+    question = text(type="STUDENT_INTERRUPTION", payload={"questionText": "x" * 1000})
+
+    async def step() -> None:
+        assert not any(task.done() for task in reading), "the server has closed a session"
+        for session in sessions:
+            await session.send(question)
+
+    return step
+
+
 async def half_open(port: int) -> Step:
     """Begin handshakes that never end; hold the last 500 of them."""
     held: list[Client] = []
@@ -236,6 +251,7 @@ ATTACKS: Final = {
     "joins": Attack(joins, 40),
     "invalid": Attack(large(INVALID, "/ws/py_client"), 2),
     "progress": Attack(large(PROGRESS.encode(), "/ws/hostile-{n}"), 2),
+    "questions": Attack(questions, 10),
     "pings": Attack(pings, 20),
     "small": Attack(small_messages, 10),
     "no-utf8": Attack(no_utf8, 50),
