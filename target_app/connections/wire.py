@@ -103,7 +103,7 @@ def shrink(wire: Wire) -> None:
     Only for one whose handshake is over, and which nobody receives from or sends to yet.
     """
     owner: object = wire
-    inbox = Inbox[object](owner if isinstance(owner, BoundedWebSocket) else NOTHING)
+    inbox: Inbox[object] = Inbox(owner if isinstance(owner, BoundedWebSocket) else NOTHING)
     if isinstance(owner, BoundedWebSocket):
         # uvloop keeps the method of the class that it had.
         wire.transport.set_protocol(owner)
@@ -123,7 +123,7 @@ def calls_directly(send: object, app: object) -> bool:
 
     Whatever else stands in between may look at the scope again once ``app`` has returned.
     """
-    called = getattr(wire_of(send), "app", None)
+    called = getattr(getattr(send, "__self__", None), "app", None)
     while type(called).__module__.startswith("uvicorn."):
         called = getattr(called, "app", None)
     return called is app
