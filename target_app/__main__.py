@@ -22,6 +22,7 @@ from target_app.app import EXIT_USAGE, STARTUP_FAILURE, create_app
 from target_app.connections.bounded import BoundedWebSocket, bounded_http
 from target_app.settings import Settings, told
 from target_app.supervisor import Supervisor
+from target_app.telemetry import as_set_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = {k: v for k, v in vars(parser.parse_args(arguments)).items() if v is not None}
     try:
         settings = Settings(**given)
-        app = create_app(settings)
+        app = create_app(settings, telemetry=as_set_up())
     except (OSError, ValueError) as error:
         parser.error(told(error, given))
     try:

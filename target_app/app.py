@@ -16,12 +16,12 @@ from target_app.routes import chat, events, http, session
 from target_app.routes.page import add_page
 from target_app.services import SERVICES, Services
 from target_app.settings import Settings, told
+from target_app.telemetry import as_set_up
 
 if TYPE_CHECKING:
     from fastapi import WebSocket
+    from fastapi.telemetry import TelemetryConfig
     from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from target_app.connections.connection import Connection
 
 
 EXIT_USAGE: Final = 2
@@ -41,7 +41,10 @@ class ServeAdopted:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection, a request or the lifespan (ASGI 3)."""
-        adopted = await _through(self._app, self._services, scope, receive, send)
+        if not _is_to_be_served(scope, self._services):
+            await self._app(scope, receive, send)
+            return
+        adopted = await hand_over(self._app, self._services.connections, scope, receive, send)
         if adopted is not None:
             if wire.calls_directly(send, self):
                 scope.clear()
@@ -68,26 +71,29 @@ class TargetApp(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection, a request or the lifespan (ASGI 3)."""
-        adopted = await _through(super().__call__, self.services, scope, receive, send)
+        if not _is_to_be_served(scope, self.services):
+            await super().__call__(scope, receive, send)
+            return
+        connections = self.services.connections
+        adopted = await hand_over(super().__call__, connections, scope, receive, send)
         if adopted is not None:
             if wire.calls_directly(send, self):
                 scope.clear()
             # Awaited from here, because each coroutine in between would stay with the connection.
-            await self.services.connections.serve(adopted, receive)
+            await connections.serve(adopted, receive)
 
 
-async def _through(
-    app: ASGIApp, services: Services, scope: Scope, receive: Receive, send: Send
-) -> Connection | None:
-    again = scope.get(SERVICES) is services  # a layer further out serves what is adopted
-    if scope["type"] != "lifespan":
-        scope[SERVICES] = services
-    if scope["type"] == "websocket" and not again:
-        # Without them a connection would open and then be served by nobody, or not be drained.
-        services.check_that_they_run()
-        return await hand_over(app, services.connections, scope, receive, send)
-    await app(scope, receive, send)
-    return None
+def _is_to_be_served(scope: Scope, services: Services) -> bool:
+    """Note the services, and tell whether this is a WebSocket that no layer further out serves."""
+    if scope["type"] == "lifespan":
+        return False
+    is_served = scope.get(SERVICES) is services
+    scope[SERVICES] = services
+    if scope["type"] != "websocket" or is_served:
+        return False
+    # Without them a connection would open and then be served by nobody, or not be drained.
+    services.check_that_they_run()
+    return True
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,10 +112,15 @@ async def _not_valid(websocket: WebSocket, error: Exception) -> None:
     await websocket.send_denial_response(http.what_is_wrong(error))
 
 
-def create_app(settings: Settings | None = None) -> TargetApp:
-    """Return a new application, with ``settings`` or else those of the environment."""
+def create_app(
+    settings: Settings | None = None, *, telemetry: TelemetryConfig | None = None
+) -> TargetApp:
+    """Return a new application, with ``settings`` or else those of the environment.
+
+    ``telemetry`` is that of FastAPI's applications.
+    """
     services = Services(settings or Settings())
-    app = TargetApp(services, title="swarmgate reference server")
+    app = TargetApp(services, title="swarmgate reference server", telemetry=telemetry)
     # In this order: py_client and integers are session ids as well. Straight into the application's
     # own router, because a handshake looks through one that is included twice.
     for routes in (chat, events, session):
@@ -125,7 +136,7 @@ def __getattr__(name: str) -> TargetApp:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        made = globals()["app"] = create_app()
+        made = globals()["app"] = create_app(telemetry=as_set_up())
     except (OSError, ValueError) as error:
         # The server that imports this would print a traceback, and start a worker again for ever.
         print(told(error), file=sys.stderr)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-from fastapi import APIRouter, Query, WebSocket
+from fastapi import APIRouter, WebSocket
+from fastapi.exceptions import WebSocketRequestValidationError
 from starlette.convertors import Convertor, register_url_convertor
 
 from target_app.connections.adoption import adopt
@@ -47,9 +48,6 @@ class IntegerConvertor(Convertor[int]):
 register_url_convertor("integer", IntegerConvertor())
 
 
-RoomName = Annotated[str, Query(alias="room", max_length=LONGEST_NAME)]
-
-
 def router(services: Services, routes: APIRouter | None = None) -> APIRouter:
     """Return ``routes``, or else a new router, with the endpoints of the chat and the echo."""
     routes = routes or APIRouter()
@@ -59,13 +57,13 @@ def router(services: Services, routes: APIRouter | None = None) -> APIRouter:
     services.know(plain, named, echo)
 
     @routes.websocket(PATH, dependencies=GUARDED)
-    async def _plain(websocket: WebSocket, name: RoomName = "") -> None:
-        room = room_called(name)
+    async def _plain(websocket: WebSocket) -> None:
+        room = room_asked_for(websocket)
         await adopt(websocket, plain, rooms=(room,), state=room)
 
     @routes.websocket(f"{PATH}/{{client_id:integer}}", dependencies=GUARDED)
-    async def _named(websocket: WebSocket, client_id: int, name: RoomName = "") -> None:
-        client, room = ClientId(CHAT, str(client_id)), room_called(name)
+    async def _named(websocket: WebSocket, client_id: int) -> None:
+        client, room = ClientId(CHAT, str(client_id)), room_asked_for(websocket)
         await adopt(websocket, named, id=client, rooms=(room,), state=room)
 
     @routes.websocket(echo.path, dependencies=GUARDED)
@@ -73,6 +71,21 @@ def router(services: Services, routes: APIRouter | None = None) -> APIRouter:
         await adopt(websocket, echo)
 
     return routes
+
+
+def room_asked_for(websocket: WebSocket) -> Room:
+    """Return the room of ``?room=``; without one, the lobby.
+
+    Not a parameter of the endpoints, since FastAPI takes longer to find that there is no such
+    parameter than for any other part of a handshake. Raise what it would raise for a name that is
+    too long.
+    """
+    name = websocket.query_params.get("room", "")
+    if len(name) > LONGEST_NAME:
+        told = f"String should have at most {LONGEST_NAME} characters"
+        problem = {"type": "string_too_long", "loc": ("query", "room"), "msg": told}
+        raise WebSocketRequestValidationError([problem])
+    return room_called(name)
 
 
 def room_called(name: str) -> Room:
