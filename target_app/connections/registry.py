@@ -199,7 +199,8 @@ class ConnectionManager:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.close_timeout_seconds + 1.0):
                 while not is_reported:
-                    is_reported = (await receive())["type"] != "websocket.receive"
+                    # Before it an application may have left even the client's coming unread.
+                    is_reported = (await receive())["type"] == "websocket.disconnect"
                     await asyncio.sleep(0)
                 if connection.close_sent:
                     await receive()

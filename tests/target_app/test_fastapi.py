@@ -492,10 +492,24 @@ async def test_who_sends_on_when_a_drain_has_closed_finds_that_the_client_has_le
     assert await until(ended) == [
         "WebSocketDisconnect 1006" if path == "/ticking" else "ConnectionResetError"
     ]
+    assert sum((await server.stats())["open"].values()) == 1  # until the client has answered
     await client.flush()
     await server.exit_status()
     await server.last_words()
     assert not [line for line in server.lines if "Traceback" in line or "Exception" in line]
+
+
+async def test_an_endpoint_that_goes_on_running_takes_one_place(serve):
+    server = await serve(
+        module="uvicorn", app="tests.target_app.endpoints:app", TARGET_MAX_CONNECTIONS="2"
+    )
+    first, _ = await server.connect("/loop"), await server.connect("/loop")
+    assert await server.refused("/loop") == 503
+    await first.close()
+    await server.until_stats(open={"/loop": 1})
+    await server.connect("/loop")
+    await server.drain()
+    await server.says("draining: 2 connections open")
 
 
 async def test_an_endpoint_that_has_closed_is_counted_until_the_client_has_answered(serve):
