@@ -138,7 +138,7 @@ class Handshake:
         """Let go of what was not adopted: the layers have returned or failed."""
         if self._running is not None:
             self._connections.remove(self._running, self._running.close_code or 1006)
-        if self._admitted:
+        elif self._admitted:
             self._connections.end_handshake()
         if not self.accepted:
             self._connections.counters.refused[self.refused_for] += 1
@@ -196,6 +196,7 @@ class Handshake:
             identity=self.identity,
         )
         self._connections.add(self._running)
+        self._connections.end_handshake()
         await self._connections.close_newcomer(self._running)
 
 
