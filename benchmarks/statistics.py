@@ -9,7 +9,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
-from scipy import stats
+import numpy as np
+from scipy import special  # not scipy.stats, which takes seconds to import
 
 from reports.verdict import Estimate, Verdict
 
@@ -68,7 +69,8 @@ def median_interval(values: Sequence[float]) -> Estimate:
     _check(values)
     ordered = sorted(values)
     # So many of the values may lie below the median with too little a chance to be looked at.
-    outside = int(stats.binom.ppf((1 - CONFIDENCE) / 2, len(ordered), 0.5)) - 1
+    chances = special.bdtr(np.arange(len(ordered)), len(ordered), 0.5)
+    outside = int(np.searchsorted(chances, (1 - CONFIDENCE) / 2)) - 1
     low, high = ordered[outside], ordered[-1 - outside]
     return Estimate(statistics.median(ordered), low, high, tuple(values))
 
@@ -86,7 +88,7 @@ def _half_width(values: Sequence[float]) -> float:
     deviation = statistics.stdev(values)
     if deviation == 0:
         return 0.0
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    quantile = float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
     return quantile * deviation / math.sqrt(len(values))
 
 
