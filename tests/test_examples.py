@@ -3,14 +3,16 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 from websockets.asyncio.client import connect
 
 from reports.record import read_record
-from reports.summary import summarise
+from reports.summary import Summary, summarise
+from tests.loadtests.locust.driver import has, headless_until
 from tests.servers.launch import START_SECONDS, Launched, launch
 
 ROOT = Path(__file__).parents[1]
@@ -44,22 +46,21 @@ def test_the_script_in_the_documentation_is_the_example() -> None:
 
 def test_the_example_locustfile_talks_to_the_reference_server(tmp_path: Path) -> None:
     with launch("target_app", "--port", "0", "--announce-limit", "0") as server:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "locust", "-f", "examples/locustfile.py", "--headless"),
-                *("--host", server.url(""), "-u", "20", "-r", "50", "-t", "12s"),
-                *("--swarm-record", str(tmp_path)),
-                *("--swarm-thresholds", "say and hear hello.p50_seconds<=30s, errors<=0"),
-            ],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
+
+        def has_talked(found: Sequence[Summary]) -> bool:
+            # Of ten who talk, one has talked twice by then, and so has heard what it said.
+            said = httpx.get(f"http://127.0.0.1:{server.port}/stats", timeout=60).json()
+            return said["messages_received"] > 10 and has("connections.opened", 10)(found)
+
+        done = headless_until(
+            has_talked,
+            *(tmp_path, server.url(""), "-u", "20", "-r", "50", "--swarm-thresholds"),
+            "say and hear hello.p50_seconds<=30s, errors<=0",
+            locustfile="examples/locustfile.py",
         )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.status == 0, done.stdout + done.stderr
     assert "WS       say and hear hello" in done.stdout + done.stderr
-    (path,) = tmp_path.glob("*.run.jsonl")
-    assert summarise(read_record(path)).figures["connections.opened"] == 10
+    assert done.summary.figures["connections.opened"] == 10
 
 
 def test_the_locustfile_in_the_documentation_is_the_example() -> None:

@@ -22,6 +22,7 @@ from tests.servers.launch import ROOT
 
 LOCUSTFILE = str(ROOT / "loadtests/locustfile.py")
 ENOUGH = str(ROOT / "tests/loadtests/locust/enough.py")
+PATIENCE = str(ROOT / "tests/loadtests/locust/patience.py")
 DEADLINE_SECONDS = 120.0
 
 
@@ -46,7 +47,8 @@ def words(*options: str, locustfile: str = LOCUSTFILE, folder: Path | None = Non
     if "--processes" in options:
         port = str(free_port())
         more += ["--master-bind-port", port, "--master-port", port]
-    return [sys.executable, "-m", "locust", "-f", locustfile, *more, *options]
+    files = f"{locustfile},{PATIENCE}"
+    return [sys.executable, "-m", "locust", "-f", files, *more, *options]
 
 
 def records(folder: Path) -> list[Record]:
@@ -69,7 +71,11 @@ def headless(folder: Path, host: str | None, *options: str, locustfile: str = LO
 
 
 def headless_until(
-    enough: Callable[[Sequence[Summary]], bool], folder: Path, host: str, *options: str
+    enough: Callable[[Sequence[Summary]], bool],
+    folder: Path,
+    host: str,
+    *options: str,
+    locustfile: str = LOCUSTFILE,
 ) -> Done:
     """Run a test without the web UI until its records, one of each user class, hold enough."""
     told = folder / "enough"
@@ -78,7 +84,7 @@ def headless_until(
         process = subprocess.Popen(
             words(
                 *("--headless", "--host", host, *options),
-                locustfile=f"{LOCUSTFILE},{ENOUGH}",
+                locustfile=f"{locustfile},{ENOUGH}",
                 folder=folder,
             ),
             cwd=ROOT,
