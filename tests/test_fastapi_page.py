@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 PAGE = Path(__file__).parents[1] / "docs" / "fastapi.md"
-DEADLINE_SECONDS = 120.0
+DEADLINE_SECONDS = 240.0
 
 
 def blocks(language):

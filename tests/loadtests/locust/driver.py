@@ -23,7 +23,7 @@ from tests.servers.launch import ROOT
 LOCUSTFILE = str(ROOT / "loadtests/locustfile.py")
 ENOUGH = str(ROOT / "tests/loadtests/locust/enough.py")
 PATIENCE = str(ROOT / "tests/loadtests/locust/patience.py")
-DEADLINE_SECONDS = 120.0
+DEADLINE_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
