@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from uvicorn.supervisors.multiprocess import Process
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -64,9 +66,20 @@ def _proc_stat(pid: int) -> list[str]:
 
 
 def supervisor() -> int | None:
-    """Return the pid of the process that started this one as a worker, None if none did."""
+    """Return the pid of the uvicorn supervisor that this process is a worker of, None if of none.
+
+    Whoever else started it (a program, its tests, uvicorn's reloader) goes on when it ends, and may
+    have started other servers.
+    """
     parent = multiprocessing.parent_process()
-    return None if parent is None else parent.pid
+    return parent.pid if parent is not None and isinstance(_started_for(), Process) else None
+
+
+def _started_for() -> object:
+    # What uvicorn gave this process to run is a method, of its worker or of its server. Nothing
+    # public tells a process that: all parents look alike, and uvicorn leaves no other trace.
+    given = getattr(multiprocessing.current_process(), "_kwargs", {})
+    return getattr(given.get("target"), "__self__", None)
 
 
 def run_dir(given: Path | None, master: int | None) -> Path:
