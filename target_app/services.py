@@ -25,7 +25,7 @@ from target_app.lifecycle.heartbeat import in_turns
 from target_app.lifecycle.keepalive import Keepalive
 from target_app.lifecycle.leaving import Leaving
 from target_app.lifecycle.upstream import Upstream
-from target_app.lifecycle.workers import WorkerCoordinator, run_dir, supervisor
+from target_app.lifecycle.workers import WorkerCoordinator, is_reloaded, run_dir, supervisor
 from target_app.protocol import CHAT
 from target_app.redis_client import make_redis
 from target_app.sessions.answers import HubAnswers, RedisAnswers
@@ -108,6 +108,8 @@ class Services:
             announce_seconds=settings.drain_announce_seconds,
             timeout_seconds=settings.drain_timeout_seconds,
             close_timeout_seconds=settings.close_timeout_seconds,
+            # Who edits wants to see the new code, and would wait for every open page.
+            at_once=is_reloaded(),
         )
         self.stats = StatsCollector(
             self.counters,

@@ -63,9 +63,10 @@ class GracefulShutdown:
     5. the handlers found at the start are put back and the first signal is raised again, so that
        the server does what it would have done without the drain.
 
-    A second SIGINT forces, and so does one SIGQUIT. A second SIGTERM changes nothing, nor does a
-    SIGINT together with a SIGTERM: uvicorn's supervisor passes a terminal's Ctrl-C on to workers
-    that had it already. What ``announce()`` raises is logged, and it is called again.
+    A second SIGINT forces, and so does one SIGQUIT, or any signal if ``at_once``. A second SIGTERM
+    changes nothing, nor does a SIGINT together with a SIGTERM: uvicorn's supervisor passes a
+    terminal's Ctrl-C on to workers that had it already. What ``announce()`` raises is logged, and
+    it is called again.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class GracefulShutdown:
         announce_seconds: float,
         timeout_seconds: float,
         close_timeout_seconds: float,
+        at_once: bool = False,
     ) -> None:
         self._clients = clients
         self._announce = announce
@@ -86,6 +88,7 @@ class GracefulShutdown:
         self._announce_seconds = announce_seconds
         self._timeout_seconds = timeout_seconds
         self._close_timeout_seconds = close_timeout_seconds
+        self._at_once = at_once
         self._received: list[signal.Signals] = []
         self._asked = asyncio.Event()
         self._forced = asyncio.Event()
@@ -104,7 +107,8 @@ class GracefulShutdown:
         """Begin the drain, or force its end, as ``signum`` says. Call it in the event loop."""
         self._received.append(signum)
         self._asked.set()
-        if signum == signal.SIGQUIT or self._received.count(signal.SIGINT) >= 2:
+        is_impatient = signum == signal.SIGQUIT or self._received.count(signal.SIGINT) >= 2
+        if self._at_once or is_impatient:
             self._forced.set()
 
     async def run(self) -> None:

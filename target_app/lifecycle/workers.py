@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from uvicorn import Server
 from uvicorn.supervisors.multiprocess import Process
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ def supervisor() -> int | None:
     """
     parent = multiprocessing.parent_process()
     return parent.pid if parent is not None and isinstance(_started_for(), Process) else None
+
+
+def is_reloaded() -> bool:
+    """Return whether uvicorn's reloader started this process, and starts it anew at an edit."""
+    return isinstance(_started_for(), Server)
 
 
 def _started_for() -> object:

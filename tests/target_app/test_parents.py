@@ -120,3 +120,26 @@ async def test_an_edit_reloads_the_server_and_leaves_the_reloader(reloaded):
     await server.last_words()
     assert any("Stopping reloader process" in line for line in server.lines)
     assert not any("master" in line for line in server.lines)
+
+
+async def test_a_reload_closes_who_is_connected_with_1012_and_does_not_wait(reloaded):
+    server, edit = await reloaded()
+    clients = [await server.connect(path) for path in ("/ws", "/ws/a-session", "/loop")]
+    deaf = await server.connect_raw()
+    await edit()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        for client in clients:
+            await client.wait_closed()
+            assert client.close_code == 1012
+    assert await deaf.close_code(answer=False) == 1012
+    await until_version(server, "/version", 2)
+
+
+async def test_ctrl_c_ends_a_server_that_reloads_and_does_not_wait(reloaded):
+    server, _ = await reloaded()
+    client = await server.connect()
+    os.killpg(server.process.pid, signal.SIGINT)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await client.wait_closed()
+    assert client.close_code == 1012
+    await server.exit_status()
