@@ -25,7 +25,7 @@ from target_app.lifecycle.heartbeat import in_turns
 from target_app.lifecycle.keepalive import Keepalive
 from target_app.lifecycle.leaving import Leaving
 from target_app.lifecycle.upstream import Upstream
-from target_app.lifecycle.workers import WorkerCoordinator, is_reloaded, run_dir, supervisor
+from target_app.lifecycle.workers import Worker, WorkerCoordinator, is_reloaded, run_dir, supervisor
 from target_app.protocol import CHAT
 from target_app.redis_client import make_redis
 from target_app.sessions.answers import HubAnswers, RedisAnswers
@@ -224,7 +224,9 @@ def services_of(connection: HTTPConnection) -> Services:
 
 def _coordinator(settings: Settings) -> WorkerCoordinator:
     master = supervisor()
-    return WorkerCoordinator(run_dir(settings.run_dir, master), master=master)
+    return WorkerCoordinator(
+        run_dir(settings.run_dir, master), master=None if master is None else Worker.of(master)
+    )
 
 
 def _hub(settings: Settings, workers: WorkerCoordinator) -> Hub:

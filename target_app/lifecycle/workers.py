@@ -153,7 +153,7 @@ class WorkerCoordinator:
         self,
         directory: Path,
         *,
-        master: int | None,
+        master: Worker | None,
         worker: Worker | None = None,
         kill: Callable[[int, int], None] = os.kill,
     ) -> None:
@@ -210,9 +210,11 @@ class WorkerCoordinator:
                 logger.warning("drained: the other workers go on")
                 return
             await asyncio.sleep(POLL_SECONDS)
-        logger.warning("drained: every worker is done, telling the master to stop")
-        with contextlib.suppress(ProcessLookupError):
-            self._kill(self._master, signal.SIGTERM)
+        # One that was killed may have left its number to a process that has no part in this.
+        if self._master.lives():
+            logger.warning("drained: every worker is done, telling the master to stop")
+            with contextlib.suppress(ProcessLookupError):
+                self._kill(self._master.pid, signal.SIGTERM)
 
     def stop(self) -> None:
         """Remove this worker's files, and the directory after the last one's."""

@@ -40,7 +40,10 @@ class Ended:
         self.told.append((pid, signum))
 
 
-def coordinator(directory, process, master=4711):
+MASTER = Worker.of(os.getpid())
+
+
+def coordinator(directory, process, master=MASTER):
     ended = Ended()
     made = WorkerCoordinator(
         directory, master=master, worker=Worker.of(process.pid), kill=ended.kill
@@ -127,7 +130,7 @@ async def test_the_last_worker_that_is_done_ends_the_master(tmp_path, process):
     two.mark_done()
     async with asyncio.timeout(60):
         await asyncio.gather(leaving, two.leave())
-    assert two.ended.told == [(4711, signal.SIGTERM)]
+    assert two.ended.told == [(MASTER.pid, signal.SIGTERM)]
 
 
 async def test_a_worker_that_was_killed_is_not_waited_for(tmp_path, process):
@@ -138,7 +141,7 @@ async def test_a_worker_that_was_killed_is_not_waited_for(tmp_path, process):
     killed.kill()
     async with asyncio.timeout(60):
         await one.leave()
-    assert one.ended.told == [(4711, signal.SIGTERM)]
+    assert one.ended.told == [(MASTER.pid, signal.SIGTERM)]
 
 
 async def test_a_worker_that_drains_alone_ends_alone(tmp_path, process):
@@ -147,6 +150,17 @@ async def test_a_worker_that_drains_alone_ends_alone(tmp_path, process):
     one.mark_done()
     async with asyncio.timeout(60):
         await one.leave()
+    assert one.ended.told == []
+
+
+async def test_a_process_that_has_the_number_of_a_master_that_died_is_told_nothing(
+    tmp_path, process
+):
+    later = Worker.of(process().pid)
+    died = Worker(later.pid, later.started - 1)
+    one = coordinator(tmp_path, process(), master=died)
+    one.mark_done()
+    await one.leave()
     assert one.ended.told == []
 
 
