@@ -14,6 +14,8 @@ from typing import Final
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
+from target_app.misread import is_misread
+
 SERVERS: Final = ("uvicorn.error", "asyncio")
 """Loggers of the server underneath and of its event loop."""
 CLIENT_LEFT: Final = (ClientDisconnect, WebSocketDisconnect)
@@ -48,18 +50,21 @@ def is_clients_fault(record: logging.LogRecord) -> bool:
     if error is not None:
         # No application runs where these are raised.
         where = (record.funcName, record.msg)
-        return (isinstance(error, UnicodeError) and not UNREADABLE.isdisjoint(where)) or _left(
-            error
-        )
+        is_unreadable = isinstance(error, UnicodeError) and not UNREADABLE.isdisjoint(where)
+        return is_unreadable or is_of_the_client(error)
     if record.msg == UNANSWERED:
         return _was_refused()
     return record.msg in BAD_REQUESTS or record.msg == WRITTEN_TO_NOBODY
 
 
-def _left(error: BaseException) -> bool:
+def is_of_the_client(error: BaseException) -> bool:
+    """Return whether ``error`` tells that the client left, or sent what its endpoint does not read.
+
+    Of a group, as several tasks of an endpoint raise it, each has to be so.
+    """
     if isinstance(error, BaseExceptionGroup):
-        return all(_left(each) for each in error.exceptions)
-    return isinstance(error, CLIENT_LEFT)
+        return all(is_of_the_client(each) for each in error.exceptions)
+    return isinstance(error, CLIENT_LEFT) or is_misread(error)
 
 
 def _was_refused() -> bool:

@@ -34,6 +34,10 @@ class CloseCode(enum.IntEnum):
 
     GOING_AWAY = 1001
     """The drain is over and the client is still here."""
+    UNSUPPORTED_DATA = 1003
+    """Binary where the endpoint reads text, or text where it reads binary."""
+    INVALID_DATA = 1007
+    """Text that is no JSON where the endpoint reads JSON."""
     POLICY_VIOLATION = 1008
     """Too many messages a second, or a slow consumer if the settings say so."""
     MESSAGE_TOO_BIG = 1009

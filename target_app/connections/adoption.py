@@ -11,8 +11,8 @@ handshake and removed when it returns.
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.responses import PlainTextResponse
@@ -21,7 +21,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.ended import has_ended
 from target_app.connections.message import Message
-from target_app.protocol import SHUTTING_DOWN
+from target_app.logs import is_of_the_client, one_line
+from target_app.misread import OF_THE_WRONG_KIND, misread_in
+from target_app.protocol import SHUTTING_DOWN, CloseCode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from target_app.connections.connection import CoroutineSend
     from target_app.connections.names import ClientId, Room
     from target_app.connections.registry import ConnectionManager, Refusal
+
+logger = logging.getLogger(__name__)
 
 HANDSHAKE: Final = "target_app.handshake"
 """The key of the ASGI scope under which the layers find their :class:`Handshake`."""
@@ -126,6 +130,25 @@ class Handshake:
             rooms=rooms,
             state=state,
         )
+
+    async def take(self, error: Exception) -> None:
+        """Take that the layers failed, if their client is to blame for it; else raise ``error``.
+
+        Where it sent what its endpoint does not read, it is told so by the close code.
+        """
+        if isinstance(error, WebSocketDisconnect | ClosedError):
+            return
+        running = self._running
+        if running is None or not is_of_the_client(error):
+            raise error
+        if (misread := misread_in(error)) is not None:
+            described = one_line(f"{running.endpoint.path} from {running.address}")
+            logger.info("%s sent what is not read there: %s", described, one_line(repr(misread)))
+            if isinstance(misread, OF_THE_WRONG_KIND):
+                code, reason = CloseCode.UNSUPPORTED_DATA, "this kind of message is not read here"
+            else:
+                code, reason = CloseCode.INVALID_DATA, "not the JSON that is read here"
+            await self._connections.close(running, code, reason)
 
     async def until_lost(self) -> None:
         """Wait for the end of the closing handshake, if the layers have returned before it."""
@@ -255,11 +278,13 @@ async def hand_over(
     """
     scope[HANDSHAKE] = handshake = Handshake(connections, scope, receive, send)
     try:
-        # An endpoint that goes on running ends so when its client leaves; no fault of anybody.
-        with contextlib.suppress(WebSocketDisconnect, ClosedError):
+        try:
             await app(scope, handshake.receive, handshake.send)
             if handshake.adopted is not None and handshake.accepted:
                 return handshake.adopted
+        except Exception as error:  # noqa: BLE001 - what is not the client's fault is raised again
+            # An endpoint that goes on running ends so when its client leaves.
+            await handshake.take(error)
         await handshake.until_lost()
     except BaseException:
         handshake.end()

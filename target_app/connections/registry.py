@@ -144,6 +144,10 @@ class ConnectionManager:
         """Close from now on whatever connection is added: its handshake was under way."""
         self._closing = (code, reason, within_seconds)
 
+    async def close(self, connection: Connection, code: int, reason: str) -> None:
+        """Close ``connection``, and cut it if that takes longer than the settings allow."""
+        await connection.close(code, reason, self._settings.close_timeout_seconds)
+
     async def close_newcomer(self, connection: Connection) -> None:
         """Close ``connection`` if newcomers are closed."""
         if self._closing is not None:
@@ -177,7 +181,7 @@ class ConnectionManager:
                 await endpoint.opened(connection)
             code = await self._read(connection, receive)
         except Exception:
-            await connection.close(code, "internal error", self._settings.close_timeout_seconds)
+            await self.close(connection, code, "internal error")
             await self.until_lost(connection, receive, is_reported=False)
             raise
         finally:
@@ -231,11 +235,8 @@ class ConnectionManager:
     async def _too_fast(self, connection: Connection) -> None:
         if connection.close_code is None:
             self.counters.rate_limited += 1
-            await connection.close(
-                CloseCode.POLICY_VIOLATION,
-                f"more than {self._settings.messages_per_second:g} messages a second",
-                self._settings.close_timeout_seconds,
-            )
+            rate = f"more than {self._settings.messages_per_second:g} messages a second"
+            await self.close(connection, CloseCode.POLICY_VIOLATION, rate)
 
     def _take_over(self, connection: Connection) -> None:
         connection.wire = found = wire.wire_of(connection.send)

@@ -53,6 +53,42 @@ async def loop(websocket: WebSocket) -> None:
         await websocket.receive_text()
 
 
+@app.websocket("/plain")
+async def plain(websocket: WebSocket) -> None:
+    """Repeat, as FastAPI's documentation does."""
+    await websocket.accept()
+    while True:
+        await websocket.send_text(await websocket.receive_text())
+
+
+@app.websocket("/bytes")
+async def repeat_bytes(websocket: WebSocket) -> None:
+    """Repeat what is binary."""
+    await websocket.accept()
+    async for data in websocket.iter_bytes():
+        await websocket.send_bytes(data)
+
+
+@app.websocket("/json")
+async def repeat_json(websocket: WebSocket) -> None:
+    """Repeat JSON, in a task of a group."""
+
+    async def repeat() -> None:
+        async for data in websocket.iter_json():
+            await websocket.send_json(data)
+
+    await websocket.accept()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(repeat())
+
+
+@app.websocket("/looks-up")
+async def look_up(websocket: WebSocket) -> None:
+    """Look up what is not there."""
+    await websocket.accept()
+    await websocket.send_text({"text": "here"}[await websocket.receive_text()])
+
+
 endings: list[str] = []
 
 

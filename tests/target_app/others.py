@@ -23,6 +23,12 @@ async def reads_on(websocket: WebSocket):
         await websocket.receive_text()
 
 
+@app.websocket("/looks-up")
+async def looks_up(websocket: WebSocket):
+    await websocket.accept()
+    {}[await websocket.receive_text()]
+
+
 @app.websocket("/refuses")
 async def refuses(websocket: WebSocket):
     raise HTTPException(418, "never")

@@ -144,6 +144,51 @@ async def test_no_fault_of_a_client_writes_an_error_or_a_traceback(serve, how):
     assert complaints(server) == []
 
 
+@pytest.mark.parametrize(
+    ("how", "path", "sent", "code"),
+    [
+        ("websockets-sansio", "/plain", b"x", 1003),
+        ("websockets", "/plain", b"x", 1003),
+        ("wsproto", "/plain", b"x", 1003),
+        ("websockets-sansio", "/bytes", "x", 1003),
+        ("websockets-sansio", "/json", b"{}", 1003),
+        ("websockets-sansio", "/json", "{", 1007),
+        ("websockets", "/json", "{", 1007),
+        ("wsproto", "/json", "{", 1007),
+        ("websockets-sansio", "/json", 9999 * "[", 1007),
+        ("websockets-sansio", "/json", 5000 * "9", 1007),
+    ],
+)
+async def test_what_an_endpoint_does_not_read_closes_with_a_code_and_is_one_line(
+    serve, how, path, sent, code
+):
+    server = await serve(
+        *("--ws", how),
+        module="uvicorn",
+        app="tests.target_app.endpoints:app",
+        PYTHONWARNINGS="ignore",
+        TARGET_CLOSE_TIMEOUT_SECONDS="1000",
+    )
+    client = await server.connect(path)
+    await client.send(sent)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await client.wait_closed()
+    assert client.close_code == code
+    await server.says("sent what is not read there")
+    await server.until_stats(open={}, closed_by_code={str(code): 1})
+    assert len([line for line in server.lines if "Error" in line]) == 1
+    assert complaints(server) == []
+
+
+@pytest.mark.parametrize("app", ["tests.target_app.endpoints:app", "tests.target_app.others:app"])
+async def test_what_an_endpoint_looks_up_in_vain_is_its_own_fault(serve, app):
+    server = await serve(module="uvicorn", app=app)
+    client = await server.connect("/looks-up")
+    await client.send("nowhere")
+    await server.says("KeyError: 'nowhere'")
+    assert [line for line in server.lines if line.startswith("ERROR")]
+
+
 async def test_a_client_fault_is_one_line_at_info(serve):
     server = await serve("--log-level", "info")
     await hostile(server, request(), frame(0x81, b"\xff"), reset=False)
@@ -161,6 +206,7 @@ async def test_what_others_endpoints_do_wrong_is_told_and_what_their_clients_do_
     server = await serve(module="uvicorn", app="tests.target_app.others:app")
     for reset in (False, True):
         await hostile(server, request("/reads-on"), frame(0x81, b"x"), reset=reset)
+        await hostile(server, request("/reads-on"), frame(0x82, b"x"), reset=reset)
         await hostile(server, request("/refuses"), reset=reset)
         half = b"POST /reads-a-body HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
         await hostile(server, half, reset=reset)
