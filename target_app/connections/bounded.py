@@ -138,6 +138,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     unsent_pong = b""
     backlog: Backlog | None = None
+    full_since = 0.0
+    """When the client last left no more room in the write buffer, in the loop's seconds."""
 
     def data_received(self, data: bytes) -> None:
         """Parse the first few frames of ``data``, and read no more before the rest is parsed."""
@@ -221,6 +223,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
                 self.transport.write(frame)
         if self.unsent_pong and not self.transport.is_closing():
             self.transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """Wait: the write buffer is full."""
+        super().pause_writing()
+        self.full_since = self.loop.time()
 
     def resume_writing(self) -> None:
         """Go on: the write buffer has room again."""

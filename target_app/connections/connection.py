@@ -55,9 +55,9 @@ class Endpoint:
     has to be written here too. ``opened`` is awaited once a connection is registered, before
     anything is read from it, ``received`` for each message, ``closed`` when it has ended. The next
     message of a connection is not read before ``received`` has returned, so it should be quick:
-    while it runs, neither pings nor a close of this client are seen. ``heartbeat`` and
-    ``shutting_down`` are what its clients are sent now and then; None sends nothing. Each is one of
-    a kind, equal to itself alone.
+    while it runs, neither pings nor a close of this client may be seen, and the client is not taken
+    for dead. ``heartbeat`` and ``shutting_down`` are what its clients are sent now and then; None
+    sends nothing. Each is one of a kind, equal to itself alone.
     """
 
     path: str

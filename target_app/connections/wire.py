@@ -24,6 +24,7 @@ from target_app.connections.waiting import NOTHING, Gate, Inbox
 NEEDED: Final = (
     *("transport", "writable", "disconnected", "close_sent", "pending_ping_payload"),
     *("ping_sent_at", "stop_keepalive", "request", "response", "scope", "conn", "queue"),
+    "read_paused",
 )
 
 
@@ -41,6 +42,7 @@ class Wire(Protocol):
     queue: asyncio.Queue[object] | Inbox[object]
     disconnected: bool
     close_sent: bool
+    read_paused: bool
     pending_ping_payload: bytes | None
     ping_sent_at: float
     request: object
@@ -163,6 +165,31 @@ def ping(wire: Wire, payload: bytes, frame: bytes, now: float) -> None:
 def unanswered_since(wire: Wire) -> float | None:
     """Return when the ping that is still unanswered was sent, in the loop's seconds."""
     return None if wire.pending_ping_payload is None else wire.ping_sent_at
+
+
+def ping_unasked(wire: Wire, frame: bytes) -> None:
+    """Send the ping ``frame`` and wait for no pong: if the client has gone, a write fails."""
+    forget_ping(wire)
+    if not (wire.disconnected or wire.close_sent or wire.transport.is_closing()):
+        wire.transport.write(frame)
+
+
+def forget_ping(wire: Wire) -> None:
+    """Wait no more for the pong of the ping that is still unanswered."""
+    wire.pending_ping_payload = None
+
+
+def is_held_up(wire: Wire, since: float) -> bool:
+    """Return whether a pong may be here unread, because the application takes its time.
+
+    Not so if the client has left no room in the write buffer ``since`` then, in the loop's seconds:
+    it is the client who does not read.
+    """
+    if not wire.read_paused:
+        return False
+    owner: object = wire
+    full_since = owner.full_since if isinstance(owner, BoundedWebSocket) else 0.0
+    return wire.writable.is_set() or full_since > since
 
 
 def unsent_bytes(wire: Wire) -> int:

@@ -28,6 +28,10 @@ class Keepalive:
     A half-open connection is gone at most interval + timeout + :data:`CLOSE_SECONDS` after its
     client. Needs :mod:`target_app.connections.wire`; without it this does nothing, and the pings of
     the server underneath remain.
+
+    A client whose messages wait for the application is not judged: its pong waits behind them. It
+    is pinged all the same, so that the kernel finds out if it has gone, and its time begins with
+    the first turn at which it is read from again.
     """
 
     def __init__(
@@ -57,8 +61,10 @@ class Keepalive:
             behind = connection.wire
             if behind is None or connection.close_code is not None:
                 continue
+            if wire.is_held_up(behind, now):
+                wire.ping_unasked(behind, frame)
             # One that is still unanswered is not replaced: its time runs.
-            if wire.unanswered_since(behind) is None:
+            elif wire.unanswered_since(behind) is None:
                 wire.ping(behind, payload, frame, now)
                 asked.append(connection)
         if asked:
@@ -69,7 +75,11 @@ class Keepalive:
             behind = connection.wire
             if behind is None or connection.close_code is not None:
                 continue
-            if wire.unanswered_since(behind) == sent_at and not behind.disconnected:
+            if wire.unanswered_since(behind) != sent_at or behind.disconnected:
+                continue
+            if wire.is_held_up(behind, sent_at):
+                wire.forget_ping(behind)
+            else:
                 self._counters.pings_unanswered += 1
                 connection.will_close(CloseCode.INTERNAL_ERROR, CLOSE_SECONDS)
                 # If this has to wait for room it will never have it, and is not waited for.

@@ -61,6 +61,16 @@ async def plain(websocket: WebSocket) -> None:
         await websocket.send_text(await websocket.receive_text())
 
 
+@app.websocket("/pauses")
+async def pause(websocket: WebSocket) -> None:
+    """Receive nothing before others say so."""
+    await websocket.accept()
+    await goes_on.wait()
+    while True:
+        await websocket.receive_text()
+        await websocket.send_text("heard")
+
+
 @app.websocket("/bytes")
 async def repeat_bytes(websocket: WebSocket) -> None:
     """Repeat what is binary."""
