@@ -204,6 +204,7 @@ class Services:
 
     async def _leave(self) -> None:
         self.workers.mark_done()
+        await self.connections.end_left_behind()
         await self.workers.leave()
 
 

@@ -6,11 +6,13 @@ are freed, and whatever called :func:`hand_over`, below all of them, serves the 
 ASGI server's own callables.
 
 An endpoint that goes on running, as in FastAPI's documentation, is registered when it accepts its
-handshake and removed when it returns.
+handshake, and removed when its client is gone. Without uvicorn's own connection, which tells that,
+it is removed when it returns.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from target_app.connections import wire
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.ended import has_ended
 from target_app.connections.message import Message
@@ -60,7 +63,7 @@ class Handshake:
 
     __slots__ = (
         *("_admitted", "_connections", "_disconnected", "_receive", "_running", "_scope", "_send"),
-        *("accepted", "adopted", "identity", "refused_for", "shutting_down"),
+        *("accepted", "adopted", "identity", "is_given_up", "refused_for", "shutting_down", "task"),
     )
 
     def __init__(
@@ -81,6 +84,10 @@ class Handshake:
         """One word for the statistics, should the handshake not be accepted."""
         self.shutting_down: str | None = SHUTTING_DOWN
         """What a drain sends to the client of an endpoint that goes on running."""
+        self.task: asyncio.Task[Any] | None = None
+        """What such an endpoint runs in."""
+        self.is_given_up = False
+        """Whether the server has cancelled that task, as it stops."""
 
     @classmethod
     def of(cls, connection: HTTPConnection) -> Handshake:
@@ -160,11 +167,25 @@ class Handshake:
     def end(self) -> None:
         """Let go of what was not adopted: the layers have returned or failed."""
         if self._running is not None:
+            wire.watch(self._running.wire, None)
             self._connections.remove(self._running, self._running.close_code or 1006)
+            self._connections.has_returned(self)
         elif self._admitted:
             self._connections.end_handshake()
         if not self.accepted:
             self._connections.counters.refused[self.refused_for] += 1
+
+    def lost(self, code: int) -> None:
+        """See :class:`target_app.connections.bounded.Watcher`."""
+        assert self._running is not None
+        self._connections.leave_behind(self)
+        self._connections.remove(self._running, code)
+
+    def give_up(self) -> None:
+        """See :class:`target_app.connections.registry.LeftBehind`."""
+        if self.task is not None:
+            self.is_given_up = True
+            self.task.cancel()
 
     async def receive(self) -> ASGIEvent:
         """Receive for the layers."""
@@ -220,6 +241,7 @@ class Handshake:
         )
         self._connections.add(self._running)
         self._connections.end_handshake()
+        wire.watch(self._running.wire, self)
         await self._connections.close_newcomer(self._running)
 
 
@@ -277,6 +299,7 @@ async def hand_over(
     served.
     """
     scope[HANDSHAKE] = handshake = Handshake(connections, scope, receive, send)
+    handshake.task = asyncio.current_task()
     try:
         try:
             await app(scope, handshake.receive, handshake.send)
@@ -286,8 +309,10 @@ async def hand_over(
             # An endpoint that goes on running ends so when its client leaves.
             await handshake.take(error)
         await handshake.until_lost()
-    except BaseException:
+    except BaseException as error:
         handshake.end()
+        if isinstance(error, asyncio.CancelledError) and handshake.is_given_up:
+            return None
         raise
     finally:
         scope.pop(HANDSHAKE, None)  # which refers to the scope

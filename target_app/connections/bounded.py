@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -121,6 +121,14 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.abort()
 
 
+class Watcher(Protocol):
+    """Who is told that a connection is gone."""
+
+    def lost(self, code: int) -> None:
+        """Note that the transport is gone; ``code`` is that of who closed first, else 1005."""
+        ...
+
+
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """Bounds what pongs and fragments take, and how long one client's frames are parsed in a row.
 
@@ -138,6 +146,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     unsent_pong = b""
     backlog: Backlog | None = None
+    watcher: Watcher | None = None
     full_since = 0.0
     """When the client last left no more room in the write buffer, in the loop's seconds."""
 
@@ -187,11 +196,19 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if not isinstance(inbox, Inbox) or not self.has_more:
             super().connection_lost(exc)
             self._let_go()
-            return
-        self.queue = asyncio.Queue()
-        super().connection_lost(exc)
-        inbox.end_with(self.queue.get_nowait())
-        self.queue = cast("asyncio.Queue[Any]", inbox)
+        else:
+            self.queue = asyncio.Queue()
+            super().connection_lost(exc)
+            inbox.end_with(self.queue.get_nowait())
+            self.queue = cast("asyncio.Queue[Any]", inbox)
+        if (watcher := self.watcher) is not None:
+            self.watcher = None
+            watcher.lost(self._close_code())
+
+    def _close_code(self) -> int:
+        sent, received = self.conn.close_sent, self.conn.close_rcvd
+        first = received if sent is None or self.conn.close_rcvd_then_sent else sent
+        return 1005 if first is None else int(first.code)
 
     def _let_go(self) -> None:
         # Of what refers to itself, and would stay until the garbage collector comes by.

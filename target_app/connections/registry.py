@@ -8,7 +8,7 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from target_app.connections import wire
 from target_app.connections.connection import PHASES
@@ -59,11 +59,23 @@ class Refusal:
 DRAINING: Final = Refusal("draining", "The server is shutting down.")
 
 
+class LeftBehind(Protocol):
+    """An endpoint that goes on though its client is gone."""
+
+    task: asyncio.Task[Any] | None
+    """What it runs in."""
+
+    def give_up(self) -> None:
+        """Cancel it."""
+        ...
+
+
 class ConnectionManager:
     """The registry of open connections, the rooms they are in, and the lifetime of each.
 
     A connection is in the registry from its accepted handshake until it has really ended: one that
-    the server closes stays until the client has answered or was cut.
+    the server closes stays until the client has answered or was cut. An endpoint that goes on
+    running after that is waited for once the drain is over.
     """
 
     def __init__(self, counters: Counters, settings: Settings) -> None:
@@ -75,6 +87,7 @@ class ConnectionManager:
         # One by itself, as nearly every client has; several as keys, so that leaving costs the same
         # however many they are.
         self._by_id: dict[ClientId, Connection | dict[Connection, None]] = {}
+        self._left_behind: set[LeftBehind] = set()
         self._handshakes = 0
         self._admits = True
         self._closing: tuple[int, str, float] | None = None
@@ -263,8 +276,13 @@ class ConnectionManager:
             logger.info("%s connected", _described(connection))
 
     def remove(self, connection: Connection, code: int) -> None:
-        """Forget a connection that ended with close ``code``, unless it was given another here."""
-        self._by_phase[connection.phase].discard(connection)
+        """Forget a connection that ended with close ``code``, unless it was given another here.
+
+        The second time does nothing.
+        """
+        if connection not in self._by_phase[connection.phase]:
+            return
+        self._by_phase[connection.phase].remove(connection)
         self._by_endpoint[connection.endpoint] -= 1
         if connection.id is not None:
             self._forget_id(connection, connection.id)
@@ -275,6 +293,29 @@ class ConnectionManager:
             connection.abort_after(self._settings.close_timeout_seconds)
         if logger.isEnabledFor(logging.INFO):
             logger.info("%s ended: %d", _described(connection), connection.close_code or code)
+
+    def leave_behind(self, endpoint: LeftBehind) -> None:
+        """Note an ``endpoint`` that goes on though its connection is gone, and was removed."""
+        self._left_behind.add(endpoint)
+
+    def has_returned(self, endpoint: LeftBehind) -> None:
+        """Forget an ``endpoint`` that has returned, whether it was left behind or not."""
+        self._left_behind.discard(endpoint)
+
+    async def end_left_behind(self) -> None:
+        """Wait for the endpoints whose client is gone, and cancel those that take too long.
+
+        They have as long as a closing handshake; none if the caller is cancelled.
+        """
+        try:
+            running = [left.task for left in self._left_behind if left.task is not None]
+            if running:
+                await asyncio.wait(running, timeout=self._settings.close_timeout_seconds)
+        finally:
+            if late := tuple(self._left_behind):
+                logger.warning("cancelling %d endpoints that go on without a client", len(late))
+            for endpoint in late:
+                endpoint.give_up()
 
     def _note_if_empty(self) -> None:
         if not self.places_taken:

@@ -18,7 +18,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame, Opcode
 
 from target_app.connections.backlog import Backlog, is_between_frames
-from target_app.connections.bounded import BoundedWebSocket
+from target_app.connections.bounded import BoundedWebSocket, Watcher
 from target_app.connections.waiting import NOTHING, Gate, Inbox
 
 NEEDED: Final = (
@@ -97,6 +97,16 @@ def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
     wire.conn.max_message_size = max_message_bytes
     if own_pings:
         wire.stop_keepalive()
+
+
+def watch(wire: Wire | None, watcher: Watcher | None) -> None:
+    """Tell ``watcher`` once the connection is gone; with None nobody any more.
+
+    Otherwise only who receives hears of it. Under another protocol nobody is told.
+    """
+    owner: object = wire
+    if isinstance(owner, BoundedWebSocket) and owner.watcher is not watcher:
+        owner.watcher = watcher
 
 
 def shrink(wire: Wire) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import types
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,26 @@ async def look_up(websocket: WebSocket) -> None:
     """Look up what is not there."""
     await websocket.accept()
     await websocket.send_text({"text": "here"}[await websocket.receive_text()])
+
+
+@app.websocket("/feed")
+async def feed(websocket: WebSocket) -> None:
+    """Wait for something to say, and never receive."""
+    await websocket.accept()
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    while True:
+        await websocket.send_text(await queue.get())
+
+
+@app.websocket("/tidies-up")
+async def tidy_up(websocket: WebSocket) -> None:
+    """Go on after the client has left, until others say so."""
+    await websocket.accept()
+    try:
+        await websocket.receive_text()
+    except WebSocketDisconnect as error:
+        await goes_on.wait()
+        logging.getLogger("uvicorn.error").info("tidied up after %d", error.code)
 
 
 endings: list[str] = []

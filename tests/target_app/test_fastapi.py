@@ -512,6 +512,80 @@ async def test_an_endpoint_that_goes_on_running_takes_one_place(serve):
     await server.says("draining: 2 connections open")
 
 
+async def test_an_endpoint_that_only_pushes_gives_its_place_back_when_its_client_leaves(serve):
+    server = await serve(
+        module="uvicorn",
+        app="tests.target_app.endpoints:app",
+        TARGET_MAX_CONNECTIONS="2",
+        TARGET_CLOSE_TIMEOUT_SECONDS="0.1",
+    )
+    closing, vanishing = await server.connect("/feed"), await server.connect_raw("/feed")
+    assert await server.refused("/feed") == 503
+    await closing.close(4321)
+    vanishing.reset()
+    await server.until_stats(open={}, closed_by_code={"4321": 1, "1005": 1})
+    last = await server.connect("/feed")
+    await server.drain()
+    await server.says("draining: 1 connections open")
+    await last.close()
+    await server.exit_status()  # no time is given to stock uvicorn, which would wait for ever
+    await server.last_words()
+    log = "".join(server.lines)
+    assert "drained: everyone has left" in log
+    assert "cancelling 3 endpoints that go on without a client" in log
+    assert log.count(" ended: ") == 3
+    assert "Traceback" not in log
+
+
+async def test_what_an_endpoint_does_after_its_client_has_left_is_waited_for(serve):
+    server = await serve(
+        module="uvicorn",
+        app="tests.target_app.endpoints:app",
+        TARGET_CLOSE_TIMEOUT_SECONDS="1000",
+    )
+    client = await server.connect("/tidies-up")
+    await client.close(4321)
+    await server.until_stats(open={}, closed_by_code={"4321": 1})
+    server.send_signal(signal.SIGTERM)
+    await server.says("drained: everyone has left")
+    assert (await server.get("/go"))["status"] == "ok"
+    await server.exit_status()
+    await server.last_words()
+    log = "".join(server.lines)
+    assert "tidied up after 4321" in log
+    assert log.count(" ended: ") == 1
+    assert "cancelling" not in log
+
+
+async def test_a_forced_drain_does_not_wait_for_an_endpoint_without_a_client(serve):
+    server = await serve(
+        module="uvicorn",
+        app="tests.target_app.endpoints:app",
+        TARGET_CLOSE_TIMEOUT_SECONDS="1000",
+    )
+    await (await server.connect("/feed")).close()
+    await server.until_stats(open={})
+    server.send_signal(signal.SIGTERM)
+    await server.says("drained: everyone has left")
+    server.send_signal(signal.SIGQUIT)
+    await server.exit_status()
+    await server.last_words()
+    assert "Traceback" not in "".join(server.lines)
+
+
+async def test_a_client_that_vanishes_is_found_though_nobody_takes_what_it_said(serve):
+    server = await serve(
+        module="uvicorn",
+        app="tests.target_app.endpoints:app",
+        TARGET_WS_PING_INTERVAL="0.2",
+        TARGET_WS_PING_TIMEOUT="1000",
+    )
+    client = await server.connect_raw("/pauses")
+    await client.say("one", "two")
+    client.reset()
+    await server.until_stats(open={}, closed_by_code={"1005": 1}, pings_unanswered=0)
+
+
 async def test_an_endpoint_that_has_closed_is_counted_until_the_client_has_answered(serve):
     patient = {"TARGET_CLOSE_TIMEOUT_SECONDS": "1000"}
     server = await serve(module="uvicorn", app="tests.target_app.endpoints:app", **patient)

@@ -58,6 +58,13 @@ async def served():
         while True:
             await websocket.send_text(await websocket.receive_text())
 
+    @app.websocket("/pushes")
+    async def pushes(websocket: WebSocket) -> None:
+        await websocket.accept()
+        while True:
+            await websocket.send_text("more")
+            await asyncio.sleep(0.01)
+
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -81,7 +88,9 @@ async def served():
         await serving
 
 
-@pytest.mark.parametrize("path", ["/ws", "/ws/5", "/ws/py_client", "/ws/pupil", "/echo", "/plain"])
+@pytest.mark.parametrize(
+    "path", ["/ws", "/ws/5", "/ws/py_client", "/ws/pupil", "/echo", "/plain", "/pushes"]
+)
 @pytest.mark.parametrize("goes", ["closes", "vanishes"])
 async def test_an_ended_connection_leaves_nothing_to_the_garbage_collector(path, goes):
     async with served() as port:
