@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from fastapi import FastAPI, HTTPException
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
@@ -19,10 +20,13 @@ from target_app.settings import Settings, told
 from target_app.telemetry import as_set_up
 
 if TYPE_CHECKING:
-    from fastapi import WebSocket
-    from fastapi.telemetry import TelemetryConfig
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from collections.abc import AsyncIterator, Callable, Mapping
 
+    from fastapi import WebSocket
+    from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
+
+
+_Handler = TypeVar("_Handler", bound="Callable[..., Any]")
 
 EXIT_USAGE: Final = 2
 STARTUP_FAILURE: Final = 3
@@ -55,19 +59,30 @@ class TargetApp(FastAPI):
     """A FastAPI application that serves the connections its endpoints adopt.
 
     Routers, dependencies, middleware and exception handlers work as in any other; of an adopted
-    connection they have the handshake.
+    connection they have the handshake. ``options`` are those of :class:`fastapi.FastAPI`; its
+    ``lifespan``, or else its event handlers, is entered within that of ``services``.
     """
 
     def __init__(self, services: Services, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own
-        super().__init__(
-            lifespan=services.lifespan,
-            max_body_size=services.settings.body_bytes,
-            **options,
-        )
+        handlers = {
+            RequestValidationError: http.invalid,
+            WebSocketRequestValidationError: _not_valid,
+        }
+        ours = {"max_body_size": services.settings.body_bytes}
+        theirs = options.get("exception_handlers") or {}
+        super().__init__(**(ours | options | {"exception_handlers": handlers | theirs}))
         self.services = services
         self.router.default = _not_found
-        self.add_exception_handler(RequestValidationError, http.invalid)
-        self.add_exception_handler(WebSocketRequestValidationError, _not_valid)
+        self._has_lifespan = options.get("lifespan") is not None
+        self._lifespan = self.router.lifespan_context
+        self.router.lifespan_context = cast("Lifespan[Any]", self._within_services)
+        if self.router.on_startup or self.router.on_shutdown:
+            self._check_that_they_are_called()
+
+    def on_event(self, event_type: str) -> Callable[[_Handler], _Handler]:
+        """Declare a handler as :class:`fastapi.FastAPI` does, unless it would not be called."""
+        self._check_that_they_are_called()
+        return super().on_event(event_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection, a request or the lifespan (ASGI 3)."""
@@ -81,6 +96,18 @@ class TargetApp(FastAPI):
                 scope.clear()
             # Awaited from here, because each coroutine in between would stay with the connection.
             await connections.serve(adopted, receive)
+
+    def _check_that_they_are_called(self) -> None:
+        if self._has_lifespan:
+            raise RuntimeError(
+                "FastAPI calls no on_event, on_startup or on_shutdown of an application that has a "
+                "lifespan: let the lifespan do what they were to do"
+            )
+
+    @contextlib.asynccontextmanager
+    async def _within_services(self, app: TargetApp) -> AsyncIterator[Mapping[str, Any] | None]:
+        async with self.services.lifespan(), self._lifespan(app) as state:
+            yield state
 
 
 def _is_to_be_served(scope: Scope, services: Services) -> bool:
@@ -113,14 +140,19 @@ async def _not_valid(websocket: WebSocket, error: Exception) -> None:
 
 
 def create_app(
-    settings: Settings | None = None, *, telemetry: TelemetryConfig | None = None
+    settings: Settings | None = None,
+    *,
+    lifespan: Lifespan[TargetApp] | None = None,
+    **fastapi_options: Any,  # noqa: ANN401 - FastAPI's own
 ) -> TargetApp:
     """Return a new application, with ``settings`` or else those of the environment.
 
-    ``telemetry`` is that of FastAPI's applications.
+    ``lifespan`` is entered once the services run, and left before they end. ``fastapi_options`` are
+    those of :class:`fastapi.FastAPI`.
     """
     services = Services(settings or Settings())
-    app = TargetApp(services, title="swarmgate reference server", telemetry=telemetry)
+    options = {"title": "swarmgate reference server"} | fastapi_options
+    app = TargetApp(services, lifespan=lifespan, **options)
     # In this order: py_client and integers are session ids as well. Straight into the application's
     # own router, because a handshake looks through one that is included twice.
     for routes in (chat, events, session):

@@ -8,7 +8,19 @@ import signal
 from typing import Annotated
 
 import pytest
-from fastapi import Depends, FastAPI, Header, HTTPException, WebSocket, WebSocketException
+from fastapi import (
+    APIRouter,
+    Depends,
+    FastAPI,
+    Header,
+    HTTPException,
+    WebSocket,
+    WebSocketException,
+)
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection  # noqa: TC002 - FastAPI needs it at run time
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
@@ -120,6 +132,126 @@ def test_an_application_may_be_started_again_and_begins_anew():
             stats = client.get("/stats").json()
             assert stats["accepted"] == 3
             assert len(stats["open"]) == 5
+
+
+# A startup of one's own, and FastAPI's options
+
+
+def application_with(**options):
+    return create_app(Settings(**QUIET), **options)
+
+
+def test_a_lifespan_of_ones_own_is_entered_within_the_servers_and_its_state_is_at_hand():
+    seen = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        seen.append(app.services.running)
+        yield {"database": "open"}
+        seen.append(app.services.running)
+
+    app = application_with(lifespan=lifespan)
+
+    @app.get("/state")
+    async def state(connection: HTTPConnection) -> str:
+        return connection.state.database
+
+    for _ in range(2):
+        with TestClient(app) as client:
+            assert client.get("/state").json() == "open"
+            with client.websocket_connect("/ws") as websocket:
+                websocket.send_text("hello")
+                assert websocket.receive_text() == "hello"
+        assert not app.services.running
+    assert seen == [True] * 4
+
+
+def test_a_startup_that_fails_is_raised_as_it_is_and_leaves_nothing_running():
+    @contextlib.asynccontextmanager
+    async def lifespan(_app):
+        raise LookupError("no database")
+        yield
+
+    app = application_with(lifespan=lifespan)
+    with pytest.raises(LookupError, match="no database"), TestClient(app):
+        pass
+    assert not app.services.running
+
+
+def test_event_handlers_run_as_in_any_fastapi_application():
+    ran = []
+    app = application_with(on_startup=[lambda: ran.append(app.services.running)])
+    with pytest.warns(DeprecationWarning, match="on_event is deprecated"):
+        declare = app.on_event("startup")
+
+    @declare
+    async def start() -> None:
+        ran.append("application")
+
+    router = APIRouter()
+    router.add_event_handler("startup", lambda: ran.append("router"))
+    app.include_router(router)
+    app.router.add_event_handler("shutdown", lambda: ran.append(app.services.running))
+    with TestClient(app):
+        # FastAPI 0.165 calls those of a router twice.
+        assert list(dict.fromkeys(ran)) == [True, "application", "router"]
+        ran.clear()
+    assert ran == [True]
+
+
+def test_an_event_handler_that_fastapi_would_not_call_beside_a_lifespan_is_refused():
+    @contextlib.asynccontextmanager
+    async def lifespan(_app):
+        yield
+
+    app = application_with(lifespan=lifespan)
+    with pytest.raises(RuntimeError, match="calls no on_event"):
+        app.on_event("startup")
+    for option in ("on_startup", "on_shutdown"):
+        with pytest.raises(RuntimeError, match="calls no on_event"):
+            application_with(lifespan=lifespan, **{option: [lambda: None]})
+
+
+def test_the_options_of_fastapi_are_taken_and_win_over_the_servers_own():
+    class Stamping:
+        def __init__(self, app):
+            self.app = app
+
+        async def __call__(self, scope, receive, send):
+            async def stamping(message):
+                if message["type"] == "websocket.accept":
+                    message = {**message, "headers": [(b"x-stamp", b"yes")]}
+                await send(message)
+
+            await self.app(scope, receive, stamping)
+
+    asked = []
+
+    async def dependency(connection: HTTPConnection) -> None:
+        asked.append(connection.url.path)
+
+    async def mine(_request, _error):
+        return PlainTextResponse("mine", 422)
+
+    app = application_with(
+        title="mine",
+        docs_url=None,
+        openapi_url="/description",
+        max_body_size=10,
+        middleware=[Middleware(Stamping)],
+        dependencies=[Depends(dependency)],
+        exception_handlers={RequestValidationError: mine},
+        telemetry={"tracing": False},
+    )
+    with TestClient(app) as client:
+        assert client.get("/description").json()["info"]["title"] == "mine"
+        assert client.get("/docs").status_code == 404
+        with client.websocket_connect("/ws") as websocket:
+            assert websocket.extra_headers == [(b"x-stamp", b"yes")]
+        assert client.get("/healthz").status_code == 200
+        assert client.post("/broadcast", json={}).text == "mine"
+        assert client.post("/broadcast", json={"message": "too much"}).status_code == 413
+    assert asked[:2] == ["/ws", "/healthz"]
 
 
 # Dependencies, handlers, middleware
@@ -413,6 +545,19 @@ def test_a_heartbeat_of_ones_own_makes_nobody_hear_what_is_said_to_all_who_chat(
 
 
 # Over real sockets
+
+
+async def test_a_startup_of_ones_own_comes_before_any_client_and_ends_after_the_drain(serve):
+    server = await serve(module="uvicorn", app="tests.target_app.prepared:app")
+    await server.says("before, running: True")
+    client = await server.connect("/prepared")
+    assert await client.recv() == "yes"
+    await server.drain()
+    assert not any("after" in line for line in server.lines)
+    await client.close()
+    await server.exit_status()
+    await server.last_words()
+    assert any("after, running: True" in line for line in server.lines)
 
 
 async def test_who_a_client_is_stands_in_the_log(serve):
