@@ -17,6 +17,7 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from starlette.requests import HTTPConnection  # noqa: TC002 - FastAPI needs it at run time
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -31,7 +32,6 @@ from target_app.protocol import SHUTTING_DOWN, CloseCode
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from starlette.requests import HTTPConnection
     from starlette.types import ASGIApp, Receive, Scope, Send
     from starlette.types import Message as ASGIEvent
 
@@ -278,14 +278,16 @@ async def adopt(
     await websocket.accept(subprotocol, headers)
 
 
-def told_on_shutdown(text: str | None) -> Callable[[WebSocket], Awaitable[None]]:
+def told_on_shutdown(text: str | None) -> Callable[[HTTPConnection], Awaitable[None]]:
     """Return a dependency: a drain sends ``text`` to the client of an endpoint that goes on.
 
-    For endpoints whose clients expect messages of a certain form; None sends nothing.
+    For endpoints whose clients expect messages of a certain form; None sends nothing. In a router
+    that has requests as well it does nothing to these.
     """
 
-    async def tell(websocket: WebSocket) -> None:
-        Handshake.of(websocket).shutting_down = text
+    async def tell(connection: HTTPConnection) -> None:
+        if connection.scope["type"] == "websocket":
+            Handshake.of(connection).shutting_down = text
 
     return tell
 

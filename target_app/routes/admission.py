@@ -57,9 +57,12 @@ async def guard(connection: HTTPConnection, who: Annotated[str | None, Depends(i
     """Refuse a handshake that may not come in; keep with the others who the client is.
 
     All in one, because FastAPI takes longer to find out what a dependency depends on than any of
-    these takes: it is asked for at every handshake.
+    these takes: it is asked for at every handshake. A request takes no place among the connections:
+    of it only the Origin and the login are asked.
     """
     await allowed_origin(connection)
+    if connection.scope["type"] != "websocket":
+        return
     handshake = Handshake.of(connection)
     handshake.identity = who
     if (full := handshake.admit()) is not None:
@@ -67,7 +70,7 @@ async def guard(connection: HTTPConnection, who: Annotated[str | None, Depends(i
 
 
 GUARDED: Final[Sequence[Dependency]] = (Depends(guard),)
-"""What every router of the server asks for before its endpoints."""
+"""What every WebSocket router of the server asks for before its endpoints; for requests as well."""
 
 
 def refusal(

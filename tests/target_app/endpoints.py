@@ -7,7 +7,7 @@ import logging
 import types
 from typing import TYPE_CHECKING
 
-from fastapi import Depends, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, WebSocket, WebSocketDisconnect
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from target_app import GUARDED, Endpoint, Message, adopt, create_app, told_on_shutdown
@@ -119,6 +119,19 @@ async def tidy_up(websocket: WebSocket) -> None:
         await goes_on.wait()
         logging.getLogger("uvicorn.error").info("tidied up after %d", error.code)
 
+
+guarded = APIRouter(
+    prefix="/guarded", dependencies=[*GUARDED, Depends(told_on_shutdown('{"type": "bye"}'))]
+)
+guarded.add_api_websocket_route("/loop", loop)
+
+
+@guarded.get("/request")
+async def request() -> None:
+    """Answer whoever may come in."""
+
+
+app.include_router(guarded)
 
 endings: list[str] = []
 

@@ -439,6 +439,32 @@ def test_a_mounted_application_is_counted_and_limited_too():
         assert refused.value.status_code == 503
 
 
+async def test_a_guarded_router_may_have_requests_as_well(serve):
+    server = await serve(
+        *("--timeout-graceful-shutdown", "30"),
+        module="uvicorn",
+        app="tests.target_app.endpoints:app",
+        TARGET_TOKEN="wonder",  # noqa: S106 - of this test alone
+        TARGET_ALLOWED_ORIGINS="https://good.example",
+        TARGET_MAX_CONNECTIONS="1",
+    )
+
+    async def status(token="wonder", origin="https://good.example"):  # noqa: S107
+        asked = {"params": {"token": token}, "headers": {"origin": origin}}
+        return (await server.http.get("/guarded/request", **asked)).status_code
+
+    assert await status() == 200
+    assert await status(token="other") == 401  # noqa: S106
+    assert await status(origin="https://bad.example") == 403
+    assert await server.refused("/guarded/loop") == 401
+    client = await server.connect("/guarded/loop?token=wonder")
+    assert await server.refused("/guarded/loop?token=wonder") == 503
+    assert await status() == 200, "a request takes no place"
+    server.send_signal(signal.SIGTERM)
+    assert await client.recv() == '{"type": "bye"}'
+    assert await status() == 200
+
+
 # In an application of somebody else's
 
 
