@@ -93,6 +93,14 @@ def without_secrets(text: str) -> str:
     return re.sub(r"(\w+://[^\s?#]*)[?#]\S*", r"\1", text)
 
 
+def address_without_secrets(address: str) -> str:
+    """Return ``address``, which is not valid, without what may be a password in it.
+
+    That may be what made it invalid, so all before the last @ is taken for one.
+    """
+    return without_secrets(re.sub(r"^(\w+://)?.*@", r"\1", address, flags=re.DOTALL))
+
+
 def install() -> None:
     """Filter what the server underneath logs, and let our own loggers write where it does.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -29,7 +31,35 @@ def make_redis(url: str, connections: int) -> Redis:
     is sent once more over a new one: it may be carried out twice, so that must do no harm. One that
     is not answered in time is not tried again: whoever asks knows better what that means.
     """
-    pool = BlockingConnectionPool.from_url(
+    return Redis.from_pool(_pool(url, connections))
+
+
+def check_address(url: str) -> None:
+    """Raise :class:`ValueError` if ``url`` is none that a client could be made for.
+
+    It says nothing of what ``url`` has in it, which may be a password.
+    """
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.port != 0  # which redis-py takes for none
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise ValueError("its host or port is not valid; write redis://host:6379/0")
+    if parts.scheme == "unix":
+        if not parts.path:
+            raise ValueError("it has no path; write unix:///path/of/the/socket")
+    elif not re.fullmatch("(/[0-9]*)?", parts.path):
+        # redis-py would take database 0.
+        raise ValueError("its database is not a number; write redis://host:6379/0")
+    try:
+        cast("Any", _pool(url, connections=1)).make_connection()
+    except Exception:  # noqa: BLE001 - redis-py raises whatever a wrong option leads to
+        raise ValueError("an option after ? is unknown, or its value is wrong") from None
+
+
+def _pool(url: str, connections: int) -> BlockingConnectionPool:
+    return BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
         timeout=TIMEOUT_SECONDS,
@@ -37,4 +67,3 @@ def make_redis(url: str, connections: int) -> Redis:
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 1, cast("Any", STALE)),
     )
-    return Redis.from_pool(pool)

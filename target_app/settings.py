@@ -19,7 +19,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from target_app.logs import without_secrets
+from target_app import origins, redis_client
+from target_app.logs import address_without_secrets, without_secrets
 from target_app.variables import PREFIX, is_service_link, misspelt
 
 if TYPE_CHECKING:
@@ -241,6 +242,20 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:  # noqa: ANN401
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
+    @field_validator("allowed_origins")
+    @classmethod
+    def _as_browsers_send_them(cls, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in allowed:
+            origins.check(origin)
+        return allowed
+
+    @field_validator("bus", "redis_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            redis_client.check_address(value)
+        return value
+
     @field_validator("users", mode="before")
     @classmethod
     def _split_pairs(cls, value: Any) -> Any:  # noqa: ANN401
@@ -352,10 +367,19 @@ def told(error: Exception, flags: Collection[str] = ()) -> str:
 
 SECRET: Final = {"token", "users"}
 """Settings that are not shown, not even where they are wrong."""
+ADDRESSES: Final = {"bus", "redis_url"}
+"""Settings that are one address, which may be wrong because of the password in it."""
 
 
 def _problem(problem: ErrorDetails, flags: Collection[str]) -> str:
     name = str(problem["loc"][0])
     source = f"--{name.replace('_', '-')}" if name in flags else f"{PREFIX}{name.upper()}"
-    given = "" if name in SECRET else f" {without_secrets(repr(problem['input']))}"
-    return f"{source}{given}: {problem['msg']}"
+    return f"{source}{_shown(name, problem['input'])}: {problem['msg']}"
+
+
+def _shown(name: str, given: object) -> str:
+    if name in SECRET:
+        return ""
+    if name in ADDRESSES and isinstance(given, str):
+        return f" {address_without_secrets(given)!r}"
+    return f" {without_secrets(repr(given))}"

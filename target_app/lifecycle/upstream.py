@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
-from target_app.logs import one_line, without_secrets
+from target_app.logs import address_without_secrets, one_line, without_secrets
 from target_app.protocol import CloseCode
 
 if TYPE_CHECKING:
@@ -196,9 +196,8 @@ def _parsed(url: str) -> WebSocketURI:
         reason = error.msg
     except ValueError:
         reason = "its host or port is not valid"
-    # A password may be what made it invalid, so all before the last @ is taken for one. And no
-    # cause, which would tell the whole.
-    shown = without_secrets(re.sub(r"^(\w+://)?.*@", r"\1", url, flags=re.DOTALL))
+    shown = address_without_secrets(url)
+    # Without a cause, which would tell the whole.
     raise ValueError(f"upstream {shown!r}: {reason}; it has to be ws://… or wss://…")
 
 

@@ -105,6 +105,9 @@ async def test_a_port_in_use_is_told_in_one_line_with_status_2(run_to_end):
         (["--drain-timeout-seconds", "-1"], "--drain-timeout-seconds '-1': Input should be gre"),
         (["--heartbeat-seconds", "nan"], "--heartbeat-seconds 'nan': Input should be a finite"),
         (["--log-level", "loud"], "--log-level 'loud': Input should be 'critical', 'error'"),
+        (["--allowed-origins", "*"], "--allowed-origins '*': Value error, to allow all, do not"),
+        (["--bus", "redis://:hidden@host:bad/0"], "--bus 'redis://host:bad/0': Value error, its"),
+        (["--redis-url", "redis://:hidden@h/production"], "--redis-url 'redis://h/production': V"),
     ],
 )
 async def test_a_wrong_flag_is_told_with_status_2(run_to_end, flags, told):
@@ -112,6 +115,7 @@ async def test_a_wrong_flag_is_told_with_status_2(run_to_end, flags, told):
     assert status == 2
     assert told in stderr
     assert "Traceback" not in stderr
+    assert "hidden" not in stderr
 
 
 async def test_a_wrong_environment_variable_is_told_with_status_2(run_to_end):
@@ -165,6 +169,9 @@ STOCK = ("-m", "uvicorn", "target_app.app:app", "--port", "0")
     [
         ({"TARGET_HEARTBEAT_SECONDS": "often"}, "TARGET_HEARTBEAT_SECONDS 'often': Input should"),
         ({"TARGET_TOKEN": ""}, "TARGET_TOKEN: Value error, it is empty"),
+        ({"TARGET_ALLOWED_ORIGINS": "a.example"}, "browsers send https://a.example"),
+        ({"TARGET_BUS": "redis://:pw@host:bad/0"}, "TARGET_BUS 'redis://host:bad/0': Value error"),
+        ({"TARGET_REDIS_URL": "redis://host/x"}, "its database is not a number"),
         ({"TARGET_TOKNE": "x"}, "did you mean TARGET_TOKEN?"),
         ({"TARGET_RUN_DIR": "/proc/nowhere"}, "run_dir '/proc/nowhere' cannot be used"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -83,6 +84,93 @@ def test_a_password_in_a_wrong_address_is_not_told():
     with pytest.raises(ValidationError) as refused:
         Settings(redis_url="http://user:s3cret@redis/0")
     assert told(refused.value).startswith("TARGET_REDIS_URL 'http://redis/0'")
+
+
+WRITTEN_AND_SENT = [
+    ("https://a.example/", "https://a.example"),
+    ("https://A.example", "https://a.example"),
+    ("HTTPS://a.example:443", "https://a.example"),
+    ("http://a.example:080/path?query", "http://a.example"),
+    ("https://a.example:8443/", "https://a.example:8443"),
+    ("https://me:hidden@a.example", "https://a.example"),
+    ("a.example", "https://a.example"),
+    ("//a.example", "https://a.example"),
+    ("localhost:8000", "https://localhost:8000"),
+    ("https://bücher.example", "https://xn--bcher-kva.example"),
+    ("http://[0:0::1]:80", "http://[::1]"),
+    ("NULL", "null"),
+]
+
+
+@pytest.mark.parametrize(("written", "sent"), WRITTEN_AND_SENT)
+def test_an_origin_that_no_browser_sends_is_refused_naming_the_one_it_does(written, sent):
+    with pytest.raises(ValidationError) as refused:
+        Settings(allowed_origins=f"https://good.example,{written}")
+    assert told(refused.value).endswith(f": Value error, browsers send {sent}")
+    assert "hidden" not in told(refused.value)
+    assert Settings(allowed_origins=sent).allowed_origins == (sent,)
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("*", "to allow all, do not set it"),
+        ("https://*.example", "name each Origin"),
+        ("https://", "it has to be scheme://host"),
+        ("https://a.example:port", "it has to be scheme://host"),
+        ("https://a.example:70000", "it has to be scheme://host"),
+        ("https://[::1", "it has to be scheme://host"),
+        ("https://a'b", "it has to be scheme://host"),
+        ("https://" + 64 * "a", "it has to be scheme://host"),
+    ],
+)
+def test_what_is_no_origin_at_all_is_refused_saying_what_one_is(written, problem):
+    with pytest.raises(ValidationError, match=re.escape(problem)):
+        Settings(allowed_origins=written)
+
+
+def test_whatever_a_browser_may_send_is_an_origin():
+    sent = ("null", "file://", "http://localhost:8000", "chrome-extension://abc", "https://a_b.c-d")
+    assert Settings(allowed_origins=sent).allowed_origins == sent
+
+
+WRONG_ADDRESSES = [
+    ("redis://:hidden@host:bad/0", "'redis://host:bad/0': Value error, its host or port"),
+    ("redis://:hid/den@host:6379/0", "'redis://host:6379/0': Value error, its host or port"),
+    ("redis://:6/hidden@host:6379/0", "'redis://host:6379/0': Value error, its database is not"),
+    ("redis://:hidden@host:0/0", "'redis://host:0/0': Value error, its host or port"),
+    ("redis://:hidden@[::1/0", "'redis://[::1/0': Value error, its host or port"),
+    ("redis://:hidden@host/production", "'redis://host/production': Value error, its database"),
+    ("redis://host/1/2?password=hidden", "'redis://host/1/2': Value error, its database"),
+    ("rediss://host/-1", "'rediss://host/-1': Value error, its database is not a number"),
+    ("redis://host?hidden=1", "'redis://host': Value error, an option after ? is unknown"),
+    ("redis://host?db=hidden", "'redis://host': Value error, an option after ? is unknown"),
+    ("unix://host", "'unix://host': Value error, it has no path"),
+]
+
+
+@pytest.mark.parametrize("name", ["bus", "redis_url"])
+@pytest.mark.parametrize(("address", "problem"), WRONG_ADDRESSES)
+def test_an_address_that_no_redis_can_have_is_refused_without_its_password(name, address, problem):
+    with pytest.raises(ValidationError) as refused:
+        Settings(**{name: address})
+    assert told(refused.value).startswith(f"TARGET_{name.upper()} {problem}")
+    assert "hid" not in told(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://host",
+        "redis:///",
+        "redis://user:p%2Fw@host:6380/15?socket_timeout=1.5",
+        "rediss://[::1]:6379/0",
+        "unix:///run/redis.sock?db=3",
+    ],
+)
+def test_an_address_of_redis_is_kept_as_it_is(address):
+    assert (settings := Settings(bus=address, redis_url=address)).bus == address
+    assert settings.redis_url == address
 
 
 def test_a_misspelt_variable_is_refused_naming_the_nearest_setting(monkeypatch):
