@@ -60,8 +60,8 @@ class GracefulShutdown:
     3. When the last client has left, at once; or after ``timeout_seconds``, when the rest has been
        closed with 1001; or when forced, when the rest has been closed with 1012:
     4. ``leave()`` is awaited, which may wait for other workers; force ends that too;
-    5. the handlers found at the start are put back and the first signal is raised again, so that
-       the server does what it would have done without the drain.
+    5. the handlers found at the start are put back and the first signal that was caught is raised
+       again, so that the server does what it would have done without the drain.
 
     A second SIGINT forces, and so does one SIGQUIT, or any signal if ``at_once``. A second SIGTERM
     changes nothing, nor does a SIGINT together with a SIGTERM: uvicorn's supervisor passes a
@@ -92,6 +92,7 @@ class GracefulShutdown:
         self._received: list[signal.Signals] = []
         self._asked = asyncio.Event()
         self._forced = asyncio.Event()
+        self._over = asyncio.Event()
 
     @property
     def draining(self) -> bool:
@@ -111,6 +112,10 @@ class GracefulShutdown:
         if self._at_once or is_impatient:
             self._forced.set()
 
+    async def wait_over(self) -> None:
+        """Wait until the drain is over: the server may stop."""
+        await self._over.wait()
+
     async def run(self) -> None:
         """Wait until asked to stop, and return when the server may do so."""
         await self._asked.wait()
@@ -129,18 +134,20 @@ class GracefulShutdown:
                 CloseCode.GOING_AWAY, "server is shutting down", self._close_timeout_seconds
             )
         await self._unless_forced(self._leave())
+        self._over.set()
 
     async def run_and_hand_over(self) -> None:
         """Catch the signals, :meth:`run`, then put the handlers back and raise the signal again.
 
-        Outside the main thread, where Python cannot handle signals, :meth:`ask` has to be called
-        by somebody else, and nothing is handed over. Cancelling puts the handlers back as well.
+        Nothing is handed over if no signal came, because a program called :meth:`ask` itself, as it
+        has to outside the main thread, where Python cannot handle signals: it stops the server
+        after :meth:`wait_over`. Cancelling puts the handlers back as well.
         """
         with self._signals_caught() as caught:
             await self.run()
         if caught:
             # No server handles SIGQUIT: the process would end by it, with a core dump.
-            first = self._received[0]
+            first = caught[0]
             signal.raise_signal(signal.SIGTERM if first == signal.SIGQUIT else first)
 
     async def _everyone_left(self) -> bool:
@@ -179,14 +186,16 @@ class GracefulShutdown:
             await asyncio.sleep(ticks.after(clock()) - clock())
 
     @contextlib.contextmanager
-    def _signals_caught(self) -> Iterator[bool]:
+    def _signals_caught(self) -> Iterator[list[signal.Signals]]:
+        caught: list[signal.Signals] = []
         if threading.current_thread() is not threading.main_thread():
-            yield False
+            yield caught
             return
         loop = asyncio.get_running_loop()
 
         def on_signal(signum: int, _frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(self.ask, signal.Signals(signum))
+            caught.append(signal.Signals(signum))
+            loop.call_soon_threadsafe(self.ask, caught[-1])
 
         # A handler that was not installed from Python reads as None and could not be put back.
         kept = {
@@ -197,7 +206,7 @@ class GracefulShutdown:
         for signum in kept:
             signal.signal(signum, on_signal)
         try:
-            yield True
+            yield caught
         finally:
             for signum, handler in kept.items():
                 # Whoever has replaced our handler since (uvicorn, when it ends) knows better.

@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import threading
+
+import pytest
+import uvicorn
+from websockets.asyncio.client import connect
 
 from target_app.app import create_app
 from target_app.lifecycle.drain import GracefulShutdown
 from target_app.settings import Settings
+from tests.target_app.conftest import DEADLINE_SECONDS, until
 
 
 class FakeClients:
@@ -172,3 +178,37 @@ def test_outside_the_main_thread_the_lifespan_runs_without_catching_signals():
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+@pytest.mark.parametrize("place", ["task", "thread"])
+async def test_a_program_drains_its_server_by_asking_and_stops_it_when_that_is_over(place):
+    app = create_app(Settings(heartbeat_seconds=0, announce_limit=0, drain_timeout_seconds=1000))
+    config = uvicorn.Config(app, log_config=None, ws="websockets-sansio")
+    server = uvicorn.Server(config)
+    loops = []
+
+    async def serve(listener):
+        loops.append(asyncio.get_running_loop())
+        await server.serve(sockets=[listener])
+
+    async def stop():
+        app.services.drain.ask(signal.SIGTERM)
+        await app.services.drain.wait_over()
+        server.should_exit = True
+
+    async def started():
+        return server.started
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/ws"
+        serving = serve(listener)
+        if place == "thread":
+            serving = asyncio.to_thread(asyncio.run, serving)
+        serving = asyncio.create_task(serving)
+        await until(started)
+        async with connect(url, proxy=None, open_timeout=DEADLINE_SECONDS) as client:
+            stopping = asyncio.run_coroutine_threadsafe(stop(), loops[0])
+            assert await client.recv() == "Server is shutting down, please disconnect."
+            assert not server.should_exit
+        await asyncio.wait_for(asyncio.wrap_future(stopping), DEADLINE_SECONDS)
+        await asyncio.wait_for(serving, DEADLINE_SECONDS)
