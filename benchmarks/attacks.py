@@ -24,6 +24,7 @@ JOINS_AT_A_TIME: Final = 100
 HALF_OPEN_AT_MOST: Final = 500
 SLOW_READERS: Final = 20
 ASKING_SESSIONS: Final = 50
+PIPELINED: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,11 @@ def handshake(path: str) -> bytes:
         f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
     ).encode()
+
+
+def request(path: str) -> bytes:
+    """Return an HTTP request without a body."""
+    return f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
@@ -175,6 +181,22 @@ async def small_messages(port: int) -> Step:
     return step
 
 
+async def pipelined(port: int) -> Step:
+    """Send 20,000 requests on one connection, read nothing, and go on when it is cut."""
+    some = request("/stats") * PIPELINED
+    client = await Client.open(port, reads=False)
+
+    async def step() -> None:
+        nonlocal client
+        if client.writer.is_closing():
+            client = await Client.open(port, reads=False)
+        # Once the server does not read on, there is no more to do to it.
+        if not client.writer.transport.get_write_buffer_size():
+            client.writer.write(some)
+
+    return step
+
+
 async def no_utf8(port: int) -> Step:
     """Connect and send a text message that is no UTF-8, again and again."""
 
@@ -253,6 +275,7 @@ ATTACKS: Final = {
     "progress": Attack(large(PROGRESS.encode(), "/ws/hostile-{n}"), 2),
     "questions": Attack(questions, 10),
     "pings": Attack(pings, 20),
+    "pipelined": Attack(pipelined, 4),
     "small": Attack(small_messages, 10),
     "no-utf8": Attack(no_utf8, 50),
     "refused": Attack(refused, 100),

@@ -1,8 +1,9 @@
 """uvicorn's protocols, with bounds on what they take in before a request or message is whole.
 
-uvicorn keeps headers of any size, waits for the rest of a request for ever, and keeps every
-fragment of a message by itself, empty ones without end. This knows uvicorn 0.54, like
-:mod:`target_app.connections.wire`.
+uvicorn keeps headers of any size, waits for the rest of a request for ever, and for a client to
+read its response; it parses all requests that come in one read of the socket, 8,000 of them, before
+the first is answered; and it keeps every fragment of a message by itself, empty ones without end.
+This knows uvicorn 0.54, like :mod:`target_app.connections.wire`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Opcode
 
 from target_app.connections.backlog import Backlog
+from target_app.connections.reading import HeldFlow, Unread
 from target_app.connections.waiting import Inbox
 
 if TYPE_CHECKING:
@@ -24,8 +26,16 @@ if TYPE_CHECKING:
     from websockets.frames import Frame
 
 HEAD_BYTES: Final = 2**16
-"""Of a request line and headers, or of trailers: what h11 allows as well. One read of the socket,
-at most 256 kB, may go beyond it.
+"""Of a request line and headers, or of trailers: what h11 allows as well."""
+
+PIECE_BYTES: Final = 1024
+"""That are parsed of HTTP before it is looked whether to go on: most requests and handshakes whole,
+at most 57 requests, which take a millisecond and 300 kB.
+"""
+
+PARTS_AT_ONCE: Final = 256
+"""Of a body that are parsed before others get their turn, a millisecond if they are chunks of a
+byte; in pieces, one read of the socket, at most 256 kB, has no more.
 """
 
 FRAMES_AT_ONCE: Final = 4
@@ -39,13 +49,20 @@ PONG: Final = bytes([0x80 | Opcode.PONG])
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Cuts a client that does not get to the point, and refuses headers that are too large.
+    """Cuts a client that takes its time, and parses no more than is going to be answered.
 
     The first request, or handshake, has to be whole within ``seconds`` of the connection, a later
     one of its first byte, in however small pieces it comes; each part of a body that comes begins
-    the time anew. It is one timer, and it is gone when a connection has become a WebSocket. With 0
-    seconds there is none.
+    the time anew. It is one timer, and it is gone when a connection has become a WebSocket. A
+    client for which something waits has to read some of it within ``seconds``. With 0 seconds
+    there is no limit to either.
+
+    What is read is parsed in pieces. While a request waits for the one before it to be answered,
+    nothing more is parsed or read, so a client may send as many as it likes before it reads.
     """
+
+    flow: HeldFlow
+    _unread: Unread
 
     def __init__(
         self,
@@ -60,21 +77,50 @@ class BoundedHttp(HttpToolsProtocol):
         self._seconds = seconds
         self._deadline: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._unparsed = memoryview(b"")
+        self._parts = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, but not for ever."""
         super().connection_made(transport)
+        self.flow = HeldFlow(transport)
+        self._unread = Unread(transport, self._seconds)
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Wait no more, and let go of what refers to this."""
         self._wait_no_more()
+        self._unread.forget()
         super().connection_lost(exc)
+        self._unparsed = memoryview(b"")
+        self.pipeline.clear()
+        self.cycle = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        """Parse ``data``; answer 400 if the head is too large with it."""
-        self._head_bytes += len(data)
-        super().data_received(data)
+        """Parse what may be parsed of ``data``, and read no more before the rest is parsed."""
+        self._unparsed = memoryview(bytes(self._unparsed) + data if self._unparsed else data)
+        self._parse_some()
+
+    def _parse_some(self) -> None:
+        self._parts = 0
+        while self._may_parse() and self._parts < PARTS_AT_ONCE:
+            piece, self._unparsed = self._unparsed[:PIECE_BYTES], self._unparsed[PIECE_BYTES:]
+            self._parse(piece)
+        if self.transport.is_closing():
+            self._unparsed = memoryview(b"")
+        elif not self._unparsed:
+            self.flow.release()
+        else:
+            self.flow.hold()
+            if self._may_parse():
+                self.loop.call_soon(self._parse_some)
+
+    def _may_parse(self) -> bool:
+        return bool(self._unparsed) and not (self.pipeline or self.transport.is_closing())
+
+    def _parse(self, piece: memoryview) -> None:
+        self._head_bytes += len(piece)
+        super().data_received(piece)  # type: ignore[arg-type]
         if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response(f"More than {HEAD_BYTES} bytes of headers.")
 
@@ -86,6 +132,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Wait for the next part of the body, which is for the application to bound."""
+        self._parts += 1
         self._wait_no_more()
         super().on_body(body)
         self._wait()
@@ -95,12 +142,48 @@ class BoundedHttp(HttpToolsProtocol):
         self._wait_no_more()
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """Go on with the next request."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._unread.watch(self.loop)
+        else:
+            self._parse_some()
+
     def handle_websocket_upgrade(self) -> None:
-        """Wait no more: the rest is WebSocket."""
+        """Wait no more: the rest is WebSocket, unless another answer has to come before it."""
         self._wait_no_more()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.send_400_response("A handshake has to wait for the response to what came before.")
+            return
+        self._unread.forget()
         super().handle_websocket_upgrade()
+        # What came with it is dropped, as uvicorn does.
+        self._unparsed = memoryview(b"")
         # It refers to this, and would keep it until the garbage collector comes by.
         self.parser = None  # type: ignore[assignment]
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read, but not for ever."""
+        super().pause_writing()
+        self._unread.watch(self.loop)
+
+    def resume_writing(self) -> None:
+        """Wait no more: the client has read."""
+        super().resume_writing()
+        self._unread.forget()
+        if self.transport.is_closing():
+            self._unread.watch(self.loop)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer and close, once the client has read that; but do not wait for ever."""
+        super().send_400_response(msg)
+        self._unread.watch(self.loop)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close, once the client has read its responses; but do not wait for ever."""
+        super().timeout_keep_alive_handler()
+        self._unread.watch(self.loop)
 
     def _wait(self) -> None:
         if self._seconds:
@@ -114,8 +197,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _cut(self) -> None:
         self._deadline = None
-        if self.flow.read_paused:
-            # The application has not read what is there: it is not the client who takes its time.
+        if self.flow.read_paused or self.flow.is_held:
+            # What is there has not been read, or not been parsed: it is not the client who takes
+            # its time.
             self._wait()
         else:
             self.transport.abort()

@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import json
 import random
+import re
+import select
+import socket
 
 import psutil
 import pytest
@@ -282,6 +285,117 @@ async def test_a_websocket_outlives_the_time_of_its_handshake(serve, raw):
     assert await half.end() == b""  # opened later, cut by now
     await client.send("still here")
     assert await client.recv() == "still here"
+
+
+# Requests that do not wait for the response to the one before
+
+
+LAST = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+def get(path):
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+async def unread(server, requests):
+    """Send as much of ``requests`` as the server takes, on a socket from which nothing is read."""
+    client = socket.socket()
+    server._clients.callback(client.close)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", server.port))
+    sending = asyncio.create_task(asyncio.get_running_loop().sock_sendall(client, requests))
+    server._clients.callback(sending.cancel)
+    return client, sending
+
+
+async def test_many_requests_in_a_row_that_nobody_reads_the_answers_to_take_no_memory(serve):
+    server = await serve()
+    healthy = await server.connect("/echo")
+    process = psutil.Process(server.process.pid)
+    before = process.memory_info().rss
+    for _ in range(5):
+        await unread(server, get("/stats") * 20_000)
+    for _ in range(50):
+        await healthy.send("hello")
+        assert await healthy.recv() == "hello"
+    # A request that waits takes some 5 kB: there would be 8,000 and more of each client.
+    assert process.memory_info().rss - before < 40 * MB
+
+
+async def test_every_request_of_many_in_a_row_is_answered_in_turn(serve, raw):
+    server = await serve()
+    listener = await server.connect("/ws")
+    client = await raw(server)
+    wanted, requests = [], b""
+    for n in range(300):
+        body = json.dumps({"message": str(n).ljust(n * 20)}).encode()
+        head = f"Host: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        requests += b"POST /broadcast HTTP/1.1\r\n" + head.encode() + body
+        requests += get("/nowhere") * (n % 3) + get("/healthz") * (n % 5)
+        wanted += [b"200"] + [b"404"] * (n % 3) + [b"200"] * (n % 5)
+    sending = asyncio.create_task(client.send(requests + LAST))
+    answers = await client.end()
+    await sending
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [*wanted, b"200"]
+    for n in range(300):
+        assert (await listener.recv()).strip() == str(n)
+
+
+async def test_who_reads_no_response_is_cut_after_the_time_for_a_request(serve):
+    server = await serve("--handshake-seconds", "0.2")
+    client, _ = await unread(server, get("/stats") * 20_000)
+    poll = select.poll()
+    poll.register(client, 0)
+
+    async def cut():
+        return poll.poll(0)  # nothing but an error, or the end, which are always told
+
+    await until(cut)
+
+
+async def test_who_reads_slowly_but_reads_on_gets_every_response(serve):
+    server = await serve("--handshake-seconds", LONG_ENOUGH)
+    client, sending = await unread(server, get("/stats") * 1_000 + LAST)
+    loop = asyncio.get_running_loop()
+    answers = b""
+    slow_until = loop.time() + 3 * float(LONG_ENOUGH)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while some := await loop.sock_recv(client, 2_000 if loop.time() < slow_until else MB):
+            answers += some
+            if loop.time() < slow_until:
+                await asyncio.sleep(0.05)  # it is what makes it slow
+    await sending
+    assert answers.count(b"HTTP/1.1 200 ") == 1_001
+
+
+async def test_a_handshake_behind_a_request_that_is_not_answered_is_refused(serve, raw):
+    server = await serve()
+    client = await raw(server)
+    await client.send(get("/stats") + request("/echo"))
+    answer = await client.end()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b" 101 " not in answer
+
+
+async def test_a_body_of_tiny_chunks_holds_up_nobody(serve, raw):
+    server = await serve()
+    client = await raw(server)
+    healthy = await server.connect("/echo")
+    head = b"POST /broadcast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    await client.send(head + b"Transfer-Encoding: chunked\r\n\r\n")
+    body = json.dumps({"message": "x" * 200_000}).encode()
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    sending = asyncio.create_task(client.send(chunks))
+    answering = asyncio.create_task(client.until(b"\r\n\r\n"))
+    told = 0
+    while not answering.done():
+        await healthy.send("hello")
+        assert await healthy.recv() == "hello"
+        told += 1
+    assert (await answering).startswith(b"HTTP/1.1 200 ")
+    await sending
+    assert told > 50
 
 
 # Fragments
