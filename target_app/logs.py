@@ -1,15 +1,19 @@
 """What stands in the log: a line for what clients do wrong, a traceback for what we do wrong.
 
 The server underneath writes errors and tracebacks for faults of its clients. They are told by
-their cause, not by their level, and become one line at ``info``; everything else passes as it is.
+their cause, not by their level, and become one line at ``info``; everything else passes as it is,
+but for tokens.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
+from collections.abc import Mapping
 from typing import Final
+from urllib.parse import unquote_plus
 
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
@@ -18,6 +22,11 @@ from target_app.misread import is_misread
 
 SERVERS: Final = ("uvicorn.error", "asyncio")
 """Loggers of the server underneath and of its event loop."""
+REQUESTS: Final = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+"""Loggers of the server underneath that tell what was asked for; at ``debug``, with its headers."""
+PARAMETER: Final = re.compile(r"""(?<![^\s&?'"])([^\s&?'"=]+)=([^\s&]*)""")
+BEARER: Final = re.compile(r"(\bbearer\s)\s*\S.*", re.IGNORECASE | re.DOTALL)
+MASK: Final = "***"
 CLIENT_LEFT: Final = (ClientDisconnect, WebSocketDisconnect)
 """What an endpoint raises that read on when its client had gone."""
 UNREADABLE: Final = {"send_receive_event_to_app", "opening handshake failed"}
@@ -42,6 +51,29 @@ class ClientFaults(logging.Filter):
         record.levelname = logging.getLevelName(logging.INFO)
         record.exc_info = record.exc_text = None
         return logging.getLogger(record.name).isEnabledFor(logging.INFO)
+
+
+class Tokens(logging.Filter):
+    """Mask the tokens in a record, and let it be written."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return True (see :class:`logging.Filter`)."""
+        # One by one: uvicorn's formatter takes the arguments of a line of its access log apart.
+        if isinstance(record.args, Mapping):
+            record.args = {name: _masked(value) for name, value in record.args.items()}
+        elif record.args:
+            record.args = tuple(map(_masked, record.args))
+        # One that cannot be put together is told of by the handler.
+        with contextlib.suppress(TypeError, ValueError, KeyError):
+            text = record.getMessage()
+            if (safe := without_tokens(text)) != text:
+                record.msg, record.args = safe, None
+        return True
+
+
+def _masked(value: object) -> object:
+    text = str(value)
+    return value if (safe := without_tokens(text)) == text else safe
 
 
 def is_clients_fault(record: logging.LogRecord) -> bool:
@@ -101,16 +133,32 @@ def address_without_secrets(address: str) -> str:
     return without_secrets(re.sub(r"^(\w+://)?.*@", r"\1", address, flags=re.DOTALL))
 
 
+def without_tokens(text: str) -> str:
+    """Return ``text`` with every value of a parameter ``token``, and what follows Bearer, masked.
+
+    Where the text goes on behind an address, a quotation mark or bracket may go with it.
+    """
+    return BEARER.sub(rf"\1{MASK}", PARAMETER.sub(_without_token, text))
+
+
+def _without_token(parameter: re.Match[str]) -> str:
+    name, value = parameter.groups()
+    # What is masked already may stand in quotation marks by now.
+    if unquote_plus(name) != "token" or value.rstrip("\"'") == MASK:
+        return parameter[0]
+    return f"{name}={MASK}"
+
+
 def install() -> None:
     """Filter what the server underneath logs, and let our own loggers write where it does.
 
     Where logging has been set up by somebody else (the root logger or ours has a handler), only
-    the filter is added. Doing it again changes nothing.
+    the filters are added. Doing it again changes nothing.
     """
     for name in SERVERS:
-        logger = logging.getLogger(name)
-        if not any(isinstance(known, ClientFaults) for known in logger.filters):
-            logger.addFilter(ClientFaults())
+        _add(ClientFaults, name)
+    for name in REQUESTS:
+        _add(Tokens, name)
     ours = logging.getLogger(__package__)
     servers = logging.getLogger("uvicorn")
     if ours.handlers or logging.getLogger().handlers or not servers.handlers:
@@ -118,3 +166,9 @@ def install() -> None:
     ours.handlers = list(servers.handlers)
     ours.setLevel(logging.getLogger("uvicorn.error").getEffectiveLevel())
     ours.propagate = False
+
+
+def _add(kind: type[logging.Filter], name: str) -> None:
+    logger = logging.getLogger(name)
+    if not any(isinstance(known, kind) for known in logger.filters):
+        logger.addFilter(kind())

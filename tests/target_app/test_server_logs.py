@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import json
 import logging
 import re
 import socket
@@ -11,10 +13,11 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from uvicorn.config import LOGGING_CONFIG
 from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from target_app.logs import ClientFaults, one_line
+from target_app.logs import ClientFaults, Tokens, one_line, without_tokens
 from tests.target_app.conftest import DEADLINE_SECONDS, until
 
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -284,3 +287,70 @@ def test_a_fault_of_ours_that_looks_like_a_clients_is_told():
     except UnicodeDecodeError as error:
         record.exc_info = (type(error), error, None)
     assert ClientFaults().filter(record), "an endpoint of ours that cannot decode is our fault"
+
+
+# Tokens
+
+HIDDEN = "what-nobody-may-see"
+CODED = st.sampled_from(["token", "%74oken", "t%6Fken", "%74%6f%6b%65%6E"])
+URL_TEXT = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="&#"))
+
+
+@SERVERS
+async def test_no_token_stands_in_the_log_at_any_level(serve, how, tmp_path):
+    options = dict(STARTED[how])
+    flags = (*options.pop("flags", ()), "--log-level", "trace")
+    if "uvicorn" in options.values():
+        # As it is, but for the access log, which goes to standard output.
+        config = copy.deepcopy(LOGGING_CONFIG)
+        config["handlers"]["access"]["stream"] = "ext://sys.stderr"
+        (tmp_path / "logging.json").write_text(json.dumps(config))
+        flags += ("--log-config", str(tmp_path / "logging.json"))
+    server = await serve(*flags, **options, TARGET_TOKEN=HIDDEN, PYTHONWARNINGS="ignore")
+    client = await server.connect(f"/ws?room=a&token={HIDDEN}&x=1")
+    await client.close()
+    bearer = {"Authorization": f"Bearer {HIDDEN}"}
+    client = await server.connect("/ws", additional_headers=bearer)
+    await client.close()
+    assert await server.refused(f"/nowhere?%74oken={HIDDEN}") == 404
+    assert (await server.http.get(f"/stats?token={HIDDEN}")).status_code == 200
+    assert (await server.http.get("/stats", headers=bearer)).status_code == 200
+    await server.says('"WebSocket /ws?room=a&token=***&x=1" [accepted]')
+    await server.says('"WebSocket /nowhere?%74oken=***" 404')
+    if "uvicorn" in options.values():
+        await server.says('"GET /stats?token=*** HTTP/1.1" 200')
+    assert not any(HIDDEN in line for line in server.lines)
+
+
+@given(
+    before=st.lists(st.tuples(URL_TEXT, URL_TEXT)),
+    name=CODED,
+    after=st.lists(st.tuples(URL_TEXT, URL_TEXT)),
+    around=URL_TEXT,
+    carried=st.sampled_from(["arguments", "access", "message", "mapping", "bytes"]),
+)
+def test_no_token_survives_wherever_it_stands_in_a_query(before, name, after, around, carried):
+    token = f"{around}{HIDDEN}{around}"
+    query = "&".join(f"{k}={v}" for k, v in [*before, (name, token), *after])
+    path = f"/ws?{query}"
+    record = logging.LogRecord("uvicorn.error", logging.INFO, "", 1, *records(path)[carried], None)
+    assert Tokens().filter(record)
+    assert HIDDEN not in record.getMessage()
+    if carried == "access":
+        assert len(record.args) == 5
+
+
+def records(path):
+    return {
+        "arguments": ('%s - "WebSocket %s" [accepted]', ("127.0.0.1:1", path)),
+        "access": ('%s - "%s %s HTTP/%s" %d', ("127.0.0.1:1", "GET", path, "1.1", 200)),
+        "message": (f'127.0.0.1:1 - "WebSocket {path}" [accepted]', ()),
+        "mapping": ("%(path)s", ({"path": path},)),
+        "bytes": ("%s scope=%s", ("x", {"query_string": path.partition("?")[2].encode()})),
+    }
+
+
+@given(st.text())
+def test_what_has_no_token_is_told_as_it_is(text):
+    if "token" not in text.lower() and "bearer" not in text.lower() and "%" not in text:
+        assert without_tokens(text) == text
