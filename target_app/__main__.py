@@ -20,6 +20,7 @@ import uvicorn
 from target_app import logs
 from target_app.app import EXIT_USAGE, STARTUP_FAILURE, create_app
 from target_app.connections.bounded import BoundedWebSocket, bounded_http
+from target_app.connections.connection import written
 from target_app.settings import Settings, told
 from target_app.supervisor import Supervisor
 from target_app.telemetry import as_set_up
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listener = _bind(settings)
     except OSError as error:
         print(
-            f"cannot listen on {_address(settings.host, settings.port)}: "
+            f"cannot listen on {written(settings.host, settings.port)}: "
             f"{error.strerror or error}; choose another with --host and --port "
             "(--port 0 takes any free one)",
             file=sys.stderr,
@@ -173,12 +174,8 @@ def _bind(settings: Settings) -> socket.socket:
 
 
 def _announce(listener: socket.socket) -> None:
-    address = _address(*listener.getsockname()[:2])
+    address = written(*listener.getsockname()[:2])
     print(f"listening on http://{address}", file=sys.stderr, flush=True)
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 if __name__ == "__main__":

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
+from websockets.asyncio.client import connect
+
+from tests.target_app.conftest import DEADLINE_SECONDS
 
 ANNOUNCING = {"TARGET_ANNOUNCE_LIMIT": "500"}
 
@@ -24,6 +28,20 @@ async def test_everyone_is_told_who_comes_and_goes(serve):
     gone = address(second)
     await second.close()
     assert await first.recv() == f'Client "{gone}" disconnected.'
+
+
+async def test_an_ipv6_address_is_told_in_brackets(serve):
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            pass
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    server = await serve("--host", "::1", "--log-level", "info", **ANNOUNCING)
+    url = f"ws://[::1]:{server.port}/ws"
+    async with connect(url, proxy=None, open_timeout=DEADLINE_SECONDS) as client:
+        port = client.local_address[1]
+        assert await client.recv() == f'Client "[::1]:{port}" connected.'
+        await server.says(f"/ws from [::1]:{port} connected")
 
 
 async def test_a_client_that_vanishes_is_told_of_too(serve):
