@@ -273,7 +273,7 @@ ATTACKS: Final = {
     "joins": Attack(joins, 40),
     "invalid": Attack(large(INVALID, "/ws/py_client"), 2),
     "progress": Attack(large(PROGRESS.encode(), "/ws/hostile-{n}"), 2),
-    "questions": Attack(questions, 10),
+    "questions": Attack(questions, 4),
     "pings": Attack(pings, 20),
     "pipelined": Attack(pipelined, 4),
     "small": Attack(small_messages, 10),
