@@ -46,7 +46,7 @@ async def test_the_tests_of_the_page_pass(files):
     async with asyncio.timeout(DEADLINE_SECONDS):
         told, _ = await process.communicate()
     assert process.returncode == 0, told.decode()
-    assert b"4 passed" in told
+    assert b"5 passed" in told
 
 
 async def test_the_command_of_the_page_serves_what_it_says(files):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from starlette.requests import HTTPConnection  # noqa: TC002 - FastAPI needs it at run time
 from starlette.responses import PlainTextResponse
@@ -138,11 +138,18 @@ class Handshake:
             state=state,
         )
 
+    def is_to_be_served(self) -> bool:
+        """Return whether the layers have adopted the connection and it is still there."""
+        return self.adopted is not None and self.accepted and not self._disconnected
+
     async def take(self, error: Exception) -> None:
         """Take that the layers failed, if their client is to blame for it; else raise ``error``.
 
-        Where it sent what its endpoint does not read, it is told so by the close code.
+        Where it sent what its endpoint does not read, it is told so by the close code. What was
+        adopted before the failure is closed with 1011, as where ``received`` fails.
         """
+        if self.is_to_be_served():
+            await self._see_off(error)
         if isinstance(error, WebSocketDisconnect | ClosedError):
             return
         running = self._running
@@ -156,6 +163,16 @@ class Handshake:
             else:
                 code, reason = CloseCode.INVALID_DATA, "not the JSON that is read here"
             await self._connections.close(running, code, reason)
+
+    async def _see_off(self, error: Exception) -> NoReturn:
+        assert self.adopted is not None
+        self._admitted = False  # serve() gives the place back
+        try:
+            await self._connections.close(self.adopted, CloseCode.INTERNAL_ERROR, "internal error")
+            await self._connections.serve(self.adopted, self._receive)
+        finally:
+            # Even if that was cancelled, as by TestClient: this is the fault to be found.
+            raise error
 
     async def until_lost(self) -> None:
         """Wait for the end of the closing handshake, if the layers have returned before it."""
@@ -213,8 +230,8 @@ class Handshake:
             raise
         if kind == "websocket.send":
             self._connections.counters.messages_sent += 1
-        elif kind == "websocket.close" and self._running is not None:
-            self._running.close_sent = True
+        elif kind == "websocket.close" and (closed := self._running or self.adopted) is not None:
+            closed.close_sent = True
         elif kind == "websocket.accept":
             self.accepted = True
             if self.adopted is None:
@@ -228,8 +245,9 @@ class Handshake:
             raise WebSocketDisconnect(1006, refusal.told)
 
     def _closes_with(self, code: int) -> None:
-        if self._running is not None and self._running.close_code is None:
-            self._running.close_code = code
+        closed = self._running or self.adopted
+        if closed is not None and closed.close_code is None:
+            closed.close_code = code
 
     async def _goes_on_running(self) -> None:
         path = getattr(self._scope.get("route"), "path", MOUNTED)
@@ -271,6 +289,10 @@ async def adopt(
     ``rooms`` and keeps ``state``, and who the client is as the dependency ``identity`` said.
     ``subprotocol`` and ``headers`` go into the answer to the handshake.
 
+    If the caller, or a dependency that is left after it, then raises or closes the WebSocket, the
+    client is closed (with 1011 where FastAPI has no code for it), and neither ``opened`` nor
+    ``closed`` of ``endpoint`` is called.
+
     Raise :class:`RuntimeError` if the WebSocket was accepted already, or if nothing below the
     application would serve it.
     """
@@ -305,7 +327,7 @@ async def hand_over(
     try:
         try:
             await app(scope, handshake.receive, handshake.send)
-            if handshake.adopted is not None and handshake.accepted:
+            if handshake.is_to_be_served():
                 return handshake.adopted
         except Exception as error:  # noqa: BLE001 - what is not the client's fault is raised again
             # An endpoint that goes on running ends so when its client leaves.

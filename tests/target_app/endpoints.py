@@ -7,12 +7,14 @@ import logging
 import types
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Depends, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, WebSocket, WebSocketDisconnect, WebSocketException
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from target_app import GUARDED, Endpoint, Message, adopt, create_app, told_on_shutdown
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.types import Receive, Scope, Send
 
     from target_app.connections.connection import Connection
@@ -210,6 +212,43 @@ FAILING = Endpoint("/failing", received=_say_much_and_fail)
 async def failing(websocket: WebSocket) -> None:
     """Adopt what will fail."""
     await adopt(websocket, FAILING)
+
+
+noted: list[str] = []
+
+
+async def _note_opened(connection: Connection) -> None:
+    noted.append(f"opened {connection.state}")
+
+
+async def _note_closed(connection: Connection) -> None:
+    noted.append(f"closed {connection.state}")
+
+
+NOTED = Endpoint("/noted", opened=_note_opened, closed=_note_closed)
+
+
+async def _left_badly(how: str) -> AsyncIterator[None]:
+    yield
+    if how == "dependency":
+        raise LookupError("expected in this test")
+
+
+@app.websocket("/noted/{how}", dependencies=[*GUARDED, Depends(_left_badly)])
+async def note(websocket: WebSocket, how: str) -> None:
+    """Adopt, and end in some way."""
+    await adopt(websocket, NOTED, state=how)
+    if how == "closes":
+        await websocket.close(4000)
+    if how == "is refused":
+        raise WebSocketException(4001)
+    if how == "fails":
+        raise LookupError("expected in this test")
+
+
+@app.get("/noted")
+async def what_was_noted() -> list[str]:
+    return noted
 
 
 heard: list[str] = []

@@ -39,7 +39,7 @@ from target_app import (
     identity,
 )
 from target_app.routes import chat, session
-from tests.target_app.conftest import until
+from tests.target_app.conftest import DEADLINE_SECONDS, until
 
 QUIET = {"heartbeat_seconds": 0, "announce_limit": 0}
 
@@ -776,6 +776,31 @@ async def test_what_waits_for_a_client_is_sent_before_its_endpoint_has_failed_it
     assert [int(text) for text in await client.texts(60)] == list(range(60))
     assert await client.close_code() == 1011
     await server.says("LookupError: expected in this test")
+
+
+async def test_an_endpoint_that_fails_after_it_has_adopted_is_closed_and_neither_opened(serve):
+    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app")
+    ends = {"closes": 4000, "is refused": 4001, "fails": 1011, "dependency": 1011}
+    for how, code in ends.items():
+        client = await server.connect(f"/noted/{how}".replace(" ", "%20"))
+        await asyncio.wait_for(client.wait_closed(), DEADLINE_SECONDS)
+        assert (how, client.close_code) == (how, code)
+    await server.until_stats(
+        open={}, accepted=4, closed_by_code={"1011": 2, "4000": 1, "4001": 1}, refused={}
+    )
+    client = await server.connect("/noted/well")
+    await client.close()
+    await server.until_stats(open={}, accepted=5)
+
+    async def noted():
+        return len(told := await server.get("/noted")) > 1 and told
+
+    assert await until(noted) == ["opened well", "closed well"]
+    await server.says("LookupError: expected in this test")
+    server.send_signal(signal.SIGTERM)
+    await server.exit_status()
+    await server.last_words()
+    assert any("draining: 0 connections open" in line for line in server.lines)
 
 
 async def test_the_layers_are_gone_and_the_scope_is_let_go_once_a_connection_is_adopted(serve):
