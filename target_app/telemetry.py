@@ -1,7 +1,7 @@
 """Whether anybody set OpenTelemetry up in the process of the server.
 
-FastAPI looks for that again at each request and handshake, which takes a twentieth of a handshake
-where nobody did. An application that others make decides as FastAPI does: it may be set up later.
+FastAPI looks for that again at each request and handshake, which costs time where nobody did. An
+application that others make decides as FastAPI does: it may be set up later.
 """
 
 from __future__ import annotations
