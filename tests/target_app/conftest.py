@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import re
@@ -265,6 +266,12 @@ async def serve():
             return await server.start()
 
         yield start
+
+
+@pytest.fixture
+def serve_endpoints(serve):
+    """Start the endpoints of :mod:`tests.target_app.endpoints` under stock uvicorn."""
+    return functools.partial(serve, module="uvicorn", app="tests.target_app.endpoints:app")
 
 
 @pytest.fixture

@@ -619,13 +619,9 @@ async def test_a_root_path_is_part_of_every_address(serve, how):
     assert await server.refused("/behind/a/proxy/ws") == 404, "the proxy takes it off"
 
 
-async def test_an_endpoint_that_goes_on_running_is_told_and_closed_by_a_drain(serve):
-    server = await serve(
-        module="uvicorn",
-        app="tests.target_app.endpoints:app",
-        # Far longer than it takes to see that one has left.
-        TARGET_DRAIN_TIMEOUT_SECONDS="8",
-    )
+async def test_an_endpoint_that_goes_on_running_is_told_and_closed_by_a_drain(serve_endpoints):
+    # Far longer than it takes to see that one has left.
+    server = await serve_endpoints(TARGET_DRAIN_TIMEOUT_SECONDS="8")
     leaving, staying, told = [
         await server.connect(path) for path in ("/loop", "/loop", "/told-in-json")
     ]
@@ -645,12 +641,11 @@ async def test_an_endpoint_that_goes_on_running_is_told_and_closed_by_a_drain(se
 
 
 @pytest.mark.parametrize("path", ["/ticking", "/raw/ticking"])
-async def test_who_sends_on_when_a_drain_has_closed_finds_that_the_client_has_left(serve, path):
-    server = await serve(
-        module="uvicorn",
-        app="tests.target_app.endpoints:app",
-        TARGET_DRAIN_TIMEOUT_SECONDS="0",
-        TARGET_CLOSE_TIMEOUT_SECONDS="1000",
+async def test_who_sends_on_when_a_drain_has_closed_finds_that_the_client_has_left(
+    serve_endpoints, path
+):
+    server = await serve_endpoints(
+        TARGET_DRAIN_TIMEOUT_SECONDS="0", TARGET_CLOSE_TIMEOUT_SECONDS="1000"
     )
     client = await server.connect_raw(path)
     await client.texts(1)
@@ -670,10 +665,8 @@ async def test_who_sends_on_when_a_drain_has_closed_finds_that_the_client_has_le
     assert not [line for line in server.lines if "Traceback" in line or "Exception" in line]
 
 
-async def test_an_endpoint_that_goes_on_running_takes_one_place(serve):
-    server = await serve(
-        module="uvicorn", app="tests.target_app.endpoints:app", TARGET_MAX_CONNECTIONS="2"
-    )
+async def test_an_endpoint_that_goes_on_running_takes_one_place(serve_endpoints):
+    server = await serve_endpoints(TARGET_MAX_CONNECTIONS="2")
     first, _ = await server.connect("/loop"), await server.connect("/loop")
     assert await server.refused("/loop") == 503
     await first.close()
@@ -683,13 +676,10 @@ async def test_an_endpoint_that_goes_on_running_takes_one_place(serve):
     await server.says("draining: 2 connections open")
 
 
-async def test_an_endpoint_that_only_pushes_gives_its_place_back_when_its_client_leaves(serve):
-    server = await serve(
-        module="uvicorn",
-        app="tests.target_app.endpoints:app",
-        TARGET_MAX_CONNECTIONS="2",
-        TARGET_CLOSE_TIMEOUT_SECONDS="0.1",
-    )
+async def test_an_endpoint_that_only_pushes_gives_its_place_back_when_its_client_leaves(
+    serve_endpoints,
+):
+    server = await serve_endpoints(TARGET_MAX_CONNECTIONS="2", TARGET_CLOSE_TIMEOUT_SECONDS="0.1")
     closing, vanishing = await server.connect("/feed"), await server.connect_raw("/feed")
     assert await server.refused("/feed") == 503
     await closing.close(4321)
@@ -708,12 +698,8 @@ async def test_an_endpoint_that_only_pushes_gives_its_place_back_when_its_client
     assert "Traceback" not in log
 
 
-async def test_what_an_endpoint_does_after_its_client_has_left_is_waited_for(serve):
-    server = await serve(
-        module="uvicorn",
-        app="tests.target_app.endpoints:app",
-        TARGET_CLOSE_TIMEOUT_SECONDS="1000",
-    )
+async def test_what_an_endpoint_does_after_its_client_has_left_is_waited_for(serve_endpoints):
+    server = await serve_endpoints(TARGET_CLOSE_TIMEOUT_SECONDS="1000")
     client = await server.connect("/tidies-up")
     await client.close(4321)
     await server.until_stats(open={}, closed_by_code={"4321": 1})
@@ -728,12 +714,8 @@ async def test_what_an_endpoint_does_after_its_client_has_left_is_waited_for(ser
     assert "cancelling" not in log
 
 
-async def test_a_forced_drain_does_not_wait_for_an_endpoint_without_a_client(serve):
-    server = await serve(
-        module="uvicorn",
-        app="tests.target_app.endpoints:app",
-        TARGET_CLOSE_TIMEOUT_SECONDS="1000",
-    )
+async def test_a_forced_drain_does_not_wait_for_an_endpoint_without_a_client(serve_endpoints):
+    server = await serve_endpoints(TARGET_CLOSE_TIMEOUT_SECONDS="1000")
     await (await server.connect("/feed")).close()
     await server.until_stats(open={})
     server.send_signal(signal.SIGTERM)
@@ -744,22 +726,19 @@ async def test_a_forced_drain_does_not_wait_for_an_endpoint_without_a_client(ser
     assert "Traceback" not in "".join(server.lines)
 
 
-async def test_a_client_that_vanishes_is_found_though_nobody_takes_what_it_said(serve):
-    server = await serve(
-        module="uvicorn",
-        app="tests.target_app.endpoints:app",
-        TARGET_WS_PING_INTERVAL="0.2",
-        TARGET_WS_PING_TIMEOUT="1000",
-    )
+async def test_a_client_that_vanishes_is_found_though_nobody_takes_what_it_said(serve_endpoints):
+    server = await serve_endpoints(TARGET_WS_PING_INTERVAL="0.2", TARGET_WS_PING_TIMEOUT="1000")
     client = await server.connect_raw("/pauses")
     await client.say("one", "two")
     client.reset()
     await server.until_stats(open={}, closed_by_code={"1005": 1}, pings_unanswered=0)
 
 
-async def test_an_endpoint_that_has_closed_is_counted_until_the_client_has_answered(serve):
+async def test_an_endpoint_that_has_closed_is_counted_until_the_client_has_answered(
+    serve_endpoints,
+):
     patient = {"TARGET_CLOSE_TIMEOUT_SECONDS": "1000"}
-    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app", **patient)
+    server = await serve_endpoints(**patient)
     client = await server.connect_raw("/bye")
     assert await client.close_code(answer=False) == 4000
     await server.until_stats(open={"/bye": 1}, closed_by_code={})
@@ -767,9 +746,9 @@ async def test_an_endpoint_that_has_closed_is_counted_until_the_client_has_answe
     await server.until_stats(open={}, closed_by_code={"4000": 1})
 
 
-async def test_what_waits_for_a_client_is_sent_before_its_endpoint_has_failed_it(serve):
+async def test_what_waits_for_a_client_is_sent_before_its_endpoint_has_failed_it(serve_endpoints):
     patient = {"TARGET_SLOW_CONSUMER_SECONDS": "1000", "TARGET_CLOSE_TIMEOUT_SECONDS": "1000"}
-    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app", **patient)
+    server = await serve_endpoints(**patient)
     client = await server.connect_raw("/failing")
     await client.say("go")
     await server.until_stats(lagging=1)
@@ -778,8 +757,10 @@ async def test_what_waits_for_a_client_is_sent_before_its_endpoint_has_failed_it
     await server.says("LookupError: expected in this test")
 
 
-async def test_an_endpoint_that_fails_after_it_has_adopted_is_closed_and_neither_opened(serve):
-    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app")
+async def test_an_endpoint_that_fails_after_it_has_adopted_is_closed_and_neither_opened(
+    serve_endpoints,
+):
+    server = await serve_endpoints()
     ends = {"closes": 4000, "is refused": 4001, "fails": 1011, "dependency": 1011}
     for how, code in ends.items():
         client = await server.connect(f"/noted/{how}".replace(" ", "%20"))
@@ -803,8 +784,10 @@ async def test_an_endpoint_that_fails_after_it_has_adopted_is_closed_and_neither
     assert any("draining: 0 connections open" in line for line in server.lines)
 
 
-async def test_the_layers_are_gone_and_the_scope_is_let_go_once_a_connection_is_adopted(serve):
-    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app")
+async def test_the_layers_are_gone_and_the_scope_is_let_go_once_a_connection_is_adopted(
+    serve_endpoints,
+):
+    server = await serve_endpoints()
     await server.connect("/shout")
     # uvicorn's own, that of its middleware for proxies, and ours; then its queue.
     expected = ["run_asgi", "__call__", "__call__", "serve", "_read", "receive", "get"]

@@ -147,13 +147,8 @@ async def test_stock_uvicorn_finds_dead_peers_by_the_same_pings(serve):
 
 
 @pytest.mark.parametrize("path", ["/held", "/pauses"])
-async def test_a_client_is_not_cut_while_its_endpoint_takes_its_time(serve, path):
-    server = await serve(
-        module="uvicorn",
-        app="tests.target_app.endpoints:app",
-        TARGET_WS_PING_INTERVAL="0.2",
-        TARGET_WS_PING_TIMEOUT="3",
-    )
+async def test_a_client_is_not_cut_while_its_endpoint_takes_its_time(serve_endpoints, path):
+    server = await serve_endpoints(TARGET_WS_PING_INTERVAL="0.2", TARGET_WS_PING_TIMEOUT="3")
     client = await server.connect(path)
     for text in ("one", "two", "three"):
         await client.send(text)
@@ -164,13 +159,10 @@ async def test_a_client_is_not_cut_while_its_endpoint_takes_its_time(serve, path
     assert [await client.recv() for _ in range(3)] == ["heard", "heard", "heard"]
 
 
-async def test_a_client_is_found_that_answers_no_ping_once_its_endpoint_has_taken_its_time(serve):
-    server = await serve(
-        module="uvicorn",
-        app="tests.target_app.endpoints:app",
-        TARGET_WS_PING_INTERVAL="0.2",
-        TARGET_WS_PING_TIMEOUT="3",
-    )
+async def test_a_client_is_found_that_answers_no_ping_once_its_endpoint_has_taken_its_time(
+    serve_endpoints,
+):
+    server = await serve_endpoints(TARGET_WS_PING_INTERVAL="0.2", TARGET_WS_PING_TIMEOUT="3")
     silent = await server.connect_raw("/pauses")
     await silent.say("one", "two")
     await server.connect_raw("/shout")
@@ -179,13 +171,8 @@ async def test_a_client_is_found_that_answers_no_ping_once_its_endpoint_has_take
     await server.until_stats(pings_unanswered=2, open={})
 
 
-async def test_a_client_that_reads_nothing_is_found_though_its_own_messages_wait(serve):
-    server = await serve(
-        module="uvicorn",
-        app="tests.target_app.endpoints:app",
-        TARGET_WS_PING_INTERVAL="0.2",
-        TARGET_WS_PING_TIMEOUT="0.2",
-    )
+async def test_a_client_that_reads_nothing_is_found_though_its_own_messages_wait(serve_endpoints):
+    server = await serve_endpoints(TARGET_WS_PING_INTERVAL="0.2", TARGET_WS_PING_TIMEOUT="0.2")
     client = await server.connect_raw("/plain")
     saying = asyncio.create_task(client.say(*(200 * [2**18 * "x"])))
     try:

@@ -217,8 +217,8 @@ async def test_many_frames_at_once_are_handled_in_their_order_and_none_is_lost(s
     assert await client.close_code() == 1000
 
 
-async def test_what_was_read_of_a_client_is_heard_although_it_is_gone(serve):
-    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app")
+async def test_what_was_read_of_a_client_is_heard_although_it_is_gone(serve_endpoints):
+    server = await serve_endpoints()
     client = await server.connect_raw("/held")
     texts = [str(n) for n in range(40)]
     frames = b"".join(masked(Opcode.TEXT, text.encode()) for text in texts)
@@ -237,8 +237,10 @@ async def test_what_was_read_of_a_client_is_heard_although_it_is_gone(serve):
     assert not [line for line in server.lines if "Traceback" in line]
 
 
-async def test_a_client_that_has_begun_a_frame_before_it_is_served_is_heard_as_well(serve):
-    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app")
+async def test_a_client_that_has_begun_a_frame_before_it_is_served_is_heard_as_well(
+    serve_endpoints,
+):
+    server = await serve_endpoints()
     client = await server.connect_raw("/late", receive_buffer_bytes=2**20)
     texts = [f"{n:>300}" for n in range(40)]
     frames = b"".join(masked(Opcode.TEXT, text.encode()) for text in texts)
@@ -250,8 +252,8 @@ async def test_a_client_that_has_begun_a_frame_before_it_is_served_is_heard_as_w
 
 
 @pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.TEXT])
-async def test_others_have_their_turn_between_the_frames_of_one_read(serve, opcode):
-    server = await serve(module="uvicorn", app="tests.target_app.endpoints:app")
+async def test_others_have_their_turn_between_the_frames_of_one_read(serve_endpoints, opcode):
+    server = await serve_endpoints()
     client = await server.connect_raw("/turns", receive_buffer_bytes=2**20)
     many = 2000
     frames = (
