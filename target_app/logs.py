@@ -44,13 +44,15 @@ class ClientFaults(logging.Filter):
         """Return whether ``record`` is to be written (see :class:`logging.Filter`)."""
         if not is_clients_fault(record):
             return True
+        if not logging.getLogger(record.name).isEnabledFor(logging.INFO):
+            return False
         if record.exc_info and (error := record.exc_info[1]) is not None:
-            record.msg = one_line(f"{record.getMessage().strip()}: {error!r}")
+            record.msg = one_line(f"{record.getMessage().strip()}: {described(error)}")
             record.args = None
         record.levelno = logging.INFO
         record.levelname = logging.getLevelName(logging.INFO)
         record.exc_info = record.exc_text = None
-        return logging.getLogger(record.name).isEnabledFor(logging.INFO)
+        return True
 
 
 class Tokens(logging.Filter):
@@ -108,6 +110,17 @@ def _was_refused() -> bool:
     return bool(
         getattr(protocol, "initial_response", None) or getattr(protocol, "response_started", False)
     )
+
+
+def described(error: BaseException) -> str:
+    """Return what kind of error ``error`` is and what it says; of a group, also its first one.
+
+    Its ``repr`` would repeat all of a message that could not be decoded or encoded.
+    """
+    told = f"{type(error).__name__}: {error}".removesuffix(": ")
+    if isinstance(error, BaseExceptionGroup):
+        return f"{told}: {described(error.exceptions[0])}"
+    return told
 
 
 def one_line(text: str | bytes, characters: int = SHOWN_CHARACTERS) -> str:

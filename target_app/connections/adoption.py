@@ -25,7 +25,7 @@ from target_app.connections import wire
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.ended import has_ended
 from target_app.connections.message import Message
-from target_app.logs import is_of_the_client, one_line
+from target_app.logs import described, is_of_the_client, one_line
 from target_app.misread import OF_THE_WRONG_KIND, misread_in
 from target_app.protocol import SHUTTING_DOWN, CloseCode
 
@@ -156,8 +156,10 @@ class Handshake:
         if running is None or not is_of_the_client(error):
             raise error
         if (misread := misread_in(error)) is not None:
-            described = one_line(f"{running.endpoint.path} from {running.address}")
-            logger.info("%s sent what is not read there: %s", described, one_line(repr(misread)))
+            if logger.isEnabledFor(logging.INFO):
+                who = one_line(f"{running.endpoint.path} from {running.address}")
+                why = one_line(described(misread))
+                logger.info("%s sent what is not read there: %s", who, why)
             if isinstance(misread, OF_THE_WRONG_KIND):
                 code, reason = CloseCode.UNSUPPORTED_DATA, "this kind of message is not read here"
             else:

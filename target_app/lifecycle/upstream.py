@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
-from target_app.logs import address_without_secrets, one_line, without_secrets
+from target_app.logs import address_without_secrets, described, one_line, without_secrets
 from target_app.protocol import CloseCode
 
 if TYPE_CHECKING:
@@ -203,5 +203,5 @@ def _parsed(url: str) -> WebSocketURI:
 
 def _in_one_line(error: Exception) -> str:
     # What the other side said may be in it, and it goes to logs and terminals.
-    text = without_secrets(f"{type(error).__name__}: {error}")
+    text = without_secrets(described(error))
     return one_line(" ".join(text.split()), ERROR_CHARACTERS)

@@ -9,15 +9,20 @@ import logging
 import re
 import socket
 import struct
+import tracemalloc
 
 import pytest
+from fastapi import WebSocket  # noqa: TC002 - FastAPI needs it at run time
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 from uvicorn.config import LOGGING_CONFIG
 from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from target_app.logs import ClientFaults, Tokens, one_line, without_tokens
+from target_app import Settings, create_app
+from target_app.logs import ClientFaults, Tokens, described, one_line, without_tokens
 from tests.target_app.conftest import DEADLINE_SECONDS, until
 
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -287,6 +292,118 @@ def test_a_fault_of_ours_that_looks_like_a_clients_is_told():
     except UnicodeDecodeError as error:
         record.exc_info = (type(error), error, None)
     assert ClientFaults().filter(record), "an endpoint of ours that cannot decode is our fault"
+
+
+# Large messages
+
+LARGE = 2**24
+"""Bytes: the largest message that is read unless it is set otherwise."""
+
+
+def in_a_group(message):
+    try:
+        message.decode()
+    except UnicodeDecodeError as error:
+        raise ExceptionGroup("tasks", [error]) from None
+
+
+NOT_READ = {
+    "no UTF-8": (bytes.decode, b"\xff"),
+    "no UTF-8 for JSON": (json.loads, b"\xff"),
+    "no UTF-8 for a task": (in_a_group, b"\xff"),
+    "halves of surrogate pairs": (str.encode, "\ud800"),
+    "no JSON": (json.loads, "x"),
+    "more than JSON": (json.loads, '"'),
+    "nested too deeply": (json.loads, "["),
+    "too many digits": (json.loads, "9"),
+}
+
+
+def error_of(read, character):
+    with pytest.raises((ValueError, RecursionError, ExceptionGroup)) as raised:
+        read(LARGE * character)
+    return raised.value
+
+
+def unreadable(error):
+    """Return what the server underneath logs of a message that is no UTF-8."""
+    told = "Invalid UTF-8 sequence received from client."
+    where = ("uvicorn.error", logging.ERROR, "", 1)
+    about = (type(error), error, None)
+    return logging.LogRecord(*where, told, (), about, "send_receive_event_to_app")
+
+
+@pytest.fixture
+def memory():
+    """Return the most bytes that were held at once since this fixture was used."""
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("read", "character"), NOT_READ.values(), ids=NOT_READ)
+def test_an_error_is_described_without_the_message_that_it_is_about(read, character, memory):
+    error = error_of(read, character)
+    tracemalloc.reset_peak()
+    held_before, _ = tracemalloc.get_traced_memory()
+    told = described(error)
+    assert memory() - held_before < 10_000
+    assert type(error).__name__ in told
+    assert len(told) < 200
+
+
+def test_an_error_without_words_is_described_by_its_kind():
+    assert described(TimeoutError()) == "TimeoutError"
+    assert described(KeyError("text")) == "KeyError: 'text'"
+
+
+def test_a_large_message_that_is_no_utf_8_is_a_short_line(memory, caplog):
+    caplog.set_level(logging.INFO, "uvicorn.error")
+    record = unreadable(error_of(bytes.decode, b"\xff"))
+    tracemalloc.reset_peak()
+    held_before, _ = tracemalloc.get_traced_memory()
+    assert ClientFaults().filter(record)
+    assert memory() - held_before < 10_000
+    assert record.getMessage() == (
+        "Invalid UTF-8 sequence received from client.: UnicodeDecodeError: "
+        "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"
+    )
+
+
+def test_no_line_is_made_that_is_not_written(caplog):
+    class UntoldError(UnicodeDecodeError):
+        def __str__(self):
+            raise AssertionError("it was described")
+
+        __repr__ = __str__
+
+    caplog.set_level(logging.WARNING, "uvicorn.error")
+    assert not ClientFaults().filter(unreadable(UntoldError("utf-8", b"\xff", 0, 1, "wrong")))
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
+def test_a_large_message_that_an_endpoint_does_not_read_is_not_copied(level, memory, caplog):
+    caplog.set_level(level, "target_app")
+    app = create_app(Settings(heartbeat_seconds=0))
+
+    @app.websocket("/reads-json-as-bytes")
+    async def read(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.receive_json("binary")
+
+    sent = LARGE * b"\xff"
+    with TestClient(app) as client, client.websocket_connect("/reads-json-as-bytes") as websocket:
+        tracemalloc.reset_peak()
+        held_before, _ = tracemalloc.get_traced_memory()
+        websocket.send_bytes(sent)
+        with pytest.raises(WebSocketDisconnect) as closed:
+            websocket.receive_text()
+        # Trying to decode takes twice its size.
+        assert memory() - held_before < 3 * LARGE
+    assert closed.value.code == 1007
+    lines = [line for line in caplog.messages if "sent what is not read there" in line]
+    assert len(lines) == (level == logging.INFO)
+    assert all("UnicodeDecodeError" in line and len(line) < 300 for line in lines)
 
 
 # Tokens
