@@ -30,24 +30,30 @@ def check(text: str) -> None:
 def as_sent(text: str) -> str:
     """Return the Origin that a browser sends for a page at ``text``.
 
-    Raise :class:`ValueError` if there is none.
+    Raise :class:`ValueError` if there is none, or if its host is not ASCII.
     """
     if text.lower() in WHOLE:
         return text.lower()
     try:
         parts = urlsplit(text if "://" in text else f"https://{text.lstrip('/')}")
-        host, port = _host(parts.hostname or ""), parts.port
+        name, port = parts.hostname or "", parts.port
+        host = _host(name) if name.isascii() else None
     except ValueError:
         raise ValueError(FORM) from None
+    if host is None:
+        # Python knows IDNA 2003 only, which makes strasse.de of straße.de. Browsers do not.
+        raise ValueError("write its host as browsers send it (xn--…)")
+    if port == 0:
+        raise ValueError("no page comes from port 0")
     is_shown = port is not None and port != DEFAULT_PORTS.get(parts.scheme)
     return f"{parts.scheme}://{host}:{port}" if is_shown else f"{parts.scheme}://{host}"
 
 
 def _host(name: str) -> str:
-    # UnicodeError is a ValueError.
     if ":" in name:
         return f"[{ipaddress.IPv6Address(name).compressed}]"
-    ascii_name = name.encode("idna").decode()
-    if not re.fullmatch(r"[a-z0-9._-]+", ascii_name):
+    # That looks at the length of each label. Its UnicodeError is a ValueError.
+    name.encode("idna")
+    if not re.fullmatch(r"[a-z0-9._-]+", name):
         raise ValueError(name)
-    return ascii_name
+    return name

@@ -96,7 +96,6 @@ WRITTEN_AND_SENT = [
     ("a.example", "https://a.example"),
     ("//a.example", "https://a.example"),
     ("localhost:8000", "https://localhost:8000"),
-    ("https://bücher.example", "https://xn--bcher-kva.example"),
     ("http://[0:0::1]:80", "http://[::1]"),
     ("NULL", "null"),
 ]
@@ -122,15 +121,24 @@ def test_an_origin_that_no_browser_sends_is_refused_naming_the_one_it_does(writt
         ("https://[::1", "it has to be scheme://host"),
         ("https://a'b", "it has to be scheme://host"),
         ("https://" + 64 * "a", "it has to be scheme://host"),
+        ("https://a.example:0", "no page comes from port 0"),
+        ("https://xn--strae-oqa.de:0", "no page comes from port 0"),
+        ("https://straße.de", "write its host as browsers send it (xn--…)"),
+        ("https://Bücher.example:8443/path", "write its host as browsers send it (xn--…)"),
+        ("bücher.example:443", "write its host as browsers send it (xn--…)"),
+        ("https://" + 64 * "ü", "write its host as browsers send it (xn--…)"),
     ],
 )
 def test_what_is_no_origin_at_all_is_refused_saying_what_one_is(written, problem):
-    with pytest.raises(ValidationError, match=re.escape(problem)):
+    with pytest.raises(ValidationError, match=re.escape(problem)) as refused:
         Settings(allowed_origins=written)
+    assert "browsers send https" not in told(refused.value)
+    assert "\n" not in told(refused.value)
 
 
 def test_whatever_a_browser_may_send_is_an_origin():
-    sent = ("null", "file://", "http://localhost:8000", "chrome-extension://abc", "https://a_b.c-d")
+    hosts = ("https://a_b.c-d", "https://xn--strae-oqa.de")
+    sent = ("null", "file://", "http://localhost:8000", "chrome-extension://abc", *hosts)
     assert Settings(allowed_origins=sent).allowed_origins == sent
 
 
