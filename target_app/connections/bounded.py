@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -238,6 +239,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         """Parse the first few frames of ``data``, and read no more before the rest is parsed."""
         if not isinstance(self.queue, Inbox):
             super().data_received(data)
+            if not self.handshake_initiated:
+                self._refuse()
             return
         if self.backlog is None:
             self.backlog = Backlog(is_between_frames=True)
@@ -273,6 +276,17 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
                 self.transport.resume_reading()
         if self.disconnected and not self.has_more:
             self._let_go()
+
+    def _refuse(self) -> None:
+        # websockets does not read the handshake: it has more than 128 headers, a line of more than
+        # 8 KiB, or a body. uvicorn would leave it open without an answer, and fail when it stops.
+        answer = b"".join(self.conn.data_to_send())
+        if not answer:
+            cause = self.conn.handshake_exc and self.conn.handshake_exc.__cause__
+            answer = self.conn.reject(HTTPStatus.BAD_REQUEST, f"{cause}\n").serialize()
+        self.transport.write(answer)
+        self.close_sent = True
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end, which comes after all that the client had said."""

@@ -8,6 +8,7 @@ import json
 import random
 import re
 import select
+import signal
 import socket
 
 import psutil
@@ -285,6 +286,32 @@ async def test_a_websocket_outlives_the_time_of_its_handshake(serve, raw):
     assert await half.end() == b""  # opened later, cut by now
     await client.send("still here")
     assert await client.recv() == "still here"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"X: y\r\n" * 130, b"431"),
+        (b"Cookie: " + b"x" * 8_300 + b"\r\n", b"431"),
+        (b"Content-Length: 5\r\n", b"400"),
+        (b"Transfer-Encoding: chunked\r\n", b"400"),
+    ],
+)
+async def test_a_handshake_that_cannot_be_read_is_answered_and_ended(serve, raw, headers, status):
+    server = await serve()
+    client = await raw(server)
+    await client.send(request("/echo").removesuffix(b"\r\n") + headers + b"\r\n")
+    assert (await client.end()).startswith(b"HTTP/1.1 " + status + b" ")
+    server.send_signal(signal.SIGTERM)
+    assert await server.exit_status() == 0
+    await server.last_words()
+    assert not [line for line in server.lines if "Traceback" in line]
+
+
+async def test_a_path_too_long_for_a_handshake_is_answered_and_ended(serve, raw):
+    client = await raw(await serve())
+    await client.send(request("/ws?room=" + 8_300 * "x"))
+    assert (await client.end()).startswith(b"HTTP/1.1 414 ")
 
 
 # Requests that do not wait for the response to the one before
