@@ -25,6 +25,7 @@ from target_app.connections import wire
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.ended import has_ended
 from target_app.connections.message import Message
+from target_app.connections.registry import READ_IN_A_ROW
 from target_app.logs import described, is_of_the_client, one_line
 from target_app.misread import OF_THE_WRONG_KIND, misread_in
 from target_app.protocol import SHUTTING_DOWN, CloseCode
@@ -62,8 +63,9 @@ class Handshake:
     """
 
     __slots__ = (
-        *("_admitted", "_connections", "_disconnected", "_receive", "_running", "_scope", "_send"),
-        *("accepted", "adopted", "identity", "is_given_up", "refused_for", "shutting_down", "task"),
+        *("_admitted", "_connections", "_disconnected", "_is_receiving", "_receive", "_running"),
+        *("_scope", "_send", "_taken", "accepted", "adopted", "identity", "is_given_up"),
+        *("refused_for", "shutting_down", "task"),
     )
 
     def __init__(
@@ -76,6 +78,8 @@ class Handshake:
         self._admitted = False
         self._disconnected = False
         self._running: Connection | None = None
+        self._is_receiving = False
+        self._taken = 0  # messages in a row
         self.accepted = False
         self.adopted: Connection | None = None
         self.identity: str | None = None
@@ -207,9 +211,18 @@ class Handshake:
             self.task.cancel()
 
     async def receive(self) -> ASGIEvent:
-        """Receive for the layers."""
-        message = await self._receive()
+        """Receive for the layers; after some messages in a row the others get their turn first."""
+        if self._taken == READ_IN_A_ROW:
+            self._taken = 0
+            # With a message in hand, it would be lost if the caller were cancelled meanwhile.
+            await asyncio.sleep(0)
+        self._is_receiving = True
+        try:
+            message = await self._receive()
+        finally:
+            self._is_receiving = False
         if message["type"] == "websocket.receive":
+            self._taken += 1
             self._connections.counters.messages_received += 1
         elif message["type"] == "websocket.disconnect":
             self._disconnected = True
@@ -261,6 +274,8 @@ class Handshake:
         )
         self._connections.add(self._running)
         self._connections.end_handshake()
+        if self._running.wire is not None and not self._is_receiving:
+            wire.shrink(self._running.wire)
         wire.watch(self._running.wire, self)
         await self._connections.close_newcomer(self._running)
 

@@ -13,7 +13,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from target_app import GUARDED, Endpoint, Message, adopt, create_app, told_on_shutdown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from starlette.types import Receive, Scope, Send
 
@@ -169,7 +169,18 @@ async def raw_ticking(_scope: Scope, _receive: Receive, send: Send) -> None:
         raise
 
 
+async def raw_early(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Receive the first message before the handshake is accepted."""
+    await receive()
+    receiving = asyncio.create_task(receive())
+    await asyncio.sleep(0)
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": (await receiving)["text"]})
+    await receive()
+
+
 app.mount("/raw", raw_ticking)
+app.mount("/early", raw_early)
 
 
 @app.get("/endings")
@@ -288,15 +299,21 @@ async def what_was_heard() -> list[str]:
     return heard
 
 
-async def _count_turns(connection: Connection) -> None:
-    connection.state = turns = [0]
+def counted_turns(has_ended: Callable[[], bool]) -> list[int]:
+    """Return a list whose one item grows by 1 at each turn of the event loop."""
+    turns = [0]
 
     def turn() -> None:
         turns[0] += 1
-        if connection.close_code is None:
+        if not has_ended():
             asyncio.get_running_loop().call_soon(turn)
 
     turn()
+    return turns
+
+
+async def _count_turns(connection: Connection) -> None:
+    connection.state = counted_turns(lambda: connection.close_code is not None)
 
 
 async def _say_turns(connection: Connection, data: str | bytes) -> None:
@@ -311,3 +328,16 @@ TURNS = Endpoint("/turns", opened=_count_turns, received=_say_turns)
 async def turns(websocket: WebSocket) -> None:
     """Adopt what is told how often others had their turn since it came."""
     await adopt(websocket, TURNS)
+
+
+@app.websocket("/plain/turns")
+async def plain_turns(websocket: WebSocket) -> None:
+    """Tell the same of an endpoint that goes on running."""
+    await websocket.accept()
+    ended: list[bool] = []
+    turns = counted_turns(lambda: bool(ended))
+    try:
+        async for text in websocket.iter_text():
+            await websocket.send_text(f"{text} {turns[0]}")
+    finally:
+        ended.append(True)

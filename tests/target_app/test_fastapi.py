@@ -665,6 +665,12 @@ async def test_who_sends_on_when_a_drain_has_closed_finds_that_the_client_has_le
     assert not [line for line in server.lines if "Traceback" in line or "Exception" in line]
 
 
+async def test_an_endpoint_may_receive_before_it_accepts(serve_endpoints):
+    client = await (await serve_endpoints()).connect("/early/")
+    await client.send("hello")
+    assert await client.recv() == "hello"
+
+
 async def test_an_endpoint_that_goes_on_running_takes_one_place(serve_endpoints):
     server = await serve_endpoints(TARGET_MAX_CONNECTIONS="2")
     first, _ = await server.connect("/loop"), await server.connect("/loop")

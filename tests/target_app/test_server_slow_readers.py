@@ -251,10 +251,11 @@ async def test_a_client_that_has_begun_a_frame_before_it_is_served_is_heard_as_w
     assert await client.texts(40) == [f"{text} heard" for text in texts]
 
 
+@pytest.mark.parametrize("path", ["/turns", "/plain/turns"])
 @pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.TEXT])
-async def test_others_have_their_turn_between_the_frames_of_one_read(serve_endpoints, opcode):
+async def test_others_have_their_turn_between_the_frames_of_one_read(serve_endpoints, opcode, path):
     server = await serve_endpoints()
-    client = await server.connect_raw("/turns", receive_buffer_bytes=2**20)
+    client = await server.connect_raw(path, receive_buffer_bytes=2**20)
     many = 2000
     frames = (
         masked(Opcode.TEXT, b"first") + masked(opcode, b"x") * many + masked(Opcode.TEXT, b"last")
