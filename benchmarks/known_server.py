@@ -46,7 +46,7 @@ Message = tuple[WSMsgType, bytes]
 _GREETING = "Willkommen, schön dass du da bist"
 _COUNTS = (
     *("handshakes", "refused", "messages", "deliveries", "lost", "duplicated"),
-    *("held", "reordered", "flushed", "damaged", "closed"),
+    *("held", "reordered", "flushed", "damaged", "closed", "unheard"),
 )
 # At the end a client that does not read must not keep the process alive.
 _LINGER_SECONDS = 2.0
@@ -228,8 +228,11 @@ class Client(WSListener):
                 transport.disconnect()
             elif not self.is_closing:
                 self._server.close(self, int(frame.get_close_code().value), time.monotonic_ns())
-        elif self.is_closing or frame.msg_type is WSMsgType.PONG:
+        elif frame.msg_type is WSMsgType.PONG:
             pass
+        elif self.is_closing:
+            # It was sent before its client had read that this connection ends.
+            self._server.count("unheard")
         elif frame.fin and frame.msg_type is not WSMsgType.CONTINUATION:
             self._server.on_message(self, (frame.msg_type, frame.get_payload_as_bytes()))
         else:
