@@ -9,6 +9,7 @@ the signal once more, so its parent sees it die of SIGTERM.)
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -175,7 +176,8 @@ def _bind(settings: Settings) -> socket.socket:
 
 def _announce(listener: socket.socket) -> None:
     address = written(*listener.getsockname()[:2])
-    print(f"listening on http://{address}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # whoever read it may have gone: no reason to stop
+        print(f"listening on http://{address}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

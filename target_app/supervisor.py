@@ -51,6 +51,16 @@ class Supervisor(Multiprocess):
         """Whether somebody did not want to wait for the end of the drain."""
         return self._interrupts >= 2
 
+    def run(self) -> None:
+        """Have the workers serve until asked to stop; they stop as well if anything fails here."""
+        try:
+            super().run()
+        except BaseException:
+            # Python waits for them when it ends, and by then nobody looks at signals any more.
+            self.terminate_all()
+            self.join_all()
+            raise
+
     def init_processes(self) -> None:
         """Start the workers; wait until all serve, one has ended or somebody says stop."""
         super().init_processes()

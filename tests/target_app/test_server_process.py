@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 import tempfile
 
+import httpx
+import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 
@@ -211,6 +215,50 @@ async def test_one_process_has_an_alive_file_while_it_runs_and_a_done_file_when_
     await client.close()
     assert await server.exit_status() == 0
     assert not directory.exists()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_server_whose_lines_nobody_reads_serves_and_stops_all_the_same(workers):
+    process = await spawn("-m", "target_app", "--port", "0", "--workers", workers)
+    process.stderr._transport.close()
+    of_process = psutil.Process(process.pid)
+
+    async def port():
+        listening = [it for it in of_process.net_connections("tcp") if it.status == "LISTEN"]
+        return listening[0].laddr.port if listening else None
+
+    async def is_healthy():
+        with contextlib.suppress(httpx.TransportError):
+            return (await client.get("/healthz")).status_code == 200
+
+    try:
+        url = f"http://127.0.0.1:{await until(port)}"
+        async with httpx.AsyncClient(base_url=url) as client:
+            await until(is_healthy)
+        process.terminate()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            assert await process.wait() == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+async def test_the_workers_end_with_a_parent_that_fails():
+    process = await spawn(
+        "-c",
+        "from target_app import __main__ as it\n"
+        "def fail(listener): raise LookupError('expected in this test')\n"
+        "it._announce = fail\n"
+        "it.main(['--port', '0', '--workers', '2'])\n",
+    )
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            _, told = await process.communicate()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 1
+    assert told.decode().splitlines()[-1] == "LookupError: expected in this test"
 
 
 async def test_what_a_killed_server_left_behind_is_removed_by_the_next_one(serve):
