@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fastapi import WebSocket
     from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+    from target_app.connections.connection import Connection
+
 
 _Handler = TypeVar("_Handler", bound="Callable[..., Any]")
 
@@ -48,10 +50,8 @@ class ServeAdopted:
         if not _is_to_be_served(scope, self._services):
             await self._app(scope, receive, send)
             return
-        adopted = await hand_over(self._app, self._services.connections, scope, receive, send)
+        adopted = await _adopted(self._app, self._services, scope, receive, send, by=self)
         if adopted is not None:
-            if wire.calls_directly(send, self):
-                scope.clear()
             await self._services.connections.serve(adopted, receive)
 
 
@@ -89,13 +89,9 @@ class TargetApp(FastAPI):
         if not _is_to_be_served(scope, self.services):
             await super().__call__(scope, receive, send)
             return
-        connections = self.services.connections
-        adopted = await hand_over(super().__call__, connections, scope, receive, send)
+        adopted = await _adopted(super().__call__, self.services, scope, receive, send, by=self)
         if adopted is not None:
-            if wire.calls_directly(send, self):
-                scope.clear()
-            # Awaited from here, because each coroutine in between would stay with the connection.
-            await connections.serve(adopted, receive)
+            await self.services.connections.serve(adopted, receive)
 
     def _check_that_they_are_called(self) -> None:
         if self._has_lifespan:
@@ -108,6 +104,19 @@ class TargetApp(FastAPI):
     async def _within_services(self, app: TargetApp) -> AsyncIterator[Mapping[str, Any] | None]:
         async with self.services.lifespan(), self._lifespan(app) as state:
             yield state
+
+
+async def _adopted(
+    layers: ASGIApp, services: Services, scope: Scope, receive: Receive, send: Send, *, by: ASGIApp
+) -> Connection | None:
+    """Pass a WebSocket through ``layers``; return what is then to be served ``by`` its caller.
+
+    It is not served here, because each coroutine in between would stay with the connection.
+    """
+    adopted = await hand_over(layers, services.connections, scope, receive, send)
+    if adopted is not None and wire.calls_directly(send, by):
+        scope.clear()
+    return adopted
 
 
 def _is_to_be_served(scope: Scope, services: Services) -> bool:
