@@ -7,20 +7,21 @@ uncertainty; and what is measured must be what one local run measures.
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 from reports.record import Record, read_record
-from reports.summary import Summary, summarise
+from reports.summary import Summary, summarise, totals_of
 from tests.servers.launch import ROOT
 
 SCRIPT = Path(__file__).with_name("namespaces.sh")
 DELAY_SECONDS = 0.02
-# What a busy machine may add to one and not to the other, besides the delay that the server
-# injects. That no offset is estimated beyond its uncertainty is asserted of each by itself.
+# What a busy machine may add to the quickest of all in one run and not in the other. That no offset
+# is estimated beyond its uncertainty is asserted of each by itself.
 SLACK_SECONDS = 0.5
-DEADLINE_SECONDS = 270.0
+DEADLINE_SECONDS = 840.0
 
 
 def has_namespaces() -> bool:
@@ -30,6 +31,7 @@ def has_namespaces() -> bool:
     return subprocess.run(tried, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.timeout(DEADLINE_SECONDS + 30.0)
 @pytest.mark.skipif(not has_namespaces(), reason="needs ip, unshare and the right to use them")
 def test_three_namespaces_measure_what_one_local_run_does(tmp_path: Path) -> None:
     words = ["unshare", "--net", "--mount", "bash", str(SCRIPT), sys.executable, str(tmp_path)]
@@ -47,20 +49,39 @@ def test_three_namespaces_measure_what_one_local_run_does(tmp_path: Path) -> Non
         for offset in offsets:
             assert offset["shares_clock"] == (not name.startswith("far"))
             assert abs(offset["clock_offset_ns"]) <= offset["clock_uncertainty_ns"]
-    for what, figures in (
-        ("echo", ("latency.p50_seconds", "latency.p90_seconds")),
-        ("broadcast", ("delivery.first_seconds", "delivery.median_seconds")),
-    ):
-        local = summarise(records[f"local-{what}"]).figures
-        far = summarise(records[f"far-{what}"]).figures
-        assert "clock.uncertainty_seconds" not in local
-        uncertainty = far["clock.uncertainty_seconds"]
-        assert 0 < uncertainty < SLACK_SECONDS
-        for figure in figures:
-            assert local[figure] >= DELAY_SECONDS
-            # One way, a clock that is wrong shows; there and back it does not.
-            assert far[figure] >= DELAY_SECONDS - (uncertainty if what == "broadcast" else 0)
-            assert far[figure] == pytest.approx(local[figure], abs=SLACK_SECONDS + uncertainty)
+    uncertainty = {
+        what: summarise(records[f"far-{what}"]).figures["clock.uncertainty_seconds"]
+        for what in ("echo", "broadcast")
+    }
+    for what, seconds in uncertainty.items():
+        assert "clock.uncertainty_seconds" not in summarise(records[f"local-{what}"]).figures
+        assert 0 < seconds < SLACK_SECONDS
+    # The quickest, because whatever else a busy machine does, it is not held up each time.
+    local = quickest_echo(records["local-echo"])
+    far = quickest_echo(records["far-echo"])
+    assert local >= DELAY_SECONDS
+    assert DELAY_SECONDS <= far <= local + SLACK_SECONDS
+    (local,) = quickest_deliveries(records["local-broadcast"])
+    assert local >= DELAY_SECONDS
+    # One way, a clock that is wrong shows; there and back it does not.
+    off = uncertainty["broadcast"]
+    far_ones = quickest_deliveries(records["far-broadcast"])
+    assert len(far_ones) == 3
+    for far in far_ones:
+        assert DELAY_SECONDS - off <= far <= local + SLACK_SECONDS + off
+
+
+def quickest_deliveries(record: Record) -> list[float]:
+    """Return the shortest time to a receiver, in seconds, at each of the swarm's processes."""
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for interval in record.intervals:
+        found[interval.process] += [each.first_ns for each in interval.deliveries]
+    return [min(times) / 1e9 for times in found.values() if times]
+
+
+def quickest_echo(record: Record) -> float:
+    """Return the shortest latency, in seconds."""
+    return totals_of(record).histograms["latency"].min_ns / 1e9
 
 
 def one(folder: Path) -> Record:
