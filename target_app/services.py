@@ -189,6 +189,7 @@ class Services:
             self.sessions.run(),
             self.questions.run(),
             self.keepalive.run(),
+            self.workers.stay(),
             in_turns(self.beat, self.connections.phases, heartbeat_seconds),
             self.drain.run_and_hand_over(),
             *(upstream.run() for upstream in self.upstreams),

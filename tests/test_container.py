@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from websockets.asyncio.client import connect
 
 from target_app.__main__ import _config
 from target_app.app import create_app
+from target_app.lifecycle.workers import WorkerCoordinator, run_dir
 from target_app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -110,6 +112,17 @@ def names_in(lock):
 
 
 @pytest.fixture
+def outside(monkeypatch, tmp_path):
+    """Be a worker outside that uses the same directory for temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    worker = WorkerCoordinator(run_dir(None, None), master=None)
+    worker.start()
+    yield worker
+    worker.stop()
+
+
+@pytest.fixture
 async def pid_1():
     """Run the image's own entry point as PID 1 of a PID namespace; return it and its port."""
     unshare = shutil.which("unshare")
@@ -144,6 +157,10 @@ def first_of(namespace):
     status = Path(f"/proc/{first}/status").read_text()
     assert re.search(r"^NSpid:\s+.*\s1$", status, re.MULTILINE), "it is not PID 1"
     return first
+
+
+async def test_as_pid_1_it_leaves_alone_what_belongs_to_servers_outside(outside, pid_1):
+    assert len(list(outside.directory.iterdir())) == 1
 
 
 async def test_as_pid_1_it_drains_on_sigterm_and_exits_with_0(pid_1):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS: Final = 0.1
 PREFIX: Final = "swarmgate-"
+STAY_SECONDS: Final = 60.0
 OTHERS_DRAIN_WITHIN_SECONDS: Final = 1.0
 """Within this a signal that was meant for all workers has reached all."""
 
@@ -98,9 +99,14 @@ def run_dir(given: Path | None, master: int | None) -> Path:
     if given is not None:
         _make_usable(given)
         return given
-    name = Worker.of(master or os.getpid()).name
-    key = hashlib.sha256(f"{os.getuid()}:{name}".encode()).hexdigest()[:8]
-    return Path(tempfile.gettempdir()) / f"{PREFIX}{name.partition('-')[0]}-{key}"
+    owner = Worker.of(master or os.getpid())
+    key = hashlib.sha256(f"{os.getuid()}:{owner.name}".encode()).hexdigest()[:8]
+    return Path(tempfile.gettempdir()) / f"{_prefix()}{owner.pid}-{key}"
+
+
+def _prefix() -> str:
+    # Containers that share a directory know nothing of each other's processes (pid_namespaces(7)).
+    return f"{PREFIX}{Path('/proc/self/ns/pid').stat().st_ino}-"
 
 
 def _make_usable(directory: Path) -> None:
@@ -117,9 +123,13 @@ def _make_usable(directory: Path) -> None:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the directories in ``parent`` that servers left there when they were killed."""
-    for directory in parent.glob(f"{PREFIX}*-*"):
-        pid = directory.name.removeprefix(PREFIX).partition("-")[0]
+    """Remove the directories in ``parent`` that servers left there when they were killed.
+
+    Those of another PID namespace are left alone, because nobody here can tell whether they run.
+    """
+    prefix = _prefix()
+    for directory in parent.glob(f"{prefix}*-*"):
+        pid = directory.name.removeprefix(prefix).partition("-")[0]
         # One whose pid runs may be in use, or be of an earlier process: it is left alone.
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             with contextlib.suppress(OSError):
@@ -164,19 +174,28 @@ class WorkerCoordinator:
 
     def start(self) -> None:
         """Say that this worker is alive, and forget those that no longer are."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.forget_dead()
         self._mark("alive")
         if self.directory.name.startswith(PREFIX):
             remove_abandoned(self.directory.parent)
 
+    async def stay(self) -> None:
+        """Say now and then that this worker is alive, until cancelled.
+
+        What removes old files from a directory for temporary ones leaves these alone then, and what
+        was removed all the same is there again.
+        """
+        while True:
+            await asyncio.sleep(STAY_SECONDS)
+            self._try_to_mark("alive")
+
     def mark_draining(self) -> None:
         """Say that this worker was asked to stop."""
-        self._mark("draining")
+        self._try_to_mark("draining")
 
     def mark_done(self) -> None:
         """Say that this worker's clients are gone."""
-        self._mark("done")
+        self._try_to_mark("done")
 
     def others(self) -> dict[Worker, set[str]]:
         """Return the other workers that run, and how far each is."""
@@ -224,11 +243,21 @@ class WorkerCoordinator:
         with contextlib.suppress(OSError):
             self.directory.rmdir()
 
+    def _try_to_mark(self, mark: str) -> None:
+        # A worker that cannot say so drains all the same; at worst the others do not wait for it.
+        try:
+            self._mark(mark)
+        except OSError:
+            logger.exception("saying in %s that this worker is %s", self.directory, mark)
+
     def _mark(self, mark: str) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path(mark).touch()
 
     def _path(self, mark: str) -> Path:
         return self.directory / f"{self.worker.name}.{mark}"
 
     def _files(self) -> list[Path]:
-        return sorted(self.directory.iterdir()) if self.directory.exists() else []
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(self.directory.iterdir())
+        return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -215,6 +216,18 @@ async def test_one_process_has_an_alive_file_while_it_runs_and_a_done_file_when_
     await client.close()
     assert await server.exit_status() == 0
     assert not directory.exists()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_server_whose_directory_was_removed_drains_all_the_same(serve, workers):
+    server = await serve("--workers", workers, "--drain-announce-seconds", "1000")
+    clients = [await server.connect() for _ in range(4)]
+    shutil.rmtree(run_dir(None, server.process.pid))
+    server.send_signal(signal.SIGTERM)
+    for client in clients:
+        assert await client.recv() == "Server is shutting down, please disconnect."
+        await client.close()
+    assert await server.exit_status() == 0
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from target_app.lifecycle import workers
 from target_app.lifecycle.workers import Worker, WorkerCoordinator, run_dir
+from tests.target_app.conftest import until
 
 
 @pytest.fixture
@@ -55,6 +58,41 @@ def coordinator(directory, process, master=MASTER):
 
 def files(directory):
     return sorted(path.suffix for path in directory.iterdir())
+
+
+def test_what_others_left_behind_is_removed_but_for_those_of_another_pid_namespace(
+    tmp_path, process
+):
+    gone = process()
+    gone.kill()
+    gone.wait()
+    namespace = Path("/proc/self/ns/pid").stat().st_ino
+    ours, theirs, new = (
+        tmp_path / f"swarmgate-{name}-00000000"
+        for name in (f"{namespace}-{gone.pid}", f"{namespace + 1}-{gone.pid}", "new")
+    )
+    for directory in (ours, theirs):
+        directory.mkdir()
+        (directory / f"{gone.pid}-1.alive").touch()
+    coordinator(new, process())
+    assert not ours.exists()
+    assert theirs.exists()
+
+
+async def test_a_worker_says_that_it_is_alive_again_and_again(tmp_path, process, monkeypatch):
+    monkeypatch.setattr(workers, "STAY_SECONDS", 0.01)
+    worker = coordinator(tmp_path / "run", process())
+    shutil.rmtree(worker.directory)
+    staying = asyncio.create_task(worker.stay())
+
+    async def marked():
+        return worker.directory.exists() and files(worker.directory)
+
+    try:
+        assert await until(marked) == [".alive"]
+    finally:
+        staying.cancel()
+        await asyncio.gather(staying, return_exceptions=True)
 
 
 def test_a_worker_is_told_from_a_later_process_with_its_pid(process):
