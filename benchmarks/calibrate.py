@@ -200,15 +200,15 @@ def _counts(injected: Mapping[str, Any]) -> dict[str, float]:
     """Give what was injected under the names that are reported.
 
     One that was held behind a successor is reordered; one whose successor never came is let go
-    when the connection ends, too late for the ledger. One that came after the close frame of its
-    server is lost too: on a busy machine a client sends on before it has read that.
+    when the connection ends, too late for the ledger. One that came after the server had closed
+    its connection is answered by nobody.
     """
     return {
         "duplicated": injected["duplicated"],
         "refused": injected["refused"],
         "closed": injected["closed"],
         "damaged": injected["damaged"],
-        "lost": injected["lost"] + injected["flushed"] + injected["unheard"],
+        "lost": injected["lost"] + injected["flushed"] + injected["ignored"],
         "reordered": injected["reordered"],
     }
 

@@ -46,7 +46,7 @@ Message = tuple[WSMsgType, bytes]
 _GREETING = "Willkommen, schön dass du da bist"
 _COUNTS = (
     *("handshakes", "refused", "messages", "deliveries", "lost", "duplicated"),
-    *("held", "reordered", "flushed", "damaged", "closed", "unheard"),
+    *("held", "reordered", "flushed", "damaged", "closed", "ignored"),
 )
 # At the end a client that does not read must not keep the process alive.
 _LINGER_SECONDS = 2.0
@@ -231,8 +231,9 @@ class Client(WSListener):
         elif frame.msg_type is WSMsgType.PONG:
             pass
         elif self.is_closing:
-            # It was sent before its client had read that this connection ends.
-            self._server.count("unheard")
+            # Sent before the client had heard of it; the first frame counts for a message.
+            if frame.msg_type is not WSMsgType.CONTINUATION:
+                self._server.count("ignored")
         elif frame.fin and frame.msg_type is not WSMsgType.CONTINUATION:
             self._server.on_message(self, (frame.msg_type, frame.get_payload_as_bytes()))
         else:

@@ -124,7 +124,9 @@ class Connection(WSListener):
     @property
     def is_open(self) -> bool:
         """Whether messages can still be sent."""
-        return not (self._closing or self.transport.is_disconnected)
+        transport = self.transport
+        # Nothing is sent after a close frame, be it an answer (RFC 6455 section 5.5.1).
+        return not (self._closing or transport.is_close_frame_sent or transport.is_disconnected)
 
     @property
     def was_closed_in_order(self) -> bool:

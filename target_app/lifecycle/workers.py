@@ -106,7 +106,7 @@ def run_dir(given: Path | None, master: int | None) -> Path:
 
 def _prefix() -> str:
     # Containers that share a directory know nothing of each other's processes (pid_namespaces(7)).
-    return f"{PREFIX}{Path('/proc/self/ns/pid').stat().st_ino}-"
+    return f"{PREFIX}{Path('/proc/self/ns/pid').stat().st_ino:x}-"
 
 
 def _make_usable(directory: Path) -> None:
@@ -190,7 +190,8 @@ class WorkerCoordinator:
             self._try_to_mark("alive")
 
     def mark_draining(self) -> None:
-        """Say that this worker was asked to stop."""
+        """Say that this worker was asked to stop, and is alive, lest that is said no longer."""
+        self._try_to_mark("alive")
         self._try_to_mark("draining")
 
     def mark_done(self) -> None:

@@ -88,7 +88,9 @@ def test_counts_must_be_exact_and_nothing_else_may_be_there() -> None:
 def test_the_short_form_finds_every_fault_that_was_injected(tmp_path: Path) -> None:
     rows = calibrate(QUICK, tmp_path, lambda _title: nullcontext(lambda _line: None), PATIENT)
     counts = [row for row in rows if row.is_count]
-    assert len(counts) == 13
+    # On a busy machine some are sent before their senders have heard that they were closed.
+    late = {("closed with 4000", "lost")}
+    assert len({(row.subject, row.figure) for row in counts} - late) == 13
     assert [row for row in counts if not row.holds] == []
     assert {row.figure for row in counts if row.injected} == {
         *("lost", "duplicated", "reordered", "refused", "closed"),

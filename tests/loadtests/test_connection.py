@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from picows import WSCloseCode, WSMsgType
+from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport, ws_connect
 from picows.picows import _make_test_ws_frame as frame
 
 from loadtests.connection import Connection
 from loadtests.meter import Meter
+from tests.servers.launch import known
 
 TEXT, BINARY = WSMsgType.TEXT, WSMsgType.BINARY
 CONTINUATION, PING = WSMsgType.CONTINUATION, WSMsgType.PING
@@ -101,3 +102,24 @@ def test_fragments_out_of_place_are_a_protocol_error(frames: list[tuple[Any, byt
     assert messages == []
     assert transport.closed_with == [WSCloseCode.PROTOCOL_ERROR]
     assert transport.is_disconnected
+
+
+async def test_nothing_can_be_sent_any_more_once_the_peer_has_closed() -> None:
+    found: list[bool] = []
+
+    class Watched(Connection):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            super().on_ws_frame(transport, frame)
+            if frame.msg_type is WSMsgType.CLOSE:
+                found.append(self.is_open)
+
+    def make() -> Watched:
+        meter = Meter(process=0, origin_ns=0, payload_bytes=1)
+        return Watched(meter, lambda *_: None, None)
+
+    with known("--close-after", "1") as server:
+        transport, connection = await ws_connect(make, server.url("/echo"))
+        assert connection.is_open
+        transport.send(TEXT, b"last")
+        await transport.wait_disconnected()
+    assert found == [False]

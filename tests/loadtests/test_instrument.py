@@ -129,6 +129,21 @@ async def test_connections_that_the_server_closes_are_told_by_code(run: Run) -> 
     assert "target ended every connection" in " ".join(summary.reasons)
 
 
+async def test_what_is_sent_before_a_close_was_heard_of_is_lost(run: Run) -> None:
+    flags = ("--close-after", "2", "--close-code", "4001", "--delay-seconds", "1")
+    with known(*flags) as server:
+        # One stays idle, so that the run goes on.
+        summary = await run(
+            server.url("/echo"), connections=5, parameters={"active": 4}, rate=100.0
+        )
+        injected = server.stop()
+    assert injected is not None
+    assert summary.valid, summary.reasons
+    assert summary.errors["closed:4001"] == injected["closed"] == 4
+    assert summary.figures["integrity.expected"] == 2 * 4 + injected["ignored"]
+    assert summary.figures["integrity.lost"] == injected["ignored"] > 0
+
+
 async def test_fragments_are_put_together(run: Run) -> None:
     with known("--fragment") as server:
         summary = await run(server.url("/echo"), rate=100.0)

@@ -69,7 +69,7 @@ def test_what_others_left_behind_is_removed_but_for_those_of_another_pid_namespa
     namespace = Path("/proc/self/ns/pid").stat().st_ino
     ours, theirs, new = (
         tmp_path / f"swarmgate-{name}-00000000"
-        for name in (f"{namespace}-{gone.pid}", f"{namespace + 1}-{gone.pid}", "new")
+        for name in (f"{namespace:x}-{gone.pid}", f"{namespace + 1:x}-{gone.pid}", "new")
     )
     for directory in (ours, theirs):
         directory.mkdir()
