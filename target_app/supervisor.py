@@ -145,8 +145,9 @@ class Supervisor(Multiprocess):
             self.should_exit.set()
             return False
         logger.warning("worker %s died, with all its connections: starting another", process.pid)
-        self.processes[n] = Process(self.config, self.sockets)
-        self.processes[n].start()
+        new = Process(self.config, self.sockets)
+        new.start()
+        self.processes[n] = new
         return True
 
     def _becomes_ready(self, process: Process, within_seconds: float) -> bool:

@@ -2,7 +2,9 @@
 # Three workers with addresses of their own, a master and a server beside them, on one machine: a
 # network namespace each, joined by a bridge. Run it within `unshare --net --mount`, as
 #   namespaces.sh PYTHON FOLDER
-# It leaves the records of one local run and of distributed ones under FOLDER.
+# It leaves the records of a local run and of a distributed one under FOLDER, in local and far, and
+# in server.json what the server did. Each run lasts until FOLDER/local.enough or FOLDER/far.enough
+# is there.
 set -euo pipefail
 python=$1
 folder=$2
@@ -23,30 +25,28 @@ for number in "${workers[@]}"; do
   ip -n "worker$number" link set eth0 up
 done
 
-"$python" -m benchmarks.known_server 0 --host "$here" --delay-seconds 0.02 2> "$folder/server.log" &
-trap 'kill $(jobs -p)' EXIT
+"$python" -m benchmarks.known_server 0 --host "$here" --delay-seconds 0.02 \
+  > "$folder/server.json" 2> "$folder/server.log" &
+server=$!
+trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
 until grep -q listening "$folder/server.log"; do sleep 0.05; done
 port=$(grep -o '[0-9]*$' "$folder/server.log")
+
+files=loadtests/locustfile.py,tests/loadtests/locust/enough.py,tests/loadtests/locust/patience.py
 
 locust() { # FOLDER OPTION…
   local to=$1
   shift
-  "$python" -m locust -f loadtests/locustfile.py --headless -u 60 -r 120 -t 12s \
-    --swarm-record "$folder/$to" --swarm-round 2s "$@" > "$folder/$to.log" 2>&1 || true
+  ENOUGH="$folder/$to.enough" "$python" -m locust -f "$files" --headless \
+    --host "ws://$here:$port" -u 120 -r 240 --swarm-round 2s \
+    --swarm-record "$folder/$to" "$@" EchoSwarm BroadcastSwarm > "$folder/$to.log" 2>&1
 }
 
-distributed() { # FOLDER OPTION…
-  local to=$1 number
-  for number in "${workers[@]}"; do
-    ip netns exec "worker$number" "$python" -m locust -f loadtests/locustfile.py --worker \
-      --master-host "$here" > "$folder/$to.worker$number.log" 2>&1 &
-  done
-  locust "$@" --master --master-bind-host "$here" --expect-workers 3 --swarm-clock estimate
-}
-
-echo_=(--host "ws://$here:$port/echo" --swarm-think "exp 100ms" EchoSwarm)
-broadcast=(--host "ws://$here:$port/ws" --swarm-rate 10 BroadcastSwarm)
-locust local-echo "${echo_[@]}"
-distributed far-echo "${echo_[@]}"
-locust local-broadcast "${broadcast[@]}"
-distributed far-broadcast "${broadcast[@]}"
+locust local
+for number in "${workers[@]}"; do
+  ip netns exec "worker$number" "$python" -m locust -f "$files" --worker \
+    --master-host "$here" > "$folder/far.worker$number.log" 2>&1 &
+done
+locust far --master --master-bind-host "$here" --expect-workers 3 --swarm-clock estimate
+kill "$server"
+wait "$server"
