@@ -9,7 +9,6 @@ the signal once more, so its parent sees it die of SIGTERM.)
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import socket
@@ -59,11 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         listener = _bind(settings)
     except OSError as error:
-        print(
+        logs.say(
             f"cannot listen on {written(settings.host, settings.port)}: "
             f"{error.strerror or error}; choose another with --host and --port "
-            "(--port 0 takes any free one)",
-            file=sys.stderr,
+            "(--port 0 takes any free one)"
         )
         return EXIT_USAGE
 
@@ -176,8 +174,7 @@ def _bind(settings: Settings) -> socket.socket:
 
 def _announce(listener: socket.socket) -> None:
     address = written(*listener.getsockname()[:2])
-    with contextlib.suppress(OSError):  # whoever read it may have gone: no reason to stop
-        print(f"listening on http://{address}", file=sys.stderr, flush=True)
+    logs.say(f"listening on http://{address}")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from fastapi import FastAPI, HTTPException
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import PlainTextResponse
 
+from target_app import logs
 from target_app.connections import wire
 from target_app.connections.adoption import HANDSHAKE, Handshake, hand_over
 from target_app.lifecycle.workers import supervisor
@@ -180,6 +180,6 @@ def __getattr__(name: str) -> TargetApp:
         made = globals()["app"] = create_app(telemetry=as_set_up())
     except (OSError, ValueError) as error:
         # The server that imports this would print a traceback, and start a worker again for ever.
-        print(told(error), file=sys.stderr)
+        logs.say(told(error))
         raise SystemExit(EXIT_USAGE if supervisor() is None else STARTUP_FAILURE) from None
     return made

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import sys
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote_plus
@@ -160,6 +161,13 @@ def _without_token(parameter: re.Match[str]) -> str:
     if unquote_plus(name) != "token" or value.rstrip("\"'") == MASK:
         return parameter[0]
     return f"{name}={MASK}"
+
+
+def say(line: str) -> None:
+    """Write ``line`` to standard error, at any log level."""
+    # That its reader has gone is no reason to stop, nor to end with another status.
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def install() -> None:

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from websockets.asyncio.client import connect
 from websockets.client import ClientProtocol
@@ -56,6 +57,8 @@ class Server:
         self._clients = contextlib.AsyncExitStack()
 
     async def start(self):
+        if self.process.stderr is None:
+            self.port = await until(self._listens)
         while not self.port:
             line = (await self.process.stderr.readline()).decode()
             assert line, f"the server did not start: {self.lines}"
@@ -71,9 +74,19 @@ class Server:
         )
         return self
 
+    async def _listens(self):
+        # What a server that nobody reads cannot tell.
+        listeners = [
+            connection.laddr.port
+            for connection in psutil.Process(self.process.pid).net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        return listeners[0] if listeners else None
+
     async def _read_on(self):
-        async for line in self.process.stderr:
-            self.lines.append(line.decode())
+        if self.process.stderr is not None:
+            async for line in self.process.stderr:
+                self.lines.append(line.decode())
 
     async def stop(self):
         await self._clients.aclose()
@@ -223,7 +236,7 @@ class RawClient:
         self.socket.close()
 
 
-async def spawn(*arguments, **environment):
+async def spawn(*arguments, stderr=asyncio.subprocess.PIPE, **environment):
     """Start a Python process in an environment without settings of the developer's own."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("TARGET_")}
     return await asyncio.create_subprocess_exec(
@@ -232,10 +245,20 @@ async def spawn(*arguments, **environment):
         cwd=ROOT,
         env=inherited | environment,
         stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=stderr,
         # A group of its own, so that its workers can be ended with it.
         start_new_session=True,
     )
+
+
+async def spawn_unread(*arguments, **environment):
+    """Start a Python process the reader of whose standard error has gone."""
+    reader, stderr = os.pipe()
+    os.close(reader)
+    try:
+        return await spawn(*arguments, stderr=stderr, **environment)
+    finally:
+        os.close(stderr)
 
 
 @pytest.fixture
@@ -253,12 +276,12 @@ async def serve():
     """Start servers, ``await serve("--flag", "value", TARGET_NAME="value")``, and end them."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(*flags, module="target_app", app=None, port=0, **environment):
+        async def start(*flags, module="target_app", app=None, port=0, is_read=True, **environment):
             quiet = {"TARGET_HEARTBEAT_SECONDS": "0", "TARGET_ANNOUNCE_LIMIT": "0"}
             # A client that reads when its test gets to that would be cut on a busy machine.
             quiet["TARGET_WS_PING_INTERVAL"] = "1000"
             application = [app] if app else []
-            process = await spawn(
+            process = await (spawn if is_read else spawn_unread)(
                 *("-m", module, *application, *flags, "--port", str(port)), **(quiet | environment)
             )
             server = Server(process)

@@ -10,13 +10,11 @@ import signal
 import socket
 import tempfile
 
-import httpx
-import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from target_app.lifecycle.workers import Worker, run_dir
-from tests.target_app.conftest import DEADLINE_SECONDS, spawn, until
+from tests.target_app.conftest import DEADLINE_SECONDS, spawn, spawn_unread, until
 
 RUNNING = "Server is running..."
 
@@ -231,26 +229,22 @@ async def test_a_server_whose_directory_was_removed_drains_all_the_same(serve, w
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_server_whose_lines_nobody_reads_serves_and_stops_all_the_same(workers):
-    process = await spawn("-m", "target_app", "--port", "0", "--workers", workers)
-    process.stderr._transport.close()
-    of_process = psutil.Process(process.pid)
+async def test_a_server_that_nobody_reads_serves_and_stops_all_the_same(serve, workers):
+    server = await serve("--workers", workers, is_read=False)
+    client = await server.connect()
+    await client.send("hello")
+    assert await client.recv() == "hello"
+    await client.close()
+    server.send_signal(signal.SIGTERM)
+    assert await server.exit_status() == 0
 
-    async def port():
-        listening = [it for it in of_process.net_connections("tcp") if it.status == "LISTEN"]
-        return listening[0].laddr.port if listening else None
 
-    async def is_healthy():
-        with contextlib.suppress(httpx.TransportError):
-            return (await client.get("/healthz")).status_code == 200
-
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+async def test_stock_uvicorn_ends_on_a_wrong_setting_that_nobody_is_told_of(workers):
+    process = await spawn_unread(*STOCK, *workers, TARGET_TOKEN="")
     try:
-        url = f"http://127.0.0.1:{await until(port)}"
-        async with httpx.AsyncClient(base_url=url) as client:
-            await until(is_healthy)
-        process.terminate()
         async with asyncio.timeout(DEADLINE_SECONDS):
-            assert await process.wait() == 0
+            assert await process.wait() == (0 if workers else 2)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
