@@ -32,7 +32,8 @@ trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
 until grep -q listening "$folder/server.log"; do sleep 0.05; done
 port=$(grep -o '[0-9]*$' "$folder/server.log")
 
-files=loadtests/locustfile.py,tests/loadtests/locust/enough.py,tests/loadtests/locust/patience.py
+ours=tests/loadtests/locust
+files=loadtests/locustfile.py,$ours/enough.py,$ours/patience.py,$ours/enduring.py
 
 locust() { # FOLDER OPTION…
   local to=$1
