@@ -1,9 +1,10 @@
 """``python -m target_app``: the server under uvicorn, with uvloop and its leanest WebSockets.
 
-Exit status: 0 after a drain, be it that everyone left or that the rest was closed; 130 if a second
-SIGINT forced the end; 2 for a wrong flag or setting, or an address that cannot be listened on; 3 if
-a worker could not start. (A stock ``uvicorn target_app.app:app`` drains alike, but ends by raising
-the signal once more, so its parent sees it die of SIGTERM.)
+Exit status: 0 after a drain, be it that everyone left or that the rest was closed; 1 if a task of
+the server failed; 130 if a second SIGINT forced the end; 2 for a wrong flag or setting, or an
+address that cannot be listened on; 3 if the server, or a worker, could not start. (A stock
+``uvicorn target_app.app:app`` drains alike, but ends by raising the signal once more, so its parent
+sees it die of SIGTERM.)
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from target_app.app import TargetApp
 
 EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130
 
 
@@ -83,6 +85,8 @@ def _serve_alone(app: TargetApp, listener: socket.socket) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, on_signal)
     server.run(sockets=[listener])
+    if app.services.failed:
+        return EXIT_FAILED
     return EXIT_INTERRUPTED if app.services.drain.forced else EXIT_OK
 
 

@@ -66,6 +66,8 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.running = False
+        self.failed = False
+        """Whether one of its tasks ended the server by failing."""
         self._known: tuple[Endpoint, ...] = ()
         self._are_new = True
         self._put_together()
@@ -150,6 +152,7 @@ class Services:
             # The server would go on without its tasks, and nobody could tell: better to end, for a
             # supervisor to start it again.
             logger.critical("a task of the server failed; it stops")
+            self.failed = True
             if threading.current_thread() is threading.main_thread():  # else it is no server
                 signal.raise_signal(signal.SIGTERM)
             raise

@@ -7,10 +7,14 @@ from target_app.app import create_app
 app = create_app()
 
 
-async def _fail():
+async def later():
     while not len(app.services.connections):  # noqa: ASYNC110 - nobody tells of a first client
         await asyncio.sleep(0.005)
     raise LookupError("expected in this test")
 
 
-app.services.keepalive.run = _fail
+async def at_once():
+    raise LookupError("expected in this test")
+
+
+app.services.keepalive.run = later

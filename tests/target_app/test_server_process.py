@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from target_app.lifecycle.workers import Worker, run_dir
-from tests.target_app.conftest import DEADLINE_SECONDS, spawn, spawn_unread, until
+from tests.target_app.conftest import DEADLINE_SECONDS, Server, spawn, spawn_unread, until
 
 RUNNING = "Server is running..."
 
@@ -161,6 +161,35 @@ async def test_a_server_that_lost_one_of_its_tasks_stops_rather_than_go_on_half_
     await server.last_words()
     assert any("a task of the server failed" in line for line in server.lines)
     assert any("expected in this test" in line for line in server.lines)
+
+
+async def spawn_failing(how):
+    return await spawn(
+        "-c",
+        "import sys\n"
+        "from target_app import __main__ as it\n"
+        "from tests.target_app import broken\n"
+        f"broken.app.services.keepalive.run = broken.{how}\n"
+        "it.create_app = lambda *given, **options: broken.app\n"
+        "sys.exit(it.main(['--port', '0']))\n",
+    )
+
+
+async def test_a_server_that_failed_does_not_exit_as_one_that_was_stopped():
+    server = Server(await spawn_failing("later"))
+    await server.start()
+    try:
+        await server.connect()
+        assert await server.exit_status() == 1
+    finally:
+        await server.stop()
+
+
+async def test_a_server_that_cannot_start_exits_with_3():
+    process = await spawn_failing("at_once")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        _, told = await process.communicate()
+    assert process.returncode == 3, told.decode()
 
 
 STOCK = ("-m", "uvicorn", "target_app.app:app", "--port", "0")
