@@ -112,14 +112,15 @@ def names_in(lock):
 
 
 @pytest.fixture
-def outside(monkeypatch, tmp_path):
+def outside(monkeypatch):
     """Be a worker outside that uses the same directory for temporary files."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    worker = WorkerCoordinator(run_dir(None, None), master=None)
-    worker.start()
-    yield worker
-    worker.stop()
+    with tempfile.TemporaryDirectory() as directory:  # pytest's own is too long for a socket
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        monkeypatch.setenv("TMPDIR", directory)
+        worker = WorkerCoordinator(run_dir(None, None), master=None)
+        worker.start()
+        yield worker
+        worker.stop()
 
 
 @pytest.fixture
