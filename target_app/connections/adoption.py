@@ -142,6 +142,10 @@ class Handshake:
             state=state,
         )
 
+    @property
+    def _connection(self) -> Connection | None:
+        return self._running or self.adopted
+
     def is_to_be_served(self) -> bool:
         """Return whether the layers have adopted the connection and it is still there."""
         return self.adopted is not None and self.accepted and not self._disconnected
@@ -245,8 +249,8 @@ class Handshake:
             raise
         if kind == "websocket.send":
             self._connections.counters.messages_sent += 1
-        elif kind == "websocket.close" and (closed := self._running or self.adopted) is not None:
-            closed.close_sent = True
+        elif kind == "websocket.close" and self._connection is not None:
+            self._connection.close_sent = True
         elif kind == "websocket.accept":
             self.accepted = True
             if self.adopted is None:
@@ -260,9 +264,8 @@ class Handshake:
             raise WebSocketDisconnect(1006, refusal.told)
 
     def _closes_with(self, code: int) -> None:
-        closed = self._running or self.adopted
-        if closed is not None and closed.close_code is None:
-            closed.close_code = code
+        if self._connection is not None and self._connection.close_code is None:
+            self._connection.close_code = code
 
     async def _goes_on_running(self) -> None:
         path = getattr(self._scope.get("route"), "path", MOUNTED)
