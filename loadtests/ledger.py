@@ -42,6 +42,11 @@ class Ledger:
         self.duplicated += 1
         return False
 
+    @property
+    def arrived(self) -> int:
+        """How many numbers arrived, each counted once."""
+        return self.next_expected - len(self._missing or ())
+
     def missing(self, sent: int) -> Iterator[int]:
         """Give the numbers below ``sent`` that never arrived, in order."""
         yield from sorted(self._missing or ())

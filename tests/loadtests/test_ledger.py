@@ -45,6 +45,7 @@ def test_the_counts_are_those_of_their_definitions(sequences: list[int], sent: i
     ledger, first = observed(sequences)
     firsts = list(dict.fromkeys(sequences))
     highest_before = [max(firsts[:n], default=-1) for n in range(len(firsts))]
+    assert ledger.arrived == len(firsts)
     assert ledger.lost(sent) == sent - len(firsts)
     assert ledger.duplicated == sum(count - 1 for count in Counter(sequences).values())
     # RFC 4737 section 3.3: reordered if its number is below the next expected one.

@@ -54,3 +54,18 @@ async def test_slow_reading_is_not_the_same_as_none(run: Run) -> None:
     # Of two megabytes a second each takes a tenth: what nobody can hold is dropped, the rest comes.
     figures = await slow(run, "drop-oldest", read="200kB")
     assert 0 < figures["slow-consumer.withheld"] < figures["messages.sent"] / 2 * 2
+
+
+async def test_it_ends_on_a_server_that_never_falls_silent(run: Run) -> None:
+    heartbeats = ("--heartbeat-seconds", "0.1")
+    summary = await run(
+        URL,
+        "slow-consumer",
+        source=TargetSource((*REFERENCE, *heartbeats)),
+        connections=8,
+        rate=20.0,
+        duration_seconds=2.0,
+    )
+    assert summary.valid, summary.reasons
+    assert summary.figures["slow-consumer.slow"] == 1
+    assert summary.figures["integrity.lost"] == 0
