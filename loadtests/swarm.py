@@ -82,6 +82,11 @@ class Swarm:
                     # A command ends the one before: close may come at any moment.
                     obeying.cancel()
                     await asyncio.wait((obeying,))
+                    obeying = None
+                if command["do"] == "serve":
+                    self._begin_round(PLAN.validate_python(command["share"]))
+                    self._say("serving")
+                    continue
                 if command["do"] == "measure":
                     # Here, for the next command may be to end it.
                     length_ns = round(self._share.plan.duration_seconds * 1e9)
@@ -121,8 +126,6 @@ class Swarm:
                 gc.freeze()
                 self._say("settled")
             case "measure":
-                if "share" in command:
-                    self._begin_round(PLAN.validate_python(command["share"]))
                 published = await self._scenario.measure(self._population, self._load)
                 # So that what the fleet reads now is not up to a second old.
                 self._write(self._meter.take(self._phase))

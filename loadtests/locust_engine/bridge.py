@@ -119,7 +119,7 @@ class Bridge:
             case "release":
                 self._is_held = False
                 self._flush_soon()
-            case "measure" if "share" in command:
+            case "serve":
                 self._write({**command, "share": self._complete(command["share"])})
             case _:
                 self._is_closing |= command["do"] == "close"

@@ -107,6 +107,11 @@ class Member:
     reading: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def is_living(self) -> bool:
+        """Whether its swarm process still runs, as far as anybody has said."""
+        return not (self.is_lost or self.has_ended)
+
+    @property
     def is_settled(self) -> bool:
         """Whether it has all the connections that it was told to have."""
         return self.order == self.ordered and not self.pending
@@ -241,7 +246,7 @@ class Conductor:
     def lose_worker(self, client_id: str, why: str) -> None:
         """Go on without a worker that is gone; the run is marked."""
         member = self._members.get(client_id)
-        if member is not None and not (member.is_lost or member.has_ended):
+        if member is not None and member.is_living:
             self._lose(member, f"is gone with its worker {client_id}", why)
             self._heard.set()
 
@@ -293,7 +298,7 @@ class Conductor:
         while not self._finishing:
             for member in self._living():
                 if not member.is_measuring and "ready" in member.said:
-                    self._begin(member, perf_counter_ns() + _LEAD_NS, None)
+                    self._begin(member, perf_counter_ns() + _LEAD_NS)
             self._share_anew()
             self._note_step()
             self._wait_a_moment()
@@ -306,21 +311,14 @@ class Conductor:
         """Wait until all are there, load them for a while, close the ledger."""
         if not self._gather():
             return
+        living = sorted(self._living(), key=lambda member: not member.open)
+        self._serve(living)
         self._enter("measure", seconds=self._plan.duration_seconds)
         self._note_step()
         self._read_all(MARK_MEASURE_BEGIN)
-        living = sorted(self._living(), key=lambda member: not member.open)
-        plan = replace(
-            self._plan,
-            connections=max(1, sum(member.open for member in living)),
-            processes=len(living),
-            seed=next(self._round_seeds),
-        )
         start_ns = perf_counter_ns() + _LEAD_NS
-        for number, member in enumerate(living):
-            self._set_clock(member)
-            share = replace(member.share, plan=plan, process=number)
-            self._begin(member, start_ns, share)
+        for member in living:
+            self._begin(member, start_ns)
         self._wait(
             lambda: self._finishing or self._change_wanted or self._all_said("measured"),
             self._plan.duration_seconds + _END_SECONDS,
@@ -329,6 +327,24 @@ class Conductor:
             self._tell_all({"do": "end"})
         self._end_load()
         self._enter("open")
+
+    def _serve(self, members: Sequence[Member]) -> None:
+        """Have all await the round's messages, before the first of them is published."""
+        plan = replace(
+            self._plan,
+            connections=max(1, sum(member.open for member in members)),
+            processes=len(members),
+            seed=next(self._round_seeds),
+        )
+        for number, member in enumerate(members):
+            self._set_clock(member)
+            member.said.pop("serving", None)
+            # What is told of a process stays with its number in the test.
+            share = _dump(replace(member.share, plan=plan, process=number))
+            self._command(member.worker.client_id, {"do": "serve", "share": share})
+        self._wait(
+            lambda: all("serving" in it.said for it in members if it.is_living), _END_SECONDS
+        )
 
     def _set_clock(self, member: Member) -> None:
         """Take what is known of a worker's clock by now, if it is surer."""
@@ -365,11 +381,8 @@ class Conductor:
         # A change may have been under way; it comes before the round then.
         return self._has_settled() and not self._change_wanted
 
-    def _begin(self, member: Member, start_ns: int, share: ProcessPlan | None) -> None:
-        command: dict[str, Any] = {"do": "measure", "start_ns": start_ns + member.clock.offset_ns}
-        if share is not None:
-            # What is told of a process stays with its number in the test.
-            command["share"] = _dump(share)
+    def _begin(self, member: Member, start_ns: int) -> None:
+        command = {"do": "measure", "start_ns": start_ns + member.clock.offset_ns}
         member.is_measuring = True
         member.round += 1
         member.said.pop("measured", None)
@@ -396,10 +409,7 @@ class Conductor:
     def _close(self) -> None:
         self._enter("close")
         self._tell_all({"do": "close"})
-        self._wait(
-            lambda: all(it.has_ended or it.is_lost for it in self._members.values()),
-            _CLOSE_SECONDS,
-        )
+        self._wait(lambda: not any(self._living()), _CLOSE_SECONDS)
 
     def _end_record(self) -> None:
         interrupted = (*self._losses, "the run was interrupted")
@@ -497,7 +507,7 @@ class Conductor:
         )
 
     def _living(self) -> Iterator[Member]:
-        return (it for it in self._members.values() if not (it.is_lost or it.has_ended))
+        return (it for it in self._members.values() if it.is_living)
 
     def _measuring(self) -> Iterator[Member]:
         return (it for it in self._living() if it.is_measuring)

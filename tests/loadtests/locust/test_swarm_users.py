@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from reports.summary import Summary, summarise
-from tests.loadtests.locust.driver import Done, has, headless, headless_until
-from tests.servers.launch import known, launch
+from tests.loadtests.locust.driver import LOCUSTFILE, Done, has, headless, headless_until
+from tests.servers.launch import ROOT, known, launch
 
 # On a machine of unknown speed: no schedule to be late against.
 REFERENCE = ("target_app", "--port", "0", "--announce-limit", "0")
@@ -68,6 +68,19 @@ def test_a_broadcast_from_one_worker_reaches_the_receivers_on_all(tmp_path: Path
     assert sorted(received) == [0, 1]
     assert all(received.values())
     assert sum(received.values()) == figures["integrity.expected"]
+
+
+def test_a_worker_that_is_late_for_a_round_loses_nothing_of_it(tmp_path: Path) -> None:
+    with known() as server:
+        done = headless_until(
+            has("delivery.messages", 60),
+            *(tmp_path, server.url("/ws"), "-u", "10", "-r", "30", "--processes", "2"),
+            *("--swarm-rate", "20", "--swarm-round", "2s", "BroadcastSwarm"),
+            locustfile=f"{LOCUSTFILE},{ROOT}/tests/loadtests/locust/late.py",
+        )
+    figures = done.summary.figures
+    assert figures["integrity.expected"] == figures["messages.sent"] * 10
+    assert figures["integrity.lost"] == figures["integrity.duplicated"] == 0
 
 
 # What each class counts if it does what it is for, with the parameters below.
