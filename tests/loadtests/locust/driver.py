@@ -22,6 +22,7 @@ from tests.servers.launch import ROOT
 
 LOCUSTFILE = str(ROOT / "loadtests/locustfile.py")
 ENOUGH = str(ROOT / "tests/loadtests/locust/enough.py")
+ENDURING = str(ROOT / "tests/loadtests/locust/enduring.py")
 PATIENCE = str(ROOT / "tests/loadtests/locust/patience.py")
 DEADLINE_SECONDS = 240.0
 
@@ -84,7 +85,7 @@ def headless_until(
         process = subprocess.Popen(
             words(
                 *("--headless", "--host", host, *options),
-                locustfile=f"{locustfile},{ENOUGH}",
+                locustfile=f"{locustfile},{ENOUGH},{ENDURING}",
                 folder=folder,
             ),
             cwd=ROOT,
