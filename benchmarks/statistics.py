@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from scipy import special  # not scipy.stats, which takes seconds to import
 
 from reports.verdict import Estimate, Verdict
 
@@ -68,6 +67,8 @@ def median_interval(values: Sequence[float]) -> Estimate:
         raise ValueError(f"the interval of a median {needed}")
     _check(values)
     ordered = sorted(values)
+    from scipy import special  # noqa: PLC0415 - see _half_width
+
     # So many of the values may lie below the median with too little a chance to be looked at.
     chances = special.bdtr(np.arange(len(ordered)), len(ordered), 0.5)
     outside = int(np.searchsorted(chances, (1 - CONFIDENCE) / 2)) - 1
@@ -88,6 +89,9 @@ def _half_width(values: Sequence[float]) -> float:
     deviation = statistics.stdev(values)
     if deviation == 0:
         return 0.0
+    # Here: every command would start later by a fifth. Not scipy.stats, which takes seconds.
+    from scipy import special  # noqa: PLC0415
+
     quantile = float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
     return quantile * deviation / math.sqrt(len(values))
 

@@ -1,4 +1,8 @@
-"""The connections to Redis that all clients of one worker share."""
+"""The connections to Redis that all clients of one worker share.
+
+Whatever imports this or ``redis`` is imported itself only where an address of Redis is given: the
+package takes 18 MB of each worker and a quarter of the time in which it starts.
+"""
 
 from __future__ import annotations
 

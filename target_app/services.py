@@ -27,12 +27,10 @@ from target_app.lifecycle.leaving import Leaving
 from target_app.lifecycle.upstream import Upstream
 from target_app.lifecycle.workers import Worker, WorkerCoordinator, is_reloaded, run_dir, supervisor
 from target_app.protocol import CHAT
-from target_app.redis_client import make_redis
-from target_app.sessions.answers import HubAnswers, RedisAnswers
 from target_app.sessions.classes import Classes
+from target_app.sessions.hub_answers import HubAnswers
 from target_app.sessions.memory_store import MemoryStore
 from target_app.sessions.questions import Questions
-from target_app.sessions.redis_store import RedisStore
 from target_app.sessions.registry import Sessions
 from target_app.sessions.responder import Responder
 from target_app.stats.collector import StatsCollector
@@ -246,6 +244,8 @@ def _hub(settings: Settings, workers: WorkerCoordinator) -> Hub:
 def _redis(settings: Settings) -> Redis | None:
     if settings.redis_url is None:
         return None
+    from target_app.redis_client import make_redis  # noqa: PLC0415 - see there
+
     # A bus over Redis has two connections of its own.
     others = 2 if settings.bus.partition(":")[0] in {"redis", "rediss", "unix"} else 0
     return make_redis(settings.redis_url, settings.redis_connections - others)
@@ -263,6 +263,9 @@ def _sessions(services: Services) -> tuple[Sessions, Questions, Classes]:
         store = MemoryStore(settings.session_seconds, settings.sessions_bytes, forgotten)
         answers = HubAnswers(hub, store)
     else:
+        from target_app.sessions.redis_answers import RedisAnswers  # noqa: PLC0415 - see redis_client
+        from target_app.sessions.redis_store import RedisStore  # noqa: PLC0415
+
         store = RedisStore(services.redis, settings.session_seconds)
         answers = RedisAnswers(
             services.redis, store, HubAnswers(hub, store), longest=settings.session_state_bytes

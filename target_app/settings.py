@@ -19,7 +19,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from target_app import origins, redis_client
+from target_app import origins
 from target_app.logs import address_without_secrets, without_secrets
 from target_app.variables import PREFIX, is_service_link, misspelt
 
@@ -253,7 +253,9 @@ class Settings(BaseSettings):
     @classmethod
     def _address(cls, value: str | None) -> str | None:
         if value is not None and "://" in value:
-            redis_client.check_address(value)
+            from target_app.redis_client import check_address  # noqa: PLC0415 - see there
+
+            check_address(value)
         return value
 
     @field_validator("users", mode="before")

@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.names import ClientId
 from target_app.protocol import SESSIONS
-from target_app.sessions.answers import ANSWERS, RedisAnswers
 from target_app.sessions.keeper import Keeper
 from target_app.sessions.memory_store import MemoryStore
+from target_app.sessions.redis_answers import ANSWERS, RedisAnswers
 from target_app.sessions.session import Session
 from target_app.sessions.state import Claim
 from tests.target_app.conftest import DEADLINE_SECONDS
