@@ -5,6 +5,7 @@ import base64
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any, Final
@@ -161,6 +162,9 @@ class Departure:
         finally:
             if writer is not None:
                 writer.transport.abort()
+                # Or asyncio may say that nobody took the error with which the target ended it.
+                with suppress(OSError):
+                    await writer.wait_closed()
 
 
 async def _until_gone(tree: tuple[psutil.Process, ...]) -> None:
