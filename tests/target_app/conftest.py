@@ -90,9 +90,7 @@ class Server:
 
     async def stop(self):
         await self._clients.aclose()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        await self.process.wait()
+        await kill_group(self.process)
         await self._reading
         # For whoever reads why a test failed.
         print(f"--- server on port {self.port}:", *self.lines, sep="\n", end="")
@@ -249,6 +247,13 @@ async def spawn(*arguments, stderr=asyncio.subprocess.PIPE, **environment):
         # A group of its own, so that its workers can be ended with it.
         start_new_session=True,
     )
+
+
+async def kill_group(process):
+    """End at once what :func:`spawn` has started, and whatever that has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
 async def spawn_unread(*arguments, **environment):

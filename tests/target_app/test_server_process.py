@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 import socket
@@ -14,7 +13,14 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from target_app.lifecycle.workers import Worker, run_dir
-from tests.target_app.conftest import DEADLINE_SECONDS, Server, spawn, spawn_unread, until
+from tests.target_app.conftest import (
+    DEADLINE_SECONDS,
+    Server,
+    kill_group,
+    spawn,
+    spawn_unread,
+    until,
+)
 
 RUNNING = "Server is running..."
 
@@ -275,8 +281,7 @@ async def test_stock_uvicorn_ends_on_a_wrong_setting_that_nobody_is_told_of(work
         async with asyncio.timeout(DEADLINE_SECONDS):
             assert await process.wait() == (0 if workers else 2)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        await kill_group(process)
 
 
 async def test_the_workers_end_with_a_parent_that_fails():
@@ -291,8 +296,7 @@ async def test_the_workers_end_with_a_parent_that_fails():
         async with asyncio.timeout(DEADLINE_SECONDS):
             _, told = await process.communicate()
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        await kill_group(process)
     assert process.returncode == 1
     assert told.decode().splitlines()[-1] == "LookupError: expected in this test"
 

@@ -14,7 +14,7 @@ import pytest
 
 import target_app.__main__
 from target_app.lifecycle.workers import Worker, run_dir
-from tests.target_app.conftest import DEADLINE_SECONDS, spawn, until
+from tests.target_app.conftest import DEADLINE_SECONDS, kill_group, spawn, until
 from tests.target_app.session_messages import event_of, question, said
 
 SHUTTING_DOWN = "Server is shutting down, please disconnect."
@@ -366,9 +366,7 @@ async def slowly_started(file, patience):
         yield process, read_until
     finally:
         file.touch()  # who is still starting would wait for ever
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        await kill_group(process)
 
 
 async def test_workers_that_are_all_told_end_the_master_themselves(start):
