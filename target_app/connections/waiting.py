@@ -39,7 +39,7 @@ NOTHING = Nothing()
 
 
 class Inbox(Generic[Item]):
-    """A queue without a bound that one task takes from.
+    """A queue without a bound.
 
     Whatever its ``source`` has left is taken from there once the queue is empty.
     """
@@ -50,11 +50,15 @@ class Inbox(Generic[Item]):
         self._source = source
         self._items: deque[Item] | None = None
         self._last: Item | None = None
-        self._waiting: asyncio.Future[None] | None = None
+        self._waiting: tuple[asyncio.Future[None], ...] = ()
 
     def empty(self) -> bool:
         """Return whether there is nothing to take, not from the source either."""
         return self._items is None and not self._source.has_more and self._last is None
+
+    def qsize(self) -> int:
+        """Return how many items there are, without what the source has left."""
+        return 0 if self._items is None else len(self._items)
 
     def put_nowait(self, item: Item) -> None:
         """Add ``item`` at the end."""
@@ -74,15 +78,13 @@ class Inbox(Generic[Item]):
         self._source = NOTHING
 
     def look(self) -> None:
-        """Let whoever waits look again, at the source too."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        """Let those who wait look again, at the source too."""
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
 
     async def get(self) -> Item:
-        """Take the first item, wait for one if there is none.
-
-        Raise :class:`RuntimeError` if another task waits already.
-        """
+        """Take the first item, wait for one if there is none."""
         while self._items is None:
             if self._source.has_more:
                 self._source.put_some()
@@ -92,13 +94,12 @@ class Inbox(Generic[Item]):
             if self._last is not None:
                 item, self._last = self._last, None
                 return item
-            if self._waiting is not None:
-                raise RuntimeError("another task receives already")
-            self._waiting = asyncio.get_running_loop().create_future()
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting = (*self._waiting, waiting)
             try:
-                await self._waiting
+                await waiting
             finally:
-                self._waiting = None
+                self._waiting = tuple(other for other in self._waiting if other is not waiting)
         item = self._items.popleft()
         if not self._items:
             self._items = None
