@@ -5,6 +5,7 @@ read some time between the two, so half the round trip is the bound of the error
 ways took. The reading with the shortest round trip says most.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -37,9 +38,11 @@ SAME_CLOCK: Final = Offset(0, 0)
 def offset_of(reading: Reading, now_ns: int) -> Offset:
     """Give what one reading says now."""
     half_ns = (reading.heard_ns - reading.asked_ns) / 2
-    age_ns = max(0, now_ns - reading.heard_ns)
+    # It may have been read as soon as it was asked.
+    age_ns = max(now_ns, reading.heard_ns) - reading.asked_ns
     return Offset(
-        round(reading.there_ns - reading.asked_ns - half_ns), round(half_ns + age_ns * _DRIFT) + 1
+        round(reading.there_ns - reading.asked_ns - half_ns),
+        math.ceil(half_ns + age_ns * _DRIFT) + 1,
     )
 
 
