@@ -85,7 +85,7 @@ class Swarm:
                     obeying = None
                 if command["do"] == "serve":
                     self._begin_round(PLAN.validate_python(command["share"]))
-                    self._say("serving")
+                    self._say("serving", seed=self._share.plan.seed)
                     continue
                 if command["do"] == "measure":
                     # Here, for the next command may be to end it.

@@ -312,7 +312,8 @@ class Conductor:
         if not self._gather():
             return
         living = sorted(self._living(), key=lambda member: not member.open)
-        self._serve(living)
+        if not self._serve(living):
+            return
         self._enter("measure", seconds=self._plan.duration_seconds)
         self._note_step()
         self._read_all(MARK_MEASURE_BEGIN)
@@ -328,8 +329,11 @@ class Conductor:
         self._end_load()
         self._enter("open")
 
-    def _serve(self, members: Sequence[Member]) -> None:
-        """Have all await the round's messages, before the first of them is published."""
+    def _serve(self, members: Sequence[Member]) -> bool:
+        """Have all await the round's messages, before the first is published; tells whether all do.
+
+        Nobody is measured without one of them: what it did not await would count as lost.
+        """
         plan = replace(
             self._plan,
             connections=max(1, sum(member.open for member in members)),
@@ -338,13 +342,24 @@ class Conductor:
         )
         for number, member in enumerate(members):
             self._set_clock(member)
-            member.said.pop("serving", None)
             # What is told of a process stays with its number in the test.
             share = _dump(replace(member.share, plan=plan, process=number))
             self._command(member.worker.client_id, {"do": "serve", "share": share})
-        self._wait(
-            lambda: all("serving" in it.said for it in members if it.is_living), _END_SECONDS
-        )
+
+        def waiting() -> list[Member]:
+            said = ((it, it.said.get("serving", {})) for it in members if it.is_living)
+            return [it for it, serving in said if serving.get("seed") != plan.seed]
+
+        def is_off() -> bool:
+            return self._finishing or self._change_wanted
+
+        self._wait(lambda: is_off() or not waiting(), _END_SECONDS)
+        if is_off():
+            return False
+        for member in waiting():
+            late = f"swarm process {member.process} on {member.worker.host}"
+            self._losses.append(f"{late} did not begin a round within {_END_SECONDS:.0f} s")
+        return all(member.is_living for member in members) and not waiting()
 
     def _set_clock(self, member: Member) -> None:
         """Take what is known of a worker's clock by now, if it is surer."""
