@@ -20,6 +20,7 @@ from target_app.bounded_queue import BytesQueue
 from target_app.bus import BusStatus
 from target_app.bus.parts import PUBLISHER_BYTES, Assembly, split
 from target_app.bus.sequence import Arrivals, Stamp
+from target_app.lifecycle.workers import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +96,7 @@ class ZmqBus:
         self._peers: dict[Path, _Peer] = {}
         self._awaited: set[Path] = set()
         self._answered = asyncio.Event()
+        self._is_hidden = False
 
     async def publish(self, payload: bytes) -> int:
         """See :meth:`Bus.publish`; it never waits."""
@@ -125,6 +127,8 @@ class ZmqBus:
             ready.set()
             while True:
                 await asyncio.sleep(LOOK_SECONDS)
+                if not self._own.exists():
+                    self._be_found_again(inbox)
                 self.look_around()
         finally:
             self.status.connected = False
@@ -135,9 +139,25 @@ class ZmqBus:
         """Find out who has come and who has gone, from the directory."""
         there = {path for path in self._directory.glob(f"*{SUFFIX}") if path != self._own}
         for path in self._peers.keys() - there:
-            self._forget(path)
+            # One that lives is as well connected without its file, and makes it again.
+            worker = Worker.named(path.stem)
+            if worker is None or not worker.lives():
+                self._forget(path)
         for path in there - self._peers.keys():
             self._know(path).push_word(self._word("hello"))
+
+    def _be_found_again(self, inbox: zmq.Socket[bytes]) -> None:
+        # What removes old files from a directory for temporary ones took the file. Who was
+        # connected still is; a newcomer looks for it.
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            inbox.bind(f"ipc://{self._own}")
+        except (OSError, zmq.ZMQError) as error:
+            if not self._is_hidden:
+                logger.warning("new workers cannot find this one: %s", error)
+            self._is_hidden = True
+        else:
+            self._is_hidden = False
 
     async def _until_all_answer(self, within_seconds: float) -> None:
         # One that is stopped, or dead, does not answer: it is not waited for any longer.

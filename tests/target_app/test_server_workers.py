@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 
 import httpx
@@ -446,6 +447,35 @@ async def test_a_killed_worker_is_replaced_and_the_new_one_hears_and_is_heard(st
     await until(replaced)
     directory = run_dir(None, server.process.pid)
     assert not list(directory.glob(f"{dead.name}.*")), "the files of the dead are gone"
+    await until_all_answer(server)
+    late = await clients_of(server)
+    await late[-1].send("hello again")
+    for client in [*(c for c in clients if c.close_code is None), *late]:
+        await heard(client, "hello again")
+
+
+async def test_workers_whose_directory_was_removed_hear_each_other_and_are_found(start):
+    server = await start()
+    clients = await clients_of(server)
+    directory = run_dir(None, server.process.pid)
+    before = {path.name for path in directory.glob("*.bus")}
+    shutil.rmtree(directory)
+
+    async def there_again():
+        return {path.name for path in directory.glob("*.bus")} == before
+
+    await until(there_again)
+    await clients[0].send("hello")
+    for client in clients:
+        await heard(client, "hello")
+    victim = (await server.stats())["workers"][0]["pid"]
+    os.kill(victim, signal.SIGKILL)
+
+    async def replaced():
+        workers = await workers_of(server)
+        return len(workers) == WORKERS and victim not in {w["pid"] for w in workers}
+
+    await until(replaced)
     await until_all_answer(server)
     late = await clients_of(server)
     await late[-1].send("hello again")
