@@ -171,6 +171,7 @@ class WorkerCoordinator:
         self.worker = worker or Worker.of(os.getpid())
         self._master = master
         self._kill = kill
+        self._is_unheard = False
 
     def start(self) -> None:
         """Say that this worker is alive, and forget those that no longer are."""
@@ -190,7 +191,7 @@ class WorkerCoordinator:
             self._try_to_mark("alive")
 
     def mark_draining(self) -> None:
-        """Say that this worker was asked to stop, and is alive, lest that is said no longer."""
+        """Say that this worker was asked to stop, and once more that it is alive."""
         self._try_to_mark("alive")
         self._try_to_mark("draining")
 
@@ -248,8 +249,12 @@ class WorkerCoordinator:
         # A worker that cannot say so drains all the same; at worst the others do not wait for it.
         try:
             self._mark(mark)
-        except OSError:
-            logger.exception("saying in %s that this worker is %s", self.directory, mark)
+        except OSError as error:
+            if not self._is_unheard:
+                logger.warning("cannot say that this worker is %s: %s", mark, error)
+            self._is_unheard = True
+        else:
+            self._is_unheard = False
 
     def _mark(self, mark: str) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -209,6 +209,17 @@ async def test_without_a_master_nobody_is_waited_for(tmp_path, process):
     assert one.ended.told == []
 
 
+def test_a_worker_that_cannot_say_anything_tells_the_log_once(tmp_path, process, caplog):
+    one = coordinator(tmp_path / "workers", process(), master=None)
+    shutil.rmtree(one.directory)
+    one.directory.touch()
+    one.mark_draining()
+    one.mark_done()
+    [record] = caplog.records
+    assert "cannot say that this worker is alive: " in record.getMessage()
+    assert record.exc_info is None
+
+
 def test_two_servers_never_meet_in_one_directory(process):
     one, two = process(), process()
     assert run_dir(None, one.pid) != run_dir(None, two.pid)
