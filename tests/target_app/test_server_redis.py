@@ -148,9 +148,12 @@ async def test_redis_going_away_is_survived_and_the_gap_is_counted(two, redis):
 async def test_many_sessions_share_few_connections_to_redis(serve, redis):
     limit = 8
     server = await serve(
-        *("--answer-seconds", "0", "--redis-connections", str(limit)),
+        module="uvicorn",
+        app="tests.target_app.patient_redis:app",
         TARGET_REDIS_URL=redis.url,
         TARGET_BUS=redis.url,
+        TARGET_REDIS_CONNECTIONS=str(limit),
+        TARGET_ANSWER_SECONDS="0",
     )
     await until_answers_come(redis)
     clients = [await server.connect(f"/ws/s{n}") for n in range(200)]
