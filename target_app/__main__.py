@@ -21,7 +21,7 @@ import uvicorn
 from target_app import logs
 from target_app.app import EXIT_USAGE, STARTUP_FAILURE, create_app
 from target_app.connections.bounded import BoundedWebSocket, bounded_http
-from target_app.connections.connection import written
+from target_app.logs import address_of
 from target_app.settings import Settings, told
 from target_app.supervisor import Supervisor
 from target_app.telemetry import as_set_up
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listener = _bind(settings)
     except OSError as error:
         logs.say(
-            f"cannot listen on {written(settings.host, settings.port)}: "
+            f"cannot listen on {address_of((settings.host, settings.port))}: "
             f"{error.strerror or error}; choose another with --host and --port "
             "(--port 0 takes any free one)"
         )
@@ -177,7 +177,7 @@ def _bind(settings: Settings) -> socket.socket:
 
 
 def _announce(listener: socket.socket) -> None:
-    address = written(*listener.getsockname()[:2])
+    address = address_of(listener.getsockname()[:2])
     logs.say(f"listening on http://{address}")
 
 

@@ -133,6 +133,15 @@ def one_line(text: str | bytes, characters: int = SHOWN_CHARACTERS) -> str:
     return safe if len(safe) <= characters else f"{safe[: characters - 2]} …"
 
 
+def address_of(client: tuple[str, int] | None) -> str:
+    """Return ``ip:port`` of a client as its server saw it, ``unknown:0`` over a Unix socket.
+
+    As URLs have it, an IPv6 one in brackets (RFC 3986 §3.2.2).
+    """
+    host, port = client or ("unknown", 0)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def without_secrets(text: str) -> str:
     """Return ``text`` with every address in it stripped of user, password, query and fragment."""
     text = re.sub(r"(\w+://)[^\s/?#]*@", r"\1", text)
@@ -167,7 +176,8 @@ def say(line: str) -> None:
     """Write ``line`` to standard error, at any log level."""
     # That its reader has gone is no reason to stop, nor to end with another status.
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        if sys.stderr is not None:  # print() would take standard output then
+            print(line, file=sys.stderr, flush=True)
 
 
 def install() -> None:

@@ -129,7 +129,7 @@ class Services:
         if not self._are_new:
             self._put_together()
             self.connections.know(*self._known)
-        self._are_new = False
+        self._are_new = self.failed = False
         # Here, because every server has set up its logging by now.
         logs.install()
         self.workers.start()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.requests import HTTPConnection  # noqa: TC002 - FastAPI needs it at run time
 from starlette.responses import PlainTextResponse
@@ -151,13 +151,14 @@ class Handshake:
         return self.adopted is not None and self.accepted and not self._disconnected
 
     async def take(self, error: Exception) -> None:
-        """Take that the layers failed, if their client is to blame for it; else raise ``error``.
+        """Handle a failure of the layers if their client is to blame for it; else raise ``error``.
 
         Where it sent what its endpoint does not read, it is told so by the close code. What was
         adopted before the failure is closed with 1011, as where ``received`` fails.
         """
         if self.is_to_be_served():
             await self._see_off(error)
+            return
         if isinstance(error, WebSocketDisconnect | ClosedError):
             return
         running = self._running
@@ -174,15 +175,18 @@ class Handshake:
                 code, reason = CloseCode.INVALID_DATA, "not the JSON that is read here"
             await self._connections.close(running, code, reason)
 
-    async def _see_off(self, error: Exception) -> NoReturn:
+    async def _see_off(self, error: Exception) -> None:
         assert self.adopted is not None
+        has_left = isinstance(error, WebSocketDisconnect)
+        if has_left and wire.is_closing(self._send):
+            self.adopted.close_code = 1006
         self._admitted = False  # serve() gives the place back
         try:
-            await self._connections.close(self.adopted, CloseCode.INTERNAL_ERROR, "internal error")
-            await self._connections.serve(self.adopted, self._receive)
+            await self._connections.serve(self.adopted, self._receive, has_failed=True)
         finally:
             # Even if that was cancelled, as by TestClient: this is the fault to be found.
-            raise error
+            if not has_left:
+                raise error
 
     async def until_lost(self) -> None:
         """Wait for the end of the closing handshake, if the layers have returned before it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -20,6 +21,7 @@ from websockets.frames import Opcode
 from target_app.connections.backlog import Backlog
 from target_app.connections.reading import HeldFlow, Unread
 from target_app.connections.waiting import Inbox
+from target_app.logs import address_of, described, one_line
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -41,6 +43,9 @@ byte; in pieces, one read of the socket, at most 256 kB, has no more.
 
 FRAMES_AT_ONCE: Final = 4
 """That are parsed in a row, before others get their turn: about 50 µs."""
+
+UNTAKEN: Final = 64
+"""Messages that an endpoint has not received, after which nothing more of its client is parsed."""
 
 FRAGMENTS: Final = 1024
 """Of one message that are kept apart; each of them takes some 40 bytes more than it brings."""
@@ -251,6 +256,15 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
                 self.read_paused = True
                 self.transport.pause_reading()
             self.queue.look()
+            if self.watcher is not None:
+                self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        # A ping or a close behind a few messages is heard though the endpoint does not receive.
+        inbox: object = self.queue
+        if self.has_more and isinstance(inbox, Inbox) and inbox.qsize() < UNTAKEN:
+            self.put_some()
+            self.loop.call_soon(self._go_on)
 
     @property
     def has_more(self) -> bool:
@@ -280,10 +294,15 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def _refuse(self) -> None:
         # websockets does not read the handshake: it has more than 128 headers, a line of more than
         # 8 KiB, or a body. uvicorn would leave it open without an answer, and fail when it stops.
+        cause = self.conn.handshake_exc and self.conn.handshake_exc.__cause__
         answer = b"".join(self.conn.data_to_send())
         if not answer:
-            cause = self.conn.handshake_exc and self.conn.handshake_exc.__cause__
             answer = self.conn.reject(HTTPStatus.BAD_REQUEST, f"{cause}\n").serialize()
+        status = answer.split(maxsplit=2)[1].decode()
+        if self.logger.isEnabledFor(logging.INFO):
+            why = one_line(described(cause)) if cause else "it has a body"
+            who = address_of(self.client)
+            self.logger.info("a handshake from %s is refused with %s: %s", who, status, why)
         self.transport.write(answer)
         self.close_sent = True
         self.transport.close()

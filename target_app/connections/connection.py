@@ -12,6 +12,7 @@ from target_app.connections import wire
 from target_app.connections.ended import has_ended
 from target_app.connections.lag import Close
 from target_app.connections.message import Message, close_message
+from target_app.logs import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -122,7 +123,7 @@ class Connection:
     @property
     def address(self) -> str:
         """The client's ``ip:port``, as its server saw it; ``unknown:0`` over a Unix socket."""
-        return written(*self.client) if self.client else "unknown:0"
+        return address_of(self.client)
 
     async def close(self, code: int, reason: str, within_seconds: float) -> None:
         """Close once everything that waits is sent; cut the connection ``within_seconds``.
@@ -162,8 +163,3 @@ class Connection:
     def unsent_bytes(self) -> int:
         """Return how much still waits in the server for this client to read, 0 if unknown."""
         return 0 if self.wire is None else wire.unsent_bytes(self.wire)
-
-
-def written(host: str, port: int) -> str:
-    """Return the address as URLs have it, an IPv6 one in brackets (RFC 3986 §3.2.2)."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

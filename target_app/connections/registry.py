@@ -176,8 +176,13 @@ class ConnectionManager:
         self._handshakes -= 1
         self._note_if_empty()
 
-    async def serve(self, connection: Connection, receive: Receive) -> None:
-        """Serve the endpoint of an adopted ``connection`` until it ends."""
+    async def serve(
+        self, connection: Connection, receive: Receive, *, has_failed: bool = False
+    ) -> None:
+        """Serve the endpoint of an adopted ``connection`` until it ends.
+
+        One whose handshake ``has_failed`` after it was accepted is closed instead.
+        """
         endpoint = connection.endpoint
         try:
             self.add(connection)
@@ -188,6 +193,8 @@ class ConnectionManager:
         try:
             if connection.wire is not None:
                 wire.shrink(connection.wire)
+            if has_failed:
+                await self.close(connection, code, "internal error")
             await self.close_newcomer(connection)
             if connection.close_code is None:
                 was_opened = True

@@ -102,6 +102,18 @@ async def look_up(websocket: WebSocket) -> None:
     await websocket.send_text({"text": "here"}[await websocket.receive_text()])
 
 
+@app.websocket("/changes-its-mind")
+async def change_mind(websocket: WebSocket) -> None:
+    """Begin to receive, give that up, and receive after all; twice at the same time."""
+    await websocket.accept()
+    receiving = asyncio.create_task(websocket.receive_text())
+    await asyncio.sleep(0)
+    receiving.cancel()
+    await websocket.send_text(await websocket.receive_text())
+    both = [asyncio.create_task(websocket.receive_text()) for _ in range(2)]
+    await websocket.send_text(" ".join(sorted(await asyncio.gather(*both))))
+
+
 @app.websocket("/feed")
 async def feed(websocket: WebSocket) -> None:
     """Wait for something to say, and never receive."""
@@ -253,7 +265,12 @@ async def note(websocket: WebSocket, how: str) -> None:
         await websocket.close(4000)
     if how == "is refused":
         raise WebSocketException(4001)
-    if how == "fails":
+    if how == "sends much":
+        await websocket.send_text("x" * 2**24)
+    while how == "sends on":
+        await websocket.send_text("x")
+        await asyncio.sleep(0.01)
+    if how in {"fails", "sends much"}:
         raise LookupError("expected in this test")
 
 

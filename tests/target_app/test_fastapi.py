@@ -704,6 +704,21 @@ async def test_an_endpoint_that_only_pushes_gives_its_place_back_when_its_client
     assert "Traceback" not in log
 
 
+async def test_a_close_behind_some_messages_is_heard_though_the_endpoint_does_not_receive(
+    serve_endpoints,
+):
+    server = await serve_endpoints(TARGET_WS_PING_INTERVAL="0")
+    client = await server.connect_raw("/feed")
+    for number in range(10):
+        client.protocol.send_ping(str(number).encode())
+        client.protocol.send_text(b"nobody receives this")
+    client.protocol.send_close(4321)
+    # In one segment: the server reads all of it at once.
+    client.socket.sendall(b"".join(client.protocol.data_to_send()))
+    assert await client.close_code() == 4321
+    await server.until_stats(open={}, closed_by_code={"4321": 1})
+
+
 async def test_what_an_endpoint_does_after_its_client_has_left_is_waited_for(serve_endpoints):
     server = await serve_endpoints(TARGET_CLOSE_TIMEOUT_SECONDS="1000")
     client = await server.connect("/tidies-up")
@@ -788,6 +803,37 @@ async def test_an_endpoint_that_fails_after_it_has_adopted_is_closed_and_neither
     await server.exit_status()
     await server.last_words()
     assert any("draining: 0 connections open" in line for line in server.lines)
+
+
+async def test_a_client_that_leaves_while_its_endpoint_adopts_it_is_no_failure(serve_endpoints):
+    server = await serve_endpoints()
+    client = await server.connect_raw("/noted/sends%20on")
+    await client.texts(1)
+    client.reset()
+    await server.until_stats(open={}, accepted=1, closed_by_code={"1006": 1})
+    assert await server.get("/noted") == []
+    server.send_signal(signal.SIGTERM)
+    await server.exit_status()
+    await server.last_words()
+    assert not [line for line in server.lines if "Exception" in line]
+
+
+async def test_who_does_not_read_that_its_endpoint_has_failed_is_cut(serve_endpoints):
+    server = await serve_endpoints(TARGET_CLOSE_TIMEOUT_SECONDS="0.2", TARGET_MAX_CONNECTIONS="1")
+    client = await server.connect_raw("/noted/sends%20much")
+    await server.until_stats(open={}, accepted=1, closed_by_code={"1011": 1})
+    client.reset()
+    await server.connect("/echo")  # there is a place again
+
+
+async def test_an_endpoint_may_give_up_receiving_and_receive_in_several_tasks(serve_endpoints):
+    server = await serve_endpoints()
+    client = await server.connect("/changes-its-mind")
+    await client.send("one")
+    assert await client.recv() == "one"
+    await client.send("two")
+    await client.send("three")
+    assert await client.recv() == "three two"
 
 
 async def test_the_layers_are_gone_and_the_scope_is_let_go_once_a_connection_is_adopted(

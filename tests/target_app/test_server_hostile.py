@@ -298,10 +298,11 @@ async def test_a_websocket_outlives_the_time_of_its_handshake(serve, raw):
     ],
 )
 async def test_a_handshake_that_cannot_be_read_is_answered_and_ended(serve, raw, headers, status):
-    server = await serve()
+    server = await serve("--log-level", "info")
     client = await raw(server)
     await client.send(request("/echo").removesuffix(b"\r\n") + headers + b"\r\n")
     assert (await client.end()).startswith(b"HTTP/1.1 " + status + b" ")
+    await server.says(f"is refused with {status.decode()}: ")
     server.send_signal(signal.SIGTERM)
     assert await server.exit_status() == 0
     await server.last_words()
