@@ -50,7 +50,8 @@ class Inbox(Generic[Item]):
         self._source = source
         self._items: deque[Item] | None = None
         self._last: Item | None = None
-        self._waiting: tuple[asyncio.Future[None], ...] = ()
+        # Hardly ever more than one, which needs no tuple.
+        self._waiting: asyncio.Future[None] | tuple[asyncio.Future[None], ...] = ()
 
     def empty(self) -> bool:
         """Return whether there is nothing to take, not from the source either."""
@@ -79,7 +80,7 @@ class Inbox(Generic[Item]):
 
     def look(self) -> None:
         """Let those who wait look again, at the source too."""
-        for waiting in self._waiting:
+        for waiting in self._all_waiting():
             if not waiting.done():
                 waiting.set_result(None)
 
@@ -95,15 +96,19 @@ class Inbox(Generic[Item]):
                 item, self._last = self._last, None
                 return item
             waiting = asyncio.get_running_loop().create_future()
-            self._waiting = (*self._waiting, waiting)
+            self._waiting = (*self._all_waiting(), waiting) if self._waiting else waiting
             try:
                 await waiting
             finally:
-                self._waiting = tuple(other for other in self._waiting if other is not waiting)
+                rest = self._all_waiting()
+                self._waiting = tuple(other for other in rest if other is not waiting)
         item = self._items.popleft()
         if not self._items:
             self._items = None
         return item
+
+    def _all_waiting(self) -> tuple[asyncio.Future[None], ...]:
+        return self._waiting if isinstance(self._waiting, tuple) else (self._waiting,)
 
 
 class Gate:
