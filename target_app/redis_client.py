@@ -1,7 +1,7 @@
 """The connections to Redis that all clients of one worker share.
 
 Whatever imports this or ``redis`` is imported itself only where an address of Redis is given: the
-package takes 18 MB of each worker and a quarter of the time in which it starts.
+package takes 6 MB of each worker, and 18 MB where its modules are not compiled yet.
 """
 
 from __future__ import annotations

@@ -12,19 +12,25 @@ With :mod:`target_app.connections.bounded`, this is all that knows uvicorn's ins
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+from uuid import UUID
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol as FrameProtocol
 
 from target_app.connections.backlog import Backlog, is_between_frames
 from target_app.connections.bounded import BoundedWebSocket, Watcher
 from target_app.connections.waiting import NOTHING, Gate, Inbox
 
+if TYPE_CHECKING:
+    from websockets.server import ServerProtocol
+
+NO_ID: Final = UUID(int=0)
 NEEDED: Final = (
     *("transport", "writable", "disconnected", "close_sent", "pending_ping_payload"),
     *("ping_sent_at", "stop_keepalive", "request", "response", "scope", "conn", "queue"),
-    "read_paused",
+    *("read_paused", "server"),
 )
 
 
@@ -47,6 +53,7 @@ class Wire(Protocol):
     ping_sent_at: float
     request: object
     response: object
+    server: object
     scope: dict[str, object]
     conn: Limits
 
@@ -80,8 +87,8 @@ def is_closing(send: object) -> bool:
 def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
     """Let go of the handshake, limit the size of a message, and stop uvicorn's own pings.
 
-    - Request and response are 4 KiB of headers a connection, kept for no use once it is accepted;
-      those of the request by the parser as well, which goes on for as long as the connection.
+    - Request and response are 4 KiB of headers a connection, kept for no use once it is accepted,
+      and the server's address is one of its own for each.
     - A larger message is answered with 1009 (RFC 6455 §7.4.1) before it is read whole.
     - uvicorn's pings have two timers for each connection, drift by the round trip, and leave a
       client that never reads connected; :mod:`target_app.lifecycle.keepalive` makes them instead.
@@ -93,7 +100,7 @@ def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
         owner.__class__ = BoundedWebSocket  # costs an open connection nothing
     if (headers := getattr(wire.request, "headers", None)) is not None:
         headers.clear()
-    wire.request = wire.response = None
+    wire.request = wire.response = wire.server = None
     wire.conn.max_message_size = max_message_bytes
     if own_pings:
         wire.stop_keepalive()
@@ -110,7 +117,7 @@ def watch(wire: Wire | None, watcher: Watcher | None) -> None:
 
 
 def shrink(wire: Wire) -> None:
-    """Take 4 kB less for a connection: for what it waits with, and for its attributes.
+    """Take 5 kB less for a connection: what it waits with, its attributes, what parses it.
 
     Only for one whose handshake is over, and which nobody receives from or sends to yet.
     """
@@ -119,7 +126,9 @@ def shrink(wire: Wire) -> None:
     if isinstance(owner, BoundedWebSocket):
         # uvloop keeps the method of the class that it had.
         wire.transport.set_protocol(owner)
-        if not is_between_frames(owner.conn.parser):
+        if is_between_frames(owner.conn.parser):
+            _parse_frames_alone(owner.conn)
+        else:
             # It did not wait for the answer to its handshake.
             owner.backlog = Backlog(is_between_frames=False)
     while isinstance(wire.queue, asyncio.Queue) and not wire.queue.empty():
@@ -128,6 +137,15 @@ def shrink(wire: Wire) -> None:
     wire.writable = Gate(is_set=wire.writable.is_set())
     # Python made room for twice as many attributes as it has in the end; a copy has what it needs.
     wire.__dict__ = dict(wire.__dict__)
+
+
+def _parse_frames_alone(conn: ServerProtocol) -> None:
+    # The parser that has read the handshake keeps the request, and stays around the one of frames.
+    conn.parser.close()
+    conn.parser = FrameProtocol.parse(conn)
+    next(conn.parser)
+    # A UUID of its own, which nothing reads after the handshake.
+    conn.id = NO_ID
 
 
 def calls_directly(send: object, app: object) -> bool:

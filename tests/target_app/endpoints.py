@@ -109,6 +109,7 @@ async def change_mind(websocket: WebSocket) -> None:
     receiving = asyncio.create_task(websocket.receive_text())
     await asyncio.sleep(0)
     receiving.cancel()
+    await websocket.send_text("say something")
     await websocket.send_text(await websocket.receive_text())
     both = [asyncio.create_task(websocket.receive_text()) for _ in range(2)]
     await websocket.send_text(" ".join(sorted(await asyncio.gather(*both))))

@@ -829,6 +829,7 @@ async def test_who_does_not_read_that_its_endpoint_has_failed_is_cut(serve_endpo
 async def test_an_endpoint_may_give_up_receiving_and_receive_in_several_tasks(serve_endpoints):
     server = await serve_endpoints()
     client = await server.connect("/changes-its-mind")
+    assert await client.recv() == "say something"
     await client.send("one")
     assert await client.recv() == "one"
     await client.send("two")
