@@ -9,6 +9,7 @@ import logging
 import re
 import socket
 import struct
+import sys
 import tracemalloc
 
 import pytest
@@ -22,7 +23,7 @@ from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from target_app import Settings, create_app
-from target_app.logs import ClientFaults, Tokens, described, one_line, without_tokens
+from target_app.logs import ClientFaults, Tokens, described, one_line, say, without_tokens
 from tests.target_app.conftest import DEADLINE_SECONDS, until
 
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -471,3 +472,10 @@ def records(path):
 def test_what_has_no_token_is_told_as_it_is(text):
     if "token" not in text.lower() and "bearer" not in text.lower() and "%" not in text:
         assert without_tokens(text) == text
+
+
+def test_what_is_said_without_a_standard_error_is_not_said_elsewhere(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", None)
+    say("nobody is told")
+    monkeypatch.undo()
+    assert capsys.readouterr().out == ""
