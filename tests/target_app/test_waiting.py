@@ -19,18 +19,18 @@ async def turn():
 
 
 async def taken(queue, steps):
-    """Return what tasks take, some at the same time, and how much there was after each turn."""
+    """Return what tasks take, some at the same time, and how much there was after each step."""
     got, left, getters, number = [], [], [], 0
     for step in steps:
         if step == "put":
             queue.put_nowait(number := number + 1)
         elif step == "turn":
             await turn()
-            left.append((queue.qsize(), queue.empty()))
         elif step == "cancel" and getters:
             getters[len(getters) // 2].cancel()
         elif step == "get":
             getters.append(asyncio.create_task(take(queue, got)))
+        left.append((queue.qsize(), queue.empty()))
     await turn()
     left.append((queue.qsize(), queue.empty()))
     for getter in getters:
