@@ -321,7 +321,7 @@ class Conductor:
         for member in living:
             self._begin(member, start_ns)
         self._wait(
-            lambda: self._finishing or self._change_wanted or self._all_said("measured"),
+            lambda: self._is_called_off() or self._all_said("measured"),
             self._plan.duration_seconds + _END_SECONDS,
         )
         if not self._all_said("measured"):
@@ -350,16 +350,17 @@ class Conductor:
             said = ((it, it.said.get("serving", {})) for it in members if it.is_living)
             return [it for it, serving in said if serving.get("seed") != plan.seed]
 
-        def is_off() -> bool:
-            return self._finishing or self._change_wanted
-
-        self._wait(lambda: is_off() or not waiting(), _END_SECONDS)
-        if is_off():
+        self._wait(lambda: self._is_called_off() or not waiting(), _END_SECONDS)
+        if self._is_called_off():
             return False
         for member in waiting():
             late = f"swarm process {member.process} on {member.worker.host}"
             self._losses.append(f"{late} did not begin a round within {_END_SECONDS:.0f} s")
         return all(member.is_living for member in members) and not waiting()
+
+    def _is_called_off(self) -> bool:
+        """Tell whether a round is not to begin, or to end before its time."""
+        return self._finishing or self._change_wanted
 
     def _set_clock(self, member: Member) -> None:
         """Take what is known of a worker's clock by now, if it is surer."""
