@@ -49,6 +49,14 @@ async def until_all_answer(server, workers=WORKERS):
     await until(all_answer)
 
 
+async def until_replaced(server, pid):
+    async def replaced():
+        pids = {worker["pid"] for worker in await workers_of(server)}
+        return len(pids) == WORKERS and pid not in pids
+
+    await until(replaced)
+
+
 async def workers_of(server):
     """Return the workers that answer; none while the one that was asked comes or goes."""
     try:
@@ -439,12 +447,7 @@ async def test_a_killed_worker_is_replaced_and_the_new_one_hears_and_is_heard(st
     victim = (await server.stats())["workers"][0]
     dead = Worker.of(victim["pid"])
     os.kill(victim["pid"], signal.SIGKILL)
-
-    async def replaced():
-        workers = await workers_of(server)
-        return len(workers) == WORKERS and victim["pid"] not in {w["pid"] for w in workers}
-
-    await until(replaced)
+    await until_replaced(server, victim["pid"])
     directory = run_dir(None, server.process.pid)
     assert not list(directory.glob(f"{dead.name}.*")), "the files of the dead are gone"
     await until_all_answer(server)
@@ -470,12 +473,7 @@ async def test_workers_whose_directory_was_removed_hear_each_other_and_are_found
         await heard(client, "hello")
     victim = (await server.stats())["workers"][0]["pid"]
     os.kill(victim, signal.SIGKILL)
-
-    async def replaced():
-        workers = await workers_of(server)
-        return len(workers) == WORKERS and victim not in {w["pid"] for w in workers}
-
-    await until(replaced)
+    await until_replaced(server, victim)
     await until_all_answer(server)
     late = await clients_of(server)
     await late[-1].send("hello again")
