@@ -89,7 +89,7 @@ def _half_width(values: Sequence[float]) -> float:
     deviation = statistics.stdev(values)
     if deviation == 0:
         return 0.0
-    # Here: every command would start later by a fifth. Not scipy.stats, which takes seconds.
+    # Here, because every command would start later. Not scipy.stats, which takes seconds.
     from scipy import special  # noqa: PLC0415
 
     quantile = float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))

@@ -1,7 +1,7 @@
 """The connections to Redis that all clients of one worker share.
 
 Whatever imports this or ``redis`` is imported itself only where an address of Redis is given: the
-package takes 6 MB of each worker, and 18 MB where its modules are not compiled yet.
+package takes megabytes of each worker, and much of the time in which it starts.
 """
 
 from __future__ import annotations
