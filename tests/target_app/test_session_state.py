@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_app.sessions.answers import from_outside
 from target_app.sessions.memory_store import MemoryStore
+from target_app.sessions.redis_answers import from_outside
 from target_app.sessions.session import known
 from target_app.sessions.state import (
     KEPT_ANSWERS,
