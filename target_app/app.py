@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from fastapi import FastAPI, HTTPException
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import PlainTextResponse
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from target_app import logs
 from target_app.connections import wire
@@ -68,10 +69,11 @@ class TargetApp(FastAPI):
             RequestValidationError: http.invalid,
             WebSocketRequestValidationError: _not_valid,
         }
-        ours = {"max_body_size": services.settings.body_bytes}
         theirs = options.get("exception_handlers") or {}
-        super().__init__(**(ours | options | {"exception_handlers": handlers | theirs}))
+        super().__init__(**(options | {"exception_handlers": handlers | theirs}))
         self.services = services
+        # FastAPI's own ``max_body_size`` puts five layers more around each handshake.
+        self._layers = RequestBodyLimitMiddleware(super().__call__, services.settings.body_bytes)
         self.router.default = _not_found
         self._has_lifespan = options.get("lifespan") is not None
         self._lifespan = self.router.lifespan_context
@@ -87,7 +89,7 @@ class TargetApp(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection, a request or the lifespan (ASGI 3)."""
         if not _is_to_be_served(scope, self.services):
-            await super().__call__(scope, receive, send)
+            await self._layers(scope, receive, send)
             return
         adopted = await _adopted(super().__call__, self.services, scope, receive, send, by=self)
         if adopted is not None:

@@ -254,6 +254,14 @@ def test_the_options_of_fastapi_are_taken_and_win_over_the_servers_own():
     assert asked[:2] == ["/ws", "/healthz"]
 
 
+@pytest.mark.parametrize(("most", "status"), [(2**20 + 10, 413), (2**20 + 100, 200)])
+def test_the_bound_of_a_body_that_the_application_names_is_the_one_that_holds(most, status):
+    app = application_with(max_body_size=most)
+    with TestClient(app) as client:
+        answer = client.post("/broadcast", json={"message": "x" * (2**20 + 50)})
+    assert answer.status_code == status
+
+
 # Dependencies, handlers, middleware
 
 
