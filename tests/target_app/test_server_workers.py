@@ -32,8 +32,9 @@ def start(request, serve):
         module = "target_app" if request.param == "swarmgate" else "uvicorn"
         flags = ["--workers", str(WORKERS)]
         if module == "uvicorn":
-            # It kills a worker that has not answered for five seconds, on a busy machine as well.
-            flags += ["--timeout-worker-healthcheck", str(round(DEADLINE_SECONDS))]
+            # It kills a worker that has not answered for five seconds, on a busy machine as well;
+            # and it waits so long for one that was killed just when it had been asked.
+            flags += ["--timeout-worker-healthcheck", str(round(DEADLINE_SECONDS / 2))]
         server = await serve(*flags, module=module, **options, **environment)
         await until_all_answer(server)
         return server
