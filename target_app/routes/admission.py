@@ -53,7 +53,13 @@ async def identity(connection: HTTPConnection) -> str | None:
     )
 
 
-async def guard(connection: HTTPConnection, who: Annotated[str | None, Depends(identity)]) -> None:
+OF_THE_REQUEST: Final = "request"
+"""The scope of these dependencies; named, or FastAPI would look for it at every handshake."""
+
+Identity = Annotated[str | None, Depends(identity, scope=OF_THE_REQUEST)]
+
+
+async def guard(connection: HTTPConnection, who: Identity) -> None:
     """Refuse a handshake that may not come in; keep with the others who the client is.
 
     All in one, because FastAPI takes longer to find out what a dependency depends on than any of
@@ -69,7 +75,7 @@ async def guard(connection: HTTPConnection, who: Annotated[str | None, Depends(i
         raise HTTPException(503, full.told)
 
 
-GUARDED: Final[Sequence[Dependency]] = (Depends(guard),)
+GUARDED: Final[Sequence[Dependency]] = (Depends(guard, scope=OF_THE_REQUEST),)
 """What every WebSocket router of the server asks for before its endpoints; for requests as well."""
 
 
