@@ -5,6 +5,7 @@ file changes, so that a second run starts at once.
 """
 
 import hashlib
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -112,9 +113,10 @@ def locust(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Pass the tests, in random order: real sockets, real processes. Arguments go to pytest."""
     install(session)
-    # Most of them wait for processes, so that several at a time take much less long.
+    # Most of them wait for processes, so that several of them for each CPU take less long.
+    at_once = min(3 * (os.cpu_count() or 1), 12)
     session.run(
-        *("pytest", "--numprocesses=auto", "--maxprocesses=4", *session.posargs),
+        *("pytest", f"--numprocesses={at_once}", *session.posargs),
         # Else each of the thousand processes that they start would compile the project again.
         env={"PYTHONDONTWRITEBYTECODE": ""},
     )

@@ -9,6 +9,7 @@ server did to them is counted: messages withheld, connections ended, and with wh
 import asyncio
 import random
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from time import perf_counter_ns
 from typing import Annotated, Final
@@ -42,7 +43,9 @@ class SlowConsumerParameters(Parameters):
     receive_buffer: Annotated[Bytes, Field(ge=0)] = 0
     """The kernel's receive buffer of a slow one, so that the server feels it sooner; 0 leaves it.
 
-    Below the size of a segment (64 KiB on loopback) TCP lets messages through in bursts.
+    It is set before the first message: of a window that was offered already, TCP would drop what
+    has no room any more, and the server's kernel send it again seconds later (RFC 9293 section
+    3.8.6). Below the size of a segment (64 KiB on loopback) TCP lets messages through in bursts.
     """
 
 
@@ -50,16 +53,16 @@ class Reader:
     """One receiver.
 
     Attributes:
-        slow: whether it has stopped reading as it should.
-        allowance: bytes that it may still read.
+        is_chosen: whether it is one of those that become slow, whose deliveries are not timed.
+        allowance: bytes that such a one may still read.
     """
 
-    __slots__ = ("allowance", "ledger", "slow")
+    __slots__ = ("allowance", "is_chosen", "ledger")
 
     def __init__(self) -> None:
         self.ledger = Ledger()
-        self.slow = False
-        self.allowance = 0
+        self.is_chosen = False
+        self.allowance = _UNBOUNDED
 
 
 class SlowConsumer(Scenario[SlowConsumerParameters]):
@@ -79,6 +82,7 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         self._to_others = self._before
         self._random = random.Random(share.plan.seed + share.process)
         self._slow: list[Connection] = []
+        self._slowed: set[Connection] = set()
         self._others: list[Connection] = []
 
     @classmethod
@@ -93,7 +97,7 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
         """Enter a message in its receiver's ledger; time it if the receiver is not slow. Hot."""
         reader: Reader = connection.state
-        if reader.slow:
+        if reader.is_chosen:
             reader.allowance -= len(payload)
             if reader.allowance <= 0 and self.parameters.read:
                 _pause(connection)
@@ -105,12 +109,12 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
             ledger.next_expected = stamp.sequence + 1
         elif not observe(ledger, stamp.sequence, self.meter):
             return
-        if not reader.slow:
+        if not reader.is_chosen:
             self._to_others(now_ns - stamp.intended_ns)
 
     def closed(self, connection: Connection) -> None:
         """Count what the server ended of the slow ones; of the others it is an error."""
-        if connection.state.slow:
+        if connection in self._slowed:
             self.meter.counts["slow-consumer.ended"] += 1
 
     async def measure(self, population: Population, load: Span) -> Published:
@@ -118,9 +122,7 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         here = population.open_connections()
         first = int(self.share.process == 0)
         count = min(len(here[first:]), max(1, round(len(here) * self.parameters.share)))
-        self._slow = self._random.sample(here[first:], count)
-        slow = set(self._slow)
-        self._others = [connection for connection in here if connection not in slow]
+        self._choose(self._random.sample(here[first:], count), here)
         slowing = asyncio.create_task(self._slow_down(population, load))
         try:
             on = (lambda: here[0]) if self.share.process == 0 and here else None
@@ -132,18 +134,25 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         await self._read_on()
         return {"count": len(self._publisher.sent_ns)}
 
+    def _choose(self, slow: list[Connection], here: Sequence[Connection]) -> None:
+        self._slow = slow
+        for connection in slow:
+            connection.state.is_chosen = True
+            if self.parameters.receive_buffer:
+                _set_receive_buffer(connection, self.parameters.receive_buffer)
+        self._others = [connection for connection in here if not connection.state.is_chosen]
+
     async def _slow_down(self, population: Population, load: Span) -> None:
         half_ns = (load.start_ns + load.end_ns) // 2
         await asyncio.sleep((half_ns - perf_counter_ns()) / 1e9)
         population.say("slow", connections=len(self._slow), read_bytes=self.parameters.read)
         self.meter.counts["slow-consumer.slow"] += len(self._slow)
         self._to_others = self._beside
+        self._slowed.update(self._slow)
         for connection in self._slow:
-            connection.state.slow = True
             # What becomes of it now is what is being measured, no error.
             connection.expect_end()
-            if self.parameters.receive_buffer:
-                _set_receive_buffer(connection, self.parameters.receive_buffer)
+            connection.state.allowance = 0
             _pause(connection)
         while self.parameters.read:
             await asyncio.sleep(_TICK_SECONDS)
@@ -166,8 +175,6 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         arrived = -1
         while arrived != (arrived := sum(it.state.ledger.arrived for it in self._slow)):  # noqa: ASYNC110
             await asyncio.sleep(_QUIET_SECONDS)
-        for connection in self._slow:
-            connection.state.slow = False
 
     def outstanding(self, published: Published) -> int:
         """Count the deliveries to the others that can still come."""
@@ -182,6 +189,9 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
             self.meter.integrity["lost"] += connection.state.ledger.lost(count)
         for connection in self._slow:
             self.meter.counts["slow-consumer.withheld"] += connection.state.ledger.lost(count)
+        # Not before: the server may end one long after it has read what was held for it. From now
+        # on they are ended by us.
+        self._slowed.clear()
 
 
 def _pause(connection: Connection) -> None:
