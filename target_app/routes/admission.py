@@ -1,12 +1,12 @@
-"""Who may come in: the drain, the limit, the Origin and the login, as FastAPI dependencies.
+"""Who may come in: the drain, the limit, the Origin and the login, as one FastAPI dependency.
 
-:func:`identity` is there to be replaced, with ``app.dependency_overrides``, by an application's own
-login; who replaces :func:`guard` replaces all of it.
+:func:`guard` is there to be replaced, with ``app.dependency_overrides``: by what
+:func:`identified_by` makes of an application's own login, or altogether.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Depends, HTTPException
 from starlette.requests import HTTPConnection  # noqa: TC002 - FastAPI needs it at run time
@@ -16,23 +16,12 @@ from target_app.services import services_of
 from target_app.settings import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from fastapi.params import Depends as Dependency
 
 
-async def allowed_origin(connection: HTTPConnection) -> None:
-    """Refuse pages of other origins with 403, if the settings name those that are allowed.
-
-    A client without an Origin is no browser and has no pages of others to fear (RFC 6455 §10.2).
-    """
-    allowed = services_of(connection).settings.allowed_origins
-    origin = connection.headers.get("origin", "") if allowed else ""
-    if origin and origin not in allowed:
-        raise refusal(connection, "origin", 403, f"Pages of {origin} may not connect.")
-
-
-async def identity(connection: HTTPConnection) -> str | None:
+def _by_token(connection: HTTPConnection) -> str | None:
     """Return who the client is by its token, None if no token is needed; refuse others with 401.
 
     The token comes in ``Authorization: Bearer`` (RFC 6750 §2.1), or as ``?token=``, since a browser
@@ -53,20 +42,38 @@ async def identity(connection: HTTPConnection) -> str | None:
     )
 
 
-OF_THE_REQUEST: Final = "request"
-"""The scope of these dependencies; named, or FastAPI would look for it at every handshake."""
-
-Identity = Annotated[str | None, Depends(identity, scope=OF_THE_REQUEST)]
-
-
-async def guard(connection: HTTPConnection, who: Identity) -> None:
-    """Refuse a handshake that may not come in; keep with the others who the client is.
+async def guard(connection: HTTPConnection) -> None:
+    """Refuse a handshake that may not come in; keep with the others who the client is by its token.
 
     All in one, because FastAPI takes longer to find out what a dependency depends on than any of
     these takes: it is asked for at every handshake. A request takes no place among the connections:
     of it only the Origin and the login are asked.
     """
-    await allowed_origin(connection)
+    _let_in(connection, _by_token(connection))
+
+
+def identified_by(identity: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
+    """Return what :func:`guard` is to be replaced with, for ``identity`` to say who the client is.
+
+    To be used as ``app.dependency_overrides[guard] = identified_by(identity)``. ``identity`` is a
+    dependency, with any of its own: it returns a name, or None, or raises.
+    """
+
+    async def guard_too(connection: HTTPConnection, who: str | None = Depends(identity)) -> None:
+        _let_in(connection, who)
+
+    return guard_too
+
+
+GUARDED: Final[Sequence[Dependency]] = (Depends(guard, scope="request"),)
+"""What every router of the server asks for before its endpoints, of handshakes and of requests.
+
+The scope is what FastAPI would find, but it would look for it at every handshake.
+"""
+
+
+def _let_in(connection: HTTPConnection, who: str | None) -> None:
+    _refuse_other_origins(connection)
     if connection.scope["type"] != "websocket":
         return
     handshake = Handshake.of(connection)
@@ -75,8 +82,12 @@ async def guard(connection: HTTPConnection, who: Identity) -> None:
         raise HTTPException(503, full.told)
 
 
-GUARDED: Final[Sequence[Dependency]] = (Depends(guard, scope=OF_THE_REQUEST),)
-"""What every WebSocket router of the server asks for before its endpoints; for requests as well."""
+def _refuse_other_origins(connection: HTTPConnection) -> None:
+    # A client without an Origin is no browser and has no pages of others to fear (RFC 6455 §10.2).
+    allowed = services_of(connection).settings.allowed_origins
+    origin = connection.headers.get("origin", "") if allowed else ""
+    if origin and origin not in allowed:
+        raise refusal(connection, "origin", 403, f"Pages of {origin} may not connect.")
 
 
 def refusal(

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from target_app.connections.message import Message
 from target_app.connections.names import ClientId, Room
 from target_app.protocol import CHAT, EVENTS, SESSIONS
-from target_app.routes.admission import allowed_origin, identity
+from target_app.routes.admission import GUARDED
 from target_app.routes.chat import IntegerConvertor
 from target_app.routes.session import from_server
 from target_app.stats.counters import Stats  # noqa: TC001 - FastAPI needs it at run time
@@ -80,14 +80,12 @@ class Problem(BaseModel):
 
 
 async def documented(_bearer: Bearer, _query: Query) -> None:
-    """Say in OpenAPI how a token is brought; :func:`identity` is what looks at it."""
+    """Say in OpenAPI how a token is brought; what looks at it is the guard."""
 
 
-UNAUTHORIZED: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"model": Problem, "description": "no valid token"}
-}
-FORBIDDEN: Final[dict[int | str, dict[str, Any]]] = {
-    403: {"model": Problem, "description": "a browser's page from an Origin that is not allowed"}
+REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"model": Problem, "description": "no valid token"},
+    403: {"model": Problem, "description": "a browser's page from an Origin that is not allowed"},
 }
 
 
@@ -111,8 +109,8 @@ def what_is_wrong(error: RequestValidationError | WebSocketRequestValidationErro
 def router(services: Services) -> APIRouter:
     """Return the HTTP endpoints."""
     routes = APIRouter()
-    with_token = [Depends(documented), Depends(identity)]
-    look = [] if services.settings.open_stats else with_token
+    guarded = [Depends(documented), *GUARDED]
+    look = [] if services.settings.open_stats else guarded
 
     @routes.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -130,21 +128,17 @@ def router(services: Services) -> APIRouter:
             return {"status": "draining" if services.drain.draining else "sessions cannot be kept"}
         return {"status": "ready"}
 
-    @routes.get("/stats", dependencies=look, responses=UNAUTHORIZED)
+    @routes.get("/stats", dependencies=look, responses=REFUSED)
     async def stats() -> Stats:
         """Say what all workers have counted since each started."""
         return await services.stats.all_workers()
 
-    @routes.get("/metrics", dependencies=look, responses=UNAUTHORIZED)
+    @routes.get("/metrics", dependencies=look, responses=REFUSED)
     async def metrics() -> Response:
         """Say the same to Prometheus."""
         return Response(exposition(await services.stats.all_workers()), media_type=CONTENT_TYPE)
 
-    @routes.post(
-        "/broadcast",
-        dependencies=[Depends(allowed_origin), *with_token],
-        responses=UNAUTHORIZED | FORBIDDEN,
-    )
+    @routes.post("/broadcast", dependencies=guarded, responses=REFUSED)
     async def broadcast(wanted: BroadcastRequest) -> Reached:
         """Send a message to everyone, a room, a class, a client or a session.
 

@@ -2,7 +2,7 @@
 
 from starlette.requests import HTTPConnection
 
-from target_app import create_app, identity
+from target_app import create_app, guard, identified_by
 
 WHO = {"127.0.0.2": "alice", "127.0.0.3": "bob"}
 
@@ -13,4 +13,4 @@ async def by_address(connection: HTTPConnection) -> str | None:
     return WHO.get(connection.client.host)
 
 
-app.dependency_overrides[identity] = by_address
+app.dependency_overrides[guard] = identified_by(by_address)

@@ -36,7 +36,8 @@ from target_app import (
     Settings,
     adopt,
     create_app,
-    identity,
+    guard,
+    identified_by,
 )
 from target_app.routes import chat, session
 from tests.target_app.conftest import DEADLINE_SECONDS, until
@@ -273,7 +274,7 @@ def test_a_dependency_may_be_overridden_and_says_who_the_client_is():
             raise HTTPException(401, "who are you?")
         return x_user
 
-    app.dependency_overrides[identity] = user
+    app.dependency_overrides[guard] = identified_by(user)
     with TestClient(app) as client:
         with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/ws"):
             pass
@@ -285,6 +286,28 @@ def test_a_dependency_may_be_overridden_and_says_who_the_client_is():
             with client.websocket_connect(path, headers={"x-user": "alice"}):
                 assert {c.identity for c in app.services.connections} == {"alice"}
         assert client.post("/broadcast", json={"message": "hello"}).status_code == 401
+        assert client.get("/stats").status_code == 401
+
+
+def test_what_says_who_the_client_is_may_depend_on_others_and_be_replaced_in_a_test():
+    app = application()
+    left = []
+
+    async def database():
+        yield "1"
+        left.append("database")
+
+    async def user(name: str = Depends(database)) -> str:
+        return f"user {name}"
+
+    app.dependency_overrides[guard] = identified_by(user)
+    with TestClient(app) as client:
+        with client.websocket_connect("/ws"):
+            assert [c.identity for c in app.services.connections] == ["user 1"]
+        assert left == ["database"]
+        app.dependency_overrides[user] = lambda: "nobody"
+        with client.websocket_connect("/ws"):
+            assert [c.identity for c in app.services.connections] == ["nobody"]
 
 
 def test_the_user_of_a_token_is_known_by_name():

@@ -60,6 +60,9 @@ async def test_a_post_from_a_page_of_strangers_is_refused_as_a_handshake_is(serv
     assert (await post(server, message, Origin="https://evil.example")).status_code == 403
     assert (await post(server, message, Origin="null")).status_code == 403
     assert (await post(server, message, Origin="https://good.example")).status_code == 200
+    for origin, status in (("https://evil.example", 403), ("https://good.example", 200)):
+        answer = await server.http.get("/stats", headers={"Origin": origin})
+        assert answer.status_code == status
     assert (await post(server, message)).status_code == 200
 
 
