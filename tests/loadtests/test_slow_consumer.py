@@ -1,13 +1,21 @@
 """Some stop reading: the others are timed before and beside them, and they themselves counted."""
 
 import asyncio
+from time import perf_counter_ns
 
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
+from loadtests.dial import Dialer
+from loadtests.meter import Meter
+from loadtests.plan import Endpoint, Plan, ProcessPlan
+from loadtests.population import Population
+from loadtests.scenarios.slow_consumer import SlowConsumer, SlowConsumerParameters
+from loadtests.span import Span
 from loadtests.target import TargetSource
 from tests.loadtests.conftest import REFERENCE, Run
 
 URL = "ws://127.0.0.1:{port}/ws"
+DEADLINE_SECONDS = 60.0
 
 
 # Of two megabytes a second, a client that is only late, for all that others have of the machine,
@@ -74,45 +82,34 @@ async def test_it_ends_on_a_server_that_never_falls_silent(run: Run) -> None:
     assert summary.figures["integrity.lost"] == 0
 
 
-async def test_one_that_is_ended_long_after_it_has_read_all_is_counted(run: Run) -> None:
-    sent = 160
+async def test_one_that_is_ended_long_after_it_has_read_all_is_counted() -> None:
     clients: set[ServerConnection] = set()
-    seen = 0
-    ending: list[asyncio.Task[None]] = []
-
-    async def end(slow: set[ServerConnection], last: str | bytes) -> None:
-        broadcast(slow, last)
-        for connection in slow:
-            while connection.transport.get_write_buffer_size():  # noqa: ASYNC110 - it reads on when it does
-                await asyncio.sleep(0.05)
-        await asyncio.sleep(1)
-        for connection in slow:
-            await connection.close(1013)
-        broadcast(clients - slow, last)
 
     async def server(connection: ServerConnection) -> None:
-        nonlocal seen
         clients.add(connection)
         async for message in connection:
-            seen += 1
-            if seen < sent:
-                broadcast(clients, message)
-            else:
-                slow = {it for it in clients if it.transport.get_write_buffer_size()}
-                ending.append(asyncio.create_task(end(slow, message)))
+            broadcast(clients, message)
 
-    async with serve(server, "127.0.0.1", 0, ping_interval=None, max_size=None) as listening:
-        port = listening.sockets[0].getsockname()[1]
-        summary = await run(
-            f"ws://127.0.0.1:{port}",
-            "slow-consumer",
-            connections=4,
-            rate=sent / 4,
-            duration_seconds=4.0,
-            payload_bytes=2**18,
-            parameters={"receive_buffer": "256kB"},
-        )
-    assert summary.valid, summary.reasons
-    assert summary.figures["integrity.lost"] == 0
-    assert summary.figures["slow-consumer.ended"] == 1
-    assert summary.errors == {}
+    async with serve(server, "127.0.0.1", 0) as listening:
+        port = next(iter(listening.sockets)).getsockname()[1]
+        plan = Plan(f"ws://127.0.0.1:{port}/", 3, "slow-consumer", {}, rate=20.0)
+        share = ProcessPlan(plan, 0, Endpoint("127.0.0.1", port), (), 0)
+        meter = Meter(0, 0, 64)
+        scenario = SlowConsumer(share, SlowConsumerParameters(), meter)
+        dialer = Dialer(share, meter)
+        population = Population(share, scenario, dialer, meter, lambda *_, **__: None)
+        await population.open_planned(3)
+        now_ns = perf_counter_ns()
+        published = await scenario.measure(population, Span(now_ns, now_ns + 10**9))
+        (slow,) = (it for it in population.open_connections() if it.state.is_chosen)
+        socket = slow.transport.underlying_transport.get_extra_info("sockname")
+        (peer,) = (it for it in clients if it.remote_address == socket)
+        await peer.close(1013)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while slow.is_open or scenario.outstanding(published):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        scenario.account(published)
+        population.abort_all()
+    assert meter.counts["slow-consumer.ended"] == 1
+    assert meter.counts["slow-consumer.withheld"] == meter.integrity["lost"] == 0
+    assert not meter.errors
