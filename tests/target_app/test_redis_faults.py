@@ -297,7 +297,11 @@ async def test_an_answer_of_another_program_is_delivered_once_also_to_who_was_aw
     async def heard():
         return redis.command("publish", "llm_responses", published) == ["1"]
 
+    async def kept():
+        return redis.command("zcard", "answers:reader") == ["1"]
+
     await until(heard)
+    await until(kept)
     client = await server.connect("/ws/reader")
     assert await server.event(client) == expected
     redis.command("publish", "llm_responses", published)
