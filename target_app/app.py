@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from fastapi import FastAPI, HTTPException
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import PlainTextResponse
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from target_app import logs
 from target_app.connections import wire
@@ -72,8 +71,8 @@ class TargetApp(FastAPI):
         theirs = options.get("exception_handlers") or {}
         super().__init__(**(options | {"exception_handlers": handlers | theirs}))
         self.services = services
-        # FastAPI's own ``max_body_size`` puts five layers more around each handshake.
-        self._layers = RequestBodyLimitMiddleware(super().__call__, services.settings.body_bytes)
+        # Not as an option: the router would bound it once more, around each handshake too.
+        self.max_body_size = options.get("max_body_size", services.settings.body_bytes)
         self.router.default = _not_found
         self._has_lifespan = options.get("lifespan") is not None
         self._lifespan = self.router.lifespan_context
@@ -89,7 +88,7 @@ class TargetApp(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection, a request or the lifespan (ASGI 3)."""
         if not _is_to_be_served(scope, self.services):
-            await self._layers(scope, receive, send)
+            await super().__call__(scope, receive, send)
             return
         adopted = await _adopted(super().__call__, self.services, scope, receive, send, by=self)
         if adopted is not None:

@@ -310,7 +310,7 @@ async def adopt(
     """Accept ``websocket``, and let ``endpoint`` have it as soon as the caller returns.
 
     Call it at the end of an endpoint function. The connection is registered under ``id``, joins
-    ``rooms`` and keeps ``state``, and who the client is as the dependency ``identity`` said.
+    ``rooms`` and keeps ``state``, and who the client is as the guard found out.
     ``subprotocol`` and ``headers`` go into the answer to the handshake.
 
     If the caller, or a dependency that is left after it, then raises or closes the WebSocket, the

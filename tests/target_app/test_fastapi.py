@@ -255,12 +255,26 @@ def test_the_options_of_fastapi_are_taken_and_win_over_the_servers_own():
     assert asked[:2] == ["/ws", "/healthz"]
 
 
-@pytest.mark.parametrize(("most", "status"), [(2**20 + 10, 413), (2**20 + 100, 200)])
+@pytest.mark.parametrize(("most", "status"), [(2**20 + 10, 413), (2**20 + 100, 200), (None, 200)])
 def test_the_bound_of_a_body_that_the_application_names_is_the_one_that_holds(most, status):
     app = application_with(max_body_size=most)
     with TestClient(app) as client:
         answer = client.post("/broadcast", json={"message": "x" * (2**20 + 50)})
     assert answer.status_code == status
+
+
+def test_a_body_that_is_too_large_is_no_failure_of_the_server():
+    failures = []
+
+    async def failed(_request, error):
+        failures.append(error)
+
+    app = create_app(Settings(**QUIET, body_bytes=100), exception_handlers={Exception: failed})
+    with TestClient(app) as client:
+        for path in ("/broadcast", "/healthz", "/nothing"):
+            client.post(path, content=b"x" * 200)
+        assert client.post("/broadcast", content=b"x" * 200).status_code == 413
+    assert failures == []
 
 
 # Dependencies, handlers, middleware
