@@ -129,6 +129,11 @@ class Connection(WSListener):
         return not (self._closing or transport.is_close_frame_sent or transport.is_disconnected)
 
     @property
+    def was_ended_as_expected(self) -> bool:
+        """Whether it has ended, not by us, since :meth:`expect_end`; for who is told of its end."""
+        return self._end_expected and not self._closing
+
+    @property
     def was_closed_in_order(self) -> bool:
         """Whether it ended with a close frame of the peer's (RFC 6455 section 7.1.4)."""
         handshake = self.transport.close_handshake

@@ -82,7 +82,6 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         self._to_others = self._before
         self._random = random.Random(share.plan.seed + share.process)
         self._slow: list[Connection] = []
-        self._slowed: set[Connection] = set()
         self._others: list[Connection] = []
 
     @classmethod
@@ -114,7 +113,7 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
 
     def closed(self, connection: Connection) -> None:
         """Count what the server ended of the slow ones; of the others it is an error."""
-        if connection in self._slowed:
+        if connection.was_ended_as_expected:
             self.meter.counts["slow-consumer.ended"] += 1
 
     async def measure(self, population: Population, load: Span) -> Published:
@@ -148,7 +147,6 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         population.say("slow", connections=len(self._slow), read_bytes=self.parameters.read)
         self.meter.counts["slow-consumer.slow"] += len(self._slow)
         self._to_others = self._beside
-        self._slowed.update(self._slow)
         for connection in self._slow:
             # What becomes of it now is what is being measured, no error.
             connection.expect_end()
@@ -189,9 +187,6 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
             self.meter.integrity["lost"] += connection.state.ledger.lost(count)
         for connection in self._slow:
             self.meter.counts["slow-consumer.withheld"] += connection.state.ledger.lost(count)
-        # Not before: the server may end one long after it has read what was held for it. From now
-        # on they are ended by us.
-        self._slowed.clear()
 
 
 def _pause(connection: Connection) -> None:

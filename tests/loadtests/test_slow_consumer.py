@@ -3,6 +3,7 @@
 import asyncio
 from time import perf_counter_ns
 
+import pytest
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 from loadtests.dial import Dialer
@@ -82,7 +83,10 @@ async def test_it_ends_on_a_server_that_never_falls_silent(run: Run) -> None:
     assert summary.figures["integrity.lost"] == 0
 
 
-async def test_one_that_is_ended_long_after_it_has_read_all_is_counted() -> None:
+@pytest.mark.parametrize(("who", "ended"), [("server", 1), ("client", 0)])
+async def test_one_is_ended_that_the_server_ends_however_late_and_none_that_we_do(
+    who: str, ended: int
+) -> None:
     clients: set[ServerConnection] = set()
 
     async def server(connection: ServerConnection) -> None:
@@ -104,12 +108,15 @@ async def test_one_that_is_ended_long_after_it_has_read_all_is_counted() -> None
         (slow,) = (it for it in population.open_connections() if it.state.is_chosen)
         socket = slow.transport.underlying_transport.get_extra_info("sockname")
         (peer,) = (it for it in clients if it.remote_address == socket)
-        await peer.close(1013)
+        if who == "server":
+            await peer.close(1013)
+        else:
+            slow.close()
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while slow.is_open or scenario.outstanding(published):  # noqa: ASYNC110 - nobody tells
+            while not meter.closed or scenario.outstanding(published):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
         scenario.account(published)
         population.abort_all()
-    assert meter.counts["slow-consumer.ended"] == 1
+    assert meter.counts["slow-consumer.ended"] == ended
     assert meter.counts["slow-consumer.withheld"] == meter.integrity["lost"] == 0
     assert not meter.errors
