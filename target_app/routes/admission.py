@@ -1,7 +1,7 @@
 """Who may come in: the drain, the limit, the Origin and the login, as one FastAPI dependency.
 
 :func:`guard` is there to be replaced, with ``app.dependency_overrides``: by what
-:func:`identified_by` makes of an application's own login, or altogether.
+:func:`identified_by` makes of an application's own login, or altogether, of requests as well.
 """
 
 from __future__ import annotations
@@ -42,27 +42,31 @@ def _by_token(connection: HTTPConnection) -> str | None:
     )
 
 
-async def guard(connection: HTTPConnection) -> None:
+async def guard(connection: HTTPConnection) -> str | None:
     """Refuse a handshake that may not come in; keep with the others who the client is by its token.
+
+    Return that too, for whoever depends on it; None if no token is needed.
 
     All in one, because FastAPI takes longer to find out what a dependency depends on than any of
     these takes: it is asked for at every handshake. A request takes no place among the connections:
     of it only the Origin and the login are asked.
     """
-    _let_in(connection, _by_token(connection))
+    return _let_in(connection, _by_token(connection))
 
 
-def identified_by(identity: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
-    """Return what :func:`guard` is to be replaced with, for ``identity`` to say who the client is.
+def identified_by(identity: Callable[..., Any]) -> Callable[..., Awaitable[str | None]]:
+    """Return a replacement for :func:`guard` that has ``identity`` say who the client is.
 
     To be used as ``app.dependency_overrides[guard] = identified_by(identity)``. ``identity`` is a
     dependency, with any of its own: it returns a name, or None, or raises.
     """
 
-    async def guard_too(connection: HTTPConnection, who: str | None = Depends(identity)) -> None:
-        _let_in(connection, who)
+    async def identified(
+        connection: HTTPConnection, who: str | None = Depends(identity)
+    ) -> str | None:
+        return _let_in(connection, who)
 
-    return guard_too
+    return identified
 
 
 GUARDED: Final[Sequence[Dependency]] = (Depends(guard, scope="request"),)
@@ -72,14 +76,14 @@ The scope is what FastAPI would find, but it would look for it at every handshak
 """
 
 
-def _let_in(connection: HTTPConnection, who: str | None) -> None:
+def _let_in(connection: HTTPConnection, who: str | None) -> str | None:
     _refuse_other_origins(connection)
-    if connection.scope["type"] != "websocket":
-        return
-    handshake = Handshake.of(connection)
-    handshake.identity = who
-    if (full := handshake.admit()) is not None:
-        raise HTTPException(503, full.told)
+    if connection.scope["type"] == "websocket":
+        handshake = Handshake.of(connection)
+        handshake.identity = who
+        if (full := handshake.admit()) is not None:
+            raise HTTPException(503, full.told)
+    return who
 
 
 def _refuse_other_origins(connection: HTTPConnection) -> None:

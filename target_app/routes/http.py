@@ -110,7 +110,7 @@ def router(services: Services) -> APIRouter:
     """Return the HTTP endpoints."""
     routes = APIRouter()
     guarded = [Depends(documented), *GUARDED]
-    look = [] if services.settings.open_stats else guarded
+    look, refused = ([], {}) if services.settings.open_stats else (guarded, REFUSED)
 
     @routes.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -128,12 +128,12 @@ def router(services: Services) -> APIRouter:
             return {"status": "draining" if services.drain.draining else "sessions cannot be kept"}
         return {"status": "ready"}
 
-    @routes.get("/stats", dependencies=look, responses=REFUSED)
+    @routes.get("/stats", dependencies=look, responses=refused)
     async def stats() -> Stats:
         """Say what all workers have counted since each started."""
         return await services.stats.all_workers()
 
-    @routes.get("/metrics", dependencies=look, responses=REFUSED)
+    @routes.get("/metrics", dependencies=look, responses=refused)
     async def metrics() -> Response:
         """Say the same to Prometheus."""
         return Response(exposition(await services.stats.all_workers()), media_type=CONTENT_TYPE)

@@ -314,8 +314,14 @@ def test_what_says_who_the_client_is_may_depend_on_others_and_be_replaced_in_a_t
     async def user(name: str = Depends(database)) -> str:
         return f"user {name}"
 
+    @app.get("/me")
+    async def me(who: str | None = Depends(guard)) -> str | None:
+        return who
+
     app.dependency_overrides[guard] = identified_by(user)
     with TestClient(app) as client:
+        assert client.get("/me").json() == "user 1"
+        left.clear()
         with client.websocket_connect("/ws"):
             assert [c.identity for c in app.services.connections] == ["user 1"]
         assert left == ["database"]
