@@ -43,10 +43,10 @@ def install(session: nox.Session) -> None:
     session.install("--require-hashes", "-r", str(LOCK))
     # Without isolation the build uses the locked backend; dependencies are all there already.
     session.install("--no-deps", "--no-build-isolation", "-e", ".")
-    # uv leaves that to the first import, and where nothing may be written, to each one.
+    # uv compiles nothing: the first import would, and where nothing may be written, every one.
     packages = str(Path(session.virtualenv.location) / "lib")
     # Some have files for other Pythons: compileall ends with 1.
-    session.run_always("python", "-m", "compileall", "-q", "-j0", packages, success_codes=[0, 1])
+    session.run_always("python", "-m", "compileall", "-qq", "-j0", packages, success_codes=[0, 1])
     stamp.write_text(wanted)
 
 
@@ -113,11 +113,11 @@ def locust(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Pass the tests, in random order: real sockets, real processes. Arguments go to pytest."""
     install(session)
-    # Most of them wait for processes, so that several of them for each CPU take less long.
-    at_once = min(3 * (os.cpu_count() or 1), 12)
+    # Most of them wait for processes, so that with several for each CPU all are done sooner.
+    at_once = min(3 * len(os.sched_getaffinity(0)), 12)
     session.run(
         *("pytest", f"--numprocesses={at_once}", *session.posargs),
-        # Else each of the thousand processes that they start would compile the project again.
+        # Else each of the processes that they start would compile the project again.
         env={"PYTHONDONTWRITEBYTECODE": ""},
     )
 
