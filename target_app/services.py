@@ -255,21 +255,15 @@ def _sessions(services: Services) -> tuple[Sessions, Questions, Classes]:
     settings = services.settings
     connections, delivery, hub = services.connections, services.delivery, services.hub
     store: SessionStore
-    answers: Answers
     if services.redis is None:
         if settings.responder == "none":
             raise ValueError("responder none needs a redis_url: nobody else could answer")
         forgotten = services.counters.session_forgotten
         store = MemoryStore(settings.session_seconds, settings.sessions_bytes, forgotten)
-        answers = HubAnswers(hub, store)
     else:
-        from target_app.sessions.redis_answers import RedisAnswers  # noqa: PLC0415 - see redis_client
-        from target_app.sessions.redis_store import RedisStore  # noqa: PLC0415
+        from target_app.sessions.redis_store import RedisStore  # noqa: PLC0415 - see redis_client
 
         store = RedisStore(services.redis, settings.session_seconds)
-        answers = RedisAnswers(
-            services.redis, store, HubAnswers(hub, store), longest=settings.session_state_bytes
-        )
     sessions = Sessions(
         connections,
         delivery,
@@ -278,14 +272,22 @@ def _sessions(services: Services) -> tuple[Sessions, Questions, Classes]:
         session_seconds=settings.session_seconds,
         unsaved_bytes=settings.sessions_bytes,
     )
+    recipients = sessions.recipients
+    otherwise = HubAnswers(hub, store, recipients)
+    answers: Answers = otherwise
+    if services.redis is not None:
+        from target_app.sessions.redis_answers import RedisAnswers  # noqa: PLC0415
+
+        longest = settings.session_state_bytes
+        answers = RedisAnswers(services.redis, store, recipients, otherwise, longest=longest)
+    recipients.keep_again = answers.keep_again
     responder = (
         None
         if settings.responder == "none"
         else Responder(settings.responder, settings.answers_at_once)
     )
     questions = Questions(
-        sessions,
-        delivery,
+        recipients,
         hub,
         answers,
         responder,
@@ -293,6 +295,7 @@ def _sessions(services: Services) -> tuple[Sessions, Questions, Classes]:
         most=settings.max_questions,
         most_bytes=settings.questions_bytes,
     )
+    sessions.counts_questions(questions.waiting_here)
     classes = Classes(
         connections, services.fanout, services.messages, hub, sessions=sessions, store=store
     )

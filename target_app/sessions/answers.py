@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    Deliver = Callable[[str, bytes, str | None], bool]
-    Here = Callable[[str], bool]
-    CatchUp = Callable[[], Coroutine[None, None, None]]
+from typing import Any, Protocol
 
 
 class Answers(Protocol):
     """Carries answers to the worker that has the session, and keeps those that nobody takes.
 
-    ``deliver(session_id, answer, owner)`` hands an answer to a client here and says whether it did,
-    ``here(session_id)`` says whether there is one, and ``catch_up()`` hands those who are here
-    whatever is kept for them. ``owner`` is who has asked, and nobody else gets the answer; None is
-    whoever has not said who he is.
+    ``owner`` is who has asked, and nobody else gets the answer; None is whoever has not said who he
+    is.
     """
 
     async def asked(self, session_id: str, question: dict[str, Any]) -> bool:
@@ -37,6 +28,6 @@ class Answers(Protocol):
         """Wait until every answer is delivered or kept."""
         ...
 
-    async def run(self, deliver: Deliver, here: Here, catch_up: CatchUp) -> None:
-        """Deliver what other workers send, until cancelled."""
+    async def run(self) -> None:
+        """Deliver what other workers send to those who are here, until cancelled."""
         ...

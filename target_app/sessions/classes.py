@@ -136,7 +136,8 @@ class Classes:
         return new
 
     def _not_in_room(self, class_id: str, names: list[str]) -> list[Connection]:
-        here = (connection for name in names for connection in self._sessions.ready(name))
+        ready = self._sessions.recipients.ready
+        here = (connection for name in names for connection in ready(name))
         return [connection for connection in here if class_room(class_id) not in connection.rooms]
 
     async def _added(self, class_id: str) -> list[str]:

@@ -23,7 +23,7 @@ from target_app.sessions.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from target_app.bus.hub import Hub
     from target_app.connections.connection import Connection
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 LAST_SECONDS: Final = 1.0
 """For what is being written when the server ends."""
+AT_ONCE: Final = 16
+"""Sessions that are looked after at once when the store is back."""
 NAMED: Final = 10
 """Sessions that one line of the log names."""
 
@@ -336,6 +338,22 @@ class Holder:
             for connection, session in self._all_here(session_id)
             if session is not but and not (session.lost or session.refused or session.loading)
         ]
+
+    def all(self) -> Iterator[tuple[Connection, Session]]:
+        """Yield every connection of a session here, whatever has become of it."""
+        for connection in self._connections:
+            if isinstance(connection.state, Session):
+                yield connection, connection.state
+
+    async def for_each(
+        self,
+        connections: Sequence[Connection],
+        work: Callable[[Connection], Coroutine[None, None, None]],
+    ) -> None:
+        """Do ``work(connection)`` for each connection, some at once; what one raises is logged."""
+        for first in range(0, len(connections), AT_ONCE):
+            chunk = connections[first : first + AT_ONCE]
+            await asyncio.wait([self.spawn(work(connection)) for connection in chunk])
 
     def _all_here(self, session_id: str) -> list[tuple[Connection, Session]]:
         return [

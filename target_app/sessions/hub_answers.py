@@ -11,7 +11,7 @@ from target_app.sessions.store import NOT_KEPT
 
 if TYPE_CHECKING:
     from target_app.bus.hub import Envelope, Hub
-    from target_app.sessions.answers import CatchUp, Deliver, Here
+    from target_app.sessions.recipients import Recipients
     from target_app.sessions.store import SessionStore
 
 logger = logging.getLogger(__name__)
@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 class HubAnswers:
     """Over the bus between the workers."""
 
-    def __init__(self, hub: Hub, store: SessionStore) -> None:
+    def __init__(self, hub: Hub, store: SessionStore, recipients: Recipients) -> None:
         self._hub = hub
         self._store = store
-        self._deliver: Deliver = lambda _session_id, _answer, _owner: False
+        self._recipients = recipients
         hub.handle("answer to session", self._on_answer)
 
     async def asked(self, session_id: str, question: dict[str, Any]) -> bool:  # noqa: ARG002
@@ -52,19 +52,18 @@ class HubAnswers:
 
     async def deliver(self, session_id: str, answer: bytes, owner: str | None) -> bool:
         """Deliver ``answer`` wherever the session is connected; return whether it is anywhere."""
-        if self._deliver(session_id, answer, owner):
+        if self._recipients.deliver(session_id, answer, owner):
             return True
         told = json.dumps(owner).encode() + b"\n" + answer
         delivered, _ = await self._hub.ask("answer to session", session_id, told)
         # It may have come here while the others were asked.
-        return any(delivered) or self._deliver(session_id, answer, owner)
+        return any(delivered) or self._recipients.deliver(session_id, answer, owner)
 
-    async def run(self, deliver: Deliver, here: Here, catch_up: CatchUp) -> None:  # noqa: ARG002
-        """See :meth:`Answers.run`."""
-        self._deliver = deliver
+    async def run(self) -> None:
+        """See :meth:`Answers.run`: the hub does."""
         await asyncio.Event().wait()
 
     async def _on_answer(self, envelope: Envelope) -> bool:
         assert isinstance(envelope.data, bytes)
         owner, _, answer = envelope.data.partition(b"\n")
-        return self._deliver(envelope.target, answer, json.loads(owner))
+        return self._recipients.deliver(envelope.target, answer, json.loads(owner))

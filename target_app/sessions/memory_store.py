@@ -124,11 +124,14 @@ class MemoryStore:
         session_id: str,
         answer: bytes,
         publication: str | None = None,  # noqa: ARG002
-    ) -> None:
+    ) -> bool:
         """See :meth:`SessionStore.forget_answer`."""
-        if (found := self._find(session_id)) is not None and answer in found.answers:
-            rest = tuple(kept for kept in found.answers if kept != answer)
-            self._replace(session_id, replace(found, answers=rest))
+        found = self._find(session_id)
+        if found is None or answer not in found.answers:
+            return False
+        rest = tuple(kept for kept in found.answers if kept != answer)
+        self._replace(session_id, replace(found, answers=rest))
+        return True
 
     async def offer(self, session_id: str) -> SessionState | None:
         """See :meth:`SessionStore.offer`."""

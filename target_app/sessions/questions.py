@@ -9,18 +9,15 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from target_app.connections.message import Message
 from target_app.sessions.responder import Question
 from target_app.sessions.session import session_of
 from target_app.sessions.state import compact
-from target_app.sessions.store import may_open
 
 if TYPE_CHECKING:
     from target_app.bus.hub import Envelope, Hub
     from target_app.connections.connection import Connection
-    from target_app.connections.delivery import Delivery
     from target_app.sessions.answers import Answers
-    from target_app.sessions.registry import Sessions
+    from target_app.sessions.recipients import Recipients
     from target_app.sessions.responder import Responder
 
 COUNTED_SECONDS: Final = 1.0
@@ -39,8 +36,7 @@ class Questions:
 
     def __init__(
         self,
-        sessions: Sessions,
-        delivery: Delivery,
+        recipients: Recipients,
         hub: Hub,
         answers: Answers,
         responder: Responder | None,
@@ -49,8 +45,7 @@ class Questions:
         most: int,
         most_bytes: int,
     ) -> None:
-        self._sessions = sessions
-        self._delivery = delivery
+        self._recipients = recipients
         self._hub = hub
         self._answers = answers
         self._responder = responder
@@ -64,8 +59,6 @@ class Questions:
         self._idle.set()
         self.waiting = 0
         """Questions of all sessions that are not answered yet."""
-        sessions.counts_questions(lambda session_id: self._of_session.get(session_id, 0))
-        sessions.keeps_again(answers.keep_again)
         hub.handle("question answered", self._on_answered)
         hub.handle("count questions", self._on_count)
 
@@ -73,9 +66,7 @@ class Questions:
         """Produce and deliver answers, until cancelled."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                await self._answers.run(
-                    self._deliver, self._is_here, self._sessions.catch_up_answers
-                )
+                await self._answers.run()
         finally:
             if self._responder is not None:
                 self._responder.close()
@@ -85,10 +76,14 @@ class Questions:
         await self._idle.wait()
         await self._answers.wait_sent()
 
+    def waiting_here(self, session_id: str) -> int:
+        """Return how many questions of a session are to be answered here."""
+        return self._of_session.get(session_id, 0)
+
     def waiting_of(self, connection: Connection) -> int:
         """Return how many questions of a session are not answered yet, whoever has to."""
         session = session_of(connection)
-        return self._of_session.get(session.id, 0) + sum(session.elsewhere.values())
+        return self.waiting_here(session.id) + sum(session.elsewhere.values())
 
     async def counted_again(self, connection: Connection) -> int:
         """Return the same after asking the others: one of them may have ended meanwhile."""
@@ -101,7 +96,7 @@ class Questions:
         return self.waiting_of(connection)
 
     async def _on_count(self, envelope: Envelope) -> tuple[str, int]:
-        return self._hub.name, self._of_session.get(envelope.target, 0)
+        return self._hub.name, self.waiting_here(envelope.target)
 
     def refusal(self, text: str) -> str | None:
         """Return why ``text`` cannot be asked now, whoever asks; None if it can.
@@ -120,7 +115,7 @@ class Questions:
         assert self._tasks is not None, "Questions.run() is not running"
         session = session_of(connection)
         session_id = session.id
-        self._of_session[session_id] = self._of_session.get(session_id, 0) + 1
+        self._of_session[session_id] = self.waiting_here(session_id) + 1
         self.waiting += 1
         size = sys.getsizeof(text)  # which may grow meanwhile, by what Python caches in it
         self._bytes += size
@@ -140,7 +135,7 @@ class Questions:
             # It is held here until then, so until then it counts.
             if not await asked and self._responder is None:
                 problem = "the question could not be passed on; ask again"
-                self._deliver(session_id, _error(question, problem), owner)
+                self._recipients.deliver(session_id, _error(question, problem), owner)
         finally:
             await self._is_answered(session_id, size)
 
@@ -150,14 +145,14 @@ class Questions:
         self._of_session[session_id] -= 1
         if not self._of_session[session_id]:
             del self._of_session[session_id]
-        if not self._sessions.ready(session_id):
-            rest = self._of_session.get(session_id, 0)
-            await self._hub.publish("question answered", session_id, str(rest))
+        if not self._recipients.ready(session_id):
+            rest = str(self.waiting_here(session_id))
+            await self._hub.publish("question answered", session_id, rest)
         if not self.waiting:
             self._idle.set()
 
     async def _on_answered(self, envelope: Envelope) -> None:
-        for connection in self._sessions.ready(envelope.target):
+        for connection in self._recipients.ready(envelope.target):
             session_of(connection).elsewhere[envelope.sender] = int(envelope.data or 0)
 
     async def _answer_to(self, responder: Responder, question: Question) -> bytes:
@@ -167,19 +162,6 @@ class Questions:
         except Exception:
             logger.exception("no answer to %.200r", question.text)
             return _error(question, "the question could not be answered")
-
-    def _is_here(self, session_id: str) -> bool:
-        # One that was not read yet may turn out to be somebody else's: it finds what is kept later.
-        return any(session_of(c).loaded for c in self._sessions.ready(session_id))
-
-    def _deliver(self, session_id: str, answer: bytes, owner: str | None) -> bool:
-        message = Message(answer.decode())
-        reached = [
-            self._delivery.push(connection, message)
-            for connection in self._sessions.ready(session_id)
-            if may_open(owner, session_of(connection).owner)
-        ]
-        return any(reached)
 
 
 def _error(question: Question, told: str) -> bytes:

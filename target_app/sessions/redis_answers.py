@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from target_app.sessions.answers import CatchUp, Deliver, Here
     from target_app.sessions.hub_answers import HubAnswers
+    from target_app.sessions.recipients import Recipients
     from target_app.sessions.store import SessionStore
 
     Send = Callable[[], Coroutine[None, None, None]]
@@ -56,10 +55,17 @@ class RedisAnswers:
     """
 
     def __init__(
-        self, redis: Redis, store: SessionStore, otherwise: HubAnswers, *, longest: int
+        self,
+        redis: Redis,
+        store: SessionStore,
+        recipients: Recipients,
+        otherwise: HubAnswers,
+        *,
+        longest: int,
     ) -> None:
         self._redis = redis
         self._store = store
+        self._recipients = recipients
         self._otherwise = otherwise
         self._longest = longest
         self._publications = Publications()
@@ -121,10 +127,9 @@ class RedisAnswers:
         self._unsent.append(send)
         self._all_sent.clear()
 
-    async def run(self, deliver: Deliver, here: Here, catch_up: CatchUp) -> None:
+    async def run(self) -> None:
         """See :meth:`Answers.run`; comes back when Redis does."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._otherwise.run(deliver, here, catch_up))
             group.create_task(self._send_unsent())
             catching_up: asyncio.Task[None] | None = None
             while True:
@@ -138,11 +143,11 @@ class RedisAnswers:
                                 # What was published before is kept, and was not heard.
                                 if catching_up is not None:
                                     catching_up.cancel()
-                                catching_up = group.create_task(catch_up())
+                                catching_up = group.create_task(self._recipients.catch_up())
                             elif message["type"] == "message" and of_marks:
                                 self._publications.marked(message["data"])
                             elif message["type"] == "message":
-                                await self._on_message(deliver, here, message["data"])
+                                await self._on_message(message["data"])
                 except FAILURES as error:
                     logger.warning("answers over Redis: %s", error)
                 await asyncio.sleep(RECONNECT_SECONDS)
@@ -161,7 +166,7 @@ class RedisAnswers:
             if not self._unsent:
                 self._all_sent.set()
 
-    async def _on_message(self, deliver: Deliver, here: Here, data: bytes) -> None:
+    async def _on_message(self, data: bytes) -> None:
         publication: str | None = self._publications.next()
         try:
             session_id, answer, kept = from_outside(data)
@@ -170,30 +175,23 @@ class RedisAnswers:
             return
         if kept:
             publication = None  # it is no other than the one that is kept
-        await self._take(deliver, here, session_id, answer, publication)
+        await self._take(session_id, answer, publication)
 
-    async def _take(
-        self, deliver: Deliver, here: Here, session_id: str, answer: bytes, publication: str | None
-    ) -> None:
+    async def _take(self, session_id: str, answer: bytes, publication: str | None) -> None:
         # Deliver an answer that all workers hear of, or keep it unless it is no ``publication`` of
         # its own.
         try:
-            if not here(session_id) and publication is not None:
+            if not self._recipients.has(session_id) and publication is not None:
                 if len(answer) > self._longest:
                     size = len(answer)
                     logger.warning("an answer of %d bytes to %r is not kept", size, session_id)
                     return
                 await self._store.keep_answer(session_id, answer, publication=publication)
             # It may have come while the answer was kept, and have looked for its answers before.
-            if here(session_id):
-                # First forgotten, so that a client who has it does not find it again elsewhere.
-                with contextlib.suppress(*NOT_KEPT):
-                    await self._store.forget_answer(session_id, answer, publication)
-                # Whoever has it was let in by Redis, as its owner.
-                if not deliver(session_id, answer, None):
-                    await self.keep_again(session_id, answer, None)
+            if self._recipients.has(session_id):
+                await self._recipients.deliver_published(session_id, answer, publication)
         except StoreUnavailableError:
-            take = partial(self._take, deliver, here, session_id, answer, publication)
+            take = partial(self._take, session_id, answer, publication)
             self._send_later(take)
         except NOT_KEPT as error:
             logger.warning("an answer to session %r: %s", session_id, error)

@@ -159,10 +159,10 @@ class RedisStore:
 
     async def forget_answer(
         self, session_id: str, answer: bytes, publication: str | None = None
-    ) -> None:
+    ) -> bool:
         """See :meth:`SessionStore.forget_answer`."""
         keys = _answer_keys(session_id, publication)
-        await self._run(self._forget, keys, [answer, PUBLICATION_MS])
+        return bool(await self._run(self._forget, keys, [answer, PUBLICATION_MS]))
 
     async def offer(self, session_id: str) -> SessionState | None:
         """See :meth:`SessionStore.offer`: every worker has it already."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Final
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 from target_app.connections.message import Message
 from target_app.protocol import CloseCode
 from target_app.sessions.holder import Holder
+from target_app.sessions.recipients import Recipients
 from target_app.sessions.session import Session, class_room, session_of
-from target_app.sessions.state import NotUnderstoodError, answer_from, event
+from target_app.sessions.state import NotUnderstoodError, event
 from target_app.sessions.store import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Coroutine
 
     from target_app.bus.hub import Hub
     from target_app.connections.connection import Connection
@@ -29,8 +29,6 @@ SWEEPS: Final = 10
 """How often in the lifetime of an idle session it is looked for."""
 ASK_SECONDS: Final = 1.0
 """Between two questions whether the store is there."""
-AT_ONCE: Final = 16
-"""Sessions that are restored at once when the store is back."""
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +59,7 @@ class Sessions:
         self._holder = Holder(connections, delivery, hub, store, unsaved_bytes=unsaved_bytes)
         self._holder.learned = self._learned
         self._keeper = self._holder.keeper
-        self._keep_again: Callable[[str, bytes, str | None], Awaitable[None]]
+        self.recipients = Recipients(self._holder, delivery, store)
 
     @property
     def available(self) -> bool:
@@ -85,10 +83,6 @@ class Sessions:
     def counts_questions(self, waiting: Callable[[str], int]) -> None:
         """Let ``waiting(session_id)`` say how many questions are to be answered here."""
         self._holder.waiting = waiting
-
-    def keeps_again(self, keep_again: Callable[[str, bytes, str | None], Awaitable[None]]) -> None:
-        """Let ``keep_again(session_id, answer, owner)`` take what a session did not get."""
-        self._keep_again = keep_again
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Let ``work`` be done beside everything else; what it raises is logged."""
@@ -126,10 +120,6 @@ class Sessions:
                 await self._store.forget(session.id)
         except (StoreUnavailableError, NotUnderstoodError) as error:
             logger.warning("session %r: %s", session.id, error)
-
-    def ready(self, session_id: str) -> list[Connection]:
-        """Return the connection of the session here, if it has one that may be told things."""
-        return [c for c, session in self._holder.here(session_id) if session.ready]
 
     async def progress(self, connection: Connection, progress: bytes) -> None:
         """Keep how far the session has come."""
@@ -186,47 +176,9 @@ class Sessions:
             await self._keep_classes(connection)
         elif session.state.classes:
             await self._keeper.touch(connection)
-        await self._deliver_kept(connection)
-
-    async def _deliver_kept(self, connection: Connection) -> None:
-        session = session_of(connection)
-        try:
-            for answer in await self._store.answers(session.id):
-                # A store that hangs may do later what it was asked to: then it comes twice rather
-                # than not at all.
-                with contextlib.suppress(StoreUnavailableError):
-                    await self._store.forget_answer(session.id, answer)
-                await self._hand_over(connection, answer)
-        except StoreUnavailableError as error:
-            logger.warning("session %r: its answers: %s", session.id, error)
-        except NotUnderstoodError as error:
-            self._keeper.complain(connection, str(error))
-
-    async def _hand_over(self, connection: Connection, kept: bytes) -> None:
-        try:
-            answer = answer_from(kept)
-        except NotUnderstoodError as error:
-            self._keeper.complain(connection, str(error))
-            return
-        if not self._delivery.push(connection, Message(answer.decode())):
-            session = session_of(connection)
-            await self._keep_again(session.id, answer, session.owner)
+        await self.recipients.deliver_kept(connection)
 
     # --- looking after all
-
-    async def catch_up_answers(self) -> None:
-        """Hand every session here the answers that are kept for it."""
-        here = [c for c, session in self._all() if session.ready and session.loaded]
-        await self._some_at_once(self._deliver_kept, here)
-
-    async def _some_at_once(
-        self,
-        work: Callable[[Connection], Coroutine[None, None, None]],
-        connections: Sequence[Connection],
-    ) -> None:
-        for first in range(0, len(connections), AT_ONCE):
-            chunk = connections[first : first + AT_ONCE]
-            await asyncio.wait([self._holder.spawn(work(connection)) for connection in chunk])
 
     async def _sweep(self) -> None:
         while True:
@@ -236,7 +188,7 @@ class Sessions:
             except (StoreUnavailableError, NotUnderstoodError) as error:
                 logger.warning("sessions that are over: %s", error)
             due = time.monotonic() - self._session_seconds
-            for connection, session in tuple(self._all()):
+            for connection, session in tuple(self._holder.all()):
                 if session.active <= due:
                     reason = f"no activity for {self._session_seconds:g} s"
                     self._holder.end_one(connection, CloseCode.IDLE, reason)
@@ -250,18 +202,18 @@ class Sessions:
             if is_there and generation not in {None, self._store.generation}:
                 # At once: whoever takes over a session next has to be told what is known of it.
                 logger.warning("the session store has begun anew: what is known here is kept")
-                doubted = [connection for connection, _ in self._all()]
+                doubted = [connection for connection, _ in self._holder.all()]
                 for connection in doubted:
                     self._keeper.doubt(connection)
             if is_there and was_away:
-                await self.catch_up_answers()
+                await self.recipients.catch_up()
             was_away = not is_there
             if is_there:
                 self._holder.claims.saw(self._store.newest)
                 generation = self._store.generation
                 behind = self._keeper.overdue(self._session_seconds)
                 # Also those of whom nothing is kept but whose they are.
-                await self._some_at_once(self._catch_up, list(dict.fromkeys((*behind, *doubted))))
+                await self._holder.for_each([*dict.fromkeys((*behind, *doubted))], self._catch_up)
             await asyncio.sleep(ASK_SECONDS)
 
     async def _catch_up(self, connection: Connection) -> None:
@@ -301,8 +253,3 @@ class Sessions:
             session.told_restored = True
             restored = event("SESSION_RESTORED", session.state.progress)
             self._delivery.push(connection, Message(restored))
-
-    def _all(self) -> Iterator[tuple[Connection, Session]]:
-        for connection in self._connections:
-            if isinstance(connection.state, Session):
-                yield connection, connection.state

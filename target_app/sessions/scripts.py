@@ -185,9 +185,13 @@ FORGET: Final = """
 -- KEYS: answers, what became of the publication if it is one; ARGV: the answer, ms for KEYS[2]
 local kept = KEYS[2] and redis.call('GET', KEYS[2]) or not KEYS[2] and ARGV[1]
 if KEYS[2] then redis.call('SET', KEYS[2], '', 'PX', ARGV[2]) end
-if kept then redis.call('ZREM', KEYS[1], kept) end
+if not kept or kept == '' then return 1 end
+return redis.call('ZREM', KEYS[1], kept)
 """
-"""Forget an answer; a publication that was not kept yet will not have to be."""
+"""Forget an answer; a publication that was not kept yet will not have to be.
+
+Return 0 if it was kept and is no longer, else 1.
+"""
 
 MARK: Final = (
     _CLAIMS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -54,6 +55,10 @@ class Session:
     """What the others knew of it when it was claimed."""
     elsewhere: dict[str, int] = field(default_factory=dict)
     """How many of its questions each other worker has still to answer, as far as it has said."""
+    handing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while it is handed answers that its store may keep as well."""
+    handed: tuple[str, ...] = ()
+    """Names of the last that it was handed from its store, and that were not heard of since."""
     counted: float = -math.inf
     """When the others were asked for that again."""
 

@@ -137,8 +137,11 @@ class SessionStore(Protocol):
 
     async def forget_answer(
         self, session_id: str, answer: bytes, publication: str | None = None
-    ) -> None:
-        """Keep an answer no longer: it is being delivered."""
+    ) -> bool:
+        """Keep an answer no longer: it is being delivered.
+
+        Return False if it was kept and somebody else has forgotten it.
+        """
         ...
 
     async def offer(self, session_id: str) -> SessionState | None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import uuid
+from functools import partial
 
 import pytest
 
+from target_app.sessions.publications import Publications
+from target_app.sessions.redis_answers import MARKS, from_outside
 from tests.target_app.conftest import until, until_answers_come
 from tests.target_app.session_messages import question, said
 
 SESSIONS = 20
+OPENINGS = 40
 WHEN_TOLD = "tests.target_app.responders:when_told"
 
 
@@ -370,6 +375,79 @@ async def test_equal_answers_of_another_program_are_delivered_as_often_as_they_a
     third = await first.connect("/ws/reader")
     await third.send(said("NOTHING"))
     assert (await first.event(third))["type"] == "ERROR", "and no more often"
+
+
+class AnotherWorker:
+    """Keeps what is published before a server that counts publications like it hears of that."""
+
+    def __init__(self, redis):
+        self._redis = redis
+        self._publications = Publications()
+        redis.command("publish", MARKS, "a mark")
+        self._publications.marked(b"a mark")
+
+    def keep(self, session_id, text, kept_as):
+        """Keep an answer, as the text ``kept_as``, that is published next or before."""
+        name = self._publications.next()
+        self._redis.command("zadd", f"answers:{session_id}", str(time.time_ns()), kept_as)
+        self._redis.command("set", f"published:{session_id}:{name}", kept_as)
+        return partial(publish, self._redis, session_id, text)
+
+
+def kept_text(text):
+    return from_outside(json.dumps({"session_id": "", "response": text}).encode())[1].decode()
+
+
+async def test_an_answer_that_was_kept_is_not_delivered_again_to_who_hears_of_it_late(serve, redis):
+    server = await serve(TARGET_REDIS_URL=redis.url)
+    await until_marked(redis, 1)
+    another = AnotherWorker(redis)
+    publish_yes = another.keep("reader", "yes", kept_text("yes"))
+    publish_equal = another.keep("reader", "yes", kept_text("yes") + " ")
+    publish_trimmed = another.keep("reader", "trimmed", kept_text("trimmed"))
+    redis.command("zrem", "answers:reader", kept_text("trimmed"))
+    client = await server.connect("/ws/reader")
+    for _ in range(2):
+        assert (await server.event(client))["payload"] == {"answerText": "yes"}
+    await publish_yes()
+    await publish_equal()
+    await publish_trimmed()
+    # What is kept no longer and was not found comes all the same.
+    assert (await server.event(client))["payload"] == {"answerText": "trimmed"}
+    await publish(redis, "reader", "yes")
+    assert (await server.event(client))["payload"] == {"answerText": "yes"}, "a new one"
+
+
+async def test_an_answer_of_a_worker_is_not_delivered_again_to_who_found_it_kept(serve, redis):
+    server = await serve(TARGET_REDIS_URL=redis.url)
+    await until_answers_come(redis)
+    redis.command("zadd", "answers:reader", "1", kept_text("yes"))
+    client = await server.connect("/ws/reader")
+    assert (await server.event(client))["payload"] == {"answerText": "yes"}
+    told = json.dumps({"session_id": "reader", "kept": True, "response": "yes"})
+    redis.command("publish", "llm_responses", told)
+    await publish(redis, "reader", "another")
+    assert (await server.event(client))["payload"] == {"answerText": "another"}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_an_answer_to_a_session_that_is_opening_comes_once(serve, redis, count):
+    servers = [await serve(TARGET_REDIS_URL=redis.url) for _ in range(count)]
+    await until_marked(redis, count)
+    server = servers[0]
+
+    async def opened_meanwhile(n):
+        client, _ = await asyncio.gather(
+            server.connect(f"/ws/reader-{n}"), publish(redis, f"reader-{n}", "once")
+        )
+        assert (await server.event(client))["payload"] == {"answerText": "once"}
+        return client
+
+    clients = [await opened_meanwhile(n) for n in range(OPENINGS)]
+    await until_all_heard(redis, servers)
+    for n, client in enumerate(clients):
+        await publish(redis, f"reader-{n}", "the last")
+        assert (await server.event(client))["payload"] == {"answerText": "the last"}
 
 
 async def test_an_answer_of_another_program_is_kept_also_before_redis_is_known_to_be_back(

@@ -13,6 +13,7 @@ from target_app.connections.names import ClientId
 from target_app.protocol import SESSIONS
 from target_app.sessions.keeper import Keeper
 from target_app.sessions.memory_store import MemoryStore
+from target_app.sessions.recipients import Recipients
 from target_app.sessions.redis_answers import ANSWERS, RedisAnswers
 from target_app.sessions.session import Session
 from target_app.sessions.state import Claim
@@ -84,9 +85,6 @@ async def test_what_was_not_kept_because_of_a_claim_waits_until_whoever_made_it_
 class Nowhere:
     """The other workers, of which there are none."""
 
-    async def run(self, *_):
-        await asyncio.Event().wait()
-
     async def deliver(self, *_):
         return False
 
@@ -101,24 +99,42 @@ class MeanwhileStore(MemoryStore):
         self.came = True
 
 
-async def test_an_answer_reaches_a_session_that_comes_while_it_is_kept(redis):
-    store, delivered = MeanwhileStore(3600, 2**20), asyncio.Queue()
+class Reader:
+    """The one who has that session, and gets what is pushed to him."""
 
-    def deliver(session_id, answer, _owner):
-        delivered.put_nowait((session_id, json.loads(answer)["payload"]))
+    def __init__(self, store):
+        self._store = store
+        session = Session("reader", None, Claim(1, "a"), 0, 0, loaded=True, ready=True)
+        client_id = ClientId(SESSIONS, "reader")
+        self.connection = Connection(Endpoint("/"), None, id=client_id, state=session)
+        self.listens = asyncio.Event()
+        self.received = asyncio.Queue()
+
+    def here(self, _session_id):
+        return [(self.connection, self.connection.state)] if self._store.came else []
+
+    def all(self):
+        self.listens.set()
+        return iter(())
+
+    async def for_each(self, *_):
+        pass
+
+    def push(self, _connection, message):
+        self.received.put_nowait(json.loads(message.data)["payload"])
         return True
 
-    listens = asyncio.Event()
 
-    async def catch_up():
-        listens.set()
-
+async def test_an_answer_reaches_a_session_that_comes_while_it_is_kept(redis):
+    store = MeanwhileStore(3600, 2**20)
+    reader = Reader(store)
+    recipients = Recipients(reader, reader, store)
     async with Redis.from_url(redis.url) as client, asyncio.timeout(DEADLINE_SECONDS):
-        answers = RedisAnswers(client, store, Nowhere(), longest=2**20)
-        running = asyncio.create_task(answers.run(deliver, lambda _id: store.came, catch_up))
-        await listens.wait()
+        answers = RedisAnswers(client, store, recipients, Nowhere(), longest=2**20)
+        running = asyncio.create_task(answers.run())
+        await reader.listens.wait()
         redis.command("publish", ANSWERS, '{"session_id": "reader", "response": "yes"}')
-        assert await delivered.get() == ("reader", {"answerText": "yes"})
+        assert await reader.received.get() == {"answerText": "yes"}
         assert await store.answers("reader") == []
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
