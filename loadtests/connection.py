@@ -178,6 +178,10 @@ class Connection(WSListener):
         """Take it for no error when the peer ends the connection from now on."""
         self._end_expected = True
 
+    def expect_no_end(self) -> None:
+        """Take it for an error again."""
+        self._end_expected = False
+
     def close(self) -> None:
         """Begin the closing handshake (RFC 6455 section 7.1.2); the peer ends the TCP one."""
         self._closing = True

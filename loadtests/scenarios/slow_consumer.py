@@ -43,9 +43,10 @@ class SlowConsumerParameters(Parameters):
     receive_buffer: Annotated[Bytes, Field(ge=0)] = 0
     """The kernel's receive buffer of a slow one, so that the server feels it sooner; 0 leaves it.
 
-    It is set before the first message: of a window that was offered already, TCP would drop what
+    It is set before the load begins: of a window that was offered already, TCP would drop what
     has no room any more, and the server's kernel send it again seconds later (RFC 9293 section
-    3.8.6). Below the size of a segment (64 KiB on loopback) TCP lets messages through in bursts.
+    3.8.6). In a live load, whose rounds share their connections, so were those of the rounds before.
+    Below the size of a segment (64 KiB on loopback) TCP lets messages through in bursts.
     """
 
 

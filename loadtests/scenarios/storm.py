@@ -156,6 +156,8 @@ class Storm(Scenario[StormParameters]):
             self.meter.errors["storm:not back"] += self._reconnector.away
         self._population = None
         self._reconnector.give_up()
+        for connection in population.open_connections():
+            connection.expect_no_end()
         return {"sent_ns": list(self._publisher.sent_ns)}
 
     async def _drop(self, population: Population, load: Span) -> None:

@@ -1,14 +1,20 @@
 """What the tests of this room share: one run, made as the command line makes it."""
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-from loadtests.plan import Plan
+from loadtests.dial import Dialer
+from loadtests.meter import Meter
+from loadtests.plan import Endpoint, Plan, ProcessPlan
+from loadtests.population import Population
 from loadtests.run import execute
+from loadtests.scenario import Scenario
 from loadtests.target import TargetSource
 from loadtests.validity import Thresholds
 from reports.record import Line
@@ -29,6 +35,7 @@ LOSSY_COLLECT_SECONDS = 5.0
 RUNNING = TargetSource()
 
 Run = Callable[..., Awaitable[Summary]]
+S = TypeVar("S", bound=Scenario[Any])
 
 
 @pytest.fixture
@@ -72,3 +79,32 @@ PLAIN = (sys.executable, "-m", "tests.servers.plain_websockets", "{port}")
 def broadcaster(request: pytest.FixtureRequest) -> TargetSource:
     """A server whose /ws sends everything to everyone: ours, and one that is not."""
     return TargetSource(REFERENCE if request.param == "reference" else PLAIN)
+
+
+@asynccontextmanager
+async def broadcasting() -> AsyncIterator[tuple[int, set[ServerConnection]]]:
+    """Send everything to everyone; yield the port, and the connections as the server has them."""
+    clients: set[ServerConnection] = set()
+
+    async def tell_all(connection: ServerConnection) -> None:
+        clients.add(connection)
+        try:
+            async for message in connection:
+                broadcast(clients, message)
+        finally:
+            clients.remove(connection)
+
+    async with serve(tell_all, "127.0.0.1", 0) as listening:
+        yield next(iter(listening.sockets)).getsockname()[1], clients
+
+
+def in_this_process(
+    make: Callable[[ProcessPlan, Meter], S], *, port: int, **plan: Any
+) -> tuple[S, Population, Meter]:
+    """Return a scenario, its population and its meter, for what no record of a run tells."""
+    whole = Plan(f"ws://127.0.0.1:{port}/", parameters={}, **plan)
+    share = ProcessPlan(whole, 0, Endpoint("127.0.0.1", port), (), 0)
+    meter = Meter(0, 0, 64)
+    scenario, dialer = make(share, meter), Dialer(share, meter)
+    population = Population(share, scenario, dialer, meter, lambda *_, **__: None)
+    return scenario, population, meter

@@ -4,16 +4,11 @@ import asyncio
 from time import perf_counter_ns
 
 import pytest
-from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-from loadtests.dial import Dialer
-from loadtests.meter import Meter
-from loadtests.plan import Endpoint, Plan, ProcessPlan
-from loadtests.population import Population
 from loadtests.scenarios.slow_consumer import SlowConsumer, SlowConsumerParameters
 from loadtests.span import Span
 from loadtests.target import TargetSource
-from tests.loadtests.conftest import REFERENCE, Run
+from tests.loadtests.conftest import REFERENCE, Run, broadcasting, in_this_process
 
 URL = "ws://127.0.0.1:{port}/ws"
 DEADLINE_SECONDS = 60.0
@@ -87,21 +82,14 @@ async def test_it_ends_on_a_server_that_never_falls_silent(run: Run) -> None:
 async def test_one_is_ended_that_the_server_ends_however_late_and_none_that_we_do(
     who: str, ended: int
 ) -> None:
-    clients: set[ServerConnection] = set()
-
-    async def server(connection: ServerConnection) -> None:
-        clients.add(connection)
-        async for message in connection:
-            broadcast(clients, message)
-
-    async with serve(server, "127.0.0.1", 0) as listening:
-        port = next(iter(listening.sockets)).getsockname()[1]
-        plan = Plan(f"ws://127.0.0.1:{port}/", 3, "slow-consumer", {}, rate=20.0)
-        share = ProcessPlan(plan, 0, Endpoint("127.0.0.1", port), (), 0)
-        meter = Meter(0, 0, 64)
-        scenario = SlowConsumer(share, SlowConsumerParameters(), meter)
-        dialer = Dialer(share, meter)
-        population = Population(share, scenario, dialer, meter, lambda *_, **__: None)
+    async with broadcasting() as (port, clients):
+        scenario, population, meter = in_this_process(
+            lambda share, meter: SlowConsumer(share, SlowConsumerParameters(), meter),
+            port=port,
+            connections=3,
+            scenario="slow-consumer",
+            rate=20.0,
+        )
         await population.open_planned(3)
         now_ns = perf_counter_ns()
         published = await scenario.measure(population, Span(now_ns, now_ns + 10**9))

@@ -1,6 +1,8 @@
 """A reconnect storm: all come back, and what they missed is told apart from what was lost."""
 
+import asyncio
 import sys
+from time import perf_counter_ns
 from typing import Any
 
 import pytest
@@ -9,13 +11,15 @@ from hypothesis import strategies as st
 
 from loadtests.backoff import Backoff, BackoffKind
 from loadtests.ledger import Ledger
-from loadtests.scenarios.storm import Guest
+from loadtests.scenarios.storm import Guest, Storm, StormParameters
+from loadtests.span import Span
 from loadtests.target import TargetSource
 from reports.record import read_record
 from reports.terminal import summary_text
-from tests.loadtests.conftest import Run
+from tests.loadtests.conftest import Run, broadcasting, in_this_process
 
 URL = "ws://127.0.0.1:{port}/ws"
+DEADLINE_SECONDS = 60.0
 QUICK = {"first": "10ms", "longest": "50ms"}
 
 
@@ -119,3 +123,24 @@ def test_only_what_was_sent_while_a_client_was_away_is_missed() -> None:
     assert guest.missed(10, 50)
     assert not guest.missed(11, 101), "it was back by then"
     assert guest.missed(20, 500)
+
+
+async def test_an_end_after_the_storm_is_an_error() -> None:
+    async with broadcasting() as (port, clients):
+        scenario, population, meter = in_this_process(
+            lambda share, meter: Storm(share, StormParameters(share=0.5, first=0.01), meter),
+            port=port,
+            connections=3,
+            scenario="storm",
+            rate=20.0,
+        )
+        await population.open_planned(3)
+        now_ns = perf_counter_ns()
+        await scenario.measure(population, Span(now_ns, now_ns + 10**9))
+        assert meter.counts["storm.back"] == 1
+        for client in list(clients):
+            await client.close(1012)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while meter.open:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+    assert meter.errors == {"closed:1012": 3}

@@ -22,6 +22,7 @@ from target_app.bus.sequence import Arrivals, Stamp
 from target_app.bus.zmq import ZmqBus
 from target_app.stats.collector import StatsCollector
 from target_app.stats.counters import Counters
+from tests.target_app.conftest import DEADLINE_SECONDS
 
 MAKES = pytest.mark.parametrize("make", ["zmq", "redis"])
 
@@ -39,7 +40,7 @@ class Worker:
 
     async def start(self):
         self.task = asyncio.create_task(self.bus.run(self.deliver, self.ready))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await self.ready.wait()
         return self
 
@@ -58,7 +59,7 @@ class Picky(list):
 
 
 async def until(condition):
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while not condition():  # noqa: ASYNC110 - the state is ZeroMQ's or Redis's
             await asyncio.sleep(0.002)
 
@@ -131,7 +132,7 @@ async def test_a_worker_that_ends_is_no_longer_published_to(workers):
     await leaving.stop()
 
     async def only_one_is_left():
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while await one.bus.publish(b"2") != 1:  # noqa: ASYNC110 - Redis's state
                 await asyncio.sleep(0.002)
 
@@ -199,6 +200,9 @@ import asyncio, pathlib, sys
 from target_app.bus.zmq import ZmqBus
 from target_app.stats.collector import StatsCollector
 from target_app.stats.counters import Counters
+from tests.target_app.conftest import DEADLINE_SECONDS
+from tests.target_app.conftest import DEADLINE_SECONDS
+from tests.target_app.conftest import DEADLINE_SECONDS
 
 async def main():
     bus = ZmqBus(pathlib.Path(sys.argv[1]), "777-1")
@@ -331,7 +335,7 @@ async def test_redis_may_go_away_and_come_back(redis):
     await until(lambda: two.got == [b"before"])
     redis.kill()
     await until(lambda: not one.bus.status.connected and not two.bus.status.connected)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         assert [await one.bus.publish(b"lost") for _ in range(7)] == [0] * 7
     assert one.bus.status.dropped == 7
     redis.start()
@@ -364,7 +368,7 @@ async def test_a_redis_that_hangs_is_noticed(redis, monkeypatch):
     redis.process.send_signal(19)  # SIGSTOP
     try:
         await until(lambda: not worker.bus.status.connected)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await worker.bus.publish(b"into the void")
     finally:
         redis.process.send_signal(18)
@@ -402,7 +406,7 @@ async def test_nobody_who_posts_waits_for_a_redis_that_hangs(redis, monkeypatch)
     worker = await Worker(RedisBus(redis.url)).start()
     redis.pause()
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             for _ in range(500):
                 await worker.bus.post(b"into the void")
         assert worker.bus.status.dropped >= 480

@@ -17,6 +17,7 @@ from target_app.connections.lag import OVERHEAD_BYTES
 from target_app.connections.message import Message, received_data
 from target_app.settings import Settings
 from target_app.stats.counters import Counters
+from tests.target_app.conftest import DEADLINE_SECONDS
 
 ENDPOINT = Endpoint("/ws", None, None, None)
 
@@ -73,7 +74,7 @@ class Room:
             await self.fanout.publish(Message(text), self.members)
 
     async def until(self, condition):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while not condition():  # noqa: ASYNC110 - a loop turn, not a time
                 await asyncio.sleep(0)
 
@@ -177,7 +178,7 @@ async def test_a_close_never_waits_for_the_client():
     async with Room(1) as room:
         stalled = room.clients[0]
         stalled.reading.clear()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await room.delivery.close(stalled.connection, 1001, "enough")
         assert stalled.got == []
         stalled.reading.set()
@@ -237,7 +238,7 @@ async def test_nobody_waits_for_a_fan_out_that_has_ended():
             for _ in range(2 * QUEUED_BROADCASTS)
         ]
         await room.until(lambda: room.counters.messages_sent)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         counts = await asyncio.gather(*counting)
         assert counts[-1] == await room.fanout.publish_and_count(Message("x"), room.members) == 0
         await room.fanout.publish(Message("x"), room.members)

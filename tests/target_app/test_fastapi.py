@@ -684,7 +684,7 @@ async def test_an_endpoint_that_goes_on_running_is_told_and_closed_by_a_drain(se
     await leaving.close()
     await server.until_stats(open={"/loop": 1, "/told-in-json": 1})
     for client in (staying, told):
-        await asyncio.wait_for(client.wait_closed(), 60)
+        await asyncio.wait_for(client.wait_closed(), DEADLINE_SECONDS)
         assert client.close_code == 1001
     await server.exit_status()
     await server.last_words()

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tests.target_app.conftest import until, until_answers_come
+from tests.target_app.conftest import DEADLINE_SECONDS, until, until_answers_come
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_a_session_moves_between_servers_with_its_state_and_its_answers(tw
     assert (await one.event(here))["type"] == "INTERRUPTION_ANSWER"
     there = await other.connect("/ws/reader")
     assert await other.event(there) == {"type": "SESSION_RESTORED", "payload": {"page": 3}}
-    await asyncio.wait_for(here.wait_closed(), 60)
+    await asyncio.wait_for(here.wait_closed(), DEADLINE_SECONDS)
     assert here.close_code == 4001
 
 

@@ -102,7 +102,7 @@ async def nothing_is_left_of(tree):
 
 async def heard(client, text):
     """Read on until ``text`` comes."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while await client.recv() != text:
             pass
 
@@ -157,7 +157,7 @@ async def test_programs_and_sessions_are_found_on_whichever_worker_they_are(star
         again = await server.connect("/ws/wanderer")
         restored = await server.event(again)
         assert (restored["type"], restored["payload"]) == ("SESSION_RESTORED", {"page": page})
-        await asyncio.wait_for(session.wait_closed(), 60)
+        await asyncio.wait_for(session.wait_closed(), DEADLINE_SECONDS)
         assert session.close_code == 4001
         await again.send(said("READING_PROGRESS", page=page + 1))
         await again.send(question("kept?"))
@@ -189,7 +189,7 @@ async def test_a_drain_closes_the_rest_of_every_worker_with_1001(start):
     tree = processes(server)
     server.send_signal(signal.SIGTERM)
     for client in clients:
-        await asyncio.wait_for(client.wait_closed(), 60)
+        await asyncio.wait_for(client.wait_closed(), DEADLINE_SECONDS)
         assert client.close_code == 1001
     await ended(server, tree)
 
@@ -217,7 +217,7 @@ async def test_a_second_ctrl_c_forces(start):
         await heard(client, SHUTTING_DOWN)
     os.killpg(server.process.pid, signal.SIGINT)
     for client in clients:
-        await asyncio.wait_for(client.wait_closed(), 60)
+        await asyncio.wait_for(client.wait_closed(), DEADLINE_SECONDS)
         assert client.close_code == 1012
     await server.exit_status()
     await nothing_is_left_of(tree)
@@ -238,7 +238,7 @@ async def test_sigints_to_the_master_alone_force_when_there_are_two(serve, first
         await heard(clients[0], "one does not force")
         server.send_signal(signal.SIGINT)
     for client in clients:
-        await asyncio.wait_for(client.wait_closed(), 60)
+        await asyncio.wait_for(client.wait_closed(), DEADLINE_SECONDS)
         assert client.close_code == 1012
     assert await server.exit_status() == 130
     await nothing_is_left_of(tree)
@@ -251,10 +251,10 @@ async def test_a_master_that_replaces_its_workers_still_hears_that_it_should_sto
     clients = await clients_of(server)
     server.send_signal(signal.SIGHUP)
     told = {asyncio.create_task(heard(client, SHUTTING_DOWN)) for client in clients}
-    await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+    await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE_SECONDS)
     tree = processes(server)
     server.send_signal(signal.SIGTERM)
-    await asyncio.wait(told, timeout=60)
+    await asyncio.wait(told, timeout=DEADLINE_SECONDS)
     for client in clients:
         await client.close()
     await ended(server, tree)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.target_app.conftest import until, until_answers_come
+from tests.target_app.conftest import DEADLINE_SECONDS, until, until_answers_come
 from tests.target_app.session_messages import question, said
 
 STORES = pytest.mark.parametrize("store", ["memory", "redis"])
@@ -26,7 +26,7 @@ ROOMY = ("--session-state-bytes", "8000000", "--slow-consumer-bytes", "16000000"
 
 async def closed(client):
     with contextlib.suppress(ConnectionClosed):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while True:
                 await client.recv()
     return client.close_code
@@ -238,7 +238,7 @@ async def test_of_two_owners_who_come_at_once_to_a_new_session_one_has_it(start)
             servers[1].connect(f"/ws/d{n}", local_addr=("127.0.0.3", 0)),
         )
         ends = [asyncio.create_task(client.wait_closed()) for client in pair]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         [loser] = [client for client in pair if client.close_code is not None]
         [winner] = [client for client in pair if client is not loser]

@@ -103,7 +103,7 @@ async def test_an_announcement_that_fails_is_logged_and_the_next_one_is_made(cap
 
     drain = drain_of(clients, announce=announce, announce_seconds=0.001)
     drain.ask(signal.SIGTERM)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await drain.run()
     told = [record for record in caplog.records if record.message == "announcing the drain"]
     assert len(told) >= 3

@@ -22,13 +22,14 @@ from target_app.backoff import Backoff
 from target_app.lifecycle import upstream as upstream_module
 from target_app.lifecycle.upstream import Upstream, without_secrets
 from tests.servers.ports import nobody_listens
+from tests.target_app.conftest import DEADLINE_SECONDS
 from tests.target_app.conftest import until as eventually
 
 SOON = Backoff(0.002, 0.01)
 
 
 async def until(condition):
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while not condition():  # noqa: ASYNC110 - the state is another server's
             await asyncio.sleep(0.002)
 
@@ -70,7 +71,7 @@ async def cancelled(*upstreams):
     """
     for upstream in upstreams:
         upstream.task.cancel()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await asyncio.gather(*(upstream.task for upstream in upstreams), return_exceptions=True)
     assert all(upstream.task.cancelled() for upstream in upstreams)
     left = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}
@@ -210,7 +211,7 @@ async def test_a_server_that_never_answers_is_given_up_and_tried_again(follow):
         url = f"ws://127.0.0.1:{silent.getsockname()[1]}/"
         upstream, _ = await follow(url, open_seconds=0.02)
         assert upstream.status().connections == 0
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while len(accepted) < 2:
                 accepted.append((await asyncio.get_running_loop().sock_accept(silent))[0])
         for client in accepted:
@@ -382,7 +383,7 @@ async def test_cancelling_while_it_connects_ends_it(follow):
         assert upstream.status().state == "connecting"
         await cancelled(upstream)
         with client:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(DEADLINE_SECONDS):
                 while await asyncio.get_running_loop().sock_recv(client, 65536):
                     pass  # its request, and then the end
 

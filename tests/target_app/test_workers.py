@@ -15,7 +15,7 @@ import pytest
 
 from target_app.lifecycle import workers
 from target_app.lifecycle.workers import Worker, WorkerCoordinator, run_dir
-from tests.target_app.conftest import until
+from tests.target_app.conftest import DEADLINE_SECONDS, until
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ async def test_the_last_worker_that_is_done_ends_the_master(tmp_path, process):
     assert not leaving.done()
     assert one.ended.told == two.ended.told == []
     two.mark_done()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await asyncio.gather(leaving, two.leave())
     assert two.ended.told == [(MASTER.pid, signal.SIGTERM)]
 
@@ -177,7 +177,7 @@ async def test_a_worker_that_was_killed_is_not_waited_for(tmp_path, process):
     one.mark_draining()
     one.mark_done()
     killed.kill()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await one.leave()
     assert one.ended.told == [(MASTER.pid, signal.SIGTERM)]
 
@@ -186,7 +186,7 @@ async def test_a_worker_that_drains_alone_ends_alone(tmp_path, process):
     one, _ = (coordinator(tmp_path, process()) for _ in range(2))
     one.mark_draining()
     one.mark_done()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await one.leave()
     assert one.ended.told == []
 
