@@ -33,6 +33,8 @@ class Connection(WSListener):
         ended: told when the connection has ended.
         on_control: told of each ping and pong: its kind, its payload, its arrival time.
         transport: set once the handshake is complete.
+        was_ended_as_expected: whether the peer has ended it since :meth:`expect_end`, and for no
+            fault of its own.
     """
 
     __slots__ = (
@@ -49,6 +51,7 @@ class Connection(WSListener):
         "opened_ns",
         "state",
         "transport",
+        "was_ended_as_expected",
     )
 
     transport: WSTransport
@@ -76,6 +79,7 @@ class Connection(WSListener):
         self.state = state
         self.number = 0
         self.opened_ns = 0
+        self.was_ended_as_expected = False
         self.ended: Callable[[Connection], None] | None = None
         self.on_control: Control | None = None
 
@@ -116,8 +120,10 @@ class Connection(WSListener):
         if handshake and handshake.sent and not handshake.recv_then_sent and not self._closing:
             # We ended it, for a fault of the peer's (RFC 6455 section 7.4.1 says which).
             meter.errors[f"protocol:{_number(handshake.sent.code)}"] += 1
-        elif not (self._closing or self._end_expected):
-            meter.errors[f"closed:{code}"] += 1
+        elif not self._closing:
+            self.was_ended_as_expected = self._end_expected
+            if not self._end_expected:
+                meter.errors[f"closed:{code}"] += 1
         if self.ended is not None:
             self.ended(self)
 
@@ -127,11 +133,6 @@ class Connection(WSListener):
         transport = self.transport
         # Nothing is sent after a close frame, be it an answer (RFC 6455 section 5.5.1).
         return not (self._closing or transport.is_close_frame_sent or transport.is_disconnected)
-
-    @property
-    def was_ended_as_expected(self) -> bool:
-        """Whether it has ended, not by us, since :meth:`expect_end`; for who is told of its end."""
-        return self._end_expected and not self._closing
 
     @property
     def was_closed_in_order(self) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from target_app.connections.connection import Connection, Endpoint
     from target_app.connections.message import Message
     from target_app.connections.names import ClientId, Room
-    from target_app.routes.admission import GUARDED, guard, identified_by
+    from target_app.routes.admission import GUARDED, Identity, guard, identified_by
     from target_app.services import Services
     from target_app.settings import Settings
 
@@ -24,6 +24,7 @@ __all__ = [
     "ClientId",
     "Connection",
     "Endpoint",
+    "Identity",
     "Message",
     "Room",
     "ServeAdopted",
@@ -43,7 +44,7 @@ _HOMES: Final = {
     "target_app.connections.connection": ("Connection", "Endpoint"),
     "target_app.connections.message": ("Message",),
     "target_app.connections.names": ("ClientId", "Room"),
-    "target_app.routes.admission": ("GUARDED", "guard", "identified_by"),
+    "target_app.routes.admission": ("GUARDED", "Identity", "guard", "identified_by"),
     "target_app.services": ("Services",),
     "target_app.settings": ("Settings",),
 }

@@ -71,8 +71,9 @@ class TargetApp(FastAPI):
         theirs = options.get("exception_handlers") or {}
         super().__init__(**(options | {"exception_handlers": handlers | theirs}))
         self.services = services
-        # Not as an option: the router would bound it once more, around each handshake too.
+        # By the application alone: the router would bound it once more, around each handshake too.
         self.max_body_size = options.get("max_body_size", services.settings.body_bytes)
+        self.router.max_body_size = None
         self.router.default = _not_found
         self._has_lifespan = options.get("lifespan") is not None
         self._lifespan = self.router.lifespan_context

@@ -183,7 +183,8 @@ class Settings(BaseSettings):
     )
     run_dir: Path | None = Field(
         default=None,
-        description="where the workers of one server find each other; none = by their master",
+        description="where the workers of one server find each other; none = by their master; "
+        "two containers must not share one",
     )
     upstreams: Names = Field(
         default=(), description="ws:// addresses to be a client of, comma-separated"

@@ -45,8 +45,9 @@ class SlowConsumerParameters(Parameters):
 
     It is set before the load begins: of a window that was offered already, TCP would drop what
     has no room any more, and the server's kernel send it again seconds later (RFC 9293 section
-    3.8.6). In a live load, whose rounds share their connections, so were those of the rounds before.
-    Below the size of a segment (64 KiB on loopback) TCP lets messages through in bursts.
+    3.8.6). The rounds of a live load share their connections, so from the second on that can happen
+    all the same. Below the size of a segment (64 KiB on loopback) TCP lets messages through in
+    bursts.
     """
 
 

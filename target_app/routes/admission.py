@@ -1,12 +1,13 @@
 """Who may come in: the drain, the limit, the Origin and the login, as one FastAPI dependency.
 
-:func:`guard` is there to be replaced, with ``app.dependency_overrides``: by what
-:func:`identified_by` makes of an application's own login, or altogether, of requests as well.
+:func:`guard` is there to be replaced, with ``app.dependency_overrides``, by what
+:func:`identified_by` makes of an application's own login. Any other function in its place replaces
+the Origin, the place among the connections and the identity too: what it returns is nobody's name.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import Depends, HTTPException
 from starlette.requests import HTTPConnection  # noqa: TC002 - FastAPI needs it at run time
@@ -45,7 +46,7 @@ def _by_token(connection: HTTPConnection) -> str | None:
 async def guard(connection: HTTPConnection) -> str | None:
     """Refuse a handshake that may not come in; keep with the others who the client is by its token.
 
-    Return that too, for whoever depends on it; None if no token is needed.
+    Return that too, as :data:`Identity` for whoever takes it; None if no token is needed.
 
     All in one, because FastAPI takes longer to find out what a dependency depends on than any of
     these takes: it is asked for at every handshake. A request takes no place among the connections:
@@ -57,7 +58,7 @@ async def guard(connection: HTTPConnection) -> str | None:
 def identified_by(identity: Callable[..., Any]) -> Callable[..., Awaitable[str | None]]:
     """Return a replacement for :func:`guard` that has ``identity`` say who the client is.
 
-    To be used as ``app.dependency_overrides[guard] = identified_by(identity)``. ``identity`` is a
+    Use it as ``app.dependency_overrides[guard] = identified_by(identity)``. ``identity`` is a
     dependency, with any of its own: it returns a name, or None, or raises.
     """
 
@@ -69,11 +70,15 @@ def identified_by(identity: Callable[..., Any]) -> Callable[..., Awaitable[str |
     return identified
 
 
-GUARDED: Final[Sequence[Dependency]] = (Depends(guard, scope="request"),)
-"""What every router of the server asks for before its endpoints, of handshakes and of requests.
+# With a scope, which makes no difference to what is no generator, FastAPI does not look for one at
+# every handshake.
+_GUARD: Final = Depends(guard, scope="request")
 
-The scope is what FastAPI would find, but it would look for it at every handshake.
-"""
+GUARDED: Final[Sequence[Dependency]] = (_GUARD,)
+"""What every router of the server asks for before its endpoints, of handshakes and of requests."""
+
+Identity = Annotated[str | None, _GUARD]
+"""Who the client is, for whatever function of FastAPI's takes it; :func:`guard` is asked once."""
 
 
 def _let_in(connection: HTTPConnection, who: str | None) -> str | None:

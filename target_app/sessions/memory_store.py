@@ -128,7 +128,7 @@ class MemoryStore:
         """See :meth:`SessionStore.forget_answer`."""
         found = self._find(session_id)
         if found is None or answer not in found.answers:
-            return False
+            return True
         rest = tuple(kept for kept in found.answers if kept != answer)
         self._replace(session_id, replace(found, answers=rest))
         return True

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from target_app.connections.message import Message
-from target_app.sessions.session import session_of
+from target_app.sessions.session import Handed, session_of
 from target_app.sessions.state import KEPT_ANSWERS, NotUnderstoodError, answer_from, digest
-from target_app.sessions.store import NOT_KEPT, StoreUnavailableError, may_open
+from target_app.sessions.store import (
+    NOT_KEPT,
+    PUBLICATION_SECONDS,
+    StoreUnavailableError,
+    may_open,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,14 +36,16 @@ class Recipients:
 
     An answer that is published may be kept by one worker, found by the session as it opens at a
     second one, and heard of there only afterwards. So a session notes what it was handed from the
-    store: what is kept no longer and was handed to it is not delivered again. What is kept no
-    longer and was handed to another connection is: that may have been lost with it.
+    store: what is kept no longer and was just handed to it is not delivered again. What was handed
+    to another connection is: that may have been lost with it.
     """
 
     def __init__(self, holder: Holder, delivery: Delivery, store: SessionStore) -> None:
         self._holder = holder
         self._delivery = delivery
         self._store = store
+        # Of a session, not of its connection: another one may come meanwhile.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.keep_again: Callable[[str, bytes, str | None], Awaitable[None]]
         """Keeps ``(session_id, answer, owner)``, which a session was to get and did not."""
 
@@ -67,16 +77,13 @@ class Recipients:
 
         ``publication`` is None if it has been kept, else what it may have been kept under.
         """
-        async with contextlib.AsyncExitStack() as stack:
-            for connection in self.ready(session_id):
-                await stack.enter_async_context(session_of(connection).handing)
-            is_new = True
+        async with self._lock(session_id):
+            is_due = True
             # First forgotten, so that a client who has it does not find it again elsewhere.
             with contextlib.suppress(*NOT_KEPT):
-                is_new = await self._store.forget_answer(session_id, answer, publication)
-            if not is_new and any(
-                _was_handed(session_of(connection), answer) for connection in self.ready(session_id)
-            ):
+                is_due = await self._store.forget_answer(session_id, answer, publication)
+            here = (session_of(connection) for connection in self.ready(session_id))
+            if not is_due and any(_take_note(session, answer) for session in here):
                 return
             # Whoever has it was let in by Redis, as its owner.
             if not self.deliver(session_id, answer, None):
@@ -86,9 +93,9 @@ class Recipients:
         """Hand a session the answers that are kept for it."""
         session = session_of(connection)
         try:
-            async with session.handing:
+            async with self._lock(session.id):
                 for answer in await self._store.answers(session.id):
-                    session.handed = (*session.handed, _name(answer))[-KEPT_ANSWERS:]
+                    _note(session, answer)
                     # A store that hangs may do later what it was asked to: then it comes twice
                     # rather than not at all.
                     with contextlib.suppress(StoreUnavailableError):
@@ -114,15 +121,29 @@ class Recipients:
         here = [c for c, session in self._holder.all() if session.ready and session.loaded]
         await self._holder.for_each(here, self.deliver_kept)
 
+    def _lock(self, session_id: str) -> asyncio.Lock:
+        # Held while a session is handed what its store may keep as well.
+        lock = self._locks.get(session_id)
+        if lock is None:
+            lock = self._locks[session_id] = asyncio.Lock()
+        return lock
 
-def _was_handed(session: Session, answer: bytes) -> bool:
-    # Whether it was handed over from the store, and was not heard of since.
-    name = _name(answer)
-    if name not in session.handed:
-        return False
-    at = session.handed.index(name)
-    session.handed = session.handed[:at] + session.handed[at + 1 :]
-    return True
+
+def _note(session: Session, answer: bytes) -> None:
+    now = time.monotonic()
+    recent = (it for it in session.handed if now - it.at < PUBLICATION_SECONDS)
+    session.handed = (*recent, Handed(_name(answer), now))[-KEPT_ANSWERS:]
+
+
+def _take_note(session: Session, answer: bytes) -> bool:
+    # Take out the note of an answer that was handed over; return whether there was one. A worker
+    # that is later than that would not be told by the store either what became of a publication.
+    name, now = _name(answer), time.monotonic()
+    for note in session.handed:
+        if note.name == name and now - note.at < PUBLICATION_SECONDS:
+            session.handed = tuple(it for it in session.handed if it is not note)
+            return True
+    return False
 
 
 def _name(answer: bytes) -> str:

@@ -20,7 +20,12 @@ from target_app.sessions.state import (
     from_text,
     to_text,
 )
-from target_app.sessions.store import NotOwnerError, Opened, StoreUnavailableError
+from target_app.sessions.store import (
+    PUBLICATION_SECONDS,
+    NotOwnerError,
+    Opened,
+    StoreUnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -35,8 +40,7 @@ MARK: Final = "sessions-since"
 OWN_KEYS_LIVE: Final = 1.2
 """How much longer than a state its claim, its owner and its memberships are kept: the activity of a
 connected session is noted ten times in the lifetime of a state."""
-PUBLICATION_MS: Final = 10_000
-"""How long it is known what became of a publication, to the workers that are late."""
+PUBLICATION_MS: Final = round(PUBLICATION_SECONDS * 1000)
 SWEPT_AT_ONCE: Final = 1_000
 
 logger = logging.getLogger(__name__)

@@ -190,7 +190,7 @@ return redis.call('ZREM', KEYS[1], kept)
 """
 """Forget an answer; a publication that was not kept yet will not have to be.
 
-Return 0 if it was kept and is no longer, else 1.
+Return 0 if it was kept and is no longer, else 1. One that is no publication has been kept.
 """
 
 MARK: Final = (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from target_app.connections.names import Room
 from target_app.protocol import CLASSES
@@ -16,6 +15,13 @@ if TYPE_CHECKING:
 
     from target_app.connections.connection import Connection
     from target_app.sessions.state import Claim
+
+
+class Handed(NamedTuple):
+    """What a session was given from its store: the answer's name, and when (monotonic clock)."""
+
+    name: str
+    at: float
 
 
 @dataclass(slots=True, eq=False)
@@ -55,12 +61,10 @@ class Session:
     """What the others knew of it when it was claimed."""
     elsewhere: dict[str, int] = field(default_factory=dict)
     """How many of its questions each other worker has still to answer, as far as it has said."""
-    handing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while it is handed answers that its store may keep as well."""
-    handed: tuple[str, ...] = ()
-    """Names of the last that it was handed from its store, and that were not heard of since."""
     counted: float = -math.inf
     """When the others were asked for that again."""
+    handed: tuple[Handed, ...] = ()
+    """The answers that it was just given from the store, and that were not heard of here since."""
 
     @property
     def owes(self) -> bool:

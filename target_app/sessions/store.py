@@ -33,6 +33,8 @@ class NotOwnerError(Exception):
         super().__init__("it belongs to somebody else")
 
 
+PUBLICATION_SECONDS: Final = 10.0
+"""How long it is known what became of a publication, to the workers that are late."""
 NOT_KEPT: Final = (StoreUnavailableError, StoreFullError, NotUnderstoodError, NotOwnerError)
 """What is raised instead of keeping something."""
 
@@ -140,7 +142,8 @@ class SessionStore(Protocol):
     ) -> bool:
         """Keep an answer no longer: it is being delivered.
 
-        Return False if it was kept and somebody else has forgotten it.
+        Return whether it may be due still: False if it was kept and is no longer. Asked twice, it
+        says so the second time.
         """
         ...
 

@@ -15,9 +15,8 @@ from loadtests.plan import Endpoint, Plan, ProcessPlan
 from loadtests.population import Population
 from loadtests.scenario import Parameters
 from loadtests.scenarios.hold import Hold
+from tests.loadtests.conftest import DEADLINE_SECONDS
 from tests.servers.ports import nobody_listens
-
-DEADLINE_SECONDS = 60.0
 
 
 class Kept:

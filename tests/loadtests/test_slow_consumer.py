@@ -8,10 +8,9 @@ import pytest
 from loadtests.scenarios.slow_consumer import SlowConsumer, SlowConsumerParameters
 from loadtests.span import Span
 from loadtests.target import TargetSource
-from tests.loadtests.conftest import REFERENCE, Run, broadcasting, in_this_process
+from tests.loadtests.conftest import DEADLINE_SECONDS, REFERENCE, Run, broadcasting, in_this_process
 
 URL = "ws://127.0.0.1:{port}/ws"
-DEADLINE_SECONDS = 60.0
 
 
 # Of two megabytes a second, a client that is only late, for all that others have of the machine,

@@ -16,10 +16,9 @@ from loadtests.span import Span
 from loadtests.target import TargetSource
 from reports.record import read_record
 from reports.terminal import summary_text
-from tests.loadtests.conftest import Run, broadcasting, in_this_process
+from tests.loadtests.conftest import DEADLINE_SECONDS, Run, broadcasting, in_this_process
 
 URL = "ws://127.0.0.1:{port}/ws"
-DEADLINE_SECONDS = 60.0
 QUICK = {"first": "10ms", "longest": "50ms"}
 
 

@@ -200,9 +200,6 @@ import asyncio, pathlib, sys
 from target_app.bus.zmq import ZmqBus
 from target_app.stats.collector import StatsCollector
 from target_app.stats.counters import Counters
-from tests.target_app.conftest import DEADLINE_SECONDS
-from tests.target_app.conftest import DEADLINE_SECONDS
-from tests.target_app.conftest import DEADLINE_SECONDS
 
 async def main():
     bus = ZmqBus(pathlib.Path(sys.argv[1]), "777-1")

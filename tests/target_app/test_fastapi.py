@@ -29,6 +29,7 @@ from target_app import (
     ClientId,
     Connection,
     Endpoint,
+    Identity,
     Message,
     Room,
     ServeAdopted,
@@ -258,6 +259,7 @@ def test_the_options_of_fastapi_are_taken_and_win_over_the_servers_own():
 @pytest.mark.parametrize(("most", "status"), [(2**20 + 10, 413), (2**20 + 100, 200), (None, 200)])
 def test_the_bound_of_a_body_that_the_application_names_is_the_one_that_holds(most, status):
     app = application_with(max_body_size=most)
+    assert app.router.max_body_size is None, "or it would be bounded twice"
     with TestClient(app) as client:
         answer = client.post("/broadcast", json={"message": "x" * (2**20 + 50)})
     assert answer.status_code == status
@@ -314,13 +316,14 @@ def test_what_says_who_the_client_is_may_depend_on_others_and_be_replaced_in_a_t
     async def user(name: str = Depends(database)) -> str:
         return f"user {name}"
 
-    @app.get("/me")
-    async def me(who: str | None = Depends(guard)) -> str | None:
+    @app.get("/me", dependencies=GUARDED)
+    async def me(who: Identity) -> str | None:
         return who
 
     app.dependency_overrides[guard] = identified_by(user)
     with TestClient(app) as client:
         assert client.get("/me").json() == "user 1"
+        assert left == ["database"], "it was asked once"
         left.clear()
         with client.websocket_connect("/ws"):
             assert [c.identity for c in app.services.connections] == ["user 1"]

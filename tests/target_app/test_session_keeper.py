@@ -100,7 +100,7 @@ class MeanwhileStore(MemoryStore):
 
 
 class Reader:
-    """The one who has that session, and gets what is pushed to him."""
+    """The session's connection, in place of the holder and of the delivery."""
 
     def __init__(self, store):
         self._store = store
