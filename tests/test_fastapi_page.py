@@ -60,11 +60,18 @@ async def test_the_command_of_the_page_serves_what_it_says(files):
                 line = await process.stdout.readline()
                 assert line, "the server has ended"
                 at = re.search(rb"running on http://(\S+)", line)
-            async with connect(f"ws://{at[1].decode()}/shout", proxy=None) as client:
+            to = f"ws://{at[1].decode()}"
+            async with (
+                connect(f"{to}/shout", proxy=None) as client,
+                connect(f"{to}/plain", proxy=None) as plain,
+                connect(f"{to}/json", proxy=None) as own_words,
+            ):
                 await client.send("hello")
                 assert await client.recv() == "HELLO"
                 process.terminate()
                 assert await client.recv() == "SEE YOU"
+                assert await plain.recv() == "Server is shutting down, please disconnect."
+                assert await own_words.recv() == '{"type": "bye"}'
             told, _ = await process.communicate()
     finally:
         if process.returncode is None:

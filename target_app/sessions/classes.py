@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from target_app.sessions.store import SessionStore
 
 ADDED: Final = "added to class"
+COUNTED_SECONDS: Final = 1.0
+"""That a count waits for added members; the other workers have as long to answer."""
 LOOKED_FOR_AT_ONCE: Final = 64
 """Messages for whose class added members are looked for; with more, those hear the next one."""
 
@@ -78,23 +81,35 @@ class Classes:
                 self._sessions.spawn(self._tell_added(class_id, message))
 
     async def say_and_count(self, class_id: str, message: Message) -> int:
-        """Send ``message`` to all members; return how many connections it was handed to."""
+        """Send ``message`` to all members; return how many connections it was handed to.
+
+        Added members that are found later than ``COUNTED_SECONDS`` get it, and are not counted.
+        """
+        telling: asyncio.Task[int] | None = None
         looks = self._will_look(class_id, message)
         try:
             reached = await self._messages.to_room_and_count(class_room(class_id), message)
         finally:
-            added, unheard = await self._look(class_id, message) if looks else ([], [])
-        if not added:
-            return reached
-        here = await self._let_in(class_id, added, unheard)
-        elsewhere, _ = await self._hub.ask(ADDED, class_id, _encoded(added, unheard))
-        return reached + here + sum(map(int, elsewhere))
+            if looks:
+                telling = self._sessions.spawn(self._tell_added_and_count(class_id, message))
+        if telling is not None:
+            await asyncio.wait([telling], timeout=COUNTED_SECONDS)
+            reached += telling.result() if telling.done() else 0
+        return reached
 
     async def _tell_added(self, class_id: str, message: Message) -> None:
         added, unheard = await self._look(class_id, message)
         if added:
             await self._let_in(class_id, added, unheard)
             await self._hub.publish(ADDED, class_id, _encoded(added, unheard))
+
+    async def _tell_added_and_count(self, class_id: str, message: Message) -> int:
+        added, unheard = await self._look(class_id, message)
+        if not added:
+            return 0
+        here = await self._let_in(class_id, added, unheard)
+        elsewhere, _ = await self._hub.ask(ADDED, class_id, _encoded(added, unheard))
+        return here + sum(map(int, elsewhere))
 
     async def _on_added(self, envelope: Envelope) -> int:
         added, texts = json.loads(envelope.data or "[[], []]")

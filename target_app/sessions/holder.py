@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from target_app.connections.names import ClientId
 from target_app.protocol import SESSIONS, CloseCode
@@ -39,6 +39,8 @@ AT_ONCE: Final = 16
 NAMED: Final = 10
 """Sessions that one line of the log names."""
 
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 
@@ -57,7 +59,7 @@ class Holder:
         self._connections = connections
         self._delivery = delivery
         self._store = store
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.claims = Claims(hub, self)
         self.keeper = Keeper(store, delivery, self.spawn, self.lose, most_bytes=unsaved_bytes)
         self.waiting: Callable[[str], int] = lambda _session_id: 0
@@ -75,14 +77,14 @@ class Holder:
             first = ", ".join(map(repr, unsaved[:NAMED]))
             logger.warning("what changed of %d sessions is not kept: %s", len(unsaved), first)
 
-    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
         """Let ``work`` be done beside everything else; what it raises is logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("looking after a session", exc_info=error)

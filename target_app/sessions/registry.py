@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from target_app.connections.message import Message
 from target_app.protocol import CloseCode
@@ -29,6 +29,8 @@ SWEEPS: Final = 10
 """How often in the lifetime of an idle session it is looked for."""
 ASK_SECONDS: Final = 1.0
 """Between two questions whether the store is there."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +86,9 @@ class Sessions:
         """Let ``waiting(session_id)`` say how many questions are to be answered here."""
         self._holder.waiting = waiting
 
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
         """Let ``work`` be done beside everything else; what it raises is logged."""
-        self._holder.spawn(work)
+        return self._holder.spawn(work)
 
     async def open(self, connection: Connection) -> None:
         """Make ``connection`` the one of its session, and tell it what is known of it.

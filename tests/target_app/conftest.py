@@ -207,15 +207,18 @@ class RawClient:
             self.protocol.send_text(text.encode())
         await self.flush()
 
+    def came(self):
+        """Return the text messages that were read since the last time."""
+        events = self.protocol.events_received()
+        return [bytes(e.data).decode() for e in events if e.opcode is Opcode.TEXT]
+
     async def texts(self, count):
         """Read on until so many text messages have come; return them."""
-        texts = []
+        texts = self.came()
         async with asyncio.timeout(DEADLINE_SECONDS):
             while len(texts) < count:
-                events = self.protocol.events_received()
-                texts += [bytes(e.data).decode() for e in events if e.opcode is Opcode.TEXT]
-                if not events:
-                    await self.read()
+                await self.read()
+                texts += self.came()
         await self.flush()
         return texts
 

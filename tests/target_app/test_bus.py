@@ -397,9 +397,10 @@ async def test_a_subscription_that_redis_closed_is_made_again_and_the_gap_is_cou
     await two.stop()
 
 
-async def test_nobody_who_posts_waits_for_a_redis_that_hangs(redis, monkeypatch):
+@pytest.mark.parametrize(("bound", "most"), [("QUEUED", 10), ("QUEUED_BYTES", 200)])
+async def test_nobody_who_posts_waits_for_a_redis_that_hangs(redis, monkeypatch, bound, most):
     monkeypatch.setattr("target_app.redis_client.TIMEOUT_SECONDS", 600.0)
-    monkeypatch.setattr("target_app.bus.redis.QUEUED", 10)
+    monkeypatch.setattr(f"target_app.bus.redis.{bound}", most)
     worker = await Worker(RedisBus(redis.url)).start()
     redis.pause()
     try:

@@ -1,10 +1,10 @@
 """Two minutes of faults at random moments, under a ledger of every message.
 
-Redis restarts, hangs and closes connections, workers are killed and replaced one by one, readers
-are slow, and at last the server drains. Nothing that was accepted may be missing, unless the worker
-that did not get it counted it as missed at that moment (:mod:`tests.target_app.ledger`), and no
-page that was acknowledged, unless the worker that was told of it was killed before Redis had it
-(:mod:`tests.target_app.student`).
+Redis restarts, hangs and closes connections, workers are killed, also while it hangs, and replaced
+one by one, each with a drain, readers are slow, and at last the whole server drains. Nothing that
+was accepted may be missing, unless the worker that did not get it counted it as missed at that
+moment (:mod:`tests.target_app.ledger`), and no page that was acknowledged, unless the worker that
+was told of it was killed before Redis had it (:mod:`tests.target_app.student`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.target_app.conftest import DEADLINE_SECONDS, until
-from tests.target_app.ledger import Count, Counts, Heard, Line, judge
+from tests.target_app.ledger import TRY_AGAIN_LATER, Count, Counts, Heard, Line, judge
 from tests.target_app.student import Student
 
 SECONDS = 120
@@ -45,6 +45,8 @@ class Injection:
         self.redis = redis
         self.random = random.Random(seed)
         self.lines = []
+        self.slow_lines = []
+        """Those of the slow readers, who say nothing."""
         self.counts = defaultdict(Counts)
         self.looking = asyncio.Lock()
         self.faults = Counter()
@@ -64,17 +66,21 @@ class Injection:
         return found
 
     async def worker_of(self, client):
-        """Return the pid of the worker that has the other end of a connection."""
+        """Return the pid of the worker that has the other end of a connection; -1 if it ended."""
         port = client.local_address[1]
 
         async def found():
-            for worker in self.workers():
-                with contextlib.suppress(psutil.Error):
-                    if any(c.raddr and c.raddr.port == port for c in worker.net_connections("tcp")):
-                        return worker.pid
-            return -1 if client.close_code is not None else None
+            return self.worker_at(port) or (-1 if client.close_code is not None else None)
 
         return await until(found)
+
+    def worker_at(self, port):
+        """Return the pid of the worker that is connected to a port, None if none is."""
+        for worker in self.workers():
+            with contextlib.suppress(psutil.Error):
+                if any(c.raddr and c.raddr.port == port for c in worker.net_connections("tcp")):
+                    return worker.pid
+        return None
 
     async def connected(self, path):
         """Return a connection, as soon as the server has a place for it."""
@@ -107,12 +113,9 @@ class Injection:
                 async for text in client:
                     if text == LEAVE:
                         leaving.set()
-                    elif text.endswith(PADDING):
-                        name, n, _ = text.split(" ", 2)
-                        line.heard[name].append(Heard(int(n), self.clock()))
-                        if name == line.name:
-                            line.back_at.append(self.clock())
-                            back.set()
+                    elif self._hears(line, text) == line.name:
+                        line.back_at.append(self.clock())
+                        back.set()
             finally:
                 line.close_code = client.close_code
 
@@ -139,6 +142,14 @@ class Injection:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
 
+    def _hears(self, line, text):
+        """Note what somebody has said; return whose words it was."""
+        if not text.endswith(PADDING):
+            return None
+        name, n, _ = text.split(" ", 2)
+        line.heard[name].append(Heard(int(n), self.clock()))
+        return name
+
     async def _leave(self, client, line, listening):
         """Close, once the worker has said what it missed: it ends when all have left."""
         now = self.clock()
@@ -154,18 +165,30 @@ class Injection:
             await client.close()
 
     async def read_slowly(self):
-        """Connect, read next to nothing, be closed for it or vanish, come again."""
+        """Connect, read next to nothing for a while, then all that is there, vanish, come again.
+
+        Whatever comes is without a gap, up to the close if it has been closed for that.
+        """
         while not self.over.is_set():
             with contextlib.suppress(*LOST, AssertionError):
                 reader = await self.server.connect_raw(ROOM)
+                worker = self.worker_at(reader.socket.getsockname()[1])
+                line = Line(f"slow.{len(self.slow_lines)}", worker)
+                hurries_at = self.clock() + self.random.uniform(2, 10)
                 try:
-                    async with asyncio.timeout(self.random.uniform(5, 15)):
-                        while True:
+                    async with asyncio.timeout_at(hurries_at + 3):
+                        while line.close_code is None:
                             await reader.read()
-                            await asyncio.sleep(0.5)
+                            for text in reader.came():
+                                self._hears(line, text)
+                            if reader.protocol.close_rcvd is not None:
+                                line.close_code = reader.protocol.close_rcvd.code
+                            await asyncio.sleep(0.5 if self.clock() < hurries_at else 0)
                 finally:
                     # Else a drain would wait for it.
                     reader.reset()
+                    if worker is not None:
+                        self.slow_lines.append(line)
             await asyncio.sleep(0.1)
 
     # Who reads a book
@@ -208,6 +231,7 @@ class Injection:
             self.close_redis_connections,
             self.close_redis_connections,
             self.kill_a_worker,
+            self.kill_a_worker_while_redis_hangs,
             self.replace_the_workers,
         ]
         ends = self.clock() + SECONDS
@@ -235,12 +259,30 @@ class Injection:
 
     async def kill_a_worker(self):
         victim = self.random.choice(self.workers())
-        await self.until_kept(victim.pid)
-        for student in self.students:
-            student.loses(victim.pid, self.kept_page(student))
+        if self.faults["kill_a_worker"] % 2:
+            await self.until_kept(victim.pid)
+        self.kill(victim)
+        await self.all_are_there({victim.pid})
+
+    async def kill_a_worker_while_redis_hangs(self):
+        self.redis.pause()
+        await asyncio.sleep(self.random.uniform(0.5, 3))
+        victim = self.random.choice(self.workers())
         self.ended[victim.pid] = self.clock()
         victim.kill()
+        self.redis.resume()
+        self.redis.command("ping")  # by then it has done what the worker had asked of it
+        self.lose(victim)
         await self.all_are_there({victim.pid})
+
+    def kill(self, victim):
+        self.lose(victim)
+        self.ended[victim.pid] = self.clock()
+        victim.kill()
+
+    def lose(self, victim):
+        for student in self.students:
+            student.loses(victim.pid, self.kept_page(student))
 
     async def until_kept(self, pid):
         """Wait until Redis has what a worker has acknowledged by now, and not said to wait."""
@@ -353,8 +395,11 @@ async def test_nothing_accepted_is_missing_after_two_minutes_of_faults(serve, re
         await asyncio.gather(looking, *talking, *slow, *studying, return_exceptions=True)
     lines, students = injection.lines, injection.students
     accepted = sum(len(line.back_at) for line in lines)
-    judged = judge(lines, injection.counts, set(injection.ended))
+    slow_lines = injection.slow_lines
+    judged = judge([*lines, *slow_lines], injection.counts, set(injection.ended))
     print(injection.faults, f"{accepted} accepted on {len(lines)} connections")
+    closed = Counter(line.close_code for line in slow_lines)
+    print(f"{len(slow_lines)} slow readers, closed with {dict(closed)}")
     print(f"{judged.due} due, {judged.announced} announced as missed, {judged.unknown} unknown")
     pages = [student.judged(injection.counts) for student in students]
     for student, found in zip(students, pages, strict=True):
@@ -370,4 +415,6 @@ async def test_nothing_accepted_is_missing_after_two_minutes_of_faults(serve, re
     assert judged.due > accepted
     assert judged.unknown < judged.due / 100
     assert len(lines) > TALKERS
+    assert sum(line.close_code == TRY_AGAIN_LATER for line in slow_lines) > 1
+    assert sum(len(heard) for line in slow_lines for heard in line.heard.values()) > 100
     assert not [line for line in server.lines if "Traceback" in line]

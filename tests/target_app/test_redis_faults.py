@@ -129,6 +129,33 @@ async def test_what_a_session_that_has_left_could_not_keep_is_kept_later(server,
         redis.resume()
 
 
+async def test_what_waits_of_sessions_that_have_left_is_bounded_and_what_does_not_is_told(
+    serve, redis
+):
+    server = await serve("--sessions-bytes", "100000", TARGET_REDIS_URL=redis.url)
+    clients = [await server.connect(f"/ws/reader-{n}") for n in range(12)]
+    for client in clients:
+        await client.send(said("NOTHING"))
+        assert (await server.event(client))["type"] == "ERROR", "its session is there"
+    redis.pause()
+    try:
+        for client in clients:
+            await client.send(said("READING_PROGRESS", text="x" * 20_000))
+            assert (await server.event(client))["type"] == "STORE_UNAVAILABLE"
+        for client in clients:
+            await client.close()
+        await server.until_stats(open={})
+    finally:
+        redis.resume()
+    await server.drain()
+    assert await server.exit_status() == 0
+    kept = [n for n in range(12) if redis.command("exists", f"session:reader-{n}") == ["1"]]
+    told = "\n".join(server.lines)
+    lost = [n for n in range(12) if f"'reader-{n}': what changed of it is not kept" in told]
+    assert 0 < len(kept) <= 5
+    assert kept == [n for n in range(12) if n not in lost]
+
+
 async def test_a_redis_that_has_lost_everything_is_given_it_again(server, redis):
     client = await server.connect("/ws/reader")
     await client.send(said("READING_PROGRESS", page=3))
@@ -175,6 +202,11 @@ async def test_nobody_who_is_connected_waits_for_a_redis_that_hangs(serve, redis
         assert (await server.event(pupil))["payload"]["text"] == "listen"
         await pupil.send(said("READING_PROGRESS", page=1))
         await ask(server, pupil, "do you hear me?")
+        for whom, reached in (("class", {"class": "7b"}), ("all", {})):
+            answer = await server.http.post("/broadcast", json={"message": whom, **reached})
+            assert answer.status_code == 200
+        assert (await server.event(pupil))["payload"]["text"] == "class"
+        assert await chatting.recv() == "all"
     finally:
         redis.resume()
 

@@ -125,6 +125,28 @@ async def hostile(server, first, then=b"", *, reset):
         writer.transport.abort()
 
 
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        ("no mask", 1002),
+        ("no such opcode", 1002),
+        ("a ping in pieces", 1002),
+        ("a reserved bit", 1002),
+        ("a message within a message", 1002),
+        ("no UTF-8", 1007),
+        ("too large", 1009),
+    ],
+)
+async def test_who_breaks_the_protocol_is_closed_with_a_code_that_says_so(serve, what, code):
+    server = await serve()
+    for path in ("/ws", "/echo"):
+        client = await server.connect_raw(path)
+        client.socket.setblocking(True)
+        client.socket.sendall(FRAMES[what])
+        client.socket.setblocking(False)
+        assert await client.close_code() == code
+
+
 async def all_was_noticed(server):
     """Wait until nobody is connected any more: whatever is to be logged has been."""
 

@@ -52,6 +52,34 @@ def start(request, serve, tmp_path, store):
     return more
 
 
+# Whose it is
+
+
+async def notes(server, client, page):
+    """Note a page, and wait until the session is its client's."""
+    await client.send(said("READING_PROGRESS", page=page))
+    await client.send(said("NOTHING"))
+    assert (await server.event(client))["type"] == "ERROR"
+
+
+@STORES
+async def test_no_other_name_takes_over_a_session_and_the_shared_token_is_none(start):
+    first, second = await start(2, "--users", "alice=a,bob=b", "--token", "shared")
+    client = await first.connect("/ws/reader?token=a")
+    await notes(first, client, 3)
+    for token in ("b", "shared"):
+        assert await closed(await second.connect(f"/ws/reader?token={token}")) == NOT_OWNER
+    again = await second.connect("/ws/reader?token=a")
+    assert (await second.event(again))["payload"] == {"page": 3}
+    assert await closed(client) == TAKEN_OVER
+    nobodys = await first.connect("/ws/other?token=shared")
+    await notes(first, nobodys, 5)
+    named = await second.connect("/ws/other?token=b")
+    assert (await second.event(named))["payload"] == {"page": 5}
+    assert await closed(nobodys) == TAKEN_OVER
+    assert await closed(await first.connect("/ws/other?token=shared")) == NOT_OWNER
+
+
 # One connection
 
 
