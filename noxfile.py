@@ -8,6 +8,7 @@ import hashlib
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import nox
@@ -40,13 +41,10 @@ def install(session: nox.Session) -> None:
     wanted = hashlib.sha256(LOCK.read_bytes() + Path("pyproject.toml").read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    session.install("--require-hashes", "-r", str(LOCK))
+    # uv compiles nothing by itself: the first import would, and where nothing may be written, all.
+    session.install("--require-hashes", "-r", str(LOCK), env={"UV_COMPILE_BYTECODE": "1"})
     # Without isolation the build uses the locked backend; dependencies are all there already.
     session.install("--no-deps", "--no-build-isolation", "-e", ".")
-    # uv compiles nothing: the first import would, and where nothing may be written, every one.
-    packages = str(Path(session.virtualenv.location) / "lib")
-    # Some have files for other Pythons: compileall ends with 1.
-    session.run_always("python", "-m", "compileall", "-qq", "-j0", packages, success_codes=[0, 1])
     stamp.write_text(wanted)
 
 
@@ -113,6 +111,24 @@ def locust(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Pass the tests, in random order: real sockets, real processes. Arguments go to pytest."""
     install(session)
+    _test(session)
+
+
+@nox.session
+def stress(session: nox.Session) -> None:
+    """Pass the tests three times, beside two processes that take all the CPU they get; an hour."""
+    install(session)
+    busy = [sys.executable, "-c", "while True: pass"]
+    beside = [subprocess.Popen(busy) for _ in range(2)]
+    try:
+        for _ in range(3):
+            _test(session)
+    finally:
+        for process in beside:
+            process.kill()
+
+
+def _test(session: nox.Session) -> None:
     # Most of them wait for processes, so that with several for each CPU all are done sooner.
     at_once = min(3 * len(os.sched_getaffinity(0)), 12)
     session.run(

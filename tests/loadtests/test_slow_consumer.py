@@ -77,9 +77,12 @@ async def test_it_ends_on_a_server_that_never_falls_silent(run: Run) -> None:
     assert summary.figures["integrity.lost"] == 0
 
 
-@pytest.mark.parametrize(("who", "ended"), [("server", 1), ("client", 0)])
+@pytest.mark.parametrize(
+    ("who", "ended", "errors"),
+    [("server", 1, {}), ("client", 0, {}), ("client, for a fault", 0, {"protocol:1002": 1})],
+)
 async def test_one_is_ended_that_the_server_ends_however_late_and_none_that_we_do(
-    who: str, ended: int
+    who: str, ended: int, errors: dict[str, int]
 ) -> None:
     async with broadcasting() as (port, clients):
         scenario, population, meter = in_this_process(
@@ -97,6 +100,8 @@ async def test_one_is_ended_that_the_server_ends_however_late_and_none_that_we_d
         (peer,) = (it for it in clients if it.remote_address == socket)
         if who == "server":
             await peer.close(1013)
+        elif who == "client, for a fault":
+            peer.transport.write(b"\x80\x00")  # the rest of a message that has not begun
         else:
             slow.close()
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -106,4 +111,4 @@ async def test_one_is_ended_that_the_server_ends_however_late_and_none_that_we_d
         population.abort_all()
     assert meter.counts["slow-consumer.ended"] == ended
     assert meter.counts["slow-consumer.withheld"] == meter.integrity["lost"] == 0
-    assert not meter.errors
+    assert meter.errors == errors

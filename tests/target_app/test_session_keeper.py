@@ -16,7 +16,7 @@ from target_app.sessions.memory_store import MemoryStore
 from target_app.sessions.recipients import Recipients
 from target_app.sessions.redis_answers import ANSWERS, RedisAnswers
 from target_app.sessions.session import Session
-from target_app.sessions.state import Claim
+from target_app.sessions.state import Claim, compact
 from tests.target_app.conftest import DEADLINE_SECONDS
 
 
@@ -139,3 +139,60 @@ async def test_an_answer_reaches_a_session_that_comes_while_it_is_kept(redis):
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+
+
+class Serial:
+    """A store that does one thing after the other, and may be long in saying so, like Redis."""
+
+    def __init__(self, *kept):
+        self.kept = list(kept)
+        self.answered = asyncio.Event()
+
+    async def answers(self, _session_id):
+        return list(self.kept)
+
+    async def forget_answer(self, _session_id, answer, publication=None):
+        was_kept = answer in self.kept
+        if was_kept:
+            self.kept.remove(answer)
+        if publication is None:
+            await self.answered.wait()
+        return was_kept
+
+
+class Reconnecting:
+    """A session whose connections are replaced here, in place of the holder and the delivery."""
+
+    def __init__(self):
+        self.received = []
+        self.come(1)
+
+    def come(self, number):
+        """Take the session over with a new connection."""
+        session = Session("reader", None, Claim(number, "a"), 0, 0, loaded=True, ready=True)
+        client_id = ClientId(SESSIONS, "reader")
+        self.connection = Connection(Endpoint("/"), None, id=client_id, state=session)
+        return self.connection
+
+    def here(self, _session_id):
+        return [(self.connection, self.connection.state)]
+
+    def push(self, connection, message):
+        self.received.append((connection.state.claim.number, json.loads(message.data)["type"]))
+        return True
+
+
+async def test_an_answer_that_is_heard_of_during_a_takeover_comes_once():
+    kept, published = (compact({"type": kind, "payload": {}}) for kind in ("KEPT", "PUBLISHED"))
+    sessions, store = Reconnecting(), Serial(kept)
+    recipients = Recipients(sessions, sessions, store)
+    async with asyncio.timeout(DEADLINE_SECONDS), asyncio.TaskGroup() as tasks:
+        tasks.create_task(recipients.deliver_kept(sessions.connection))
+        await asyncio.sleep(0)
+        store.kept.append(published)  # by another worker, before this one hears of it
+        tasks.create_task(recipients.deliver_published("reader", published, "a publication"))
+        await asyncio.sleep(0)
+        tasks.create_task(recipients.deliver_kept(sessions.come(2)))
+        await asyncio.sleep(0)
+        store.answered.set()
+    assert sessions.received == [(1, "KEPT"), (2, "PUBLISHED")]
