@@ -146,17 +146,20 @@ class Serial:
 
     def __init__(self, *kept):
         self.kept = list(kept)
-        self.answered = asyncio.Event()
+        self.forgets = asyncio.Event()
+        self.tells = asyncio.Event()
 
     async def answers(self, _session_id):
-        return list(self.kept)
+        found = list(self.kept)
+        await self.tells.wait()
+        return found
 
     async def forget_answer(self, _session_id, answer, publication=None):
         was_kept = answer in self.kept
         if was_kept:
             self.kept.remove(answer)
         if publication is None:
-            await self.answered.wait()
+            await self.forgets.wait()
         return was_kept
 
 
@@ -187,12 +190,17 @@ async def test_an_answer_that_is_heard_of_during_a_takeover_comes_once():
     sessions, store = Reconnecting(), Serial(kept)
     recipients = Recipients(sessions, sessions, store)
     async with asyncio.timeout(DEADLINE_SECONDS), asyncio.TaskGroup() as tasks:
+        store.tells.set()
         tasks.create_task(recipients.deliver_kept(sessions.connection))
         await asyncio.sleep(0)
+        store.tells.clear()
         store.kept.append(published)  # by another worker, before this one hears of it
         tasks.create_task(recipients.deliver_published("reader", published, "a publication"))
         await asyncio.sleep(0)
         tasks.create_task(recipients.deliver_kept(sessions.come(2)))
         await asyncio.sleep(0)
-        store.answered.set()
+        store.forgets.set()
+        while len(sessions.received) < 2:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        store.tells.set()
     assert sessions.received == [(1, "KEPT"), (2, "PUBLISHED")]
