@@ -10,9 +10,9 @@ made less than half of its steps because of that is a failure of the benchmark.
 A p99 of a few seconds differs between two runs of the same by as much as itself, so what is judged
 is the median of the rounds' ratios with its interval.
 Rounds are added until that interval lies on one side of 2, up to a bound; if it does not by then,
-nothing was shown and the benchmark is skipped, not passed. It is looked at after each round from the
-sixth on, so it is right somewhat less often than the 95 % of one that is looked at once. With ``SWARMGATE_QUICK`` there is one
-short round and only the ledger is judged.
+nothing was shown and the benchmark is skipped, not passed. It is looked at after each round from
+the sixth on, so it is right somewhat less often than the 95 % of one that is looked at once. With
+``SWARMGATE_QUICK`` there is one short round and only the ledger is judged.
 """
 
 import asyncio

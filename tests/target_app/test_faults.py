@@ -1,10 +1,11 @@
 """Two minutes of faults at random moments, under a ledger of every message.
 
 Redis restarts, hangs and closes connections, workers are killed, also while it hangs, and replaced
-one by one, each with a drain, readers are slow, and at last the whole server drains. Nothing that
-was accepted may be missing, unless the worker that did not get it counted it as missed at that
-moment (:mod:`tests.target_app.ledger`), and no page that was acknowledged, unless the worker that
-was told of it was killed before Redis had it (:mod:`tests.target_app.student`).
+one by one, each with a drain, readers are slow, and at last the whole server drains while they all
+go on; another one has what was kept. Nothing that was accepted may be missing, unless the worker
+that did not get it counted it as missed at that moment (:mod:`tests.target_app.ledger`), and no
+page that was acknowledged, unless the worker that was told of it was killed before Redis had it
+(:mod:`tests.target_app.student`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ PADDING = "." * 2000
 LEAVE = "Server is shutting down, please disconnect."
 RESTORED = 5
 """Times that each student has to have been judged on what he finds, at least."""
+CLOSED = 2
+"""Times that a slow reader has to have been closed for it, at least."""
 LOST = (ConnectionClosed, InvalidHandshake, OSError, EOFError)
 
 
@@ -48,6 +51,8 @@ class Injection:
         self.slow_lines = []
         """Those of the slow readers, who say nothing."""
         self.counts = defaultdict(Counts)
+        self.slow_closed = Counter()
+        """How many slow readers each worker has closed, as far as it has said."""
         self.looking = asyncio.Lock()
         self.faults = Counter()
         self.ended = {}
@@ -83,27 +88,27 @@ class Injection:
         return None
 
     async def connected(self, path):
-        """Return a connection, as soon as the server has a place for it."""
-        while True:
+        """Return a connection, as soon as the server has a place for it; None when it is over."""
+        while not self.over.is_set():
             try:
                 return await self.server.connect(path, ping_interval=None)
             except LOST:
                 await asyncio.sleep(self.random.uniform(0.05, 0.2))
+        return None
 
     # Who talks
 
     async def talk(self, number):
         """Say one thing after the other, each once the one before has come back."""
         for attempt in range(10_000):
-            client = await self.connected(ROOM)
+            if (client := await self.connected(ROOM)) is None:
+                return
             if (worker := await self.worker_of(client)) > 0:
                 line = Line(f"{number}.{attempt}", worker)
                 self.lines.append(line)
                 with contextlib.suppress(*LOST):
                     await self._talk_on(client, line)
             client.transport.abort()
-            if self.over.is_set():
-                return
 
     async def _talk_on(self, client, line):
         back, leaving = asyncio.Event(), asyncio.Event()
@@ -121,7 +126,7 @@ class Injection:
 
         listening = asyncio.create_task(listen())
         try:
-            while not (leaving.is_set() or self.over.is_set() or listening.done()):
+            while not (leaving.is_set() or listening.done()):
                 back.clear()
                 line.said_at.append(self.clock())
                 await client.send(f"{line.name} {len(line.said_at)} {PADDING}")
@@ -134,9 +139,7 @@ class Injection:
                 assert waiting.done() or listening.done(), f"{line.name} does not hear itself"
                 waiting.cancel()
                 await asyncio.sleep(self.random.uniform(0, 0.03))
-            if self.over.is_set():
-                await listening
-            elif leaving.is_set():
+            if leaving.is_set():
                 await self._leave(client, line, listening)
         finally:
             listening.cancel()
@@ -165,7 +168,7 @@ class Injection:
             await client.close()
 
     async def read_slowly(self):
-        """Connect, read next to nothing for a while, then all that is there, vanish, come again.
+        """Connect, read next to nothing or nothing at all, then what is there, vanish, come again.
 
         Whatever comes is without a gap, up to the close if it has been closed for that.
         """
@@ -174,16 +177,13 @@ class Injection:
                 reader = await self.server.connect_raw(ROOM)
                 worker = self.worker_at(reader.socket.getsockname()[1])
                 line = Line(f"slow.{len(self.slow_lines)}", worker)
-                hurries_at = self.clock() + self.random.uniform(2, 10)
                 try:
-                    async with asyncio.timeout_at(hurries_at + 3):
-                        while line.close_code is None:
-                            await reader.read()
-                            for text in reader.came():
-                                self._hears(line, text)
-                            if reader.protocol.close_rcvd is not None:
-                                line.close_code = reader.protocol.close_rcvd.code
-                            await asyncio.sleep(0.5 if self.clock() < hurries_at else 0)
+                    async with asyncio.timeout(60):
+                        if self.random.random() < 0.5:
+                            await self._is_closed_for_it(worker)
+                        else:
+                            await self._read_on(reader, line, self.random.uniform(2, 10), 0.5)
+                        await self._read_on(reader, line, 5, 0)
                 finally:
                     # Else a drain would wait for it.
                     reader.reset()
@@ -191,20 +191,40 @@ class Injection:
                         self.slow_lines.append(line)
             await asyncio.sleep(0.1)
 
+    async def _is_closed_for_it(self, worker):
+        """Wait until a worker has closed one more slow reader, or 40 s."""
+        before = self.slow_closed[worker]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(40):
+                while self.slow_closed[worker] == before:  # noqa: ASYNC110 - it is asked
+                    await asyncio.sleep(0.1)
+
+    async def _read_on(self, reader, line, seconds, pause):
+        """Read for so long, with a pause after each read, or until the connection is closed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while line.close_code is None:
+                    await reader.read()
+                    for text in reader.came():
+                        self._hears(line, text)
+                    if reader.protocol.close_rcvd is not None:
+                        line.close_code = reader.protocol.close_rcvd.code
+                    await asyncio.sleep(pause)
+
     # Who reads a book
 
     async def study(self, student):
         """Note one page after the other, and ask something on each; come back now and then."""
-        while not self.over.is_set():
-            client = await self.connected(f"/ws/{student.name}")
+        while (client := await self.connected(f"/ws/{student.name}")) is not None:
             with contextlib.suppress(*LOST):
                 worker = await self.worker_of(client)
                 pages, patient = self.random.randint(1, 20), self.random.random() < 0.5
                 await student.read(client, worker, pages, patient, self.over)
             client.transport.abort()
 
-    async def collect_answers(self, student):
-        client = await self.connected(f"/ws/{student.name}")
+    async def collect_answers(self, student, server):
+        """Come back to another server, which has nothing but what is kept in Redis."""
+        client = await server.connect(f"/ws/{student.name}")
         await student.wait_for_answers(client, self.ended)
         await client.close()
 
@@ -213,13 +233,19 @@ class Injection:
         (told,) = self.redis.command("get", f"session:{student.name}") or [""]
         return json.loads(told)["progress"]["page"] if told else 0
 
-    async def all_have_come_back(self):
-        """Wait until every student was judged often enough to mean something."""
+    async def enough_was_seen(self):
+        """Wait until students have come back, and slow readers were closed, often enough."""
 
         async def so():
-            return min(len(student.restored) for student in self.students) >= RESTORED
+            restored = min(len(student.restored) for student in self.students)
+            return restored >= RESTORED and self.closed[TRY_AGAIN_LATER] >= CLOSED
 
         await until(so)
+
+    @property
+    def closed(self):
+        """How often slow readers were ended with each code; with None by themselves."""
+        return Counter(line.close_code for line in self.slow_lines)
 
     # What goes wrong
 
@@ -320,6 +346,7 @@ class Injection:
             bus = worker["bus"]
             told = Count(asked, answered, bus["missed"], bus["reconnects"], bus["connected"])
             self.counts[worker["pid"]].told.append(told)
+            self.slow_closed[worker["pid"]] = worker["slow_consumers_closed"]
         return stats
 
     async def keep_looking(self):
@@ -353,15 +380,6 @@ class Injection:
         """Return the line that each of those who talk has now."""
         return list({line.name.partition(".")[0]: line for line in self.lines}.values())
 
-    async def everybody_has_heard_the_last(self):
-        """Wait until nobody talks any more and all have heard all; nothing is wrong now."""
-
-        async def heard():
-            now = [line for line in self.living() if line.said_at]
-            return all(line.last(other.name) == len(other.said_at) for line in now for other in now)
-
-        await until(heard)
-
 
 @pytest.mark.timeout(SECONDS + 10 * DEADLINE_SECONDS)
 async def test_nothing_accepted_is_missing_after_two_minutes_of_faults(serve, redis):
@@ -369,7 +387,8 @@ async def test_nothing_accepted_is_missing_after_two_minutes_of_faults(serve, re
     print(f"seed {seed}")
     server = await serve(
         *("--workers", str(WORKERS), "--bus", redis.url, "--answer-seconds", "0.05"),
-        *("--slow-consumer-bytes", "200000", "--drain-timeout-seconds", "30"),
+        *("--slow-consumer-bytes", "100000", "--slow-consumer-seconds", "4"),
+        *("--drain-timeout-seconds", "30"),
         TARGET_REDIS_URL=redis.url,
     )
     injection = Injection(server, redis, seed)
@@ -380,15 +399,15 @@ async def test_nothing_accepted_is_missing_after_two_minutes_of_faults(serve, re
     try:
         await injection.inject()
         await injection.everybody_hears_everybody()
-        await injection.all_have_come_back()
+        await injection.enough_was_seen()
+        # They all go on with what they do, until they are asked to leave.
+        server.send_signal(signal.SIGTERM)
+        assert await server.exit_status() == 0
         injection.over.set()
-        await injection.everybody_has_heard_the_last()
-        await asyncio.gather(*studying)
-        await asyncio.gather(*(injection.collect_answers(s) for s in injection.students))
-        await injection.look()
-        # Whoever still chats hears the last word, and is closed when the drain is over.
-        await server.drain()
-        await asyncio.gather(*talking, *slow)
+        await asyncio.gather(*talking, *slow, *studying)
+        kept_pages = {s.name: (injection.kept_page(s), s.due) for s in injection.students}
+        later = await serve(TARGET_REDIS_URL=redis.url)
+        await asyncio.gather(*(injection.collect_answers(s, later) for s in injection.students))
     finally:
         for task in (looking, *talking, *slow, *studying):
             task.cancel()
@@ -398,13 +417,13 @@ async def test_nothing_accepted_is_missing_after_two_minutes_of_faults(serve, re
     slow_lines = injection.slow_lines
     judged = judge([*lines, *slow_lines], injection.counts, set(injection.ended))
     print(injection.faults, f"{accepted} accepted on {len(lines)} connections")
-    closed = Counter(line.close_code for line in slow_lines)
-    print(f"{len(slow_lines)} slow readers, closed with {dict(closed)}")
+    print(f"slow readers, closed with {dict(injection.closed)}")
     print(f"{judged.due} due, {judged.announced} announced as missed, {judged.unknown} unknown")
     pages = [student.judged(injection.counts) for student in students]
     for student, found in zip(students, pages, strict=True):
         print(f"{student.name}: {student.page} pages; {found}")
     assert judged.wrong == []
+    assert all(kept >= due for kept, due in kept_pages.values()), kept_pages
     assert [student.wrong for student in students] == [[]] * SESSIONS
     assert [found.wrong for found in pages] == [[]] * SESSIONS
     # What was restored is hardly ever less than it might be.
@@ -415,6 +434,5 @@ async def test_nothing_accepted_is_missing_after_two_minutes_of_faults(serve, re
     assert judged.due > accepted
     assert judged.unknown < judged.due / 100
     assert len(lines) > TALKERS
-    assert sum(line.close_code == TRY_AGAIN_LATER for line in slow_lines) > 1
     assert sum(len(heard) for line in slow_lines for heard in line.heard.values()) > 100
     assert not [line for line in server.lines if "Traceback" in line]
