@@ -104,9 +104,16 @@ class Server:
         self._clients.callback(client.transport.abort)
         return client
 
-    async def connect_raw(self, path="/ws", receive_buffer_bytes=4096):
-        """Return a client that reads only when it is told to."""
-        return await RawClient(self, path, receive_buffer_bytes).handshake()
+    async def connect_raw(self, path="/ws", receive_buffer_bytes=4096, segment_bytes=None):
+        """Return a client that reads only when it is told to.
+
+        For small segments the server's kernel keeps a small send buffer, too: ten of loopback's own
+        are 640 kB.
+        """
+        client = RawClient(self, path, receive_buffer_bytes)
+        if segment_bytes is not None:
+            client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment_bytes)
+        return await client.handshake()
 
     async def get(self, path):
         return (await self.http.get(path)).json()

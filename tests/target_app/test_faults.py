@@ -174,7 +174,7 @@ class Injection:
         """
         while not self.over.is_set():
             with contextlib.suppress(*LOST, AssertionError):
-                reader = await self.server.connect_raw(ROOM)
+                reader = await self.server.connect_raw(ROOM, segment_bytes=536)
                 worker = self.worker_at(reader.socket.getsockname()[1])
                 line = Line(f"slow.{len(self.slow_lines)}", worker)
                 try:
