@@ -90,8 +90,12 @@ class Scripted(Scenario[Parameters]):
     async def measure(self, population: Population, load: Span) -> Published:
         """Run the script on every connection until the time is over."""
         await load.begun()
+        here = population.open_connections()
+        for connection in here:
+            # Its handshake may be complete, though nobody has gone on with it yet.
+            self.opened(connection)
         self._say = population.say
-        for connection in population.open_connections():
+        for connection in here:
             self._begin(self._scripts[connection])
         if self.plan.rate is None:
             await load.over()

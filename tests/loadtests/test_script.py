@@ -1,19 +1,27 @@
 """A user's own scenario, in both styles, in every process; and what happens when it is wrong."""
 
+import asyncio
 import re
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Any
 
 import pytest
 
+from loadtests.connection import Connection
 from loadtests.errors import UsageError
 from loadtests.feed import read_feed
 from loadtests.help import parameter_lines
+from loadtests.meter import Meter
 from loadtests.rate_profile import parse_profile
+from loadtests.scenario import Parameters
 from loadtests.scenarios import parse_parameters, scenario_kind
+from loadtests.scenarios.echo import CorrelatedParameters, Echo
 from loadtests.script import match
+from loadtests.scripted import load_script
+from loadtests.span import Span
 from reports.record import read_record
-from tests.loadtests.conftest import PLAIN, Run, TargetSource
+from tests.loadtests.conftest import PLAIN, Run, TargetSource, broadcasting, in_this_process
 
 URL = "ws://127.0.0.1:{port}/echo"
 HEAD = "from loadtests.script import Connection, Parameters, Scenario, Script, Seconds\n"
@@ -241,3 +249,48 @@ def test_a_feed_of_json_lines(tmp_path: Path) -> None:
     assert read_feed(path) == ({"user": "ann", "age": 7}, {"user": "bob"})
     with pytest.raises(UsageError, match="cannot read the feed"):
         read_feed(tmp_path / "none.jsonl")
+
+
+async def begins_as_a_handshake_is_complete(make: Any, scenario: str) -> Meter:
+    """Let a load begin before anybody has gone on with a connection that has just been opened."""
+    async with broadcasting() as (port, _):
+        made, population, meter = in_this_process(
+            make, port=port, connections=1, scenario=scenario, live=True
+        )
+        measuring: list[asyncio.Task[object]] = []
+
+        def arrive(_connection: Connection) -> None:
+            now_ns = perf_counter_ns()
+            load = Span(now_ns, now_ns + 10**9)
+            measuring.append(asyncio.create_task(made.measure(population, load)))
+
+        await population.open(population.fresh_number(), arrive)
+        await asyncio.gather(*measuring)
+        made.account({})
+        population.abort_all()
+    return meter
+
+
+async def test_a_script_begins_in_the_moment_in_which_a_handshake_is_complete(write: Any) -> None:
+    kind = load_script(
+        Path(
+            write(
+                "async def script(connection):\n"
+                "    await connection.send('hello')\n"
+                "    await connection.expect('hello')\n"
+                "    connection.count('heard')\n"
+            )
+        )
+    )
+    meter = await begins_as_a_handshake_is_complete(
+        lambda share, meter: kind(share, Parameters(), meter), "say"
+    )
+    assert meter.counts["script.heard"] > 0
+
+
+async def test_an_echo_begins_once_in_the_moment_in_which_a_handshake_is_complete() -> None:
+    meter = await begins_as_a_handshake_is_complete(
+        lambda share, meter: Echo(share, CorrelatedParameters(), meter), "echo"
+    )
+    assert meter.integrity["expected"] == meter.sent > 0
+    assert meter.integrity["duplicated"] == meter.integrity["lost"] == meter.unsolicited == 0
