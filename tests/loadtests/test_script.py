@@ -21,7 +21,14 @@ from loadtests.script import match
 from loadtests.scripted import load_script
 from loadtests.span import Span
 from reports.record import read_record
-from tests.loadtests.conftest import PLAIN, Run, TargetSource, broadcasting, in_this_process
+from tests.loadtests.conftest import (
+    DEADLINE_SECONDS,
+    PLAIN,
+    Run,
+    TargetSource,
+    broadcasting,
+    in_this_process,
+)
 
 URL = "ws://127.0.0.1:{port}/echo"
 HEAD = "from loadtests.script import Connection, Parameters, Scenario, Script, Seconds\n"
@@ -266,6 +273,9 @@ async def begins_as_a_handshake_is_complete(make: Any, scenario: str) -> Meter:
 
         await population.open(population.fresh_number(), arrive)
         await asyncio.gather(*measuring)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while made.outstanding({}):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
         made.account({})
         population.abort_all()
     return meter
