@@ -57,6 +57,8 @@ class Injection:
         self.faults = Counter()
         self.ended = {}
         """When each worker that was killed ended."""
+        self.may_talk = asyncio.Event()
+        self.may_talk.set()
         self.over = asyncio.Event()
         self.clock = asyncio.get_running_loop().time
         self.students = [Student(f"student-{n}", self.clock, self.ended) for n in range(SESSIONS)]
@@ -127,6 +129,7 @@ class Injection:
         listening = asyncio.create_task(listen())
         try:
             while not (leaving.is_set() or listening.done()):
+                await self.may_talk.wait()
                 back.clear()
                 line.said_at.append(self.clock())
                 await client.send(f"{line.name} {len(line.said_at)} {PADDING}")
@@ -287,6 +290,7 @@ class Injection:
         victim = self.random.choice(self.workers())
         if self.faults["kill_a_worker"] % 2:
             await self.until_kept(victim.pid)
+        self.lose(victim)
         self.kill(victim)
         await self.all_are_there({victim.pid})
 
@@ -294,15 +298,13 @@ class Injection:
         self.redis.pause()
         await asyncio.sleep(self.random.uniform(0.5, 3))
         victim = self.random.choice(self.workers())
-        self.ended[victim.pid] = self.clock()
-        victim.kill()
+        self.kill(victim)
         self.redis.resume()
         self.redis.command("ping")  # by then it has done what the worker had asked of it
         self.lose(victim)
         await self.all_are_there({victim.pid})
 
     def kill(self, victim):
-        self.lose(victim)
         self.ended[victim.pid] = self.clock()
         victim.kill()
 
@@ -380,6 +382,17 @@ class Injection:
         """Return the line that each of those who talk has now."""
         return list({line.name.partition(".")[0]: line for line in self.lines}.values())
 
+    async def everybody_has_heard_the_last(self):
+        """Let nobody say anything until all have heard all; nothing is wrong now."""
+
+        async def heard():
+            now = [line for line in self.living() if line.said_at]
+            return all(line.last(other.name) == len(other.said_at) for line in now for other in now)
+
+        self.may_talk.clear()
+        await until(heard)
+        self.may_talk.set()
+
 
 @pytest.mark.timeout(SECONDS + 10 * DEADLINE_SECONDS)
 async def test_nothing_accepted_is_missing_after_two_minutes_of_faults(serve, redis):
@@ -400,6 +413,7 @@ async def test_nothing_accepted_is_missing_after_two_minutes_of_faults(serve, re
         await injection.inject()
         await injection.everybody_hears_everybody()
         await injection.enough_was_seen()
+        await injection.everybody_has_heard_the_last()
         # They all go on with what they do, until they are asked to leave.
         server.send_signal(signal.SIGTERM)
         assert await server.exit_status() == 0
