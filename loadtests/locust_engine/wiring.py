@@ -2,9 +2,11 @@
 
 import signal
 import sys
+from functools import cache
 from typing import Any
 
 import gevent
+import locust.argument_parser
 import locust.runners
 import locust.stats
 from locust.env import Environment
@@ -29,6 +31,9 @@ def install(events: Events) -> None:
     locust.stats.bucket_response_time = rounded  # type: ignore[assignment] # it need not be whole
     # How often workers tell of their users; with its 3 s the user count would lag behind.
     locust.runners.WORKER_REPORT_INTERVAL = _REPORT_SECONDS
+    # A worker builds a parser to know them, once for each option of each order for users, and
+    # takes seconds for that on a busy machine, in which it is silent and thus taken for missing.
+    locust.argument_parser.default_args_dict = cache(locust.argument_parser.default_args_dict)
     events.init_command_line_parser.add_listener(options.add_arguments)
     events.init.add_listener(_on_init)
 

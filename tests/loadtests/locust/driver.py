@@ -23,6 +23,7 @@ from tests.servers.launch import ROOT
 LOCUSTFILE = str(ROOT / "loadtests/locustfile.py")
 ENOUGH = str(ROOT / "tests/loadtests/locust/enough.py")
 ENDURING = str(ROOT / "tests/loadtests/locust/enduring.py")
+ORDERS = str(ROOT / "tests/loadtests/locust/orders.py")
 PATIENCE = str(ROOT / "tests/loadtests/locust/patience.py")
 DEADLINE_SECONDS = 240.0
 
@@ -177,14 +178,21 @@ class Locust:
 
 
 @contextmanager
-def locust(folder: Path, *options: str, web: bool = True, name: str = "locust") -> Iterator[Locust]:
-    """Have a Locust run while the context lasts."""
+def locust(
+    folder: Path,
+    *options: str,
+    web: bool = True,
+    name: str = "locust",
+    enduring: bool = True,
+) -> Iterator[Locust]:
+    """Have a Locust run while the context lasts; one that is to miss a process is not enduring."""
     port = free_port()
     page = ("--web-host", "127.0.0.1", "--web-port", str(port), "--class-picker") if web else ()
+    locustfile = f"{LOCUSTFILE},{ENDURING}" if enduring else LOCUSTFILE
     log = folder / f"{name}.log"
     with log.open("w") as file:
         process = subprocess.Popen(
-            words(*page, *options, folder=folder),
+            words(*page, *options, locustfile=locustfile, folder=folder),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=file,

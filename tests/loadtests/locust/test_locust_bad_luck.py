@@ -152,13 +152,13 @@ def test_a_worker_that_dies_marks_the_run_and_one_that_joins_gets_its_share(
     worker = ("--worker", "--master-port", port)
     with (
         known() as server,
-        locust(tmp_path, "--master", "--master-bind-port", port) as master,
-        locust(tmp_path, *worker, web=False, name="first"),
+        locust(tmp_path, "--master", "--master-bind-port", port, enduring=False) as master,
+        locust(tmp_path, *worker, web=False, name="first", enduring=False),
     ):
         master.wait(lambda: master.stats()["worker_count"] == 1, "a worker")
         master.start(server.url("/echo"), 20, 100, "EchoSwarm", swarm_think="exp 100ms")
         master.wait(lambda: _shares(master) == [20], "all on the first")
-        with locust(tmp_path, *worker, web=False, name="second") as second:
+        with locust(tmp_path, *worker, web=False, name="second", enduring=False) as second:
             master.wait(lambda: _shares(master) == [10, 10], "half on the second")
             for name in ("Worker 0", "Worker 1"):
                 master.wait(lambda name=name: ": 10 open" in master.rows()[name], name)
@@ -174,13 +174,34 @@ def test_a_worker_that_dies_marks_the_run_and_one_that_joins_gets_its_share(
     assert joined == [0, 1]
 
 
+def test_a_worker_that_was_missed_at_the_start_gets_its_share(tmp_path: Path) -> None:
+    """As on a busy machine: Locust hears nothing of it for three seconds, then it is back."""
+    port = str(free_port())
+    worker = ("--worker", "--master-port", port)
+    with (
+        known() as server,
+        locust(tmp_path, "--master", "--master-bind-port", port, enduring=False) as master,
+        locust(tmp_path, *worker, web=False, name="first", enduring=False),
+        locust(tmp_path, *worker, web=False, name="second", enduring=False) as second,
+    ):
+        master.wait(lambda: master.stats()["worker_count"] == 2, "two workers")
+        second.process.send_signal(signal.SIGSTOP)
+        master.wait(lambda: master.stats()["worker_count"] == 1, "one is missed")
+        master.start(server.url("/echo"), 20, 100, "EchoSwarm", swarm_think="exp 100ms")
+        second.process.send_signal(signal.SIGCONT)
+        for name in ("Worker 0", "Worker 1"):
+            master.wait(lambda name=name: ": 10 open" in master.rows()[name], name)
+
+
 def test_a_ctrl_c_that_reaches_every_process_ends_them_all_with_a_whole_record(
     tmp_path: Path,
 ) -> None:
     """As a terminal's does; workers may be gone before the master has heard the last of them."""
     with known() as server:
         options = ("--headless", "--processes", "2", "--host", server.url("/echo"), "-u", "20")
-        with locust(tmp_path, *options, "-r", "50", *THINK, "EchoSwarm", web=False) as running:
+        with locust(
+            tmp_path, *options, "-r", "50", *THINK, "EchoSwarm", web=False, enduring=False
+        ) as running:
             running.wait(lambda: _opened(tmp_path) == 20, "all are open")
             os.killpg(running.process.pid, signal.SIGINT)
             assert running.process.wait(DEADLINE_SECONDS) == 130
@@ -191,10 +212,11 @@ def test_a_ctrl_c_that_reaches_every_process_ends_them_all_with_a_whole_record(
 
 def test_a_worker_without_its_master_ends_its_load(tmp_path: Path) -> None:
     port = str(free_port())
+    options = ("--worker", "--master-port", port)
     with (
         known() as server,
-        locust(tmp_path, "--master", "--master-bind-port", port) as master,
-        locust(tmp_path, "--worker", "--master-port", port, web=False, name="worker") as worker,
+        locust(tmp_path, "--master", "--master-bind-port", port, enduring=False) as master,
+        locust(tmp_path, *options, web=False, name="worker", enduring=False) as worker,
     ):
         master.wait(lambda: master.stats()["worker_count"] == 1, "a worker")
         master.start(server.url("/echo"), 10, 100, "EchoSwarm", swarm_think="exp 100ms")

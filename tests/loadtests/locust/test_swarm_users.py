@@ -1,12 +1,13 @@
 """Locust leads the swarm: users are connections, the record is that of ``swarmgate run``."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from reports.summary import Summary, summarise
-from tests.loadtests.locust.driver import LOCUSTFILE, Done, has, headless, headless_until
+from tests.loadtests.locust.driver import LOCUSTFILE, ORDERS, Done, has, headless, headless_until
 from tests.servers.launch import ROOT, known, launch
 
 # On a machine of unknown speed: no schedule to be late against.
@@ -146,6 +147,20 @@ def test_a_rate_of_all_is_shared_and_one_of_each_grows_with_the_users(tmp_path: 
             found[whose] = sum(it.sent for it in later) / seconds
     assert found["all"] == pytest.approx(20, rel=0.25)
     assert found["each connection"] == pytest.approx(200, rel=0.25)
+
+
+def test_a_worker_takes_an_order_for_users_at_once(tmp_path: Path) -> None:
+    """Locust's own way is a parser for each option, while which its heartbeat is silent."""
+    with known() as server:
+        done = headless_until(
+            has("latency.count", 20),
+            *(tmp_path, server.url("/echo"), "-u", "6", "-r", "2", "--processes", "1"),
+            *("EchoSwarm", *CLOSED),
+            locustfile=f"{LOCUSTFILE},{ORDERS}",
+        )
+    (built,) = re.findall(r"(\d+) parsers were built", done.stderr)
+    # All but one are of its start.
+    assert int(built) <= 5
 
 
 def test_thresholds_decide_the_exit_status(tmp_path: Path) -> None:
