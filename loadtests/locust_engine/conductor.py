@@ -176,7 +176,6 @@ class Conductor:
         self._change_wanted = False
         self._finishing = False
         self._interrupted = False
-        self._step = 1
         self._step_at: int | None = None
         self._pids = tuple(pids)
         self._origin_ns = perf_counter_ns()
@@ -189,36 +188,41 @@ class Conductor:
         """Begin with these workers; more may join."""
         self._enter("open", connections=self._plan.connections)
         self._read_all(MARK_START)
-        self._step = max(1, len(workers))
         for worker in workers:
-            self.join(worker)
+            self._take(worker, first_number=0, number_step=len(workers))
         self._greenlets.spawn(self._sample)
         self._conducting = gevent.spawn(self._conduct)
 
     def join(self, worker: Worker) -> None:
+        """Have one more worker take part in what has begun."""
+        if self._conducting is not None and not self._finishing:
+            self._take(worker, first_number=_LATE_NUMBERS, number_step=_LATE_STEP)
+
+    def knows(self, worker: Worker) -> bool:
+        """Whether a worker takes part or took part."""
+        return worker.client_id in self._members
+
+    def _take(self, worker: Worker, first_number: int, number_step: int) -> None:
         """Have a worker take part; one whose clock is not known yet does when it is."""
         known = self._members.get(worker.client_id)
         offset = worker.offset()
-        if self._finishing or offset is None or (known is not None and not known.is_lost):
+        if offset is None or (known is not None and not known.is_lost):
             return
         process = next(self._numbers)
-        is_late = self._conducting is not None
-        first = _LATE_NUMBERS + process if is_late else process
         share = ProcessPlan(
             plan=self._plan,
             process=process,
             endpoint=Endpoint("", 0),
             sources=(),
             origin_ns=self._origin_ns + offset.offset_ns,
-            first_number=first,
-            number_step=_LATE_STEP if is_late else self._step,
+            first_number=first_number + process,
+            number_step=number_step,
             clock_ns=-offset.offset_ns,
             clock_error_ns=0 if worker.shares_clock else _CLOCKS_DIFFER_NS,
         )
         self._members[worker.client_id] = Member(worker, process, share, offset)
         self._tell_of(self._members[worker.client_id])
-        if is_late:
-            logger.info("%s: worker %s joins as process %d", self._name, worker.client_id, process)
+        logger.info("%s: worker %s is process %d", self._name, worker.client_id, process)
         self._command(worker.client_id, {"do": "prepare", "share": _dump(share)})
 
     def hear(self, client_id: str, what: str, detail: Mapping[str, Any]) -> None:

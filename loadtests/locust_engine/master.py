@@ -149,8 +149,9 @@ class MasterSide:
         except (LoadTestError, RecordError, ValueError) as error:
             self._refuse(str(error))
             return
+        seen = self._seen()
         for conductor in self.conductors.values():
-            conductor.start([worker for worker in self.workers if not worker.unseen])
+            conductor.start([worker for worker in self.workers if worker.client_id in seen])
 
     def _conductor(self, name: str, plan: Plan) -> Conductor:
         return Conductor(
@@ -274,21 +275,31 @@ class MasterSide:
         strangers: set[str] = set()
         while True:
             gevent.sleep(_WATCH_SECONDS)
-            if not isinstance(self._runner, MasterRunner):
-                continue
-            clients = self._runner.clients
-            here = {it.id for it in clients.all if it.state != STATE_MISSING}
+            seen = self._seen()
             for worker in self.workers:
-                # One that has stopped is unknown to Locust until it is ready again.
-                worker.unseen = 0 if worker.client_id in here else worker.unseen + 1
+                worker.unseen = 0 if worker.client_id in seen else worker.unseen + 1
                 if worker.unseen > _UNSEEN_LOOKS and self._is_running:
                     self._lose(worker)
-                elif not (worker.unseen or worker.shares_clock):
-                    self._ping(worker)
+                elif not worker.unseen:
+                    self._keep(worker)
             # Locust has them back, and we do not; one that has just come greets by itself.
-            for client_id in strangers & here - set(self._workers):
+            for client_id in strangers & seen - set(self._workers):
                 self._command("", client_id, {"do": "greet"})
-            strangers = here - set(self._workers)
+            strangers = seen - set(self._workers)
+
+    def _seen(self) -> set[str]:
+        """Give who Locust sees now; one that has stopped is not until it is ready again."""
+        if not isinstance(self._runner, MasterRunner):
+            return set(self._workers)
+        return {it.id for it in self._runner.clients.all if it.state != STATE_MISSING}
+
+    def _keep(self, worker: Worker) -> None:
+        """Keep its clock's offset fresh, and have it in tests that began while it was not seen."""
+        if not worker.shares_clock:
+            self._ping(worker)
+        for conductor in self.conductors.values():
+            if self._is_running and not conductor.knows(worker):
+                conductor.join(worker)
 
     def _lose(self, worker: Worker) -> None:
         del self._workers[worker.client_id]
