@@ -11,7 +11,8 @@ from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from hdrh.histogram import HdrHistogram
+
+from reports import hdr_text
 
 HIGHEST_TRACKABLE_NS: Final = 3_600_000_000_000
 SIGNIFICANT_DIGITS: Final = 3
@@ -132,13 +133,9 @@ class Histogram:
 
     def encode(self) -> str:
         """Write as HdrHistogram V2, compressed, base64: what any HdrHistogram tool reads."""
-        hdr = _empty_hdr()
-        np.frombuffer(hdr.counts, dtype=np.uint64)[:_COUNTS] = self._counts
-        if self.count:
-            hdr.total_count = self.count
-            hdr.min_value, hdr.max_value = self.min_ns, self.max_ns
-        encoded: bytes = hdr.encode()
-        return encoded.decode("ascii")
+        occupied = np.flatnonzero(self._counts)
+        counts = self._counts[occupied]
+        return hdr_text.encode(occupied, counts, SIGNIFICANT_DIGITS, HIGHEST_TRACKABLE_NS)
 
     @classmethod
     def decode(cls, text: str) -> Self:
@@ -147,20 +144,11 @@ class Histogram:
         Raises:
             ValueError: not an HdrHistogram, or one of another range or precision.
         """
-        try:
-            hdr = HdrHistogram.decode(text)
-        except Exception as error:  # the package raises a different type for every malformation
-            raise ValueError(f"not an HdrHistogram V2 text: {text[:40]!r} ({error})") from error
-        if (hdr.significant_figures, hdr.lowest_trackable_value) != (SIGNIFICANT_DIGITS, 1):
-            raise ValueError(
-                f"the histogram counts from {hdr.lowest_trackable_value} in "
-                f"{hdr.significant_figures} digits; expected from 1 ns in {SIGNIFICANT_DIGITS}"
-            )
-        histogram = cls()
-        counts = np.frombuffer(hdr.counts, dtype=np.uint64).astype(np.int64)
-        if counts[_COUNTS:].any():
+        occupied, counts = hdr_text.decode(text, SIGNIFICANT_DIGITS)
+        if occupied.size and occupied[-1] >= _COUNTS:
             raise ValueError("the histogram holds durations above one hour")
-        histogram._counts[: min(_COUNTS, counts.size)] = counts[:_COUNTS]
+        histogram = cls()
+        histogram._counts[occupied] = counts
         return histogram
 
     def _occupied(self) -> npt.NDArray[np.intp]:
@@ -176,7 +164,3 @@ def merged(histograms: Iterable[Histogram]) -> Histogram:
     for histogram in histograms:
         total.merge(histogram)
     return total
-
-
-def _empty_hdr() -> HdrHistogram:
-    return HdrHistogram(1, HIGHEST_TRACKABLE_NS, SIGNIFICANT_DIGITS)
