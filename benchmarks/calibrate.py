@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from benchmarks.calibration import Row, count_rows, latency_rows, split, stall_delays
 from benchmarks.experiments import InterruptedRunError
+from loadtests.own_module import own_module
 from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.target import TargetSource
@@ -160,7 +160,7 @@ class _Bench:
         number = len(list(self.folder.glob(f"*{RECORD_SUFFIX}")))
         words = "-".join(subject.replace(",", "").split())
         path = self.folder / f"{number + 1:02}-{words}{RECORD_SUFFIX}"
-        server = (sys.executable, "-m", "benchmarks.known_server", "{port}", *flags)
+        server = (*own_module("benchmarks.known_server"), "{port}", *flags)
         with self.watch(subject) as observe:
             source = TargetSource(server)
             summary = asyncio.run(

@@ -21,6 +21,7 @@ from benchmarks.experiments import ANY_MACHINE, InterruptedRunError, check, need
 from benchmarks.experiments import quick as reduced
 from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError
+from loadtests.own_module import own_environment, own_module
 from loadtests.run import DEFAULT_FOLDER
 from loadtests.validity import Thresholds
 from reports import cli as reports_cli
@@ -53,7 +54,8 @@ app.add_typer(reports_cli.app)
 def serve(context: typer.Context) -> None:
     """Run the reference server; `swarmgate serve --help` lists its options."""
     # A process of its own: the server under test knows nothing of what measures it.
-    os.execv(sys.executable, [sys.executable, "-m", "target_app", *context.args])  # noqa: S606
+    command = [*own_module("target_app"), *context.args]
+    os.execve(command[0], command, own_environment())  # noqa: S606
 
 
 @app.command()

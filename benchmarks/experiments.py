@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from benchmarks.claims import (
 )
 from benchmarks.redis_server import watched_redis
 from loadtests.errors import LoadTestError
+from loadtests.own_module import own_module
 from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.scenarios import check_scenario
@@ -149,7 +149,7 @@ async def _run_load(
     experiment: LoadExperiment, repeat: int, path: Path, observe: Observe, thresholds: Thresholds
 ) -> tuple[Summary, Mapping[str, float]]:
     """Make one run; give what it measured, and what was seen of its Redis."""
-    server = [sys.executable, "-m", "target_app", "--port", "{port}", "--log-level", "warning"]
+    server = [*own_module("target_app"), "--port", "{port}", "--log-level", "warning"]
     for option, value in experiment.server.items():
         server += [f"--{option.replace('_', '-')}", str(value)]
     plan = _plan(experiment, seed=repeat + 1)
@@ -188,9 +188,7 @@ def _beside(record: Path, suffix: str) -> Path:
 def _run_alone(experiment: AloneExperiment, path: Path) -> RunFigures:
     """Measure a primitive in a process of its own, and keep what it printed beside the records."""
     command = [
-        sys.executable,
-        "-m",
-        "benchmarks.alone",
+        *own_module("benchmarks.alone"),
         experiment.subject,
         str(experiment.count),
     ]

@@ -6,8 +6,6 @@ connection. The phases are open (in steps, each followed by settle), measure, co
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from typing import Any, Final
 
 from loadtests import probe
 from loadtests.departure import Departure
+from loadtests.own_module import own_environment, own_module
 from loadtests.plan import Endpoint, Plan, ProcessPlan
 from loadtests.scenario import merged
 from loadtests.scenarios import scenario_kind
@@ -136,14 +135,12 @@ class Fleet:
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
         for number in range(self._plan.processes):
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "loadtests.swarm",
+                *own_module("loadtests.swarm"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 limit=_LINE_LIMIT_BYTES,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**own_environment(), "PYTHONUNBUFFERED": "1"},
             )
             member = _Member(process)
             self._members.append(member)

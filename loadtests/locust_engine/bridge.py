@@ -7,10 +7,8 @@ swarm's lines to the master.
 
 import json
 import logging
-import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, Protocol
@@ -20,6 +18,7 @@ from gevent.pool import Group
 from pydantic import TypeAdapter
 
 from loadtests import probe
+from loadtests.own_module import own_environment, own_module
 from loadtests.plan import Endpoint, ProcessPlan, port_of, split_url
 
 SHARE: Final = TypeAdapter(ProcessPlan)
@@ -97,11 +96,11 @@ class Bridge:
             return
         self._is_closing, self._is_held, self._order, self._open = False, False, 0, 0
         self._swarm = subprocess.Popen(
-            [sys.executable, "-m", "loadtests.swarm"],
+            own_module("loadtests.swarm"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**own_environment(), "PYTHONUNBUFFERED": "1"},
         )
         self._readers = Group()
         self._readers.spawn(self._read, self._swarm)

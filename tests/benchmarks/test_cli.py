@@ -47,6 +47,34 @@ def test_a_run_that_held_prints_what_people_look_for_and_exits_with_0(tmp_path: 
     assert read_record(record).header.command[:2] == ("swarmgate", "run")
 
 
+def test_what_lies_in_the_working_directory_is_not_imported(tmp_path: Path) -> None:
+    """A project may have folders and files of the names of ours, or of what we use."""
+    for folder in ("loadtests", "reports", "benchmarks", "target_app"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").write_text("raise SystemExit('a stranger')\n")
+    for file in ("uvloop", "numpy", "swarm"):
+        (tmp_path / f"{file}.py").write_text("raise SystemExit('a stranger')\n")
+
+    def installed(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("swarmgate")), *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_SECONDS,
+            check=False,
+        )
+
+    with known() as server:
+        done = installed("run", server.url("/echo"), "5", "-d", "0.5s", "-o", "a.run.jsonl")
+    # On a busy machine the generator may be late, and the run invalid for that.
+    assert done.returncode in (0, 3), done.stderr
+    assert "5 of 5" in done.stdout
+    served = installed("serve", "--help")
+    assert served.returncode == 0, served.stderr
+    assert "--port" in served.stdout
+
+
 def test_json_is_one_document_on_standard_output_and_nothing_else(tmp_path: Path) -> None:
     output = tmp_path / "a.run.jsonl"
     with known() as server:
