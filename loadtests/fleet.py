@@ -21,6 +21,7 @@ from loadtests.scenario import merged
 from loadtests.scenarios import scenario_kind
 from loadtests.swarm import PLAN
 from loadtests.validity import Thresholds, reasons_against, warnings_about
+from reports.printable import printable
 from reports.record import Event, Footer, Interval, Line, Sample, decode_line
 from reports.summary import (
     MARK_MEASURE_BEGIN,
@@ -35,6 +36,8 @@ _LINE_LIMIT_BYTES: Final = 2**26
 # Time for a command to reach every process, so that all begin the load at the same moment.
 _LEAD_NS: Final = 50_000_000
 _CLOSE_SECONDS: Final = 20.0
+# Lines of a process that are shown and recorded.
+_MOST_PRINTED: Final = 1_000
 
 Emit = Callable[[Line], None]
 
@@ -148,7 +151,7 @@ class Fleet:
             assert process.stdin is not None
             process.stdin.write(PLAN.dump_json(share) + b"\n")
             tasks.create_task(self._listen(number, member))
-            tasks.create_task(self._keep_last_words(member))
+            tasks.create_task(self._hear_prints(number, member))
 
     async def _conduct(self) -> None:
         """Lead everyone through the phases."""
@@ -283,11 +286,19 @@ class Fleet:
         async with self._heard:
             self._heard.notify_all()
 
-    async def _keep_last_words(self, member: _Member) -> None:
-        """Read what a process writes on standard error: the last line tells why it died."""
+    async def _hear_prints(self, number: int, member: _Member) -> None:
+        """Show what a process and its script print; the last line tells why it died."""
         assert member.process.stderr is not None
+        lines = 0
         async for text in member.process.stderr:
-            member.last_words = text.decode(errors="replace").strip() or member.last_words
+            said = printable(text.decode(errors="replace").rstrip())
+            member.last_words = said or member.last_words
+            lines += 1
+            if lines > _MOST_PRINTED:
+                continue
+            if lines == _MOST_PRINTED:
+                said = f"it has printed {lines:,} lines, more are not shown"
+            self._emit(Event(self._now_ns(), "printed", {"process": number, "text": said}))
 
     async def _watch(self) -> None:
         """Read server, swarm and kernel once a second, and notice a target that ends."""

@@ -20,6 +20,7 @@ from loadtests.population import Population, Say
 from loadtests.scenario import Parameters, Published, Scenario
 from loadtests.script import ConnectionEndedError, Script
 from loadtests.span import Span
+from reports.printable import printable
 
 _FUNCTION: Final = "script"
 
@@ -159,7 +160,7 @@ class Scripted(Scenario[Parameters]):
             self._iteration(perf_counter_ns() - intended_ns)
 
     def _fail(self, error: Exception, say: Say) -> None:
-        kind = f"script:{type(error).__name__}: {error}".replace("\n", " ")[:120]
+        kind = printable(f"script:{type(error).__name__}: {error}"[:120])
         self.meter.errors[kind] += 1
         if kind not in self._told:
             self._told.add(kind)

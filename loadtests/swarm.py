@@ -13,11 +13,12 @@ import os
 import resource
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import uvloop
 from pydantic import TypeAdapter
@@ -33,6 +34,7 @@ from loadtests.scenarios import make_scenario
 from loadtests.scenarios.drain import Drain
 from loadtests.self_watch import SelfWatch
 from loadtests.span import Span
+from reports.printable import printable
 from reports.record import Event, Line, encode_line
 
 _FOLD_SECONDS: Final = 0.02
@@ -230,14 +232,35 @@ async def _until(holds: Callable[[], bool]) -> None:
 
 async def _main() -> None:
     loop = asyncio.get_running_loop()
+    inward, outward = _own_pipes()
     commands = asyncio.StreamReader(limit=2**24)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    transport, protocol = await loop.connect_write_pipe(
-        asyncio.streams.FlowControlMixin, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    )
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), inward)
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outward)
     output = asyncio.StreamWriter(transport, protocol, None, loop)
     share = PLAN.validate_json(await commands.readline())
     await Swarm(share, output).run(commands)
+
+
+def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Take standard input and output for the commands and the record.
+
+    What a script reads is nothing then, and what it prints goes to standard error, which the fleet
+    shows.
+    """
+    inward, outward = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a file for its descriptor
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    return inward, outward
+
+
+def _last_words(error: BaseException) -> str:
+    """Say in one line what a process dies of: of a group of errors the first one."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    *_, place = traceback.extract_tb(error.__traceback__) or [None]
+    where = "" if place is None else f" ({Path(place.filename).name}, line {place.lineno})"
+    return printable(f"{type(error).__name__}: {error}{where}")
 
 
 def main() -> None:
@@ -249,7 +272,12 @@ def main() -> None:
     gc.set_threshold(_GC_THRESHOLD, 20, 100)
     # The client library logs what is counted here; a line for each of 10,000 helps nobody.
     logging.disable(logging.CRITICAL)
-    uvloop.run(_main())
+    try:
+        uvloop.run(_main())
+    except Exception as error:  # noqa: BLE001 - whatever it is, the fleet is told in the last line
+        traceback.print_exception(error)
+        sys.stderr.write(f"{_last_words(error)}\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

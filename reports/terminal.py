@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from reports.printable import printable
 from reports.record import Event, Footer, Header, Interval, Line
 from reports.summary import LEDGER, Summary, Totals
 from reports.units import format_bytes, format_count, format_rate, format_ratio, format_seconds
@@ -112,9 +113,22 @@ def live_view(
             refresh_per_second=_REFRESH_PER_SECOND,
             transient=True,
         ):
-            yield progress.add
+
+            def add(line: Line) -> None:
+                progress.add(line)
+                if printed := _printed(line):
+                    console.print(Text(printed), soft_wrap=True)
+
+            yield add
     else:
         yield _plain_lines(console, progress, title)
+
+
+def _printed(line: Line) -> str:
+    """Give what a swarm process printed, nothing of other lines."""
+    if not isinstance(line, Event) or line.name != "printed":
+        return ""
+    return printable(f"swarm process {line.detail['process']}: {line.detail['text']}")
 
 
 def _panel(progress: Progress, title: str) -> RenderableType:
@@ -125,7 +139,7 @@ def _panel(progress: Progress, title: str) -> RenderableType:
         grid.add_column(min_width=26)
     cells = list(live_rows(progress))
     for left, right in zip(cells[::2], [*cells[1::2], ("", "")], strict=False):
-        grid.add_row(*left, *right)
+        grid.add_row(*(printable(text) for text in (*left, *right)))
     done = progress.done_ratio()
     left_seconds = progress.seconds_left()
     bar: RenderableType = ProgressBar(total=1.0, completed=done or 0.0, pulse=done is None)
@@ -134,7 +148,7 @@ def _panel(progress: Progress, title: str) -> RenderableType:
     remaining = "" if left_seconds is None else f", {left_seconds:.0f} s left"
     return Panel(
         Group(grid, Text(), bar),
-        title=Text(name, style="bold"),
+        title=Text(printable(name), style="bold"),
         subtitle=Text(f"{totals.phase or 'starting'}{remaining}"),
         width=96,
     )
@@ -171,7 +185,7 @@ def _plain_lines(console: Console, progress: Progress, title: str) -> Callable[[
     def say(text: str) -> None:
         nonlocal said_at
         said_at = time.monotonic()
-        console.print(Text(f"{prefix}{text}"), soft_wrap=True)
+        console.print(Text(printable(f"{prefix}{text}")), soft_wrap=True)
 
     def observe(line: Line) -> None:
         progress.add(line)
@@ -180,6 +194,8 @@ def _plain_lines(console: Console, progress: Progress, title: str) -> Callable[[
         elif isinstance(line, Event) and line.name == "phase":
             if line.detail["phase"] in _TOLD_PHASES:
                 say(f"{line.detail['phase']}: {_one_line(progress)}")
+        elif printed := _printed(line):
+            say(printed)
         elif isinstance(line, Event) and line.name == "trouble":
             say(f"trouble: {line.detail['what']}")
         elif isinstance(line, Interval) and time.monotonic() - said_at >= _PLAIN_SECONDS:
@@ -199,7 +215,7 @@ def summary_text(summary: Summary) -> str:
     rows = list(summary_rows(summary))
     width = max(len(name) for name, _ in rows) + 1
     lines = [f"{name + ':':<{width}} {value}" for name, value in rows]
-    return "\n".join([*_validity_lines(summary), *lines])
+    return "\n".join(printable(line) for line in [*_validity_lines(summary), *lines])
 
 
 def _validity_lines(summary: Summary) -> Iterator[str]:

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from loadtests import probe
 from loadtests.own_module import own_environment, own_module
 from loadtests.plan import Endpoint, ProcessPlan, port_of, split_url
+from reports.printable import printable
 
 SHARE: Final = TypeAdapter(ProcessPlan)
 # Locust orders its users once a second; they come evenly over nearly all of it.
@@ -104,7 +105,7 @@ class Bridge:
         )
         self._readers = Group()
         self._readers.spawn(self._read, self._swarm)
-        self._readers.spawn(self._keep_last_words, self._swarm)
+        self._readers.spawn(self._hear_prints, self._swarm)
         self._readers.spawn(self._watch, self._swarm)
         self._write(self._complete(share))
         self._flush_soon()
@@ -249,11 +250,13 @@ class Bridge:
                 self._tell("reading", {"values": reading, "pid": swarm.pid})
             gevent.sleep(_READ_SECONDS)
 
-    def _keep_last_words(self, swarm: "subprocess.Popen[bytes]") -> None:
-        """Read what it writes on standard error: the last line tells why it died."""
+    def _hear_prints(self, swarm: "subprocess.Popen[bytes]") -> None:
+        """Log what it and its script print; the last line tells why it died."""
         assert swarm.stderr is not None
         for text in swarm.stderr:
-            self._last_words = text.decode(errors="replace").strip() or self._last_words
+            said = printable(text.decode(errors="replace").rstrip())
+            logger.info("%s: %s", self._name, said)
+            self._last_words = said or self._last_words
 
 
 def _resolve(url: str) -> Endpoint:

@@ -1,12 +1,14 @@
 """A user's own scenario, in both styles, in every process; and what happens when it is wrong."""
 
 import asyncio
+import io
 import re
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from loadtests.connection import Connection
 from loadtests.errors import UsageError
@@ -21,6 +23,7 @@ from loadtests.script import match
 from loadtests.scripted import load_script
 from loadtests.span import Span
 from reports.record import read_record
+from reports.terminal import live_view
 from tests.loadtests.conftest import (
     DEADLINE_SECONDS,
     PLAIN,
@@ -304,3 +307,47 @@ async def test_an_echo_begins_once_in_the_moment_in_which_a_handshake_is_complet
     )
     assert meter.integrity["expected"] == meter.sent > 0
     assert meter.integrity["duplicated"] == meter.integrity["lost"] == meter.unsolicited == 0
+
+
+async def test_what_a_script_prints_is_shown_and_recorded(
+    run: Run, write: Any, tmp_path: Path
+) -> None:
+    """It neither breaks into what the process tells, nor eats what the process is told."""
+    scenario = write("""
+import os
+
+async def script(connection):
+    print("hello \\x1b[31mred")
+    os.write(1, b"bytes\\n")
+    try:
+        input()
+    except EOFError:
+        print("nothing to read")
+    await connection.send("x")
+    await connection.expect("x", within=60)
+    await connection.pause(60)
+""")
+    watching = Console(file=io.StringIO(), force_terminal=False, width=200)
+    with live_view(watching) as observe:
+        summary = await go(run, scenario, connections=2, duration_seconds=0.5, observe=observe)
+    assert summary.valid, summary.reasons
+    assert summary.errors == {}
+    record = read_record(tmp_path / "run.run.jsonl")
+    printed = [
+        (it.detail["process"], it.detail["text"]) for it in record.events if it.name == "printed"
+    ]
+    said = ["bytes", r"hello \x1b[31mred", "nothing to read"]
+    assert sorted(printed) == [(process, text) for process in (0, 1) for text in said]
+    assert r"swarm process 1: hello \x1b[31mred" in watching.file.getvalue()
+
+
+async def test_a_scenario_that_raises_is_told_by_its_error_and_line(run: Run, write: Any) -> None:
+    scenario = write("""
+class Wrong(Scenario):
+    async def measure(self, population, load):
+        raise ValueError("no \\x1b[31mluck")
+""")
+    summary = await go(run, scenario)
+    assert not summary.valid
+    (lost, *_) = [reason for reason in summary.reasons if "ended in the middle" in reason]
+    assert re.search(r"ValueError: no \\x1b\[31mluck \(mine.*\.py, line 5\)", lost), lost
