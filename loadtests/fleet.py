@@ -167,7 +167,7 @@ class Fleet:
             self._tell_each([{"do": "open", "until": count} for count in counts])
             await self._all_said("opened")
             self._enter("settle")
-            self._tell_all({"do": "settle"})
+            self._tell_all({"do": "settle", "is_last": stage == self._plan.connections})
             await asyncio.sleep(self._plan.settle_seconds)
             await self._all_said("settled")
             self._read_all(MARK_STEP)

@@ -116,6 +116,13 @@ class Scenario(Generic[P]):
         """How many clients are not connected but will be back."""
         return 0
 
+    def prepare(self, population: Population) -> None:
+        """Take the connections that the load is put on, before any process begins it.
+
+        Another process may begin earlier than this one gets its turn: what its messages are
+        entered into must be there by then.
+        """
+
     async def measure(self, population: Population, load: Span) -> Published:
         """Put the load on, from its start to its end, which may come early."""
         raise NotImplementedError

@@ -126,6 +126,8 @@ class Swarm:
                 # of milliseconds. Frozen, they are not walked again.
                 gc.collect()
                 gc.freeze()
+                if command["is_last"]:
+                    self._scenario.prepare(self._population)
                 self._say("settled")
             case "measure":
                 published = await self._scenario.measure(self._population, self._load)
@@ -169,6 +171,7 @@ class Swarm:
         self._share = share
         self._scenario = make_scenario(share, self._meter)
         self._population.serve(self._scenario)
+        self._scenario.prepare(self._population)
         self._keeper.scenario = self._scenario
 
     def _enter(self, phase: str) -> None:

@@ -233,13 +233,16 @@ class Chat(Scenario[ChatParameters]):
         integrity["duplicated"] += not is_first
         return is_first
 
+    def prepare(self, population: Population) -> None:
+        """Make room for what each waits for, of each publisher of its room."""
+        slots = -(-self._publishers // self._rooms)
+        for connection in population.connections:
+            connection.state.expected_next = array("I", bytes(4 * slots))
+
     async def measure(self, population: Population, load: Span) -> Published:
         """Publish all the while, the publishers in turn."""
         plan, part, connections = self.plan, self.share.process, population.connections
-        slots = -(-self._publishers // self._rooms)
         self._listeners = list(connections)
-        for connection in connections:
-            connection.state.expected_next = array("I", bytes(4 * slots))
         publishing = [it for it in connections if it.state.number < self._publishers]
         if not publishing:
             await load.over()

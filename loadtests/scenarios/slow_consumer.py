@@ -9,7 +9,6 @@ server did to them is counted: messages withheld, connections ended, and with wh
 import asyncio
 import random
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 from time import perf_counter_ns
 from typing import Annotated, Final
@@ -118,12 +117,21 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         if connection.was_ended_as_expected:
             self.meter.counts["slow-consumer.ended"] += 1
 
-    async def measure(self, population: Population, load: Span) -> Published:
-        """Publish all the while; let some become slow half way."""
+    def prepare(self, population: Population) -> None:
+        """Draw those that become slow, of whose deliveries none is timed."""
         here = population.open_connections()
         first = int(self.share.process == 0)
         count = min(len(here[first:]), max(1, round(len(here) * self.parameters.share)))
-        self._choose(self._random.sample(here[first:], count), here)
+        for connection in self._random.sample(here[first:], count):
+            connection.state.is_chosen = True
+            if self.parameters.receive_buffer:
+                _set_receive_buffer(connection, self.parameters.receive_buffer)
+
+    async def measure(self, population: Population, load: Span) -> Published:
+        """Publish all the while; let some become slow half way."""
+        here = population.open_connections()
+        self._slow = [connection for connection in here if connection.state.is_chosen]
+        self._others = [connection for connection in here if not connection.state.is_chosen]
         slowing = asyncio.create_task(self._slow_down(population, load))
         try:
             on = (lambda: here[0]) if self.share.process == 0 and here else None
@@ -134,14 +142,6 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
                 await slowing
         await self._read_on()
         return {"count": len(self._publisher.sent_ns)}
-
-    def _choose(self, slow: list[Connection], here: Sequence[Connection]) -> None:
-        self._slow = slow
-        for connection in slow:
-            connection.state.is_chosen = True
-            if self.parameters.receive_buffer:
-                _set_receive_buffer(connection, self.parameters.receive_buffer)
-        self._others = [connection for connection in here if not connection.state.is_chosen]
 
     async def _slow_down(self, population: Population, load: Span) -> None:
         half_ns = (load.start_ns + load.end_ns) // 2

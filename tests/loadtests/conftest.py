@@ -102,12 +102,12 @@ async def broadcasting() -> AsyncIterator[tuple[int, set[ServerConnection]]]:
 
 
 def in_this_process(
-    make: Callable[[ProcessPlan, Meter], S], *, port: int, **plan: Any
+    make: Callable[[ProcessPlan, Meter], S], *, port: int, process: int = 0, **plan: Any
 ) -> tuple[S, Population, Meter]:
     """Return a scenario, its population and its meter, for what no record of a run tells."""
     whole = Plan(f"ws://127.0.0.1:{port}/", parameters={}, **plan)
-    share = ProcessPlan(whole, 0, Endpoint("127.0.0.1", port), (), 0)
-    meter = Meter(0, 0, 64)
+    share = ProcessPlan(whole, process, Endpoint("127.0.0.1", port), (), 0)
+    meter = Meter(process, 0, 64)
     scenario, dialer = make(share, meter), Dialer(share, meter)
     population = Population(share, scenario, dialer, meter, lambda *_, **__: None)
     return scenario, population, meter

@@ -93,6 +93,7 @@ async def test_one_is_ended_that_the_server_ends_however_late_and_none_that_we_d
             rate=20.0,
         )
         await population.open_planned(3)
+        scenario.prepare(population)
         now_ns = perf_counter_ns()
         published = await scenario.measure(population, Span(now_ns, now_ns + 10**9))
         (slow,) = (it for it in population.open_connections() if it.state.is_chosen)
