@@ -26,7 +26,8 @@ from loadtests.scenarios import SCENARIOS, parse_parameters, scenario_kind
 from loadtests.schedule import ArrivalKind
 from loadtests.target import TargetSource, split_command
 from reports.exit_status import ExitStatus
-from reports.outcome import status_of
+from reports.outcome import Outcome, outcome_of
+from reports.printable import printable
 from reports.record import RecordError
 from reports.summary import Summary
 from reports.terminal import live_view, summary_text
@@ -151,6 +152,14 @@ def run(
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="End at the first error of a script.")
     ] = False,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'FIGURE<=VALUE'",
+            help="What a figure must be, else the exit status is 1: 'latency.p99_seconds<=20ms'. "
+            "May be repeated.",
+        ),
+    ] = None,
     timeout: Annotated[
         str, typer.Option(metavar="TIME", help="How long one handshake may take.")
     ] = "10s",
@@ -231,6 +240,7 @@ def run(
             feed=None if feed is None else str(feed),
             late_seconds=_read("--late", late, parse_seconds),
             fail_fast=fail_fast,
+            thresholds=tuple(threshold or ()),
             handshake_timeout_seconds=_read("--timeout", timeout, parse_seconds),
             processes=processes or limits.processes_for(connections, limits.read_limits()),
             options=ConnectOptions(
@@ -262,8 +272,10 @@ def run(
             )
     except (LoadTestError, RecordError) as error:
         raise fail(error) from None
-    sys.stdout.write(_as_json(summary, path) if json_output else _as_text(summary, path))
-    raise typer.Exit(status_of(summary))
+    outcome = outcome_of(summary)
+    text = _as_json(summary, outcome, path) if json_output else _as_text(summary, outcome, path)
+    sys.stdout.write(text)
+    raise typer.Exit(outcome.status)
 
 
 def _rate(text: str | None, profile: Profile | None) -> float | None:
@@ -295,13 +307,16 @@ def _parameters(given: Sequence[str]) -> dict[str, str]:
     return parameters
 
 
-def _as_text(summary: Summary, path: Path) -> str:
+def _as_text(summary: Summary, outcome: Outcome, path: Path) -> str:
     again = shlex.join(summary.header.command)
-    return f"{summary_text(summary)}\nRecord: {path}\nAgain:  {again}\n"
+    text = f"{summary_text(summary)}\nRecord: {path}\nAgain:  {again}\n"
+    return f"{text}{printable(outcome.line)}\n"
 
 
-def _as_json(summary: Summary, path: Path) -> str:
+def _as_json(summary: Summary, outcome: Outcome, path: Path) -> str:
     document = {
+        "status": outcome.status,
+        "outcome": outcome.line,
         "valid": summary.valid,
         "reasons": summary.reasons,
         "warnings": summary.warnings,

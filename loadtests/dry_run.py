@@ -7,6 +7,7 @@ from loadtests.limits import Limits
 from loadtests.plan import Plan
 from loadtests.scenario import Parameters
 from loadtests.schedule import share
+from reports.threshold import parse_threshold
 from reports.units import format_bytes, format_count, format_rate, format_seconds
 
 
@@ -35,6 +36,8 @@ def plan_rows(
     yield from _load_rows(plan)
     yield "Payload", _payload(plan)
     yield "Closing", f"over {plan.ramp_down_seconds:g} s" if plan.ramp_down_seconds else "at once"
+    for text in plan.thresholds:
+        yield "Must hold", str(parse_threshold(text))
     yield "Seed", str(plan.seed)
 
 

@@ -10,6 +10,7 @@ from loadtests.errors import UsageError
 from loadtests.options import ConnectOptions
 from loadtests.rate_profile import Profile
 from loadtests.schedule import ArrivalKind, share
+from reports.threshold import parse_threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Plan:
         feed: a file with a row of data for each connection (:mod:`loadtests.feed`).
         late_seconds: a reply or a delivery that takes longer is counted as late.
         fail_fast: end the run at the first error of a user's script.
+        thresholds: what figures must be for the run to hold (:mod:`reports.threshold`).
         live: connections come and go while the load lasts, and it lasts until it is ended.
         rounds: a live load is one of rounds, in each of which connections are the same.
         seed: the seed of every random choice.
@@ -74,6 +76,7 @@ class Plan:
     feed: str | None = None
     late_seconds: float = 1.0
     fail_fast: bool = False
+    thresholds: tuple[str, ...] = ()
     live: bool = False
     rounds: bool = False
     seed: int = 0
@@ -97,6 +100,14 @@ class Plan:
         for name in ("ramp_seconds", "ramp_down_seconds", "settle_seconds", "collect_seconds"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        self._check_thresholds()
+
+    def _check_thresholds(self) -> None:
+        for text in self.thresholds:
+            try:
+                parse_threshold(text)
+            except ValueError as error:
+                raise UsageError(f"--threshold: {error}") from None
 
     def _check_model(self) -> None:
         if self.think is not None and self.rate is not None:

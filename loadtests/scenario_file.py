@@ -37,7 +37,7 @@ _NUMBERS: Final = frozenset({*_READ, "steps", "processes", "seed", "pid"} - {"pr
 _SWITCHES: Final = frozenset(
     {"binary", "per-connection", "insecure", "deflate", "fail-fast", "json", "quiet"}
 )
-_LISTS: Final = frozenset({"header", "subprotocol", "cookie", "source", "pid"})
+_LISTS: Final = frozenset({"header", "subprotocol", "cookie", "source", "pid", "threshold"})
 _RENAMED: Final = {"connections": "count"}
 
 

@@ -1,7 +1,10 @@
 """The command of this room: ``report`` tells again what records say, from the files alone."""
 
 import json
+import os
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,24 +12,13 @@ import typer
 
 from reports.exit_status import ExitStatus
 from reports.html import html_report
-from reports.record import Record, RecordError, read_record
+from reports.outcome import Outcome, outcome_of, worst
+from reports.printable import printable
+from reports.record import RecordError, read_record
 from reports.summary import Summary, summarise
 from reports.terminal import summary_text
 
 app = typer.Typer()
-
-
-class _Destination:
-    """A file that is opened before the work, so that a bad path fails early; ``-`` is stdout."""
-
-    def __init__(self, path: str) -> None:
-        self._file = sys.stdout if path == "-" else Path(path).open("w", encoding="utf-8")  # noqa: SIM115
-        self._is_ours = path != "-"
-
-    def write(self, text: str) -> None:
-        self._file.write(text)
-        if self._is_ours:
-            self._file.close()
 
 
 @app.command()
@@ -40,45 +32,85 @@ def report(
         str | None, typer.Option("--json", metavar="FILE", help="Write the figures; - prints them.")
     ] = None,
 ) -> None:
-    """Tell what records say: on the terminal, as a page, as figures."""
+    """Tell what records say: on the terminal, as a page, as figures; exit as their runs did."""
     try:
         if html is not None and len(records) > 1:
             raise RecordError(f"--html is of one record, {len(records)} are given; name one")
-        page = None if html is None else _Destination(html)
-        figures = None if json_output is None else _Destination(json_output)
-        read = [read_record(path) for path in records]
-    except OSError as error:
-        raise _fail(f"cannot write {error.filename}: {error.strerror}") from None
+        told = [_told(path, with_page=html is not None) for path in records]
+        # Written when all is read: what stood there is not lost to a record that cannot be.
+        if html is not None:
+            _write(html, told[0].page, records)
+        if json_output is not None:
+            _write(json_output, _figures(told), records)
     except RecordError as error:
-        raise _fail(str(error)) from None
-    summaries = [summarise(record) for record in read]
-    if page is not None:
-        page.write(html_report(read[0]))
-    if figures is not None:
-        figures.write(_figures(read, summaries))
-    if page is None and figures is None:
-        for record, summary in zip(read, summaries, strict=True):
-            sys.stdout.write(f"{record.path}\n{summary_text(summary)}\n\n")
-    if not all(summary.valid for summary in summaries):
-        raise typer.Exit(ExitStatus.INVALID)
+        sys.stderr.write(f"swarmgate: {printable(str(error))}\n")
+        raise typer.Exit(ExitStatus.USAGE) from None
+    if html is None and json_output is None:
+        sys.stdout.write("\n".join(map(_text, told)))
+    raise typer.Exit(worst([it.outcome.status for it in told]))
 
 
-def _fail(message: str) -> typer.Exit:
-    sys.stderr.write(f"swarmgate: {message}\n")
-    return typer.Exit(ExitStatus.USAGE)
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is told of one record; its page, if one was asked for."""
+
+    path: Path
+    summary: Summary
+    outcome: Outcome
+    page: str
 
 
-def _figures(records: list[Record], summaries: list[Summary]) -> str:
+def _told(path: Path, *, with_page: bool) -> _Told:
+    """Read a record and what it says. Raises RecordError."""
+    record = read_record(path)
+    try:
+        summary = summarise(record)
+        page = html_report(record) if with_page else ""
+        return _Told(path, summary, outcome_of(summary), page)
+    except Exception as error:
+        # Each line is one of ours by its form; what is in it may be anything.
+        why = f"{type(error).__name__}: {error}"
+        raise RecordError(f"{path} is damaged, or was not written by swarmgate ({why})") from error
+
+
+def _write(name: str, text: str, records: Sequence[Path]) -> None:
+    """Write a file as a whole or not at all; ``-`` is standard output. Raises RecordError."""
+    if name == "-":
+        sys.stdout.write(text)
+        return
+    path = Path(name)
+    if any(path.exists() and path.samefile(record) for record in records):
+        raise RecordError(f"{path} is the record itself; name another file to write")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.is_fifo() or path.is_char_device():
+            path.write_text(text, encoding="utf-8")
+        else:
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RecordError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _text(told: _Told) -> str:
+    line = printable(told.outcome.line)
+    return f"{printable(str(told.path))}\n{summary_text(told.summary)}\n{line}\n"
+
+
+def _figures(told: Sequence[_Told]) -> str:
     document = [
         {
-            "record": str(record.path),
-            "valid": summary.valid,
-            "reasons": summary.reasons,
-            "warnings": summary.warnings,
-            "figures": summary.figures,
-            "errors": summary.errors,
-            "close_codes": summary.close_codes,
+            "record": str(it.path),
+            "status": it.outcome.status,
+            "outcome": it.outcome.line,
+            "valid": it.summary.valid,
+            "reasons": it.summary.reasons,
+            "warnings": it.summary.warnings,
+            "figures": it.summary.figures,
+            "errors": it.summary.errors,
+            "close_codes": it.summary.close_codes,
         }
-        for record, summary in zip(records, summaries, strict=True)
+        for it in told
     ]
     return json.dumps(document, indent=2) + "\n"

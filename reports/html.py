@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.charts import charts
+from reports.outcome import outcome_of
 from reports.over_time import Phase, end_seconds, phases
 from reports.record import Event, Header, Record
 from reports.summary import LEDGER, OWN, Summary, Totals, totals_of
@@ -104,12 +105,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the figures may be judged.
+    """Whether the figures may be judged, and whether the run held.
 
     Attributes:
-        state: ``valid`` or ``invalid``, which the style sheet colours.
+        state: ``held``, ``failed`` or ``invalid``, which the style sheet colours.
         sentence: it in words, so that no colour is needed.
-        reasons: why not; ``warnings`` is what a reader should know anyway.
+        reasons: why not, or what failed; ``warnings`` is what a reader should know anyway.
     """
 
     state: str
@@ -163,23 +164,25 @@ def html_report(record: Record) -> str:
 
 
 def verdict_of(record: Record, summary: Summary) -> Verdict:
-    """Say in words whether the figures may be judged."""
+    """Say in words whether the figures may be judged, and whether the run held."""
+    problems: tuple[str, ...] = ()
     if record.footer is None:
         word, sentence = "Cut off", "The record has no end, so these figures judge nothing."
     elif not summary.valid:
         word, sentence = "Invalid", "These figures say nothing about the server."
     elif summary.interrupted:
         word, sentence = "Valid, interrupted", "It was ended early; the figures are up to then."
+    elif problems := outcome_of(summary).problems:
+        word, sentence = "Failed", "The generator kept up, so this is not its doing."
     else:
-        word, sentence = "Valid", "The generator kept up: these figures are the server’s."
+        word, sentence = "Held", "Nothing failed, and the generator kept up."
     warnings = [*summary.warnings]
     if not summary.valid and record.footer is not None and summary.interrupted:
         warnings.insert(0, "the run was interrupted: a person or a signal ended it early")
     if record.truncated:
         warnings.append("the last line of the record is incomplete and was left out")
-    return Verdict(
-        "valid" if summary.valid else "invalid", word, sentence, summary.reasons, tuple(warnings)
-    )
+    state = "failed" if problems else "held" if summary.valid else "invalid"
+    return Verdict(state, word, sentence, problems or summary.reasons, tuple(warnings))
 
 
 def _tiles(summary: Summary) -> Iterator[Tile]:

@@ -1,20 +1,86 @@
-"""The exit status of one run: validity first, then whether anything went wrong."""
+"""How a run ended: its exit status, and why in one line. Validity first, then what went wrong."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from reports.exit_status import ExitStatus
 from reports.summary import Summary
+from reports.threshold import failures, parse_threshold
+from reports.units import format_count
 
 # What a ledger counts that is a fault of the server.
 _FAULTS: Final = ("lost", "duplicated", "reordered", "corrupted")
+_MOST_ERRORS: Final = 3
+# What weighs most when there are several runs.
+_WEIGHT: Final = (
+    ExitStatus.INTERRUPTED,
+    ExitStatus.USAGE,
+    ExitStatus.INVALID,
+    ExitStatus.FAILED,
+    ExitStatus.HELD,
+)
 
 
-def status_of(summary: Summary) -> ExitStatus:
-    """Give the exit status of one run."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        status: the exit status.
+        problems: what makes it other than held, a sentence without a full stop each.
+    """
+
+    status: ExitStatus
+    problems: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """The status by its name, and why."""
+        return f"{self.status.name}: {'; '.join(self.problems) or 'nothing went wrong'}"
+
+
+def outcome_of(summary: Summary) -> Outcome:
+    """Say how a run ended."""
     if summary.interrupted:
-        return ExitStatus.INTERRUPTED
+        return Outcome(ExitStatus.INTERRUPTED, _interruption(summary))
     if not summary.valid:
-        return ExitStatus.INVALID
-    figures = summary.figures
-    faults = figures["errors"] + sum(figures.get(f"integrity.{name}", 0) for name in _FAULTS)
-    return ExitStatus.FAILED if faults else ExitStatus.HELD
+        return Outcome(ExitStatus.INVALID, summary.reasons)
+    problems = (*_errors(summary), *_faults(summary), *_missed(summary))
+    return Outcome(ExitStatus.FAILED if problems else ExitStatus.HELD, problems)
+
+
+def worst(statuses: Sequence[ExitStatus]) -> ExitStatus:
+    """Give the one that weighs most; held if there is none."""
+    return next((status for status in _WEIGHT if status in statuses), ExitStatus.HELD)
+
+
+def _interruption(summary: Summary) -> tuple[str, ...]:
+    return summary.reasons or ("the run was ended early",)
+
+
+def _errors(summary: Summary) -> Iterator[str]:
+    if not summary.errors:
+        return
+    most = sorted(summary.errors.items(), key=lambda item: (-item[1], item[0]))[:_MOST_ERRORS]
+    named = ", ".join(f"{kind} × {format_count(count)}" for kind, count in most)
+    more = len(summary.errors) - len(most)
+    total = sum(summary.errors.values())
+    word = "error" if total == 1 else "errors"
+    yield f"{format_count(total)} {word} ({named}{f' and {more} more kinds' if more else ''})"
+
+
+def _faults(summary: Summary) -> Iterator[str]:
+    expected = summary.figures.get("integrity.expected", 0)
+    for name in _FAULTS:
+        count = summary.figures.get(f"integrity.{name}", 0)
+        if count:
+            of = f" of {format_count(expected)}" if expected else ""
+            yield f"{format_count(count)}{of} messages {name}"
+
+
+def _missed(summary: Summary) -> Iterator[str]:
+    """Say which of the run's own thresholds do not hold."""
+    asked = [parse_threshold(text) for text in summary.header.load.get("thresholds", ())]
+    for threshold, found in failures(asked, summary.figures):
+        yield f"{threshold}, found {found}"

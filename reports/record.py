@@ -217,7 +217,10 @@ def decode_line(text: bytes | str) -> Line | None:
         ValueError: not JSON, or a known type with a missing or mistyped key.
         RecordError: the line is the header of a newer format.
     """
-    raw = json.loads(text)
+    try:
+        raw = json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
     if not isinstance(raw, dict):
         raise ValueError(f"expected a JSON object, found {type(raw).__name__}")
     version = raw.get("format_version", FORMAT_VERSION)
@@ -226,7 +229,8 @@ def decode_line(text: bytes | str) -> Line | None:
             f"the record has format version {version}, this swarmgate reads up to "
             f"{FORMAT_VERSION}; use a newer swarmgate"
         )
-    if raw.get("type") not in _TYPES:
+    kind = raw.get("type")
+    if not isinstance(kind, str) or kind not in _TYPES:
         return None
     try:
         return _LINE.validate_python(raw)

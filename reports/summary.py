@@ -435,7 +435,6 @@ class Totals:
             t_ns=0,
             valid=False,
             reasons=("the record has no end: the run was cut off",),
-            interrupted=True,
         )
         return Summary(
             header=self.header,

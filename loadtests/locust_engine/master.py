@@ -23,7 +23,6 @@ from loadtests.locust_engine.outcome import (
     Finished,
     stats_figures,
     threshold_lines,
-    worst,
 )
 from loadtests.locust_engine.places import SwarmUser
 from loadtests.locust_engine.worker import COMMAND, REPORT, boot_id
@@ -32,6 +31,7 @@ from loadtests.run import default_record_path
 from loadtests.scenarios import scenario_kind
 from loadtests.websocket_user import WebSocketUser, host_fault
 from reports.exit_status import ExitStatus
+from reports.outcome import worst
 from reports.record import RECORD_SUFFIX, Interval, Line, RecordError
 from reports.threshold import Threshold, failures
 

@@ -8,20 +8,12 @@ from typing import Final
 from locust.stats import RequestStats, StatsEntry
 
 from reports.exit_status import ExitStatus
-from reports.outcome import status_of
+from reports.outcome import outcome_of
 from reports.summary import Summary
 from reports.terminal import summary_text
 from reports.threshold import Threshold, failures
 
 _PERCENTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
-# What weighs most when several classes of users ran.
-_WEIGHT: Final = (
-    ExitStatus.INTERRUPTED,
-    ExitStatus.USAGE,
-    ExitStatus.INVALID,
-    ExitStatus.FAILED,
-    ExitStatus.HELD,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +33,7 @@ class Finished:
     @property
     def status(self) -> ExitStatus:
         """What it comes to."""
-        status = status_of(self.summary)
+        status = outcome_of(self.summary).status
         return ExitStatus.FAILED if status is ExitStatus.HELD and self.failed else status
 
     def text(self) -> str:
@@ -53,11 +45,6 @@ class Finished:
 def threshold_lines(failed: Sequence[tuple[Threshold, str]]) -> Iterator[str]:
     """Tell the thresholds that do not hold."""
     return (f"Threshold failed: {threshold}, found {found}" for threshold, found in failed)
-
-
-def worst(statuses: Sequence[ExitStatus]) -> ExitStatus:
-    """Give the one that weighs most; held if there is none."""
-    return next((status for status in _WEIGHT if status in statuses), ExitStatus.HELD)
 
 
 def stats_figures(stats: RequestStats) -> Mapping[str, float]:

@@ -104,6 +104,31 @@ def test_lost_messages_exit_with_1(tmp_path: Path) -> None:
         )  # fmt: skip
     assert done.returncode == 1
     assert "10 lost" in done.stdout
+    assert done.stdout.splitlines()[-1] == "FAILED: 10 of 50 messages lost"
+
+
+def test_a_threshold_decides_and_stands_on_the_record(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('threshold = ["latency.p50_seconds<=1ns", "errors<=0"]\n')
+    output = tmp_path / "a.run.jsonl"
+    load = ("-s", "echo", "-r", "50", "-d", "1s")
+    with known() as server:
+        url = server.url("/echo")
+        held = swarmgate(
+            *("run", url, "5", *load, "--threshold", "latency.p50_seconds<=30s"),
+            *("-o", str(tmp_path / "held.run.jsonl")),
+            module=PATIENT,
+        )
+        failed = swarmgate(
+            *("run", url, "5", *load, "-f", str(file), "-o", str(output)), module=PATIENT
+        )
+    assert (held.returncode, held.stdout.splitlines()[-1]) == (0, "HELD: nothing went wrong")
+    assert failed.returncode == 1
+    last = failed.stdout.splitlines()[-1]
+    assert last.startswith("FAILED: latency.p50_seconds <= ")
+    assert "--threshold 'latency.p50_seconds<=1ns' --threshold 'errors<=0'" in failed.stdout
+    again = swarmgate("report", str(output))
+    assert (again.returncode, again.stdout.splitlines()[-1]) == (1, last)
 
 
 def test_a_target_that_refuses_exits_with_3_and_says_invalid_first(tmp_path: Path) -> None:
@@ -111,6 +136,7 @@ def test_a_target_that_refuses_exits_with_3_and_says_invalid_first(tmp_path: Pat
         done = swarmgate("run", f"ws://127.0.0.1:{port}/", "5", "-q", cwd=tmp_path)
     assert done.returncode == 3
     assert done.stdout.startswith("INVALID")
+    assert done.stdout.splitlines()[-1].startswith("INVALID: no connection to ws://127.0.0.1:")
     assert "connect:refused" in done.stdout
 
 
@@ -140,6 +166,7 @@ def test_a_target_command_is_started_and_stopped(tmp_path: Path) -> None:
         (["run", "ws://h/", "1", "-r", "-3"], "rate is -3"),
         (["run", "ws://h/", "1", "--scenario", "tornado"], "no scenario is called 'tornado'"),
         (["run", "ws://h/", "1", "--param", "active"], "KEY=VALUE"),
+        (["run", "ws://h/", "1", "--threshold", "p99"], "--threshold: 'p99' is no threshold"),
         (["run", "ws://h/", "1", "--param", "idle=2"], "no parameter 'idle'"),
         (["run", "ws://h:{port}/", "1"], "--target-cmd"),
         (["run", "ws://h:{port}/", "1", "--target-cmd", "server"], "has no {port}"),

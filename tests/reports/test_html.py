@@ -8,16 +8,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from playwright.sync_api import sync_playwright
+from typer.testing import CliRunner
 
+from reports.cli import app
 from reports.html import html_report
 from reports.record import Footer, Header, Interval, Line, encode_line, read_record
 from reports.summary import summarise
 from reports.svg import step_for
+from tests.reports.builders import interval
 from tests.servers.launch import ROOT
 
 BASELINES = sorted((ROOT / "reports/baselines").rglob("*.run.jsonl"))
 ECHO = next(path for path in BASELINES if "echo" in path.name and "claims" in str(path))
+SMALLEST = min(BASELINES, key=lambda path: path.stat().st_size)
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 
@@ -58,7 +64,18 @@ def test_an_invalid_run_is_told_before_any_figure(tmp_path: Path) -> None:
     page = html_report(read_record(written(tmp_path / "a.run.jsonl", [*content, footer])))
     told = page.index("the generator was &lt;slow&gt;")
     assert told < page.index("Connections opened")
+    assert "<title>Invalid: " in page
     assert "<slow>" not in page
+
+
+def test_a_failed_run_says_what_failed_before_any_figure(tmp_path: Path) -> None:
+    *content, end = lines(ECHO)
+    lost = interval(integrity={"lost": 3}, errors={"script:<b>": 1})
+    page = html_report(read_record(written(tmp_path / "a.run.jsonl", [*content, lost, end])))
+    assert "<title>Failed: " in page
+    told = page.index("messages lost</li>")
+    assert page.index("1 error (script:&lt;b&gt; × 1)") < told < page.index("Connections opened")
+    assert "<title>Held: " in html_report(read_record(ECHO))
 
 
 def test_a_record_that_was_cut_off_still_makes_a_page(tmp_path: Path) -> None:
@@ -104,7 +121,7 @@ def test_a_browser_shows_it(tmp_path: Path, scheme: str, width: int) -> None:
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"file://{tmp_path}/page.html")
-        assert page.get_by_text("Valid", exact=False).first.is_visible()
+        assert page.get_by_text("Held", exact=False).first.is_visible()
         assert page.locator("svg").first.is_visible()
         # Nothing is wider than the window, on a telephone either.
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -148,6 +165,71 @@ def test_the_command_prints_what_each_record_says() -> None:
 def test_a_record_that_is_invalid_makes_status_3(tmp_path: Path) -> None:
     content = [line for line in lines(ECHO) if not isinstance(line, Footer)]
     assert command(str(written(tmp_path / "a.run.jsonl", content))).returncode == 3
+
+
+def test_the_status_is_that_of_the_run_and_the_last_line_says_why(tmp_path: Path) -> None:
+    *content, end = lines(ECHO)
+    lost = interval(integrity={"lost": 3})
+    failed = str(written(tmp_path / "a.run.jsonl", [*content, lost, end]))
+    done = command(str(ECHO), failed)
+    assert done.returncode == 1
+    assert re.fullmatch(r"FAILED: 3 of [\d,]+ messages lost", done.stdout.splitlines()[-1])
+    assert json.loads(command(failed, "--json", "-").stdout)[0]["status"] == 1
+
+
+def test_a_page_is_not_lost_to_a_record_that_cannot_be_read(tmp_path: Path) -> None:
+    page, damaged = tmp_path / "a.html", tmp_path / "b.run.jsonl"
+    page.write_text("what I have")
+    damaged.write_text("{}\n")
+    assert command(str(damaged), "--html", str(page)).returncode == 2
+    assert page.read_text() == "what I have"
+    assert sorted(it.name for it in tmp_path.iterdir()) == ["a.html", "b.run.jsonl"]
+
+
+def damaged(data: st.DataObject, text: bytes) -> bytes:
+    """Change a few bytes, or what one line says, or leave out its end."""
+    how = data.draw(st.sampled_from(["bytes", "value", "cut", "nested"]))
+    lines = text.splitlines(keepends=True)
+    number = data.draw(st.integers(0, len(lines) - 1))
+    if how == "bytes":
+        changed = bytearray(text)
+        for _ in range(data.draw(st.integers(1, 8))):
+            changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+        return bytes(changed)
+    if how == "cut":
+        return text[: data.draw(st.integers(0, len(text)))]
+    if how == "nested":
+        lines[number] = b"[" * 100_000 + b"\n"
+        return b"".join(lines)
+    said = json.loads(lines[number])
+    key = data.draw(st.sampled_from(sorted(said)))
+    said[key] = data.draw(st.sampled_from([None, -1, 1e300, "x", [], {}, {"phase": 1}, [{}]]))
+    lines[number] = json.dumps(said).encode() + b"\n"
+    return b"".join(lines)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_record_is_told_or_refused_in_one_line(
+    tmp_path: Path, data: st.DataObject
+) -> None:
+    record = tmp_path / "a.run.jsonl"
+    record.write_bytes(damaged(data, SMALLEST.read_bytes()))
+    done = CliRunner().invoke(app, [str(record), "--html", str(tmp_path / "a.html")])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    if done.exit_code == 2:
+        assert done.stderr.startswith("swarmgate: ")
+        assert done.stderr.count("\n") == 1
+
+
+def test_the_record_is_not_overwritten(tmp_path: Path) -> None:
+    record = written(tmp_path / "a.run.jsonl", lines(ECHO))
+    before = record.read_bytes()
+    for option in ("--html", "--json"):
+        done = command(str(record), option, str(record))
+        assert done.returncode == 2
+        assert "is the record itself" in done.stderr
+    assert record.read_bytes() == before
 
 
 @pytest.mark.parametrize(

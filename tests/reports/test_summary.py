@@ -131,7 +131,7 @@ def test_what_was_not_measured_is_absent() -> None:
 def test_a_record_without_an_end_is_not_valid() -> None:
     summary = summary_of(interval())
     assert not summary.valid
-    assert summary.interrupted
+    assert not summary.interrupted
     assert "cut off" in summary.reasons[0]
 
 
