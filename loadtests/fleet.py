@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from loadtests import probe
 from loadtests.departure import Departure
-from loadtests.own_module import own_environment, own_module
+from loadtests.own_module import MOST_SILENT_SECONDS, own_environment, own_module
 from loadtests.plan import Endpoint, Plan, ProcessPlan
 from loadtests.scenario import merged
 from loadtests.scenarios import scenario_kind
@@ -44,9 +44,14 @@ Emit = Callable[[Line], None]
 
 @dataclass(slots=True)
 class _Member:
-    """One swarm process, and what it has said so far."""
+    """One swarm process, and what it has said so far.
+
+    Attributes:
+        silent: how many seconds in a row it has said nothing.
+    """
 
     process: asyncio.subprocess.Process
+    silent: int = 0
     said: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     last_words: str = ""
     is_lost: bool = False
@@ -249,6 +254,7 @@ class Fleet:
         """Take what one process reports until it has no more to say."""
         assert member.process.stdout is not None
         async for text in member.process.stdout:
+            member.silent = 0
             if not text.endswith(b"\n"):
                 # It was killed in the middle of a line.
                 break
@@ -307,6 +313,7 @@ class Fleet:
             # Adding up a large process's pages holds its memory map locked for milliseconds, which
             # a latency being measured would show.
             self._read_all("", thorough=self._totals.phase != "measure")
+            self._end_the_silent()
             if self._departing or self._comes_back:
                 continue
             dead = [pid for pid in self._server_pids if not probe.is_alive(pid)]
@@ -314,6 +321,17 @@ class Fleet:
                 self._report_trouble(
                     f"the target died in the middle of the run (process {dead[0]})"
                 )
+
+    def _end_the_silent(self) -> None:
+        """End processes that hang: each reports every second, whatever it is at.
+
+        Looks are counted, not time: where everything was stopped, everybody is given time anew.
+        """
+        for member in self._members:
+            member.silent += 1
+            if member.silent > MOST_SILENT_SECONDS and member.process.returncode is None:
+                member.last_words = f"it said nothing for {MOST_SILENT_SECONDS} s and was ended"
+                member.process.kill()
 
     def _notice_loss_of_all(self) -> None:
         if self._totals.phase == "measure" and not self._totals.open and not self._comes_back:

@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
+# After so long without a word a swarm process hangs: it is stopped, or its script does not let go.
+MOST_SILENT_SECONDS: Final = 60
+
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
 

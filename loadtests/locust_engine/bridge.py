@@ -18,7 +18,7 @@ from gevent.pool import Group
 from pydantic import TypeAdapter
 
 from loadtests import probe
-from loadtests.own_module import own_environment, own_module
+from loadtests.own_module import MOST_SILENT_SECONDS, own_environment, own_module
 from loadtests.plan import Endpoint, ProcessPlan, port_of, split_url
 from reports.printable import printable
 
@@ -67,6 +67,7 @@ class Bridge:
         self._is_closing = False
         self._open = 0
         self._last_words = ""
+        self._silent = 0
         self._readers = Group()
 
     @property
@@ -96,6 +97,7 @@ class Bridge:
             self._tell("lost", {"status": -1, "last_words": str(error), "connections": 0})
             return
         self._is_closing, self._is_held, self._order, self._open = False, False, 0, 0
+        self._silent = 0
         self._swarm = subprocess.Popen(
             own_module("loadtests.swarm"),
             stdin=subprocess.PIPE,
@@ -214,6 +216,7 @@ class Bridge:
         self._tell("lost", detail)
 
     def _take(self, text: bytes) -> None:
+        self._silent = 0
         detail = None
         if b'"name":"population"' in text:
             detail = json.loads(text)["detail"]
@@ -244,11 +247,15 @@ class Bridge:
         self._to_add = self._to_remove = 0
 
     def _watch(self, swarm: "subprocess.Popen[bytes]") -> None:
-        """Read the swarm's memory and CPU time once a second."""
+        """Read the swarm's memory and CPU time once a second; end it when it hangs."""
         while swarm.poll() is None:
             if reading := probe.sample_processes([swarm.pid], thorough=False):
                 self._tell("reading", {"values": reading, "pid": swarm.pid})
             gevent.sleep(_READ_SECONDS)
+            self._silent += 1
+            if self._silent > MOST_SILENT_SECONDS:
+                self._last_words = f"it said nothing for {MOST_SILENT_SECONDS} s and was ended"
+                swarm.kill()
 
     def _hear_prints(self, swarm: "subprocess.Popen[bytes]") -> None:
         """Log what it and its script print; the last line tells why it died."""

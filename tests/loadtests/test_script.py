@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from loadtests import fleet
 from loadtests.connection import Connection
 from loadtests.errors import UsageError
 from loadtests.feed import read_feed
@@ -351,3 +352,24 @@ class Wrong(Scenario):
     assert not summary.valid
     (lost, *_) = [reason for reason in summary.reasons if "ended in the middle" in reason]
     assert re.search(r"ValueError: no \\x1b\[31mluck \(mine.*\.py, line 5\)", lost), lost
+
+
+@pytest.mark.parametrize("where", ["script", "start"])
+async def test_a_process_that_hangs_is_ended_and_the_run_is_invalid(
+    run: Run, write: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(fleet, "MOST_SILENT_SECONDS", 5)
+    scenario = write(f"""
+import sys
+import time
+
+if {where!r} == "start" and sys.argv[0].endswith("swarm.py"):
+    time.sleep(10_000)
+
+async def script(connection):
+    time.sleep(10_000)
+""")
+    summary = await go(run, scenario)
+    assert not summary.valid
+    (lost, *_) = [reason for reason in summary.reasons if "ended in the middle" in reason]
+    assert "it said nothing for 5 s and was ended" in lost

@@ -23,6 +23,7 @@ from tests.servers.launch import ROOT
 LOCUSTFILE = str(ROOT / "loadtests/locustfile.py")
 ENOUGH = str(ROOT / "tests/loadtests/locust/enough.py")
 ENDURING = str(ROOT / "tests/loadtests/locust/enduring.py")
+HASTY = str(ROOT / "tests/loadtests/locust/hasty.py")
 ORDERS = str(ROOT / "tests/loadtests/locust/orders.py")
 PATIENCE = str(ROOT / "tests/loadtests/locust/patience.py")
 DEADLINE_SECONDS = 240.0

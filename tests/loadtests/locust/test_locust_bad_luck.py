@@ -12,6 +12,8 @@ from reports.record import Record
 from reports.summary import summarise
 from tests.loadtests.locust.driver import (
     DEADLINE_SECONDS,
+    HASTY,
+    LOCUSTFILE,
     headless,
     headless_until,
     locust,
@@ -131,6 +133,19 @@ def test_a_killed_swarm_is_told_and_its_users_are_gone(tmp_path: Path) -> None:
         log = running.log()
     _assert_lost(record, "ended with status -9")
     assert "EchoSwarm: the swarm process ended with status -9" in log
+
+
+def test_a_swarm_that_hangs_is_ended_and_told(tmp_path: Path) -> None:
+    script = tmp_path / "hang.py"
+    script.write_text("import time\n\nasync def script(connection):\n    time.sleep(10_000)\n")
+    with known() as server:
+        done = headless(
+            *(tmp_path, server.url("/echo"), "-u", "2", "-r", "10", "-t", "200s"),
+            *("ScriptSwarm", "--swarm-script", str(script)),
+            locustfile=f"{LOCUSTFILE},{HASTY}",
+        )
+    assert done.status == 3
+    assert "it said nothing for 5 s and was ended" in done.summary.reasons[0]
 
 
 def test_a_run_without_any_swarm_left_ends(tmp_path: Path) -> None:
