@@ -225,7 +225,7 @@ async def test_a_second_ctrl_c_forces(start):
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
 async def test_sigints_to_the_master_alone_force_when_there_are_two(serve, first):
-    server = await serve("--workers", str(WORKERS), **PATIENT)
+    server = await serve("--workers", str(WORKERS), "--log-level", "info", **PATIENT)
     await until_all_answer(server)
     clients = await clients_of(server)
     tree, directory = processes(server), run_dir(None, server.process.pid)
@@ -236,6 +236,8 @@ async def test_sigints_to_the_master_alone_force_when_there_are_two(serve, first
     if first == signal.SIGTERM:
         await clients[0].send("one does not force")
         await heard(clients[0], "one does not force")
+        # Two that are pending at one time are one to whom they are sent (signal(7)).
+        await server.says("Received SIGINT")
         server.send_signal(signal.SIGINT)
     for client in clients:
         await asyncio.wait_for(client.wait_closed(), DEADLINE_SECONDS)
