@@ -1,6 +1,7 @@
 """How each connection is made: what goes into its handshake, and what carries it."""
 
 import re
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from loadtests.errors import UsageError
-from loadtests.template import fill
+from loadtests.template import check_places, fill
 
 # RFC 9110 section 5.6.2; subprotocols and cookie names are tokens as well.
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -80,6 +81,9 @@ class ConnectOptions:
         self._check_client()
 
     def _check_texts(self) -> None:
+        texts = (*self.headers, *self.subprotocols, *self.cookies, self.bearer, self.origin)
+        for text in filter(None, texts):
+            check_places(text)
         for header in self.headers:
             _check_header(header)
         for cookie in self.cookies:
@@ -175,9 +179,22 @@ def check_files(options: ConnectOptions) -> None:
         UsageError: which, and why.
     """
     options.tls()
-    options.source_addresses()
+    for address in options.source_addresses():
+        _check_source(address)
     if options.unix_socket is not None and not Path(options.unix_socket).exists():
         raise UsageError(f"there is no Unix socket {options.unix_socket}")
+
+
+def _check_source(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probing:
+            probing.bind((address, 0))
+    except OSError as error:
+        raise UsageError(
+            f"--source {address} is no address of this machine ({error.strerror}); "
+            "`ip address` lists them"
+        ) from None
 
 
 def _check_header(header: str) -> None:

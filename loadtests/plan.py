@@ -10,6 +10,7 @@ from loadtests.errors import UsageError
 from loadtests.options import ConnectOptions
 from loadtests.rate_profile import Profile
 from loadtests.schedule import ArrivalKind, share
+from loadtests.template import check_places
 from reports.threshold import parse_threshold
 
 
@@ -83,6 +84,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         split_url(self.url.replace("{port}", "1"))
+        check_places(self.url)
         for name in ("connections", "concurrent", "processes", "steps", "payload_bytes"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be 1 or more")

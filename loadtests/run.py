@@ -74,6 +74,9 @@ async def execute(
         RecordError: the record cannot be written.
     """
     plan = checked(plan)
+    for pid in source.pids:
+        if not probe.is_alive(pid):
+            raise UsageError(f"--pid {pid}: there is no such process; name the server's")
     with _writer(path) as writer:
         async with _target(plan, source, path) as found:
             command = replay_command(plan, source)

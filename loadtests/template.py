@@ -6,7 +6,21 @@ from typing import Any, Final
 
 from loadtests.errors import UsageError
 
+# What looks like a place; JSON in a header does not.
+_LIKE_A_PLACE: Final = re.compile(r"\{\s*[A-Za-z_][\w.%-]*\s*\}")
+# Filled in once, where a run starts its target.
+_PORT: Final = "{port}"
 _PLACE: Final = re.compile(r"\{n(?:%([1-9]\d*))?\}|\{feed\.([^{}]+)\}")
+
+
+def check_places(text: str) -> None:
+    """Refuse a place that nothing is filled into. Raises UsageError."""
+    for found in _LIKE_A_PLACE.findall(text):
+        if found != _PORT and not _PLACE.fullmatch(found):
+            raise UsageError(
+                f"nothing is filled in for {found} in {text!r}; there are {{n}}, a connection's "
+                "number, {n%10}, its remainder, and {feed.NAME}, of its row of the feed"
+            )
 
 
 def fill(text: str, number: int, row: Mapping[str, Any] | None = None) -> str:

@@ -1,5 +1,7 @@
 """Open the connections and hold them idle: what do waiting clients cost?"""
 
+from loadtests.errors import UsageError
+from loadtests.plan import Plan
 from loadtests.population import Population
 from loadtests.scenario import Parameters, Published, Scenario
 from loadtests.span import Span
@@ -9,6 +11,14 @@ class Hold(Scenario[Parameters]):
     """Sends nothing; whatever arrives is counted as unsolicited."""
 
     joins = True
+
+    @classmethod
+    def check(cls, plan: Plan, parameters: Parameters) -> None:  # noqa: ARG003
+        """Refuse a rate of what is not sent; Locust's is of several classes at once."""
+        if plan.rate is not None and not plan.live:
+            raise UsageError(
+                "hold sends nothing: leave --rate and --profile out, or take --scenario echo"
+            )
 
     async def measure(self, population: Population, load: Span) -> Published:  # noqa: ARG002
         """Wait out the duration."""
