@@ -26,7 +26,12 @@ from loadtests.scenario import Parameters
 from loadtests.scenarios.hold import Hold
 from loadtests.template import fill
 from reports.terminal import summary_text
-from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
+from tests.loadtests.conftest import (
+    DEADLINE_SECONDS,
+    LOSSY_COLLECT_SECONDS,
+    Run,
+    in_this_process,
+)
 from tests.servers.launch import known
 
 CLIENTS = pytest.mark.parametrize("client", [Client.PICOWS, Client.WEBSOCKETS])
@@ -366,3 +371,55 @@ async def test_an_answer_in_the_moment_of_the_timeout_is_an_opening_or_a_failure
         await opening
         assert meter.opened + meter.failed == 1
         population.abort_all()
+
+
+@CLIENTS
+@pytest.mark.parametrize("moment", ["unanswered", "answering", "answered"])
+async def test_an_opening_that_is_cancelled_does_not_open_unknown_to_anybody(
+    client: Client, moment: str
+) -> None:
+    """Whoever closes all connections would not know of it, and wait for it to time out."""
+    asked, answer = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def wait(*_: Any) -> None:
+        asked.set()
+        await answer.wait()
+
+    def tell(connection: ServerConnection, *_: Any) -> None:
+        if moment == "answering":
+            opening.cancel()
+        elif moment == "answered":
+            loop.call_soon(opening.cancel)
+
+    async def handle(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    async with serve(handle, "127.0.0.1", 0, process_request=wait, process_response=tell) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        _, population, meter = in_this_process(
+            lambda share, meter: Hold(share, Parameters(), meter),
+            port=port,
+            connections=2,
+            scenario="hold",
+            options=ConnectOptions(client=client),
+        )
+        opening = asyncio.create_task(population.open(0))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await asked.wait()
+            if moment == "unanswered":
+                opening.cancel()
+                await asyncio.wait((opening,))
+            answer.set()
+            await asyncio.wait((opening,))
+            # Answered after the first one.
+            await population.open(1)
+            # One that has opened is known, and can be closed in order.
+            assert len(population.open_connections()) == meter.open == meter.opened
+            assert moment != "unanswered" or meter.opened == 1
+            await population.close_all()
+            while meter.open:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+    assert opening.cancelled()
+    assert set(meter.close_codes) == {1000}
+    assert meter.errors == {}
