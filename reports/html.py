@@ -147,7 +147,7 @@ def html_report(record: Record) -> str:
         lstrip_blocks=True,
     )
     drawn = charts(record)
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         header=record.header,
         verdict=verdict_of(record, summary),
         tiles=tuple(_tiles(summary)),
@@ -161,6 +161,8 @@ def html_report(record: Record) -> str:
         command=shlex.join(record.header.command),
         record_name=record.path.name,
     )
+    # Half of a surrogate pair, as a damaged or a hostile record has it, cannot be written.
+    return page.encode("utf-8", "backslashreplace").decode()
 
 
 def verdict_of(record: Record, summary: Summary) -> Verdict:

@@ -89,7 +89,7 @@ def test_a_record_that_was_cut_off_still_makes_a_page(tmp_path: Path) -> None:
 
 
 def test_what_a_server_or_a_person_wrote_is_only_text(tmp_path: Path) -> None:
-    hostile = "<script>alert(1)</script>"
+    hostile = "<script>alert(1)</script>\ud800"
     content = [
         line if not isinstance(line, Interval) else _with_error(line, hostile)
         for line in lines(ECHO)
