@@ -10,7 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,6 +178,9 @@ class Locust:
         return self.process.wait(DEADLINE_SECONDS)
 
 
+StartWorker = Callable[[str], AbstractContextManager[Locust]]
+
+
 @contextmanager
 def locust(
     folder: Path,
@@ -210,3 +213,19 @@ def locust(
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextmanager
+def lone_master(folder: Path) -> Iterator[tuple[Locust, StartWorker]]:
+    """Have a master without workers; yield it, and what starts a worker of it by a name.
+
+    They are not enduring: tests of who is missed have them.
+    """
+    port = str(free_port())
+
+    def start(name: str) -> AbstractContextManager[Locust]:
+        options = ("--worker", "--master-port", port)
+        return locust(folder, *options, web=False, name=name, enduring=False)
+
+    with locust(folder, "--master", "--master-bind-port", port, enduring=False) as master:
+        yield master, start

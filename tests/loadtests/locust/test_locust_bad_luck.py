@@ -7,7 +7,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from loadtests.target import free_port
 from reports.record import Record
 from reports.summary import summarise
 from tests.loadtests.locust.driver import (
@@ -17,6 +16,7 @@ from tests.loadtests.locust.driver import (
     headless,
     headless_until,
     locust,
+    lone_master,
     records,
 )
 from tests.servers.launch import known
@@ -163,17 +163,11 @@ def test_a_run_without_any_swarm_left_ends(tmp_path: Path) -> None:
 def test_a_worker_that_dies_marks_the_run_and_one_that_joins_gets_its_share(
     tmp_path: Path,
 ) -> None:
-    port = str(free_port())
-    worker = ("--worker", "--master-port", port)
-    with (
-        known() as server,
-        locust(tmp_path, "--master", "--master-bind-port", port, enduring=False) as master,
-        locust(tmp_path, *worker, web=False, name="first", enduring=False),
-    ):
+    with known() as server, lone_master(tmp_path) as (master, worker), worker("first"):
         master.wait(lambda: master.stats()["worker_count"] == 1, "a worker")
         master.start(server.url("/echo"), 20, 100, "EchoSwarm", swarm_think="exp 100ms")
         master.wait(lambda: _shares(master) == [20], "all on the first")
-        with locust(tmp_path, *worker, web=False, name="second", enduring=False) as second:
+        with worker("second") as second:
             master.wait(lambda: _shares(master) == [10, 10], "half on the second")
             for name in ("Worker 0", "Worker 1"):
                 master.wait(lambda name=name: ": 10 open" in master.rows()[name], name)
@@ -191,13 +185,11 @@ def test_a_worker_that_dies_marks_the_run_and_one_that_joins_gets_its_share(
 
 def test_a_worker_that_was_missed_at_the_start_gets_its_share(tmp_path: Path) -> None:
     """As on a busy machine: Locust hears nothing of it for three seconds, then it is back."""
-    port = str(free_port())
-    worker = ("--worker", "--master-port", port)
     with (
         known() as server,
-        locust(tmp_path, "--master", "--master-bind-port", port, enduring=False) as master,
-        locust(tmp_path, *worker, web=False, name="first", enduring=False),
-        locust(tmp_path, *worker, web=False, name="second", enduring=False) as second,
+        lone_master(tmp_path) as (master, worker),
+        worker("first"),
+        worker("second") as second,
     ):
         master.wait(lambda: master.stats()["worker_count"] == 2, "two workers")
         second.process.send_signal(signal.SIGSTOP)
@@ -226,13 +218,7 @@ def test_a_ctrl_c_that_reaches_every_process_ends_them_all_with_a_whole_record(
 
 
 def test_a_worker_without_its_master_ends_its_load(tmp_path: Path) -> None:
-    port = str(free_port())
-    options = ("--worker", "--master-port", port)
-    with (
-        known() as server,
-        locust(tmp_path, "--master", "--master-bind-port", port, enduring=False) as master,
-        locust(tmp_path, *options, web=False, name="worker", enduring=False) as worker,
-    ):
+    with known() as server, lone_master(tmp_path) as (master, start), start("worker") as worker:
         master.wait(lambda: master.stats()["worker_count"] == 1, "a worker")
         master.start(server.url("/echo"), 10, 100, "EchoSwarm", swarm_think="exp 100ms")
         master.wait(lambda: _open(master) == "10", "all are open")
