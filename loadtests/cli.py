@@ -26,7 +26,7 @@ from loadtests.scenarios import SCENARIOS, parse_parameters, scenario_kind
 from loadtests.schedule import ArrivalKind
 from loadtests.target import TargetSource, split_command
 from reports.exit_status import ExitStatus
-from reports.outcome import Outcome, outcome_of
+from reports.outcome import Outcome, outcome_of, run_document
 from reports.printable import printable
 from reports.record import RecordError
 from reports.summary import Summary
@@ -273,8 +273,10 @@ def run(
     except (LoadTestError, RecordError) as error:
         raise fail(error) from None
     outcome = outcome_of(summary)
-    text = _as_json(summary, outcome, path) if json_output else _as_text(summary, outcome, path)
-    sys.stdout.write(text)
+    if json_output:
+        sys.stdout.write(json.dumps(run_document(path, summary, outcome), indent=2) + "\n")
+    else:
+        sys.stdout.write(_as_text(summary, outcome, path))
     raise typer.Exit(outcome.status)
 
 
@@ -311,22 +313,6 @@ def _as_text(summary: Summary, outcome: Outcome, path: Path) -> str:
     again = shlex.join(summary.header.command)
     text = f"{summary_text(summary)}\nRecord: {path}\nAgain:  {again}\n"
     return f"{text}{printable(outcome.line)}\n"
-
-
-def _as_json(summary: Summary, outcome: Outcome, path: Path) -> str:
-    document = {
-        "status": outcome.status,
-        "outcome": outcome.line,
-        "valid": summary.valid,
-        "reasons": summary.reasons,
-        "warnings": summary.warnings,
-        "interrupted": summary.interrupted,
-        "figures": summary.figures,
-        "errors": summary.errors,
-        "close_codes": summary.close_codes,
-        "record": str(path),
-    }
-    return json.dumps(document, indent=2) + "\n"
 
 
 @app.command()

@@ -12,7 +12,7 @@ import typer
 
 from reports.exit_status import ExitStatus
 from reports.html import html_report
-from reports.outcome import Outcome, outcome_of, worst
+from reports.outcome import Outcome, outcome_of, run_document, worst
 from reports.printable import printable
 from reports.record import RecordError, read_record
 from reports.summary import Summary, summarise
@@ -99,18 +99,5 @@ def _text(told: _Told) -> str:
 
 
 def _figures(told: Sequence[_Told]) -> str:
-    document = [
-        {
-            "record": str(it.path),
-            "status": it.outcome.status,
-            "outcome": it.outcome.line,
-            "valid": it.summary.valid,
-            "reasons": it.summary.reasons,
-            "warnings": it.summary.warnings,
-            "figures": it.summary.figures,
-            "errors": it.summary.errors,
-            "close_codes": it.summary.close_codes,
-        }
-        for it in told
-    ]
+    document = [run_document(it.path, it.summary, it.outcome) for it in told]
     return json.dumps(document, indent=2) + "\n"

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from reports.exit_status import ExitStatus
 from reports.summary import Summary
@@ -48,6 +49,22 @@ def outcome_of(summary: Summary) -> Outcome:
         return Outcome(ExitStatus.INVALID, summary.reasons)
     problems = (*_errors(summary), *_faults(summary), *_missed(summary))
     return Outcome(ExitStatus.FAILED if problems else ExitStatus.HELD, problems)
+
+
+def run_document(path: Path, summary: Summary, outcome: Outcome) -> dict[str, Any]:
+    """Give what a program is told of a run whose record is at ``path``, as JSON has it."""
+    return {
+        "record": str(path),
+        "status": outcome.status,
+        "outcome": outcome.line,
+        "valid": summary.valid,
+        "reasons": summary.reasons,
+        "warnings": summary.warnings,
+        "interrupted": summary.interrupted,
+        "figures": summary.figures,
+        "errors": summary.errors,
+        "close_codes": summary.close_codes,
+    }
 
 
 def worst(statuses: Sequence[ExitStatus]) -> ExitStatus:

@@ -56,7 +56,7 @@ def test_encoding_and_decoding_loses_nothing(values: list[int]) -> None:
 
 
 def test_a_histogram_is_encoded_and_decoded_without_a_cycle() -> None:
-    """In a swarm process the collector of cycles comes late; the package left 270 kB a call."""
+    """In a swarm process the collector of cycles comes late; the package left one a call."""
     histogram = histogram_of([1, 1000, 1_000_000])
     gc.collect()
     gc.disable()
