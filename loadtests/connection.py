@@ -30,6 +30,7 @@ class Connection(WSListener):
         opened_ns: when its handshake was complete, by CLOCK_MONOTONIC.
         number: its number in the fleet, which a reconnect keeps.
         state: what the scenario keeps for this connection.
+        began: told once, in the moment from which the connection counts as open.
         ended: told when the connection has ended.
         on_control: told of each ping and pong: its kind, its payload, its arrival time.
         transport: set once the handshake is complete.
@@ -45,6 +46,7 @@ class Connection(WSListener):
         "_parts",
         "_receive",
         "_rest",
+        "began",
         "ended",
         "number",
         "on_control",
@@ -80,6 +82,7 @@ class Connection(WSListener):
         self.number = 0
         self.opened_ns = 0
         self.was_ended_as_expected = False
+        self.began: Callable[[Connection], None] | None = None
         self.ended: Callable[[Connection], None] | None = None
         self.on_control: Control | None = None
 
@@ -90,6 +93,9 @@ class Connection(WSListener):
         self._rest, self._receive = self._receive, _receive_first
         self._meter.opened += 1
         self._meter.open += 1
+        if self.began is not None:
+            began, self.began = self.began, None
+            self._tell(began)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take one frame; hot for an unfragmented data frame."""
@@ -102,7 +108,11 @@ class Connection(WSListener):
                 meter = self._meter
                 meter.received += 1
                 meter.received_bytes += len(payload)
-                self._receive(self, payload, now_ns)
+                # A try costs nothing while nothing is raised.
+                try:
+                    self._receive(self, payload, now_ns)
+                except Exception as error:  # noqa: BLE001 - a scenario of the user's
+                    meter.fault(error)
             else:
                 self._message(kind, payload, now_ns)
         else:
@@ -125,7 +135,7 @@ class Connection(WSListener):
             if not self._end_expected:
                 meter.errors[f"closed:{code}"] += 1
         if self.ended is not None:
-            self.ended(self)
+            self._tell(self.ended)
 
     @property
     def is_open(self) -> bool:
@@ -210,7 +220,7 @@ class Connection(WSListener):
         elif kind is WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
         if self.on_control is not None and (kind is WSMsgType.PING or kind is WSMsgType.PONG):
-            self.on_control(self, kind, frame.get_payload_as_bytes(), now_ns)
+            self._tell(self.on_control, kind, frame.get_payload_as_bytes(), now_ns)
 
     def _on_continuation(self, transport: WSTransport, frame: WSFrame, now_ns: int) -> None:
         """Put a fragmented message together (RFC 6455 section 5.4)."""
@@ -233,7 +243,14 @@ class Connection(WSListener):
                 return
         self._meter.received += 1
         self._meter.received_bytes += len(payload)
-        self._receive(self, payload, now_ns)
+        self._tell(self._receive, payload, now_ns)
+
+    def _tell(self, told: Callable[..., None], *what: object) -> None:
+        """Tell the scenario; what it raises is its own fault, no reason to end the connection."""
+        try:
+            told(self, *what)
+        except Exception as error:  # noqa: BLE001 - a scenario of the user's
+            self._meter.fault(error)
 
 
 def _receive_first(connection: Connection, payload: bytes, now_ns: int) -> None:

@@ -270,7 +270,7 @@ class Fleet:
 
     async def _hear(self, member: _Member, said: Event) -> None:
         member.said[said.name] = said.detail
-        if said.name == "fail_fast":
+        if said.name == "script_error" and self._plan.fail_fast:
             self._report_trouble(f"the script failed and was to fail fast: {said.detail['kind']}")
         async with self._heard:
             self._heard.notify_all()

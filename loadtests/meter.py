@@ -1,6 +1,7 @@
 """What one swarm process counts and times in the current interval."""
 
 import math
+import traceback
 from array import array
 from collections import Counter
 from time import perf_counter_ns, process_time_ns
@@ -10,12 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from reports.histogram import Histogram
+from reports.printable import printable
 from reports.record import Delivery, Interval
 
 # What a message took, as its user sees it.
 _JUDGED_LATE: Final = frozenset(
     {"latency", "delivered", "delivered_before", "delivered_beside_slow"}
 )
+# What a user's code raises may have a number in it; so many are told apart.
+_MOST_FAULTS: Final = 20
+_FAULT_LETTERS: Final = 120
 
 
 class Meter:
@@ -29,6 +34,7 @@ class Meter:
         sent_bytes: payloads sent, where a scenario counts them; else every one has the plan's size.
         counts: what a scenario counts besides, by ``scenario.what``.
         deliveries: delivery times in nanoseconds of each broadcast, by its sequence number.
+        untold_faults: tracebacks of what user's code raised, by kind, for whoever tells of them.
         has_delivery_histograms: keep the delivery times of each broadcast, not their ends alone.
     """
 
@@ -49,6 +55,8 @@ class Meter:
         self._late_ns = late_seconds * 1e9
         self._buffers: dict[str, array[int]] = {}
         self.deliveries: dict[int, array[int]] = {}
+        self.untold_faults: dict[str, str] = {}
+        self._known_faults: set[str] = set()
         self.open = 0
         self.has_delivery_histograms = True
         self._begin_interval()
@@ -56,6 +64,17 @@ class Meter:
     def durations(self, name: str) -> "array[int]":
         """Give the buffer of one kind of duration in nanoseconds; it stays the same object."""
         return self._buffers.setdefault(name, array("q"))
+
+    def fault(self, error: Exception) -> None:
+        """Count what a scenario's or a script's code raised; the first of each kind is kept."""
+        kind = printable(f"script:{type(error).__name__}: {error}"[:_FAULT_LETTERS])
+        if kind not in self._known_faults:
+            if len(self._known_faults) == _MOST_FAULTS:
+                kind = "script:others"
+            else:
+                self._known_faults.add(kind)
+                self.untold_faults[kind] = "".join(traceback.format_exception(error))
+        self.errors[kind] += 1
 
     def fold(self) -> None:
         """Bin what the buffers hold and empty them."""

@@ -91,23 +91,23 @@ class Population:
         Raises:
             DialError: it did not open; this is counted nowhere.
         """
-        crowd = self._crowd
         known = self._by_number.get(number)
-        state = crowd.new_state(number) if known is None else known.state
+        state = self._crowd.new_state(number) if known is None else known.state
 
         def make() -> Connection:
-            # The handshake is being completed; it is known from then on.
             connection = Connection(self._meter, self._receive, state)
             connection.number = number
+            connection.began = began
             connection.ended = self._closed
+            return connection
+
+        def began(connection: Connection) -> None:
             self._by_number[number] = connection
             if arrive is not None:
                 arrive(connection)
-            return connection
+            self._crowd.opened(connection)
 
-        connection = await self._dialer.dial(make, number)
-        crowd.opened(connection)
-        return connection
+        return await self._dialer.dial(make, number)
 
     @property
     def connections(self) -> list[Connection]:

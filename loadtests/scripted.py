@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import inspect
+import random
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,18 +12,19 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import Any, ClassVar, Final, get_type_hints
 
+from loadtests.backoff import Backoff, BackoffKind
 from loadtests.connection import Connection
 from loadtests.errors import UsageError
 from loadtests.feed import read_feed
 from loadtests.meter import Meter
 from loadtests.plan import ProcessPlan
-from loadtests.population import Population, Say
+from loadtests.population import Population
 from loadtests.scenario import Parameters, Published, Scenario
 from loadtests.script import ConnectionEndedError, Script
 from loadtests.span import Span
-from reports.printable import printable
 
 _FUNCTION: Final = "script"
+_AFTER_FAILURE: Final = Backoff(BackoffKind.EXPONENTIAL, 0.005, 1.0, jitter=True)
 
 ScriptFunction = Callable[[Script, Any], Awaitable[None]]
 
@@ -45,35 +47,26 @@ class Scripted(Scenario[Parameters]):
         self._iteration = meter.durations("iteration").append
         self._rows = read_feed(Path(plan.feed)) if plan.feed else ()
         self._scripts: dict[Connection, Script] = {}
-        self._told: set[str] = set()
-        # Set while the load lasts.
-        self._say: Say | None = None
+        self._running = False
+        self._random = random.Random(plan.seed + share.process)
         self._tasks: dict[Script, asyncio.Task[None]] = {}
         self._queues: dict[Script, asyncio.Queue[int]] = {}
         self._order: list[Script] = []
 
     def opened(self, connection: Connection) -> None:
         """Make what the script gets."""
-        if connection in self._scripts:
-            # A message that came with the answer to the handshake was before.
-            return
         row = self._rows[connection.number % len(self._rows)] if self._rows else {}
         script = self._scripts[connection] = Script(connection, self.meter, row)
-        if self._say is not None and self.plan.live:
+        if self._running and self.plan.live:
             self._begin(script)
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:  # noqa: ARG002
         """Hold a message for the script."""
-        script = self._scripts.get(connection)
-        if script is None:
-            self.opened(connection)
-            script = self._scripts[connection]
-        script.take(payload)
+        self._scripts[connection].take(payload)
 
     def closed(self, connection: Connection) -> None:
         """Tell the script."""
-        if (script := self._scripts.get(connection)) is None:
-            return
+        script = self._scripts[connection]
         script.end()
         if self.plan.live:
             del self._scripts[connection]
@@ -92,17 +85,14 @@ class Scripted(Scenario[Parameters]):
         """Run the script on every connection until the time is over."""
         await load.begun()
         here = population.open_connections()
-        for connection in here:
-            # Its handshake may be complete, though nobody has gone on with it yet.
-            self.opened(connection)
-        self._say = population.say
+        self._running = True
         for connection in here:
             self._begin(self._scripts[connection])
         if self.plan.rate is None:
             await load.over()
         elif self._order or self.plan.live:
             await self._pace(load)
-        self._say = None
+        self._running = False
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -111,20 +101,22 @@ class Scripted(Scenario[Parameters]):
 
     def _begin(self, script: Script) -> None:
         """Have the script run on one connection, again and again or whenever it is due."""
-        assert self._say is not None
         if self.plan.rate is None:
-            running = self._repeat(script, self._say)
+            running = self._repeat(script)
         else:
             queue = self._queues[script] = asyncio.Queue()
             self._order.append(script)
-            running = self._serve(script, queue, self._say)
+            running = self._serve(script, queue)
         self._tasks[script] = asyncio.create_task(running)
 
-    async def _repeat(self, script: Script, say: Say) -> None:
+    async def _repeat(self, script: Script) -> None:
+        failures = 0
         while script.is_open:
-            await self._once(script, say, perf_counter_ns())
-            # One that never waits must not keep the others from running.
-            await asyncio.sleep(0)
+            failures = 0 if await self._once(script, perf_counter_ns()) else failures + 1
+            # One that never waits must not keep the others from running, nor one that fails at
+            # once fill the run with its errors.
+            draw = self._random.random()
+            await asyncio.sleep(_AFTER_FAILURE.seconds(failures, draw) if failures else 0)
 
     async def _pace(self, load: Span) -> None:
         lateness = self.meter.durations("lateness").append
@@ -141,32 +133,25 @@ class Scripted(Scenario[Parameters]):
 
         await self.pace(load, fire, 1 / self.plan.processes)
 
-    async def _serve(self, script: Script, intended: asyncio.Queue[int], say: Say) -> None:
+    async def _serve(self, script: Script, intended: asyncio.Queue[int]) -> None:
         while True:
-            await self._once(script, say, await intended.get())
+            await self._once(script, await intended.get())
 
-    async def _once(self, script: Script, say: Say, intended_ns: int) -> None:
-        """Run the script once; what it raises is an error of the run, told once with its trace."""
+    async def _once(self, script: Script, intended_ns: int) -> bool:
+        """Run the script once; tells whether it ended well, for what it raises is counted."""
         try:
             await type(self).function(script, self.parameters)
         except ConnectionEndedError as error:
             if script.is_open:
-                self._fail(error, say)
+                self.meter.fault(error)
             else:
                 self.meter.errors["script:connection ended"] += 1
         except Exception as error:  # noqa: BLE001 - a user's script may raise anything
-            self._fail(error, say)
+            self.meter.fault(error)
         else:
             self._iteration(perf_counter_ns() - intended_ns)
-
-    def _fail(self, error: Exception, say: Say) -> None:
-        kind = printable(f"script:{type(error).__name__}: {error}"[:120])
-        self.meter.errors[kind] += 1
-        if kind not in self._told:
-            self._told.add(kind)
-            say("script_error", kind=kind, traceback="".join(traceback.format_exception(error)))
-            if self.plan.fail_fast:
-                say("fail_fast", kind=kind)
+            return True
+        return False
 
 
 def load_script(path: Path) -> type[Scenario[Any]]:

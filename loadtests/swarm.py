@@ -107,6 +107,7 @@ class Swarm:
                 os._exit(1)
             ticking.cancel()
         watch.close()
+        self._tell_faults()
         self._write(self._meter.take(self._phase))
         if self._share.plan.live:
             self._say("negotiated", outcomes=dict(self._dialer.negotiated))
@@ -201,10 +202,17 @@ class Swarm:
         while True:
             await asyncio.sleep(_FOLD_SECONDS)
             self._meter.fold()
+            self._tell_faults()
             self._tell_population()
             if perf_counter_ns() - reported_ns >= _INTERVAL_SECONDS * 1e9:
                 reported_ns = perf_counter_ns()
                 self._write(self._meter.take(self._phase))
+
+    def _tell_faults(self) -> None:
+        """Say what a scenario's code raised, once of each kind."""
+        for kind, trace in self._meter.untold_faults.items():
+            self._say("script_error", kind=kind, traceback=trace)
+        self._meter.untold_faults.clear()
 
     def _tell_population(self) -> None:
         """Say how many connections there are, when that has changed: of a live load alone."""

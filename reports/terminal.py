@@ -42,6 +42,7 @@ class Progress:
         self._phase_begun = time.monotonic()
         self._phase_seconds: float | None = None
         self._open_at_phase = 0
+        self.has_shown_error = False
 
     def add(self, line: Line) -> None:
         """Take one line."""
@@ -116,19 +117,24 @@ def live_view(
 
             def add(line: Line) -> None:
                 progress.add(line)
-                if printed := _printed(line):
-                    console.print(Text(printed), soft_wrap=True)
+                for text in _spoken(line, progress):
+                    console.print(Text(printable(text)), soft_wrap=True)
 
             yield add
     else:
         yield _plain_lines(console, progress, title)
 
 
-def _printed(line: Line) -> str:
-    """Give what a swarm process printed, nothing of other lines."""
-    if not isinstance(line, Event) or line.name != "printed":
-        return ""
-    return printable(f"swarm process {line.detail['process']}: {line.detail['text']}")
+def _spoken(line: Line, progress: Progress) -> Iterator[str]:
+    """Give what a swarm process's script printed, and of what scripts raised the first."""
+    if not isinstance(line, Event):
+        return
+    if line.name == "printed":
+        yield f"swarm process {line.detail['process']}: {line.detail['text']}"
+    elif line.name == "script_error" and not progress.has_shown_error:
+        progress.has_shown_error = True
+        yield f"swarm process {line.detail['process']}: {line.detail['kind']}"
+        yield from line.detail["traceback"].splitlines()
 
 
 def _panel(progress: Progress, title: str) -> RenderableType:
@@ -194,14 +200,14 @@ def _plain_lines(console: Console, progress: Progress, title: str) -> Callable[[
         elif isinstance(line, Event) and line.name == "phase":
             if line.detail["phase"] in _TOLD_PHASES:
                 say(f"{line.detail['phase']}: {_one_line(progress)}")
-        elif printed := _printed(line):
-            say(printed)
         elif isinstance(line, Event) and line.name == "trouble":
             say(f"trouble: {line.detail['what']}")
         elif isinstance(line, Interval) and time.monotonic() - said_at >= _PLAIN_SECONDS:
             say(f"{progress.totals.phase}: {_one_line(progress)}")
         elif isinstance(line, Footer):
             say("valid" if line.valid else f"INVALID: {'; '.join(line.reasons)}")
+        for text in _spoken(line, progress):
+            say(text)
 
     return observe
 

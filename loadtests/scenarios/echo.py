@@ -282,7 +282,7 @@ class RoundTrips(Scenario[EchoParameters]):
 
     def opened(self, connection: Connection) -> None:
         """Have a connection send that was opened while the load lasts."""
-        if self._running and self.plan.live and connection not in self._places:
+        if self._running and self.plan.live:
             self._join(connection)
             if self._closed_model and connection in self._places:
                 self._start(connection)

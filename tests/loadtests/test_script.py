@@ -16,6 +16,7 @@ from loadtests.errors import UsageError
 from loadtests.feed import read_feed
 from loadtests.help import parameter_lines
 from loadtests.meter import Meter
+from loadtests.options import Client, ConnectOptions
 from loadtests.rate_profile import parse_profile
 from loadtests.scenario import Parameters
 from loadtests.scenarios import parse_parameters, scenario_kind
@@ -373,3 +374,54 @@ async def script(connection):
     assert not summary.valid
     (lost, *_) = [reason for reason in summary.reasons if "ended in the middle" in reason]
     assert "it said nothing for 5 s and was ended" in lost
+
+
+@pytest.mark.parametrize("client", ["picows", "websockets"])
+@pytest.mark.parametrize("callback", ["opened", "receive", "closed"])
+async def test_what_a_callback_raises_is_the_scenarios_fault_and_ends_no_connection(
+    run: Run, write: Any, tmp_path: Path, callback: str, client: str
+) -> None:
+    scenario = write(f"""
+from loadtests.scenarios.echo import Echo
+
+class Wrong(Echo):
+    def {callback}(self, connection, *rest):
+        super().{callback}(connection, *rest)
+        if connection.number == 3:
+            raise LookupError(f"no such {{object()}}")
+""")
+    watching = Console(file=io.StringIO(), force_terminal=False, width=200)
+    with live_view(watching) as observe:
+        summary = await go(
+            run,
+            scenario,
+            rate=200.0,
+            observe=observe,
+            options=ConnectOptions(client=Client(client)),
+        )
+    assert summary.valid, summary.reasons
+    assert set(summary.errors) <= {
+        f"script:{kind}" for kind in ("others", *_errors_of(tmp_path / "run.run.jsonl"))
+    }
+    assert summary.figures["connections.open"] == 10
+    assert summary.close_codes == {1000: 10}
+    assert summary.figures["integrity.lost"] == 0
+    # Their texts have an address in them, and so differ.
+    assert len(summary.errors) <= 21
+    shown = watching.file.getvalue()
+    assert shown.count("Traceback") == 1
+    assert re.search(r'mine.*\.py", line 9, in ', shown)
+
+
+def _errors_of(record: Path) -> set[str]:
+    events = read_record(record).events
+    return {e.detail["kind"].removeprefix("script:") for e in events if e.name == "script_error"}
+
+
+async def test_a_script_that_fails_at_once_is_begun_less_and_less_often(
+    run: Run, write: Any
+) -> None:
+    scenario = write("async def script(connection):\n    raise LookupError('no')\n")
+    summary = await go(run, scenario, connections=2, duration_seconds=2.0)
+    # Without a wait it would be tens of thousands; waits double up to a second.
+    assert 2 <= summary.errors["script:LookupError: no"] < 200
