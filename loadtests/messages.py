@@ -19,6 +19,7 @@ class Messages:
     Attributes:
         kept: the first messages, by number; look here before asking :meth:`make`.
         is_whole: whether a reply is told by all of its bytes, not by its stamp alone.
+        key_bytes: how many of its bytes tell a message.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -28,6 +29,7 @@ class Messages:
         fixed = self._fillers.fixed
         self.is_whole = fixed is not None and len(fixed) <= _WHOLE_BYTES
         self.stamped_bytes = ECHO_BYTES + len(self._fillers[0])
+        self.key_bytes = self.stamped_bytes if self.is_whole else ECHO_BYTES
         self.is_fixed = fixed is not None
 
     def make(self, sequence: int) -> bytes:
@@ -37,6 +39,11 @@ class Messages:
             self.kept.append(message)
         return message
 
+    def is_same(self, sequence: int, payload: bytes) -> bool:
+        """Tell whether after the stamp of a message there is what was sent, and nothing else."""
+        filler = self._fillers[sequence]
+        return len(payload) == ECHO_BYTES + len(filler) and payload.endswith(filler)
+
     def is_intact(self, sequence: int, payload: bytes) -> bool:
-        """Tell whether what follows the stamp of a message is what was sent."""
-        return payload[ECHO_BYTES:] == self._fillers[sequence]
+        """Tell whether after the stamp of a message there stands what was sent."""
+        return payload.startswith(self._fillers[sequence], ECHO_BYTES)

@@ -12,6 +12,14 @@ from typing import Final
 from picows import WSMsgType
 
 from loadtests.connection import Connection
+from loadtests.correlation import (
+    SEVERAL,
+    Envelope,
+    PublishedParameters,
+    are_several,
+    readings,
+    rule,
+)
 from loadtests.errors import UsageError
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
@@ -48,8 +56,9 @@ class Publisher:
         sent_ns: when each was sent, by its number, in nanoseconds of the fleet's clock.
     """
 
-    def __init__(self, share: ProcessPlan, meter: Meter) -> None:
+    def __init__(self, share: ProcessPlan, parameters: PublishedParameters, meter: Meter) -> None:
         plan = share.plan
+        self._write = Envelope(parameters.wrap).write
         self.sent_ns = array("q")
         self._meter = meter
         self._clock_ns = share.clock_ns
@@ -64,13 +73,14 @@ class Publisher:
             self._meter.errors["send:closed"] += 1
             return
         now_ns = perf_counter_ns()
-        payload = b"%b%012x%016x%016x%b" % (
+        message = b"%b%012x%016x%016x%b" % (
             self._tag,
             len(self.sent_ns),
             intended_ns + self._clock_ns,
             now_ns + self._clock_ns,
             self._fillers[len(self.sent_ns)],
         )
+        payload = self._write(connection.number, message)
         connection.transport.send(self._kind, payload)
         self.sent_ns.append(now_ns + self._clock_ns)
         self._meter.sent += 1
@@ -113,6 +123,7 @@ class StampReader:
         "_clock_error_ns",
         "_clock_ns",
         "_fillers",
+        "_find",
         "_meter",
         "_tag",
         "intended_ns",
@@ -120,8 +131,9 @@ class StampReader:
         "sequence",
     )
 
-    def __init__(self, share: ProcessPlan, meter: Meter) -> None:
+    def __init__(self, share: ProcessPlan, parameters: PublishedParameters, meter: Meter) -> None:
         plan = share.plan
+        self._find = rule(parameters.find)
         self._meter = meter
         self._clock_ns = share.clock_ns
         self._clock_error_ns = share.clock_error_ns
@@ -133,27 +145,34 @@ class StampReader:
 
     def read(self, payload: bytes, now_ns: int) -> bool:
         """Read a message that is not :attr:`seen`; tells whether it is one of this run's."""
-        # A chat server may put a name before it.
-        start = payload.find(self._tag)
-        if start < 0:
+        text = payload if self._find is None else self._find(payload)
+        if text is None or self._tag not in text:
             self._meter.unsolicited += 1
             return False
-        stamped = payload[start:]
+        if are_several(text, self._tag, SENT_END):
+            self._meter.errors[SEVERAL] += 1
+            return False
+        for _, stamped in readings(text, self._tag):
+            if self._take(stamped, now_ns):
+                self.seen = payload
+                return True
+        self._meter.integrity["corrupted"] += 1
+        return False
+
+    def _take(self, stamped: bytes, now_ns: int) -> bool:
+        """Take number and time from a stamp; tells whether all that was sent stands there."""
         try:
             sequence = int(stamped[TAG_BYTES:SEQUENCE_END], 16)
             intended_ns = int(stamped[SEQUENCE_END:INTENDED_END], 16) - self._clock_ns
         except ValueError:
-            self._meter.integrity["corrupted"] += 1
             return False
         damaged = (
-            stamped[SENT_END:] != self._fillers[sequence]
+            not stamped.startswith(self._fillers[sequence], SENT_END)
             or sequence > self.sequence + _LARGEST_GAP
             or intended_ns > now_ns + self._clock_error_ns
         )
         if damaged:
-            self._meter.integrity["corrupted"] += 1
             return False
-        self.seen = payload
         self.sequence = sequence
         # Clocks of two hosts are never quite the same: a delivery may seem to be over too soon.
         self.intended_ns = min(intended_ns, now_ns)

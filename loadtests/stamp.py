@@ -6,6 +6,7 @@ receivers may sit in other processes, the intended and the actual send time in 1
 nanoseconds of CLOCK_MONOTONIC, which all processes of one host share.
 """
 
+from hashlib import blake2b
 from typing import Final
 
 TAG_BYTES: Final = 8
@@ -23,8 +24,11 @@ BROADCAST_BYTES: Final = SENT_END
 
 
 def run_tag(seed: int) -> bytes:
-    """Give the tag of a run: messages that do not begin with it are not of this run."""
-    return b"%08x" % (seed & 0xFFFFFFFF)
+    """Give the tag of a run: messages without it are not of this run.
+
+    It is a digest, for a small seed would have the zeros that any server's numbers have, too.
+    """
+    return blake2b(b"%d" % seed, digest_size=TAG_BYTES // 2).hexdigest().encode()
 
 
 def stream_tag(tag: bytes, stream: int) -> bytes:

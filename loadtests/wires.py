@@ -4,18 +4,15 @@ The wires of the reference server never parse JSON: a stamp is ASCII of a known 
 reply is found by the run's tag wherever the server has put it.
 """
 
-import json
-import re
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Final, Protocol
 
 from loadtests.connection import Connection
-from loadtests.errors import UsageError
+from loadtests.correlation import Envelope, Find
 
 _QUOTE: Final = b'"'
-_HOLE: Final = b"{}"
 
 
 class Wire(Protocol):
@@ -25,10 +22,7 @@ class Wire(Protocol):
         """Give what is sent so that ``stamped`` comes back to ``connection``."""
 
     def unwrap(self, connection: Connection, payload: bytes, now_ns: int) -> bytes | None:
-        """Give the stamped message within ``payload``, None if that is no reply. Hot."""
-
-
-Find = Callable[[bytes], bytes | None]
+        """Give the text in which the stamped message is, None if it is no reply. Hot."""
 
 
 class EventsWire:
@@ -85,68 +79,17 @@ class SessionWire:
         return None
 
 
-class FoundWire:
-    """Any server that wraps a message: a template makes what is sent, a rule finds the reply."""
+class CorrelatedWire:
+    """Any server that wraps a message: a form makes what is sent, a rule finds the reply."""
 
-    def __init__(self, template: bytes | None, find: Find | None) -> None:
-        self._before, _, self._after = (template or _HOLE).partition(_HOLE)
+    def __init__(self, envelope: Envelope, find: Find | None) -> None:
+        self._write = envelope.write
         self._find = find
 
-    def wrap(self, connection: Connection, stamped: bytes) -> bytes:  # noqa: ARG002
-        """Put the message where the template has its hole."""
-        return b"%b%b%b" % (self._before, stamped, self._after)
+    def wrap(self, connection: Connection, stamped: bytes) -> bytes:
+        """Put the message where the form has its hole."""
+        return self._write(connection.number, stamped)
 
     def unwrap(self, connection: Connection, payload: bytes, now_ns: int) -> bytes | None:  # noqa: ARG002
-        """Find the message by the rule; without one a reply is what was sent."""
-        if self._find is not None:
-            return self._find(payload)
-        end = len(payload) - len(self._after)
-        if not (payload.startswith(self._before) and payload.endswith(self._after)):
-            return None
-        return payload[len(self._before) : end]
-
-
-def found_wire(wrap: str | None, find: str | None) -> FoundWire | None:
-    """Make the wire of a correlation rule; None where messages travel as they are.
-
-    Args:
-        wrap: the template of what is sent, with one ``{}``.
-        find: ``json:a.b.0``, keys and indices down to a string, or ``regex:PATTERN`` whose first
-            group is the message.
-
-    Raises:
-        UsageError: no such rule, or a template without its ``{}``.
-    """
-    if wrap is not None and wrap.encode().count(_HOLE) != 1:
-        raise UsageError(f"parameter wrap is {wrap!r}; it must have {{}} once, for the message")
-    if wrap is None and find is None:
-        return None
-    return FoundWire(wrap.encode() if wrap else None, None if find is None else _rule(find))
-
-
-def _rule(find: str) -> Find:
-    kind, _, rule = find.partition(":")
-    if kind == "json" and rule:
-        path = tuple(rule.removeprefix("$.").split("."))
-        return lambda payload: _at(payload, path)
-    if kind == "regex":
-        try:
-            pattern = re.compile(rule.encode(), re.DOTALL)
-        except re.error as error:
-            raise UsageError(f"parameter find is {find!r}: {error}") from None
-        if pattern.groups == 1:
-            return lambda payload: match[1] if (match := pattern.search(payload)) else None
-    raise UsageError(
-        f"parameter find is {find!r}; write json:a.b.0 or regex:PATTERN with one (group)"
-    )
-
-
-def _at(payload: bytes, path: tuple[str, ...]) -> bytes | None:
-    """Give the string at a path of keys and indices, None where there is none."""
-    try:
-        value = json.loads(payload)
-        for key in path:
-            value = value[int(key)] if isinstance(value, list) else value[key]
-    except (ValueError, KeyError, IndexError, TypeError):
-        return None
-    return value.encode() if isinstance(value, str) else None
+        """Find the text in which the message is; without a rule that is all of it."""
+        return payload if self._find is None else self._find(payload)

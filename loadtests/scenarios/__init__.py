@@ -70,8 +70,10 @@ def parse_parameters(name: str, given: Mapping[str, Any]) -> Parameters:
             raise UsageError(
                 f"scenario {name!r} has no parameter {key!r}; it takes: {known}"
             ) from None
+        # Of a check of ours the library writes "Value error, " before the message.
+        why = first.get("ctx", {}).get("error", first["msg"])
         raise UsageError(
-            f"parameter {key} of scenario {name!r} is {first['input']!r}: {first['msg']}"
+            f"parameter {key} of scenario {name!r} is {first['input']!r}: {why}"
         ) from None
 
 

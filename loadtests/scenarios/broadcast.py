@@ -6,19 +6,20 @@ The first connection of the first process publishes; every connection of every p
 from array import array
 
 from loadtests.connection import Connection
+from loadtests.correlation import PublishedParameters
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
 from loadtests.publication import Publisher, StampReader, check_payload, observe
-from loadtests.scenario import Parameters, Published, Scenario
+from loadtests.scenario import Published, Scenario
 from loadtests.span import Span
 
 # Broadcasts a second where the plan does not say.
 DEFAULT_RATE = 1.0
 
 
-class BroadcastParameters(Parameters):
+class BroadcastParameters(PublishedParameters):
     """What ``--param`` may set."""
 
     publisher_receives: bool = True
@@ -34,8 +35,8 @@ class Broadcast(Scenario[BroadcastParameters]):
     def __init__(self, share: ProcessPlan, parameters: BroadcastParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)
         self._receivers: list[Connection] = []
-        self._publisher = Publisher(share, meter)
-        self._stamp = StampReader(share, meter)
+        self._publisher = Publisher(share, parameters, meter)
+        self._stamp = StampReader(share, parameters, meter)
 
     @classmethod
     def check(cls, plan: Plan, parameters: BroadcastParameters) -> None:  # noqa: ARG003

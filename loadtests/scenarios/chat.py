@@ -1,8 +1,7 @@
 """Many publish what everybody in their room receives: how long until all have it?
 
 Connections are spread over rooms in turn, by ``?room=r…`` in their address; the first of them, in
-the order of their numbers, publish. A message comes back as it was sent or with words of the server
-before it (``Client 7: …``), so its stamp is looked for inside. Each receiver follows each publisher
+the order of their numbers, publish. Each receiver follows each publisher
 of its room by itself, so loss, duplication and reordering are exact for every pair.
 """
 
@@ -18,6 +17,15 @@ from picows import WSMsgType
 from pydantic import Field
 
 from loadtests.connection import Connection
+from loadtests.correlation import (
+    SEVERAL,
+    Envelope,
+    PublishedParameters,
+    Reading,
+    are_several,
+    readings,
+    rule,
+)
 from loadtests.errors import UsageError
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
@@ -25,7 +33,7 @@ from loadtests.pacer import Pacer
 from loadtests.payload import Fillers
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
-from loadtests.scenario import Count, Parameters, Published, Scenario
+from loadtests.scenario import Count, Published, Scenario
 from loadtests.span import Span
 from loadtests.stamp import (
     CHAT_BYTES,
@@ -48,7 +56,7 @@ _LARGEST_GAP = 1_000_000
 _REMEMBERED = 4096
 
 
-class ChatParameters(Parameters):
+class ChatParameters(PublishedParameters):
     """What ``--param`` may set."""
 
     publishers: Annotated[Count, Field(ge=1)] | None = None
@@ -61,10 +69,8 @@ class ChatParameters(Parameters):
     """Whether the server sends a message back to its publisher too."""
 
     prefix: str | None = None
-    """What the server puts before a text, ``{n}`` for the publisher's number.
-
-    By default ``Client {n}: `` where the address has a ``{n}``, else nothing.
-    """
+    """What the server must put directly before a text, ``{n}`` for the publisher's number, such as
+    ``Client {n}: ``; anything if not."""
 
 
 def publishers_of(plan: Plan, parameters: ChatParameters) -> int:
@@ -120,8 +126,9 @@ class Chat(Scenario[ChatParameters]):
         self._rooms = parameters.rooms or 1
         self._publishers = publishers_of(plan, parameters)
         self._publisher_receives = parameters.publisher_receives
-        default_prefix = "Client {n}: " if NUMBER in plan.url else ""
-        self._prefix = default_prefix if parameters.prefix is None else parameters.prefix
+        self._prefix = parameters.prefix or ""
+        self._write = Envelope(parameters.wrap).write
+        self._find = rule(parameters.find)
         self._listeners: Sequence[Connection] = ()
         self._issued: dict[int, int] = {}
         self._tag = run_tag(plan.seed)
@@ -185,35 +192,43 @@ class Chat(Scenario[ChatParameters]):
 
     def _read(self, payload: bytes, now_ns: int) -> _Said | None:
         """Read a text that was not seen before; None if it is not one of this run's."""
-        begin = payload.find(self._tag)
-        if begin < 0:
+        text = payload if self._find is None else self._find(payload)
+        if text is None or self._tag not in text:
             self._meter.unsolicited += 1
             return None
-        stamp = payload[begin:]
+        if are_several(text, self._tag, CHAT_BYTES):
+            self._meter.errors[SEVERAL] += 1
+            return None
+        for reading in readings(text, self._tag):
+            said = self._said_by(reading, now_ns)
+            if said is not None:
+                if len(self._said) >= _REMEMBERED:
+                    self._said.clear()
+                self._said[payload] = said
+                return said
+        self._meter.integrity["corrupted"] += 1
+        return None
+
+    def _said_by(self, reading: Reading, now_ns: int) -> _Said | None:
+        """Read a stamp; None if something of what was sent is not there."""
+        stamp = reading.stamped
         try:
             publisher = int(stamp[TAG_BYTES:STREAM_END], 16)
             sequence = int(stamp[STREAM_END:STREAM_BYTES], 16)
             intended_ns = int(stamp[STREAM_BYTES:CHAT_BYTES], 16) - self.share.clock_ns
         except ValueError:
-            self._meter.integrity["corrupted"] += 1
             return None
         damaged = (
             publisher >= self._publishers
             or intended_ns > now_ns + self.share.clock_error_ns
-            or stamp[CHAT_BYTES:] != self._fillers[sequence]
-            or payload[:begin] != self._prefix.replace(NUMBER, str(publisher)).encode()
+            or not stamp.startswith(self._fillers[sequence], CHAT_BYTES)
+            or not reading.before.endswith(self._prefix.replace(NUMBER, str(publisher)).encode())
         )
         if damaged:
-            self._meter.integrity["corrupted"] += 1
             return None
-        if len(self._said) >= _REMEMBERED:
-            self._said.clear()
         slot, room = divmod(publisher, self._rooms)
         key = publisher << 24 | sequence
-        said = self._said[payload] = _Said(
-            publisher, room, slot, sequence, min(intended_ns, now_ns), key
-        )
-        return said
+        return _Said(publisher, room, slot, sequence, min(intended_ns, now_ns), key)
 
     def _out_of_order(self, listener: Listener, slot: int, sequence: int) -> bool:
         """Enter what is not the next one; tells whether it is the first of its number."""
@@ -270,12 +285,13 @@ class Chat(Scenario[ChatParameters]):
         sequence = self._issued.get(number, 0)
         self._issued[number] = sequence + 1
         sent_ns = perf_counter_ns()
-        payload = b"%b%06x%016x%b" % (
+        message = b"%b%06x%016x%b" % (
             stream_tag(self._tag, number),
             sequence,
             intended_ns + self.share.clock_ns,
             self._fillers[sequence],
         )
+        payload = self._write(number, message)
         publisher.transport.send(self._kind, payload)
         self._meter.sent += 1
         self._meter.sent_bytes += len(payload)

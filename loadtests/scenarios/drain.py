@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from loadtests.connection import Connection
+from loadtests.correlation import PublishedParameters
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
 from loadtests.pacer import Pacer
@@ -34,7 +35,7 @@ _POLL_SECONDS = 0.02
 _PUBLISHER = 0
 
 
-class DrainParameters(ReconnectParameters):
+class DrainParameters(PublishedParameters, ReconnectParameters):
     """What ``--param`` may set."""
 
     signal: Literal["TERM", "INT"] = "TERM"
@@ -79,8 +80,8 @@ class Drain(Scenario[DrainParameters]):
         super().__init__(share, parameters, meter)
         self._notice = parameters.notice.encode()
         self._random = random.Random(share.plan.seed + share.process)
-        self._publisher = Publisher(share, meter)
-        self._stamp = StampReader(share, meter)
+        self._publisher = Publisher(share, parameters, meter)
+        self._stamp = StampReader(share, parameters, meter)
         self._delivered = meter.durations("delivered").append
         self._back = meter.durations("back").append
         seed = self._random.getrandbits(32)

@@ -19,6 +19,14 @@ from picows import WSMsgType
 from pydantic import Field
 
 from loadtests.connection import Connection
+from loadtests.correlation import (
+    SEVERAL,
+    CorrelatedParameters,
+    Envelope,
+    are_several,
+    readings,
+    rule,
+)
 from loadtests.errors import UsageError
 from loadtests.ledger import Ledger
 from loadtests.messages import Messages
@@ -30,7 +38,7 @@ from loadtests.schedule import ArrivalKind
 from loadtests.schedule import share as part_of
 from loadtests.span import Span
 from loadtests.stamp import ECHO_BYTES, TAG_BYTES, run_tag
-from loadtests.wires import EventsWire, SessionWire, Wire, found_wire
+from loadtests.wires import CorrelatedWire, EventsWire, SessionWire, Wire
 
 # Think times that are drawn; then they come again.
 _THINKS: Final = 65_536
@@ -46,14 +54,8 @@ class EchoParameters(Parameters):
     """How many connections send, over the whole fleet; the others stay idle. All by default."""
 
 
-class CorrelatedParameters(EchoParameters):
+class CorrelatedEchoParameters(EchoParameters, CorrelatedParameters):
     """What ``--param`` may set where the server need not be ours."""
-
-    wrap: str | None = None
-    """What is sent, with {} where the message goes, for servers that expect a form of their own."""
-
-    find: str | None = None
-    """Where the message is in a reply: json:a.b.0 or regex:PATTERN with one group. As is if not."""
 
 
 class Stream:
@@ -98,6 +100,7 @@ class RoundTrips(Scenario[EchoParameters]):
         self._messages = Messages(plan)
         self._kept = self._messages.kept
         self._is_whole = self._messages.is_whole
+        self._key_bytes = self._messages.key_bytes
         self._is_fixed = self._messages.is_fixed
         drawn = plan.think and plan.think.draw(plan.seed + share.process, _THINKS)
         self._thinks = cycle(drawn) if drawn else None
@@ -140,15 +143,12 @@ class RoundTrips(Scenario[EchoParameters]):
                 self._meter.unsolicited += 1
                 return
             payload = stamped
-        is_whole = self._is_whole
-        sent = stream.pending.pop(payload if is_whole else payload[:ECHO_BYTES], None)
+        # What comes back as it was sent is told by its bytes, without a look into them.
+        sent = stream.pending.pop(payload, None) if self._is_whole else None
+        sent = sent or self._answered(stream, payload)
         if sent is None:
-            self._on_other(stream, payload)
             return
         sequence, intended_ns, sent_ns = sent
-        if not is_whole and not self._messages.is_intact(sequence, payload):
-            self._on_other(stream, payload)
-            return
         ledger = stream.ledger
         if sequence == ledger.next_expected:
             ledger.next_expected = sequence + 1
@@ -171,10 +171,10 @@ class RoundTrips(Scenario[EchoParameters]):
         message = kept[sequence] if sequence < len(kept) else self._messages.make(sequence)
         key = message if self._is_whole else message[:ECHO_BYTES]
         stream.pending[key] = (sequence, intended_ns, perf_counter_ns())
-        if not self._is_fixed:
-            self._meter.sent_bytes += len(message)
         if self._wire is not None:
             message = self._wire.wrap(connection, message)
+        if not self._is_fixed or self._wire is not None:
+            self._meter.sent_bytes += len(message)
         connection.transport.send(self._kind, message)
         self._meter.sent += 1
 
@@ -192,20 +192,39 @@ class RoundTrips(Scenario[EchoParameters]):
         ledger.observe(sequence)
         self._meter.integrity["reordered"] += ledger.reordered - reordered
 
+    def _answered(self, stream: Stream, payload: bytes) -> tuple[int, int, int] | None:
+        """Find the message under way that a payload has in it; count what is no reply."""
+        sent = stream.pending.get(payload[: self._key_bytes])
+        if sent is not None and self._messages.is_same(sent[0], payload):
+            del stream.pending[payload[: self._key_bytes]]
+            return sent
+        if are_several(payload, self._tag, ECHO_BYTES):
+            self._meter.errors[SEVERAL] += 1
+            return None
+        for _, stamped in readings(payload, self._tag):
+            key = stamped[: self._key_bytes]
+            sent = stream.pending.get(key)
+            if sent is not None and self._messages.is_intact(sent[0], stamped):
+                del stream.pending[key]
+                return sent
+        self._on_other(stream, payload)
+        return None
+
     def _on_other(self, stream: Stream, payload: bytes) -> None:
         """Tell apart what is no reply under way: another's message, a damaged or a second reply."""
-        if payload[:TAG_BYTES] != self._tag:
+        if self._tag not in payload:
             self._meter.unsolicited += 1
             return
-        try:
-            sequence = int(payload[TAG_BYTES:ECHO_BYTES], 16)
-        except ValueError:
-            sequence = stream.issued
-        if sequence < stream.issued and self._messages.is_intact(sequence, payload):
-            stream.ledger.observe(sequence)
-            self._meter.integrity["duplicated"] += 1
-        else:
-            self._meter.integrity["corrupted"] += 1
+        for _, stamped in readings(payload, self._tag):
+            try:
+                sequence = int(stamped[TAG_BYTES:ECHO_BYTES], 16)
+            except ValueError:
+                continue
+            if sequence < stream.issued and self._messages.is_intact(sequence, stamped):
+                stream.ledger.observe(sequence)
+                self._meter.integrity["duplicated"] += 1
+                return
+        self._meter.integrity["corrupted"] += 1
 
     async def measure(self, population: Population, load: Span) -> Published:
         """Send from the start of the load to its end."""
@@ -349,19 +368,15 @@ class RoundTrips(Scenario[EchoParameters]):
 class Echo(RoundTrips):
     """On a server that sends a message back, as it is or within a form of its own."""
 
-    parameters_type: ClassVar[type[Parameters]] = CorrelatedParameters
-
-    @classmethod
-    def check(cls, plan: Plan, parameters: EchoParameters) -> None:
-        """Refuse what could not be sent or found again."""
-        super().check(plan, parameters)
-        assert isinstance(parameters, CorrelatedParameters)
-        found_wire(parameters.wrap, parameters.find)
+    parameters_type: ClassVar[type[Parameters]] = CorrelatedEchoParameters
 
     def make_wire(self, tag: bytes, stamped_bytes: int) -> Wire | None:  # noqa: ARG002
         """Follow the correlation rule, where there is one."""
-        assert isinstance(self.parameters, CorrelatedParameters)
-        return found_wire(self.parameters.wrap, self.parameters.find)
+        parameters = self.parameters
+        assert isinstance(parameters, CorrelatedEchoParameters)
+        if parameters.wrap is None and parameters.find is None:
+            return None
+        return CorrelatedWire(Envelope(parameters.wrap), rule(parameters.find))
 
 
 class Events(RoundTrips):

@@ -2,14 +2,16 @@
 
 Timed are: the interval between two heartbeat messages and between two pings of the server, each
 also as its difference from what was promised (*jitter*); the round trip of our own pings (RFC 6455
-section 5.5.2); and, for clients that stop reading and so answer nothing, as a peer whose cable was
-cut, how long until the server has given up on them (*detected*).
+section 5.5.2), or of messages that the server answers as if they were; and, for clients that stop
+reading and so answer nothing, as a peer whose cable was cut, how long until the server has given
+up on them (*detected*).
 """
 
 import asyncio
 import random
 import socket
 import struct
+from itertools import count
 from time import perf_counter_ns
 from typing import Annotated, Any, Final
 
@@ -17,13 +19,15 @@ from picows import WSMsgType
 from pydantic import Field
 
 from loadtests.connection import Connection
+from loadtests.correlation import CorrelatedParameters, Envelope, readings, rule
 from loadtests.errors import UsageError
 from loadtests.meter import Meter
 from loadtests.pacer import Pacer
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
-from loadtests.scenario import Parameters, Published, Scenario, Seconds
+from loadtests.scenario import Published, Scenario, Seconds
 from loadtests.span import Span
+from loadtests.stamp import ECHO_BYTES, run_tag
 
 _POLL_SECONDS: Final = 0.02
 _LISTENING: Final = 0.75
@@ -32,7 +36,7 @@ may fall outside of it."""
 _TCP_ESTABLISHED: Final = 1
 
 
-class HeartbeatParameters(Parameters):
+class HeartbeatParameters(CorrelatedParameters):
     """What ``--param`` may set."""
 
     message: Annotated[str, Field(min_length=1)] = "Server is running"
@@ -49,6 +53,14 @@ class HeartbeatParameters(Parameters):
 
     within: Annotated[Seconds, Field(gt=0)] = 60.0
     """How long after its silence the server may take to give up on a client."""
+
+    wrap: str | None = None
+    """A ping of the server's own making, sent as a message instead of a ping frame: {} where a text
+    goes that the answer brings back, {n} for the number of the connection."""
+
+    find: str | None = None
+    """Where that text is in the answer: json:a.b.0 or regex:PATTERN with one group; anywhere if
+    not."""
 
 
 class Pulse:
@@ -82,6 +94,13 @@ class Heartbeat(Scenario[HeartbeatParameters]):
         self._lateness = meter.durations("lateness").append
         self._random = random.Random(share.plan.seed + share.process)
         self._beaten = 0
+        # Of a ping that is a message.
+        self._write = None if parameters.wrap is None else Envelope(parameters.wrap).write
+        self._find = rule(parameters.find)
+        self._tag = run_tag(share.plan.seed)
+        self._kind = WSMsgType.BINARY if share.plan.binary else WSMsgType.TEXT
+        self._ping_numbers = count()
+        self._pinged: dict[tuple[int, bytes], int] = {}
 
     @classmethod
     def check(cls, plan: Plan, parameters: HeartbeatParameters) -> None:
@@ -102,7 +121,9 @@ class Heartbeat(Scenario[HeartbeatParameters]):
         connection.on_control = self._on_control
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Time a heartbeat message."""
+        """Time a heartbeat message, or the answer to a ping that is a message."""
+        if self._pinged and self._is_answer(connection, payload, now_ns):
+            return
         if self._message not in payload:
             self.meter.unsolicited += 1
             return
@@ -113,6 +134,17 @@ class Heartbeat(Scenario[HeartbeatParameters]):
             self._beats(gap_ns)
             self._beat_jitter(abs(gap_ns - self._interval_ns))
         pulse.beat_ns = now_ns
+
+    def _is_answer(self, connection: Connection, payload: bytes, now_ns: int) -> bool:
+        text = payload if self._find is None else self._find(payload)
+        for _, stamped in readings(text or b"", self._tag):
+            key = connection.number, stamped[:ECHO_BYTES]
+            intended_ns = self._pinged.pop(key, None)
+            if intended_ns is not None:
+                self._round_trip(now_ns - intended_ns)
+                self.meter.counts["heartbeat.pongs"] += 1
+                return True
+        return False
 
     def _on_control(
         self, connection: Connection, kind: WSMsgType, payload: bytes, now_ns: int
@@ -138,7 +170,7 @@ class Heartbeat(Scenario[HeartbeatParameters]):
         silent = self._random.sample(here, round(len(here) * self.parameters.half_open))
         if silent:
             population.say("half open", connections=len(silent))
-        finding = asyncio.create_task(self._find(silent))
+        finding = asyncio.create_task(self._give_up_on(silent))
         unheard = set(silent)
         listening = [connection for connection in here if connection not in unheard]
         self._beaten = 0
@@ -164,7 +196,7 @@ class Heartbeat(Scenario[HeartbeatParameters]):
                 return
             now_ns = perf_counter_ns()
             self._lateness(now_ns - intended_ns)
-            connection.transport.send_ping(struct.pack("q", intended_ns))
+            self._send_ping(connection, intended_ns)
             self.meter.counts["heartbeat.pings_sent"] += 1
 
         times = self.arrivals(1 / self.plan.processes)
@@ -172,7 +204,15 @@ class Heartbeat(Scenario[HeartbeatParameters]):
             await Pacer(asyncio.get_running_loop(), times, load, fire).run()
         await load.over()
 
-    async def _find(self, silent: list[Connection]) -> None:
+    def _send_ping(self, connection: Connection, intended_ns: int) -> None:
+        if self._write is None:
+            connection.transport.send_ping(struct.pack("q", intended_ns))
+            return
+        stamp = b"%b%012x" % (self._tag, next(self._ping_numbers))
+        self._pinged[connection.number, stamp] = intended_ns
+        connection.transport.send(self._kind, self._write(connection.number, stamp))
+
+    async def _give_up_on(self, silent: list[Connection]) -> None:
         """Wait until the server has ended every silent connection, and time each."""
         since_ns = perf_counter_ns()
         for connection in silent:

@@ -16,12 +16,13 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from loadtests.connection import Connection
+from loadtests.correlation import PublishedParameters
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
 from loadtests.publication import Publisher, StampReader, check_payload, observe
-from loadtests.scenario import Bytes, Parameters, Published, Scenario
+from loadtests.scenario import Bytes, Published, Scenario
 from loadtests.span import Span
 
 _TICK_SECONDS: Final = 0.05
@@ -30,7 +31,7 @@ _UNBOUNDED: Final = 2**62
 _WIDE_BYTES: Final = 2**20
 
 
-class SlowConsumerParameters(Parameters):
+class SlowConsumerParameters(PublishedParameters):
     """What ``--param`` may set."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.01
@@ -76,8 +77,8 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         self, share: ProcessPlan, parameters: SlowConsumerParameters, meter: Meter
     ) -> None:
         super().__init__(share, parameters, meter)
-        self._publisher = Publisher(share, meter)
-        self._stamp = StampReader(share, meter)
+        self._publisher = Publisher(share, parameters, meter)
+        self._stamp = StampReader(share, parameters, meter)
         self._before = meter.durations("delivered_before").append
         self._beside = meter.durations("delivered_beside_slow").append
         self._to_others = self._before

@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from loadtests.connection import Connection
+from loadtests.correlation import PublishedParameters
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
 from loadtests.plan import Plan, ProcessPlan
@@ -27,7 +28,7 @@ from loadtests.span import Span
 _NEVER_NS: Final = 2**63
 
 
-class StormParameters(ReconnectParameters):
+class StormParameters(PublishedParameters, ReconnectParameters):
     """What ``--param`` may set."""
 
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -73,8 +74,8 @@ class Storm(Scenario[StormParameters]):
 
     def __init__(self, share: ProcessPlan, parameters: StormParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)
-        self._publisher = Publisher(share, meter)
-        self._stamp = StampReader(share, meter)
+        self._publisher = Publisher(share, parameters, meter)
+        self._stamp = StampReader(share, parameters, meter)
         self._delivered = meter.durations("delivered").append
         self._back = meter.durations("back").append
         self._random = random.Random(share.plan.seed + share.process)

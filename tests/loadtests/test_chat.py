@@ -29,7 +29,7 @@ def faults(summary: Any) -> dict[str, float]:
 @pytest.mark.parametrize("path", ["/ws", "/ws/{n}"])
 @pytest.mark.parametrize("processes", [1, 3])
 async def test_everyone_gets_what_every_publisher_said(run: Run, path: str, processes: int) -> None:
-    parameters = {"publishers": "4"}
+    parameters = {"publishers": "4"} | ({"prefix": "Client {n}: "} if "{n}" in path else {})
     summary, _ = await chat(run, path=path, processes=processes, parameters=parameters)
     assert summary.valid, summary.reasons
     assert faults(summary) == summary.errors == {}
@@ -89,7 +89,10 @@ async def test_a_message_in_the_wrong_room_is_an_error(run: Run) -> None:
 
 async def test_words_before_the_text_are_checked(run: Run) -> None:
     summary, _ = await chat(
-        run, path="/ws/{n}", parameters={"prefix": ""}, collect_seconds=LOSSY_COLLECT_SECONDS
+        run,
+        path="/ws/{n}",
+        parameters={"prefix": "Customer {n}: "},
+        collect_seconds=LOSSY_COLLECT_SECONDS,
     )
     assert summary.figures["integrity.corrupted"] == summary.figures["integrity.lost"] == 400
 

@@ -104,19 +104,3 @@ async def test_what_does_not_go_together_is_refused(
 async def test_a_server_that_wants_a_form_of_its_own(run: Run, wrap: str, find: str | None) -> None:
     parameters = {"wrap": wrap} | ({"find": find} if find else {})
     await echo(run, rate=50.0, parameters=parameters)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "complaint"),
-    [
-        ({"wrap": "no place"}, "must have {} once"),
-        ({"find": "xpath:/a"}, "write json:a.b.0 or regex"),
-        ({"find": "regex:(a"}, "parameter find is"),
-        ({"find": "regex:a"}, "one .group."),
-    ],
-)
-async def test_a_rule_that_finds_nothing_is_refused(
-    run: Run, parameters: dict[str, str], complaint: str
-) -> None:
-    with pytest.raises(UsageError, match=complaint):
-        await run(URL, source=TargetSource(PLAIN), parameters=parameters)
