@@ -146,6 +146,14 @@ def run(
         Path | None,
         typer.Option(help="CSV or JSON lines: a row of data for each connection of a script."),
     ] = None,
+    ready: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'SEND => EXPECT'",
+            help="Before a connection counts as open: send this, wait for an answer with that in "
+            "it (either may be left out). May be repeated.",
+        ),
+    ] = None,
     late: Annotated[
         str, typer.Option(metavar="TIME", help="A reply that takes longer is counted as late.")
     ] = "1s",
@@ -241,6 +249,7 @@ def run(
             late_seconds=_read("--late", late, parse_seconds),
             fail_fast=fail_fast,
             thresholds=tuple(threshold or ()),
+            ready=tuple(ready or ()),
             handshake_timeout_seconds=_read("--timeout", timeout, parse_seconds),
             processes=processes or limits.processes_for(connections, limits.read_limits()),
             options=ConnectOptions(

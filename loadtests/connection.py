@@ -3,7 +3,7 @@
 The hot path is :meth:`Connection.on_ws_frame`; it makes no object beyond the payload it hands on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -31,6 +31,8 @@ class Connection(WSListener):
         number: its number in the fleet, which a reconnect keeps.
         state: what the scenario keeps for this connection.
         began: told once, in the moment from which the connection counts as open.
+        is_held: whether it does not count as open yet, though its handshake is complete.
+        saved: what the steps that made it ready have kept, by name.
         ended: told when the connection has ended.
         on_control: told of each ping and pong: its kind, its payload, its arrival time.
         transport: set once the handshake is complete.
@@ -48,9 +50,11 @@ class Connection(WSListener):
         "_rest",
         "began",
         "ended",
+        "is_held",
         "number",
         "on_control",
         "opened_ns",
+        "saved",
         "state",
         "transport",
         "was_ended_as_expected",
@@ -81,6 +85,8 @@ class Connection(WSListener):
         self.state = state
         self.number = 0
         self.opened_ns = 0
+        self.is_held = False
+        self.saved: Mapping[str, str] | None = None
         self.was_ended_as_expected = False
         self.began: Callable[[Connection], None] | None = None
         self.ended: Callable[[Connection], None] | None = None
@@ -89,6 +95,12 @@ class Connection(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Take the transport that messages are sent on, the handshake being complete."""
         self.transport = transport
+        if not self.is_held:
+            self.enter()
+
+    def enter(self) -> None:
+        """Count as open from now on."""
+        self.is_held = False
         self.opened_ns = perf_counter_ns()
         self._rest, self._receive = self._receive, _receive_first
         self._meter.opened += 1
@@ -119,11 +131,15 @@ class Connection(WSListener):
             self._on_other_frame(transport, frame, now_ns)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Count how the connection ended."""
-        meter = self._meter
+        """Count how the connection ended, if it counted as open."""
+        if self.opened_ns:
+            self._count_end(transport)
+        if self.ended is not None:
+            self._tell(self.ended)
+
+    def _count_end(self, transport: WSTransport) -> None:
+        meter, code = self._meter, self.close_code
         handshake = transport.close_handshake
-        received = handshake.recv if handshake else None
-        code = ABNORMAL if received is None else _number(received.code) or NO_STATUS
         meter.closed += 1
         meter.open -= 1
         meter.close_codes[code] += 1
@@ -134,8 +150,6 @@ class Connection(WSListener):
             self.was_ended_as_expected = self._end_expected
             if not self._end_expected:
                 meter.errors[f"closed:{code}"] += 1
-        if self.ended is not None:
-            self._tell(self.ended)
 
     @property
     def is_open(self) -> bool:
@@ -143,6 +157,13 @@ class Connection(WSListener):
         transport = self.transport
         # Nothing is sent after a close frame, be it an answer (RFC 6455 section 5.5.1).
         return not (self._closing or transport.is_close_frame_sent or transport.is_disconnected)
+
+    @property
+    def close_code(self) -> int:
+        """The code of the peer's close frame (RFC 6455 section 7.1.5)."""
+        handshake = self.transport.close_handshake
+        received = handshake.recv if handshake else None
+        return ABNORMAL if received is None else _number(received.code) or NO_STATUS
 
     @property
     def was_closed_in_order(self) -> bool:
@@ -234,13 +255,17 @@ class Connection(WSListener):
             self._message(self._kind, payload, now_ns)
 
     def _message(self, kind: WSMsgType, payload: bytes, now_ns: int) -> None:
-        """Take a whole message off the hot path; text must be UTF-8 (RFC 6455 section 8.1)."""
+        """Take a message that was fragmented or is not ASCII; text is UTF-8 (RFC 6455, 8.1)."""
         if kind is _TEXT:
             try:
                 payload.decode()
             except UnicodeDecodeError:
                 _fail(self.transport, WSCloseCode.INVALID_TEXT)
                 return
+        self.take(payload, now_ns)
+
+    def take(self, payload: bytes, now_ns: int) -> None:
+        """Take a whole message off the hot path."""
         self._meter.received += 1
         self._meter.received_bytes += len(payload)
         self._tell(self._receive, payload, now_ns)

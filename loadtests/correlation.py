@@ -7,7 +7,7 @@ JSON strings (RFC 8259 section 7), which write some characters otherwise.
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from pydantic import AliasChoices, Field, field_validator
@@ -31,8 +31,8 @@ class CorrelatedParameters(Parameters):
     """What ``--param`` may set where the server may want a form of its own."""
 
     wrap: str | None = None
-    """What is sent, with {} where the message goes and {n} for its sender's number; as it is if
-    not."""
+    """What is sent, with {} where the message goes, {n} for its sender's number and {saved.x} for
+    what its steps kept; as it is if not."""
 
     find: str | None = None
     """Where the message is in what comes: json:a.b.0 or regex:PATTERN with one group; anywhere if
@@ -56,8 +56,8 @@ class PublishedParameters(CorrelatedParameters):
     """The same where some publish what others receive."""
 
     wrap: str | None = Field(None, validation_alias=AliasChoices("wrap", "publish"))
-    """What is published, with {} where the message goes and {n} for the publisher's number; as it
-    is if not. May be called publish, too."""
+    """What is published, with {} where the message goes, {n} for the publisher's number and
+    {saved.x} for what its steps kept; as it is if not. May be called publish, too."""
 
 
 class Envelope:
@@ -73,20 +73,33 @@ class Envelope:
         self._is_plain = wrap is None
         self._before, _, self._after = (wrap or _HOLE).partition(_HOLE)
         self._is_json = not self._is_plain and _is_json(f"{self._before}x{self._after}")
-        self._known: dict[int, tuple[bytes, bytes]] = {}
+        self._known: dict[int, tuple[Mapping[str, str] | None, bytes, bytes]] = {}
 
-    def write(self, number: int, message: bytes) -> bytes:
-        """Give what the connection of that number sends."""
+    def write(self, message: bytes, number: int, saved: Mapping[str, str] | None = None) -> bytes:
+        """Give what a connection sends.
+
+        Args:
+            message: the message.
+            number: the connection's.
+            saved: what its steps have kept.
+        """
         if self._is_plain:
             return message
-        known = self._known.get(number)
-        if known is None:
-            around = (fill(self._before, number), fill(self._after, number))
-            known = self._known[number] = (around[0].encode(), around[1].encode())
+        before, after = self._around(number, saved)
         # Most are letters and digits, which JSON writes as they are.
         if self._is_json and not message.isalnum():
             message = _escaped(message)
-        return b"%b%b%b" % (known[0], message, known[1])
+        return b"%b%b%b" % (before, message, after)
+
+    def _around(self, number: int, saved: Mapping[str, str] | None) -> tuple[bytes, bytes]:
+        known = self._known.get(number)
+        # One that was opened again has kept something else.
+        if known is None or known[0] is not saved:
+            before, after = (
+                fill(part, number, None, saved).encode() for part in (self._before, self._after)
+            )
+            known = self._known[number] = saved, before, after
+        return known[1], known[2]
 
 
 class Reading(NamedTuple):

@@ -123,7 +123,7 @@ class Dialer:
             DialError: it did not open.
         """
         phases = _Phases(self._times, secure=self._tls is not None)
-        row = self._rows[number % len(self._rows)] if self._rows else None
+        row = self.row(number)
         turn = self._dialled
         self._dialled += 1
 
@@ -154,6 +154,10 @@ class Dialer:
         phases.opened()
         self.negotiated[connection.negotiated()] += 1
         return connection
+
+    def row(self, number: int) -> Mapping[str, Any] | None:
+        """Give the row of the data feed of a connection, None without a feed."""
+        return self._rows[number % len(self._rows)] if self._rows else None
 
     async def _connect(self, turn: int) -> socket.socket:
         unix = self._options.unix_socket

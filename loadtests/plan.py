@@ -42,6 +42,7 @@ class Plan:
         collect_seconds: how long to wait, at most, for what is still under way after the load.
         processes: how many swarm processes.
         options: how each connection is made.
+        ready: what is done on each before it counts as open (:mod:`loadtests.ready`).
         feed: a file with a row of data for each connection (:mod:`loadtests.feed`).
         late_seconds: a reply or a delivery that takes longer is counted as late.
         fail_fast: end the run at the first error of a user's script.
@@ -74,6 +75,7 @@ class Plan:
     collect_seconds: float = 5.0
     processes: int = 1
     options: ConnectOptions = field(default_factory=ConnectOptions)
+    ready: tuple[str, ...] = ()
     feed: str | None = None
     late_seconds: float = 1.0
     fail_fast: bool = False

@@ -10,6 +10,7 @@ from loadtests.connection import Connection, Receive
 from loadtests.dial import Dialer, DialError
 from loadtests.meter import Meter
 from loadtests.plan import ProcessPlan
+from loadtests.ready import EndedError, Preparation, parse_steps
 
 Say = Callable[..., None]
 
@@ -64,6 +65,8 @@ class Population:
         self._closed: Callable[[Connection], None]
         self._take_crowd(crowd)
         self._dialer = dialer
+        self._steps = parse_steps(share.plan.ready)
+        self._ready = meter.durations("ready").append
         self._meter = meter
         self._by_number: dict[int, Connection] = {}
         self._vacant: list[int] = []
@@ -91,23 +94,56 @@ class Population:
         Raises:
             DialError: it did not open; this is counted nowhere.
         """
-        known = self._by_number.get(number)
-        state = self._crowd.new_state(number) if known is None else known.state
+        preparation = self._preparation()
 
         def make() -> Connection:
-            connection = Connection(self._meter, self._receive, state)
+            connection = Connection(self._meter, self._receive, None)
             connection.number = number
             connection.began = began
-            connection.ended = self._closed
+            if preparation is not None:
+                connection.is_held = True
+                connection.redirect(preparation.receive)
+                connection.ended = preparation.ended
             return connection
 
         def began(connection: Connection) -> None:
+            known = self._by_number.get(number)
+            state = self._crowd.new_state(number) if known is None else known.state
+            connection.serve(self._receive, state, self._closed)
             self._by_number[number] = connection
             if arrive is not None:
                 arrive(connection)
             self._crowd.opened(connection)
 
-        return await self._dialer.dial(make, number)
+        connection = await self._dialer.dial(make, number)
+        if preparation is not None:
+            await self._make_ready(connection, preparation)
+        return connection
+
+    def _preparation(self) -> Preparation | None:
+        plan = self._share.plan
+        if not self._steps:
+            return None
+        return Preparation(self._steps, self._meter, binary=plan.binary)
+
+    async def _make_ready(self, connection: Connection, preparation: Preparation) -> None:
+        """Carry out what is to be done before a connection counts as open."""
+        begun_ns = perf_counter_ns()
+        row = self._dialer.row(connection.number)
+        try:
+            async with asyncio.timeout(self._share.plan.handshake_timeout_seconds):
+                connection.saved = await preparation.carry_out(connection, row)
+        except TimeoutError as error:
+            connection.abort()
+            raise DialError("ready:no answer") from error
+        except EndedError as error:
+            raise DialError(f"ready:closed-{connection.close_code}") from error
+        except BaseException:
+            connection.abort()
+            raise
+        self._ready(perf_counter_ns() - begun_ns)
+        connection.enter()
+        preparation.hand_over(connection)
 
     @property
     def connections(self) -> list[Connection]:

@@ -80,7 +80,7 @@ class Publisher:
             now_ns + self._clock_ns,
             self._fillers[len(self.sent_ns)],
         )
-        payload = self._write(connection.number, message)
+        payload = self._write(message, connection.number, connection.saved)
         connection.transport.send(self._kind, payload)
         self.sent_ns.append(now_ns + self._clock_ns)
         self._meter.sent += 1

@@ -21,11 +21,12 @@ from loadtests.header import run_header
 from loadtests.options import check_files as check_options
 from loadtests.payload import read_payloads
 from loadtests.plan import Endpoint, Plan, port_of, split_url
+from loadtests.ready import parse_steps
 from loadtests.replay import replay_command
 from loadtests.scenarios import check_scenario, parse_parameters, scenario_kind
 from loadtests.scenarios.drain import DrainParameters
 from loadtests.target import TargetSource, resolve, running
-from loadtests.template import fill
+from loadtests.template import fill, saved_names
 from loadtests.validity import Thresholds
 from reports.record import RECORD_SUFFIX, Line, RecordWriter, Target
 from reports.summary import Summary, Totals
@@ -92,6 +93,10 @@ def checked(plan: Plan) -> Plan:
     Raises:
         LoadTestError: why not.
     """
+    try:
+        steps = parse_steps(plan.ready)
+    except ValueError as error:
+        raise UsageError(f"--ready: {error}") from None
     check_scenario(plan)
     check_options(plan.options)
     if plan.payload_file is not None:
@@ -101,6 +106,9 @@ def checked(plan: Plan) -> Plan:
     for row in rows or (None,):
         fill(plan.url, 0, row)
         tuple(plan.options.request_headers(0, row))
+        for step in steps:
+            send = step.send or ""
+            fill(send, 0, row, dict.fromkeys(saved_names(send), ""))
     limits.check_files(plan.connections, plan.processes, limits.read_limits())
     return replace(plan, rate=plan.rate or scenario_kind(plan.scenario).default_rate)
 

@@ -37,7 +37,9 @@ _NUMBERS: Final = frozenset({*_READ, "steps", "processes", "seed", "pid"} - {"pr
 _SWITCHES: Final = frozenset(
     {"binary", "per-connection", "insecure", "deflate", "fail-fast", "json", "quiet"}
 )
-_LISTS: Final = frozenset({"header", "subprotocol", "cookie", "source", "pid", "threshold"})
+_LISTS: Final = frozenset(
+    {"header", "subprotocol", "cookie", "source", "pid", "threshold", "ready"}
+)
 _RENAMED: Final = {"connections": "count"}
 
 

@@ -1,4 +1,4 @@
-"""What differs from connection to connection in an address, a header or a token."""
+"""What differs from connection to connection in an address, a header, a token or a message."""
 
 import re
 from collections.abc import Mapping
@@ -10,27 +10,38 @@ from loadtests.errors import UsageError
 _LIKE_A_PLACE: Final = re.compile(r"\{\s*[A-Za-z_][\w.%-]*\s*\}")
 # Filled in once, where a run starts its target.
 _PORT: Final = "{port}"
-_PLACE: Final = re.compile(r"\{n(?:%([1-9]\d*))?\}|\{feed\.([^{}]+)\}")
+_PLACE: Final = re.compile(r"\{n(?:%([1-9]\d*))?\}|\{(feed|saved)\.([^{}]+)\}")
 
 
 def check_places(text: str) -> None:
     """Refuse a place that nothing is filled into. Raises UsageError."""
     for found in _LIKE_A_PLACE.findall(text):
-        if found != _PORT and not _PLACE.fullmatch(found):
+        if found != _PORT and (not _PLACE.fullmatch(found) or saved_names(found)):
             raise UsageError(
                 f"nothing is filled in for {found} in {text!r}; there are {{n}}, a connection's "
                 "number, {n%10}, its remainder, and {feed.NAME}, of its row of the feed"
             )
 
 
-def fill(text: str, number: int, row: Mapping[str, Any] | None = None) -> str:
+def saved_names(text: str) -> set[str]:
+    """Give the names for which a text has places of what steps keep (:mod:`loadtests.ready`)."""
+    return {found[3] for found in _PLACE.finditer(text) if found[2] == "saved"}
+
+
+def fill(
+    text: str,
+    number: int,
+    row: Mapping[str, Any] | None = None,
+    saved: Mapping[str, str] | None = None,
+) -> str:
     """Fill in what is a connection's own.
 
-    ``{n}`` is its number, ``{n%10}`` the number's remainder, for what some have in common, and
-    ``{feed.user}`` the value ``user`` of its row of the data feed.
+    ``{n}`` is its number, ``{n%10}`` the number's remainder, for what some have in common,
+    ``{feed.user}`` the value ``user`` of its row of the data feed, and ``{saved.id}`` what a step
+    before the load has kept as ``id``.
 
     Raises:
-        UsageError: the row has no such value.
+        UsageError: there is no such value.
     """
     if "{" not in text:
         return text
@@ -38,9 +49,12 @@ def fill(text: str, number: int, row: Mapping[str, Any] | None = None) -> str:
     def value(found: re.Match[str]) -> str:
         if found[2] is None:
             return str(number % int(found[1]) if found[1] else number)
-        if row is None or found[2] not in row:
-            known = ", ".join(row or ()) or "no feed; name one with --feed"
-            raise UsageError(f"{{feed.{found[2]}}} is not in the feed, which has {known}")
-        return str(row[found[2]])
+        values = row if found[2] == "feed" else saved
+        if values is None or found[3] not in values:
+            hint = "no feed; name one with --feed" if found[2] == "feed" else "kept nothing"
+            known = ", ".join(values or ()) or hint
+            whose = "the feed, which has" if found[2] == "feed" else "what the steps keep:"
+            raise UsageError(f"{{{found[2]}.{found[3]}}} is not in {whose} {known}")
+        return str(values[found[3]])
 
     return _PLACE.sub(value, text)

@@ -88,7 +88,7 @@ class CorrelatedWire:
 
     def wrap(self, connection: Connection, stamped: bytes) -> bytes:
         """Put the message where the form has its hole."""
-        return self._write(connection.number, stamped)
+        return self._write(stamped, connection.number, connection.saved)
 
     def unwrap(self, connection: Connection, payload: bytes, now_ns: int) -> bytes | None:  # noqa: ARG002
         """Find the text in which the message is; without a rule that is all of it."""

@@ -259,6 +259,7 @@ def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
                 ("tcp_connect", "TCP"),
                 ("tls", "TLS"),
                 ("upgrade", "upgrade"),
+                ("ready", "ready"),
             )
             if f"{key}.count" in figures
         )
@@ -364,8 +365,8 @@ _DURATIONS: Final = {
 _TOLD_ELSEWHERE: Final = frozenset(
     {
         *("latency", "service_time", "acknowledgement", "open", "told", "tcp_connect", "tls"),
-        *("upgrade", "first_message", "lateness", "loop_lag", "gc_pause"),
-        *("open_later", "tcp_connect_later", "tls_later", "upgrade_later"),
+        *("upgrade", "ready", "first_message", "lateness", "loop_lag", "gc_pause"),
+        *("open_later", "tcp_connect_later", "tls_later", "upgrade_later", "ready_later"),
     }
 )
 

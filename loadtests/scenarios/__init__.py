@@ -6,9 +6,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from loadtests.correlation import CorrelatedParameters
 from loadtests.errors import UsageError
 from loadtests.meter import Meter
 from loadtests.plan import Plan, ProcessPlan
+from loadtests.ready import kept_names, parse_steps
 from loadtests.scenario import Parameters, Scenario
 from loadtests.scenarios.broadcast import Broadcast
 from loadtests.scenarios.chat import Chat
@@ -20,6 +22,7 @@ from loadtests.scenarios.hold import Hold
 from loadtests.scenarios.slow_consumer import SlowConsumer
 from loadtests.scenarios.storm import Storm
 from loadtests.scripted import load_script
+from loadtests.template import saved_names
 
 SCENARIOS: Final[Mapping[str, type[Scenario[Any]]]] = {
     "broadcast": Broadcast,
@@ -84,13 +87,24 @@ def check_scenario(plan: Plan) -> None:
         UsageError: an unknown scenario or parameter, or a value that it cannot use.
     """
     kind = scenario_kind(plan.scenario)
-    kind.check(plan, parse_parameters(plan.scenario, plan.parameters))
+    parameters = parse_parameters(plan.scenario, plan.parameters)
+    kind.check(plan, parameters)
+    if isinstance(parameters, CorrelatedParameters):
+        _check_kept(plan, parameters.wrap or "")
     if plan.per_connection and not kind.is_spread:
         raise UsageError(
             f"in scenario {plan.scenario!r} not every connection sends; a rate is of all"
         )
     if kind.fixed_size and (plan.payload_sizes or plan.payload_file):
         raise UsageError(f"the messages of scenario {plan.scenario!r} must be of one size")
+
+
+def _check_kept(plan: Plan, wrap: str) -> None:
+    kept = {name for step in parse_steps(plan.ready) for name in kept_names(step)}
+    if unknown := saved_names(wrap) - kept:
+        raise UsageError(
+            f"parameter wrap is to fill in {{saved.{min(unknown)}}}, which no step of --ready keeps"
+        )
 
 
 def make_scenario(share: ProcessPlan, meter: Meter) -> Scenario[Any]:

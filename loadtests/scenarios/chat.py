@@ -291,7 +291,7 @@ class Chat(Scenario[ChatParameters]):
             intended_ns + self.share.clock_ns,
             self._fillers[sequence],
         )
-        payload = self._write(number, message)
+        payload = self._write(message, number, publisher.saved)
         publisher.transport.send(self._kind, payload)
         self._meter.sent += 1
         self._meter.sent_bytes += len(payload)

@@ -54,7 +54,7 @@ class EchoParameters(Parameters):
     """How many connections send, over the whole fleet; the others stay idle. All by default."""
 
 
-class CorrelatedEchoParameters(EchoParameters, CorrelatedParameters):
+class CorrelatedEchoParameters(CorrelatedParameters, EchoParameters):
     """What ``--param`` may set where the server need not be ours."""
 
 

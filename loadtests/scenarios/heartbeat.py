@@ -210,7 +210,9 @@ class Heartbeat(Scenario[HeartbeatParameters]):
             return
         stamp = b"%b%012x" % (self._tag, next(self._ping_numbers))
         self._pinged[connection.number, stamp] = intended_ns
-        connection.transport.send(self._kind, self._write(connection.number, stamp))
+        connection.transport.send(
+            self._kind, self._write(stamp, connection.number, connection.saved)
+        )
 
     async def _give_up_on(self, silent: list[Connection]) -> None:
         """Wait until the server has ended every silent connection, and time each."""

@@ -216,11 +216,11 @@ def test_reading_anything_raises_nothing(before: bytes, after: bytes) -> None:
 @given(st.text(max_size=40), st.integers(0, 10**6))
 def test_a_message_within_a_json_string_is_escaped(text: str, number: int) -> None:
     envelope = Envelope('{"room": "r{n%7}", "text": "{}"}')
-    sent = json.loads(envelope.write(number, text.encode()))
+    sent = json.loads(envelope.write(text.encode(), number))
     assert sent == {"room": f"r{number % 7}", "text": text}
 
 
 def test_a_message_outside_of_json_goes_as_it_is() -> None:
-    assert Envelope("say {}!").write(3, b'"a"') == b'say "a"!'
-    assert Envelope(None).write(3, b'"a"') == b'"a"'
-    assert Envelope('{"text": "{}"}').write(3, b"\xff") == b'{"text": "\xff"}'
+    assert Envelope("say {}!").write(b'"a"', 3) == b'say "a"!'
+    assert Envelope(None).write(b'"a"', 3) == b'"a"'
+    assert Envelope('{"text": "{}"}').write(b"\xff", 3) == b'{"text": "\xff"}'

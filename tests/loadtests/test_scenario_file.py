@@ -16,6 +16,7 @@ rate = "500/s"
 duration = "2s"
 payload = "64B 70%, 1KiB 30%"
 header = ["X-A: {n}"]
+ready = ['{"join": "a"} => joined']
 binary = true
 
 [parameters]

@@ -12,7 +12,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import uvicorn
@@ -75,7 +75,9 @@ class Chat:
             if self._lose and self.done["deliveries"] % self._lose == 0:
                 self.done["lost"] += 1
                 continue
-            await receiver.send_text(self._form(said, token))
+            # One that has gone must not end the connection of the one who speaks.
+            with suppress(WebSocketDisconnect, RuntimeError):
+                await receiver.send_text(self._form(said, token))
 
     @staticmethod
     def _parsed(text: str) -> Any:

@@ -1,0 +1,144 @@
+"""What is done on a connection before it is ready: log in, subscribe, join, wait for a welcome.
+
+A step is a text: ``SEND => EXPECT`` sends a message and waits for an answer, ``SEND`` only sends,
+``=> EXPECT`` only waits. EXPECT is a text that the answer has in it, or ``regex:PATTERN``; what the
+named groups of a pattern find is kept, to be filled in as ``{saved.NAME}`` in what is sent later.
+"""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from picows import WSMsgType
+
+from loadtests.connection import Connection
+from loadtests.meter import Meter
+from loadtests.template import fill, saved_names
+
+_ARROW: Final = "=>"
+_REGEX: Final = "regex:"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step.
+
+    Attributes:
+        send: the message, with places to be filled in; None sends nothing.
+        expect: what an answer must have in it; None waits for nothing.
+    """
+
+    send: str | None
+    expect: re.Pattern[bytes] | None
+
+
+class EndedError(Exception):
+    """The connection ended before it was ready."""
+
+
+def parse_steps(texts: Sequence[str]) -> tuple[Step, ...]:
+    """Read steps.
+
+    Raises:
+        ValueError: one that is none, or that is to fill in what none before it keeps.
+    """
+    steps: list[Step] = []
+    known: set[str] = set()
+    for text in texts:
+        step = _parse(text)
+        if unknown := saved_names(step.send or "") - known:
+            raise ValueError(
+                f"{text!r} is to fill in {{saved.{min(unknown)}}}, which no step before it keeps; "
+                "name a group (?P<name>…) in what is expected"
+            )
+        known |= kept_names(step)
+        steps.append(step)
+    return tuple(steps)
+
+
+def kept_names(step: Step) -> set[str]:
+    """Give the names of what a step keeps of the answer."""
+    return set(step.expect.groupindex if step.expect else ())
+
+
+def _parse(text: str) -> Step:
+    send, arrow, expect = f" {text}".rpartition(f" {_ARROW} ")
+    if not arrow:
+        send, expect = text, ""
+    send, expect = send.strip(), expect.strip()
+    if not send and not expect:
+        raise ValueError(f"{text!r} is no step; write SEND => EXPECT, SEND, or => EXPECT")
+    if not expect:
+        return Step(send, None)
+    pattern = expect.removeprefix(_REGEX) if expect.startswith(_REGEX) else re.escape(expect)
+    try:
+        return Step(send or None, re.compile(pattern.encode(), re.DOTALL))
+    except re.error as error:
+        raise ValueError(f"{text!r} expects {expect!r}: {error}") from None
+
+
+class Preparation:
+    """One connection until it is ready; what it sends and receives is no message of the load."""
+
+    def __init__(self, steps: Sequence[Step], meter: Meter, *, binary: bool) -> None:
+        self._steps = steps
+        self._meter = meter
+        self._kind = WSMsgType.BINARY if binary else WSMsgType.TEXT
+        self._held: deque[tuple[bytes, int]] = deque()
+        self._is_over = False
+        self._news = asyncio.Event()
+
+    def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:  # noqa: ARG002
+        """Hold a message for the step that waits."""
+        self._meter.received -= 1
+        self._meter.received_bytes -= len(payload)
+        self._held.append((payload, now_ns))
+        self._news.set()
+
+    def ended(self, connection: Connection) -> None:  # noqa: ARG002
+        """Have nobody wait any more."""
+        self._is_over = True
+        self._news.set()
+
+    async def carry_out(
+        self, connection: Connection, row: Mapping[str, Any] | None
+    ) -> Mapping[str, str]:
+        """Carry out the steps; return what they kept.
+
+        Raises:
+            EndedError: the connection ended before.
+        """
+        saved: dict[str, str] = {}
+        for step in self._steps:
+            if step.send is not None and not self._is_over:
+                text = fill(step.send, connection.number, row, saved)
+                connection.transport.send(self._kind, text.encode())
+                self._meter.counts["ready.sent"] += 1
+            if step.expect is not None:
+                saved |= await self._answer(step.expect)
+        if self._is_over:
+            raise EndedError
+        return saved
+
+    async def _answer(self, expect: re.Pattern[bytes]) -> dict[str, str]:
+        while True:
+            while self._held:
+                payload, _ = self._held.popleft()
+                self._meter.counts["ready.received"] += 1
+                if found := expect.search(payload):
+                    return {
+                        name: value.decode(errors="replace")
+                        for name, value in found.groupdict(b"").items()
+                    }
+            if self._is_over:
+                raise EndedError
+            self._news.clear()
+            await self._news.wait()
+
+    def hand_over(self, connection: Connection) -> None:
+        """Give the connection what came after the last answer."""
+        for payload, now_ns in self._held:
+            connection.take(payload, now_ns)

@@ -1,0 +1,180 @@
+"""What is done on a connection before the load: it logs in, subscribes, joins, and then counts."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtests.errors import UsageError
+from loadtests.options import Client, ConnectOptions
+from loadtests.ready import parse_steps
+from tests.loadtests.conftest import Run
+from tests.servers.launch import launch
+
+INIT = '{"type": "connection_init", "payload": {"token": "t-{n}"}} => "connection_ack"'
+SUBSCRIBE = '{"id": "s{n}", "type": "subscribe", "payload": {"query": "subscription { said }"}}'
+# What is answered in order says that all before it is done.
+PING = '{"type": "ping"} => "pong"'
+SAY = (
+    '{"id": "say", "type": "subscribe", "payload": {"query": "mutation Say($text: String!) '
+    '{ say(text: $text) }", "variables": {"text": "{}"}}}'
+)
+clients = pytest.mark.parametrize("client", [Client.PICOWS, Client.WEBSOCKETS])
+
+
+def graphql(client: Client = Client.AUTO) -> ConnectOptions:
+    return ConnectOptions(subprotocols=("graphql-transport-ws",), client=client)
+
+
+@clients
+@pytest.mark.parametrize("scenario", ["broadcast", "chat", "storm"])
+async def test_those_who_have_subscribed_are_measured(
+    run: Run, scenario: str, client: Client
+) -> None:
+    with launch("tests.servers.graphql_ws", "0") as server:
+        summary = await run(
+            server.url("/graphql"),
+            scenario,
+            rate=20.0,
+            processes=2,
+            ready=(INIT, SUBSCRIBE, PING),
+            options=graphql(client),
+            parameters={"wrap": SAY} | ({"drop": "none"} if scenario == "storm" else {}),
+        )
+        done = server.stop()
+    assert summary.valid, summary.reasons
+    assert summary.errors == {}
+    assert done is not None
+    assert summary.figures["connections.open"] == summary.figures["ready.count"] == 10
+    assert done["handshakes"] == done["subscribed"] == 10
+    assert done["said"] == summary.figures["messages.sent"] == 20
+    assert done["deliveries"] == summary.figures["integrity.expected"] == 200
+    assert summary.figures["integrity.lost"] == 0
+    # What makes ready is not of the load; here that is what closes each mutation.
+    assert summary.figures["messages.unsolicited"] == 20
+    assert summary.figures["messages.received"] == 220
+    assert (summary.figures["ready.sent"], summary.figures["ready.received"]) == (30, 20)
+    assert done["received"] == 50
+
+
+async def test_who_comes_back_is_made_ready_again(run: Run) -> None:
+    with launch("tests.servers.graphql_ws", "0") as server:
+        summary = await run(
+            server.url("/graphql"),
+            "storm",
+            rate=20.0,
+            duration_seconds=2.0,
+            ready=(INIT, SUBSCRIBE, PING),
+            options=graphql(),
+            parameters={"wrap": SAY, "backoff": "none"},
+        )
+        done = server.stop()
+    assert summary.valid, summary.reasons
+    assert summary.errors == {}
+    assert done is not None
+    assert summary.figures["storm.back"] == 9
+    assert done["subscribed"] == 19
+    assert summary.figures["ready.count"] + summary.figures["ready_later.count"] == 19
+    assert summary.figures["integrity.lost"] == 0
+
+
+@pytest.mark.parametrize(
+    ("step", "flags", "error", "waits"),
+    [
+        (INIT.replace("t-", "x-"), [], "ready:closed-4403", 60.0),
+        (PING, [], "ready:closed-4401", 60.0),
+        (INIT, ["--silent"], "ready:no answer", 0.5),
+    ],
+)
+async def test_a_connection_that_is_not_ready_is_not_open(
+    run: Run, step: str, flags: list[str], error: str, waits: float
+) -> None:
+    with launch("tests.servers.graphql_ws", "0", *flags) as server:
+        summary = await run(
+            server.url(),
+            "hold",
+            connections=4,
+            ready=(step,),
+            options=graphql(),
+            handshake_timeout_seconds=waits,
+        )
+        done = server.stop()
+    assert summary.errors == {error: 4}
+    assert summary.figures["connections.open"] == 0
+    assert summary.figures["connections.failed"] == 4
+    assert done is not None
+    assert done["handshakes"] == 4
+
+
+async def test_what_an_answer_says_is_filled_in_later(run: Run) -> None:
+    """The reference server gives each client an id, by which it can be sent to."""
+    with launch("tests.servers.json_chat", "0") as server:
+        summary = await run(
+            server.url("/ws?token=t-{n}"),
+            "echo",
+            rate=40.0,
+            ready=(
+                r'=> regex:"you": "(?P<name>[^"]+)"',
+                '{"type": "ping", "id": "{saved.name}"} => "t-',
+            ),
+            parameters={"wrap": '{"type": "echo", "as": "{saved.name}", "text": "{}"}'},
+        )
+        done = server.stop()
+    assert summary.errors == {}
+    assert done is not None
+    assert done["echoed"] == summary.figures["latency.count"] == 40
+    assert done["pongs"] == 10
+    assert summary.figures["messages.unsolicited"] == 0
+
+
+async def test_a_row_of_the_feed_is_filled_in(run: Run, tmp_path: Path) -> None:
+    feed = tmp_path / "users.csv"
+    feed.write_text("token\nt-ann\nt-bob\n")
+    with launch("tests.servers.graphql_ws", "0") as server:
+        summary = await run(
+            server.url(),
+            "hold",
+            feed=str(feed),
+            ready=(INIT.replace("t-{n}", "{feed.token}"),),
+            options=graphql(),
+        )
+    assert summary.errors == {}
+    with pytest.raises(UsageError, match=r"feed.name. is not in the feed, which has token"):
+        await run("ws://127.0.0.1:9/", feed=str(feed), ready=("{feed.name}",), name="refused")
+
+
+@pytest.mark.parametrize(
+    ("ready", "parameters", "complaint"),
+    [
+        ((" ",), {}, "--ready: ' ' is no step"),
+        (("=> ",), {}, "is no step"),
+        (("a => regex:(",), {}, "unterminated subpattern"),
+        (("{saved.id}",), {}, "fill in {saved.id}, which no step before it keeps"),
+        ((), {"wrap": "{saved.id} {}"}, "wrap is to fill in {saved.id}, which no step"),
+    ],
+)
+async def test_steps_that_cannot_be_are_refused(
+    run: Run, ready: tuple[str, ...], parameters: dict[str, str], complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        await run("ws://127.0.0.1:9/", ready=ready, parameters=parameters)
+
+
+TEXTS = st.text(min_size=1).filter(lambda text: text.strip() == text and "=>" not in text)
+
+
+@given(TEXTS, TEXTS)
+def test_a_step_says_what_is_sent_and_what_is_waited_for(send: str, expect: str) -> None:
+    if "{saved." in send or expect.startswith("regex:"):
+        return
+    (both,) = parse_steps([f"{send} => {expect}"])
+    assert both.send == send
+    assert both.expect is not None
+    assert both.expect.search(f"before {expect} after".encode())
+    (alone,) = parse_steps([send])
+    assert alone.send == send
+    assert alone.expect is None
+    (waits,) = parse_steps([f"=> {expect}"])
+    assert waits.send is None
+    assert waits.expect is not None
