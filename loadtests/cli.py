@@ -171,6 +171,12 @@ def run(
     timeout: Annotated[
         str, typer.Option(metavar="TIME", help="How long one handshake may take.")
     ] = "10s",
+    reply_timeout: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="Closed model: how long a reply is waited for before going on."
+        ),
+    ] = "10s",
     header: Annotated[
         list[str] | None,
         typer.Option("--header", "-H", metavar="'NAME: VALUE'", help="Add to the handshake."),
@@ -251,6 +257,7 @@ def run(
             thresholds=tuple(threshold or ()),
             ready=tuple(ready or ()),
             handshake_timeout_seconds=_read("--timeout", timeout, parse_seconds),
+            reply_timeout_seconds=_read("--reply-timeout", reply_timeout, parse_seconds),
             processes=processes or limits.processes_for(connections, limits.read_limits()),
             options=ConnectOptions(
                 headers=tuple(header or ()),

@@ -39,6 +39,8 @@ class Plan:
         steps: open in this many equal steps, with a reading of memory after each.
         settle_seconds: quiet time after each step, before anything is read or sent.
         handshake_timeout_seconds: how long one connection may take to open.
+        reply_timeout_seconds: in a closed model, how long a reply is waited for before the next
+            message is sent.
         collect_seconds: how long to wait, at most, for what is still under way after the load.
         processes: how many swarm processes.
         options: how each connection is made.
@@ -72,6 +74,7 @@ class Plan:
     steps: int = 1
     settle_seconds: float = 0.5
     handshake_timeout_seconds: float = 10.0
+    reply_timeout_seconds: float = 10.0
     collect_seconds: float = 5.0
     processes: int = 1
     options: ConnectOptions = field(default_factory=ConnectOptions)
@@ -98,7 +101,12 @@ class Plan:
         if self.rate is not None and self.rate <= 0:
             raise UsageError(f"rate is {self.rate}; it must be above 0 (leave it out for no pace)")
         self._check_model()
-        for name in ("duration_seconds", "handshake_timeout_seconds", "late_seconds"):
+        for name in (
+            "duration_seconds",
+            "handshake_timeout_seconds",
+            "reply_timeout_seconds",
+            "late_seconds",
+        ):
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be above 0")
         for name in ("ramp_seconds", "ramp_down_seconds", "settle_seconds", "collect_seconds"):

@@ -25,6 +25,7 @@ _OPTIONS = {
     "late_seconds": "--late {:g}s",
     "steps": "--steps {}",
     "handshake_timeout_seconds": "--timeout {:g}s",
+    "reply_timeout_seconds": "--reply-timeout {:g}s",
     "processes": "--processes {}",
     "seed": "--seed {}",
 }

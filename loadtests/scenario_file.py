@@ -31,6 +31,7 @@ _READ: Final[Mapping[str, Callable[[str], object]]] = {
     "ramp-down": parse_seconds,
     "late": parse_seconds,
     "timeout": parse_seconds,
+    "reply-timeout": parse_seconds,
 }
 # What a flag's value may be in TOML, besides a text.
 _NUMBERS: Final = frozenset({*_READ, "steps", "processes", "seed", "pid"} - {"profile"})

@@ -4,7 +4,8 @@ On endpoints that wrap a message, a wire (:mod:`loadtests.wires`) tells how: ``e
 ``session`` are this scenario on the event and session protocols of the reference server.
 
 Open model when the plan has a rate: arrivals over all active connections, in turn. Closed model
-when it has none: every active connection sends its next message when a reply arrives.
+when it has none: every active connection sends its next message when a reply arrives, or when it
+has waited for one too long.
 """
 
 import asyncio
@@ -45,6 +46,8 @@ _THINKS: Final = 65_536
 # How long replies may take to come on connections that are about to leave.
 _LAST_REPLIES_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.01
+# It is looked so often, in parts of the timeout, whether a reply is overdue.
+_GIVE_UP_RATIO: Final = 0.1
 
 
 class EchoParameters(Parameters):
@@ -61,10 +64,12 @@ class CorrelatedEchoParameters(CorrelatedParameters, EchoParameters):
 class Stream:
     """One connection's messages: how many were sent, which are under way, which came back."""
 
-    __slots__ = ("issued", "ledger", "pending")
+    __slots__ = ("given_up", "issued", "ledger", "pending")
 
     def __init__(self) -> None:
         self.issued = 0
+        # The last message whose reply the user of a closed model has waited for in vain.
+        self.given_up = -1
         self.ledger = Ledger()
         # Sequence number, intended and actual send time in nanoseconds, by the bytes that a reply
         # is found by: its number is never parsed while all goes well.
@@ -156,7 +161,7 @@ class RoundTrips(Scenario[EchoParameters]):
             self._out_of_order(ledger, sequence)
         self._latency(now_ns - intended_ns)
         self._service_time(now_ns - sent_ns)
-        if self._closed_model and self._running:
+        if self._closed_model and self._running and sequence > stream.given_up:
             if self._thinks is None:
                 self._send(connection, now_ns)
             else:
@@ -245,7 +250,25 @@ class RoundTrips(Scenario[EchoParameters]):
         await load.begun()
         for connection in self._streams:
             self._start(connection)
+        giving_up = asyncio.create_task(self._give_up())
         await load.over()
+        giving_up.cancel()
+
+    async def _give_up(self) -> None:
+        """Have users go on whose reply does not come: a lost one would silence them for good."""
+        timeout_seconds = self.plan.reply_timeout_seconds
+        while True:
+            await asyncio.sleep(timeout_seconds * _GIVE_UP_RATIO)
+            before_ns = perf_counter_ns() - round(timeout_seconds * 1e9)
+            for connection in list(self._streams):
+                stream: Stream = connection.state
+                if not stream.pending:
+                    continue
+                sequence, _, sent_ns = next(reversed(stream.pending.values()))
+                if sent_ns < before_ns and sequence > stream.given_up:
+                    stream.given_up = sequence
+                    self._meter.errors["reply:timeout"] += 1
+                    self._send_now(connection)
 
     def _start(self, connection: Connection) -> None:
         """Send the first message of a closed model."""

@@ -61,6 +61,7 @@ def run(tmp_path: Path) -> Run:
             "duration_seconds": 1.0,
             "settle_seconds": 0.0,
             "handshake_timeout_seconds": 60.0,
+            "reply_timeout_seconds": 60.0,
             "collect_seconds": COLLECT_SECONDS,
             "seed": 42,
         }

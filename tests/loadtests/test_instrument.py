@@ -96,6 +96,41 @@ async def test_broadcasts_that_change_places_are_counted_at_every_receiver(run: 
     assert summary.figures["integrity.duplicated"] == 0
 
 
+async def test_a_user_goes_on_when_a_reply_does_not_come(run: Run) -> None:
+    with known("--lose-every", "5") as server:
+        summary = await run(
+            server.url("/echo"),
+            connections=4,
+            duration_seconds=4.0,
+            reply_timeout_seconds=0.3,
+            collect_seconds=LOSSY_COLLECT_SECONDS,
+        )
+        injected = server.stop()
+    assert injected is not None
+    # Else each of the four would be silent after the first that it loses.
+    assert injected["lost"] > 4
+    assert summary.figures["integrity.lost"] == injected["lost"]
+    assert set(summary.errors) == {"reply:timeout"}
+    # Those of the end are not overdue yet.
+    assert summary.errors["reply:timeout"] >= injected["lost"] - 4
+    assert summary.figures["integrity.duplicated"] == 0
+
+
+async def test_a_reply_that_comes_late_begins_nothing_of_its_own(run: Run) -> None:
+    """One user has one message under way, or some that are given up, and never two at once."""
+    with known("--delay-seconds", "3") as server:
+        summary = await run(
+            server.url("/echo"),
+            connections=1,
+            duration_seconds=4.0,
+            reply_timeout_seconds=0.2,
+        )
+    assert summary.figures["integrity.lost"] == summary.figures["integrity.duplicated"] == 0
+    # Each was given up, but for the last perhaps, and that alone has begun the next.
+    assert summary.figures["messages.sent"] > 1
+    assert summary.errors["reply:timeout"] >= summary.figures["messages.sent"] - 1
+
+
 async def test_damaged_replies_are_neither_duplicates_nor_replies(run: Run) -> None:
     with known("--damage-every", "10") as server:
         summary = await run(server.url("/echo"), rate=200.0, collect_seconds=LOSSY_COLLECT_SECONDS)
