@@ -142,6 +142,13 @@ def run(
     param: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the scenario.")
     ] = None,
+    setup: Annotated[
+        Path | None,
+        typer.Option(
+            help="Python file with setup(), called once in each process, and handshake(client), "
+            "called for each connection, such as for a login. [default: a script's own]"
+        ),
+    ] = None,
     feed: Annotated[
         Path | None,
         typer.Option(help="CSV or JSON lines: a row of data for each connection of a script."),
@@ -251,6 +258,7 @@ def run(
             ramp_seconds=_read("--ramp", ramp, parse_seconds),
             ramp_down_seconds=_read("--ramp-down", ramp_down, parse_seconds),
             steps=steps,
+            setup=None if setup is None else str(setup),
             feed=None if feed is None else str(feed),
             late_seconds=_read("--late", late, parse_seconds),
             fail_fast=fail_fast,

@@ -5,7 +5,7 @@ import errno
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any, Final
@@ -23,6 +23,7 @@ from loadtests.errors import HandshakeError
 from loadtests.meter import Meter
 from loadtests.options import Client
 from loadtests.plan import ProcessPlan
+from loadtests.setup import Handshake
 from loadtests.template import fill
 
 # Linux; the socket module names it from Python 3.14 on.
@@ -112,12 +113,15 @@ class Dialer:
         }
         self._dialled = 0
 
-    async def dial(self, make_connection: Callable[[], Connection], number: int) -> Connection:
+    async def dial(
+        self, make_connection: Callable[[], Connection], number: int, own: Handshake
+    ) -> Connection:
         """Open one connection.
 
         Args:
             make_connection: called when the server's answer is in and right.
             number: the number of the connection in the fleet.
+            own: what its handshake has besides what all have.
 
         Raises:
             DialError: it did not open.
@@ -134,8 +138,8 @@ class Dialer:
 
         options = self._options
         request = Request(
-            url=fill(self._plan.url, number, row),
-            headers=tuple(options.request_headers(number, row)),
+            url=own.url or fill(self._plan.url, number, row),
+            headers=_merged(options.request_headers(number, row), own.request_headers()),
             subprotocols=tuple(fill(name, number, row) for name in options.subprotocols),
             deflate=options.deflate,
             tls=self._tls,
@@ -175,6 +179,25 @@ class Dialer:
             unconnected.close()
             raise
         return unconnected
+
+
+def _merged(
+    common: Iterable[tuple[str, str]], own: Iterable[tuple[str, str]]
+) -> tuple[tuple[str, str], ...]:
+    """Have a connection's own headers take the place of those of all; cookies come together.
+
+    A request has one Cookie header at most (RFC 6265 section 5.4).
+    """
+    every, own = list(common), list(own)
+    if not own:
+        return tuple(every)
+    taken = {name.lower() for name, _ in own} | {"cookie"}
+    cookies = "; ".join(value for name, value in (*every, *own) if name.lower() == "cookie")
+    return (
+        *((name, value) for name, value in every if name.lower() not in taken),
+        *((name, value) for name, value in own if name.lower() != "cookie"),
+        *([("Cookie", cookies)] if cookies else ()),
+    )
 
 
 class _Phases:

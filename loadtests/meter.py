@@ -66,15 +66,18 @@ class Meter:
         return self._buffers.setdefault(name, array("q"))
 
     def fault(self, error: Exception) -> None:
-        """Count what a scenario's or a script's code raised; the first of each kind is kept."""
+        """Count what a scenario's or a script's code raised, and keep the first of each kind."""
         kind = printable(f"script:{type(error).__name__}: {error}"[:_FAULT_LETTERS])
-        if kind not in self._known_faults:
-            if len(self._known_faults) == _MOST_FAULTS:
-                kind = "script:others"
-            else:
-                self._known_faults.add(kind)
-                self.untold_faults[kind] = "".join(traceback.format_exception(error))
+        if len(self._known_faults) >= _MOST_FAULTS and kind not in self._known_faults:
+            kind = "script:others"
         self.errors[kind] += 1
+        self.keep_fault(kind, error)
+
+    def keep_fault(self, kind: str, error: Exception) -> None:
+        """Keep the traceback of an error that is counted elsewhere, if it is the first."""
+        if kind not in self._known_faults:
+            self._known_faults.add(kind)
+            self.untold_faults[kind] = "".join(traceback.format_exception(error))
 
     def fold(self) -> None:
         """Bin what the buffers hold and empty them."""

@@ -125,13 +125,13 @@ class ConnectOptions:
         """Give the headers of one connection's request, but for those the library makes."""
         for header in self.headers:
             name, _, value = header.partition(":")
-            yield name.strip(), _clean(fill(value.strip(), number, row))
+            yield name.strip(), clean(fill(value.strip(), number, row))
         if self.cookies:
-            yield "Cookie", _clean("; ".join(fill(cookie, number, row) for cookie in self.cookies))
+            yield "Cookie", clean("; ".join(fill(cookie, number, row) for cookie in self.cookies))
         if self.bearer is not None:
-            yield "Authorization", _clean(f"Bearer {fill(self.bearer, number, row)}")
+            yield "Authorization", clean(f"Bearer {fill(self.bearer, number, row)}")
         if self.origin is not None:
-            yield "Origin", _clean(fill(self.origin, number, row))
+            yield "Origin", clean(fill(self.origin, number, row))
 
     def tls(self) -> ssl.SSLContext:
         """Make the context of secure connections.
@@ -211,7 +211,7 @@ def _has_controls(text: str) -> bool:
     return any(ord(letter) < ord(" ") or ord(letter) == 0x7F for letter in text)
 
 
-def _clean(value: str) -> str:
+def clean(value: str) -> str:
     """Refuse what a feed could smuggle into a request: a line end begins another header."""
     if _has_controls(value):
         raise UsageError(f"the header value {value!r} has a control character in it")

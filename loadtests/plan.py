@@ -45,6 +45,7 @@ class Plan:
         processes: how many swarm processes.
         options: how each connection is made.
         ready: what is done on each before it counts as open (:mod:`loadtests.ready`).
+        setup: a Python file of what is done before handshakes (:mod:`loadtests.setup`).
         feed: a file with a row of data for each connection (:mod:`loadtests.feed`).
         late_seconds: a reply or a delivery that takes longer is counted as late.
         fail_fast: end the run at the first error of a user's script.
@@ -79,6 +80,7 @@ class Plan:
     processes: int = 1
     options: ConnectOptions = field(default_factory=ConnectOptions)
     ready: tuple[str, ...] = ()
+    setup: str | None = None
     feed: str | None = None
     late_seconds: float = 1.0
     fail_fast: bool = False

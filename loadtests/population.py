@@ -11,6 +11,7 @@ from loadtests.dial import Dialer, DialError
 from loadtests.meter import Meter
 from loadtests.plan import ProcessPlan
 from loadtests.ready import EndedError, Preparation, parse_steps
+from loadtests.setup import NOTHING, NOTHING_TO_SET_UP, Handshake, Setup
 
 Say = Callable[..., None]
 
@@ -46,7 +47,14 @@ class Population:
     """
 
     def __init__(
-        self, share: ProcessPlan, crowd: Crowd, dialer: Dialer, meter: Meter, say: Say
+        self,
+        share: ProcessPlan,
+        crowd: Crowd,
+        dialer: Dialer,
+        meter: Meter,
+        say: Say,
+        *,
+        setup: Setup = NOTHING_TO_SET_UP,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -56,6 +64,7 @@ class Population:
             dialer: opens one connection.
             meter: where failures are counted.
             say: puts an event on the record.
+            setup: what is done before each handshake.
         """
         self.attempted = 0
         self.say = say
@@ -67,6 +76,8 @@ class Population:
         self._dialer = dialer
         self._steps = parse_steps(share.plan.ready)
         self._ready = meter.durations("ready").append
+        self._setup = setup
+        self._set_up = meter.durations("setup").append
         self._meter = meter
         self._by_number: dict[int, Connection] = {}
         self._vacant: list[int] = []
@@ -115,10 +126,28 @@ class Population:
                 arrive(connection)
             self._crowd.opened(connection)
 
-        connection = await self._dialer.dial(make, number)
+        own = await self._own_handshake(number)
+        connection = await self._dialer.dial(make, number, own)
         if preparation is not None:
             await self._make_ready(connection, preparation)
         return connection
+
+    async def _own_handshake(self, number: int) -> Handshake:
+        if self._setup.is_empty:
+            return NOTHING
+        begun_ns = perf_counter_ns()
+        plan = self._share.plan
+        try:
+            async with asyncio.timeout(plan.handshake_timeout_seconds):
+                row = self._dialer.row(number)
+                own = await self._setup.handshake(number, row, plan.url)
+        except TimeoutError as error:
+            raise DialError("setup:timeout") from error
+        except Exception as error:
+            self._meter.keep_fault(f"setup:{type(error).__name__}", error)
+            raise DialError(f"setup:{type(error).__name__}") from error
+        self._set_up(perf_counter_ns() - begun_ns)
+        return own
 
     def _preparation(self) -> Preparation | None:
         plan = self._share.plan

@@ -21,6 +21,7 @@ _OPTIONS = {
     "think": "--think {}",
     "ramp_seconds": "--ramp {:g}s",
     "ramp_down_seconds": "--ramp-down {:g}s",
+    "setup": "--setup {}",
     "feed": "--feed {}",
     "late_seconds": "--late {:g}s",
     "steps": "--steps {}",

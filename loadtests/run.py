@@ -25,6 +25,7 @@ from loadtests.ready import parse_steps
 from loadtests.replay import replay_command
 from loadtests.scenarios import check_scenario, parse_parameters, scenario_kind
 from loadtests.scenarios.drain import DrainParameters
+from loadtests.setup import setup_of
 from loadtests.target import TargetSource, resolve, running
 from loadtests.template import fill, saved_names
 from loadtests.validity import Thresholds
@@ -99,6 +100,8 @@ def checked(plan: Plan) -> Plan:
         raise UsageError(f"--ready: {error}") from None
     check_scenario(plan)
     check_options(plan.options)
+    if plan.setup is not None and setup_of(plan).is_empty:
+        raise UsageError(f"--setup {plan.setup} has neither setup nor handshake; write one of them")
     if plan.payload_file is not None:
         read_payloads(Path(plan.payload_file), binary=plan.binary)
     rows = read_feed(Path(plan.feed)) if plan.feed is not None else ()

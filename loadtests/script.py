@@ -31,14 +31,17 @@ from picows import WSMsgType
 from loadtests.connection import Connection
 from loadtests.meter import Meter
 from loadtests.scenario import Bytes, Count, Parameters, Scenario, Seconds
+from loadtests.setup import Client, Handshake
 
 __all__ = [
     "Bytes",
+    "Client",
     "Connection",
     "ConnectionEndedError",
     "Count",
     "ExpectationError",
     "Expected",
+    "Handshake",
     "Parameters",
     "Scenario",
     "Script",

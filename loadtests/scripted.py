@@ -1,15 +1,11 @@
 """Scenarios from a file of the user's: a script is run on every connection, a class as it is."""
 
 import asyncio
-import importlib.util
 import inspect
 import random
-import sys
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from time import perf_counter_ns
-from types import ModuleType
 from typing import Any, ClassVar, Final, get_type_hints
 
 from loadtests.backoff import Backoff, BackoffKind
@@ -22,6 +18,7 @@ from loadtests.population import Population
 from loadtests.scenario import Parameters, Published, Scenario
 from loadtests.script import ConnectionEndedError, Script
 from loadtests.span import Span
+from loadtests.user_file import load_module
 
 _FUNCTION: Final = "script"
 _AFTER_FAILURE: Final = Backoff(BackoffKind.EXPONENTIAL, 0.005, 1.0, jitter=True)
@@ -160,7 +157,7 @@ def load_script(path: Path) -> type[Scenario[Any]]:
     Raises:
         UsageError: no such file, it fails on being imported, or it has no scenario.
     """
-    module = _module(path)
+    module = load_module(path)
     own = [
         kind
         for kind in vars(module).values()
@@ -198,28 +195,3 @@ def _scripted(path: Path, function: Callable[..., Awaitable[None]]) -> type[Scri
         (Scripted,),
         {"function": staticmethod(call), "parameters_type": kind, "__doc__": function.__doc__},
     )
-
-
-def _module(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UsageError(f"there is no scenario file {path}")
-    name = f"swarmgate_script_{path.stem}"
-    known = sys.modules.get(name)
-    if known is not None and known.__file__ == str(path.resolve()):
-        return known
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 - the same
-        del sys.modules[name]
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        line = error.lineno if isinstance(error, SyntaxError) else place.lineno
-        raise UsageError(f"{path}, line {line}: {type(error).__name__}: {error}") from None
-    finally:
-        sys.path.pop(0)
-    return module

@@ -33,6 +33,7 @@ from loadtests.scenario import Published
 from loadtests.scenarios import make_scenario
 from loadtests.scenarios.drain import Drain
 from loadtests.self_watch import SelfWatch
+from loadtests.setup import setup_of
 from loadtests.span import Span
 from reports.printable import printable
 from reports.record import Event, Line, encode_line
@@ -62,7 +63,10 @@ class Swarm:
         self._scenario = make_scenario(share, self._meter)
         rows = read_feed(Path(share.plan.feed)) if share.plan.feed else ()
         self._dialer = Dialer(share, self._meter, rows)
-        self._population = Population(share, self._scenario, self._dialer, self._meter, self._say)
+        self._setup = setup_of(share.plan)
+        self._population = Population(
+            share, self._scenario, self._dialer, self._meter, self._say, setup=self._setup
+        )
         self._keeper = Keeper(share, self._population, self._scenario, self._meter)
         self._load = Span(0, 0)
         self._told_population = (0, 0, 0)
@@ -74,6 +78,7 @@ class Swarm:
         async with asyncio.TaskGroup() as tasks:
             ticking = tasks.create_task(self._tick())
             keeping = tasks.create_task(self._keeper.run())
+            await self._setup.begin()
             self._say("ready")
             obeying: asyncio.Task[None] | None = None
             while text := await commands.readline():

@@ -55,12 +55,14 @@ DURATIONS: Final = {
     "tcp_connect": "Opening: TCP connect",
     "tls": "Opening: TLS handshake",
     "upgrade": "Opening: WebSocket upgrade",
+    "setup": "Opening: what is done before the handshake",
     "ready": "Opening: made ready by its steps",
     "first_message": "First message after opening",
     "open_later": "Opening during the load",
     "tcp_connect_later": "Opening during the load: TCP connect",
     "tls_later": "Opening during the load: TLS handshake",
     "upgrade_later": "Opening during the load: WebSocket upgrade",
+    "setup_later": "Opening during the load: what is done before the handshake",
     "ready_later": "Opening during the load: made ready by its steps",
 }
 COLUMNS: Final = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "max": "max"}

@@ -20,7 +20,7 @@ LEDGER: Final = ("expected", "lost", "missed", "duplicated", "reordered", "late"
 # What a swarm process times of itself.
 OWN: Final = ("lateness", "loop_lag", "gc_pause")
 # What a connection takes to open.
-HANDSHAKE: Final = ("tcp_connect", "tls", "upgrade", "open", "ready")
+HANDSHAKE: Final = ("tcp_connect", "tls", "upgrade", "open", "setup", "ready")
 # A line through fewer counts is no slope (two always fit, three barely test it).
 STEPS_FOR_SLOPE: Final = 4
 

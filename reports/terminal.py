@@ -256,6 +256,7 @@ def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         parts = (
             f"{name} {format_seconds(figures[f'{key}.p50_seconds'])}"
             for key, name in (
+                ("setup", "setup"),
                 ("tcp_connect", "TCP"),
                 ("tls", "TLS"),
                 ("upgrade", "upgrade"),
@@ -365,8 +366,9 @@ _DURATIONS: Final = {
 _TOLD_ELSEWHERE: Final = frozenset(
     {
         *("latency", "service_time", "acknowledgement", "open", "told", "tcp_connect", "tls"),
-        *("upgrade", "ready", "first_message", "lateness", "loop_lag", "gc_pause"),
-        *("open_later", "tcp_connect_later", "tls_later", "upgrade_later", "ready_later"),
+        *("upgrade", "setup", "ready", "first_message", "lateness", "loop_lag", "gc_pause"),
+        *("open_later", "tcp_connect_later", "tls_later", "upgrade_later"),
+        *("setup_later", "ready_later"),
     }
 )
 

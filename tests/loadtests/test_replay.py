@@ -54,6 +54,7 @@ plans = st.builds(
     late_seconds=st.integers(1, 60).map(float),
     fail_fast=st.booleans(),
     reply_timeout_seconds=st.sampled_from((0.5, 10.0, 30.0)),
+    setup=st.none() | st.just("login.py"),
     ready=st.just(()) | st.just(('{"a": 1} => "b"', "=> c", "d")),
     thresholds=st.just(()) | st.just(("latency.p99_seconds<=20ms", "errors <= 0")),
     seed=st.integers(0, 2**32 - 1),

@@ -197,7 +197,7 @@ def test_a_file_without_a_scenario_is_refused_in_one_line(
 
 
 def test_a_file_that_is_not_there_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"there is no scenario file nowhere\.py"):
+    with pytest.raises(UsageError, match=r"there is no file nowhere\.py"):
         scenario_kind("nowhere.py")
 
 

@@ -4,7 +4,8 @@
 ``{"type": "chat", "room": …, "text": …}`` is heard by everybody in the form asked for;
 ``{"type": "echo", "text": …}`` comes back to its sender; ``{"type": "ping", "id": …}`` is answered
 with ``pong``. What is none of these is answered with an error that quotes nothing. ``--lose`` keeps
-back every so many deliveries of a chat. On SIGTERM it prints what it counted, as one JSON object.
+back every so many deliveries of a chat. ``POST /login?user=…`` gives a token. On SIGTERM it prints
+what it counted, as one JSON object.
 """
 
 import argparse
@@ -106,6 +107,11 @@ def main() -> None:
     @app.websocket("/ws")
     async def talk(websocket: WebSocket, token: str = "") -> None:
         await chat.serve(websocket, token)
+
+    @app.post("/login")
+    async def login(user: str) -> dict[str, str]:
+        chat.done["logins"] += 1
+        return {"token": f"t-{user}"}
 
     uvicorn.run(app, host="127.0.0.1", port=given.port)
 
