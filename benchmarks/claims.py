@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from benchmarks.statistics import mean_interval, ratio_interval, verdict
 from loadtests.toml_lines import line_of
+from reports.figures import is_known, unknown
 from reports.units import format_figure, parse_bytes, parse_count, parse_figure, parse_seconds
 from reports.verdict import ClaimResult, Estimate, Verdict
 
@@ -200,6 +201,9 @@ def _check_references(path: Path, text: str, file: _File) -> None:
                 known = ", ".join(file.experiment)
                 complaint = f"no experiment is called {name!r}; there are {known}"
                 raise _complaint(path, text, (*place, key), complaint)
+        judged = file.experiment[claim.experiment]
+        if isinstance(judged, LoadExperiment) and not (judged.redis or is_known(claim.metric)):
+            raise _complaint(path, text, (*place, "metric"), unknown(claim.metric))
         try:
             _ = claim.limit
         except ValueError as error:

@@ -29,8 +29,10 @@ from loadtests.setup import setup_of
 from loadtests.target import TargetSource, resolve, running
 from loadtests.template import fill, saved_names
 from loadtests.validity import Thresholds
+from reports.figures import is_known, unknown
 from reports.record import RECORD_SUFFIX, Line, RecordWriter, Target
 from reports.summary import Summary, Totals
+from reports.threshold import parse_threshold
 
 DEFAULT_FOLDER = Path("reports/runs")
 
@@ -99,6 +101,7 @@ def checked(plan: Plan) -> Plan:
     except ValueError as error:
         raise UsageError(f"--ready: {error}") from None
     check_scenario(plan)
+    _check_figures(plan)
     check_options(plan.options)
     if plan.setup is not None and setup_of(plan).is_empty:
         raise UsageError(f"--setup {plan.setup} has neither setup nor handshake; write one of them")
@@ -114,6 +117,16 @@ def checked(plan: Plan) -> Plan:
             fill(send, 0, row, dict.fromkeys(saved_names(send), ""))
     limits.check_files(plan.connections, plan.processes, limits.read_limits())
     return replace(plan, rate=plan.rate or scenario_kind(plan.scenario).default_rate)
+
+
+def _check_figures(plan: Plan) -> None:
+    """Refuse a threshold on a figure that there never is; a script has what it likes."""
+    if plan.scenario.endswith(".py"):
+        return
+    for text in plan.thresholds:
+        figure = parse_threshold(text).figure
+        if not is_known(figure):
+            raise UsageError(f"--threshold {text!r}: {unknown(figure)}")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.charts import charts
+from reports.figures import DURATIONS
 from reports.outcome import outcome_of
 from reports.over_time import Phase, end_seconds, phases
 from reports.record import Event, Header, Record
@@ -33,38 +34,6 @@ MOST_EVENTS: Final = 200
 MOST_DETAIL: Final = 160
 MOST_ROWS: Final = 1000
 
-# What is timed, for a person; a script's own measures keep the names that it gave them.
-DURATIONS: Final = {
-    "latency": "Latency, from the intended send time",
-    "service_time": "Service time, from the actual send",
-    "acknowledgement": "Acknowledgement",
-    "delivered": "Delivery at each receiver",
-    "delivered_before": "Delivery before there were slow receivers",
-    "delivered_beside_slow": "Delivery beside slow receivers",
-    "back": "Back again after",
-    "arrival": "Arrival, from its intended moment",
-    "iteration": "Iteration of the script",
-    "told": "Told of the stop, after the signal",
-    "ping_round_trip": "Ping to pong",
-    "ping_interval": "Interval of pings",
-    "ping_jitter": "Jitter of pings",
-    "heartbeat_interval": "Interval of heartbeats",
-    "heartbeat_jitter": "Jitter of heartbeats",
-    "detected": "Half-open connection detected",
-    "open": "Opening a connection",
-    "tcp_connect": "Opening: TCP connect",
-    "tls": "Opening: TLS handshake",
-    "upgrade": "Opening: WebSocket upgrade",
-    "setup": "Opening: what is done before the handshake",
-    "ready": "Opening: made ready by its steps",
-    "first_message": "First message after opening",
-    "open_later": "Opening during the load",
-    "tcp_connect_later": "Opening during the load: TCP connect",
-    "tls_later": "Opening during the load: TLS handshake",
-    "upgrade_later": "Opening during the load: WebSocket upgrade",
-    "setup_later": "Opening during the load: what is done before the handshake",
-    "ready_later": "Opening during the load: made ready by its steps",
-}
 COLUMNS: Final = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "max": "max"}
 
 # RFC 6455 section 7.4.1, and 1006 for an end without a close frame.

@@ -17,6 +17,7 @@ from loadtests.run import execute
 from loadtests.scenario import Scenario
 from loadtests.target import TargetSource
 from loadtests.validity import Thresholds
+from reports.figures import is_known
 from reports.record import Line
 from reports.summary import Summary
 
@@ -67,7 +68,12 @@ def run(tmp_path: Path) -> Run:
         }
         plan = Plan(url=url, scenario=scenario, **(values | changes))
         path = tmp_path / f"{name}.run.jsonl"
-        return await execute(plan, source, path, observe, thresholds=thresholds)
+        summary = await execute(plan, source, path, observe, thresholds=thresholds)
+        if not scenario.endswith(".py"):
+            assert [it for it in summary.figures if not is_known(it)] == [], (
+                "not in docs/figures.md"
+            )
+        return summary
 
     return make
 
