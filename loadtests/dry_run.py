@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from loadtests.limits import Limits
+from loadtests.masking import masked, masked_url
 from loadtests.plan import Plan
 from loadtests.scenario import Parameters
 from loadtests.schedule import share
@@ -22,7 +23,7 @@ def plan_rows(
         sources: source addresses, none where the kernel chooses.
         limits: the machine's.
     """
-    yield "Target", plan.url
+    yield "Target", masked_url(plan.url)
     yield "Scenario", plan.scenario
     for name, value in parameters.model_dump().items():
         yield f"  {name}", "-" if value is None else str(value)
@@ -95,7 +96,7 @@ def _payload(plan: Plan) -> str:
 
 def plan_document(plan: Plan, parameters: Parameters) -> dict[str, object]:
     """Give the same for a program."""
-    return asdict(plan) | {
+    return asdict(masked(plan)) | {
         "parameters": parameters.model_dump(),
         "total_rate": plan.total_rate,
         "stages": plan.stages(),

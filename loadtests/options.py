@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from loadtests.errors import UsageError
-from loadtests.template import check_places, fill
+from loadtests.template import check_places, fill, fill_secret
 
 # RFC 9110 section 5.6.2; subprotocols and cookie names are tokens as well.
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -37,7 +37,7 @@ class Client(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectOptions:
-    """What every connection has in common; texts may have ``{n}`` and ``{feed.name}`` in them.
+    """What every connection has in common, with places to be filled in (:mod:`loadtests.template`).
 
     Attributes:
         headers: added to the request, as ``Name: value``.
@@ -125,11 +125,13 @@ class ConnectOptions:
         """Give the headers of one connection's request, but for those the library makes."""
         for header in self.headers:
             name, _, value = header.partition(":")
-            yield name.strip(), clean(fill(value.strip(), number, row))
+            yield name.strip(), clean(fill_secret(value.strip(), number, row))
         if self.cookies:
-            yield "Cookie", clean("; ".join(fill(cookie, number, row) for cookie in self.cookies))
+            pairs = (cookie.partition("=") for cookie in self.cookies)
+            filled = (f"{name}={fill_secret(value, number, row)}" for name, _, value in pairs)
+            yield "Cookie", clean("; ".join(filled))
         if self.bearer is not None:
-            yield "Authorization", clean(f"Bearer {fill(self.bearer, number, row)}")
+            yield "Authorization", clean(f"Bearer {fill_secret(self.bearer, number, row)}")
         if self.origin is not None:
             yield "Origin", clean(fill(self.origin, number, row))
 

@@ -18,6 +18,7 @@ from loadtests.errors import UsageError
 from loadtests.feed import read_feed
 from loadtests.fleet import Fleet
 from loadtests.header import run_header
+from loadtests.masking import masked
 from loadtests.options import check_files as check_options
 from loadtests.payload import read_payloads
 from loadtests.plan import Endpoint, Plan, port_of, split_url
@@ -83,7 +84,7 @@ async def execute(
             raise UsageError(f"--pid {pid}: there is no such process; name the server's")
     with _writer(path) as writer:
         async with _target(plan, source, path) as found:
-            command = replay_command(plan, source)
+            command = replay_command(masked(plan), source)
             plan = replace(plan, url=_address(plan, found.url))
             return await _record(
                 plan, found, writer, observe, command=command, thresholds=thresholds
@@ -183,8 +184,9 @@ async def _record(
         observe(line)
 
     origin_ns = perf_counter_ns()
-    target = Target(plan.url, str(endpoint), found.command, found.pids)
-    emit(run_header(plan, target, in_force, command))
+    told = masked(plan)
+    target = Target(told.url, str(endpoint), found.command, found.pids)
+    emit(run_header(told, target, in_force, command))
     fleet = Fleet(
         plan,
         endpoint,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadtests.dial import LOCAL_CAUSES
+from loadtests.masking import masked_url
 from loadtests.plan import Plan
 from reports.histogram import Histogram
 from reports.summary import Totals
@@ -60,7 +61,8 @@ def reasons_against(plan: Plan, totals: Totals, thresholds: Thresholds) -> tuple
 def _connection_reasons(plan: Plan, totals: Totals) -> Iterator[str]:
     if not totals.counts["opened"]:
         causes = ", ".join(f"{kind} × {count:,}" for kind, count in totals.errors.most_common(3))
-        yield f"no connection to {plan.url} could be opened ({causes or 'none was tried'})"
+        url = masked_url(plan.url)
+        yield f"no connection to {url} could be opened ({causes or 'none was tried'})"
     for kind, count in totals.errors.items():
         if kind.partition(":")[2] in LOCAL_CAUSES:
             yield (

@@ -22,6 +22,7 @@ from loadtests import limits, probe
 from loadtests.header import run_header
 from loadtests.locust_engine.bridge import SHARE
 from loadtests.locust_engine.clock import SAME_CLOCK, ClockEstimate, Offset
+from loadtests.masking import masked, masked_url
 from loadtests.plan import Endpoint, Plan, ProcessPlan, port_of, split_url
 from loadtests.scenario import merged
 from loadtests.scenarios import scenario_kind
@@ -276,8 +277,8 @@ class Conductor:
 
     @property
     def url(self) -> str:
-        """Where its users connect to."""
-        return self._plan.url
+        """Where its users connect to, as it may be told to anybody."""
+        return masked_url(self._plan.url)
 
     def problems(self) -> Sequence[str]:
         """Say why the figures so far may not be judged; nothing when they may."""
@@ -558,10 +559,10 @@ class Conductor:
         self._observe(line)
 
     def _header(self, replay: tuple[str, ...]) -> Header:
-        url = self._plan.url
-        address = f"{split_url(url).hostname}:{port_of(url)}"
-        target = Target(url, address, (), self._pids)
-        return run_header(self._plan, target, limits.read_limits(), replay)
+        told = masked(self._plan)
+        address = f"{split_url(told.url).hostname}:{port_of(told.url)}"
+        target = Target(told.url, address, (), self._pids)
+        return run_header(told, target, limits.read_limits(), replay)
 
     def _now_ns(self) -> int:
         return perf_counter_ns() - self._origin_ns

@@ -18,7 +18,7 @@ from loadtests.errors import LoadTestError, UsageError
 from loadtests.locust_engine.clock import Reading
 from loadtests.locust_engine.conductor import Conductor, Worker
 from loadtests.locust_engine.feed import enter, rows
-from loadtests.locust_engine.options import plan_of, thresholds_of
+from loadtests.locust_engine.options import masked_headers, plan_of, thresholds_of
 from loadtests.locust_engine.outcome import (
     Finished,
     stats_figures,
@@ -26,6 +26,7 @@ from loadtests.locust_engine.outcome import (
 )
 from loadtests.locust_engine.places import SwarmUser
 from loadtests.locust_engine.worker import COMMAND, REPORT, boot_id
+from loadtests.masking import masked_url
 from loadtests.plan import Plan, port_of, split_url
 from loadtests.run import default_record_path
 from loadtests.scenarios import scenario_kind
@@ -184,14 +185,15 @@ class MasterSide:
         """Give the command that runs the same without the web UI."""
         options = self._options
         host = self._environment.host or next(it.host for it in self._classes_named(name))
-        words = ["locust", "--headless", "--host", host or ""]
+        words = ["locust", "--headless", "--host", masked_url(host or "")]
         words += ["--users", str(self._runner.target_user_count)]
         words += ["--spawn-rate", f"{options.spawn_rate or 1:g}"]
         if options.run_time:
             words += ["--run-time", f"{options.run_time}s"]
         for key, value in sorted(vars(options).items()):
             if key.startswith("swarm_") and value and key not in _OF_THIS_RUN:
-                words += [f"--{key.replace('_', '-')}", str(value)]
+                told = masked_headers(value) if key == "swarm_headers" else str(value)
+                words += [f"--{key.replace('_', '-')}", told]
         files = self._environment.parsed_locustfiles or ["locustfile.py"]
         return (*words, "--swarm-seed", str(seed), "-f", ",".join(files), name)
 

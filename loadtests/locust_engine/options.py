@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from loadtests.distribution import Distribution, DistributionKind, parse_distribution
 from loadtests.errors import UsageError
+from loadtests.masking import masked_header
 from loadtests.options import ConnectOptions
 from loadtests.plan import Plan, split_url
 from loadtests.run import checked
@@ -62,6 +63,15 @@ def thresholds_of(options: argparse.Namespace) -> tuple[Threshold, ...]:
         return parse_thresholds(options.swarm_thresholds)
     except ValueError as error:
         raise UsageError(f"--swarm-thresholds: {error}") from None
+
+
+def masked_headers(text: str) -> str:
+    """Give what was said of headers as it may be told to anybody."""
+    return f" {_SEPARATOR} ".join(map(masked_header, _headers(text)))
+
+
+def _headers(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.split(_SEPARATOR))))
 
 
 def address(host: str | None, path: str) -> str:
@@ -135,7 +145,7 @@ def plan_of(
         late_seconds=_read("late", options, parse_seconds),
         handshake_timeout_seconds=_read("timeout", options, parse_seconds),
         options=ConnectOptions(
-            headers=tuple(filter(None, map(str.strip, options.swarm_headers.split(_SEPARATOR)))),
+            headers=_headers(options.swarm_headers),
             subprotocols=(options.swarm_subprotocol,) if options.swarm_subprotocol else (),
             insecure=options.swarm_insecure == "yes",
         ),

@@ -1,0 +1,130 @@
+"""What is secret is sent, and stands nowhere else."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.asyncio.server import ServerConnection, serve
+
+from loadtests.errors import UsageError
+from loadtests.locust_engine.options import masked_headers
+from loadtests.masking import MASK, masked, masked_url
+from loadtests.options import ConnectOptions
+from loadtests.plan import Plan
+from loadtests.template import fill, fill_secret, has_places
+from tests.loadtests.conftest import Run
+
+UNTOLD = "hunter2-f3a9"
+EVERY: dict[str, Any] = {
+    "headers": (f"X-Api-Key: {UNTOLD}", "X-Version: 3"),
+    "cookies": (f"session={UNTOLD}",),
+    "bearer": UNTOLD,
+}
+
+
+async def headers_seen(run: Run, query: str = "", **options: Any) -> list[dict[str, str]]:
+    seen: list[dict[str, str]] = []
+
+    async def handle(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        path = {"path": connection.request.path}
+        seen.append(path | dict(connection.request.headers.raw_items()))
+        await connection.wait_closed()
+
+    async with serve(handle, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        summary = await run(
+            f"ws://127.0.0.1:{port}/{query}",
+            "hold",
+            connections=1,
+            duration_seconds=0.1,
+            options=ConnectOptions(**options),
+        )
+    assert summary.errors == {}
+    return seen
+
+
+async def test_a_secret_is_sent_and_not_recorded(run: Run, tmp_path: Path) -> None:
+    (sent,) = await headers_seen(run, f"?token={UNTOLD}&room=a", **EVERY)
+    assert sent["X-Api-Key"] == UNTOLD
+    assert sent["Cookie"] == f"session={UNTOLD}"
+    assert sent["Authorization"] == f"Bearer {UNTOLD}"
+    assert sent["path"] == f"/?token={UNTOLD}&room=a"
+    record = (tmp_path / "run.run.jsonl").read_text()
+    assert UNTOLD not in record
+    header = json.loads(record.splitlines()[0])
+    assert header["load"]["options"]["headers"] == [f"X-Api-Key: {MASK}", "X-Version: 3"]
+    assert header["target"]["url"].endswith(f"/?token={MASK}&room=a")
+    assert "--bearer" in header["command"]
+
+
+async def test_the_environment_and_files_keep_secrets_out_of_the_command(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHAT_TOKEN", UNTOLD)
+    file = tmp_path / "token"
+    file.write_text(f"{UNTOLD}-of-a-file\n")
+    (sent,) = await headers_seen(
+        run, "?token=${CHAT_TOKEN}", bearer=f"@{file}", cookies=("id=u-${CHAT_TOKEN}-{n}",)
+    )
+    assert sent["Authorization"] == f"Bearer {UNTOLD}-of-a-file"
+    assert sent["Cookie"] == f"id=u-{UNTOLD}-0"
+    assert sent["path"] == f"/?token={UNTOLD}"
+    record = (tmp_path / "run.run.jsonl").read_text()
+    assert UNTOLD not in record
+    command = json.loads(record.splitlines()[0])["command"]
+    # With these it makes the run again.
+    assert f"@{file}" in command
+    assert any("token=${CHAT_TOKEN}" in word for word in command)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"bearer": "${NOT_SET_ANYWHERE}"}, "the variable NOT_SET_ANYWHERE is not set"),
+        ({"bearer": "@/nowhere/token"}, "cannot read '@/nowhere/token'"),
+        ({"bearer": "${lower}"}, r"nothing is filled in for \$\{lower\}"),
+    ],
+)
+async def test_what_cannot_be_filled_in_is_refused_before_anything_runs(
+    run: Run, options: dict[str, str], complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        await run("ws://127.0.0.1:9/", options=ConnectOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("ws://h/ws?access_token=a&x=1", "ws://h/ws?access_token=***&x=1"),
+        ("ws://h/ws?API-KEY=a", "ws://h/ws?API-KEY=***"),
+        ("ws://h/ws?monkey=a&keys=b", "ws://h/ws?monkey=a&keys=b"),
+        ("ws://h/ws?token={feed.token}", "ws://h/ws?token={feed.token}"),
+        ("http://me:pass@proxy:3128", "http://me:***@proxy:3128"),
+        ("ws://127.0.0.1:{port}/a?b=c;d", "ws://127.0.0.1:{port}/a?b=c;d"),
+    ],
+)
+def test_an_address_is_told_without_its_secrets(url: str, told: str) -> None:
+    assert masked_url(url) == told
+
+
+@given(st.sampled_from(("Authorization", "X-Auth-Token", "Cookie", "api_key", "X-Session")))
+def test_a_header_with_such_a_name_is_masked(name: str) -> None:
+    options = ConnectOptions(headers=(f"{name}: {UNTOLD}",), proxy=f"http://a:{UNTOLD}@h:1")
+    told = masked(Plan("ws://h/", 1, "hold", {}, options=options))
+    assert told.options.headers == (f"{name}: {MASK}",)
+    assert UNTOLD not in str(told)
+
+
+def test_headers_of_locust_users_are_told_without_their_secrets() -> None:
+    told = masked_headers(f"X-Api-Key: {UNTOLD} | X-Version: 3|Authorization: ${{TOKEN}}")
+    assert told == f"X-Api-Key: {MASK} | X-Version: 3 | Authorization: ${{TOKEN}}"
+
+
+@given(st.text(max_size=30))
+def test_a_text_without_places_is_filled_with_nothing(text: str) -> None:
+    if not has_places(text):
+        assert fill(text, 3) == fill_secret(text, 3) == text
