@@ -91,6 +91,10 @@ class Histogram:
         """How many durations were recorded."""
         return int(self._counts.sum())
 
+    def count_above(self, value_ns: int) -> int:
+        """How many durations were above a value, to three digits of it."""
+        return int(self._counts[_bins_of(np.array([value_ns]))[0] + 1 :].sum())
+
     @property
     def min_ns(self) -> int:
         """The lowest recorded duration, to three digits. Raises ValueError when empty."""

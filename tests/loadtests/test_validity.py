@@ -48,6 +48,27 @@ def test_messages_sent_late_make_it_invalid_with_advice() -> None:
     assert "--processes" in reasons(plan(), late)
 
 
+@pytest.mark.parametrize(("late", "of"), [(1, 40), (2, 40), (1, 1)])
+def test_one_or_two_late_messages_decide_nothing_and_are_told(late: int, of: int) -> None:
+    few = totals(histograms={"lateness": encoded([MS] * (of - late) + [300 * MS] * late)})
+    assert reasons(plan(), few) == ""
+    (warning,) = warnings_about(few, Thresholds())
+    assert f"{late} of {of} messages late, the worst by 300" in warning
+
+
+@pytest.mark.parametrize(("late", "of"), [(3, 40), (11, 1000)])
+def test_a_hundredth_that_is_three_or_more_decides(late: int, of: int) -> None:
+    many = totals(histograms={"lateness": encoded([MS] * (of - late) + [300 * MS] * late)})
+    assert "sent late" in reasons(plan(), many)
+    assert warnings_about(many, Thresholds()) == ()
+
+
+def test_a_few_late_among_many_are_no_news() -> None:
+    some = totals(histograms={"lateness": encoded([MS] * 998 + [300 * MS] * 2)})
+    assert reasons(plan(), some) == ""
+    assert warnings_about(some, Thresholds()) == ()
+
+
 def test_a_lagging_event_loop_makes_an_open_model_invalid_and_a_closed_one_not() -> None:
     lagging = totals(histograms={"loop_lag": encoded([200 * MS] * 10)})
     assert "event loop of swarm process 0 lagged" in reasons(plan(), lagging)

@@ -160,3 +160,11 @@ def test_a_histogram_of_another_precision_is_refused() -> None:
     other.record_value(5)
     with pytest.raises(ValueError, match="2 digits"):
         Histogram.decode(other.encode().decode())
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=50), st.integers(0, 10**9))
+def test_those_above_a_value_are_counted_to_three_digits(values: list[int], value: int) -> None:
+    histogram = Histogram()
+    histogram.record(values)
+    above = histogram.count_above(value)
+    assert sum(it > value * 1.001 + 1 for it in values) <= above <= sum(it > value for it in values)
