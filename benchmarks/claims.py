@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from benchmarks.statistics import mean_interval, ratio_interval, verdict
 from loadtests.toml_lines import line_of
-from reports.figures import is_known, unknown
+from reports.figures import against_figure
 from reports.units import format_figure, parse_bytes, parse_count, parse_figure, parse_seconds
 from reports.verdict import ClaimResult, Estimate, Verdict
 
@@ -202,8 +202,10 @@ def _check_references(path: Path, text: str, file: _File) -> None:
                 complaint = f"no experiment is called {name!r}; there are {known}"
                 raise _complaint(path, text, (*place, key), complaint)
         judged = file.experiment[claim.experiment]
-        if isinstance(judged, LoadExperiment) and not (judged.redis or is_known(claim.metric)):
-            raise _complaint(path, text, (*place, "metric"), unknown(claim.metric))
+        if isinstance(judged, LoadExperiment) and not judged.redis:
+            complaint = against_figure(claim.metric, judged.scenario)
+            if complaint:
+                raise _complaint(path, text, (*place, "metric"), complaint)
         try:
             _ = claim.limit
         except ValueError as error:

@@ -27,7 +27,7 @@ class Connection(WSListener):
     """A WebSocket connection of the swarm.
 
     Attributes:
-        opened_ns: when its handshake was complete, by CLOCK_MONOTONIC.
+        opened_ns: since when it counts as open, by CLOCK_MONOTONIC; 0 before.
         number: its number in the fleet, which a reconnect keeps.
         state: what the scenario keeps for this connection.
         began: told once, in the moment from which the connection counts as open.
@@ -107,7 +107,7 @@ class Connection(WSListener):
         self._meter.open += 1
         if self.began is not None:
             began, self.began = self.began, None
-            self._tell(began)
+            self.tell(began)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take one frame; hot for an unfragmented data frame."""
@@ -135,7 +135,7 @@ class Connection(WSListener):
         if self.opened_ns:
             self._count_end(transport)
         if self.ended is not None:
-            self._tell(self.ended)
+            self.tell(self.ended)
 
     def _count_end(self, transport: WSTransport) -> None:
         meter, code = self._meter, self.close_code
@@ -182,7 +182,9 @@ class Connection(WSListener):
     def take_first(self, payload: bytes, now_ns: int) -> None:
         """Time the first message, and hand on all that follow without a look."""
         assert self._rest is not None
-        self._meter.durations("first_message").append(now_ns - self.opened_ns)
+        # One that came while the connection was made ready was there at once.
+        took_ns = max(0, now_ns - self.opened_ns)
+        self._meter.durations("first_message").append(took_ns)
         self._receive, self._rest = self._rest, None
         self._receive(self, payload, now_ns)
 
@@ -241,7 +243,7 @@ class Connection(WSListener):
         elif kind is WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
         if self.on_control is not None and (kind is WSMsgType.PING or kind is WSMsgType.PONG):
-            self._tell(self.on_control, kind, frame.get_payload_as_bytes(), now_ns)
+            self.tell(self.on_control, kind, frame.get_payload_as_bytes(), now_ns)
 
     def _on_continuation(self, transport: WSTransport, frame: WSFrame, now_ns: int) -> None:
         """Put a fragmented message together (RFC 6455 section 5.4)."""
@@ -268,9 +270,9 @@ class Connection(WSListener):
         """Take a whole message off the hot path."""
         self._meter.received += 1
         self._meter.received_bytes += len(payload)
-        self._tell(self._receive, payload, now_ns)
+        self.tell(self._receive, payload, now_ns)
 
-    def _tell(self, told: Callable[..., None], *what: object) -> None:
+    def tell(self, told: Callable[..., None], *what: object) -> None:
         """Tell the scenario; what it raises is its own fault, no reason to end the connection."""
         try:
             told(self, *what)

@@ -72,8 +72,7 @@ class Envelope:
         """
         self._is_plain = wrap is None
         self._before, _, self._after = (wrap or _HOLE).partition(_HOLE)
-        self._is_json = not self._is_plain and _is_json(f"{self._before}x{self._after}")
-        self._known: dict[int, tuple[Mapping[str, str] | None, bytes, bytes]] = {}
+        self._known: dict[int, _Around] = {}
 
     def write(self, message: bytes, number: int, saved: Mapping[str, str] | None = None) -> bytes:
         """Give what a connection sends.
@@ -85,21 +84,27 @@ class Envelope:
         """
         if self._is_plain:
             return message
-        before, after = self._around(number, saved)
-        # Most are letters and digits, which JSON writes as they are.
-        if self._is_json and not message.isalnum():
-            message = _escaped(message)
-        return b"%b%b%b" % (before, message, after)
-
-    def _around(self, number: int, saved: Mapping[str, str] | None) -> tuple[bytes, bytes]:
-        known = self._known.get(number)
+        around = self._known.get(number)
         # One that was opened again has kept something else.
-        if known is None or known[0] is not saved:
-            before, after = (
-                fill(part, number, None, saved).encode() for part in (self._before, self._after)
-            )
-            known = self._known[number] = saved, before, after
-        return known[1], known[2]
+        if around is None or around.saved is not saved:
+            around = self._known[number] = self._filled(number, saved)
+        # Most are letters and digits, which JSON writes as they are.
+        if around.is_json and not message.isalnum():
+            message = _escaped(message)
+        return b"%b%b%b" % (around.before, message, around.after)
+
+    def _filled(self, number: int, saved: Mapping[str, str] | None) -> "_Around":
+        before, after = (fill(part, number, None, saved) for part in (self._before, self._after))
+        return _Around(saved, before.encode(), after.encode(), _is_json(f"{before}x{after}"))
+
+
+class _Around(NamedTuple):
+    """What stands around a message of one sender, and whether that is a JSON string."""
+
+    saved: Mapping[str, str] | None
+    before: bytes
+    after: bytes
+    is_json: bool
 
 
 class Reading(NamedTuple):

@@ -1,7 +1,8 @@
 """What is nobody's business does not stand in a record: passwords, tokens, keys.
 
-A text with places (``${TOKEN}``, ``{feed.token}``, ``@FILE``) says nothing by itself and stays as
-it is, so that the command on the record still makes the run again; what was written out is masked.
+Places (``${TOKEN}``, ``{feed.token}``, ``{n}``) and ``@FILE`` say nothing by themselves and stay,
+so that the command on the record still makes the run again; what was written out is masked, but for
+a few letters between places, and the name of a scheme.
 """
 
 import re
@@ -9,15 +10,13 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from loadtests.options import ConnectOptions
+from loadtests.options import ConnectOptions, is_secret_name
 from loadtests.plan import Plan
-from loadtests.template import has_places
+from loadtests.template import is_file, split_places
 
 MASK: Final = "***"
-_SECRET_NAME: Final = re.compile(
-    r"auth|token|secret|passw|passphrase|credential|session|cookie|signature|jwt|(^|[-_])(key|sig|sid)$",
-    re.IGNORECASE,
-)
+_SCHEME: Final = re.compile(r"(?:basic|bearer|digest|token|apikey)\s+", re.IGNORECASE)
+_MOST_LETTERS_TOLD: Final = 3
 _QUERY_PART: Final = re.compile(r"([^&=]+)=([^&]*)")
 
 
@@ -40,12 +39,12 @@ def masked_url(url: str) -> str:
 def masked_header(header: str) -> str:
     """Give a header, written ``Name: value``, without the value if its name says that is secret."""
     name, _, _ = header.partition(":")
-    return _masked_pair(header, ": ") if _SECRET_NAME.search(name.strip()) else header
+    return _masked_pair(header, ": ") if is_secret_name(name.strip()) else header
 
 
 def _masked_query_part(found: re.Match[str]) -> str:
     name, value = found.groups()
-    return f"{name}={_masked(value) if _SECRET_NAME.search(name) else value}"
+    return f"{name}={_masked(value) if is_secret_name(name) else value}"
 
 
 def _masked_options(options: ConnectOptions) -> ConnectOptions:
@@ -53,15 +52,25 @@ def _masked_options(options: ConnectOptions) -> ConnectOptions:
         options,
         headers=tuple(masked_header(header) for header in options.headers),
         cookies=tuple(_masked_pair(cookie, "=") for cookie in options.cookies),
-        bearer=None if options.bearer is None else _masked(options.bearer),
+        bearer=None if options.bearer is None else _masked_or_file(options.bearer),
         proxy=None if options.proxy is None else masked_url(options.proxy),
     )
 
 
 def _masked_pair(pair: str, separator: str) -> str:
     name, _, value = pair.partition(separator.strip())
-    return f"{name}{separator}{_masked(value.strip())}"
+    return f"{name}{separator}{_masked_or_file(value.strip())}"
+
+
+def _masked_or_file(value: str) -> str:
+    return value if is_file(value) else _masked(value)
 
 
 def _masked(value: str) -> str:
-    return value if has_places(value) else MASK
+    scheme = found[0] if (found := _SCHEME.match(value)) else ""
+    pieces = split_places(value.removeprefix(scheme))
+    is_short = len(pieces) > 1
+    return scheme + "".join(
+        (text if is_short and len(text) <= _MOST_LETTERS_TOLD else MASK) + place
+        for text, place in pieces
+    )

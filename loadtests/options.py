@@ -24,6 +24,11 @@ _OURS: Final = frozenset(
         *("sec-websocket-extensions", "sec-websocket-protocol"),
     }
 )
+_SECRET_NAME: Final = re.compile(
+    r"auth|token|secret|passw|passphrase|pwd|credential|session|cookie|signature|ticket|jwt"
+    r"|key$|(?:^|[-_])(?:pass|sig|sid)$",
+    re.IGNORECASE,
+)
 _MOST_SOURCES: Final = 4096
 
 
@@ -125,15 +130,18 @@ class ConnectOptions:
         """Give the headers of one connection's request, but for those the library makes."""
         for header in self.headers:
             name, _, value = header.partition(":")
-            yield name.strip(), clean(fill_secret(value.strip(), number, row))
+            name, value = name.strip(), value.strip()
+            filling = fill_secret if is_secret_name(name) else fill
+            yield name, clean(name, filling(value, number, row))
         if self.cookies:
             pairs = (cookie.partition("=") for cookie in self.cookies)
             filled = (f"{name}={fill_secret(value, number, row)}" for name, _, value in pairs)
-            yield "Cookie", clean("; ".join(filled))
+            yield "Cookie", clean("Cookie", "; ".join(filled))
         if self.bearer is not None:
-            yield "Authorization", clean(f"Bearer {fill_secret(self.bearer, number, row)}")
+            token = fill_secret(self.bearer, number, row)
+            yield "Authorization", clean("Authorization", f"Bearer {token}")
         if self.origin is not None:
-            yield "Origin", clean(fill(self.origin, number, row))
+            yield "Origin", clean("Origin", fill(self.origin, number, row))
 
     def tls(self) -> ssl.SSLContext:
         """Make the context of secure connections.
@@ -201,20 +209,34 @@ def _check_source(address: str) -> None:
 
 def _check_header(header: str) -> None:
     name, colon, value = header.partition(":")
-    if not colon or not _TOKEN.fullmatch(name.strip()):
+    if not colon:
         raise UsageError(f"header {header!r} is not of the form 'Name: value'")
-    if _has_controls(value):
-        raise UsageError(f"header {header!r} has a control character in it")
-    if name.strip().lower() in _OURS:
-        raise UsageError(f"header {name.strip()} is made by the handshake itself; leave it out")
+    check_header_name(name.strip())
+    clean(name.strip(), value)
+
+
+def check_header_name(name: str) -> None:
+    """Refuse what is no name of a header, or of one that is not ours to give. Raises UsageError."""
+    if not _TOKEN.fullmatch(name):
+        raise UsageError(f"{name!r} is no header name; write 'Name: value' (RFC 9110 section 5.1)")
+    if name.lower() in _OURS:
+        raise UsageError(f"header {name} is made by the handshake itself; leave it out")
 
 
 def _has_controls(text: str) -> bool:
     return any(ord(letter) < ord(" ") or ord(letter) == 0x7F for letter in text)
 
 
-def clean(value: str) -> str:
-    """Refuse what a feed could smuggle into a request: a line end begins another header."""
+def is_secret_name(name: str) -> bool:
+    """Tell whether what has this name, a header or a part of a query, is nobody's business."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def clean(name: str, value: str) -> str:
+    """Refuse what a feed could smuggle into a request: a line end begins another header.
+
+    The value is not quoted, for it may be a secret.
+    """
     if _has_controls(value):
-        raise UsageError(f"the header value {value!r} has a control character in it")
+        raise UsageError(f"the value of the header {name} has a control character in it")
     return value

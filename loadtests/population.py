@@ -106,6 +106,7 @@ class Population:
             DialError: it did not open; this is counted nowhere.
         """
         preparation = self._preparation()
+        held: list[Connection] = []
 
         def make() -> Connection:
             connection = Connection(self._meter, self._receive, None)
@@ -113,23 +114,30 @@ class Population:
             connection.began = began
             if preparation is not None:
                 connection.is_held = True
+                held.append(connection)
                 connection.redirect(preparation.receive)
                 connection.ended = preparation.ended
             return connection
 
         def began(connection: Connection) -> None:
             known = self._by_number.get(number)
-            state = self._crowd.new_state(number) if known is None else known.state
-            connection.serve(self._receive, state, self._closed)
+            connection.serve(self._receive, known and known.state, self._closed)
             self._by_number[number] = connection
             if arrive is not None:
                 arrive(connection)
-            self._crowd.opened(connection)
+            # Last, for a scenario of the user's may raise.
+            self._introduce(connection, is_new=known is None)
 
         own = await self._own_handshake(number)
-        connection = await self._dialer.dial(make, number, own)
-        if preparation is not None:
-            await self._make_ready(connection, preparation)
+        try:
+            connection = await self._dialer.dial(make, number, own)
+            if preparation is not None:
+                await self._make_ready(connection, preparation)
+        except BaseException:
+            # Nobody else knows of one that is not ready.
+            for connection in held:
+                connection.abort()
+            raise
         return connection
 
     async def _own_handshake(self, number: int) -> Handshake:
@@ -138,12 +146,12 @@ class Population:
         begun_ns = perf_counter_ns()
         plan = self._share.plan
         try:
-            async with asyncio.timeout(plan.handshake_timeout_seconds):
+            async with asyncio.timeout(plan.handshake_timeout_seconds) as patience:
                 row = self._dialer.row(number)
                 own = await self._setup.handshake(number, row, plan.url)
-        except TimeoutError as error:
-            raise DialError("setup:timeout") from error
         except Exception as error:
+            if patience.expired():
+                raise DialError("setup:timeout") from error
             self._meter.keep_fault(f"setup:{type(error).__name__}", error)
             raise DialError(f"setup:{type(error).__name__}") from error
         self._set_up(perf_counter_ns() - begun_ns)
@@ -163,13 +171,9 @@ class Population:
             async with asyncio.timeout(self._share.plan.handshake_timeout_seconds):
                 connection.saved = await preparation.carry_out(connection, row)
         except TimeoutError as error:
-            connection.abort()
             raise DialError("ready:no answer") from error
         except EndedError as error:
             raise DialError(f"ready:closed-{connection.close_code}") from error
-        except BaseException:
-            connection.abort()
-            raise
         self._ready(perf_counter_ns() - begun_ns)
         connection.enter()
         preparation.hand_over(connection)
@@ -213,9 +217,13 @@ class Population:
             if not connection.is_open:
                 self.forget(connection)
                 continue
-            state = crowd.new_state(connection.number)
-            connection.serve(self._receive, state, self._closed)
-            crowd.opened(connection)
+            connection.serve(self._receive, None, self._closed)
+            connection.tell(self._introduce)
+
+    def _introduce(self, connection: Connection, *, is_new: bool = True) -> None:
+        if is_new:
+            connection.state = self._crowd.new_state(connection.number)
+        self._crowd.opened(connection)
 
     def fail(self, error: DialError) -> None:
         """Count a connection that did not open; the first of each kind is told with its cause."""
@@ -234,8 +242,10 @@ class Population:
             self._closed = self._close_for_good
 
     def _close_for_good(self, connection: Connection) -> None:
-        self._crowd.closed(connection)
-        self.forget(connection)
+        try:
+            self._crowd.closed(connection)
+        finally:
+            self.forget(connection)
 
     def open_connections(self) -> list[Connection]:
         """Give those that are open now."""

@@ -28,11 +28,12 @@ class Step:
 
     Attributes:
         send: the message, with places to be filled in; None sends nothing.
-        expect: what an answer must have in it; None waits for nothing.
+        expect: what an answer must have in it, with places to be filled in, or what must be found
+            in it; None waits for nothing.
     """
 
     send: str | None
-    expect: re.Pattern[bytes] | None
+    expect: str | re.Pattern[bytes] | None
 
 
 class EndedError(Exception):
@@ -49,7 +50,7 @@ def parse_steps(texts: Sequence[str]) -> tuple[Step, ...]:
     known: set[str] = set()
     for text in texts:
         step = _parse(text)
-        if unknown := saved_names(step.send or "") - known:
+        if unknown := saved_names(" ".join(texts_of(step))) - known:
             raise ValueError(
                 f"{text!r} is to fill in {{saved.{min(unknown)}}}, which no step before it keeps; "
                 "name a group (?P<name>…) in what is expected"
@@ -61,21 +62,25 @@ def parse_steps(texts: Sequence[str]) -> tuple[Step, ...]:
 
 def kept_names(step: Step) -> set[str]:
     """Give the names of what a step keeps of the answer."""
-    return set(step.expect.groupindex if step.expect else ())
+    return set(step.expect.groupindex) if isinstance(step.expect, re.Pattern) else set()
+
+
+def texts_of(step: Step) -> tuple[str, ...]:
+    """Give the texts of a step that have places to be filled in."""
+    return tuple(text for text in (step.send, step.expect) if isinstance(text, str))
 
 
 def _parse(text: str) -> Step:
-    send, arrow, expect = f" {text}".rpartition(f" {_ARROW} ")
+    send, arrow, expect = f" {text} ".rpartition(f" {_ARROW} ")
     if not arrow:
         send, expect = text, ""
     send, expect = send.strip(), expect.strip()
-    if not send and not expect:
+    if not expect and (arrow or not send):
         raise ValueError(f"{text!r} is no step; write SEND => EXPECT, SEND, or => EXPECT")
-    if not expect:
-        return Step(send, None)
-    pattern = expect.removeprefix(_REGEX) if expect.startswith(_REGEX) else re.escape(expect)
+    if not expect.startswith(_REGEX):
+        return Step(send or None, expect or None)
     try:
-        return Step(send or None, re.compile(pattern.encode(), re.DOTALL))
+        return Step(send or None, re.compile(expect.removeprefix(_REGEX).encode(), re.DOTALL))
     except re.error as error:
         raise ValueError(f"{text!r} expects {expect!r}: {error}") from None
 
@@ -117,7 +122,10 @@ class Preparation:
                 text = fill(step.send, connection.number, row, saved)
                 connection.transport.send(self._kind, text.encode())
                 self._meter.counts["ready.sent"] += 1
-            if step.expect is not None:
+            if isinstance(step.expect, str):
+                words = fill(step.expect, connection.number, row, saved)
+                await self._answer(re.compile(re.escape(words.encode())))
+            elif step.expect is not None:
                 saved |= await self._answer(step.expect)
         if self._is_over:
             raise EndedError
@@ -140,5 +148,5 @@ class Preparation:
 
     def hand_over(self, connection: Connection) -> None:
         """Give the connection what came after the last answer."""
-        for payload, now_ns in self._held:
-            connection.take(payload, now_ns)
+        while self._held:
+            connection.take(*self._held.popleft())

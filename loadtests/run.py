@@ -22,7 +22,7 @@ from loadtests.masking import masked
 from loadtests.options import check_files as check_options
 from loadtests.payload import read_payloads
 from loadtests.plan import Endpoint, Plan, port_of, split_url
-from loadtests.ready import parse_steps
+from loadtests.ready import parse_steps, texts_of
 from loadtests.replay import replay_command
 from loadtests.scenarios import check_scenario, parse_parameters, scenario_kind
 from loadtests.scenarios.drain import DrainParameters
@@ -30,7 +30,7 @@ from loadtests.setup import setup_of
 from loadtests.target import TargetSource, resolve, running
 from loadtests.template import fill, saved_names
 from loadtests.validity import Thresholds
-from reports.figures import is_known, unknown
+from reports.figures import against_figure
 from reports.record import RECORD_SUFFIX, Line, RecordWriter, Target
 from reports.summary import Summary, Totals
 from reports.threshold import parse_threshold
@@ -104,8 +104,8 @@ def checked(plan: Plan) -> Plan:
     check_scenario(plan)
     _check_figures(plan)
     check_options(plan.options)
-    if plan.setup is not None and setup_of(plan).is_empty:
-        raise UsageError(f"--setup {plan.setup} has neither setup nor handshake; write one of them")
+    if setup_of(plan).is_empty and plan.setup is not None:
+        raise UsageError(f"--setup {plan.setup} has neither setup nor handshake as an async def")
     if plan.payload_file is not None:
         read_payloads(Path(plan.payload_file), binary=plan.binary)
     rows = read_feed(Path(plan.feed)) if plan.feed is not None else ()
@@ -114,20 +114,17 @@ def checked(plan: Plan) -> Plan:
         fill(plan.url, 0, row)
         tuple(plan.options.request_headers(0, row))
         for step in steps:
-            send = step.send or ""
-            fill(send, 0, row, dict.fromkeys(saved_names(send), ""))
+            for text in texts_of(step):
+                fill(text, 0, row, dict.fromkeys(saved_names(text), ""))
     limits.check_files(plan.connections, plan.processes, limits.read_limits())
     return replace(plan, rate=plan.rate or scenario_kind(plan.scenario).default_rate)
 
 
 def _check_figures(plan: Plan) -> None:
     """Refuse a threshold on a figure that there never is; a script has what it likes."""
-    if plan.scenario.endswith(".py"):
-        return
     for text in plan.thresholds:
-        figure = parse_threshold(text).figure
-        if not is_known(figure):
-            raise UsageError(f"--threshold {text!r}: {unknown(figure)}")
+        if complaint := against_figure(parse_threshold(text).figure, plan.scenario):
+            raise UsageError(f"--threshold {text!r}: {complaint}")
 
 
 @contextmanager

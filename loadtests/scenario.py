@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict
 
 from loadtests.connection import Connection
 from loadtests.meter import Meter
@@ -46,6 +46,16 @@ class Parameters(BaseModel):
     """What ``--param`` may set: a field a parameter, its docstring the help."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Give the names by which parameters may be set."""
+        names: list[str] = []
+        for name, field in cls.model_fields.items():
+            alias = field.validation_alias
+            choices = alias.choices if isinstance(alias, AliasChoices) else [name]
+            names += [choice for choice in choices if isinstance(choice, str)]
+        return tuple(names)
 
 
 P = TypeVar("P", bound=Parameters)

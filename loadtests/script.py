@@ -32,6 +32,7 @@ from loadtests.connection import Connection
 from loadtests.meter import Meter
 from loadtests.scenario import Bytes, Count, Parameters, Scenario, Seconds
 from loadtests.setup import Client, Handshake
+from reports.summary import HANDSHAKE, OWN
 
 __all__ = [
     "Bytes",
@@ -53,6 +54,7 @@ Expected = Any
 """What was expected: a parsed JSON object where a mapping was to match, else the text."""
 
 _HELD_MESSAGES: Final = 10_000
+_OURS: Final = frozenset({*HANDSHAKE, *OWN, "first_message", "iteration"})
 
 
 class ExpectationError(Exception):
@@ -147,7 +149,15 @@ class Script:
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
-        """Time what is done within, under ``name``; what fails is counted, not timed."""
+        """Time what is done within, under ``name``; what fails is counted, not timed.
+
+        Raises:
+            ValueError: the swarm itself times something under that name.
+        """
+        if name in _OURS:
+            raise ValueError(
+                f"measure({name!r}): the swarm has a duration of that name; choose another"
+            )
         begun_ns = perf_counter_ns()
         yield
         self._meter.durations(name).append(perf_counter_ns() - begun_ns)

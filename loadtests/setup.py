@@ -22,9 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from loadtests.errors import UsageError
-from loadtests.options import clean
-from loadtests.plan import Plan, split_url
+from loadtests.options import check_header_name, clean
+from loadtests.plan import Plan, port_of, split_url
 from loadtests.user_file import load_module
 
 _NAMES: Final = ("setup", "handshake")
@@ -50,26 +49,29 @@ class Handshake:
     """What one handshake has of its own, in addition to what the run says.
 
     Attributes:
-        url: the address instead of the run's, on the same host and port; for a path or a query.
+        url: the address instead of the run's, on the same host and port; for a path or a query. It
+            is used as it is: with rooms, ``chat`` adds none to it.
         headers: by name.
         cookies: by name.
         bearer: the token of an ``Authorization: Bearer`` header (RFC 6750).
     """
 
     url: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    cookies: Mapping[str, str] = field(default_factory=dict)
-    bearer: str | None = None
+    # Not in what is shown of it, for they are secrets.
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    bearer: str | None = field(default=None, repr=False)
 
     def request_headers(self) -> Iterator[tuple[str, str]]:
         """Give the headers of the request."""
         for name, value in self.headers.items():
-            yield name, clean(value)
+            check_header_name(name)
+            yield name, clean(name, value)
         if self.cookies:
             cookies = (f"{name}={value}" for name, value in self.cookies.items())
-            yield "Cookie", clean("; ".join(cookies))
+            yield "Cookie", clean("Cookie", "; ".join(cookies))
         if self.bearer is not None:
-            yield "Authorization", clean(f"Bearer {self.bearer}")
+            yield "Authorization", clean("Authorization", f"Bearer {self.bearer}")
 
 
 NOTHING: Final = Handshake()
@@ -111,9 +113,12 @@ class Setup:
             return NOTHING
         own = await self._handshake(Client(number, row or {}, self._shared))
         if not isinstance(own, Handshake):
-            raise TypeError(f"handshake returned {own!r}; it must return a Handshake")
+            kind = type(own).__name__
+            raise TypeError(f"handshake returned a value of type {kind}; it must be a Handshake")
         if own.url is not None and _place(own.url) != _place(url):
-            raise ValueError(f"handshake gave the url {own.url!r}, which is not of {url}")
+            raise ValueError(
+                f"handshake gave a url on {_place(own.url)}, which is not that of {_place(url)}"
+            )
         # So that a header that cannot be sent is the file's fault as well.
         tuple(own.request_headers())
         return own
@@ -124,18 +129,14 @@ NOTHING_TO_SET_UP: Final = Setup()
 
 
 def load_setup(path: Path) -> Setup:
-    """Take the functions of a Python file.
+    """Take the functions of a Python file; what is no ``async def`` is something else of its own.
 
     Raises:
-        UsageError: no such file, it fails on being imported, or has one of the names for something
-            that is no ``async def``.
+        UsageError: no such file, or it fails on being imported.
     """
-    module = load_module(path)
-    found = {name: getattr(module, name, None) for name in _NAMES}
-    for name, function in found.items():
-        if function is not None and not inspect.iscoroutinefunction(function):
-            raise UsageError(f"{path}: {name} must be an async def")
-    return Setup(**found)
+    found = vars(load_module(path))
+    functions = (found.get(name) for name in _NAMES)
+    return Setup(*(it if inspect.iscoroutinefunction(it) else None for it in functions))
 
 
 def setup_of(plan: Plan) -> Setup:
@@ -151,4 +152,4 @@ def setup_of(plan: Plan) -> Setup:
 
 def _place(url: str) -> tuple[str, str | None, int | None]:
     parts = split_url(url)
-    return parts.scheme, parts.hostname, parts.port
+    return parts.scheme, parts.hostname, port_of(url)

@@ -44,6 +44,8 @@ _POLL_SECONDS: Final = 0.02
 # What arrives beyond the last expected message, such as a duplicate of it, comes within this.
 _QUIET_SECONDS: Final = 0.2
 _CLOSE_SECONDS: Final = 10.0
+# A setup may make accounts or rooms; one that hangs is to be told before a person gives up.
+_SETUP_SECONDS: Final = 60.0
 # Collections of the oldest generation walk every connection; while they open, most find nothing.
 _GC_THRESHOLD: Final = 50_000
 
@@ -78,8 +80,7 @@ class Swarm:
         async with asyncio.TaskGroup() as tasks:
             ticking = tasks.create_task(self._tick())
             keeping = tasks.create_task(self._keeper.run())
-            await self._setup.begin()
-            self._say("ready")
+            beginning = tasks.create_task(self._begin())
             obeying: asyncio.Task[None] | None = None
             while text := await commands.readline():
                 command = json.loads(text)
@@ -102,7 +103,8 @@ class Swarm:
                 if command["do"] == "close":
                     # What is being opened now would be left open.
                     keeping.cancel()
-                    await asyncio.wait((keeping,))
+                    beginning.cancel()
+                    await asyncio.wait((keeping, beginning))
                 obeying = tasks.create_task(self._obey(command))
                 if command["do"] == "close":
                     await obeying
@@ -118,6 +120,17 @@ class Swarm:
             self._say("negotiated", outcomes=dict(self._dialer.negotiated))
         self._say("closed")
         await self._output.drain()
+
+    async def _begin(self) -> None:
+        """Do what is done once, while commands are listened to already."""
+        async with asyncio.timeout(_SETUP_SECONDS) as patience:
+            try:
+                await self._setup.begin()
+            except asyncio.CancelledError:
+                if patience.expired():
+                    raise TimeoutError(f"setup took longer than {_SETUP_SECONDS:.0f} s") from None
+                raise
+        self._say("ready")
 
     async def _obey(self, command: Mapping[str, Any]) -> None:
         self._enter(command["do"])

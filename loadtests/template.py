@@ -30,9 +30,23 @@ def check_places(text: str) -> None:
             )
 
 
-def has_places(text: str) -> bool:
-    """Tell whether something is filled in, so that the text itself says nothing."""
-    return text.startswith(_FILE) or _PLACE.search(text) is not None
+def split_places(text: str) -> list[tuple[str, str]]:
+    """Split a text into pairs of what stands there and the place behind it, the last one empty."""
+    pairs, end = [], 0
+    for found in _PLACE.finditer(text):
+        pairs.append((text[end : found.start()], found[0]))
+        end = found.end()
+    return [*pairs, (text[end:], "")]
+
+
+def is_file(text: str) -> bool:
+    """Tell whether a secret is what stands in a file."""
+    return text.startswith(_FILE)
+
+
+def feed_names(text: str) -> set[str]:
+    """Give the names of a row of the feed that a text has places for."""
+    return {found["name"] for found in _PLACE.finditer(text) if found["kind"] == "feed"}
 
 
 def saved_names(text: str) -> set[str]:
@@ -74,7 +88,7 @@ def fill_secret(text: str, number: int, row: Mapping[str, Any] | None = None) ->
     Raises:
         UsageError: there is no such value, or no such file.
     """
-    if not text.startswith(_FILE):
+    if not is_file(text):
         return fill(text, number, row)
     try:
         return Path(text.removeprefix(_FILE)).read_text(encoding="utf-8").strip()

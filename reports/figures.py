@@ -155,8 +155,13 @@ def is_known(name: str) -> bool:
     )
 
 
-def unknown(name: str) -> str:
-    """Say that there is no such figure, and which come near."""
+def against_figure(name: str, scenario: str) -> str:
+    """Say that a run of a scenario has no such figure, and which come near; nothing if it may.
+
+    A script, whose scenario is a file, has whatever figures it likes.
+    """
+    if scenario.endswith(".py") or is_known(name):
+        return ""
     every = [*SINGLE, *(f"{kind}.{statistic}" for kind in DURATIONS for statistic in STATISTICS)]
     near = difflib.get_close_matches(name, every, n=_MOST_NEAR)
     meant = f"; did you mean {', '.join(near)}?" if near else ""

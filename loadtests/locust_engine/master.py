@@ -127,7 +127,7 @@ class MasterSide:
                 name
                 for other in classes
                 if other is not kind and other.scenario
-                for name in scenario_kind(other.scenario).parameters_type.model_fields
+                for name in scenario_kind(other.scenario).parameters_type.names()
             },
         }
         workers = len(self._workers) or 1

@@ -119,7 +119,7 @@ def plan_of(
     kind = scenario_kind(scenario)
     given = {**user["parameters"], **_parameters(options.swarm_param)}
     # One set of parameters serves all classes that run together; each takes those it knows.
-    known = kind.parameters_type.model_fields
+    known = kind.parameters_type.names()
     others = user["known_elsewhere"]
     given = {key: value for key, value in given.items() if key in known or key not in others}
     sizes = _read("payload", options, lambda text: parse_distribution(text, parse_bytes))

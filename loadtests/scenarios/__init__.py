@@ -22,7 +22,7 @@ from loadtests.scenarios.hold import Hold
 from loadtests.scenarios.slow_consumer import SlowConsumer
 from loadtests.scenarios.storm import Storm
 from loadtests.scripted import load_script
-from loadtests.template import saved_names
+from loadtests.template import feed_names, fill, saved_names
 
 SCENARIOS: Final[Mapping[str, type[Scenario[Any]]]] = {
     "broadcast": Broadcast,
@@ -69,7 +69,7 @@ def parse_parameters(name: str, given: Mapping[str, Any]) -> Parameters:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            known = ", ".join(model.model_fields) or "none"
+            known = ", ".join(model.names()) or "none"
             raise UsageError(
                 f"scenario {name!r} has no parameter {key!r}; it takes: {known}"
             ) from None
@@ -105,6 +105,11 @@ def _check_kept(plan: Plan, wrap: str) -> None:
         raise UsageError(
             f"parameter wrap is to fill in {{saved.{min(unknown)}}}, which no step of --ready keeps"
         )
+    if feed_names(wrap):
+        raise UsageError(
+            f"parameter wrap is {wrap!r}; a row of the feed is not filled in there, but in --ready"
+        )
+    fill(wrap, 0, None, dict.fromkeys(kept, ""))
 
 
 def make_scenario(share: ProcessPlan, meter: Meter) -> Scenario[Any]:

@@ -251,8 +251,10 @@ class RoundTrips(Scenario[EchoParameters]):
         for connection in self._streams:
             self._start(connection)
         giving_up = asyncio.create_task(self._give_up())
-        await load.over()
-        giving_up.cancel()
+        try:
+            await load.over()
+        finally:
+            giving_up.cancel()
 
     async def _give_up(self) -> None:
         """Have users go on whose reply does not come: a lost one would silence them for good."""
@@ -262,7 +264,7 @@ class RoundTrips(Scenario[EchoParameters]):
             before_ns = perf_counter_ns() - round(timeout_seconds * 1e9)
             for connection in list(self._streams):
                 stream: Stream = connection.state
-                if not stream.pending:
+                if not (stream.pending and connection.is_open):
                     continue
                 sequence, _, sent_ns = next(reversed(stream.pending.values()))
                 if sent_ns < before_ns and sequence > stream.given_up:

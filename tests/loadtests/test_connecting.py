@@ -15,9 +15,7 @@ from typing import Any
 import pytest
 import trustme
 from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
-from websockets.utils import accept_key
 
-from loadtests.connection import Connection
 from loadtests.dial import Dialer
 from loadtests.errors import UsageError
 from loadtests.meter import Meter
@@ -34,6 +32,7 @@ from tests.loadtests.conftest import (
     Run,
     in_this_process,
 )
+from tests.loadtests.diary import Diary, accepted
 from tests.servers.launch import known
 
 CLIENTS = pytest.mark.parametrize("client", [Client.PICOWS, Client.WEBSOCKETS])
@@ -427,36 +426,13 @@ async def test_an_opening_that_is_cancelled_does_not_open_unknown_to_anybody(
     assert meter.errors == {}
 
 
-class Diary(Hold):
-    """Writes down what it is told."""
-
-    def __init__(self, share: ProcessPlan, parameters: Parameters, meter: Meter) -> None:
-        super().__init__(share, parameters, meter)
-        self.told: list[str] = []
-
-    def opened(self, connection: Connection) -> None:
-        self.told.append("opened")
-
-    def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        self.told.append(payload.decode())
-
-    def closed(self, connection: Connection) -> None:
-        self.told.append("closed")
-
-
 @CLIENTS
 async def test_a_scenario_is_told_of_an_opening_before_all_else(client: Client) -> None:
     """Also where a message and the end come in one piece with the answer to the handshake."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked = await reader.readuntil(b"\r\n\r\n")
-        _, _, rest = asked.partition(b"Sec-WebSocket-Key: ")
-        key = rest.partition(b"\r")[0].decode()
-        head = (
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n"
-        )
-        writer.write(head.encode() + b"\x81\x05hello" + b"\x88\x02\x03\xe8")
+        writer.write(accepted(asked) + b"\x81\x05hello" + b"\x88\x02\x03\xe8")
         await reader.read()
         writer.close()
 
@@ -474,3 +450,26 @@ async def test_a_scenario_is_told_of_an_opening_before_all_else(client: Client) 
             while not meter.closed:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
     assert diary.told == ["opened", "hello", "closed"]
+
+
+async def test_a_connection_whose_state_cannot_be_made_is_known_all_the_same() -> None:
+    class Broken(Diary):
+        def new_state(self, number: int) -> Any:
+            raise LookupError(number)
+
+    async with echo() as server:
+        diary, population, meter = in_this_process(
+            lambda share, meter: Broken(share, Parameters(), meter),
+            port=server.port,
+            connections=1,
+            scenario="hold",
+        )
+        await population.open(0)
+        assert len(population.open_connections()) == meter.open == 1
+        population.serve(diary)
+        await population.close_all()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while meter.open:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+    assert diary.told == ["closed"]
+    assert meter.errors == {"script:LookupError: 0": 2}

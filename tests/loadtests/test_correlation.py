@@ -12,6 +12,8 @@ from websockets.asyncio.server import ServerConnection, broadcast, serve
 from loadtests.correlation import Envelope, readings
 from loadtests.errors import UsageError
 from loadtests.options import ConnectOptions
+from loadtests.scenarios import parse_parameters
+from loadtests.scenarios.broadcast import BroadcastParameters
 from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
 from tests.servers.json_chat import FORMS
 from tests.servers.launch import Launched, launch
@@ -178,6 +180,12 @@ async def test_a_rule_that_cannot_be_is_refused_in_every_scenario(
         await run("ws://127.0.0.1:9/", scenario, rate=1.0, parameters=parameters)
 
 
+def test_a_parameter_of_two_names_is_told_by_both() -> None:
+    assert "publish" in BroadcastParameters.names()
+    with pytest.raises(UsageError, match="it takes: wrap, publish, find, publisher_receives"):
+        parse_parameters("broadcast", {"warp": "{}"})
+
+
 async def test_a_refused_token_is_told(run: Run) -> None:
     with launch("tests.servers.json_chat", "0") as server:
         summary = await run(
@@ -215,9 +223,9 @@ def test_reading_anything_raises_nothing(before: bytes, after: bytes) -> None:
 
 @given(st.text(max_size=40), st.integers(0, 10**6))
 def test_a_message_within_a_json_string_is_escaped(text: str, number: int) -> None:
-    envelope = Envelope('{"room": "r{n%7}", "text": "{}"}')
+    envelope = Envelope('{"room": "r{n%7}", "by": {n}, "text": "{}"}')
     sent = json.loads(envelope.write(text.encode(), number))
-    assert sent == {"room": f"r{number % 7}", "text": text}
+    assert sent == {"room": f"r{number % 7}", "by": number, "text": text}
 
 
 def test_a_message_outside_of_json_goes_as_it_is() -> None:

@@ -1,6 +1,7 @@
 """The instrument reports what was injected: delays, stalls, losses, refusals, each by its name."""
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
 from tests.servers.launch import known
@@ -114,6 +115,25 @@ async def test_a_user_goes_on_when_a_reply_does_not_come(run: Run) -> None:
     # Those of the end are not overdue yet.
     assert summary.errors["reply:timeout"] >= injected["lost"] - 4
     assert summary.figures["integrity.duplicated"] == 0
+
+
+async def test_of_a_connection_that_has_ended_no_reply_is_waited_for(run: Run) -> None:
+    async def hang_up(connection: ServerConnection) -> None:
+        await connection.recv()
+
+    async with serve(hang_up, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        summary = await run(
+            f"ws://127.0.0.1:{port}/",
+            connections=2,
+            # The other one stays, and so does the run.
+            parameters={"active": 1},
+            duration_seconds=1.0,
+            reply_timeout_seconds=0.2,
+            collect_seconds=LOSSY_COLLECT_SECONDS,
+        )
+    assert summary.errors == {"closed:1000": 1}
+    assert summary.figures["integrity.lost"] == 1
 
 
 async def test_a_reply_that_comes_late_begins_nothing_of_its_own(run: Run) -> None:

@@ -141,6 +141,17 @@ async def script(connection: Script) -> None:
     assert "line 6, in script" in told[0].detail["traceback"]
 
 
+async def test_a_measure_may_not_have_a_name_of_the_swarms_own(run: Run, write: Any) -> None:
+    scenario = write("""
+async def script(connection: Script) -> None:
+    with connection.measure("ready"):
+        await connection.pause(0)
+""")
+    summary = await go(run, scenario)
+    (kind,) = summary.errors
+    assert kind.startswith("script:ValueError: measure('ready')")
+
+
 async def test_fail_fast_ends_the_run_at_the_first_error(run: Run, write: Any) -> None:
     scenario = write("async def script(connection: Script) -> None:\n    raise LookupError('no')\n")
     summary = await go(run, scenario, fail_fast=True, duration_seconds=60.0)

@@ -115,9 +115,12 @@ async def script(connection):
     "case",
     [
         ("raise LookupError('no such user')", "LookupError", "no such user"),
-        ("return 'a token'", "TypeError", "must return a Handshake"),
-        ("return Handshake(url='ws://example.org/')", "ValueError", "which is not of ws://127"),
-        ("return Handshake(headers={'a': 'b\\r\\nc: d'})", "UsageError", "control character"),
+        ("return 'a hunter2'", "TypeError", "it must be a Handshake"),
+        ("return Handshake(url='ws://example.org/?token=hunter2')", "ValueError", "example.org"),
+        ("return Handshake(bearer='hunter2\\n')", "UsageError", "control character"),
+        ("return Handshake(headers={'a b': 'c'})", "UsageError", "no header name"),
+        ("return Handshake(headers={'Upgrade': 'c'})", "UsageError", "made by the handshake"),
+        ("raise TimeoutError('of mine')", "TimeoutError", "of mine"),
     ],
 )
 async def test_a_handshake_that_cannot_be_made_is_counted_and_told(
@@ -137,6 +140,10 @@ async def test_a_handshake_that_cannot_be_made_is_counted_and_told(
     events = read_record(tmp_path / "run.run.jsonl").events
     (error,) = [it for it in events if it.name == "script_error"]
     assert told in error.detail["traceback"]
+    # But for the line of the file that the traceback quotes.
+    assert "hunter2" not in error.detail["traceback"].replace(body, "")
+    (failure,) = [it for it in events if it.name == "first_failure"]
+    assert "hunter2" not in failure.detail["cause"]
 
 
 async def test_a_setup_that_fails_is_named(run: Run, write: Write) -> None:
@@ -151,7 +158,7 @@ async def test_a_setup_that_fails_is_named(run: Run, write: Write) -> None:
     ("text", "complaint"),
     [
         ("x = 1", "has neither setup nor handshake"),
-        ("def setup():\n    pass\n", "setup must be an async def"),
+        ("def setup():\n    pass\n", "has neither setup nor handshake as an async def"),
         ("import nothing_of_the_kind", "ModuleNotFoundError"),
     ],
 )

@@ -11,7 +11,7 @@ from loadtests.plan import Plan
 from loadtests.run import checked
 from loadtests.validity import Thresholds
 from reports.exit_status import ExitStatus
-from reports.figures import DURATIONS, SINGLE, STATISTICS, is_known, unknown
+from reports.figures import DURATIONS, SINGLE, STATISTICS, against_figure, is_known
 from reports.record import read_record
 from reports.summary import totals_of
 
@@ -56,8 +56,8 @@ def test_every_figure_of_a_committed_record_is_listed(path: Path) -> None:
 def test_a_figure_that_there_is_not_is_refused_with_those_that_come_near(
     name: str, meant: str
 ) -> None:
-    assert not is_known(name)
-    assert meant in unknown(name)
+    assert meant in against_figure(name, "echo")
+    assert against_figure(name, "mine.py") == ""
     plan = Plan("ws://127.0.0.1:9/", 1, "echo", {}, thresholds=(f"{name}<=1",))
     with pytest.raises(UsageError, match=f"no figure is called {re.escape(repr(name))}"):
         checked(plan)

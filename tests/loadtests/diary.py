@@ -1,0 +1,36 @@
+"""A scenario that writes down what it is told, and a server's bytes to tell it by."""
+
+from websockets.utils import accept_key
+
+from loadtests.connection import Connection
+from loadtests.meter import Meter
+from loadtests.plan import ProcessPlan
+from loadtests.scenario import Parameters
+from loadtests.scenarios.hold import Hold
+
+
+class Diary(Hold):
+    """Writes down what it is told."""
+
+    def __init__(self, share: ProcessPlan, parameters: Parameters, meter: Meter) -> None:
+        super().__init__(share, parameters, meter)
+        self.told: list[str] = []
+
+    def opened(self, connection: Connection) -> None:
+        """Write it down."""
+        self.told.append("opened")
+
+    def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
+        """Write down what it says."""
+        self.told.append(payload.decode())
+
+    def closed(self, connection: Connection) -> None:
+        """Write it down."""
+        self.told.append("closed")
+
+
+def accepted(request: bytes) -> bytes:
+    """Give the answer that completes a handshake (RFC 6455 section 4.2.2)."""
+    key = request.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r")[0].decode()
+    head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    return f"{head}Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n".encode()
