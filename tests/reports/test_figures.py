@@ -17,6 +17,7 @@ from reports.summary import totals_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/figures.md").read_text()
+RECORDS = sorted((ROOT / "reports/baselines").rglob("*.run.jsonl"))
 
 
 def test_the_docs_list_every_figure_with_its_meaning() -> None:
@@ -37,7 +38,7 @@ def test_the_docs_tell_every_exit_status() -> None:
     ]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "reports/baselines").rglob("*.run.jsonl")), ids=str)
+@pytest.mark.parametrize("path", RECORDS, ids=[path.name for path in RECORDS])
 def test_every_figure_of_a_committed_record_is_listed(path: Path) -> None:
     figures = totals_of(read_record(path)).figures()
     assert [name for name in figures if not is_known(name)] == []
