@@ -2,6 +2,9 @@
 
 One read of the socket brings up to 256 kB, which may be 40,000 frames. Parsing them in one go would
 hold everybody else up, so the ends of the frames are found first, which takes a tenth of the time.
+
+So would parsing one large frame, which is copied, unmasked and copied again when its last byte is
+there: 5 ms for 4.5 MB. It is made fragments of on the way (RFC 6455 §5.4), as any proxy may do.
 """
 
 from __future__ import annotations
@@ -17,21 +20,39 @@ LONGEST_HEAD: Final = 14
 SHORTEST_FRAME: Final = 6
 """Bytes that a client's frame has at least."""
 
+FRAGMENT_BYTES: Final = 2**16
+"""Of a large frame that are one fragment: a multiple of 4, so that the mask begins anew in each."""
+
+MASK_BYTES: Final = 4
+FIN: Final = 0x80
+OF_MESSAGES: Final = frozenset({0, 1, 2})
+"""Opcodes of frames that may be fragments: continuation, text, binary (RFC 6455 §5.2)."""
+
 
 class Backlog:
-    """The bytes of a stream of frames, taken a few frames at a time.
+    """The bytes of a stream of frames, taken a few frames at a time, large ones as fragments.
 
     Given the stream from the middle of a frame on, nobody knows where frames end: only a few bytes
     are taken at a time then, until the parser that they go to is seen between two frames.
     """
 
-    __slots__ = ("_data", "_head", "_is_lost", "_left")
+    __slots__ = ("_behind", "_data", "_head", "_is_lost", "_largest", "_last", "_left", "_mask")
 
-    def __init__(self, *, is_between_frames: bool) -> None:
+    def __init__(self, *, is_between_frames: bool, largest: int | None = None) -> None:
+        """Begin with nothing.
+
+        Args:
+            is_between_frames: whether what is added begins with a frame.
+            largest: bytes of a frame above which the parser refuses it by its head alone.
+        """
         self._is_lost = not is_between_frames
+        self._largest = largest
         self._data = memoryview(b"")
-        self._head = b""  # of a frame, as far as it was taken
-        self._left = 0  # bytes of a payload that are still to be taken
+        self._head = b""  # of a frame, as far as it has come
+        self._left = 0  # bytes of a payload, or of a fragment, that are still to be taken
+        self._behind = 0  # bytes of a large frame behind that fragment
+        self._mask = b""  # of a large frame
+        self._last = 0  # first byte of its last fragment
 
     def __len__(self) -> int:
         return len(self._data)
@@ -39,7 +60,7 @@ class Backlog:
     @property
     def is_done(self) -> bool:
         """Return whether all was taken, and no frame only in part."""
-        return not (self._data or self._head or self._left or self._is_lost)
+        return not (self._data or self._head or self._left or self._behind or self._is_lost)
 
     def look_at(self, parser: Generator[None]) -> None:
         """Find out from ``parser``, which has all that was taken, whether it is between frames."""
@@ -51,33 +72,66 @@ class Backlog:
         self._data = memoryview(bytes(self._data) + data if self._data else data)
 
     def take(self, frames: int) -> bytes:
-        """Take as much as ends so many frames; all of it, if it ends fewer."""
+        """Take as much as ends so many frames or fragments; all of it, if it ends fewer."""
         data, size = self._data, len(self._data)
         if self._is_lost:
             self._data = data[frames * SHORTEST_FRAME :]
             return bytes(data[: frames * SHORTEST_FRAME])
+        parts: list[bytes | memoryview] = []
         end = 0
         while frames and end < size:
-            if not self._left:
-                end = self._take_head(end)
+            if self._behind and not self._left:
+                parts.append(self._next_head())
+            elif not self._left:
+                end = self._take_head(end, parts)
             step = min(self._left, size - end)
+            parts.append(data[end : end + step])
             self._left -= step
             end += step
             if not (self._left or self._head):
                 frames -= 1
         self._data = data[end:]
-        return bytes(data[:end])
+        return b"".join(parts)
 
-    def _take_head(self, start: int) -> int:
-        # Return where the head ends, or how far it has come.
+    def _take_head(self, start: int, parts: list[bytes | memoryview]) -> int:
+        # Return where the head ends, or how far it has come; what is to be parsed goes to parts.
         had = len(self._head)
         head = self._head + bytes(self._data[start : start + LONGEST_HEAD - had])
         size, payload = _sizes(head)
         if len(head) < size:
             self._head = head
             return len(self._data)
-        self._head, self._left = b"", payload
+        self._head, head = b"", head[:size]
+        if self._is_to_be_split(head, payload):
+            self._mask = head[-MASK_BYTES:]
+            self._last = head[0] & FIN
+            self._left, self._behind = FRAGMENT_BYTES, payload - FRAGMENT_BYTES
+            head = _head(head[0] & ~FIN, FRAGMENT_BYTES, self._mask)
+        else:
+            self._left = payload
+        parts.append(head)
         return start + size - had
+
+    def _is_to_be_split(self, head: bytes, payload: int) -> bool:
+        is_refused = self._largest is not None and payload > self._largest
+        is_masked = bool(head[1] & 0x80)
+        is_of_message = head[0] & 0x0F in OF_MESSAGES
+        return payload > FRAGMENT_BYTES and is_masked and is_of_message and not is_refused
+
+    def _next_head(self) -> bytes:
+        # Begin the next fragment of a large frame.
+        self._left = min(self._behind, FRAGMENT_BYTES)
+        self._behind -= self._left
+        return _head(0 if self._behind else self._last, self._left, self._mask)
+
+
+def _head(first: int, payload: int, mask: bytes) -> bytes:
+    # Return the head of a masked frame.
+    if payload < 126:
+        return bytes((first, 0x80 | payload)) + mask
+    if payload < 2**16:
+        return bytes((first, 0x80 | 126)) + payload.to_bytes(2) + mask
+    return bytes((first, 0x80 | 127)) + payload.to_bytes(8) + mask
 
 
 def is_between_frames(parser: Generator[None]) -> bool:

@@ -248,7 +248,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
                 self._refuse()
             return
         if self.backlog is None:
-            self.backlog = Backlog(is_between_frames=True)
+            largest = self.conn.max_message_size
+            self.backlog = Backlog(is_between_frames=True, largest=largest)
         self.backlog.add(data)
         self.put_some()
         if self.has_more:

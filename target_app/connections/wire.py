@@ -130,7 +130,8 @@ def shrink(wire: Wire) -> None:
             _parse_frames_alone(owner.conn)
         else:
             # It did not wait for the answer to its handshake.
-            owner.backlog = Backlog(is_between_frames=False)
+            largest = owner.conn.max_message_size
+            owner.backlog = Backlog(is_between_frames=False, largest=largest)
     while isinstance(wire.queue, asyncio.Queue) and not wire.queue.empty():
         inbox.put_nowait(wire.queue.get_nowait())
     wire.queue = inbox
