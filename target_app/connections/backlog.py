@@ -77,40 +77,48 @@ class Backlog:
         if self._is_lost:
             self._data = data[frames * SHORTEST_FRAME :]
             return bytes(data[: frames * SHORTEST_FRAME])
+        # What was read is taken in one piece, but where a head is put in its place.
         parts: list[bytes | memoryview] = []
-        end = 0
+        head: bytes | None
+        begin = end = 0
         while frames and end < size:
-            if self._behind and not self._left:
-                parts.append(self._next_head())
-            elif not self._left:
-                end = self._take_head(end, parts)
+            if not self._left:
+                start = end
+                if self._behind:
+                    head = self._next_head()
+                else:
+                    end, head = self._take_head(start)
+                if head is not None:
+                    parts += (data[begin:start], head)
+                    begin = end
             step = min(self._left, size - end)
-            parts.append(data[end : end + step])
             self._left -= step
             end += step
             if not (self._left or self._head):
                 frames -= 1
         self._data = data[end:]
-        return b"".join(parts)
+        return b"".join((*parts, data[begin:end])) if parts else bytes(data[:end])
 
-    def _take_head(self, start: int, parts: list[bytes | memoryview]) -> int:
-        # Return where the head ends, or how far it has come; what is to be parsed goes to parts.
+    def _take_head(self, start: int) -> tuple[int, bytes | None]:
+        # Return where the head ends, or how far it has come, and what is parsed in place of that
+        # much, None where that is what was read.
         had = len(self._head)
         head = self._head + bytes(self._data[start : start + LONGEST_HEAD - had])
         size, payload = _sizes(head)
         if len(head) < size:
             self._head = head
-            return len(self._data)
+            return len(self._data), b""
+        self._left = payload
+        end = start + size - had
+        if not had and payload <= FRAGMENT_BYTES:
+            return end, None
         self._head, head = b"", head[:size]
         if self._is_to_be_split(head, payload):
             self._mask = head[-MASK_BYTES:]
             self._last = head[0] & FIN
             self._left, self._behind = FRAGMENT_BYTES, payload - FRAGMENT_BYTES
-            head = _head(head[0] & ~FIN, FRAGMENT_BYTES, self._mask)
-        else:
-            self._left = payload
-        parts.append(head)
-        return start + size - had
+            return end, _head(head[0] & ~FIN, FRAGMENT_BYTES, self._mask)
+        return end, head
 
     def _is_to_be_split(self, head: bytes, payload: int) -> bool:
         is_refused = self._largest is not None and payload > self._largest
