@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import AliasChoices, Field, field_validator
 
+from loadtests.meter import Meter
 from loadtests.scenario import Parameters
 from loadtests.template import fill
 
@@ -128,6 +129,37 @@ def readings(text: bytes, tag: bytes) -> Iterator[Reading]:
             return
         yield Reading(read[:start], read[start:])
         read = _string_around(read, start)
+
+
+class Finder:
+    """Finds the text in which a message of ours came, and counts what is none or not told apart."""
+
+    __slots__ = ("_find", "_meter", "_stamp_bytes", "_tag")
+
+    def __init__(self, find: str | None, tag: bytes, stamp_bytes: int, meter: Meter) -> None:
+        """Prepare.
+
+        Args:
+            find: as of :func:`rule`.
+            tag: what a stamp begins with.
+            stamp_bytes: how long one is.
+            meter: where what is not found is counted.
+        """
+        self._find = rule(find)
+        self._tag = tag
+        self._stamp_bytes = stamp_bytes
+        self._meter = meter
+
+    def text(self, payload: bytes) -> bytes | None:
+        """Give the text, to be read by :func:`readings`; None if it has been counted."""
+        text = payload if self._find is None else self._find(payload)
+        if text is None or self._tag not in text:
+            self._meter.unsolicited += 1
+            return None
+        if are_several(text, self._tag, self._stamp_bytes):
+            self._meter.errors[SEVERAL] += 1
+            return None
+        return text
 
 
 def are_several(text: bytes, tag: bytes, stamp_bytes: int) -> bool:

@@ -12,14 +12,7 @@ from typing import Final
 from picows import WSMsgType
 
 from loadtests.connection import Connection
-from loadtests.correlation import (
-    SEVERAL,
-    Envelope,
-    PublishedParameters,
-    are_several,
-    readings,
-    rule,
-)
+from loadtests.correlation import Envelope, Finder, PublishedParameters, readings
 from loadtests.errors import UsageError
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
@@ -123,7 +116,7 @@ class StampReader:
         "_clock_error_ns",
         "_clock_ns",
         "_fillers",
-        "_find",
+        "_finder",
         "_meter",
         "_tag",
         "intended_ns",
@@ -133,11 +126,11 @@ class StampReader:
 
     def __init__(self, share: ProcessPlan, parameters: PublishedParameters, meter: Meter) -> None:
         plan = share.plan
-        self._find = rule(parameters.find)
         self._meter = meter
         self._clock_ns = share.clock_ns
         self._clock_error_ns = share.clock_error_ns
         self._tag = run_tag(plan.seed)
+        self._finder = Finder(parameters.find, self._tag, SENT_END, meter)
         self._fillers = Fillers(plan, BROADCAST_BYTES)
         self.seen = b""
         self.sequence = -1
@@ -145,12 +138,8 @@ class StampReader:
 
     def read(self, payload: bytes, now_ns: int) -> bool:
         """Read a message that is not :attr:`seen`; tells whether it is one of this run's."""
-        text = payload if self._find is None else self._find(payload)
-        if text is None or self._tag not in text:
-            self._meter.unsolicited += 1
-            return False
-        if are_several(text, self._tag, SENT_END):
-            self._meter.errors[SEVERAL] += 1
+        text = self._finder.text(payload)
+        if text is None:
             return False
         for _, stamped in readings(text, self._tag):
             if self._take(stamped, now_ns):

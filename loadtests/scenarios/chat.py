@@ -17,15 +17,7 @@ from picows import WSMsgType
 from pydantic import Field
 
 from loadtests.connection import Connection
-from loadtests.correlation import (
-    SEVERAL,
-    Envelope,
-    PublishedParameters,
-    Reading,
-    are_several,
-    readings,
-    rule,
-)
+from loadtests.correlation import Envelope, Finder, PublishedParameters, Reading, readings
 from loadtests.errors import UsageError
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
@@ -128,10 +120,10 @@ class Chat(Scenario[ChatParameters]):
         self._publisher_receives = parameters.publisher_receives
         self._prefix = parameters.prefix or ""
         self._write = Envelope(parameters.wrap).write
-        self._find = rule(parameters.find)
         self._listeners: Sequence[Connection] = ()
         self._issued: dict[int, int] = {}
         self._tag = run_tag(plan.seed)
+        self._finder = Finder(parameters.find, self._tag, CHAT_BYTES, meter)
         self._fillers = Fillers(plan, CHAT_BYTES)
         self._kind = WSMsgType.BINARY if plan.binary else WSMsgType.TEXT
         self._lateness = meter.durations("lateness").append
@@ -192,12 +184,8 @@ class Chat(Scenario[ChatParameters]):
 
     def _read(self, payload: bytes, now_ns: int) -> _Said | None:
         """Read a text that was not seen before; None if it is not one of this run's."""
-        text = payload if self._find is None else self._find(payload)
-        if text is None or self._tag not in text:
-            self._meter.unsolicited += 1
-            return None
-        if are_several(text, self._tag, CHAT_BYTES):
-            self._meter.errors[SEVERAL] += 1
+        text = self._finder.text(payload)
+        if text is None:
             return None
         for reading in readings(text, self._tag):
             said = self._said_by(reading, now_ns)
