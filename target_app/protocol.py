@@ -89,15 +89,17 @@ class NotUnderstood(ValueError):  # noqa: N818 - it is no fault of the server's
         """The first few, at least one."""
 
 
-def parsed(model: type[M], data: str | bytes, most_bytes: int) -> M:
-    """Return ``data``, JSON of at most ``most_bytes``, as ``model``; else raise NotUnderstood.
+def too_large(size: int, most: int) -> Problem:
+    """Return what is wrong with a message of ``size`` bytes where ``most`` are taken."""
+    return Problem("", f"{size} bytes; at most {most} are taken")
 
-    What is larger is not parsed. ``NaN`` and ``Infinity`` are no JSON (RFC 8259 §6), and clients
+
+def parsed(model: type[M], data: str | bytes) -> M:
+    """Return ``data``, JSON, as ``model``; else raise NotUnderstood.
+
+    ``NaN`` and ``Infinity`` are no JSON (RFC 8259 §6), and clients
     that this server passes them on to could not read them.
     """
-    size = _bytes_of(data)
-    if size > most_bytes:
-        raise NotUnderstood(Problem("", f"{size} bytes; at most {most_bytes} are taken"))
     try:
         return model.model_validate(from_json(data, allow_inf_nan=False))
     except ValidationError as error:
@@ -110,11 +112,6 @@ def parsed(model: type[M], data: str | bytes, most_bytes: int) -> M:
         ) from None
     except ValueError as error:
         raise NotUnderstood(Problem("", f"Invalid JSON: {error}")) from None
-
-
-def _bytes_of(data: str | bytes) -> int:
-    is_one_byte_each = isinstance(data, bytes) or data.isascii()
-    return len(data) if is_one_byte_each else len(str(data).encode())
 
 
 def cut(text: str) -> str:

@@ -19,6 +19,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Opcode
 
 from target_app.connections.backlog import Backlog
+from target_app.connections.message import NOT_KEPT
 from target_app.connections.reading import HeldFlow, Unread
 from target_app.connections.waiting import Inbox
 from target_app.logs import address_of, described, one_line
@@ -224,7 +225,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     for, and when there is room again the last one alone is answered (RFC 6455 §5.5.3). A client
     that sends no pings is read from whether it reads or not.
 
-    The fragments of a message are put together as they come.
+    The fragments of a message are put together as they come, and nothing is kept of one that has
+    more than ``kept_bytes``: its size alone is handed on.
 
     Of what one read of the socket brings a few frames are parsed at a time, if the application
     takes them from an :class:`target_app.connections.waiting.Inbox`: the next ones when it has
@@ -234,6 +236,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     unsent_pong = b""
     backlog: Backlog | None = None
     watcher: Watcher | None = None
+    kept_bytes: int | None = None
+    _not_kept = 0
     full_since = 0.0
     """When the client last left no more room in the write buffer, in the loop's seconds."""
 
@@ -339,13 +343,35 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         anew as the message is long: 3 ms for 4.5 MB. Here it grows with each of them.
         """
         first: bytes | bytearray = self.frames[0]
+        size = (self._not_kept or len(first)) + len(event.data)
+        if self.kept_bytes is not None and size > self.kept_bytes:
+            self._not_kept = size
+            self.frames[0] = b""
+        else:
+            self._put_together(first, event)
+        if event.fin:
+            self.send_receive_event_to_app()
+
+    def _put_together(self, first: bytes | bytearray, event: Frame) -> None:
         whole = first if isinstance(first, bytearray) else bytearray(first)
         whole += event.data
         # Text is decoded from it; what is binary is the application's, and bytes to it.
         is_binary = event.fin and self.curr_msg_data_type == "bytes"
         self.frames[0] = cast("bytes", bytes(whole) if is_binary else whole)
-        if event.fin:
-            self.send_receive_event_to_app()
+
+    def send_receive_event_to_app(self) -> None:
+        """Hand on a message that is whole, or the size of one that was not kept."""
+        if not self._not_kept:
+            super().send_receive_event_to_app()
+            return
+        size, self._not_kept, self.frames = self._not_kept, 0, []
+        if self.close_sent:
+            return
+        message: Any = {"type": "websocket.receive", "text": "", NOT_KEPT: size}
+        self.queue.put_nowait(message)
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
 
     def handle_ping(self) -> None:
         """Answer the pings read last, or keep the answer to the last of them."""

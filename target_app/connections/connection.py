@@ -57,7 +57,9 @@ class Endpoint:
     anything is read from it, ``received`` for each message, ``closed`` when it has ended. The next
     message of a connection is not read before ``received`` has returned, so it should be quick:
     while it runs, neither pings nor a close of this client may be seen, and the client is not taken
-    for dead. ``heartbeat`` and ``shutting_down`` are what its clients are sent now and then; None
+    for dead. Of a message of more than ``max_message_bytes`` nothing is kept: ``too_large`` is
+    awaited with its size in bytes instead; without one the connection is closed with 1009 (RFC 6455
+    §7.4.1). ``heartbeat`` and ``shutting_down`` are what its clients are sent now and then; None
     sends nothing. Each is one of a kind, equal to itself alone.
     """
 
@@ -67,6 +69,8 @@ class Endpoint:
     closed: Callable[[Connection], Awaitable[None]] = _nothing
     wrap: Callable[[str], Message] = Message
     """Makes a text of the server's own a message that these clients understand."""
+    max_message_bytes: int | None = None
+    too_large: Callable[[Connection, int], Awaitable[None]] | None = None
     space: str = ""
     """The protocol's, if its clients hear what is said to all of that protocol."""
     heartbeat: Message | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from websockets.frames import Frame, Opcode
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 ASGIMessage = dict[str, Any]
 """An ASGI message. One that has been handed to a send is never changed again: it is shared."""
+
+NOT_KEPT: Final = "swarmgate.not_kept"
+"""Key of an ASGI ``websocket.receive`` without data: the bytes of a message that was too large."""
 
 
 class Message:
@@ -39,6 +42,15 @@ def received_data(received: Mapping[str, Any]) -> str | bytes:
     text: str | None = received.get("text")
     data: bytes | None = received.get("bytes")
     return text if text is not None else data or b""
+
+
+def received_bytes(received: Mapping[str, Any]) -> int:
+    """Return the size of what an ASGI ``websocket.receive`` carries, or of what was not kept."""
+    if (size := received.get(NOT_KEPT)) is not None:
+        return int(size)
+    data = received_data(received)
+    is_one_byte_each = isinstance(data, bytes) or data.isascii()
+    return len(data) if is_one_byte_each else len(str(data).encode())
 
 
 def close_message(code: int, reason: str) -> ASGIMessage:

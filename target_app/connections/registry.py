@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from target_app.connections import wire
 from target_app.connections.connection import PHASES
-from target_app.connections.message import received_data
+from target_app.connections.message import received_bytes, received_data
 from target_app.connections.rate_limit import TokenBucket
 from target_app.connections.rooms import Rooms
 from target_app.logs import one_line
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Callable,
         Iterable,
         Iterator,
+        Mapping,
         MutableMapping,
         Sequence,
         Set,
@@ -231,7 +232,6 @@ class ConnectionManager:
 
     async def _read(self, connection: Connection, receive: Receive) -> int:
         # Return the close code that the server underneath reports.
-        received = connection.endpoint.received
         bucket = self._bucket()
         in_a_row = 0
         while (message := await receive())["type"] == "websocket.receive":
@@ -239,7 +239,7 @@ class ConnectionManager:
             if bucket is not None and not bucket.take(time.monotonic()):
                 await self._too_fast(connection)
             elif connection.close_code is None:
-                await received(connection, received_data(message))
+                await self._received(connection, message)
             in_a_row += 1
             if in_a_row == READ_IN_A_ROW:
                 in_a_row = 0
@@ -247,6 +247,17 @@ class ConnectionManager:
         code: int = message.get("code", 1005)
         await self.until_lost(connection, receive, is_reported=True)
         return code
+
+    async def _received(self, connection: Connection, message: Mapping[str, Any]) -> None:
+        endpoint = connection.endpoint
+        most = endpoint.max_message_bytes
+        if most is None or (size := received_bytes(message)) <= most:
+            await endpoint.received(connection, received_data(message))
+        elif endpoint.too_large is not None:
+            await endpoint.too_large(connection, size)
+        else:
+            told = f"{size} bytes; at most {most} are taken"
+            await self.close(connection, CloseCode.MESSAGE_TOO_BIG, told)
 
     def _bucket(self) -> TokenBucket | None:
         rate = self._settings.messages_per_second
@@ -264,6 +275,7 @@ class ConnectionManager:
             wire.take_over(
                 found,
                 max_message_bytes=self._settings.ws_max_size,
+                kept_bytes=connection.endpoint.max_message_bytes,
                 own_pings=self._settings.ws_ping_interval > 0,
             )
 

@@ -84,12 +84,15 @@ def is_closing(send: object) -> bool:
     )
 
 
-def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
+def take_over(
+    wire: Wire, *, max_message_bytes: int, kept_bytes: int | None, own_pings: bool
+) -> None:
     """Let go of the handshake, limit the size of a message, and stop uvicorn's own pings.
 
     - Request and response are 4 KiB of headers a connection, kept for no use once it is accepted,
       and the server's address is one of its own for each.
-    - A larger message is answered with 1009 (RFC 6455 §7.4.1) before it is read whole.
+    - A message larger than ``max_message_bytes`` is answered with 1009 (RFC 6455 §7.4.1) before it
+      is read whole; of one larger than ``kept_bytes`` its size alone is kept.
     - uvicorn's pings have two timers for each connection, drift by the round trip, and leave a
       client that never reads connected; :mod:`target_app.lifecycle.keepalive` makes them instead.
     - Pongs wait for room like everything else, and fragments are put together
@@ -98,6 +101,8 @@ def take_over(wire: Wire, *, max_message_bytes: int, own_pings: bool) -> None:
     owner: object = wire
     if type(owner) is WebSocketsSansIOProtocol:
         owner.__class__ = BoundedWebSocket  # costs an open connection nothing
+    if isinstance(owner, BoundedWebSocket) and kept_bytes is not None:
+        owner.kept_bytes = kept_bytes
     if (headers := getattr(wire.request, "headers", None)) is not None:
         headers.clear()
     wire.request = wire.response = wire.server = None

@@ -11,7 +11,14 @@ from fastapi import APIRouter, WebSocket
 from target_app.connections.adoption import adopt
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.names import ClientId, Room
-from target_app.protocol import EVENTS, SHUTTING_DOWN, NotUnderstood, WebsocketEvent, parsed
+from target_app.protocol import (
+    EVENTS,
+    SHUTTING_DOWN,
+    NotUnderstood,
+    WebsocketEvent,
+    parsed,
+    too_large,
+)
 from target_app.routes.admission import GUARDED
 
 if TYPE_CHECKING:
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from target_app.connections.message import Message
+    from target_app.protocol import Problem
     from target_app.services import Services
 
     Handler = Callable[["Connection", WebsocketEvent], Awaitable[None]]
@@ -68,6 +76,8 @@ class Events:
             path,
             self._opened,
             self._received,
+            max_message_bytes=self._services.settings.event_bytes,
+            too_large=self._too_large,
             wrap=_from_server,
             shutting_down=WebsocketEvent.of("shutdown", "server", message=SHUTTING_DOWN).message(),
         )
@@ -82,10 +92,9 @@ class Events:
 
     async def _received(self, connection: Connection, data: str | bytes) -> None:
         try:
-            event = parsed(WebsocketEvent, data, self._services.settings.event_bytes)
+            event = parsed(WebsocketEvent, data)
         except NotUnderstood as error:
-            problems = [dataclasses.asdict(problem) for problem in error.problems]
-            self._error(connection, "not a valid event", errors=problems)
+            self._not_valid(connection, *error.problems)
             return
         handler = self._handlers.get(event.event)
         if handler is None:
@@ -93,6 +102,13 @@ class Events:
             self._error(connection, f"unknown event {event.event!r}; known are {known}")
         else:
             await handler(connection, event)
+
+    async def _too_large(self, connection: Connection, size: int) -> None:
+        self._not_valid(connection, too_large(size, self._services.settings.event_bytes))
+
+    def _not_valid(self, connection: Connection, *problems: Problem) -> None:
+        errors = [dataclasses.asdict(problem) for problem in problems]
+        self._error(connection, "not a valid event", errors=errors)
 
     async def _send_to_client(self, connection: Connection, event: WebsocketEvent) -> None:
         message = self._from(connection, "message", event)

@@ -11,7 +11,14 @@ from starlette.convertors import Convertor, register_url_convertor
 from target_app.connections.adoption import adopt
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.names import ClientId
-from target_app.protocol import SESSIONS, SHUTTING_DOWN, NotUnderstood, SessionMessage, parsed
+from target_app.protocol import (
+    SESSIONS,
+    SHUTTING_DOWN,
+    NotUnderstood,
+    SessionMessage,
+    parsed,
+    too_large,
+)
 from target_app.routes.admission import GUARDED
 from target_app.sessions.session import session_of
 from target_app.sessions.state import compact
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from target_app.connections.message import Message
+    from target_app.protocol import Problem
     from target_app.services import Services
 
     Handler = Callable[["Connection", dict[str, Any]], Awaitable[None]]
@@ -72,6 +80,7 @@ class SessionRoute:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._most = services.settings.session_state_bytes + ENVELOPE_BYTES
         self._handlers: dict[str, Handler] = {
             "STUDENT_INTERRUPTION": self._interrupted,
             "READING_PROGRESS": self._progress,
@@ -87,6 +96,8 @@ class SessionRoute:
             self._opened,
             self._received,
             self._closed,
+            max_message_bytes=self._most,
+            too_large=self._too_large,
             wrap=from_server,
             shutting_down=SessionMessage(
                 type="SERVER_SHUTTING_DOWN", payload={"message": SHUTTING_DOWN}
@@ -99,12 +110,10 @@ class SessionRoute:
     async def _received(self, connection: Connection, data: str | bytes) -> None:
         if not session_of(connection).ready:
             return  # it has lost its session, and is being closed
-        most = self._services.settings.session_state_bytes + ENVELOPE_BYTES
         try:
-            said = parsed(SessionMessage, data, most)
+            said = parsed(SessionMessage, data)
         except NotUnderstood as error:
-            first = error.problems[0]
-            self._error(connection, f"{first.at or 'message'}: {first.problem}")
+            self._not_understood(connection, error.problems[0])
             return
         self._services.sessions.touch(connection)
         if (handler := self._handlers.get(said.type)) is not None:
@@ -112,6 +121,13 @@ class SessionRoute:
         else:
             known = ", ".join(self._handlers)
             self._error(connection, f"unknown type {said.type!r}; known are {known}")
+
+    async def _too_large(self, connection: Connection, size: int) -> None:
+        if session_of(connection).ready:
+            self._not_understood(connection, too_large(size, self._most))
+
+    def _not_understood(self, connection: Connection, problem: Problem) -> None:
+        self._error(connection, f"{problem.at or 'message'}: {problem.problem}")
 
     async def _interrupted(self, connection: Connection, payload: dict[str, Any]) -> None:
         text = payload.get("questionText")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from target_app.connections.connection import Connection, Endpoint
+from target_app.connections.message import NOT_KEPT
 from target_app.connections.names import ClientId
 from target_app.connections.registry import READ_IN_A_ROW, ConnectionManager
 from target_app.settings import Settings
@@ -49,6 +52,44 @@ async def test_whoever_sends_without_a_pause_leaves_others_their_turns():
     running.cancel()
     assert handled == messages
     assert turns >= messages // READ_IN_A_ROW - 1
+
+
+WHOLE = {"type": "websocket.receive", "text": "ééé"}
+NOT_KEPT_WHOLE = {"type": "websocket.receive", "text": "", NOT_KEPT: 6}
+
+
+@pytest.mark.parametrize(
+    ("message", "most", "told"),
+    [
+        (WHOLE, None, "ééé"),
+        (WHOLE, 6, "ééé"),
+        (WHOLE, 5, 6),
+        (WHOLE, 5, 1009),
+        (NOT_KEPT_WHOLE, 5, 6),
+        (NOT_KEPT_WHOLE, 5, 1009),
+    ],
+)
+async def test_an_endpoint_gets_what_it_takes_or_the_size_of_the_rest(message, most, told):
+    got = []
+
+    async def note(_connection, what):
+        got.append(what)
+
+    async def send(message):
+        got.append(message["code"])
+
+    too_large = None if told == 1009 else note
+    endpoint = Endpoint("/", received=note, max_message_bytes=most, too_large=too_large)
+    ended = {"type": "websocket.disconnect", "code": 1000}
+    events = itertools.chain([message], itertools.repeat(ended))
+
+    async def receive():
+        return next(events)
+
+    manager = ConnectionManager(Counters(), Settings())
+    manager.begin_handshake()
+    await manager.serve(Connection(endpoint, send), receive)
+    assert got == [told]
 
 
 class Line:

@@ -14,7 +14,7 @@ from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.delivery import Delivery
 from target_app.connections.fanout import QUEUED_BROADCASTS, QUEUED_BYTES, Fanout
 from target_app.connections.lag import OVERHEAD_BYTES
-from target_app.connections.message import Message, received_data
+from target_app.connections.message import Message, received_bytes, received_data
 from target_app.settings import Settings
 from target_app.stats.counters import Counters
 from tests.target_app.conftest import DEADLINE_SECONDS
@@ -334,7 +334,9 @@ async def test_a_flush_returns_when_everything_published_was_handed_over():
     ],
 )
 def test_a_message_is_taken_in_the_type_it_came_in(received, data):
-    assert received_data({"type": "websocket.receive", **received}) == data
+    message = {"type": "websocket.receive", **received}
+    assert received_data(message) == data
+    assert received_bytes(message) == len(data.encode() if isinstance(data, str) else data)
 
 
 @given(st.one_of(st.text(), st.binary()), st.integers(min_value=0, max_value=70_000))

@@ -18,7 +18,6 @@ from target_app.protocol import (
     parsed,
 )
 
-MOST = 2_000
 LONGEST_PROBLEM = (PROBLEMS_TOLD + 2) * (REPEATED_CHARACTERS + 2) + 100
 
 JSON = st.recursive(
@@ -41,7 +40,7 @@ def strict(text):
 
 def understood(model, said):
     try:
-        return (), parsed(model, said, MOST).message()
+        return (), parsed(model, said).message()
     except NotUnderstood as error:
         return error.problems, None
 
@@ -63,18 +62,10 @@ def test_what_was_said_is_strict_json_or_is_told_in_bounded_words(said, model):
         strict(message.data)
 
 
-@pytest.mark.parametrize("said", ["x" * (MOST + 1), "é" * (MOST // 2 + 1), b"x" * (MOST + 1)])
-def test_what_is_too_large_is_not_parsed(said):
-    with pytest.raises(NotUnderstood) as refusal:
-        parsed(WebsocketEvent, said, MOST)
-    size = len(said if isinstance(said, bytes) else said.encode())
-    assert refusal.value.problems[0].problem == f"{size} bytes; at most {MOST} are taken"
-
-
 def test_any_number_of_other_keys_is_one_problem():
     said = json.dumps({"event": "x", "data": {"data": {}}, **{f"k{n}": 0 for n in range(7)}})
     with pytest.raises(NotUnderstood) as refusal:
-        parsed(WebsocketEvent, said, MOST)
+        parsed(WebsocketEvent, said)
     (problem,) = refusal.value.problems
     assert problem.at == ""
     assert problem.problem == "takes only event, client_id, data; not k0, k1, k2, k3, k4 and 2 more"
@@ -82,7 +73,7 @@ def test_any_number_of_other_keys_is_one_problem():
 
 def test_the_last_of_two_values_under_one_key_stands_for_everybody():
     said = '{"event": "x", "client_id": "", "data": {"data": {"a": 1, "a": 2}}}'
-    assert parsed(WebsocketEvent, said, MOST).data.data == {"a": 2}
+    assert parsed(WebsocketEvent, said).data.data == {"a": 2}
 
 
 @given(st.text())

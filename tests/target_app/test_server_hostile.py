@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 from collections import Counter
+from pathlib import Path
 
 import psutil
 import pytest
@@ -70,6 +71,12 @@ async def raw():
     yield connect
     for writer in opened:
         writer.transport.abort()
+
+
+def peak_memory(pid):
+    """Return the most bytes that a process had in memory so far (proc(5): VmHWM)."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)[1]) * 1024
 
 
 async def program(server):
@@ -471,6 +478,23 @@ async def test_a_message_of_many_fragments_is_what_was_sent(serve, raw, opcode):
     await client.send(b"".join(fragments) + frame(0, b"end"))
     echoed = bytes([0x80 | opcode, 126]) + len(sent + b"end").to_bytes(2, "big") + sent + b"end"
     assert await client.until(b"end") == echoed
+
+
+@pytest.mark.parametrize(
+    "framed",
+    [lambda sent: frame(1, sent), lambda sent: frame(1, sent[:9], fin=False) + frame(0, sent[9:])],
+    ids=["one frame", "two"],
+)
+async def test_nothing_is_kept_of_a_message_that_its_endpoint_does_not_take(serve, raw, framed):
+    server = await serve("--ws-max-size", str(256 * MB))
+    client = await raw(server)
+    await client.send(request("/ws/py_client"))
+    await client.until(b"connection request granted")
+    before = peak_memory(server.process.pid)
+    await client.send(framed(bytes(100 * MB)) + frame(1, b"{}"))
+    assert b"%d bytes; at most 65536 are taken" % (100 * MB) in await client.until(b"are taken")
+    assert b"not a valid event" in await client.until(b"Field required")
+    assert peak_memory(server.process.pid) - before < 20 * MB
 
 
 # Anything at all
