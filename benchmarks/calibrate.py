@@ -170,8 +170,8 @@ class _Bench:
             )
         if summary.interrupted:
             raise InterruptedRunError(f"interrupted during {subject}")
-        if not summary.valid:
-            raise CalibrationError(f"{subject}: {'; '.join(summary.reasons)}")
+        if problems := (*summary.reasons, *summary.failures):
+            raise CalibrationError(f"{subject}: {'; '.join(problems)}")
         record = read_record(path)
         latency = merged(
             Histogram.decode(held.histograms["latency"])

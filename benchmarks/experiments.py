@@ -142,7 +142,8 @@ def _run(turn: Turn, path: Path, observe: Observe, thresholds: Thresholds) -> Ru
         raise InterruptedRunError(f"{turn.name} was interrupted")
     if seen:
         _beside(path, ".redis.json").write_text(json.dumps(seen) + "\n", encoding="utf-8")
-    return RunFigures(summary.valid, summary.reasons, {**summary.figures, **seen})
+    problems = (*summary.reasons, *summary.failures)
+    return RunFigures(not problems, problems, {**summary.figures, **seen})
 
 
 async def _run_load(

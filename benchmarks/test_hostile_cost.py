@@ -35,7 +35,7 @@ from loadtests.target import RunningTarget, TargetSource, running
 from loadtests.validity import Thresholds
 from reports.summary import Summary
 
-MOST_ROUNDS = 12
+MOST_ROUNDS = 24
 SECONDS = 4.0
 QUICK_SECONDS = 1.0
 START_SECONDS = 15.0

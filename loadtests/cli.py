@@ -175,6 +175,14 @@ def run(
             "May be repeated.",
         ),
     ] = None,
+    abort_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'FIGURE>VALUE'",
+            help="End the run as failed once a figure is that: 'errors>100'. Looked at once a "
+            "second. May be repeated.",
+        ),
+    ] = None,
     timeout: Annotated[
         str, typer.Option(metavar="TIME", help="How long one handshake may take.")
     ] = "10s",
@@ -263,6 +271,7 @@ def run(
             late_seconds=_read("--late", late, parse_seconds),
             fail_fast=fail_fast,
             thresholds=tuple(threshold or ()),
+            abort_on=tuple(abort_on or ()),
             ready=tuple(ready or ()),
             handshake_timeout_seconds=_read("--timeout", timeout, parse_seconds),
             reply_timeout_seconds=_read("--reply-timeout", reply_timeout, parse_seconds),

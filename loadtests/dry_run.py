@@ -41,6 +41,8 @@ def plan_rows(
     yield "Closing", f"over {plan.ramp_down_seconds:g} s" if plan.ramp_down_seconds else "at once"
     for text in plan.thresholds:
         yield "Must hold", str(parse_threshold(text))
+    for text in plan.abort_on:
+        yield "Aborts on", str(parse_threshold(text))
     yield "Seed", str(plan.seed)
 
 

@@ -20,7 +20,7 @@ from loadtests.plan import Endpoint, Plan, ProcessPlan
 from loadtests.scenario import merged
 from loadtests.scenarios import scenario_kind
 from loadtests.swarm import PLAN
-from loadtests.validity import Thresholds, reasons_against, warnings_about
+from loadtests.validity import Thresholds, failures_of, reasons_against, warnings_about
 from reports.printable import printable
 from reports.record import Event, Footer, Interval, Line, Sample, decode_line
 from reports.summary import (
@@ -30,12 +30,16 @@ from reports.summary import (
     MARK_STEP,
     Totals,
 )
+from reports.threshold import holds, parse_threshold
+from reports.units import format_figure
 
 _SAMPLE_SECONDS: Final = 1.0
 _LINE_LIMIT_BYTES: Final = 2**26
 # Time for a command to reach every process, so that all begin the load at the same moment.
 _LEAD_NS: Final = 50_000_000
 _CLOSE_SECONDS: Final = 20.0
+# What a load that is ended early may take to end, beyond the wait for what is under way.
+_END_SECONDS: Final = 5.0
 # Lines of a process that are shown and recorded.
 _MOST_PRINTED: Final = 1_000
 
@@ -99,9 +103,13 @@ class Fleet:
         self._departing = False
         self._comes_back = scenario_kind(plan.scenario).comes_back
         self._members: list[_Member] = []
+        self._abort_on = tuple(map(parse_threshold, plan.abort_on))
+        # What the generator lost, and what the target or a script failed at.
         self._losses: list[str] = []
+        self._failures: list[str] = []
         self._heard = asyncio.Condition()
-        self._trouble: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._trouble = asyncio.Event()
+        self._is_ending = False
 
     async def run(self, interrupted: asyncio.Event, thresholds: Thresholds) -> Footer:
         """Lead the run to its end, however it ends, and give its footer.
@@ -110,35 +118,46 @@ class Fleet:
             interrupted: set when a person wants the run to end now.
             thresholds: what the generator must keep to.
         """
-        reasons: list[str] = []
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(self._watch())
             await self._start(tasks)
-            stopping = tasks.create_task(interrupted.wait())
             conducting = tasks.create_task(self._conduct())
-            await asyncio.wait(
-                (conducting, stopping, self._trouble), return_when=asyncio.FIRST_COMPLETED
-            )
+            endings = [tasks.create_task(event.wait()) for event in (interrupted, self._trouble)]
+            await asyncio.wait((conducting, *endings), return_when=asyncio.FIRST_COMPLETED)
             was_interrupted = interrupted.is_set() and not conducting.done()
             if not conducting.done():
-                conducting.cancel()
-            if self._trouble.done():
-                reasons.append(self._trouble.result())
-            reasons.extend(self._losses)
-            stopping.cancel()
+                await self._end_early(conducting)
+            for ending in endings:
+                ending.cancel()
+            # What is said from here on is of the closing.
+            losses, failures = tuple(self._losses), tuple(self._failures)
             await self._close()
             watching.cancel()
         if was_interrupted:
-            reasons.append("the run was interrupted")
-        if not was_interrupted:
-            reasons.extend(reasons_against(self._plan, self._totals, thresholds))
+            reasons = (*losses, "the run was interrupted")
+        else:
+            if not losses:
+                failures += failures_of(self._plan, self._totals)
+            judged = partial(reasons_against, self._plan, self._totals, thresholds)
+            reasons = (*losses, *judged(has_failed=bool(failures)))
         return Footer(
             t_ns=self._now_ns(),
             valid=not reasons,
             reasons=tuple(dict.fromkeys(reasons)),
+            failures=failures,
             warnings=warnings_about(self._totals, thresholds),
             interrupted=was_interrupted,
         )
+
+    async def _end_early(self, conducting: asyncio.Task[None]) -> None:
+        """End a load now, with its ledger; before it there is nothing to be kept."""
+        self._is_ending = True
+        if self._totals.phase in ("measure", "collect"):
+            self._tell_all({"do": "end"})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._plan.collect_seconds + _END_SECONDS):
+                    await asyncio.shield(conducting)
+        conducting.cancel()
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
         for number in range(self._plan.processes):
@@ -187,7 +206,7 @@ class Fleet:
         self._tell_all({"do": "measure", "start_ns": perf_counter_ns() + _LEAD_NS})
         measured = await self._all_said("measured")
         self._read_all(MARK_MEASURE_END)
-        if self._departure is not None:
+        if self._departure is not None and not self._is_ending:
             measured = await self._depart(self._departure)
         self._enter("collect")
         published = merged(said["published"] for said in measured)
@@ -271,7 +290,7 @@ class Fleet:
     async def _hear(self, member: _Member, said: Event) -> None:
         member.said[said.name] = said.detail
         if said.name == "script_error" and self._plan.fail_fast:
-            self._report_trouble(f"the script failed and was to fail fast: {said.detail['kind']}")
+            self._fail(f"the script failed and was to fail fast: {said.detail['kind']}")
         async with self._heard:
             self._heard.notify_all()
 
@@ -288,7 +307,8 @@ class Fleet:
             "lost by the generator, not by the server"
         )
         if all(other.is_lost for other in self._members):
-            self._report_trouble("no swarm process is left")
+            self._losses.append("no swarm process is left")
+            self._end_for("no swarm process is left")
         async with self._heard:
             self._heard.notify_all()
 
@@ -314,13 +334,12 @@ class Fleet:
             # a latency being measured would show.
             self._read_all("", thorough=self._totals.phase != "measure")
             self._end_the_silent()
+            self._look_for_abort()
             if self._departing or self._comes_back:
                 continue
             dead = [pid for pid in self._server_pids if not probe.is_alive(pid)]
             if dead:
-                self._report_trouble(
-                    f"the target died in the middle of the run (process {dead[0]})"
-                )
+                self._fail(f"the target died in the middle of the run (process {dead[0]})")
 
     def _end_the_silent(self) -> None:
         """End processes that hang: each reports every second, whatever it is at.
@@ -336,9 +355,19 @@ class Fleet:
     def _notice_loss_of_all(self) -> None:
         if self._totals.phase == "measure" and not self._totals.open and not self._comes_back:
             codes = ", ".join(str(code) for code in sorted(self._totals.close_codes))
-            self._report_trouble(
+            self._fail(
                 f"the target ended every connection in the middle of the run (close codes {codes})"
             )
+
+    def _look_for_abort(self) -> None:
+        if not self._abort_on:
+            return
+        figures = self._totals.figures()
+        for condition in self._abort_on:
+            if holds(condition, figures):
+                found = format_figure(condition.figure, figures[condition.figure])
+                self._fail(f"aborted on {condition}, found {found}")
+                return
 
     def _read_all(self, mark: str, *, thorough: bool = True) -> None:
         """Take a reading of everything that is watched, at one moment."""
@@ -373,10 +402,15 @@ class Fleet:
     def _enter(self, phase: str, **detail: object) -> None:
         self._emit(Event(self._now_ns(), "phase", {"phase": phase, **detail}))
 
-    def _report_trouble(self, what: str) -> None:
+    def _fail(self, what: str) -> None:
+        """End the run early for what the target or a script did; the first that is told stands."""
+        if not self._trouble.is_set():
+            self._failures.append(what)
+            self._end_for(what)
+
+    def _end_for(self, what: str) -> None:
         self._emit(Event(self._now_ns(), "trouble", {"what": what}))
-        if not self._trouble.done():
-            self._trouble.set_result(what)
+        self._trouble.set()
 
     def _now_ns(self) -> int:
         return perf_counter_ns() - self._origin_ns

@@ -50,6 +50,7 @@ class Plan:
         late_seconds: a reply or a delivery that takes longer is counted as late.
         fail_fast: end the run at the first error of a user's script.
         thresholds: what figures must be for the run to hold (:mod:`reports.threshold`).
+        abort_on: what a figure must not be: the run ends early, and has failed.
         live: connections come and go while the load lasts, and it lasts until it is ended.
         rounds: a live load is one of rounds, in each of which connections are the same.
         seed: the seed of every random choice.
@@ -85,6 +86,7 @@ class Plan:
     late_seconds: float = 1.0
     fail_fast: bool = False
     thresholds: tuple[str, ...] = ()
+    abort_on: tuple[str, ...] = ()
     live: bool = False
     rounds: bool = False
     seed: int = 0
@@ -117,11 +119,12 @@ class Plan:
         self._check_thresholds()
 
     def _check_thresholds(self) -> None:
-        for text in self.thresholds:
-            try:
-                parse_threshold(text)
-            except ValueError as error:
-                raise UsageError(f"--threshold: {error}") from None
+        for flag, texts in (("--threshold", self.thresholds), ("--abort-on", self.abort_on)):
+            for text in texts:
+                try:
+                    parse_threshold(text)
+                except ValueError as error:
+                    raise UsageError(f"{flag}: {error}") from None
 
     def _check_model(self) -> None:
         if self.think is not None and self.rate is not None:

@@ -63,6 +63,7 @@ def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
         elif field.name in _FLAGS:
             words.append(_FLAGS[field.name])
     words += [word for text in plan.thresholds for word in ("--threshold", text)]
+    words += [word for text in plan.abort_on for word in ("--abort-on", text)]
     words += [word for text in plan.ready for word in ("--ready", text)]
     words += _connect_words(plan.options)
     for key, value in plan.parameters.items():

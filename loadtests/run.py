@@ -122,9 +122,10 @@ def checked(plan: Plan) -> Plan:
 
 def _check_figures(plan: Plan) -> None:
     """Refuse a threshold on a figure that there never is; a script has what it likes."""
-    for text in plan.thresholds:
-        if complaint := against_figure(parse_threshold(text).figure, plan.scenario):
-            raise UsageError(f"--threshold {text!r}: {complaint}")
+    for flag, texts in (("--threshold", plan.thresholds), ("--abort-on", plan.abort_on)):
+        for text in texts:
+            if complaint := against_figure(parse_threshold(text).figure, plan.scenario):
+                raise UsageError(f"{flag} {text!r}: {complaint}")
 
 
 @contextmanager

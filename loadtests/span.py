@@ -34,12 +34,18 @@ class Span:
 
     async def over(self) -> None:
         """Wait until it has ended."""
+        await self.reaches(self.end_ns)
+
+    async def reaches(self, at_ns: int) -> bool:
+        """Wait until ``at_ns``, or until it is ended before that; tell which it was."""
         ended = asyncio.Event()
         self._on_cut.append(ended.set)
         try:
-            async with asyncio.timeout((self.end_ns - perf_counter_ns()) / 1e9):
+            async with asyncio.timeout((at_ns - perf_counter_ns()) / 1e9):
                 await ended.wait()
         except TimeoutError:
-            pass
+            return True
+        else:
+            return False
         finally:
             self._on_cut.remove(ended.set)

@@ -45,33 +45,45 @@ class Thresholds:
     steal_ratio: float = 0.05
 
 
-def reasons_against(plan: Plan, totals: Totals, thresholds: Thresholds) -> tuple[str, ...]:
-    """Say why a run's figures may not be judged; nothing when they may."""
+def failures_of(plan: Plan, totals: Totals) -> tuple[str, ...]:
+    """Say what was the target's or a script's failure, so that there was no load to judge."""
+    if totals.counts["opened"] or any(_is_local(kind) for kind in totals.errors):
+        return ()
+    return (f"no connection to {masked_url(plan.url)} could be opened",)
+
+
+def reasons_against(
+    plan: Plan, totals: Totals, thresholds: Thresholds, *, has_failed: bool = False
+) -> tuple[str, ...]:
+    """Say why a run's figures may not be judged; nothing when they may.
+
+    Where the target or a script ``has_failed``, no load was reached, and no wonder.
+    """
     reasons = [
-        *_connection_reasons(plan, totals),
+        *_local_reasons(totals),
         *(
             reason
             for process in sorted(totals.open_by_process)
             for reason in _process_reasons(plan, process, totals, thresholds)
         ),
-        *_load_reasons(plan, totals, thresholds),
+        *(() if has_failed else _load_reasons(plan, totals, thresholds)),
     ]
     if totals.counts["clipped"]:
         reasons.append(f"{totals.counts['clipped']} durations were above one hour and are cut off")
     return tuple(reasons)
 
 
-def _connection_reasons(plan: Plan, totals: Totals) -> Iterator[str]:
-    if not totals.counts["opened"]:
-        causes = ", ".join(f"{kind} × {count:,}" for kind, count in totals.errors.most_common(3))
-        url = masked_url(plan.url)
-        yield f"no connection to {url} could be opened ({causes or 'none was tried'})"
+def _local_reasons(totals: Totals) -> Iterator[str]:
     for kind, count in totals.errors.items():
-        if kind.partition(":")[2] in LOCAL_CAUSES:
+        if _is_local(kind):
             yield (
                 f"{count:,} connections failed with {kind}, a limit of this machine and not of "
                 "the server; `swarmgate doctor` says which"
             )
+
+
+def _is_local(kind: str) -> bool:
+    return kind.partition(":")[2] in LOCAL_CAUSES
 
 
 def _process_reasons(

@@ -9,11 +9,11 @@ class ExitStatus(IntEnum):
     HELD = 0
     """Everything that was asked about holds."""
     FAILED = 1
-    """A threshold, a claim or a gate failed."""
+    """The target or a script failed, or a threshold, a claim or a gate."""
     USAGE = 2
     """The command was wrong; nothing was run."""
     INVALID = 3
-    """The run cannot be judged: generator saturated, target died, limits too low."""
+    """The run cannot be judged: the generator was saturated, or met a limit of its machine."""
     INCONCLUSIVE = 4
     """It was measured and the figures do not decide."""
     INTERRUPTED = 130

@@ -47,7 +47,7 @@ def outcome_of(summary: Summary) -> Outcome:
         return Outcome(ExitStatus.INTERRUPTED, _interruption(summary))
     if not summary.valid:
         return Outcome(ExitStatus.INVALID, summary.reasons)
-    problems = (*_errors(summary), *_faults(summary), *_missed(summary))
+    problems = (*summary.failures, *_errors(summary), *_faults(summary), *_missed(summary))
     return Outcome(ExitStatus.FAILED if problems else ExitStatus.HELD, problems)
 
 
@@ -59,6 +59,7 @@ def run_document(path: Path, summary: Summary, outcome: Outcome) -> dict[str, An
         "outcome": outcome.line,
         "valid": summary.valid,
         "reasons": summary.reasons,
+        "failures": summary.failures,
         "warnings": summary.warnings,
         "interrupted": summary.interrupted,
         "figures": summary.figures,

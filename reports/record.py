@@ -185,6 +185,8 @@ class Footer:
     Attributes:
         valid: whether the figures may be judged at all.
         reasons: why not, a sentence each.
+        failures: what the target or a script failed at so that the load ended early or never was,
+            a sentence each.
         warnings: what a reader of the figures should know, a sentence each.
         interrupted: whether a person or a signal ended the run early.
     """
@@ -192,6 +194,7 @@ class Footer:
     t_ns: int
     valid: bool
     reasons: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     interrupted: bool = False
     type: Literal["footer"] = "footer"

@@ -37,6 +37,7 @@ class Summary:
 
     Attributes:
         valid: whether the figures may be judged; ``reasons`` says why not.
+        failures: what the target or a script failed at so that the load ended early or never was.
         figures: the figures by name.
         errors: what went wrong, by ``phase:cause``.
         close_codes: how connections ended, by code.
@@ -54,6 +55,7 @@ class Summary:
     close_codes: Mapping[int, int]
     counts: Mapping[str, int] = field(default_factory=dict)
     negotiated: Mapping[str, int] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()
 
 
 class Totals:
@@ -447,6 +449,7 @@ class Totals:
             close_codes=dict(self.close_codes),
             counts=dict(self.scenario_counts),
             negotiated=dict(self.negotiated),
+            failures=footer.failures,
         )
 
 

@@ -205,7 +205,8 @@ def _plain_lines(console: Console, progress: Progress, title: str) -> Callable[[
         elif isinstance(line, Interval) and time.monotonic() - said_at >= _PLAIN_SECONDS:
             say(f"{progress.totals.phase}: {_one_line(progress)}")
         elif isinstance(line, Footer):
-            say("valid" if line.valid else f"INVALID: {'; '.join(line.reasons)}")
+            said = f"FAILED: {'; '.join(line.failures)}" if line.failures else "valid"
+            say(said if line.valid else f"INVALID: {'; '.join(line.reasons)}")
         for text in _spoken(line, progress):
             say(text)
 

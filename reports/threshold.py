@@ -52,6 +52,12 @@ def parse_thresholds(text: str) -> tuple[Threshold, ...]:
     return tuple(parse_threshold(part) for part in text.split(",") if part.strip())
 
 
+def holds(threshold: Threshold, figures: Mapping[str, float]) -> bool:
+    """Tell whether a threshold holds; not on a figure that was not measured."""
+    found = figures.get(threshold.figure)
+    return found is not None and _HOLDS[threshold.relation](found, threshold.value)
+
+
 def failures(
     thresholds: Sequence[Threshold], figures: Mapping[str, float]
 ) -> Iterator[tuple[Threshold, str]]:
@@ -60,5 +66,5 @@ def failures(
         found = figures.get(threshold.figure)
         if found is None or math.isnan(found):
             yield threshold, "not measured"
-        elif not _HOLDS[threshold.relation](found, threshold.value):
+        elif not holds(threshold, figures):
             yield threshold, format_figure(threshold.figure, found)

@@ -26,7 +26,7 @@ from loadtests.masking import masked, masked_url
 from loadtests.plan import Endpoint, Plan, ProcessPlan, port_of, split_url
 from loadtests.scenario import merged
 from loadtests.scenarios import scenario_kind
-from loadtests.validity import Thresholds, reasons_against, warnings_about
+from loadtests.validity import Thresholds, failures_of, reasons_against, warnings_about
 from reports.record import (
     Event,
     Footer,
@@ -282,7 +282,14 @@ class Conductor:
 
     def problems(self) -> Sequence[str]:
         """Say why the figures so far may not be judged; nothing when they may."""
-        return (*self._losses, *reasons_against(self._plan, self.totals, Thresholds()))
+        against = reasons_against(
+            self._plan, self.totals, Thresholds(), has_failed=bool(self.failures())
+        )
+        return (*self._losses, *against)
+
+    def failures(self) -> Sequence[str]:
+        """Say what the target failed at so far, so that there is no load."""
+        return () if self._losses else failures_of(self._plan, self.totals)
 
     def _conduct(self) -> None:
         """Lead everyone from the first connection to the last."""
@@ -440,6 +447,7 @@ class Conductor:
                 t_ns=self._now_ns(),
                 valid=not reasons,
                 reasons=tuple(dict.fromkeys(reasons)),
+                failures=() if self._interrupted else tuple(self.failures()),
                 warnings=warnings_about(self.totals, Thresholds()),
                 interrupted=self._interrupted,
             )

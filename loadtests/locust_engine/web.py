@@ -111,6 +111,8 @@ def _class_rows(master: MasterSide, name: str, conductor: Conductor) -> Iterator
         summary = finished.summary
         yield "Status", f"{name} on {conductor.url}: ended, exit status {finished.status:d}"
         yield "Valid", "yes" if summary.valid else "NO: " + "; ".join(summary.reasons)
+        for failure in summary.failures:
+            yield "Failed", failure
         for threshold, found in finished.failed:
             yield "Threshold failed", f"{threshold}, found {found}"
     yield from summary_rows(conductor.totals.summary())

@@ -33,6 +33,7 @@ from loadtests.span import Span
 SHUTTING_DOWN = "Server is shutting down, please disconnect."
 _POLL_SECONDS = 0.02
 _PUBLISHER = 0
+_NEVER_NS = 2**63
 
 
 class DrainParameters(PublishedParameters, ReconnectParameters):
@@ -146,10 +147,12 @@ class Drain(Scenario[DrainParameters]):
             self._publishing = asyncio.create_task(self._publish(self._here[0], load))
         await load.over()
         self._population = population
-        return {}
+        # Of a load that is ended early; else :meth:`see_off` says it.
+        return {"sent_ns": list(self._publisher.sent_ns)}
 
     async def _publish(self, connection: Connection, load: Span) -> None:
         longer = Span(load.start_ns, load.end_ns + round(self.parameters.within * 1e9))
+        load.when_cut(longer.cut)
 
         def fire(intended_ns: int) -> None:
             if connection.is_open:
@@ -198,6 +201,11 @@ class Drain(Scenario[DrainParameters]):
 
     def account(self, published: Published) -> None:
         """Count the clients to whom the server did not do right, and what it lost."""
+        if self._signal_ns:
+            self._account_ends()
+        self._account_messages(published.get("sent_ns", []))
+
+    def _account_ends(self) -> None:
         errors = self.meter.errors
         for connection in self._here:
             if not connection.state.at_ns:
@@ -206,15 +214,16 @@ class Drain(Scenario[DrainParameters]):
                 errors["drain:still connected"] += 1
             elif not connection.was_closed_in_order:
                 errors["drain:no close frame"] += 1
-        self._account_messages(published.get("sent_ns", []))
 
     def _account_messages(self, sent_ns: list[int]) -> None:
+        # Where nobody was asked to stop, all that was sent had to come.
+        lost_before_ns = self._signal_ns or _NEVER_NS
         for connection in self._here:
             ledger: Ledger = connection.state.ledger
             missing = [
                 sequence
                 for sequence in ledger.missing(len(sent_ns))
-                if sequence < ledger.next_expected or sent_ns[sequence] < self._signal_ns
+                if sequence < ledger.next_expected or sent_ns[sequence] < lost_before_ns
             ]
             arrived = ledger.next_expected - ledger.lost(ledger.next_expected)
             self.meter.integrity["expected"] += arrived + len(missing)

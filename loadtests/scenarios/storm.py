@@ -149,9 +149,9 @@ class Storm(Scenario[StormParameters]):
         first = self._first
         on = None if first is None else lambda: population[first]
         await self._publisher.run(on, self.arrivals(), load)
-        await storming
         with suppress(TimeoutError):
             async with asyncio.timeout(self.parameters.within):
+                await storming
                 await self._reconnector.all_back()
         if self._reconnector.away:
             self.meter.errors["storm:not back"] += self._reconnector.away
@@ -166,7 +166,8 @@ class Storm(Scenario[StormParameters]):
             return
         at = self.parameters.at
         at_ns = load.start_ns + round((load.seconds / 5 if at is None else at) * 1e9)
-        await asyncio.sleep((at_ns - perf_counter_ns()) / 1e9)
+        if not await load.reaches(at_ns):
+            return
         those = [it for it in population.open_connections() if it.number != self._first]
         chosen = self._random.sample(those, round(len(those) * self.parameters.share))
         now_ns = perf_counter_ns()

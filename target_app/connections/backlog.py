@@ -4,7 +4,7 @@ One read of the socket brings up to 256 kB, which may be 40,000 frames. Parsing 
 hold everybody else up, so the ends of the frames are found first, which takes a tenth of the time.
 
 So would parsing one large frame, which is copied, unmasked and copied again when its last byte is
-there: 5 ms for 4.5 MB. It is made fragments of on the way (RFC 6455 §5.4), as any proxy may do.
+there. It is made fragments of on the way (RFC 6455 §5.4), as any proxy may do.
 """
 
 from __future__ import annotations

@@ -131,13 +131,14 @@ def test_a_threshold_decides_and_stands_on_the_record(tmp_path: Path) -> None:
     assert (again.returncode, again.stdout.splitlines()[-1]) == (1, last)
 
 
-def test_a_target_that_refuses_exits_with_3_and_says_invalid_first(tmp_path: Path) -> None:
+def test_a_target_that_refuses_has_failed(tmp_path: Path) -> None:
     with nobody_listens() as port:
         done = swarmgate("run", f"ws://127.0.0.1:{port}/", "5", "-q", cwd=tmp_path)
-    assert done.returncode == 3
-    assert done.stdout.startswith("INVALID")
-    assert done.stdout.splitlines()[-1].startswith("INVALID: no connection to ws://127.0.0.1:")
-    assert "connect:refused" in done.stdout
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == (
+        f"FAILED: no connection to ws://127.0.0.1:{port}/ could be opened; "
+        "5 errors (connect:refused × 5)"
+    )
 
 
 def test_a_target_command_is_started_and_stopped(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from loadtests.errors import LimitError, TargetError, UsageError
 from loadtests.options import ConnectOptions
 from loadtests.target import TargetSource
+from reports.exit_status import ExitStatus
+from reports.outcome import outcome_of
 from reports.record import Event, Interval, Line, read_record
 from tests.loadtests.conftest import Run
 from tests.servers.launch import STOP_SECONDS, known
@@ -50,11 +52,11 @@ INSECURE = ConnectOptions(insecure=True)
 async def test_a_port_where_nothing_listens_is_refused_at_once(run: Run) -> None:
     with nobody_listens() as port:
         summary = await run(f"ws://127.0.0.1:{port}/", connections=500, concurrent=20)
-    assert not summary.valid
+    assert summary.valid, "it is not the generator's doing"
     # It gives up when as many failed as may be under way at once, and does not try all 500.
     assert set(summary.errors) == {"connect:refused"}
     assert 20 <= summary.errors["connect:refused"] < 40
-    assert "no connection" in summary.reasons[0]
+    assert "no connection" in summary.failures[0]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ async def test_a_handshake_that_fails_is_told_by_its_cause(
 ) -> None:
     with known("--handshake", handshake) as server:
         summary = await run(server.url(), concurrent=5, handshake_timeout_seconds=seconds)
-    assert not summary.valid
+    assert outcome_of(summary).status is ExitStatus.FAILED
     assert set(summary.errors) == {error}
 
 
@@ -86,7 +88,7 @@ async def test_a_handshake_that_timed_out_does_not_open_afterwards(run: Run) -> 
 async def test_tls_to_a_plain_port_is_told(run: Run) -> None:
     with known() as server:
         summary = await run(server.url().replace("ws:", "wss:"), handshake_timeout_seconds=2.0)
-    assert not summary.valid
+    assert outcome_of(summary).status is ExitStatus.FAILED
     # What a plain server makes of a TLS greeting is its own: nothing, an error, or the end; which
     # of its answer and its end is seen first may differ from one connection to the next.
     assert summary.errors
@@ -114,10 +116,14 @@ async def test_a_target_that_dies_ends_the_run_and_says_so(run: Run, tmp_path: P
             duration_seconds=60.0,
             source=TargetSource(pids=(server.pid,)),
         )
-    assert not summary.valid
+    assert summary.valid, summary.reasons
     assert not summary.interrupted
-    assert any("target" in reason for reason in summary.reasons)
+    assert len(summary.failures) == 1
+    assert "the target" in summary.failures[0]
     assert summary.errors["closed:1006"] == 10
+    # It answered those before the one at which it died.
+    assert summary.figures["integrity.expected"] == summary.figures["messages.sent"] >= 50
+    assert summary.figures["integrity.lost"] == summary.figures["messages.sent"] - 49
     assert read_record(tmp_path / "run.run.jsonl").footer is not None
 
 
@@ -169,8 +175,10 @@ async def test_ctrl_c_ends_the_run_with_its_record_complete(run: Run, tmp_path: 
     assert record.footer.interrupted
     assert injected is not None
     assert sum(line.sent for line in record.intervals) == injected["messages"] > 0
-    # Every connection was closed properly, not dropped.
+    # Every connection was closed properly, not dropped; and what was sent is accounted for.
     assert summary.close_codes == {1000: 10}
+    assert summary.figures["integrity.expected"] == injected["messages"]
+    assert summary.figures["integrity.lost"] == 0
 
 
 async def test_the_swarm_does_not_outlive_a_killed_command(tmp_path: Path) -> None:

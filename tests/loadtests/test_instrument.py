@@ -181,7 +181,10 @@ async def test_connections_that_the_server_closes_are_told_by_code(run: Run) -> 
         summary = await run(server.url("/echo"), connections=5, rate=100.0, duration_seconds=60.0)
     assert summary.errors["closed:4001"] == 5
     assert summary.close_codes[4001] == 5
-    assert "target ended every connection" in " ".join(summary.reasons)
+    assert "target ended every connection" in " ".join(summary.failures)
+    assert summary.valid, summary.reasons
+    # What was under way is accounted for all the same.
+    assert summary.figures["integrity.expected"] == summary.figures["messages.sent"]
 
 
 async def test_what_is_sent_before_a_close_was_heard_of_is_lost(run: Run) -> None:

@@ -23,6 +23,8 @@ from loadtests.scenarios import parse_parameters, scenario_kind
 from loadtests.scenarios.echo import CorrelatedEchoParameters, Echo
 from loadtests.script import match
 from loadtests.scripted import load_script
+from reports.exit_status import ExitStatus
+from reports.outcome import outcome_of
 from loadtests.span import Span
 from reports.record import read_record
 from reports.terminal import live_view
@@ -155,8 +157,9 @@ async def script(connection: Script) -> None:
 async def test_fail_fast_ends_the_run_at_the_first_error(run: Run, write: Any) -> None:
     scenario = write("async def script(connection: Script) -> None:\n    raise LookupError('no')\n")
     summary = await go(run, scenario, fail_fast=True, duration_seconds=60.0)
-    assert not summary.valid
-    assert "the script failed and was to fail fast: script:LookupError: no" in summary.reasons[0]
+    assert summary.valid, summary.reasons
+    assert "the script failed and was to fail fast: script:LookupError: no" in summary.failures[0]
+    assert outcome_of(summary).status is ExitStatus.FAILED
 
 
 async def test_what_does_not_come_in_time_is_named(run: Run, write: Any) -> None:

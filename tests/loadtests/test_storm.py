@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
 
 from loadtests.backoff import Backoff, BackoffKind
 from loadtests.ledger import Ledger
@@ -16,7 +19,13 @@ from loadtests.span import Span
 from loadtests.target import TargetSource
 from reports.record import read_record
 from reports.terminal import summary_text
-from tests.loadtests.conftest import DEADLINE_SECONDS, Run, broadcasting, in_this_process
+from tests.loadtests.conftest import (
+    DEADLINE_SECONDS,
+    LOSSY_COLLECT_SECONDS,
+    Run,
+    broadcasting,
+    in_this_process,
+)
 
 URL = "ws://127.0.0.1:{port}/ws"
 QUICK = {"first": "10ms", "longest": "50ms"}
@@ -70,6 +79,35 @@ async def test_a_share_can_be_dropped(run: Run, broadcaster: TargetSource) -> No
     )
     assert summary.errors == {}
     assert summary.figures["storm.dropped"] == summary.figures["storm.back"] == 5
+
+
+async def test_who_was_dropped_and_never_gets_back_ends_no_run_late(run: Run) -> None:
+    """On a server that takes each client once."""
+    seen: set[str] = set()
+
+    async def refuse(_connection: ServerConnection, request: Request) -> Response | None:
+        number = request.path
+        if number in seen:
+            return Response(503, "", Headers())
+        seen.add(number)
+        return None
+
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    async with serve(echo, "127.0.0.1", 0, process_request=refuse) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        summary = await run(
+            f"ws://127.0.0.1:{port}/{{n}}",
+            "storm",
+            connections=5,
+            rate=20.0,
+            parameters={"within": "0.5s", "backoff": "fixed", "first": "20ms"},
+            collect_seconds=LOSSY_COLLECT_SECONDS,
+        )
+    assert summary.errors["storm:not back"] == summary.figures["storm.dropped"] == 4
+    assert summary.figures["storm.failed_attempts[upgrade:http-503]"] >= 4
 
 
 async def test_a_server_that_is_gone_for_good_is_an_error(run: Run) -> None:

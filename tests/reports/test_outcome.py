@@ -57,6 +57,12 @@ def test_a_threshold_that_does_not_hold_fails_the_run() -> None:
     )
 
 
+def test_what_the_target_failed_at_comes_before_what_came_of_it() -> None:
+    found = outcome(end=footer(failures=("the target died",)), errors={"closed:1006": 1})
+    assert found.status is ExitStatus.FAILED
+    assert found.line == "FAILED: the target died; 1 error (closed:1006 × 1)"
+
+
 def test_an_invalid_run_says_why_and_nothing_of_the_server() -> None:
     why = footer(valid=False, reasons=("swarm process 0 sent late", "it was stopped"))
     found = outcome(end=why, errors={"a:b": 1})

@@ -47,16 +47,17 @@ def test_bad_input_is_one_line_and_status_2(
     assert done.records == []
 
 
-def test_a_target_that_refuses_is_an_invalid_run_with_its_cause(tmp_path: Path) -> None:
+def test_a_target_that_refuses_has_failed_with_its_cause(tmp_path: Path) -> None:
     with nobody_listens() as port:
         host = f"ws://127.0.0.1:{port}/"
         done = headless_until(
             lambda found: any(summary.errors.get("connect:refused") == 10 for summary in found),
             *(tmp_path, host, "-u", "10", "-r", "50", "EchoSwarm", *THINK),
         )
-    assert done.status == 3
+    assert done.status == 1
     assert done.summary.errors == {"connect:refused": 10}
-    assert "no connection to" in done.summary.reasons[0]
+    assert done.summary.reasons == ()
+    assert "no connection to" in done.summary.failures[0]
     assert "EchoSwarm connect: connect:refused" in done.stdout + done.stderr
 
 
