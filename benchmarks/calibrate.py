@@ -10,11 +10,11 @@ from typing import Any, Final, TypeVar
 
 from benchmarks.calibration import Row, count_rows, latency_rows, split, stall_delays
 from benchmarks.experiments import InterruptedRunError
+from loadtests.bounds import Bounds
 from loadtests.own_module import own_module
 from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.target import TargetSource
-from loadtests.validity import Thresholds
 from reports.histogram import Histogram, merged
 from reports.record import RECORD_SUFFIX, Line, read_record
 from reports.summary import Summary
@@ -72,7 +72,7 @@ def calibrate(
     load: Load,
     folder: Path,
     watch: Watch,
-    thresholds: Thresholds = Thresholds(),  # noqa: B008 - frozen
+    bounds: Bounds = Bounds(),  # noqa: B008 - frozen
 ) -> tuple[Row, ...]:
     """Make every run of a calibration; its records go into ``folder``.
 
@@ -81,7 +81,7 @@ def calibrate(
         InterruptedRunError: a person ended it.
         LoadTestError, RecordError: it could not be made.
     """
-    bench = _Bench(load, folder, watch, thresholds)
+    bench = _Bench(load, folder, watch, bounds)
     plain = bench.run("undisturbed")
     rows = [*count_rows("undisturbed", _counts(plain.injected), _reported(plain.summary))]
     for subject, flags in _chosen(load, _DELAYS).items():
@@ -96,8 +96,8 @@ def calibrate(
         )
         rows += latency_rows(subject, delays, plain.latency, stalled.latency)
     # Counts do not depend on when a message was sent.
-    lateness_seconds = max(1.0, thresholds.lateness_p99_seconds)
-    counting = replace(bench, thresholds=replace(thresholds, lateness_p99_seconds=lateness_seconds))
+    lateness_seconds = max(1.0, bounds.lateness_p99_seconds)
+    counting = replace(bench, bounds=replace(bounds, lateness_p99_seconds=lateness_seconds))
     for subject, (scenario, flags) in _chosen(load, _FAULTS).items():
         faulty = counting.run(subject, *flags, scenario=scenario)
         rows += count_rows(subject, _counts(faulty.injected), _reported(faulty.summary))
@@ -151,7 +151,7 @@ class _Bench:
     load: Load
     folder: Path
     watch: Watch
-    thresholds: Thresholds
+    bounds: Bounds
 
     def run(
         self, subject: str, *flags: str, scenario: str = "echo", rate: float | None = None
@@ -163,11 +163,7 @@ class _Bench:
         server = (*own_module("benchmarks.known_server"), "{port}", *flags)
         with self.watch(subject) as observe:
             source = TargetSource(server)
-            summary = asyncio.run(
-                execute(
-                    self._plan(scenario, rate), source, path, observe, thresholds=self.thresholds
-                )
-            )
+            summary = asyncio.run(execute(self._plan(scenario, rate), source, path, observe))
         if summary.interrupted:
             raise InterruptedRunError(f"interrupted during {subject}")
         if problems := (*summary.reasons, *summary.failures):
@@ -193,6 +189,7 @@ class _Bench:
             duration_seconds=self.load.seconds,
             collect_seconds=self.load.collect_seconds,
             seed=1,
+            bounds=self.bounds,
         )
 
 

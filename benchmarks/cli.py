@@ -20,10 +20,10 @@ from benchmarks.claims import ClaimsFileError, choose, judge, load_claims
 from benchmarks.experiments import ANY_MACHINE, InterruptedRunError, check, needed, run_all
 from benchmarks.experiments import quick as reduced
 from loadtests import cli as loadtests_cli
+from loadtests.bounds import Bounds
 from loadtests.errors import LoadTestError
 from loadtests.own_module import own_environment, own_module
 from loadtests.run import DEFAULT_FOLDER
-from loadtests.validity import Thresholds
 from reports import cli as reports_cli
 from reports.claims_table import tally, verdict_markdown, verdict_svg, verdict_table
 from reports.exit_status import ExitStatus
@@ -104,7 +104,7 @@ def claims(
             experiments,
             folder,
             lambda title: live_view(console, title, quiet=quiet),
-            ANY_MACHINE if quick else Thresholds(),
+            ANY_MACHINE if quick else Bounds(),
         )
     except InterruptedRunError as error:
         sys.stderr.write(f"swarmgate: {error}; the records up to then are in {folder}\n")

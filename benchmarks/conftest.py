@@ -12,10 +12,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.beside import Comparison
 from benchmarks.experiments import ANY_MACHINE
+from loadtests.bounds import Bounds
 from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.target import TargetSource
-from loadtests.validity import Thresholds
 from reports.record import Record, read_record
 from reports.summary import MARK_MEASURE_BEGIN, MARK_START
 from reports.units import format_figure
@@ -65,15 +65,13 @@ def measure(tmp_path: Path, is_quick: bool) -> Measure:
             "url": "ws://127.0.0.1:{port}/echo",
             "parameters": {},
             "payload_bytes": 32,
+            "bounds": ANY_MACHINE if is_quick else Bounds(),
         }
         for _ in range(TRIES):
             number += 1
             plan = Plan(**(values | {"seed": number} | changes))
             path = tmp_path / f"{number}.run.jsonl"
-            thresholds = ANY_MACHINE if is_quick else Thresholds()
-            summary = asyncio.run(
-                execute(plan, source, path, lambda _line: None, thresholds=thresholds)
-            )
+            summary = asyncio.run(execute(plan, source, path, lambda _line: None))
             assert summary.figures["errors"] == 0
             if summary.valid:
                 return {**summary.figures, **opening_figures(read_record(path))}

@@ -10,7 +10,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,13 +23,13 @@ from benchmarks.claims import (
     RunFigures,
 )
 from benchmarks.redis_server import watched_redis
+from loadtests.bounds import Bounds
 from loadtests.errors import LoadTestError
 from loadtests.own_module import own_module
 from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.scenarios import check_scenario
 from loadtests.target import TargetSource
-from loadtests.validity import Thresholds
 from reports.record import RECORD_SUFFIX, Line, RecordError
 from reports.summary import Summary
 
@@ -41,7 +41,7 @@ QUICK_REPEATS: Final = 2
 QUICK_DIVISOR: Final = 10
 _ALONE_SECONDS: Final = 120.0
 
-ANY_MACHINE: Final = Thresholds(
+ANY_MACHINE: Final = Bounds(
     lateness_p99_seconds=5.0, loop_lag_p99_seconds=5.0, gc_pause_seconds=5.0
 )
 """For a quick run, which sends too few messages for its p99 to say anything of the generator."""
@@ -106,9 +106,9 @@ def check(experiments: Mapping[str, Experiment], path: Path) -> None:
 
 
 def run_all(
-    experiments: Mapping[str, Experiment], folder: Path, watch: Watch, thresholds: Thresholds
+    experiments: Mapping[str, Experiment], folder: Path, watch: Watch, bounds: Bounds
 ) -> dict[str, list[RunFigures]]:
-    """Make every run, each with its record in ``folder``; it is valid within ``thresholds``.
+    """Make every run, each with its record in ``folder``; it is valid within ``bounds``.
 
     Raises:
         InterruptedRunError: a run was interrupted.
@@ -125,17 +125,15 @@ def run_all(
         title = f"run {number} of {len(order)}: {turn.name} ({turn.repeat + 1} of {repeats})"
         path = folder / f"{number:02}-{turn.name}-{turn.repeat + 1}{RECORD_SUFFIX}"
         with watch(title) as observe:
-            results[turn.name].append(_run(turn, path, observe, thresholds))
+            results[turn.name].append(_run(turn, path, observe, bounds))
     return results
 
 
-def _run(turn: Turn, path: Path, observe: Observe, thresholds: Thresholds) -> RunFigures:
+def _run(turn: Turn, path: Path, observe: Observe, bounds: Bounds) -> RunFigures:
     if isinstance(turn.experiment, AloneExperiment):
         return _run_alone(turn.experiment, path)
     try:
-        summary, seen = asyncio.run(
-            _run_load(turn.experiment, turn.repeat, path, observe, thresholds)
-        )
+        summary, seen = asyncio.run(_run_load(turn.experiment, turn.repeat, path, observe, bounds))
     except LoadTestError as error:
         return RunFigures(valid=False, reasons=(str(error),), figures={})
     if summary.interrupted:
@@ -147,17 +145,17 @@ def _run(turn: Turn, path: Path, observe: Observe, thresholds: Thresholds) -> Ru
 
 
 async def _run_load(
-    experiment: LoadExperiment, repeat: int, path: Path, observe: Observe, thresholds: Thresholds
+    experiment: LoadExperiment, repeat: int, path: Path, observe: Observe, bounds: Bounds
 ) -> tuple[Summary, Mapping[str, float]]:
     """Make one run; give what it measured, and what was seen of its Redis."""
     server = [*own_module("target_app"), "--port", "{port}", "--log-level", "warning"]
     for option, value in experiment.server.items():
         server += [f"--{option.replace('_', '-')}", str(value)]
-    plan = _plan(experiment, seed=repeat + 1)
+    plan = replace(_plan(experiment, seed=repeat + 1), bounds=bounds)
 
     async def measured(*redis_options: str) -> Summary:
         source = TargetSource((*server, *redis_options))
-        return await execute(plan, source, path, observe, thresholds=thresholds)
+        return await execute(plan, source, path, observe)
 
     if not experiment.redis:
         return await measured(), {}

@@ -29,10 +29,10 @@ from benchmarks.attacks import ATTACKS
 from benchmarks.conftest import TRIES, note
 from benchmarks.experiments import ANY_MACHINE
 from benchmarks.statistics import FEWEST_FOR_A_MEDIAN, median_interval
+from loadtests.bounds import Bounds
 from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.target import RunningTarget, TargetSource, running
-from loadtests.validity import Thresholds
 from reports.summary import Summary
 
 MOST_ROUNDS = 24
@@ -57,14 +57,14 @@ class Healthy:
         self._seconds = seconds
         self._runs = 0
 
-    async def p99(self, thresholds: Thresholds) -> float:
+    async def p99(self, bounds: Bounds) -> float:
         """Run the load; return the p99 of the echoes in seconds once nothing is missing.
 
         A run whose echoes were sent late says nothing of the server: it is told, and made again.
         """
         for _ in range(TRIES):
             async with asyncio.TaskGroup() as runs:
-                echoing = runs.create_task(self._run("echo", "/echo", 400.0, thresholds))
+                echoing = runs.create_task(self._run("echo", "/echo", 400.0, bounds))
                 # Of the broadcasts the ledger alone is looked at, not how long they took.
                 said = runs.create_task(self._run("broadcast", "/ws", 20.0, ANY_MACHINE))
             echo, broadcast = echoing.result(), said.result()
@@ -77,18 +77,19 @@ class Healthy:
             print(f"\nmade again: {'; '.join(echo.reasons)}")
         raise AssertionError(f"{TRIES} runs were invalid, the last for: {echo.reasons}")
 
-    async def _run(self, scenario: str, path: str, rate: float, thresholds: Thresholds) -> Summary:
+    async def _run(self, scenario: str, path: str, rate: float, bounds: Bounds) -> Summary:
         self._runs += 1
         load: dict[str, Any] = {"connections": 20, "rate": rate, "parameters": {}}
         plan = Plan(
             url=f"ws://127.0.0.1:{self._server.port}{path}",
             scenario=scenario,
             duration_seconds=self._seconds,
+            bounds=bounds,
             **load,
         )
         record = self._directory / f"{self._runs}.run.jsonl"
         source = TargetSource(pids=(self._server.pid,))
-        return await execute(plan, source, record, lambda _line: None, thresholds=thresholds)
+        return await execute(plan, source, record, lambda _line: None)
 
 
 @asynccontextmanager
@@ -129,7 +130,7 @@ def test_others_notice_little_of_an_attack(
 ) -> None:
     """Nothing of theirs is lost, and their p99 at most doubles."""
     seconds = QUICK_SECONDS if is_quick else SECONDS
-    thresholds = ANY_MACHINE if is_quick else Thresholds()
+    bounds = ANY_MACHINE if is_quick else Bounds()
     quiet: list[float] = []
     noisy: list[float] = []
 
@@ -141,9 +142,9 @@ def test_others_notice_little_of_an_attack(
         for is_attacked in (False, True) if len(quiet) % 2 == 0 else (True, False):
             if is_attacked:
                 async with attacked(name, port, TRIES * (seconds + START_SECONDS)):
-                    noisy.append(await healthy.p99(thresholds))
+                    noisy.append(await healthy.p99(bounds))
             else:
-                quiet.append(await healthy.p99(thresholds))
+                quiet.append(await healthy.p99(bounds))
 
     async def rounds() -> None:
         async with running(COMMAND, tmp_path / "server.log") as server:

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from loadtests import limits
+from loadtests.bounds import Bounds, parse_bounds
 from loadtests.distribution import DistributionKind, parse_distribution
 from loadtests.dry_run import plan_document, plan_rows
 from loadtests.errors import LoadTestError, UsageError
@@ -183,6 +184,14 @@ def run(
             "second. May be repeated.",
         ),
     ] = None,
+    bound: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What the generator must keep to, else the run is invalid: "
+            "'lateness_p99_seconds=20ms' (docs/figures.md). May be repeated.",
+        ),
+    ] = None,
     timeout: Annotated[
         str, typer.Option(metavar="TIME", help="How long one handshake may take.")
     ] = "10s",
@@ -272,6 +281,7 @@ def run(
             fail_fast=fail_fast,
             thresholds=tuple(threshold or ()),
             abort_on=tuple(abort_on or ()),
+            bounds=_bounds(bound or ()),
             ready=tuple(ready or ()),
             handshake_timeout_seconds=_read("--timeout", timeout, parse_seconds),
             reply_timeout_seconds=_read("--reply-timeout", reply_timeout, parse_seconds),
@@ -317,6 +327,13 @@ def _rate(text: str | None, profile: Profile | None) -> float | None:
     if profile is not None:
         return profile.arrivals / profile.seconds
     return None if text is None else _read("--rate", text, parse_rate)
+
+
+def _bounds(texts: Sequence[str]) -> Bounds:
+    try:
+        return parse_bounds(texts)
+    except ValueError as error:
+        raise UsageError(f"--bound: {error}") from None
 
 
 def _dry_run(plan: Plan, *, as_json: bool) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from loadtests.bounds import told
 from loadtests.limits import Limits
 from loadtests.masking import masked, masked_url
 from loadtests.plan import Plan
@@ -43,6 +44,8 @@ def plan_rows(
         yield "Must hold", str(parse_threshold(text))
     for text in plan.abort_on:
         yield "Aborts on", str(parse_threshold(text))
+    for name, value in told(plan.bounds):
+        yield "Bound", f"{name} {value}"
     yield "Seed", str(plan.seed)
 
 

@@ -20,7 +20,7 @@ from loadtests.plan import Endpoint, Plan, ProcessPlan
 from loadtests.scenario import merged
 from loadtests.scenarios import scenario_kind
 from loadtests.swarm import PLAN
-from loadtests.validity import Thresholds, failures_of, reasons_against, warnings_about
+from loadtests.validity import failures_of, reasons_against, warnings_about
 from reports.printable import printable
 from reports.record import Event, Footer, Interval, Line, Sample, decode_line
 from reports.summary import (
@@ -98,6 +98,7 @@ class Fleet:
         self._emit = emit
         self._totals = totals
         self._server_pids = tuple(server_pids)
+        self._server = probe.ProcessTrees(server_pids)
         self._origin_ns = origin_ns
         self._departure = departure
         self._departing = False
@@ -111,12 +112,11 @@ class Fleet:
         self._trouble = asyncio.Event()
         self._is_ending = False
 
-    async def run(self, interrupted: asyncio.Event, thresholds: Thresholds) -> Footer:
+    async def run(self, interrupted: asyncio.Event) -> Footer:
         """Lead the run to its end, however it ends, and give its footer.
 
         Args:
             interrupted: set when a person wants the run to end now.
-            thresholds: what the generator must keep to.
         """
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(self._watch())
@@ -138,14 +138,14 @@ class Fleet:
         else:
             if not losses:
                 failures += failures_of(self._plan, self._totals)
-            judged = partial(reasons_against, self._plan, self._totals, thresholds)
-            reasons = (*losses, *judged(has_failed=bool(failures)))
+            against = reasons_against(self._plan, self._totals, has_failed=bool(failures))
+            reasons = (*losses, *against)
         return Footer(
             t_ns=self._now_ns(),
             valid=not reasons,
             reasons=tuple(dict.fromkeys(reasons)),
             failures=failures,
-            warnings=warnings_about(self._totals, thresholds),
+            warnings=warnings_about(self._plan, self._totals),
             interrupted=was_interrupted,
         )
 
@@ -250,6 +250,7 @@ class Fleet:
         pid = await restart()
         restarted_ns = perf_counter_ns()
         self._server_pids = (pid,)
+        self._server = probe.ProcessTrees((pid,))
         self._emit(Event(restarted_ns - self._origin_ns, "restarted", {"pid": pid}))
         self._tell_all({"do": "return", "restarted_ns": restarted_ns})
         await self._all_said("returned")
@@ -374,7 +375,7 @@ class Fleet:
         connections = float(self._totals.open)
         swarm_pids = [member.process.pid for member in self._members]
         readings: dict[str, Callable[[], dict[str, float]]] = {
-            "server": partial(probe.sample_processes, self._server_pids, thorough=thorough),
+            "server": partial(self._server.read, thorough=thorough),
             "swarm": partial(probe.sample_processes, swarm_pids, thorough=thorough),
             "kernel": probe.sample_kernel,
         }

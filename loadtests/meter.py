@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from loadtests.probe import waited_ns
 from reports.histogram import Histogram
 from reports.printable import printable
 from reports.record import Delivery, Interval
@@ -95,7 +96,7 @@ class Meter:
         for times_ns in self.deliveries.values():
             if self.has_delivery_histograms:
                 self._count_late(np.array(times_ns, np.int64))
-        now_ns, cpu_ns = perf_counter_ns(), process_time_ns()
+        now_ns, cpu_ns, waiting_ns = perf_counter_ns(), process_time_ns(), waited_ns()
         interval = Interval(
             process=self._process,
             t_ns=now_ns - self._origin_ns,
@@ -111,6 +112,7 @@ class Meter:
             received_bytes=self.received_bytes,
             unsolicited=self.unsolicited,
             cpu_ns=cpu_ns - self._cpu_ns,
+            waited_ns=waiting_ns - self._waited_ns,
             clipped=sum(histogram.clipped for histogram in self._histograms.values()),
             close_codes=dict(self.close_codes),
             errors=dict(self.errors),
@@ -141,6 +143,7 @@ class Meter:
         self._histograms: dict[str, Histogram] = {}
         self._begun_ns = perf_counter_ns()
         self._cpu_ns = process_time_ns()
+        self._waited_ns = waited_ns()
 
 
 def _delivery(sequence: int, times_ns: "array[int]", *, with_histogram: bool) -> Delivery:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from loadtests.bounds import Bounds
 from loadtests.distribution import Distribution
 from loadtests.errors import UsageError
 from loadtests.options import ConnectOptions
@@ -51,6 +52,7 @@ class Plan:
         fail_fast: end the run at the first error of a user's script.
         thresholds: what figures must be for the run to hold (:mod:`reports.threshold`).
         abort_on: what a figure must not be: the run ends early, and has failed.
+        bounds: what the generator must keep to for the run to be valid.
         live: connections come and go while the load lasts, and it lasts until it is ended.
         rounds: a live load is one of rounds, in each of which connections are the same.
         seed: the seed of every random choice.
@@ -87,6 +89,7 @@ class Plan:
     fail_fast: bool = False
     thresholds: tuple[str, ...] = ()
     abort_on: tuple[str, ...] = ()
+    bounds: Bounds = field(default_factory=Bounds)
     live: bool = False
     rounds: bool = False
     seed: int = 0

@@ -8,6 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,34 +32,83 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime_ns((~pid) << 3 | _CPUCLOCK_SCHED) / 1e9
 
 
-def sample_processes(roots: Iterable[int], *, thorough: bool = True) -> dict[str, float]:
-    """Read the process trees below ``roots``, summed; empty when none of them lives.
+class ProcessTrees:
+    """The process trees below some roots, read again and again.
 
-    PSS divides each shared page among its users, so the sum over workers of one server is what
-    they take together; RSS would count shared pages once for each.
-
-    Args:
-        roots: process numbers.
-        thorough: read PSS, USS and open files too, for which the kernel walks every page and
-            every file: milliseconds for a large process.
+    The CPU time of a process that has ended stays in the sum, as far as it was seen.
     """
-    totals: Counter[str] = Counter()
-    for process in _trees(roots):
-        try:
-            totals.update(_read(process, thorough=thorough))
-        except (psutil.Error, OSError):
-            # It ended between being listed and being read.
-            continue
-    return {name: float(value) for name, value in totals.items()}
+
+    def __init__(self, roots: Iterable[int]) -> None:
+        self._roots = tuple(roots)
+        self._cpu_seconds: dict[psutil.Process, float] = {}
+        self._thread_ns: dict[tuple[int, str], int] = {}
+        self._read_ns = 0
+
+    def read(self, *, thorough: bool = True) -> dict[str, float]:
+        """Read all of them, summed; empty when none of them lives.
+
+        PSS divides each shared page among its users, so the sum over workers of one server is what
+        they take together; RSS would count shared pages once for each. ``unreadable`` counts the
+        processes that may not be looked at, and ``busiest_thread_ratio`` is the share of a core
+        that the busiest thread has used since the last time.
+
+        Args:
+            thorough: read PSS, USS and open files too, for which the kernel walks every page and
+                every file: milliseconds for a large process.
+        """
+        totals: Counter[str] = Counter()
+        threads: dict[tuple[int, str], int] = {}
+        now_ns = time.perf_counter_ns()
+        for process in _trees(self._roots):
+            try:
+                self._cpu_seconds[process] = cpu_seconds(process.pid)
+                threads |= _thread_ns(process.pid)
+                totals.update(_read(process, thorough=thorough))
+            except psutil.AccessDenied:
+                totals["unreadable"] += 1
+            except (psutil.NoSuchProcess, OSError):
+                # It ended between being listed and being read.
+                continue
+        if not totals:
+            return {}
+        reading = {name: float(value) for name, value in totals.items()}
+        reading["cpu_seconds"] = sum(self._cpu_seconds.values())
+        if self._read_ns and threads:
+            used_ns = max(ns - self._thread_ns.get(thread, 0) for thread, ns in threads.items())
+            reading["busiest_thread_ratio"] = used_ns / (now_ns - self._read_ns)
+        self._read_ns, self._thread_ns = now_ns, threads
+        return reading
+
+
+def sample_processes(roots: Iterable[int], *, thorough: bool = True) -> dict[str, float]:
+    """Read the process trees below ``roots`` once; see :meth:`ProcessTrees.read`."""
+    return ProcessTrees(roots).read(thorough=thorough)
+
+
+def _thread_ns(pid: int) -> dict[tuple[int, str], int]:
+    """Read the CPU time of each thread (proc(5)); nothing on a kernel that does not tell."""
+    found = {}
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        # A thread that has ended meanwhile, or a kernel without CONFIG_SCHED_INFO.
+        with suppress(OSError):
+            found[pid, thread.name] = int((thread / "schedstat").read_text().split()[0])
+    return found
+
+
+def waited_ns() -> int:
+    """Give how long this process's main thread has waited for a core, though it could have run.
+
+    0 on a kernel that does not tell (proc(5), ``/proc/PID/schedstat``).
+    """
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1])
+    except OSError:
+        return 0
 
 
 def _read(process: psutil.Process, *, thorough: bool) -> dict[str, float]:
     with process.oneshot():
-        reading = {
-            "cpu_seconds": cpu_seconds(process.pid),
-            "threads": process.num_threads(),
-            "processes": 1,
-        }
+        reading: dict[str, float] = {"threads": process.num_threads(), "processes": 1}
         if thorough:
             memory = process.memory_full_info()
             return reading | {

@@ -3,6 +3,7 @@
 import shlex
 from dataclasses import fields
 
+from loadtests.bounds import changed
 from loadtests.options import ConnectOptions
 from loadtests.plan import Plan
 from loadtests.target import TargetSource
@@ -64,6 +65,7 @@ def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
             words.append(_FLAGS[field.name])
     words += [word for text in plan.thresholds for word in ("--threshold", text)]
     words += [word for text in plan.abort_on for word in ("--abort-on", text)]
+    words += [word for text in changed(plan.bounds) for word in ("--bound", text)]
     words += [word for text in plan.ready for word in ("--ready", text)]
     words += _connect_words(plan.options)
     for key, value in plan.parameters.items():

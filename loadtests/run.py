@@ -29,7 +29,6 @@ from loadtests.scenarios.drain import DrainParameters
 from loadtests.setup import setup_of
 from loadtests.target import TargetSource, resolve, running
 from loadtests.template import fill, saved_names
-from loadtests.validity import Thresholds
 from reports.figures import against_figure
 from reports.record import RECORD_SUFFIX, Line, RecordWriter, Target
 from reports.summary import Summary, Totals
@@ -60,8 +59,6 @@ async def execute(
     source: TargetSource,
     path: Path,
     observe: Callable[[Line], None],
-    *,
-    thresholds: Thresholds = Thresholds(),  # noqa: B008 - frozen
 ) -> Summary:
     """Make one run and its record.
 
@@ -72,7 +69,6 @@ async def execute(
         source: the server under test.
         path: the record to write; it must not exist.
         observe: told of every line as it is written, for a live view.
-        thresholds: what the generator must keep to.
 
     Raises:
         LoadTestError: the run cannot be made at all; nothing was recorded.
@@ -86,9 +82,7 @@ async def execute(
         async with _target(plan, source, path) as found:
             command = replay_command(masked(plan), source)
             plan = replace(plan, url=_address(plan, found.url))
-            return await _record(
-                plan, found, writer, observe, command=command, thresholds=thresholds
-            )
+            return await _record(plan, found, writer, observe, command=command)
 
 
 def checked(plan: Plan) -> Plan:
@@ -169,7 +163,6 @@ async def _record(
     observe: Callable[[Line], None],
     *,
     command: tuple[str, ...],
-    thresholds: Thresholds,
 ) -> Summary:
     in_force = limits.read_limits()
     endpoint = await _endpoint(plan)
@@ -196,7 +189,7 @@ async def _record(
         departure=_departure(plan, found, endpoint),
     )
     with _interruption() as interrupted:
-        emit(await fleet.run(interrupted, thresholds))
+        emit(await fleet.run(interrupted))
     return totals.summary()
 
 

@@ -39,7 +39,7 @@ _SWITCHES: Final = frozenset(
     {"binary", "per-connection", "insecure", "deflate", "fail-fast", "json", "quiet"}
 )
 _LISTS: Final = frozenset(
-    {"header", "subprotocol", "cookie", "source", "pid", "threshold", "abort-on", "ready"}
+    {"header", "subprotocol", "cookie", "source", "pid", "threshold", "abort-on", "bound", "ready"}
 )
 _RENAMED: Final = {"connections": "count"}
 

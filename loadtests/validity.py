@@ -1,14 +1,16 @@
 """Whether a run measured the server or its own generator: pure arithmetic on what was recorded."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from loadtests.bounds import Bounds
 from loadtests.dial import LOCAL_CAUSES
 from loadtests.masking import masked_url
 from loadtests.plan import Plan
 from reports.histogram import Histogram
+from reports.limit import BUSY
 from reports.summary import Totals
+from reports.units import format_ratio
 
 ADVICE: Final = "use more --processes, or less load for each"
 
@@ -22,29 +24,6 @@ RECEIVING: Final = frozenset({"broadcast", "chat", "drain", "slow-consumer", "st
 _FEWEST_LATE: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Beyond these the generator itself is in the figures; each of its processes is judged alone.
-
-    Attributes:
-        lateness_p99_seconds: how late 1 % of the messages may be sent, three of them at least.
-        loop_lag_p99_seconds: how late the swarm's event loop may get to what is due, in 1 % of
-            looks. A closed model keeps the loop busy on purpose, so it is not judged by it, nor is
-            a process that receives a broadcast, whose burst is the server's making.
-        gc_pause_seconds: the longest that a garbage collection may stop everything.
-        cpu_ratio: the share of a core that a process may use in an open model.
-        achieved_ratio: the share of the asked rate that must have been sent.
-        steal_ratio: CPU time taken by a hypervisor, above which figures are warned about.
-    """
-
-    lateness_p99_seconds: float = 0.005
-    loop_lag_p99_seconds: float = 0.05
-    gc_pause_seconds: float = 0.1
-    cpu_ratio: float = 0.95
-    achieved_ratio: float = 0.99
-    steal_ratio: float = 0.05
-
-
 def failures_of(plan: Plan, totals: Totals) -> tuple[str, ...]:
     """Say what was the target's or a script's failure, so that there was no load to judge."""
     if totals.counts["opened"] or any(_is_local(kind) for kind in totals.errors):
@@ -52,9 +31,7 @@ def failures_of(plan: Plan, totals: Totals) -> tuple[str, ...]:
     return (f"no connection to {masked_url(plan.url)} could be opened",)
 
 
-def reasons_against(
-    plan: Plan, totals: Totals, thresholds: Thresholds, *, has_failed: bool = False
-) -> tuple[str, ...]:
+def reasons_against(plan: Plan, totals: Totals, *, has_failed: bool = False) -> tuple[str, ...]:
     """Say why a run's figures may not be judged; nothing when they may.
 
     Where the target or a script ``has_failed``, no load was reached, and no wonder.
@@ -64,9 +41,9 @@ def reasons_against(
         *(
             reason
             for process in sorted(totals.open_by_process)
-            for reason in _process_reasons(plan, process, totals, thresholds)
+            for reason in _process_reasons(plan, process, totals)
         ),
-        *(() if has_failed else _load_reasons(plan, totals, thresholds)),
+        *(() if has_failed else _load_reasons(plan, totals)),
     ]
     if totals.counts["clipped"]:
         reasons.append(f"{totals.counts['clipped']} durations were above one hour and are cut off")
@@ -86,43 +63,49 @@ def _is_local(kind: str) -> bool:
     return kind.partition(":")[2] in LOCAL_CAUSES
 
 
-def _process_reasons(
-    plan: Plan, process: int, totals: Totals, thresholds: Thresholds
-) -> Iterator[str]:
+def _process_reasons(plan: Plan, process: int, totals: Totals) -> Iterator[str]:
     """Say why what one swarm process measured is not of the server alone."""
-    own = totals.own[process]
+    own, bounds = totals.own[process], plan.bounds
     who = f"swarm process {process}"
     late = _percentile_seconds(own, "lateness")
-    if late > thresholds.lateness_p99_seconds and not _late_by_a_few(own, thresholds):
+    if late > bounds.lateness_p99_seconds and not _late_by_a_few(own, bounds):
         yield (
             f"{who} sent late: 1 % of messages by {late * 1e3:.1f} ms or more, allowed are "
-            f"{thresholds.lateness_p99_seconds * 1e3:.0f} ms; {ADVICE}"
+            f"{bounds.lateness_p99_seconds * 1e3:.0f} ms; {ADVICE}"
         )
     pause = own["gc_pause"].max_ns / 1e9 if "gc_pause" in own else 0.0
-    if pause > thresholds.gc_pause_seconds:
+    if pause > bounds.gc_pause_seconds:
         yield (
             f"{who} was stopped by its garbage collector for {pause * 1e3:.0f} ms, allowed are "
-            f"{thresholds.gc_pause_seconds * 1e3:.0f} ms; use more --processes, so that each has "
+            f"{bounds.gc_pause_seconds * 1e3:.0f} ms; use more --processes, so that each has "
             "fewer connections"
         )
-    if plan.rate is None or plan.scenario in RECEIVING:
+    if plan.rate is None:
         return
     lag = _percentile_seconds(own, "loop_lag")
-    if lag > thresholds.loop_lag_p99_seconds:
+    if lag > bounds.loop_lag_p99_seconds and plan.scenario not in RECEIVING:
         yield (
             f"the event loop of {who} lagged: 1 % of the time by {lag * 1e3:.0f} ms or more, "
-            f"allowed are {thresholds.loop_lag_p99_seconds * 1e3:.0f} ms; {ADVICE}"
+            f"allowed are {bounds.loop_lag_p99_seconds * 1e3:.0f} ms; {ADVICE}"
         )
-    cpu = totals.own_cpu_ratios().get(process, 0.0)
-    if cpu > thresholds.cpu_ratio:
-        yield (f"{who} used {cpu:.0%} of a core, allowed are {thresholds.cpu_ratio:.0%}; {ADVICE}")
+    if totals.own_runnable_ratios().get(process, 0.0) > bounds.runnable_ratio:
+        allowed = format_ratio(bounds.runnable_ratio)
+        yield f"{who} {_ran(totals, process)}, allowed are {allowed}; {ADVICE}"
 
 
-def _late_by_a_few(own: Mapping[str, Histogram], thresholds: Thresholds) -> int:
+def _ran(totals: Totals, process: int) -> str:
+    ran, on_a_core = totals.own_runnable_ratios()[process], totals.own_cpu_ratios()[process]
+    return (
+        f"ran or waited for a core {format_ratio(ran)} of the time ({format_ratio(on_a_core)} on a "
+        "core)"
+    )
+
+
+def _late_by_a_few(own: Mapping[str, Histogram], bounds: Bounds) -> int:
     """Give how many messages were sent late, if they are too few to say anything; else 0."""
     if "lateness" not in own:
         return 0
-    late = own["lateness"].count_above(round(thresholds.lateness_p99_seconds * 1e9))
+    late = own["lateness"].count_above(round(bounds.lateness_p99_seconds * 1e9))
     return late if late < _FEWEST_LATE else 0
 
 
@@ -130,7 +113,7 @@ def _percentile_seconds(own: Mapping[str, Histogram], name: str) -> float:
     return own[name].percentile_ns(99) / 1e9 if name in own and own[name].count else 0.0
 
 
-def _load_reasons(plan: Plan, totals: Totals, thresholds: Thresholds) -> Iterator[str]:
+def _load_reasons(plan: Plan, totals: Totals) -> Iterator[str]:
     """Say why the load was not the one that was asked for."""
     if plan.rate is None or plan.live or plan.scenario not in SENDING:
         return
@@ -140,19 +123,24 @@ def _load_reasons(plan: Plan, totals: Totals, thresholds: Thresholds) -> Iterato
     # One message more or less is the schedule's edge, not a generator that fell behind; arrivals
     # of a Poisson process scatter by the root of their number.
     slack = 1 + (4 * asked**0.5 if plan.arrivals == "poisson" else 0)
-    if sent < asked * thresholds.achieved_ratio - slack:
+    if sent < asked * plan.bounds.achieved_ratio - slack:
         yield (
             f"the load was not reached: {sent:,.0f} messages sent of {asked:,.0f} asked for; "
             f"{ADVICE}, or look at the errors"
         )
 
 
-def warnings_about(totals: Totals, thresholds: Thresholds) -> tuple[str, ...]:
+def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
     """Say what a reader of the figures should know, though they stand."""
     figures = totals.figures()
-    warnings = list(_few_late(totals, thresholds))
+    warnings = [*_few_late(totals, plan.bounds), *_own_share(plan, totals)]
+    if unreadable := figures.get("server.unreadable_processes"):
+        warnings.append(
+            f"{unreadable:,.0f} of the target's processes may not be looked at, so its memory and "
+            "CPU are more than is told"
+        )
     steal = figures.get("machine.steal_ratio", 0.0)
-    if steal > thresholds.steal_ratio:
+    if steal > plan.bounds.steal_ratio:
         warnings.append(
             f"other machines took {steal:.0%} of the CPU time (steal): compare figures only "
             "within one run"
@@ -166,10 +154,26 @@ def warnings_about(totals: Totals, thresholds: Thresholds) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _few_late(totals: Totals, thresholds: Thresholds) -> Iterator[str]:
+def _own_share(plan: Plan, totals: Totals) -> Iterator[str]:
+    """Say where a generator that is busy by its model is in the figures."""
     for process, own in sorted(totals.own.items()):
-        few = _late_by_a_few(own, thresholds)
-        if few and _percentile_seconds(own, "lateness") > thresholds.lateness_p99_seconds:
+        lag = _percentile_seconds(own, "loop_lag")
+        if plan.rate is None and totals.own_runnable_ratios().get(process, 0.0) >= BUSY:
+            yield (
+                f"swarm process {process} {_ran(totals, process)}: latencies and rate of this "
+                f"closed model are bounded by the generator; {ADVICE}"
+            )
+        elif plan.scenario in RECEIVING and lag > plan.bounds.loop_lag_p99_seconds:
+            yield (
+                f"the event loop of swarm process {process} lagged while it received: 1 % of the "
+                f"time by {lag * 1e3:.0f} ms or more, up to which is in the deliveries; {ADVICE}"
+            )
+
+
+def _few_late(totals: Totals, bounds: Bounds) -> Iterator[str]:
+    for process, own in sorted(totals.own.items()):
+        few = _late_by_a_few(own, bounds)
+        if few and _percentile_seconds(own, "lateness") > bounds.lateness_p99_seconds:
             lateness = own["lateness"]
             yield (
                 f"swarm process {process} sent {few} of {lateness.count:,} messages late, the "

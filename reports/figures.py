@@ -117,6 +117,8 @@ SINGLE: Final[Mapping[str, str]] = {
     "drain.left_processes": "that the target left behind",
     "server.cpu_ratio": "of a core, all processes of the target together, in the measured phase",
     "server.cpu_per_message_seconds": "its CPU time over the messages that came",
+    "server.busiest_thread_ratio": "of a core, its busiest thread, in the measured phase",
+    "server.unreadable_processes": "of the target, that may not be looked at",
     "server.memory_bytes": "its proportional set size at the end of the measured phase",
     "server.memory_per_connection_bytes": "the slope over the --steps, four or more",
     "server.memory_growth_per_connection_bytes": "from before the first connection, of a target "
@@ -129,11 +131,14 @@ SINGLE: Final[Mapping[str, str]] = {
     "server.files": "open at the end of the measured phase",
     "server.processes": "at the end of the measured phase",
     "swarm.cpu_ratio": "of a core, the busiest swarm process, in the measured phase",
+    "swarm.runnable_ratio": "of the measured phase, the process that most of it ran or waited for "
+    "a core",
     "swarm.cpu_per_message_seconds": "its CPU time over the messages that came",
     "swarm.cpu_per_round_trip_seconds": "its CPU time over the replies that came",
     "swarm.memory_per_connection_bytes": "from before the first connection",
     "kernel.listen_overflows": "accept queues of this host that were full, anyone's",
     "kernel.tcp_memory_bytes": "of this host at the end of the measured phase",
+    "machine.cpu_ratio": "of all cores of this host, by anyone, in the measured phase",
     "machine.steal_ratio": "CPU time that a hypervisor took",
     "clock.uncertainty_seconds": "by how much a time between two hosts may be wrong",
 }

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.charts import charts
 from reports.figures import DURATIONS
+from reports.limit import limit_of
 from reports.outcome import outcome_of
 from reports.over_time import Phase, end_seconds, phases
 from reports.record import Event, Header, Record
@@ -432,7 +433,8 @@ def _server(figures: Mapping[str, float]) -> Table:
 
 def _generator(totals: Totals) -> Table:
     """Tell how each swarm process kept up; each is judged by itself."""
-    ratios = totals.own_cpu_ratios()
+    ratios, runnable = totals.own_cpu_ratios(), totals.own_runnable_ratios()
+    limit = limit_of(totals.figures())
     rows = []
     for process in sorted(totals.open_by_process):
         own: Mapping[str, Histogram] = totals.own.get(process, {})
@@ -442,12 +444,17 @@ def _generator(totals: Totals) -> Table:
             else "–"
             for name, percentile in (("lateness", 99), ("loop_lag", 99), ("gc_pause", 100))
         ]
-        rows.append((str(process), *cells, _or_dash(ratios.get(process), format_ratio)))
+        cells += [_or_dash(it.get(process), format_ratio) for it in (ratios, runnable)]
+        rows.append((str(process), *cells))
     return Table(
         "Generator health",
-        ("swarm process", "lateness p99", "loop lag p99", "GC pause max", "CPU of a core"),
+        (
+            *("swarm process", "lateness p99", "loop lag p99", "GC pause max", "CPU of a core"),
+            "ran or waited for a core",
+        ),
         tuple(rows[:MOST_ROWS]),
-        "Lateness: actual minus intended send time. All in the measured phase and its collection.",
+        "Lateness: actual minus intended send time. All in the measured phase and its collection."
+        + (f" The limit: {limit}." if limit else ""),
     )
 
 

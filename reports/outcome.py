@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reports.exit_status import ExitStatus
+from reports.limit import limit_of
 from reports.summary import Summary
 from reports.threshold import failures, parse_threshold
 from reports.units import format_count
@@ -53,6 +54,7 @@ def outcome_of(summary: Summary) -> Outcome:
 
 def run_document(path: Path, summary: Summary, outcome: Outcome) -> dict[str, Any]:
     """Give what a program is told of a run whose record is at ``path``, as JSON has it."""
+    limit = limit_of(summary.figures)
     return {
         "record": str(path),
         "status": outcome.status,
@@ -62,6 +64,7 @@ def run_document(path: Path, summary: Summary, outcome: Outcome) -> dict[str, An
         "failures": summary.failures,
         "warnings": summary.warnings,
         "interrupted": summary.interrupted,
+        "limit": None if limit is None else {"who": limit.who, "evidence": limit.evidence},
         "figures": summary.figures,
         "errors": summary.errors,
         "close_codes": summary.close_codes,

@@ -125,6 +125,7 @@ class Interval:
         histograms: durations by name.
         deliveries: the broadcasts that arrived.
         cpu_ns: CPU time that the swarm process used.
+        waited_ns: how long it waited for a core though it could have run.
     """
 
     process: int
@@ -141,6 +142,7 @@ class Interval:
     received_bytes: int = 0
     unsolicited: int = 0
     cpu_ns: int = 0
+    waited_ns: int = 0
     clipped: int = 0
     close_codes: Mapping[int, int] = field(default_factory=dict)
     errors: Mapping[str, int] = field(default_factory=dict)

@@ -23,6 +23,8 @@ OWN: Final = ("lateness", "loop_lag", "gc_pause")
 HANDSHAKE: Final = ("tcp_connect", "tls", "upgrade", "open", "setup", "ready")
 # A line through fewer counts is no slope (two always fit, three barely test it).
 STEPS_FOR_SLOPE: Final = 4
+# What a machine's cores do, of which steal is done for others.
+_CPU_PARTS: Final = ("busy", "idle", "steal")
 
 # Readings taken on purpose, by their mark.
 MARK_START: Final = "start"
@@ -84,7 +86,12 @@ class Totals:
         self._clock_uncertainty_ns: dict[int, int] = {}
         self._marks: list[Sample] = []
         self._peak_rss_bytes = 0.0
+        # When the server was read last, and what its busiest thread used while it was measured.
+        self._server_read_ns = 0
+        self._busiest_ns = 0.0
+        self._busiest_of_ns = 0
         self._measured_cpu_ns: Counter[int] = Counter()
+        self._measured_waited_ns: Counter[int] = Counter()
         self._measured_ns: Counter[int] = Counter()
         self._measured: Counter[str] = Counter()
         self._opening_ns: Counter[int] = Counter()
@@ -100,15 +107,24 @@ class Totals:
             case Sample():
                 if line.mark:
                     self._marks.append(line)
-                if line.source == "server" and self.phase == "measure":
-                    rss_bytes = line.values.get("rss_bytes", 0.0)
-                    self._peak_rss_bytes = max(self._peak_rss_bytes, rss_bytes)
+                if line.source == "server":
+                    self._add_server(line)
             case Event():
                 self._add_event(line)
             case Header():
                 self.header = line
             case Footer():
                 self.footer = line
+
+    def _add_server(self, line: Sample) -> None:
+        since_ns, self._server_read_ns = self._server_read_ns, line.t_ns
+        if self.phase != "measure":
+            return
+        self._peak_rss_bytes = max(self._peak_rss_bytes, line.values.get("rss_bytes", 0.0))
+        busiest = line.values.get("busiest_thread_ratio")
+        if busiest is not None and line.mark != MARK_MEASURE_BEGIN:
+            self._busiest_ns += busiest * (line.t_ns - since_ns)
+            self._busiest_of_ns += line.t_ns - since_ns
 
     @property
     def _is_live(self) -> bool:
@@ -191,6 +207,7 @@ class Totals:
         if line.phase == "measure":
             self._measured_ns[line.process] += line.duration_ns
             self._measured_cpu_ns[line.process] += line.cpu_ns
+            self._measured_waited_ns[line.process] += line.waited_ns
             self._measured["sent"] += line.sent
             self._measured["received"] += line.received
 
@@ -313,6 +330,7 @@ class Totals:
         figures = {}
         if self._measured_ns:
             figures["swarm.cpu_ratio"] = max(self.own_cpu_ratios().values())
+            figures["swarm.runnable_ratio"] = max(self.own_runnable_ratios().values())
         cpu_seconds = self._measured_cpu_ns.total() / 1e9
         if self.histograms["latency"].count and self._measured["received"]:
             figures["swarm.cpu_per_round_trip_seconds"] = cpu_seconds / self._measured["received"]
@@ -331,6 +349,13 @@ class Totals:
             if length
         }
 
+    def own_runnable_ratios(self) -> dict[int, float]:
+        """Give the share of the measured phase that each swarm process ran or waited for a core."""
+        return {
+            process: ratio + self._measured_waited_ns[process] / self._measured_ns[process]
+            for process, ratio in self.own_cpu_ratios().items()
+        }
+
     def _server_figures(self) -> dict[str, float]:
         figures = {}
         begin = self._mark("server", MARK_MEASURE_BEGIN)
@@ -343,7 +368,11 @@ class Totals:
             figures["server.rss_growth_bytes"] = peak - begin.values["rss_bytes"]
             if self._measured["received"]:
                 figures["server.cpu_per_message_seconds"] = used / self._measured["received"]
-        if end is not None:
+        if self._busiest_of_ns:
+            figures["server.busiest_thread_ratio"] = self._busiest_ns / self._busiest_of_ns
+        if end is not None and (unreadable := end.values.get("unreadable")):
+            figures["server.unreadable_processes"] = unreadable
+        if end is not None and "pss_bytes" in end.values:
             figures["server.memory_bytes"] = end.values["pss_bytes"]
             figures["server.rss_bytes"] = end.values["rss_bytes"]
             figures["server.threads"] = end.values["threads"]
@@ -376,11 +405,15 @@ class Totals:
         slope = self._slope("kernel", ("tcp_memory_bytes", "slab_bytes"))
         if slope is not None:
             figures["server.kernel_memory_per_connection_bytes"] = slope
+        begin = self._mark("kernel", MARK_MEASURE_BEGIN)
         start = self._mark("kernel", MARK_START)
         end = self._last_mark("kernel", MARK_MEASURE_END)
+        if begin is not None and end is not None:
+            busy, spent = _cpu_between(begin, end, "busy"), _cpu_between(begin, end, *_CPU_PARTS)
+            figures["machine.cpu_ratio"] = busy / spent if spent else 0.0
         if start is not None and end is not None:
             change = {name: end.values[name] - start.values[name] for name in end.values}
-            spent = sum(change[f"cpu_{part}_seconds"] for part in ("busy", "idle", "steal"))
+            spent = _cpu_between(start, end, *_CPU_PARTS)
             figures["kernel.listen_overflows"] = change["listen_overflows"]
             figures["kernel.tcp_memory_bytes"] = end.values["tcp_memory_bytes"]
             figures["machine.steal_ratio"] = change["cpu_steal_seconds"] / spent if spent else 0.0
@@ -451,6 +484,11 @@ class Totals:
             negotiated=dict(self.negotiated),
             failures=footer.failures,
         )
+
+
+def _cpu_between(begin: Sample, end: Sample, *parts: str) -> float:
+    names = [f"cpu_{part}_seconds" for part in parts]
+    return sum(end.values[name] - begin.values[name] for name in names)
 
 
 def _time_ns(line: Interval | Sample | Event) -> int:

@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from reports.limit import limit_of
 from reports.printable import printable
 from reports.record import Event, Footer, Header, Interval, Line
 from reports.summary import LEDGER, Summary, Totals
@@ -273,6 +274,8 @@ def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
             f"CPU {format_ratio(figures['swarm.cpu_ratio'])} of a core"
             + ("" if lag is None else f", loop lag p99 {format_seconds(lag)}"),
         )
+    if (limit := limit_of(figures)) is not None:
+        yield "Limit", str(limit)
 
 
 def _error_list(errors: Mapping[str, int]) -> str:
@@ -291,6 +294,9 @@ def _latency_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     load = summary.header.load
     rate = load.get("total_rate", load.get("rate"))
     model = "closed model" if rate is None else f"open model, {format_rate(float(rate))} asked"
+    limit = limit_of(figures)
+    if rate is None and limit is not None and "generator" in limit.parts:
+        model += ", bounded by the generator"
     yield (
         "Messages",
         (

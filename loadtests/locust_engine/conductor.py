@@ -26,7 +26,7 @@ from loadtests.masking import masked, masked_url
 from loadtests.plan import Endpoint, Plan, ProcessPlan, port_of, split_url
 from loadtests.scenario import merged
 from loadtests.scenarios import scenario_kind
-from loadtests.validity import Thresholds, failures_of, reasons_against, warnings_about
+from loadtests.validity import failures_of, reasons_against, warnings_about
 from reports.record import (
     Event,
     Footer,
@@ -179,6 +179,7 @@ class Conductor:
         self._interrupted = False
         self._step_at: int | None = None
         self._pids = tuple(pids)
+        self._server = probe.ProcessTrees(pids)
         self._origin_ns = perf_counter_ns()
         self._greenlets = Group()
         self._conducting: gevent.Greenlet[[], None] | None = None
@@ -282,9 +283,7 @@ class Conductor:
 
     def problems(self) -> Sequence[str]:
         """Say why the figures so far may not be judged; nothing when they may."""
-        against = reasons_against(
-            self._plan, self.totals, Thresholds(), has_failed=bool(self.failures())
-        )
+        against = reasons_against(self._plan, self.totals, has_failed=bool(self.failures()))
         return (*self._losses, *against)
 
     def failures(self) -> Sequence[str]:
@@ -448,7 +447,7 @@ class Conductor:
                 valid=not reasons,
                 reasons=tuple(dict.fromkeys(reasons)),
                 failures=() if self._interrupted else tuple(self.failures()),
-                warnings=warnings_about(self.totals, Thresholds()),
+                warnings=warnings_about(self._plan, self.totals),
                 interrupted=self._interrupted,
             )
         )
@@ -509,7 +508,7 @@ class Conductor:
 
     def _read_all(self, mark: str, *, thorough: bool = True) -> None:
         readings: dict[str, Mapping[str, float]] = {
-            "server": probe.sample_processes(self._pids, thorough=thorough),
+            "server": self._server.read(thorough=thorough),
             "kernel": probe.sample_kernel(),
         }
         if not mark:

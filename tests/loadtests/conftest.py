@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
+from loadtests.bounds import Bounds
 from loadtests.dial import Dialer
 from loadtests.meter import Meter
 from loadtests.plan import Endpoint, Plan, ProcessPlan
@@ -16,14 +17,13 @@ from loadtests.population import Population
 from loadtests.run import execute
 from loadtests.scenario import Scenario
 from loadtests.target import TargetSource
-from loadtests.validity import Thresholds
 from reports.figures import is_known
 from reports.record import Line
 from reports.summary import Summary
 
 # Tests must pass on any machine, however loaded: what they check is not how fast it is.
-PATIENT = Thresholds(
-    lateness_p99_seconds=60.0, loop_lag_p99_seconds=60.0, gc_pause_seconds=60.0, cpu_ratio=2.0
+PATIENT = Bounds(
+    lateness_p99_seconds=60.0, loop_lag_p99_seconds=60.0, gc_pause_seconds=60.0, runnable_ratio=2.0
 )
 
 DEADLINE_SECONDS = 60.0
@@ -51,7 +51,6 @@ def run(tmp_path: Path) -> Run:
         scenario: str = "echo",
         *,
         source: TargetSource = RUNNING,
-        thresholds: Thresholds = PATIENT,
         observe: Callable[[Line], None] = lambda _line: None,
         name: str = "run",
         **changes: Any,
@@ -64,11 +63,12 @@ def run(tmp_path: Path) -> Run:
             "handshake_timeout_seconds": 60.0,
             "reply_timeout_seconds": 60.0,
             "collect_seconds": COLLECT_SECONDS,
+            "bounds": PATIENT,
             "seed": 42,
         }
         plan = Plan(url=url, scenario=scenario, **(values | changes))
         path = tmp_path / f"{name}.run.jsonl"
-        summary = await execute(plan, source, path, observe, thresholds=thresholds)
+        summary = await execute(plan, source, path, observe)
         if not scenario.endswith(".py"):
             assert [it for it in summary.figures if not is_known(it)] == [], (
                 "not in docs/figures.md"

@@ -1,5 +1,6 @@
 """A load that ends before its time, whoever ended it, is accounted for up to then."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from loadtests.target import TargetSource
 from reports.exit_status import ExitStatus
 from reports.outcome import outcome_of
 from reports.record import Event, Interval, Line
-from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
+from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run, broadcasting
 from tests.servers.launch import known
 
 LONG_SECONDS = 600.0
@@ -69,7 +70,7 @@ async def test_ctrl_c_in_a_load_keeps_its_ledger(
     assert outcome_of(summary).status is ExitStatus.INTERRUPTED
     assert summary.errors == {}
     figures = summary.figures
-    receivers = 1 if scenario == "echo" else 4
+    receivers = {"echo": 1, "slow-consumer": 3}.get(scenario, 4)
     assert figures["integrity.expected"] == receivers * figures["messages.sent"] > 0
     assert figures["integrity.lost"] == figures["integrity.duplicated"] == 0
 
@@ -131,15 +132,25 @@ async def test_a_condition_that_can_never_be_is_refused_before_anything_runs(
 
 
 async def test_a_target_that_ends_everybody_has_failed_with_a_whole_ledger(run: Run) -> None:
-    with known("--close-after", "3") as server:
+    ending: list[asyncio.Task[None]] = []
+    async with broadcasting() as (port, clients):
+
+        def end_all(line: Line) -> None:
+            if isinstance(line, Interval) and line.phase == "measure" and line.received:
+                ending.extend(asyncio.create_task(client.close(4000)) for client in clients)
+
         summary = await run(
-            server.url("/ws"),
+            f"ws://127.0.0.1:{port}/",
             "broadcast",
             connections=3,
             rate=20.0,
             duration_seconds=LONG_SECONDS,
             collect_seconds=LOSSY_COLLECT_SECONDS,
+            observe=end_all,
         )
+        await asyncio.gather(*ending)
+    assert "ended every connection" in summary.failures[0]
+    assert summary.close_codes == {4000: 3}
     assert summary.valid, summary.reasons
     assert outcome_of(summary).status is ExitStatus.FAILED
     assert summary.figures["integrity.expected"] == 3 * summary.figures["messages.sent"] > 0
@@ -155,5 +166,3 @@ async def test_a_run_that_ends_by_itself_is_none_of_these(run: Run) -> None:
 def test_a_plan_made_again_aborts_on_the_same() -> None:
     plan = Plan("ws://h/", 1, "hold", {}, abort_on=("errors>10",))
     assert "--abort-on errors>10" in " ".join(replay_command(plan, TargetSource()))
-
-

@@ -1,10 +1,13 @@
 """Readings are of the process tree asked for, and of nothing else."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +55,55 @@ def test_a_tree_is_read_with_its_children() -> None:
     assert reading["threads"] == 3
     assert reading["files"] >= 6
     assert 50e6 < reading["uss_bytes"] <= reading["pss_bytes"] <= reading["rss_bytes"]
+
+
+def test_the_cpu_time_of_a_tree_never_falls_when_a_child_of_it_ends() -> None:
+    lines = """
+import subprocess, sys
+work = "sum(range(3_000_000)); print(1, flush=True); input()"
+child = subprocess.Popen([sys.executable, "-c", work],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdout.readline()
+print("busy", flush=True)
+input()
+child.communicate(b"\\n")
+print("gone", flush=True)
+input()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", lines], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    trees = probe.ProcessTrees([process.pid])
+    process.stdout.readline()
+    before = trees.read(thorough=False)
+    assert "busiest_thread_ratio" not in before
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    process.stdout.readline()
+    after = trees.read(thorough=False)
+    process.communicate(b"\n")
+    assert (before["processes"], after["processes"]) == (2, 1)
+    assert after["cpu_seconds"] >= before["cpu_seconds"] > 0
+    assert after["busiest_thread_ratio"] >= 0
+
+
+def test_the_busiest_thread_is_told_apart_from_the_sum() -> None:
+    trees = probe.ProcessTrees([os.getpid()])
+    trees.read(thorough=False)
+    begun = time.thread_time()
+    while time.thread_time() < begun + 0.2:
+        pass
+    reading = trees.read(thorough=False)
+    assert 0 < reading["busiest_thread_ratio"] <= 1.1
+
+
+def test_a_process_that_waits_for_a_core_knows_it() -> None:
+    assert probe.waited_ns() >= 0
+    with contextlib.suppress(FileNotFoundError):
+        told = int(Path("/proc/self/schedstat").read_text().split()[1])
+        assert probe.waited_ns() >= told > 0
 
 
 def test_a_tree_that_is_named_twice_is_counted_once() -> None:

@@ -23,9 +23,9 @@ from loadtests.scenarios import parse_parameters, scenario_kind
 from loadtests.scenarios.echo import CorrelatedEchoParameters, Echo
 from loadtests.script import match
 from loadtests.scripted import load_script
+from loadtests.span import Span
 from reports.exit_status import ExitStatus
 from reports.outcome import outcome_of
-from loadtests.span import Span
 from reports.record import read_record
 from reports.terminal import live_view
 from tests.loadtests.conftest import (

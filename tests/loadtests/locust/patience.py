@@ -1,6 +1,9 @@
 """Patient with its own generator, as tests.patient_swarmgate is: a locustfile."""
 
-from loadtests.locust_engine import conductor
+from functools import partial
+
+from loadtests.locust_engine import options
+from loadtests.plan import Plan
 from tests.loadtests.conftest import PATIENT
 
-conductor.Thresholds = lambda: PATIENT  # type: ignore[assignment,misc]
+options.Plan = partial(Plan, bounds=PATIENT)  # type: ignore[assignment,misc]
