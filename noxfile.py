@@ -148,6 +148,26 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def conformance(session: nox.Session) -> None:
+    """Put each client through the Autobahn test suite (RFC 6455); it needs CPython 2.7."""
+    # Where pyenv is, what the path has may be its shim, which runs none that is not chosen.
+    found = [*map(str, PYENV.glob("2.7.*/bin/python2.7")), shutil.which("python2.7")]
+    python27 = next(filter(None, found), None)
+    if python27 is None:
+        session.skip(
+            "the Autobahn test suite is written for CPython 2.7, and there is no python2.7"
+        )
+    install(session)
+    suite = Path(session.virtualenv.location) / "autobahn"
+    if not suite.exists():
+        options = ("--quiet", "--disable-pip-version-check", "--require-hashes")
+        wanted = ("--target", str(suite), "-r", "tests/conformance/requirements.txt")
+        session.run(python27, "-m", "pip", "install", *options, *wanted, external=True)
+    reports = Path(session.create_tmp()) / "autobahn"
+    session.run("python", "-m", "tests.conformance", python27, str(suite), str(reports))
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """Check the types of all four rooms, strictly."""
     install(session)

@@ -229,6 +229,10 @@ def run(
     proxy: Annotated[
         str | None, typer.Option(metavar="URL", help="Connect through it (HTTP CONNECT).")
     ] = None,
+    max_message: Annotated[
+        str,
+        typer.Option(metavar="SIZE", help="Of a message of the server's; else closed with 1009."),
+    ] = "16MiB",
     client: Annotated[
         Client, typer.Option(help="Library; auto is picows unless something needs the other.")
     ] = Client.AUTO,
@@ -300,6 +304,7 @@ def run(
                 sources=tuple(source or ()),
                 unix_socket=unix_socket,
                 proxy=proxy,
+                max_message_bytes=_read("--max-message", max_message, parse_bytes),
                 client=client,
             ),
             seed=random.getrandbits(32) if seed is None else seed,

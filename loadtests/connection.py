@@ -10,6 +10,7 @@ from typing import Any, Final
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from loadtests.meter import Meter
+from loadtests.options import DEFAULT_MAX_MESSAGE_BYTES
 
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
@@ -18,6 +19,8 @@ _CONTINUATION: Final = WSMsgType.CONTINUATION
 # RFC 6455 section 7.4.1: what stands for a close frame without a code, and for no close frame.
 NO_STATUS: Final = 1005
 ABNORMAL: Final = 1006
+# The same section: codes that no close frame may carry; 0 is below all that are defined.
+_NEVER_ON_THE_WIRE: Final = frozenset({0, NO_STATUS, ABNORMAL})
 
 Receive = Callable[["Connection", bytes, int], None]
 Control = Callable[["Connection", WSMsgType, bytes, int], None]
@@ -43,7 +46,9 @@ class Connection(WSListener):
     __slots__ = (
         "_closing",
         "_end_expected",
+        "_is_answered",
         "_kind",
+        "_max_message_bytes",
         "_meter",
         "_parts",
         "_receive",
@@ -67,6 +72,8 @@ class Connection(WSListener):
         meter: Meter,
         receive: Receive,
         state: Any,  # noqa: ANN401 - the scenario's own
+        *,
+        max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
     ) -> None:
         """Prepare a connection; the client library drives it from then on.
 
@@ -74,11 +81,14 @@ class Connection(WSListener):
             meter: where messages, closes and errors are counted.
             receive: told of each whole data message: the connection, the payload, the arrival time.
             state: what the scenario keeps for this connection.
+            max_message_bytes: of a message of the peer's, before the connection is failed.
         """
         self._meter = meter
+        self._max_message_bytes = max_message_bytes
+        self._is_answered = False
         self._receive: Receive = receive
         self._rest: Receive | None = None
-        self._parts: list[bytes] | None = None
+        self._parts: bytearray | None = None
         self._kind = _TEXT
         self._closing = False
         self._end_expected = False
@@ -113,7 +123,10 @@ class Connection(WSListener):
         """Take one frame; hot for an unfragmented data frame."""
         now_ns = perf_counter_ns()
         kind = frame.msg_type
-        if (kind is _TEXT or kind is _BINARY) and frame.fin and self._parts is None:
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            # No extension that would give them a meaning was agreed on (RFC 6455 section 5.2).
+            _fail(transport, WSCloseCode.PROTOCOL_ERROR)
+        elif (kind is _TEXT or kind is _BINARY) and frame.fin and self._parts is None:
             payload = frame.get_payload_as_bytes()
             # isascii costs a tenth of decoding, and ASCII is always valid UTF-8.
             if kind is _BINARY or payload.isascii():
@@ -143,9 +156,12 @@ class Connection(WSListener):
         meter.closed += 1
         meter.open -= 1
         meter.close_codes[code] += 1
-        if handshake and handshake.sent and not handshake.recv_then_sent and not self._closing:
+        sent = handshake.sent if handshake else None
+        echoed = handshake.recv if handshake and handshake.recv_then_sent else None
+        is_echo = sent and echoed and sent.code == echoed.code
+        if sent and not is_echo and not self._closing:
             # We ended it, for a fault of the peer's (RFC 6455 section 7.4.1 says which).
-            meter.errors[f"protocol:{_number(handshake.sent.code)}"] += 1
+            meter.errors[f"protocol:{_number(sent.code)}"] += 1
         elif not self._closing:
             self.was_ended_as_expected = self._end_expected
             if not self._end_expected:
@@ -156,7 +172,8 @@ class Connection(WSListener):
         """Whether messages can still be sent."""
         transport = self.transport
         # Nothing is sent after a close frame, be it an answer (RFC 6455 section 5.5.1).
-        return not (self._closing or transport.is_close_frame_sent or transport.is_disconnected)
+        is_closing = self._closing or self._is_answered or transport.is_close_frame_sent
+        return not (is_closing or transport.is_disconnected)
 
     @property
     def close_code(self) -> int:
@@ -180,11 +197,15 @@ class Connection(WSListener):
         return ", ".join([*agreed, *([f"subprotocol {subprotocol}"] if subprotocol else [])])
 
     def take_first(self, payload: bytes, now_ns: int) -> None:
-        """Time the first message, and hand on all that follow without a look."""
+        """Time the first message, and hand on all that follow without a look.
+
+        Not one that comes in a load which the connection has waited for: the wait is our own.
+        """
         assert self._rest is not None
-        # One that came while the connection was made ready was there at once.
-        took_ns = max(0, now_ns - self.opened_ns)
-        self._meter.durations("first_message").append(took_ns)
+        load_ns = self._meter.load_ns
+        if not self.opened_ns < load_ns <= now_ns:
+            # One that came while the connection was made ready was there at once.
+            self._meter.durations("first_message").append(max(0, now_ns - self.opened_ns))
         self._receive, self._rest = self._rest, None
         self._receive(self, payload, now_ns)
 
@@ -229,15 +250,13 @@ class Connection(WSListener):
     def _on_other_frame(self, transport: WSTransport, frame: WSFrame, now_ns: int) -> None:
         kind = frame.msg_type
         if kind is WSMsgType.CLOSE:
-            if not transport.is_close_frame_sent:
-                transport.send_close(frame.get_close_code(), frame.get_close_message())
-            transport.disconnect()
+            self._on_close(transport, frame)
         elif kind is _TEXT or kind is _BINARY:
             if self._parts is not None:
                 _fail(transport, WSCloseCode.PROTOCOL_ERROR)
                 return
             self._kind = kind
-            self._parts = [frame.get_payload_as_bytes()]
+            self._parts = bytearray(frame.get_payload_as_bytes())
         elif kind is _CONTINUATION:
             self._on_continuation(transport, frame, now_ns)
         elif kind is WSMsgType.PING:
@@ -245,15 +264,28 @@ class Connection(WSListener):
         if self.on_control is not None and (kind is WSMsgType.PING or kind is WSMsgType.PONG):
             self.tell(self.on_control, kind, frame.get_payload_as_bytes(), now_ns)
 
+    def _on_close(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Answer a close frame with what it says (RFC 6455 sections 5.5.1 and 7.4.1)."""
+        self._is_answered = True
+        if not frame.get_payload_as_bytes():
+            # The library's own close frame always has a code, of 0 if need be, which is none.
+            transport.send(WSMsgType.CLOSE, b"")
+        elif _number(frame.get_close_code()) in _NEVER_ON_THE_WIRE:
+            transport.send_close(WSCloseCode.PROTOCOL_ERROR)
+        elif not transport.is_close_frame_sent:
+            transport.send_close(frame.get_close_code(), frame.get_close_message())
+        transport.disconnect()
+
     def _on_continuation(self, transport: WSTransport, frame: WSFrame, now_ns: int) -> None:
         """Put a fragmented message together (RFC 6455 section 5.4)."""
         if self._parts is None:
             _fail(transport, WSCloseCode.PROTOCOL_ERROR)
             return
-        self._parts.append(frame.get_payload_as_bytes())
-        if frame.fin:
-            payload = b"".join(self._parts)
-            self._parts = None
+        self._parts += frame.get_payload_as_bytes()
+        if len(self._parts) > self._max_message_bytes:
+            _fail(transport, WSCloseCode.MESSAGE_TOO_BIG)
+        elif frame.fin:
+            payload, self._parts = bytes(self._parts), None
             self._message(self._kind, payload, now_ns)
 
     def _message(self, kind: WSMsgType, payload: bytes, now_ns: int) -> None:

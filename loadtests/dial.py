@@ -71,6 +71,7 @@ class Request:
     headers: Sequence[tuple[str, str]]
     subprotocols: tuple[str, ...]
     deflate: bool
+    max_message_bytes: int
     tls: ssl.SSLContext | None
     proxy: str | None
     timeout_seconds: float
@@ -142,6 +143,7 @@ class Dialer:
             headers=_merged(options.request_headers(number, row), own.request_headers()),
             subprotocols=tuple(fill(name, number, row) for name in options.subprotocols),
             deflate=options.deflate,
+            max_message_bytes=options.max_message_bytes,
             tls=self._tls,
             proxy=options.proxy,
             timeout_seconds=self._timeout_seconds,

@@ -85,7 +85,7 @@ class GeventConnection:
         self._reading.start(self._on_readable)
         if core.events or core.state is not State.OPEN:
             # The first messages can come in one piece with the answer to the handshake.
-            loop.run_callback(self._take_events)
+            loop.run_callback(self._take_what_is_there)
 
     @property
     def is_open(self) -> bool:
@@ -169,6 +169,11 @@ class GeventConnection:
         self._core.receive_eof()
         self._tell_end()
 
+    def _take_what_is_there(self) -> None:
+        if self._core.writes:
+            self._flush()
+        self._take_events()
+
     def _on_readable(self) -> None:
         try:
             data: bytes | None = self._socket.recv(READ_BYTES)
@@ -186,9 +191,7 @@ class GeventConnection:
         else:
             self._core.receive_eof()
         # The core answers pings and closes by itself.
-        if self._core.writes:
-            self._flush()
-        self._take_events()
+        self._take_what_is_there()
 
     def _decrypted(self, data: bytes) -> bytes | None:
         assert self._tls is not None

@@ -57,6 +57,7 @@ class ConnectOptions:
         sources: addresses or networks to connect from, in turn.
         unix_socket: path of a socket to connect to instead of the URL's host and port.
         proxy: ``http://`` address of a proxy to connect through.
+        max_message_bytes: of a message of the server's; a larger one is answered with 1009.
         client: the library; by default picows wherever it can do what is asked.
     """
 
@@ -73,10 +74,13 @@ class ConnectOptions:
     sources: tuple[str, ...] = ()
     unix_socket: str | None = None
     proxy: str | None = None
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
     client: Client = Client.AUTO
 
     def __post_init__(self) -> None:
         self._check_texts()
+        if self.max_message_bytes < 1:
+            raise UsageError(f"--max-message is {self.max_message_bytes}; it must be 1 B or more")
         if self.key is not None and self.cert is None:
             raise UsageError("a key without a certificate; name the certificate with --cert")
         if self.insecure and self.ca is not None:

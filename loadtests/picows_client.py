@@ -51,6 +51,7 @@ async def open_connection(
         max_redirects=0,
         # Ours to do, so that a scenario may see pings.
         enable_auto_pong=False,
+        max_frame_size=request.max_message_bytes,
         read_buffer_init_size=_READ_BUFFER_BYTES,
         proxy=request.proxy,
         socket_factory=lambda _url: attempt.connect(),
@@ -65,6 +66,19 @@ async def open_connection(
         attempt.give_up()
         raise
     return cast("Connection | None", listener)
+
+
+def count_alone(loop: asyncio.AbstractEventLoop) -> None:
+    """Have faults of the peer's counted alone, not logged as errors that nobody looked at.
+
+    The library keeps each for whoever waits for the end of its connection, which would take a task.
+    """
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), WSError):
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)
 
 
 class _Attempt:

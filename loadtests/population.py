@@ -109,7 +109,8 @@ class Population:
         held: list[Connection] = []
 
         def make() -> Connection:
-            connection = Connection(self._meter, self._receive, None)
+            most = self._share.plan.options.max_message_bytes
+            connection = Connection(self._meter, self._receive, None, max_message_bytes=most)
             connection.number = number
             connection.began = began
             if preparation is not None:

@@ -89,4 +89,6 @@ def _connect_words(options: ConnectOptions) -> list[str]:
             words += [word for item in value for word in (_REPEATED[field.name], item)]
         elif field.name in _SINGLE:
             words += [f"--{field.name.replace('_', '-')}", str(value)]
+        elif field.name == "max_message_bytes":
+            words += ["--max-message", f"{value}B"]
     return words

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, Final
 import uvloop
 from pydantic import TypeAdapter
 
+from loadtests import picows_client
 from loadtests.dial import Dialer
 from loadtests.feed import read_feed
 from loadtests.keeper import Keeper
@@ -261,6 +262,7 @@ async def _until(holds: Callable[[], bool]) -> None:
 
 async def _main() -> None:
     loop = asyncio.get_running_loop()
+    picows_client.count_alone(loop)
     inward, outward = _own_pipes()
     commands = asyncio.StreamReader(limit=2**24)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), inward)
@@ -299,8 +301,9 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.set_threshold(_GC_THRESHOLD, 20, 100)
-    # The client library logs what is counted here; a line for each of 10,000 helps nobody.
-    logging.disable(logging.CRITICAL)
+    # The client libraries log what is counted here; a line for each of 10,000 helps nobody.
+    for library in (picows_client.__name__, "websockets"):
+        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     try:
         uvloop.run(_main())
     except Exception as error:  # noqa: BLE001 - whatever it is, the fleet is told in the last line

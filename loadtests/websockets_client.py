@@ -40,7 +40,6 @@ _KINDS: Final = {
     Opcode.PONG: WSMsgType.PONG,
     Opcode.CLOSE: WSMsgType.CLOSE,
 }
-_LARGEST_MESSAGE_BYTES: Final = 10 * 2**20
 
 
 @dataclass(slots=True)
@@ -50,6 +49,8 @@ class _Frame:
     msg_type: WSMsgType
     fin: bool
     payload: bytes
+    # The core has looked at them, and taken off what an extension has put on.
+    rsv1 = rsv2 = rsv3 = False
 
     def get_payload_as_bytes(self) -> bytes:
         return self.payload
@@ -142,7 +143,7 @@ class _Protocol(asyncio.Protocol):
             parse_uri(request.url),
             extensions=[ClientPerMessageDeflateFactory()] if request.deflate else None,
             subprotocols=cast("Any", list(request.subprotocols) or None),
-            max_size=_LARGEST_MESSAGE_BYTES,
+            max_size=request.max_message_bytes,
         )
         self._transport: Transport | None = None
         self.answered: asyncio.Future[Connection | None]

@@ -30,6 +30,7 @@ options = st.builds(
     sources=st.just(()) | st.just(("127.0.0.2", "127.1.0.0/30")),
     unix_socket=st.none() | st.just("/a b"),
     client=st.sampled_from([Client.AUTO, Client.WEBSOCKETS]),
+    max_message_bytes=st.sampled_from([1, 12345, 16 * 2**20]),
 )
 plans = st.builds(
     Plan,

@@ -1,0 +1,1 @@
+"""The clients before the Autobahn test suite: ``nox -s conformance``."""
