@@ -162,6 +162,14 @@ def run(
             "it (either may be left out). May be repeated.",
         ),
     ] = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'MESSAGE => ANSWER'",
+            help="Whenever the server says just that, such as a ping of its protocol's own, answer "
+            "it. May be repeated.",
+        ),
+    ] = None,
     late: Annotated[
         str, typer.Option(metavar="TIME", help="A reply that takes longer is counted as late.")
     ] = "1s",
@@ -287,6 +295,7 @@ def run(
             abort_on=tuple(abort_on or ()),
             bounds=_bounds(bound or ()),
             ready=tuple(ready or ()),
+            answers=tuple(answer or ()),
             handshake_timeout_seconds=_read("--timeout", timeout, parse_seconds),
             reply_timeout_seconds=_read("--reply-timeout", reply_timeout, parse_seconds),
             processes=processes or limits.processes_for(connections, limits.read_limits()),

@@ -37,6 +37,8 @@ def plan_rows(
     yield "  files", f"{format_count(max(shares))} of {limits.connections_per_process:,} a process"
     for number, text in enumerate(plan.ready, 1):
         yield f"  ready {number}", text
+    for text in plan.answers:
+        yield "  answers", text
     yield from _load_rows(plan)
     yield "Payload", _payload(plan)
     yield "Closing", f"over {plan.ramp_down_seconds:g} s" if plan.ramp_down_seconds else "at once"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any, Final, Protocol
 
+from loadtests.answers import answering, parse_answers
 from loadtests.connection import Connection, Receive
 from loadtests.dial import Dialer, DialError
 from loadtests.meter import Meter
@@ -69,6 +70,8 @@ class Population:
         self.attempted = 0
         self.say = say
         self._share = share
+        self._answers = parse_answers(share.plan.answers)
+        self._meter = meter
         self._crowd: Crowd
         self._receive: Receive
         self._closed: Callable[[Connection], None]
@@ -116,7 +119,7 @@ class Population:
             if preparation is not None:
                 connection.is_held = True
                 held.append(connection)
-                connection.redirect(preparation.receive)
+                connection.redirect(self._answering(preparation.receive))
                 connection.ended = preparation.ended
             return connection
 
@@ -238,9 +241,12 @@ class Population:
     def _take_crowd(self, crowd: Crowd) -> None:
         self._crowd = crowd
         # Looked up once: each look makes an object, and every connection would keep two.
-        self._receive, self._closed = crowd.receive, crowd.closed
+        self._receive, self._closed = self._answering(crowd.receive), crowd.closed
         if self._share.plan.live and not crowd.comes_back:
             self._closed = self._close_for_good
+
+    def _answering(self, receive: Receive) -> Receive:
+        return answering(receive, self._answers, self._meter, binary=self._share.plan.binary)
 
     def _close_for_good(self, connection: Connection) -> None:
         try:

@@ -67,6 +67,7 @@ def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
     words += [word for text in plan.abort_on for word in ("--abort-on", text)]
     words += [word for text in changed(plan.bounds) for word in ("--bound", text)]
     words += [word for text in plan.ready for word in ("--ready", text)]
+    words += [word for text in plan.answers for word in ("--answer", text)]
     words += _connect_words(plan.options)
     for key, value in plan.parameters.items():
         words += ["--param", f"{key}={value}"]

@@ -39,7 +39,18 @@ _SWITCHES: Final = frozenset(
     {"binary", "per-connection", "insecure", "deflate", "fail-fast", "json", "quiet"}
 )
 _LISTS: Final = frozenset(
-    {"header", "subprotocol", "cookie", "source", "pid", "threshold", "abort-on", "bound", "ready"}
+    {
+        "header",
+        "subprotocol",
+        "cookie",
+        "source",
+        "pid",
+        "threshold",
+        "abort-on",
+        "bound",
+        "ready",
+        "answer",
+    }
 )
 _RENAMED: Final = {"connections": "count"}
 

@@ -84,6 +84,7 @@ SINGLE: Final[Mapping[str, str]] = {
     "delivery.last_max_seconds": "to the last receiver of the slowest broadcast",
     "ready.sent": "sent by the steps before the load",
     "ready.received": "passed over or waited for by the steps before the load",
+    "answers.sent": "given to what the server said, by --answer",
     "churn.arrivals": "clients that were to come",
     "churn.arrived": "clients that came",
     "churn.left": "clients that left",

@@ -57,6 +57,9 @@ plans = st.builds(
     reply_timeout_seconds=st.sampled_from((0.5, 10.0, 30.0)),
     setup=st.none() | st.just("login.py"),
     ready=st.just(()) | st.just(('{"a": 1} => "b"', "=> c", "d")),
+    answers=st.just(()) | st.just(("2 => 3", '{"a": 1} => b')),
+    abort_on=st.just(()) | st.just(("errors > 10",)),
+    bounds=st.just(Bounds()) | st.just(Bounds(runnable_ratio=0.5, gc_pause_seconds=1e-3)),
     thresholds=st.just(()) | st.just(("latency.p99_seconds<=20ms", "errors <= 0")),
     seed=st.integers(0, 2**32 - 1),
 )

@@ -1,0 +1,101 @@
+"""What a server asks in a protocol of its own is answered, and is no message of the load."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtests.answers import parse_answers
+from loadtests.errors import UsageError
+from loadtests.options import Client, ConnectOptions
+from tests.loadtests.conftest import Run
+from tests.servers.launch import launch
+
+PATH = "/socket.io/?EIO=4&transport=websocket"
+CONNECT = '40{"token":"t-{n}"} => 40{"sid"'
+PONG = "2 => 3"
+SAY = '42["say","{}"]'
+clients = pytest.mark.parametrize("client", [Client.PICOWS, Client.WEBSOCKETS])
+
+
+@clients
+async def test_broadcasts_over_socket_io_are_counted_as_the_server_counts_them(
+    run: Run, client: Client
+) -> None:
+    with launch("tests.servers.socket_io", "0", "--ping", "0.5") as server:
+        summary = await run(
+            server.url(PATH),
+            "broadcast",
+            rate=10.0,
+            duration_seconds=3.0,
+            processes=2,
+            ready=(CONNECT,),
+            answers=(PONG,),
+            parameters={"wrap": SAY},
+            options=ConnectOptions(client=client),
+        )
+        done = server.stop()
+    assert summary.valid, summary.reasons
+    assert summary.errors == {}
+    assert done is not None
+    assert done["connected"] == done["left"] == 10
+    # Five pings or more to each were answered, or it would have been cut for one.
+    assert "left for ping timeout" not in done
+    assert summary.figures["answers.sent"] >= 50
+    assert done["said"] == summary.figures["messages.sent"] == 30
+    assert done["deliveries"] == summary.figures["integrity.expected"] == 300
+    assert summary.figures["integrity.lost"] == summary.figures["messages.unsolicited"] == 0
+    assert summary.figures["messages.received"] == 300
+
+
+async def test_a_server_whose_pings_are_not_answered_ends_everybody(run: Run) -> None:
+    with launch("tests.servers.socket_io", "0", "--ping", "0.2") as server:
+        summary = await run(
+            server.url(PATH), "hold", ready=(CONNECT,), connections=3, duration_seconds=60.0
+        )
+        done = server.stop()
+    assert done is not None
+    assert done["left"] == 3
+    assert done["left for ping timeout"] >= 1
+    assert sum(summary.close_codes.values()) == 3
+    assert "ended every connection" in summary.failures[0]
+
+
+async def test_who_is_refused_by_socket_io_is_told_so(run: Run) -> None:
+    with launch("tests.servers.socket_io", "0") as server:
+        summary = await run(
+            server.url(PATH),
+            "hold",
+            ready=("40 => 40{",),
+            connections=3,
+            handshake_timeout_seconds=1.0,
+        )
+        done = server.stop()
+    assert done is not None
+    assert done["refused"] == 3
+    assert sum(summary.errors.values()) == 3
+    assert all(kind.startswith("ready:") for kind in summary.errors)
+
+
+TEXTS = st.text(min_size=1).filter(lambda text: text.strip() == text and " => " not in f" {text} ")
+
+
+@given(st.dictionaries(TEXTS, TEXTS))
+def test_answers_are_read_as_they_are_written(answers: dict[str, str]) -> None:
+    read = parse_answers([f"{message} => {answer}" for message, answer in answers.items()])
+    assert read == {message.encode(): answer.encode() for message, answer in answers.items()}
+
+
+@pytest.mark.parametrize(
+    ("answers", "complaint"),
+    [
+        (("2",), "'2' is no answer; write MESSAGE => ANSWER"),
+        ((" => 3",), "is no answer"),
+        (("2 => ",), "is no answer"),
+        (("2 => 3", "2 => 4"), "'2' has another answer already"),
+    ],
+)
+async def test_answers_that_cannot_be_are_refused(
+    run: Run, answers: tuple[str, ...], complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=f"--answer: .*{complaint}"):
+        await run("ws://127.0.0.1:9/", "hold", answers=answers)
