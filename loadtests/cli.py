@@ -18,6 +18,7 @@ from loadtests.bounds import Bounds, parse_bounds
 from loadtests.distribution import DistributionKind, parse_distribution
 from loadtests.dry_run import plan_document, plan_rows
 from loadtests.errors import LoadTestError, UsageError
+from loadtests.feed import FeedPolicy
 from loadtests.help import RunCommand, parameter_lines
 from loadtests.options import Client, ConnectOptions
 from loadtests.plan import Endpoint, Plan, split_url
@@ -154,6 +155,10 @@ def run(
         Path | None,
         typer.Option(help="CSV or JSON lines: a row of data for each connection of a script."),
     ] = None,
+    feed_policy: Annotated[
+        FeedPolicy,
+        typer.Option(help="For connections beyond its rows: begin again, open none, or refuse."),
+    ] = FeedPolicy.CYCLE,
     ready: Annotated[
         list[str] | None,
         typer.Option(
@@ -289,6 +294,7 @@ def run(
             steps=steps,
             setup=None if setup is None else str(setup),
             feed=None if feed is None else str(feed),
+            feed_policy=feed_policy,
             late_seconds=_read("--late", late, parse_seconds),
             fail_fast=fail_fast,
             thresholds=tuple(threshold or ()),

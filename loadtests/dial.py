@@ -20,6 +20,7 @@ from picows import (
 from loadtests import picows_client, websockets_client
 from loadtests.connection import Connection
 from loadtests.errors import HandshakeError
+from loadtests.feed import NoRowError, row_of
 from loadtests.meter import Meter
 from loadtests.options import Client
 from loadtests.plan import ProcessPlan
@@ -162,8 +163,15 @@ class Dialer:
         return connection
 
     def row(self, number: int) -> Mapping[str, Any] | None:
-        """Give the row of the data feed of a connection, None without a feed."""
-        return self._rows[number % len(self._rows)] if self._rows else None
+        """Give the row of the data feed of a connection, None without a feed.
+
+        Raises:
+            DialError: there is none left for it.
+        """
+        try:
+            return row_of(self._rows, number, self._plan.feed_policy)
+        except NoRowError as error:
+            raise DialError("feed:no row") from error
 
     async def _connect(self, turn: int) -> socket.socket:
         unix = self._options.unix_socket

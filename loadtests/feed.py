@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,36 @@ from loadtests.errors import UsageError
 Row = Mapping[str, Any]
 
 
+class FeedPolicy(StrEnum):
+    """What becomes of a connection for which there is no row any more."""
+
+    CYCLE = "cycle"
+    """It gets the first row again, and so on; the run warns of it."""
+    STOP = "stop"
+    """It is not opened: there are as many connections as rows."""
+    ONCE = "once"
+    """There must be none: a run of more connections than rows is refused."""
+
+
+class NoRowError(Exception):
+    """There is no row for a connection."""
+
+
+def row_of(rows: Sequence[Row], number: int, policy: FeedPolicy) -> Row | None:
+    """Give the row of the connection of a number in the fleet, None without a feed.
+
+    Raises:
+        NoRowError: there are fewer rows, and none is to be given twice.
+    """
+    if not rows:
+        return None
+    if number >= len(rows) and policy is not FeedPolicy.CYCLE:
+        raise NoRowError
+    return rows[number % len(rows)]
+
+
 def read_feed(path: Path) -> tuple[Row, ...]:
     """Read the rows of a file: ``.csv`` with a line of names first, or JSON objects, a line each.
-
-    Connection number n has row n, and after the last row the first again.
 
     Raises:
         UsageError: no such file, no rows, or a line that is none.

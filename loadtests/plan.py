@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from loadtests.bounds import Bounds
 from loadtests.distribution import Distribution
 from loadtests.errors import UsageError
+from loadtests.feed import FeedPolicy
 from loadtests.options import ConnectOptions
 from loadtests.rate_profile import Profile
 from loadtests.schedule import ArrivalKind, share
@@ -46,8 +47,10 @@ class Plan:
         processes: how many swarm processes.
         options: how each connection is made.
         ready: what is done on each before it counts as open (:mod:`loadtests.ready`).
+        answers: what is answered by itself whenever it is said (:mod:`loadtests.answers`).
         setup: a Python file of what is done before handshakes (:mod:`loadtests.setup`).
         feed: a file with a row of data for each connection (:mod:`loadtests.feed`).
+        feed_policy: what becomes of connections for which there is no row any more.
         late_seconds: a reply or a delivery that takes longer is counted as late.
         fail_fast: end the run at the first error of a user's script.
         thresholds: what figures must be for the run to hold (:mod:`reports.threshold`).
@@ -83,8 +86,10 @@ class Plan:
     processes: int = 1
     options: ConnectOptions = field(default_factory=ConnectOptions)
     ready: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
     setup: str | None = None
     feed: str | None = None
+    feed_policy: FeedPolicy = FeedPolicy.CYCLE
     late_seconds: float = 1.0
     fail_fast: bool = False
     thresholds: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ _OPTIONS = {
     "ramp_down_seconds": "--ramp-down {:g}s",
     "setup": "--setup {}",
     "feed": "--feed {}",
+    "feed_policy": "--feed-policy {}",
     "late_seconds": "--late {:g}s",
     "steps": "--steps {}",
     "handshake_timeout_seconds": "--timeout {:g}s",

@@ -13,9 +13,10 @@ from time import perf_counter_ns
 from urllib.parse import urlsplit
 
 from loadtests import limits, probe
+from loadtests.answers import parse_answers
 from loadtests.departure import Departure
 from loadtests.errors import UsageError
-from loadtests.feed import read_feed
+from loadtests.feed import FeedPolicy, read_feed
 from loadtests.fleet import Fleet
 from loadtests.header import run_header
 from loadtests.masking import masked
@@ -178,6 +179,8 @@ async def _record(
     told = masked(plan)
     target = Target(told.url, str(endpoint), found.command, found.pids)
     emit(run_header(told, target, in_force, command))
+    if plan.feed is not None:
+        emit(Event(0, "feed", {"rows": len(read_feed(Path(plan.feed)))}))
     fleet = Fleet(
         plan,
         endpoint,

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, get_type_hints
 from loadtests.backoff import Backoff, BackoffKind
 from loadtests.connection import Connection
 from loadtests.errors import UsageError
-from loadtests.feed import read_feed
+from loadtests.feed import read_feed, row_of
 from loadtests.meter import Meter
 from loadtests.plan import ProcessPlan
 from loadtests.population import Population
@@ -52,7 +52,7 @@ class Scripted(Scenario[Parameters]):
 
     def opened(self, connection: Connection) -> None:
         """Make what the script gets."""
-        row = self._rows[connection.number % len(self._rows)] if self._rows else {}
+        row = row_of(self._rows, connection.number, self.plan.feed_policy) or {}
         script = self._scripts[connection] = Script(connection, self.meter, row)
         if self._running and self.plan.live:
             self._begin(script)

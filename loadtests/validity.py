@@ -5,6 +5,7 @@ from typing import Final
 
 from loadtests.bounds import Bounds
 from loadtests.dial import LOCAL_CAUSES
+from loadtests.feed import FeedPolicy
 from loadtests.masking import masked_url
 from loadtests.plan import Plan
 from reports.histogram import Histogram
@@ -134,6 +135,12 @@ def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
     """Say what a reader of the figures should know, though they stand."""
     figures = totals.figures()
     warnings = [*_few_late(totals, plan.bounds), *_own_share(plan, totals)]
+    tried = totals.counts["opened"] + totals.counts["opened_later"] + totals.counts["failed"]
+    if plan.feed_policy is FeedPolicy.CYCLE and tried > (totals.feed_rows or tried):
+        warnings.append(
+            f"{plan.feed} has {totals.feed_rows:,} rows for {tried:,} connections, so they were "
+            "given again (--feed-policy)"
+        )
     if unreadable := figures.get("server.unreadable_processes"):
         warnings.append(
             f"{unreadable:,.0f} of the target's processes may not be looked at, so its memory and "

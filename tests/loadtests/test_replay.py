@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from benchmarks.cli import app
 from loadtests import cli
+from loadtests.bounds import Bounds
 from loadtests.distribution import parse_distribution
+from loadtests.feed import FeedPolicy
 from loadtests.options import Client, ConnectOptions
 from loadtests.plan import Plan
 from loadtests.rate_profile import parse_profile
@@ -52,6 +54,7 @@ plans = st.builds(
     options=options,
     ramp_down_seconds=st.integers(0, 60).map(float),
     feed=st.none() | st.just("a b.csv"),
+    feed_policy=st.sampled_from(FeedPolicy),
     late_seconds=st.integers(1, 60).map(float),
     fail_fast=st.booleans(),
     reply_timeout_seconds=st.sampled_from((0.5, 10.0, 30.0)),
