@@ -26,6 +26,7 @@ from loadtests.rate_profile import Profile, parse_profile
 from loadtests.run import checked, default_record_path, execute
 from loadtests.scenarios import SCENARIOS, parse_parameters, scenario_kind
 from loadtests.schedule import ArrivalKind
+from loadtests.stages import are_stages, parse_stages
 from loadtests.target import TargetSource, split_command
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome, outcome_of, run_document
@@ -62,7 +63,12 @@ def run(
         str,
         typer.Argument(help="ws:// or wss:// address; {n} in it is the connection's number."),
     ],
-    count: Annotated[str, typer.Argument(help="Connections, such as 10k.")] = "100",
+    count: Annotated[
+        str,
+        typer.Argument(
+            help="Connections, such as 10k; or stages: '0..2k in 30s, 2k for 1m, 500 in 5s'."
+        ),
+    ] = "100",
     *,
     scenario: Annotated[
         str,
@@ -263,7 +269,10 @@ def run(
 ) -> None:
     """Put a load on a WebSocket server, ours or not, and tell what it did."""
     try:
-        connections = _read("COUNT", count, parse_count)
+        stages = _read("COUNT", count, parse_stages) if are_stages(count) else None
+        if stages is not None and duration is not None:
+            raise UsageError("stages say how long they last; leave --duration out")
+        connections = _read("COUNT", count, parse_count) if stages is None else stages.most
         changing = None if profile is None else _read("--profile", profile, parse_profile)
         if changing is not None and (rate is not None or duration is not None):
             raise UsageError("--profile says rate and duration; leave --rate and --duration out")
@@ -277,7 +286,11 @@ def run(
             concurrent=_read("--concurrent", concurrent, parse_count),
             duration_seconds=changing.seconds
             if changing
+            else stages.seconds
+            if stages
             else _read("--duration", duration or "10s", parse_seconds),
+            population=stages,
+            live=stages is not None,
             rate=_rate(rate, changing),
             per_connection=per_connection,
             profile=changing,

@@ -32,6 +32,8 @@ def plan_rows(
     shares = [share(plan.connections, plan.processes, part) for part in range(plan.processes)]
     yield "  by process", " + ".join(format_count(part) for part in shares)
     yield "  opened", _opening(plan)
+    for number, stage in enumerate(plan.population.stages if plan.population else (), 1):
+        yield f"  stage {number}", str(stage)
     yield "  from", _sources(sources)
     yield "  with", str(plan.options.chosen_client())
     yield "  files", f"{format_count(max(shares))} of {limits.connections_per_process:,} a process"
@@ -52,6 +54,9 @@ def plan_rows(
 
 
 def _opening(plan: Plan) -> str:
+    if plan.population is not None:
+        total = format_count(plan.openings)
+        return f"{total} in all, by stages, at most {format_count(plan.concurrent)} at once"
     pace = f"over {plan.ramp_seconds:g} s, " if plan.ramp_seconds else ""
     steps = (
         ""

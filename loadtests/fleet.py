@@ -181,6 +181,9 @@ class Fleet:
         """Lead everyone through the phases."""
         await self._all_said("ready")
         self._read_all(MARK_START)
+        if self._plan.population is not None:
+            await self._measure()
+            return
         shares = range(self._plan.processes)
         for stage in self._plan.stages():
             self._enter("open", connections=stage)
@@ -354,7 +357,9 @@ class Fleet:
                 member.process.kill()
 
     def _notice_loss_of_all(self) -> None:
-        if self._totals.phase == "measure" and not self._totals.open and not self._comes_back:
+        if self._comes_back or self._plan.population is not None:
+            return
+        if self._totals.phase == "measure" and not self._totals.open:
             codes = ", ".join(str(code) for code in sorted(self._totals.close_codes))
             self._fail(
                 f"the target ended every connection in the middle of the run (close codes {codes})"

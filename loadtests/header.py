@@ -22,7 +22,7 @@ def run_header(plan: Plan, target: Target, in_force: Limits, command: Sequence[s
         run_id=uuid.uuid4().hex,
         scenario=plan.scenario,
         parameters=dict(plan.parameters),
-        load={**load, "total_rate": plan.total_rate},
+        load={**load, "total_rate": plan.total_rate, "openings": plan.openings},
         target=target,
         machine=machine.describe_machine(),
         limits=in_force.as_record(),

@@ -1,8 +1,12 @@
-"""Opens and closes connections while a load lasts, as many as are wanted now: Locust's users."""
+"""Opens and closes connections while a load lasts, as many as are wanted now.
+
+They are Locust's users, or those of a plan whose number changes by stages.
+"""
 
 import asyncio
 import heapq
 from collections import deque
+from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -12,8 +16,10 @@ from loadtests.meter import Meter
 from loadtests.plan import ProcessPlan
 from loadtests.population import Population
 from loadtests.scenario import Scenario
+from loadtests.stages import Stage, Stages
 
 _CLOSE_BATCH: Final = 200
+_LESSEN_SECONDS: Final = 0.02
 
 
 class Keeper:
@@ -57,8 +63,43 @@ class Keeper:
         self.order = order
         begin_ns = perf_counter_ns()
         gap_ns = over_seconds * 1e9 / count
-        self._due_ns.extend(begin_ns + round(number * gap_ns) for number in range(count))
+        self.add_at([begin_ns + round(number * gap_ns) for number in range(count)])
+
+    def add_at(self, times_ns: Sequence[int]) -> None:
+        """Have one more at each of these times of CLOCK_MONOTONIC, which are in order."""
+        self._due_ns.extend(times_ns)
         self._wanted.set()
+
+    async def follow(self, stages: Stages, start_ns: int, seed: int) -> None:
+        """Have as many as there are to be at each moment, until the last stage is over.
+
+        Those that could not be opened are not tried again; what is to go is what is too many.
+        """
+        before, begin_ns = 0, start_ns
+        for number, stage in enumerate(stages.stages):
+            await asyncio.sleep((begin_ns - perf_counter_ns()) / 1e9)
+            # At once, as the stage does not begin where the one before ended.
+            self.add_at([begin_ns] * max(0, stage.begin - before))
+            self._keep_at_most(stage.begin)
+            arrivals = stage.arrivals(seed + number)
+            self.add_at([begin_ns + round(seconds * 1e9) for seconds in arrivals])
+            end_ns = begin_ns + round(stage.seconds * 1e9)
+            if stage.end < stage.begin:
+                await self._lessen(stage, begin_ns, end_ns)
+            before, begin_ns = stage.end, end_ns
+        await asyncio.sleep((begin_ns - perf_counter_ns()) / 1e9)
+
+    async def _lessen(self, stage: Stage, begin_ns: int, end_ns: int) -> None:
+        """Let connections go evenly over a stage."""
+        while (now_ns := perf_counter_ns()) < end_ns:
+            gone = (now_ns - begin_ns) / (end_ns - begin_ns) * (stage.begin - stage.end)
+            self._keep_at_most(stage.begin - int(gone))
+            await asyncio.sleep(_LESSEN_SECONDS)
+        self._keep_at_most(stage.end)
+
+    def _keep_at_most(self, count: int) -> None:
+        if (surplus := self.staying + self.pending - count) > 0:
+            self.remove(surplus, self.order)
 
     def remove(self, count: int, order: int) -> None:
         """Have so many fewer: those that are not open yet first, then those that came last."""

@@ -12,6 +12,7 @@ from loadtests.feed import FeedPolicy
 from loadtests.options import ConnectOptions
 from loadtests.rate_profile import Profile
 from loadtests.schedule import ArrivalKind, share
+from loadtests.stages import Stages
 from loadtests.template import check_places
 from reports.threshold import parse_threshold
 
@@ -23,7 +24,9 @@ class Plan:
     Attributes:
         url: the WebSocket address, ``ws://`` or ``wss://``; ``{port}`` stands for the port of a
             target that the run starts, ``{n}`` for the number of each connection.
-        connections: how many to open.
+        connections: how many to open; with a ``population`` how many there are at most.
+        population: how many there are at each moment of the load, where they come and go by stages;
+            the plan is ``live`` then, and lasts as long as they do.
         concurrent: how many handshakes may be under way at once, over the whole fleet.
         scenario: the scenario's name; ``parameters`` are its own, as given.
         duration_seconds: length of the measured phase.
@@ -95,6 +98,7 @@ class Plan:
     thresholds: tuple[str, ...] = ()
     abort_on: tuple[str, ...] = ()
     bounds: Bounds = field(default_factory=Bounds)
+    population: Stages | None = None
     live: bool = False
     rounds: bool = False
     seed: int = 0
@@ -139,6 +143,10 @@ class Plan:
             raise UsageError("--think is for the closed model; leave --rate and --profile out")
         if self.per_connection and (self.rate is None or self.profile is not None):
             raise UsageError("--per-connection needs a --rate, the same all the time")
+        if self.population is not None and self.profile is not None:
+            raise UsageError("--profile and stages of connections; let one of them stay the same")
+        if self.population is not None and (self.steps > 1 or self.ramp_seconds):
+            raise UsageError("stages say when connections open; leave --steps and --ramp out")
         if self.payload_sizes is not None and self.payload_file is not None:
             raise UsageError("both --payload and --payload-file; leave one of them out")
 
@@ -148,6 +156,11 @@ class Plan:
         if self.rate is None or not self.per_connection:
             return self.rate
         return self.rate * self.connections
+
+    @property
+    def openings(self) -> int:
+        """How many connections are opened in all, each as often as it comes."""
+        return self.connections if self.population is None else self.population.openings
 
     def stages(self) -> tuple[int, ...]:
         """Give the connection counts at which the opening pauses, the last being all of them."""

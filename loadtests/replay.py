@@ -53,10 +53,12 @@ _SINGLE = ("bearer", "origin", "ca", "cert", "key", "unix_socket", "proxy", "cli
 
 def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
     """Give the words of the command; what the command line has by default is left out."""
-    words = ["swarmgate", "run", plan.url, str(plan.connections)]
+    words = ["swarmgate", "run", plan.url, str(plan.population or plan.connections)]
     for field in fields(plan):
         value = getattr(plan, field.name)
         if plan.profile is not None and field.name in ("rate", "duration_seconds"):
+            continue
+        if plan.population is not None and field.name == "duration_seconds":
             continue
         if value is None or (value == field.default and field.name not in _ALWAYS):
             continue

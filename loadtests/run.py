@@ -96,7 +96,17 @@ def checked(plan: Plan) -> Plan:
         steps = parse_steps(plan.ready)
     except ValueError as error:
         raise UsageError(f"--ready: {error}") from None
+    try:
+        parse_answers(plan.answers)
+    except ValueError as error:
+        raise UsageError(f"--answer: {error}") from None
     check_scenario(plan)
+    if plan.population is not None and not scenario_kind(plan.scenario).joins:
+        joining = ", ".join(name for name, kind in SCENARIOS.items() if kind.joins)
+        raise UsageError(
+            f"{plan.scenario} needs all its connections from the start; stages are for {joining} "
+            "and scripts"
+        )
     _check_figures(plan)
     check_options(plan.options)
     if setup_of(plan).is_empty and plan.setup is not None:
@@ -113,6 +123,20 @@ def checked(plan: Plan) -> Plan:
                 fill(text, 0, row, dict.fromkeys(saved_names(text), ""))
     limits.check_files(plan.connections, plan.processes, limits.read_limits())
     return replace(plan, rate=plan.rate or scenario_kind(plan.scenario).default_rate)
+
+
+def _with_rows(plan: Plan, rows: int) -> Plan:
+    """Keep to the rows of the feed, where none of them is to be given twice."""
+    if plan.feed is None or rows >= plan.connections:
+        return plan
+    if plan.feed_policy is FeedPolicy.ONCE:
+        raise UsageError(
+            f"--feed-policy once: {plan.feed} has {rows:,} rows for {plan.connections:,} "
+            "connections; ask for as many, or for another policy"
+        )
+    if plan.feed_policy is FeedPolicy.STOP and plan.population is None:
+        return replace(plan, connections=rows, processes=min(plan.processes, rows))
+    return plan
 
 
 def _check_figures(plan: Plan) -> None:

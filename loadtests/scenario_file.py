@@ -13,6 +13,7 @@ from typing import Any, Final
 from loadtests.distribution import parse_distribution
 from loadtests.errors import UsageError
 from loadtests.rate_profile import parse_profile
+from loadtests.stages import are_stages, parse_stages
 from loadtests.toml_lines import line_of
 from reports.units import parse_bytes, parse_count, parse_rate, parse_seconds
 
@@ -20,7 +21,7 @@ PARAMETERS: Final = "parameters"
 
 # How the texts of flags are read, so that an error can name the line.
 _READ: Final[Mapping[str, Callable[[str], object]]] = {
-    "connections": parse_count,
+    "connections": lambda text: parse_stages(text) if are_stages(text) else parse_count(text),
     "concurrent": parse_count,
     "duration": parse_seconds,
     "rate": parse_rate,

@@ -169,7 +169,20 @@ class Swarm:
                 await self._collect(command["published"])
                 self._say("collected")
             case "close":
-                await self._close()
+                await self._close(command["over_seconds"])
+
+    async def _measure(self) -> Published:
+        """Put the load on, while connections come and go by the stages of the plan, if any."""
+        measuring = self._scenario.measure(self._population, self._load)
+        if (stages := self._share.plan.population) is None:
+            return await measuring
+        own = stages.part(self._share.plan.processes, self._share.process)
+        seed = self._share.plan.seed + self._share.process
+        following = asyncio.create_task(self._keeper.follow(own, self._load.start_ns, seed))
+        try:
+            return await measuring
+        finally:
+            following.cancel()
 
     def _obey_beside(self, command: Mapping[str, Any]) -> bool:
         """Obey a command of a live load, which ends none before it; tells whether it is one."""
@@ -235,7 +248,7 @@ class Swarm:
 
     def _tell_population(self) -> None:
         """Say how many connections there are, when that has changed: of a live load alone."""
-        if not self._share.plan.live:
+        if not self._share.plan.live or self._share.plan.population is not None:
             return
         keeper = self._keeper
         now = (keeper.staying, keeper.pending + self._scenario.away, keeper.order)

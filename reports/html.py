@@ -245,6 +245,7 @@ def _asked(record: Record, summary: Summary) -> Table:
     """Set what was requested beside what was achieved."""
     load, figures = record.header.load, summary.figures
     seconds = _measured_seconds(record)
+    is_open_ended = bool(load.get("live")) and load.get("population") is None
     rows = [
         (
             "Connections",
@@ -256,15 +257,15 @@ def _asked(record: Record, summary: Summary) -> Table:
         ),
         (
             "Measured time",
-            # A live load lasts until it is ended.
-            "–" if load.get("live") else _or_dash(load.get("duration_seconds"), format_seconds),
+            # A load of Locust's users lasts until it is ended.
+            "–" if is_open_ended else _or_dash(load.get("duration_seconds"), format_seconds),
             _or_dash(seconds or None, format_seconds),
         ),
     ]
     rate = load.get("total_rate", load.get("rate"))
     timed = figures.get("lateness.count")
     asked_seconds = float(load.get("duration_seconds") or seconds)
-    duration = seconds if load.get("live") else min(seconds, asked_seconds)
+    duration = seconds if is_open_ended else min(seconds, asked_seconds)
     if rate is not None or timed:
         achieved = timed / duration if timed and duration else None
         rows.append(("Rate", _or_dash(rate, format_rate), _or_dash(achieved, format_rate)))

@@ -15,7 +15,7 @@ class Hold(Scenario[Parameters]):
     @classmethod
     def check(cls, plan: Plan, parameters: Parameters) -> None:  # noqa: ARG003
         """Refuse a rate of what is not sent; Locust's is of several classes at once."""
-        if plan.rate is not None and not plan.live:
+        if plan.rate is not None and (not plan.live or plan.population is not None):
             raise UsageError(
                 "hold sends nothing: leave --rate and --profile out, or take --scenario echo"
             )

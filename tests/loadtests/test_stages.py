@@ -1,0 +1,177 @@
+"""Connections come and go by stages, as many as are asked for at each moment."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.asyncio.server import ServerConnection, serve
+
+from loadtests.errors import UsageError
+from loadtests.stages import Stage, Stages, are_stages, parse_stages
+from reports.exit_status import ExitStatus
+from reports.outcome import outcome_of
+from tests.loadtests.conftest import DEADLINE_SECONDS, Run
+
+COUNTS = st.integers(0, 5_000)
+STAGES = (
+    st.lists(st.builds(Stage, COUNTS, COUNTS, st.integers(1, 100).map(float), st.booleans()))
+    .map(lambda stages: Stages(tuple(stages)))
+    .filter(lambda stages: stages.stages and stages.most)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "stages"),
+    [
+        (
+            "0..2k in 30s, 2k for 1m, 5k in 5s, 500 for 30s",
+            [Stage(0, 2000, 30), Stage(2000, 2000, 60), Stage(2000, 5000, 5), Stage(500, 500, 30)],
+        ),
+        ("10 in 1s", [Stage(0, 10, 1)]),
+        ("10 for 1s, 4..6 in 2s", [Stage(10, 10, 1), Stage(4, 6, 2)]),
+        ("+50/s for 1m poisson, 0 in 20s", [Stage(0, 3000, 60, True), Stage(3000, 0, 20)]),
+        ("5..5 for 1s, +2/s for 500ms", [Stage(5, 5, 1), Stage(5, 6, 0.5)]),
+    ],
+)
+def test_stages_are_read_as_they_are_written(text: str, stages: list[Stage]) -> None:
+    assert are_stages(text)
+    assert parse_stages(text) == Stages(tuple(stages))
+
+
+@given(STAGES)
+def test_what_is_written_is_read_again(stages: Stages) -> None:
+    again = parse_stages(str(stages))
+    assert (again.seconds, again.most, again.openings) == (
+        stages.seconds,
+        stages.most,
+        stages.openings,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("soon for 1s", "'soon' is no count"),
+        ("5 for ever", "'ever' is no"),
+        ("5 for 0s", "lasts no time"),
+        ("-5 for 1s", "no connection|fewer|no count"),
+        ("0 for 1s", "no connection at any time"),
+        ("5 for 1s,", "is no stage; write them like 0..2k in 30s"),
+        ("+5 in", "is no stage"),
+    ],
+)
+def test_what_is_no_stage_is_told(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse_stages(text)
+
+
+@pytest.mark.parametrize("text", ["10k", "1", "100"])
+def test_a_number_is_no_stages(text: str) -> None:
+    assert not are_stages(text)
+
+
+@given(STAGES, st.integers(1, 7))
+def test_the_parts_of_all_processes_are_the_whole(stages: Stages, processes: int) -> None:
+    parts = [stages.part(processes, number) for number in range(processes)]
+    for number, stage in enumerate(stages.stages):
+        assert sum(part.stages[number].begin for part in parts) == stage.begin
+        assert sum(part.stages[number].end for part in parts) == stage.end
+    assert sum(part.openings for part in parts) == stages.openings
+    assert {part.seconds for part in parts} == {stages.seconds}
+
+
+@given(
+    st.builds(Stage, COUNTS, COUNTS, st.integers(1, 100).map(float), st.booleans()), st.integers()
+)
+def test_all_who_arrive_do_so_in_order_and_within_their_stage(stage: Stage, seed: int) -> None:
+    arrivals = list(stage.arrivals(seed))
+    assert len(arrivals) == max(0, stage.end - stage.begin)
+    assert all(before <= after for before, after in pairwise(arrivals))
+    assert all(0 <= arrival <= stage.seconds for arrival in arrivals)
+    assert arrivals == list(stage.arrivals(seed))
+
+
+class Seen:
+    """How many clients a server had, each time that one came or went."""
+
+    def __init__(self) -> None:
+        self.now = self.handshakes = self.messages = 0
+        self.counts: list[int] = []
+
+    async def serve(self, connection: ServerConnection) -> None:
+        self.handshakes += 1
+        self._note(1)
+        try:
+            async for message in connection:
+                self.messages += 1
+                await connection.send(message)
+        finally:
+            self._note(-1)
+
+    def _note(self, change: int) -> None:
+        self.now += change
+        self.counts.append(self.now)
+
+    def peaks_and_lows(self) -> list[int]:
+        """Give where it turned, from growing to falling or back."""
+        counts = [0, *self.counts]
+        turns = zip(counts, counts[1:], counts[2:], strict=False)
+        return [at for before, at, after in turns if (at - before) * (after - at) < 0]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("load", [{"scenario": "hold"}, {"scenario": "echo", "rate": 100.0}])
+async def test_a_server_sees_as_many_as_were_asked_for(
+    run: Run, load: dict[str, object], processes: int
+) -> None:
+    seen = Seen()
+    population = parse_stages("8 in 0.5s, 8 for 0.5s, 2..2 for 0.5s, 6 in 0.5s poisson, 6 for 1s")
+    async with serve(seen.serve, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        summary = await run(
+            f"ws://127.0.0.1:{port}/",
+            connections=population.most,
+            population=population,
+            live=True,
+            duration_seconds=population.seconds,
+            processes=processes,
+            **load,
+        )
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while seen.now:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+    assert summary.valid, summary.reasons
+    assert outcome_of(summary).status is ExitStatus.HELD
+    figures = summary.figures
+    assert figures["connections.opened"] == figures["connections.requested"] == 12
+    assert seen.handshakes == population.openings == 12
+    assert seen.peaks_and_lows() == [8, 2, 6]
+    assert figures["connections.open"] == 6
+    assert summary.close_codes == {1000: 12}
+    if "rate" in load:
+        assert figures["messages.sent"] == seen.messages == figures["integrity.expected"] > 0
+        assert figures["integrity.lost"] == 0
+
+
+async def test_a_scenario_that_needs_all_from_the_start_refuses_stages(run: Run) -> None:
+    population = parse_stages("5 for 1s")
+    with pytest.raises(UsageError, match="broadcast needs all its connections from the start; "):
+        await run("ws://127.0.0.1:9/", "broadcast", connections=5, population=population, live=True)
+
+
+@pytest.mark.parametrize("changes", [{"steps": 4}, {"ramp_seconds": 1.0}])
+async def test_stages_say_all_there_is_to_say_of_opening(
+    run: Run, changes: dict[str, object]
+) -> None:
+    population = parse_stages("5 for 1s")
+    with pytest.raises(UsageError, match="stages say when connections open"):
+        await run(
+            "ws://127.0.0.1:9/",
+            "hold",
+            connections=5,
+            population=population,
+            live=True,
+            **changes,
+        )
