@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
+from loadtests.options import Client, ConnectOptions
 from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
 from tests.servers.launch import launch
 
@@ -70,10 +72,101 @@ async def test_every_broadcast_reaches_every_receiver(run: Run, name: str) -> No
     assert summary.figures["delivery.messages"] == 20
     assert summary.figures["integrity.expected"] == 600
     assert summary.figures["integrity.lost"] == 0
-    first, median, last = (
-        summary.figures[f"delivery.{which}_seconds"] for which in ("first", "median", "last")
+    first, half, last = (
+        summary.figures[f"delivery.{which}_seconds"] for which in ("first", "half", "last")
     )
-    assert 0 < first <= median <= last
+    assert 0 < first <= half <= last
+
+
+@pytest.mark.parametrize("name", ["websockets", "node"])
+@pytest.mark.parametrize("path", ["/echo", "/ws"])
+async def test_every_message_is_counted_as_the_server_counts_it(
+    run: Run, name: str, path: str
+) -> None:
+    scenario = "broadcast" if path == "/ws" else "echo"
+    with launch(command(name)) as server:
+        summary = await run(server.url(path), scenario, connections=12, rate=50.0, processes=2)
+        done = server.stop()
+    assert done is not None
+    assert summary.figures["connections.opened"] == done["handshakes"] == 12
+    assert summary.figures["messages.sent"] == done["received"] == 50
+    assert summary.figures["messages.received"] == done["sent"]
+    assert summary.figures["integrity.expected"] == done["sent"]
+    assert summary.figures["integrity.lost"] == 0
+
+
+async def test_deflate_and_a_subprotocol_are_asked_for_by_flags(run: Run) -> None:
+    with launch([*command("websockets"), "--subprotocol", "chat.v2"]) as server:
+        summary = await run(
+            server.url("/ws"),
+            "broadcast",
+            rate=20.0,
+            payload_bytes=5_000,
+            options=ConnectOptions(deflate=True, subprotocols=("chat.v1", "chat.v2")),
+        )
+        refused = await run(server.url("/ws"), "hold", connections=2, name="refused")
+        done = server.stop()
+    assert done is not None
+    assert done["compressed"] == 10
+    assert done["handshakes"] == 10
+    ((negotiated, count),) = summary.negotiated.items()
+    assert negotiated.startswith("permessage-deflate;")
+    assert (negotiated.rpartition(", ")[2], count) == ("subprotocol chat.v2", 10)
+    assert done["sent"] == summary.figures["integrity.expected"] == 200
+    assert summary.figures["integrity.lost"] == summary.figures["errors"] == 0
+    assert refused.errors == {"upgrade:http-400": 2}
+
+
+LOGIN = """
+import ssl
+
+import httpx
+from loadtests.setup import Client, Handshake
+
+
+async def setup() -> httpx.AsyncClient:
+    trusted = ssl.create_default_context(cafile={trusted!r})
+    return httpx.AsyncClient(base_url="https://127.0.0.1:{port}", verify=trusted)
+
+
+async def handshake(client: Client) -> Handshake:
+    answer = await client.shared.get("/ticket")
+    return Handshake(cookies={{"ticket": answer.text}})
+"""
+
+
+@pytest.mark.parametrize("client", [Client.PICOWS, Client.WEBSOCKETS])
+async def test_a_chat_over_tls_with_a_ticket_is_measured(
+    run: Run, tmp_path: Path, client: Client
+) -> None:
+    authority = trustme.CA()
+    certificate, trusted, login = (tmp_path / name for name in ("server.pem", "ca.pem", "login.py"))
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    authority.cert_pem.write_to_path(trusted)
+    with launch("tests.servers.aiohttp_chat", "0", str(certificate)) as server:
+        login.write_text(LOGIN.format(trusted=str(trusted), port=server.port))
+        url = server.url("/ws").replace("ws:", "wss:")
+        options = ConnectOptions(ca=str(trusted), client=client)
+        summary = await run(
+            url,
+            "broadcast",
+            rate=20.0,
+            processes=2,
+            options=options,
+            setup=str(login),
+            parameters={"wrap": '{"say": "{}"}'},
+        )
+        without = await run(url, "hold", connections=2, options=options, name="without")
+        done = server.stop()
+    assert summary.valid, summary.reasons
+    assert summary.errors == {}
+    assert done is not None
+    assert done["handshakes"] == done["tickets"] == summary.figures["connections.opened"] == 10
+    assert done["said"] == summary.figures["messages.sent"] == 20
+    assert done["deliveries"] == summary.figures["integrity.expected"] == 200
+    assert summary.figures["integrity.lost"] == 0
+    assert {"tls.count", "setup.count"} <= set(summary.figures)
+    assert without.errors == {"upgrade:http-403": done["refused"]} == {"upgrade:http-403": 2}
 
 
 async def test_a_server_that_does_not_broadcast_is_told_to_lose_everything(run: Run) -> None:
