@@ -31,7 +31,7 @@ from loadtests.target import TargetSource, split_command
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome, outcome_of, run_document
 from reports.printable import printable
-from reports.record import RecordError
+from reports.record import RecordCutError, RecordError
 from reports.summary import Summary
 from reports.terminal import live_view, summary_text
 from reports.units import parse_bytes, parse_count, parse_rate, parse_seconds
@@ -52,7 +52,7 @@ def _read(option: str, text: str, parse: Callable[[str], Read]) -> Read:
 def fail(error: Exception) -> typer.Exit:
     """Print an error's one line and give the exit that goes with its kind."""
     sys.stderr.write(f"swarmgate: {error}\n")
-    usage = isinstance(error, UsageError | RecordError)
+    usage = isinstance(error, UsageError | RecordError) and not isinstance(error, RecordCutError)
     return typer.Exit(ExitStatus.USAGE if usage else ExitStatus.INVALID)
 
 

@@ -118,21 +118,14 @@ class Fleet:
         Args:
             interrupted: set when a person wants the run to end now.
         """
-        async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(self._watch())
-            await self._start(tasks)
-            conducting = tasks.create_task(self._conduct())
-            endings = [tasks.create_task(event.wait()) for event in (interrupted, self._trouble)]
-            await asyncio.wait((conducting, *endings), return_when=asyncio.FIRST_COMPLETED)
-            was_interrupted = interrupted.is_set() and not conducting.done()
-            if not conducting.done():
-                await self._end_early(conducting)
-            for ending in endings:
-                ending.cancel()
-            # What is said from here on is of the closing.
-            losses, failures = tuple(self._losses), tuple(self._failures)
-            await self._close()
-            watching.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                was_interrupted, losses, failures = await self._lead(tasks, interrupted)
+        finally:
+            # Where the record cannot be written any more, nobody was told to end.
+            for member in self._members:
+                if member.process.returncode is None:
+                    member.process.kill()
         if was_interrupted:
             reasons = (*losses, "the run was interrupted")
         else:
@@ -148,6 +141,26 @@ class Fleet:
             warnings=warnings_about(self._plan, self._totals),
             interrupted=was_interrupted,
         )
+
+    async def _lead(
+        self, tasks: asyncio.TaskGroup, interrupted: asyncio.Event
+    ) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
+        """Lead the run to its end; tell if it was interrupted, what was lost and what failed."""
+        watching = tasks.create_task(self._watch())
+        await self._start(tasks)
+        conducting = tasks.create_task(self._conduct())
+        endings = [tasks.create_task(event.wait()) for event in (interrupted, self._trouble)]
+        await asyncio.wait((conducting, *endings), return_when=asyncio.FIRST_COMPLETED)
+        was_interrupted = interrupted.is_set() and not conducting.done()
+        if not conducting.done():
+            await self._end_early(conducting)
+        for ending in endings:
+            ending.cancel()
+        # What is said from here on is of the closing.
+        losses, failures = tuple(self._losses), tuple(self._failures)
+        await self._close()
+        watching.cancel()
+        return was_interrupted, losses, failures
 
     async def _end_early(self, conducting: asyncio.Task[None]) -> None:
         """End a load now, with its ledger; before it there is nothing to be kept."""

@@ -31,7 +31,7 @@ from loadtests.setup import setup_of
 from loadtests.target import TargetSource, resolve, running
 from loadtests.template import fill, saved_names
 from reports.figures import against_figure
-from reports.record import RECORD_SUFFIX, Line, RecordWriter, Target
+from reports.record import RECORD_SUFFIX, Event, Line, RecordCutError, RecordWriter, Target
 from reports.summary import Summary, Totals
 from reports.threshold import parse_threshold
 
@@ -83,7 +83,18 @@ async def execute(
         async with _target(plan, source, path) as found:
             command = replay_command(masked(plan), source)
             plan = replace(plan, url=_address(plan, found.url))
-            return await _record(plan, found, writer, observe, command=command)
+            try:
+                return await _record(plan, found, writer, observe, command=command)
+            except* RecordCutError as group:
+                cut = _first(group)
+            raise cut
+
+
+def _first(error: BaseException) -> BaseException:
+    """Give the first of the errors that came at once."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def checked(plan: Plan) -> Plan:

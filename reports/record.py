@@ -26,6 +26,10 @@ class RecordError(Exception):
     """A run record cannot be read or written; the message names the file and what to do."""
 
 
+class RecordCutError(RecordError):
+    """A line cannot be written any more, as where the disk is full; those before it stand."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What was put under load.
@@ -246,7 +250,7 @@ def decode_line(text: bytes | str) -> Line | None:
 
 
 class RecordWriter:
-    """Appends lines to a record, each flushed as it is written: a few a second, so it costs little.
+    """Appends lines to a record, each written at once: a few a second, so it costs little.
 
     The file is created when the writer is, so that a bad path fails before the run.
     """
@@ -264,17 +268,29 @@ class RecordWriter:
             )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("xb")
+            # Nothing is held back in a buffer, which closing would try to write once more.
+            self._file = path.open("xb", buffering=0)
         except OSError as error:
             raise RecordError(f"cannot write {path}: {os.strerror(error.errno or 0)}") from error
 
     def write(self, line: Line) -> None:
-        """Append one line and hand it to the operating system."""
-        self._file.write(encode_line(line))
-        self._file.flush()
+        """Append one line and hand it to the operating system.
+
+        Raises:
+            RecordCutError: it cannot be written.
+        """
+        rest = memoryview(encode_line(line))
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            raise RecordCutError(
+                f"cannot write {self.path}: {why}; the record stands up to there"
+            ) from error
 
     def close(self) -> None:
-        """Flush and close; writing afterwards is an error."""
+        """Close; writing afterwards is an error."""
         self._file.close()
 
     def __enter__(self) -> Self:

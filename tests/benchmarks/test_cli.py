@@ -202,6 +202,40 @@ def test_a_record_that_exists_is_not_overwritten(tmp_path: Path) -> None:
     assert kept.read_text() == "mine"
 
 
+def test_a_record_that_cannot_be_written_any_more_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    """As where the disk is full; a limit on the size of a file is refused by the kernel alike."""
+    path = tmp_path / "a.run.jsonl"
+    run = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+sys.argv[1:] = ["run", sys.argv[1], "5", "-s", "echo", "-d", "60s", "-q", "-o", {str(path)!r}]
+from benchmarks.cli import main
+main()
+"""
+    with known() as server:
+        done = subprocess.run(
+            [sys.executable, "-c", run, server.url("/echo")],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE_SECONDS,
+        )
+        injected = server.stop()
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"swarmgate: cannot write {path}: File too large; the record stands up to there\n"
+    )
+    assert path.stat().st_size == 20_000
+    record = read_record(path)
+    assert record.truncated
+    assert record.footer is None
+    assert injected is not None
+    # The swarm has ended too.
+    assert injected["handshakes"] == 5
+
+
 def test_ctrl_c_exits_with_130_and_leaves_the_record_complete(tmp_path: Path) -> None:
     path = tmp_path / "a.run.jsonl"
     with known() as server:
