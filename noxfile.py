@@ -6,6 +6,7 @@ file changes, so that a second run starts at once.
 
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,13 +21,17 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "tests"]
 
 LOCK = Path("constraints.txt")
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
 SERVER_LOCK = Path("requirements.txt")
 LOCUST_LOCK = Path("requirements-locust.txt")
 LOCUSTFILES = (Path("loadtests/locustfile.py"), *sorted(Path("loadtests/shapes").glob("s*.py")))
 # What `nox -s bench -- NAME` measures: cost benchmarks, then claims.
 BENCHES = {
     "": ((), "claims.toml"),
-    "swarm": (("test_swarm_cost.py", "test_client_cost.py", "test_recording_cost.py"), ""),
+    "swarm": (
+        ("test_swarm_cost.py", "test_client_cost.py", "test_recording_cost.py", "test_growth.py"),
+        "",
+    ),
     "server": (("test_server_cost.py", "test_adoption_cost.py"), "claims_redis.toml"),
     "hostile": (("test_hostile_cost.py",), ""),
     "locust": (("test_locust_swarm_cost.py", "test_locust_cost.py"), ""),
@@ -139,15 +144,6 @@ def _test(session: nox.Session) -> None:
 
 
 @nox.session
-def lint(session: nox.Session) -> None:
-    """Check format, style and the direction of imports."""
-    install(session)
-    session.run("ruff", "format", "--check", ".")
-    session.run("ruff", "check", ".")
-    session.run("lint-imports")
-
-
-@nox.session
 def conformance(session: nox.Session) -> None:
     """Put each client through the Autobahn test suite (RFC 6455); it needs CPython 2.7."""
     # Where pyenv is, what the path has may be its shim, which runs none that is not chosen.
@@ -165,6 +161,15 @@ def conformance(session: nox.Session) -> None:
         session.run(python27, "-m", "pip", "install", *options, *wanted, external=True)
     reports = Path(session.create_tmp()) / "autobahn"
     session.run("python", "-m", "tests.conformance", python27, str(suite), str(reports))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, style and the direction of imports."""
+    install(session)
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("lint-imports")
 
 
 @nox.session

@@ -274,12 +274,13 @@ class Fleet:
     async def _close(self) -> None:
         """Have everyone end; whoever does not in time is ended."""
         self._enter("close")
+        ramp_seconds = 0.0 if self._is_ending else self._plan.ramp_down_seconds
         living = [member for member in self._members if member.process.returncode is None]
         for member in living:
             with suppress(ConnectionError):
-                member.tell({"do": "close"})
+                member.tell({"do": "close", "over_seconds": ramp_seconds})
         with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
+            async with asyncio.timeout(ramp_seconds + _CLOSE_SECONDS):
                 await asyncio.gather(*(member.process.wait() for member in living))
         for member in living:
             if member.process.returncode is None:

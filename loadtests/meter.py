@@ -36,6 +36,7 @@ class Meter:
         counts: what a scenario counts besides, by ``scenario.what``.
         deliveries: delivery times in nanoseconds of each broadcast, by its sequence number.
         untold_faults: tracebacks of what user's code raised, by kind, for whoever tells of them.
+        load_ns: when the load began, 0 before.
         has_delivery_histograms: keep the delivery times of each broadcast, not their ends alone.
     """
 
@@ -59,6 +60,7 @@ class Meter:
         self.untold_faults: dict[str, str] = {}
         self._known_faults: set[str] = set()
         self.open = 0
+        self.load_ns = 0
         self.has_delivery_histograms = True
         self._begin_interval()
 

@@ -30,6 +30,7 @@ _SECRET_NAME: Final = re.compile(
     re.IGNORECASE,
 )
 _MOST_SOURCES: Final = 4096
+DEFAULT_MAX_MESSAGE_BYTES: Final = 16 * 2**20
 
 
 class Client(StrEnum):

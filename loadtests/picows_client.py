@@ -5,9 +5,9 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from picows import ws_connect
+from picows import WSError, ws_connect
 
 from loadtests.connection import Connection
 

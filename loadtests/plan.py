@@ -59,7 +59,8 @@ class Plan:
         thresholds: what figures must be for the run to hold (:mod:`reports.threshold`).
         abort_on: what a figure must not be: the run ends early, and has failed.
         bounds: what the generator must keep to for the run to be valid.
-        live: connections come and go while the load lasts, and it lasts until it is ended.
+        live: connections come and go while the load lasts, and it lasts until it is ended unless it
+            has a ``population``.
         rounds: a live load is one of rounds, in each of which connections are the same.
         seed: the seed of every random choice.
     """

@@ -81,7 +81,6 @@ class Population:
         self._ready = meter.durations("ready").append
         self._setup = setup
         self._set_up = meter.durations("setup").append
-        self._meter = meter
         self._by_number: dict[int, Connection] = {}
         self._vacant: list[int] = []
         self._failed = 0
@@ -148,10 +147,9 @@ class Population:
         if self._setup.is_empty:
             return NOTHING
         begun_ns = perf_counter_ns()
-        plan = self._share.plan
+        plan, row = self._share.plan, self._dialer.row(number)
         try:
             async with asyncio.timeout(plan.handshake_timeout_seconds) as patience:
-                row = self._dialer.row(number)
                 own = await self._setup.handshake(number, row, plan.url)
         except Exception as error:
             if patience.expired():

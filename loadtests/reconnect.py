@@ -49,17 +49,25 @@ class Reconnector:
         self._meter = meter
         self._random = random.Random(seed)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._broken = 0
 
     def bring_back(self, population: Population, connection: Connection) -> None:
         """Begin to open a connection again that has ended, with the wait of its first try."""
         task = asyncio.create_task(self._try(population, connection.number))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._has_ended)
+
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._broken += 1
+            self._meter.fault(error)
 
     @property
     def away(self) -> int:
         """How many are not back yet."""
-        return len(self._tasks)
+        return len(self._tasks) + self._broken
 
     async def all_back(self) -> None:
         """Wait until none is away."""

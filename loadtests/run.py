@@ -25,7 +25,7 @@ from loadtests.payload import read_payloads
 from loadtests.plan import Endpoint, Plan, port_of, split_url
 from loadtests.ready import parse_steps, texts_of
 from loadtests.replay import replay_command
-from loadtests.scenarios import check_scenario, parse_parameters, scenario_kind
+from loadtests.scenarios import SCENARIOS, check_scenario, parse_parameters, scenario_kind
 from loadtests.scenarios.drain import DrainParameters
 from loadtests.setup import setup_of
 from loadtests.target import TargetSource, resolve, running
@@ -73,7 +73,7 @@ async def execute(
 
     Raises:
         LoadTestError: the run cannot be made at all; nothing was recorded.
-        RecordError: the record cannot be written.
+        RecordError: the record cannot be written, or not any more.
     """
     plan = checked(plan)
     for pid in source.pids:
@@ -125,6 +125,7 @@ def checked(plan: Plan) -> Plan:
     if plan.payload_file is not None:
         read_payloads(Path(plan.payload_file), binary=plan.binary)
     rows = read_feed(Path(plan.feed)) if plan.feed is not None else ()
+    plan = _with_rows(plan, len(rows))
     # A row that lacks a value would fail a swarm process in the middle of the opening.
     for row in rows or (None,):
         fill(plan.url, 0, row)

@@ -31,6 +31,7 @@ _READ: Final[Mapping[str, Callable[[str], object]]] = {
     "ramp": parse_seconds,
     "ramp-down": parse_seconds,
     "late": parse_seconds,
+    "max-message": parse_bytes,
     "timeout": parse_seconds,
     "reply-timeout": parse_seconds,
 }

@@ -101,6 +101,7 @@ class Swarm:
                     length_ns = round(self._share.plan.duration_seconds * 1e9)
                     start_ns = command["start_ns"]
                     self._load = Span(start_ns, start_ns + length_ns)
+                    self._meter.load_ns = start_ns
                 if command["do"] == "close":
                     # What is being opened now would be left open.
                     keeping.cancel()
@@ -150,7 +151,7 @@ class Swarm:
                     self._scenario.prepare(self._population)
                 self._say("settled")
             case "measure":
-                published = await self._scenario.measure(self._population, self._load)
+                published = await self._measure()
                 # So that what the fleet reads now is not up to a second old.
                 self._write(self._meter.take(self._phase))
                 self._say("measured", published=published)
@@ -220,9 +221,9 @@ class Swarm:
                 await asyncio.sleep(_QUIET_SECONDS)
         self._scenario.account(published)
 
-    async def _close(self) -> None:
+    async def _close(self, over_seconds: float) -> None:
         """End every connection with a closing handshake, the slow ones without."""
-        await self._population.close_all(self._share.plan.ramp_down_seconds)
+        await self._population.close_all(over_seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await _until(lambda: not self._meter.open)

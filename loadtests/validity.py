@@ -95,7 +95,8 @@ def _process_reasons(plan: Plan, process: int, totals: Totals) -> Iterator[str]:
 
 
 def _ran(totals: Totals, process: int) -> str:
-    ran, on_a_core = totals.own_runnable_ratios()[process], totals.own_cpu_ratios()[process]
+    ran = totals.own_runnable_ratios().get(process, 0.0)
+    on_a_core = totals.own_cpu_ratios().get(process, 0.0)
     return (
         f"ran or waited for a core {format_ratio(ran)} of the time ({format_ratio(on_a_core)} on a "
         "core)"
@@ -155,8 +156,9 @@ def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
     overflows = figures.get("kernel.listen_overflows", 0.0)
     if overflows:
         warnings.append(
-            f"the server's accept queue overflowed {overflows:,.0f} times, which delays connects "
-            "by 1 s or 3 s; fewer --concurrent, or a larger backlog"
+            f"accept queues of this host overflowed {overflows:,.0f} times, the server's or "
+            "another's, which delays connects by 1 s or 3 s; fewer --concurrent, or a larger "
+            "backlog"
         )
     return tuple(warnings)
 
@@ -165,12 +167,14 @@ def _own_share(plan: Plan, totals: Totals) -> Iterator[str]:
     """Say where a generator that is busy by its model is in the figures."""
     for process, own in sorted(totals.own.items()):
         lag = _percentile_seconds(own, "loop_lag")
-        if plan.rate is None and totals.own_runnable_ratios().get(process, 0.0) >= BUSY:
+        lags = lag > plan.bounds.loop_lag_p99_seconds
+        if plan.rate is None and (lags or totals.own_runnable_ratios().get(process, 0.0) >= BUSY):
             yield (
-                f"swarm process {process} {_ran(totals, process)}: latencies and rate of this "
-                f"closed model are bounded by the generator; {ADVICE}"
+                f"swarm process {process} {_ran(totals, process)} and got to what was due "
+                f"{lag * 1e3:.0f} ms late in 1 % of looks: latencies and rate of this closed model "
+                f"are bounded by the generator; {ADVICE}"
             )
-        elif plan.scenario in RECEIVING and lag > plan.bounds.loop_lag_p99_seconds:
+        elif plan.scenario in RECEIVING and lags:
             yield (
                 f"the event loop of swarm process {process} lagged while it received: 1 % of the "
                 f"time by {lag * 1e3:.0f} ms or more, up to which is in the deliveries; {ADVICE}"

@@ -15,7 +15,7 @@ from reports.limit import limit_of
 from reports.outcome import outcome_of
 from reports.over_time import Phase, end_seconds, phases
 from reports.record import Event, Header, Record
-from reports.summary import LEDGER, OWN, Summary, Totals, totals_of
+from reports.summary import DELIVERY, LEDGER, OWN, Summary, Totals, totals_of
 from reports.terminal import drain_rows
 from reports.units import (
     format_bytes,
@@ -197,14 +197,20 @@ def _load_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
             f"{format_rate(figures['messages.received_per_second'])} received",
         )
     if "integrity.expected" in figures:
-        faults = ("lost", "duplicated", "reordered", "corrupted")
+        faults = ("lost", "duplicated", "reordered")
         total = sum(figures.get(f"integrity.{name}", 0.0) for name in faults)
         expected = format_count(figures["integrity.expected"])
         yield Tile(
-            "Lost, duplicated, reordered or corrupted",
+            "Lost, duplicated or reordered",
             format_count(total),
-            f"of {expected} messages expected",
+            f"of {expected} messages expected{_corrupted(figures)}",
         )
+
+
+def _corrupted(figures: Mapping[str, float]) -> str:
+    # Such a one is among the lost.
+    count = figures.get("integrity.corrupted", 0.0)
+    return f", {format_count(count)} came corrupted" if count else ""
 
 
 def _server_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
@@ -235,9 +241,9 @@ def _rest(figures: Mapping[str, float], name: str) -> str:
 
 def _before_last(figures: Mapping[str, float]) -> str:
     return ", ".join(
-        f"{name} {format_seconds(figures[f'delivery.{name}_seconds'])}"
-        for name in ("first", "median", "p99")
-        if f"delivery.{name}_seconds" in figures
+        f"{name} {format_seconds(figures[f'delivery.{key}_seconds'])}"
+        for name, key in DELIVERY.items()
+        if key != "last" and f"delivery.{key}_seconds" in figures
     )
 
 
@@ -342,16 +348,10 @@ def _tables(summary: Summary) -> Iterator[Table]:
     broadcasts = format_count(figures.get("delivery.messages", 0.0))
     yield Table(
         "Delivery of a broadcast",
-        ("receiver", "mean over broadcasts"),
+        ("receivers", "mean over broadcasts"),
         tuple(
             (label, format_seconds(figures[f"delivery.{name}_seconds"]))
-            for name, label in (
-                ("first", "first"),
-                ("median", "median"),
-                ("p99", "p99"),
-                ("last", "last"),
-                ("last_max", "last, of the slowest broadcast"),
-            )
+            for label, name in {**DELIVERY, "last, of the slowest broadcast": "last_max"}.items()
             if f"delivery.{name}_seconds" in figures
         ),
         f"From the intended send time, over {broadcasts} broadcasts.",

@@ -12,7 +12,7 @@ from reports.threshold import failures, parse_threshold
 from reports.units import format_count
 
 # What a ledger counts that is a fault of the server.
-_FAULTS: Final = ("lost", "duplicated", "reordered", "corrupted")
+_FAULTS: Final = ("lost", "duplicated", "reordered")
 _MOST_ERRORS: Final = 3
 # What weighs most when there are several runs.
 _WEIGHT: Final = (
@@ -98,6 +98,9 @@ def _faults(summary: Summary) -> Iterator[str]:
         if count:
             of = f" of {format_count(expected)}" if expected else ""
             yield f"{format_count(count)}{of} messages {name}"
+    # Such a one is lost as well: it is not a second message that something is wrong with.
+    if corrupted := summary.figures.get("integrity.corrupted", 0):
+        yield f"{format_count(corrupted)} came corrupted"
 
 
 def _missed(summary: Summary) -> Iterator[str]:

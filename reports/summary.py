@@ -7,7 +7,7 @@ never zero in its place.
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ LEDGER: Final = ("expected", "lost", "missed", "duplicated", "reordered", "late"
 OWN: Final = ("lateness", "loop_lag", "gc_pause")
 # What a connection takes to open.
 HANDSHAKE: Final = ("tcp_connect", "tls", "upgrade", "open", "setup", "ready")
+# What a broadcast takes to so many of its receivers: what a person calls it, and the figure.
+DELIVERY: Final = {"first": "first", "half": "half", "99 %": "most", "last": "last"}
 # A line through fewer counts is no slope (two always fit, three barely test it).
 STEPS_FOR_SLOPE: Final = 4
 # What a machine's cores do, of which steal is done for others.
@@ -60,6 +62,34 @@ class Summary:
     failures: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Delivered:
+    """What broadcasts took to arrive, in nanoseconds.
+
+    Attributes:
+        columns: for each broadcast what it took to its first receiver, to half of them, to 99 % and
+            to the last one; half and most only of those whose times are all on the record.
+        times: every delivery of these.
+    """
+
+    columns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    times: Histogram = field(default_factory=Histogram)
+
+    def with_those(self, parts: Mapping[int, Sequence[tuple[int, int, str]]]) -> "_Delivered":
+        """Add broadcasts, each as its first, its last and all times at each swarm process."""
+        columns = {name: list(column) for name, column in self.columns.items()}
+        times = merged((self.times,))
+        for of_one in parts.values():
+            columns.setdefault("first", []).append(min(first for first, _, _ in of_one))
+            columns.setdefault("last", []).append(max(last for _, last, _ in of_one))
+            if all(text for _, _, text in of_one):
+                histogram = merged(Histogram.decode(text) for _, _, text in of_one)
+                columns.setdefault("half", []).append(histogram.percentile_ns(50))
+                columns.setdefault("most", []).append(histogram.percentile_ns(99))
+                times.merge(histogram)
+        return _Delivered({name: tuple(column) for name, column in columns.items()}, times)
+
+
 class Totals:
     """The running total of a record's lines."""
 
@@ -79,6 +109,8 @@ class Totals:
             lambda: defaultdict(Histogram)
         )
         self.peak_open = 0
+        # Of the data feed, if there is one.
+        self.feed_rows: int | None = None
         self.phase = ""
         self._drain: dict[str, float] = {}
         # Of a live load, whose users may become more.
@@ -97,7 +129,7 @@ class Totals:
         self._opening_ns: Counter[int] = Counter()
         # Kept encoded: a histogram takes 270 KB, and there is one a broadcast and process.
         self._deliveries: defaultdict[int, list[tuple[int, int, str]]] = defaultdict(list)
-        self._delivered: defaultdict[str, list[int]] = defaultdict(list)
+        self._settled = _Delivered()
 
     def add(self, line: Line) -> None:
         """Add one line."""
@@ -147,6 +179,8 @@ class Totals:
             case "signal":
                 self._drain["connected"] = float(line.detail["connected"])
                 self._drain["processes"] = float(line.detail["processes"])
+            case "feed":
+                self.feed_rows = line.detail["rows"]
             case "negotiated":
                 self.negotiated.update(line.detail["outcomes"])
             case "users":
@@ -194,6 +228,8 @@ class Totals:
             # Those of clients that come later are not of the opening.
             later = name in HANDSHAKE and not opening
             self.histograms[f"{name}_later" if later else name].merge(histogram)
+            if name == "latency" and line.phase == "measure":
+                self._measured["round_trips"] += histogram.count
             if name in OWN:
                 self.own[line.process][name].merge(histogram)
         self.open_by_process[line.process] = line.open
@@ -236,7 +272,8 @@ class Totals:
             "errors": self.errors.total(),
         }
         if self.header is not None:
-            requested = self._requested or self.header.load["connections"]
+            load = self.header.load
+            requested = self._requested or load.get("openings", load["connections"])
             figures["connections.requested"] = requested
         if self._opening_ns:
             longest = max(self._opening_ns.values()) / 1e9
@@ -262,53 +299,34 @@ class Totals:
         return figures
 
     def _duration_figures(self) -> dict[str, float]:
-        figures = {}
+        figures: dict[str, float] = {}
         for name, histogram in self.histograms.items():
-            if not histogram.count:
-                continue
-            figures[f"{name}.count"] = float(histogram.count)
-            figures[f"{name}.mean_seconds"] = histogram.mean_ns / 1e9
-            figures[f"{name}.max_seconds"] = histogram.max_ns / 1e9
-            for label, percentile in PERCENTILES.items():
-                figures[f"{name}.{label}_seconds"] = histogram.percentile_ns(percentile) / 1e9
+            figures |= _statistics(name, histogram)
         return figures
 
     def _delivery_figures(self) -> dict[str, float]:
-        """Average over broadcasts what each took to its first, median, 99th and last receiver."""
-        columns = {name: list(column) for name, column in self._delivered.items()}
-        for name, column in self._columns().items():
-            columns.setdefault(name, []).extend(column)
-        if not columns:
+        """Average over broadcasts what each took to its first receiver, half, most and the last."""
+        delivered = self._settled.with_those(self._deliveries)
+        if not delivered.columns:
             return {}
-        return {
-            "delivery.messages": float(len(columns["first"])),
-            **{
-                f"delivery.{name}_seconds": statistics.fmean(column) / 1e9
-                for name, column in columns.items()
-            },
-            "delivery.last_max_seconds": max(columns["last"]) / 1e9,
+        figures = {
+            f"delivery.{name}_seconds": statistics.fmean(column) / 1e9
+            for name, column in delivered.columns.items()
         }
+        last_ns = delivered.columns["last"]
+        figures["delivery.messages"] = float(len(last_ns))
+        figures["delivery.last_max_seconds"] = max(last_ns) / 1e9
+        if "delivered" not in self.histograms:
+            figures |= _statistics("delivered", delivered.times)
+        return figures
 
     def settle_deliveries(self) -> None:
         """Add up the broadcasts so far, of which nothing more will come; it costs their decoding.
 
         A live view would else decode all of them each time it looks.
         """
-        for name, column in self._columns().items():
-            self._delivered[name].extend(column)
+        self._settled = self._settled.with_those(self._deliveries)
         self._deliveries.clear()
-
-    def _columns(self) -> Mapping[str, list[int]]:
-        """Give what each broadcast took to its first, median, 99th and last receiver."""
-        columns: defaultdict[str, list[int]] = defaultdict(list)
-        for parts in self._deliveries.values():
-            columns["first"].append(min(first for first, _, _ in parts))
-            columns["last"].append(max(last for _, last, _ in parts))
-            if all(text for _, _, text in parts):
-                histogram = merged(Histogram.decode(text) for _, _, text in parts)
-                columns["median"].append(histogram.percentile_ns(50))
-                columns["p99"].append(histogram.percentile_ns(99))
-        return columns
 
     def _drain_figures(self) -> dict[str, float]:
         """Say who was told of the target's stop, how they were closed, and what became of it."""
@@ -332,8 +350,9 @@ class Totals:
             figures["swarm.cpu_ratio"] = max(self.own_cpu_ratios().values())
             figures["swarm.runnable_ratio"] = max(self.own_runnable_ratios().values())
         cpu_seconds = self._measured_cpu_ns.total() / 1e9
-        if self.histograms["latency"].count and self._measured["received"]:
-            figures["swarm.cpu_per_round_trip_seconds"] = cpu_seconds / self._measured["received"]
+        if self._measured["round_trips"]:
+            each = cpu_seconds / self._measured["round_trips"]
+            figures["swarm.cpu_per_round_trip_seconds"] = each
         if self._measured["received"]:
             figures["swarm.cpu_per_message_seconds"] = cpu_seconds / self._measured["received"]
         growth = self._growth("swarm", "pss_bytes")
@@ -484,6 +503,20 @@ class Totals:
             negotiated=dict(self.negotiated),
             failures=footer.failures,
         )
+
+
+def _statistics(name: str, histogram: Histogram) -> dict[str, float]:
+    if not histogram.count:
+        return {}
+    return {
+        f"{name}.count": float(histogram.count),
+        f"{name}.mean_seconds": histogram.mean_ns / 1e9,
+        f"{name}.max_seconds": histogram.max_ns / 1e9,
+        **{
+            f"{name}.{label}_seconds": histogram.percentile_ns(percentile) / 1e9
+            for label, percentile in PERCENTILES.items()
+        },
+    }
 
 
 def _cpu_between(begin: Sample, end: Sample, *parts: str) -> float:

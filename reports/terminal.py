@@ -19,13 +19,15 @@ from rich.text import Text
 from reports.limit import limit_of
 from reports.printable import printable
 from reports.record import Event, Footer, Header, Interval, Line
-from reports.summary import LEDGER, Summary, Totals
+from reports.summary import DELIVERY, LEDGER, Summary, Totals
 from reports.units import format_bytes, format_count, format_rate, format_ratio, format_seconds
 
 _PLAIN_SECONDS: Final = 5.0
 # The others last a moment; a log is read for what takes time.
 _TOLD_PHASES: Final = ("open", "measure", "drain", "collect")
 _REFRESH_PER_SECOND: Final = 4
+# Scenarios in which each message is answered.
+_ROUND_TRIPS: Final = frozenset({"echo", "events", "session"})
 
 
 class Progress:
@@ -173,6 +175,9 @@ def live_rows(progress: Progress) -> Iterator[tuple[str, str]]:
     if latency is not None and latency.count:
         yield "latency p50", format_seconds(latency.percentile_ns(50) / 1e9)
         yield "latency p99", format_seconds(latency.percentile_ns(99) / 1e9)
+    if totals.header is not None and totals.header.scenario in _ROUND_TRIPS:
+        answered = latency.count if latency is not None else 0
+        yield "unanswered", format_count(max(0, totals.counts["sent"] - answered))
     if progress.server_memory_bytes is not None:
         yield "server memory", format_bytes(progress.server_memory_bytes)
     if progress.server_cpu_ratio is not None:
@@ -242,9 +247,12 @@ def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         agreed = (f"{what} × {format_count(n)}" for what, n in sorted(summary.negotiated.items()))
         yield "Negotiated", "; ".join(agreed)
     yield "Errors", _error_list(summary.errors)
+    yield from _message_rows(summary)
     yield from _latency_rows(summary)
     yield from _delivery_rows(summary)
     yield from _scenario_rows(summary)
+    if ledger := _ledger(figures):
+        yield "Ledger", ledger
     yield from drain_rows(summary)
     yield from _server_rows(summary)
     if "open.count" in figures:
@@ -285,18 +293,17 @@ def _error_list(errors: Mapping[str, int]) -> str:
     return f"{format_count(sum(errors.values()))} ({listed})"
 
 
-def _latency_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+def _message_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Tell what was sent, whether or not anything of it came back."""
     figures = summary.figures
-    if "latency.mean_seconds" not in figures:
-        if summary.header.scenario == "hold":
-            yield "Avg latency", "not measured: nothing was sent (--scenario echo does)"
+    if "messages.sent_per_second" not in figures:
         return
     load = summary.header.load
     rate = load.get("total_rate", load.get("rate"))
     model = "closed model" if rate is None else f"open model, {format_rate(float(rate))} asked"
     limit = limit_of(figures)
-    if rate is None and limit is not None and "generator" in limit.parts:
-        model += ", bounded by the generator"
+    if rate is None and limit is not None and limit.parts:
+        model += f", bounded by the {limit.who}"
     yield (
         "Messages",
         (
@@ -304,13 +311,19 @@ def _latency_rows(summary: Summary) -> Iterator[tuple[str, str]]:
             f"{format_rate(figures['messages.sent_per_second'])} ({model})"
         ),
     )
+
+
+def _latency_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    figures = summary.figures
+    if "latency.mean_seconds" not in figures:
+        if summary.header.scenario == "hold":
+            yield "Avg latency", "not measured: nothing was sent (--scenario echo does)"
+        return
     yield "Avg latency", format_seconds(figures["latency.mean_seconds"])
     yield "Latency", _percentiles(figures, "latency")
     yield "Service time", _percentiles(figures, "service_time")
     if "acknowledgement.count" in figures:
         yield "Acknowledged", _percentiles(figures, "acknowledgement")
-    if ledger := _ledger(figures):
-        yield "Ledger", ledger
 
 
 def _percentiles(figures: Mapping[str, float], name: str) -> str:
@@ -342,16 +355,14 @@ def _delivery_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     yield (
         "Delivery",
         ", ".join(
-            f"{name} {format_seconds(figures[f'delivery.{name}_seconds'])}"
-            for name in ("first", "median", "p99", "last")
-            if f"delivery.{name}_seconds" in figures
+            f"{name} {format_seconds(figures[f'delivery.{key}_seconds'])}"
+            for name, key in DELIVERY.items()
+            if f"delivery.{key}_seconds" in figures
         ),
     )
     if "clock.uncertainty_seconds" in figures:
         bound = format_seconds(figures["clock.uncertainty_seconds"])
         yield "Clocks", f"a one-way time between two hosts may be wrong by {bound}"
-    if "delivered.count" not in figures:
-        yield "Ledger", _ledger(figures)
 
 
 # Durations that have a row of their own wherever they were measured, and what it is called.
@@ -394,8 +405,6 @@ def _scenario_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     for name in sorted(timed, key=lambda it: (it not in _DURATIONS, [*_DURATIONS, it].index(it))):
         if name not in _TOLD_ELSEWHERE:
             yield _DURATIONS.get(name, name), _percentiles(figures, name)
-    if "delivered.count" in figures or "delivered_before.count" in figures:
-        yield "Ledger", _ledger(figures)
 
 
 def drain_rows(summary: Summary) -> Iterator[tuple[str, str]]:

@@ -435,7 +435,7 @@ class Conductor:
 
     def _close(self) -> None:
         self._enter("close")
-        self._tell_all({"do": "close"})
+        self._tell_all({"do": "close", "over_seconds": 0.0})
         self._wait(lambda: not any(self._living()), _CLOSE_SECONDS)
 
     def _end_record(self) -> None:

@@ -37,7 +37,7 @@ def test_a_run_without_a_fault_held() -> None:
         ),
         (
             {"errors": {"a:b": 2}, "integrity": {"expected": 1_000, "lost": 1, "corrupted": 3}},
-            "2 errors (a:b × 2); 1 of 1,000 messages lost; 3 of 1,000 messages corrupted",
+            "2 errors (a:b × 2); 1 of 1,000 messages lost; 3 came corrupted",
         ),
     ],
 )

@@ -65,9 +65,13 @@ def test_a_broadcast_seen_by_two_processes_is_one_broadcast() -> None:
     )
     assert summary.figures["delivery.messages"] == 2
     assert summary.figures["delivery.first_seconds"] == pytest.approx(3e-6)
-    assert summary.figures["delivery.median_seconds"] == pytest.approx(3.5e-6, rel=0.001)
+    assert summary.figures["delivery.half_seconds"] == pytest.approx(3.5e-6, rel=0.001)
     assert summary.figures["delivery.last_seconds"] == pytest.approx(4e-6)
     assert summary.figures["delivery.last_max_seconds"] == pytest.approx(5e-6)
+    # Of all four deliveries, not of the broadcasts.
+    assert summary.figures["delivered.count"] == 4
+    assert summary.figures["delivered.p50_seconds"] == pytest.approx(2e-6, rel=0.001)
+    assert summary.figures["delivered.mean_seconds"] == pytest.approx(2.75e-6, rel=0.001)
 
 
 def test_server_cpu_is_its_time_over_the_measured_phase() -> None:

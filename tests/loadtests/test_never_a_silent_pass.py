@@ -1,0 +1,159 @@
+"""A load of which nothing came back, or whose generator had no time for it, never simply passes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import pytest
+
+from loadtests.bounds import Bounds
+from loadtests.scenarios import SCENARIOS
+from loadtests.target import TargetSource
+from reports.exit_status import ExitStatus
+from reports.outcome import outcome_of
+from reports.record import Event, Line
+from reports.summary import Summary
+from reports.terminal import summary_text
+from tests.loadtests.conftest import REFERENCE, Run
+
+SILENT = """
+import asyncio, logging, signal, sys
+from websockets.asyncio.server import serve
+
+async def main():
+    async def take(connection):
+        async for message in connection:
+            pass
+    logging.disable(logging.CRITICAL)
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    async with serve(take, "127.0.0.1", int(sys.argv[1])):
+        await stopped.wait()
+
+asyncio.run(main())
+"""
+SILENT_SERVER = TargetSource((sys.executable, "-c", SILENT, "{port}"))
+
+# What each is asked to do, for as long as a second, on a server that only listens.
+LOADS: dict[str, dict[str, Any]] = {
+    "hold": {},
+    "echo": {"rate": 20.0},
+    "events": {"rate": 20.0},
+    "session": {"rate": 20.0},
+    "broadcast": {"rate": 20.0},
+    "chat": {"rate": 20.0},
+    "storm": {"rate": 20.0, "parameters": {"within": "5s"}},
+    "churn": {"rate": 20.0},
+    "slow-consumer": {"rate": 20.0},
+    "heartbeat": {"parameters": {"interval": "0.2s"}},
+    "drain": {"rate": 20.0, "parameters": {"within": "5s"}},
+}
+# What a silent server does right, for nothing is to come back.
+SILENCE_WILL_DO = {"hold", "churn"}
+
+
+def test_every_scenario_is_looked_at() -> None:
+    assert set(LOADS) == set(SCENARIOS)
+
+
+@pytest.mark.parametrize("scenario", LOADS)
+async def test_a_server_that_answers_nothing_fails_and_is_told_why(run: Run, scenario: str) -> None:
+    summary = await run(
+        "ws://127.0.0.1:{port}/",
+        scenario,
+        source=SILENT_SERVER,
+        connections=4,
+        collect_seconds=0.5,
+        **LOADS[scenario],
+    )
+    outcome, text = outcome_of(summary), summary_text(summary)
+    assert summary.valid, summary.reasons
+    assert outcome.status is (ExitStatus.HELD if scenario in SILENCE_WILL_DO else ExitStatus.FAILED)
+    if summary.figures.get("integrity.expected"):
+        # Of what was sent while it was away, a client of a storm is told apart that it missed it.
+        gone = summary.figures["integrity.lost"] + summary.figures["integrity.missed"]
+        assert gone == summary.figures["integrity.expected"]
+        assert "messages lost" in outcome.line
+        assert "\nMessages: " in text
+        assert "\nLedger: " in text
+    else:
+        assert scenario in {*SILENCE_WILL_DO, "heartbeat"}
+
+
+async def test_a_closed_model_on_a_silent_server_tells_of_every_message(run: Run) -> None:
+    summary = await run(
+        "ws://127.0.0.1:{port}/",
+        source=SILENT_SERVER,
+        connections=4,
+        collect_seconds=0.5,
+        reply_timeout_seconds=0.3,
+    )
+    assert summary.errors["reply:timeout"] >= 4
+    assert "messages lost" in outcome_of(summary).line
+
+
+@contextmanager
+def hogs() -> Iterator[None]:
+    """Keep every core busy."""
+    busy = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(2 * (os.cpu_count() or 1))
+    ]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def starve(line: Line) -> None:
+    """Give the swarm only the cores that nobody else wants, while it measures."""
+    if not (isinstance(line, Event) and line.name == "phase"):
+        return
+    policy = os.SCHED_IDLE if line.detail["phase"] == "measure" else os.SCHED_OTHER
+    for child in psutil.Process().children():
+        if "loadtests.swarm" in child.cmdline():
+            for thread in child.threads():
+                os.sched_setscheduler(thread.id, policy, os.sched_param(0))
+
+
+def is_told(summary: Summary) -> bool:
+    return not summary.valid or "bounded by the generator" in " ".join(summary.warnings)
+
+
+@pytest.mark.parametrize("scenario", [name for name in LOADS if name != "hold"])
+async def test_a_generator_that_gets_no_core_is_never_a_silent_pass(
+    run: Run, scenario: str
+) -> None:
+    with hogs():
+        summary = await run(
+            "ws://127.0.0.1:{port}"
+            + {"heartbeat": "/ws", "session": "/ws/s{n}"}.get(scenario, "/ws"),
+            scenario,
+            source=TargetSource(REFERENCE),
+            connections=4,
+            duration_seconds=2.0,
+            bounds=Bounds(),
+            observe=starve,
+            **LOADS[scenario],
+        )
+    assert outcome_of(summary).status is not ExitStatus.HELD or is_told(summary), summary.figures
+
+
+async def test_a_closed_model_whose_generator_gets_no_core_is_bounded_by_it(run: Run) -> None:
+    with hogs():
+        summary = await run(
+            "ws://127.0.0.1:{port}/echo",
+            source=TargetSource(REFERENCE),
+            connections=4,
+            duration_seconds=2.0,
+            bounds=Bounds(),
+            observe=starve,
+        )
+    assert is_told(summary), summary.figures
+    assert "closed model, bounded by the " in summary_text(summary)
