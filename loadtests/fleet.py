@@ -129,8 +129,8 @@ class Fleet:
         if was_interrupted:
             reasons = (*losses, "the run was interrupted")
         else:
-            if not losses:
-                failures += failures_of(self._plan, self._totals)
+            if not (losses or failures):
+                failures = failures_of(self._plan, self._totals)
             against = reasons_against(self._plan, self._totals, has_failed=bool(failures))
             reasons = (*losses, *against)
         return Footer(

@@ -20,6 +20,7 @@ from loadtests.stages import Stage, Stages
 
 _CLOSE_BATCH: Final = 200
 _LESSEN_SECONDS: Final = 0.02
+_OVERDUE_NS: Final = 1_000_000_000
 
 
 class Keeper:
@@ -41,6 +42,8 @@ class Keeper:
         self._due_ns: deque[int] = deque()
         self._wanted = asyncio.Event()
         self._dialling = 0
+        # When those that are being opened were to be, by their numbers.
+        self._due_of: dict[int, int] = {}
         # So many of those that are being opened are not wanted any more.
         self._surplus = 0
         self._leaving: set[Connection] = set()
@@ -50,6 +53,12 @@ class Keeper:
     def pending(self) -> int:
         """How many were ordered and are neither open nor failed yet."""
         return len(self._due_ns) + self._dialling - self._surplus
+
+    @property
+    def overdue(self) -> int:
+        """How many of these should have been open for a second."""
+        before_ns = perf_counter_ns() - _OVERDUE_NS
+        return sum(due_ns < before_ns for due_ns in (*self._due_ns, *self._due_of.values()))
 
     @property
     def staying(self) -> int:
@@ -131,9 +140,11 @@ class Keeper:
             # Not wanted any more.
             self._handshakes.release()
             return
-        self._due_ns.popleft()
+        due_ns = self._due_ns.popleft()
         self._dialling += 1
-        handshakes.create_task(self._open(self._population.vacant_number()))
+        number = self._population.vacant_number()
+        self._due_of[number] = due_ns
+        handshakes.create_task(self._open(number))
 
     async def _open(self, number: int) -> None:
         arrived: list[Connection] = []
@@ -156,6 +167,7 @@ class Keeper:
         else:
             self._let_go(unwanted)
         finally:
+            self._due_of.pop(number, None)
             if not arrived:
                 # One that failed is one less, too.
                 self._one_less_dialling()

@@ -184,6 +184,7 @@ class Swarm:
             return await measuring
         finally:
             following.cancel()
+            self._meter.counts["connections.overdue"] += self._keeper.overdue
 
     def _obey_beside(self, command: Mapping[str, Any]) -> bool:
         """Obey a command of a live load, which ends none before it; tells whether it is one."""
@@ -195,6 +196,8 @@ class Swarm:
             case "take part":
                 self._scenario.live_part = command["part"]
             case "end":
+                if self._share.plan.live and self._share.plan.population is None:
+                    self._meter.counts["connections.overdue"] += self._keeper.overdue
                 self._load.cut()
             case _:
                 return False

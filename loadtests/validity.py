@@ -27,9 +27,12 @@ _FEWEST_LATE: Final = 3
 
 def failures_of(plan: Plan, totals: Totals) -> tuple[str, ...]:
     """Say what was the target's or a script's failure, so that there was no load to judge."""
-    if totals.counts["opened"] or any(_is_local(kind) for kind in totals.errors):
+    if any(_is_local(kind) for kind in totals.errors):
         return ()
-    return (f"no connection to {masked_url(plan.url)} could be opened",)
+    if not totals.counts["opened"]:
+        return (f"no connection to {masked_url(plan.url)} could be opened",)
+    overdue = _overdue(totals)
+    return () if _is_busy(totals) or not overdue else (overdue,)
 
 
 def reasons_against(plan: Plan, totals: Totals, *, has_failed: bool = False) -> tuple[str, ...]:
@@ -45,6 +48,7 @@ def reasons_against(plan: Plan, totals: Totals, *, has_failed: bool = False) -> 
             for reason in _process_reasons(plan, process, totals)
         ),
         *(() if has_failed else _load_reasons(plan, totals)),
+        *([_overdue(totals)] if _overdue(totals) and _is_busy(totals) else []),
     ]
     if totals.counts["clipped"]:
         reasons.append(f"{totals.counts['clipped']} durations were above one hour and are cut off")
@@ -58,6 +62,23 @@ def _local_reasons(totals: Totals) -> Iterator[str]:
                 f"{count:,} connections failed with {kind}, a limit of this machine and not of "
                 "the server; `swarmgate doctor` says which"
             )
+
+
+def _overdue(totals: Totals) -> str:
+    """Say how many connections did not open in time, where they come and go; nothing if all did."""
+    if not (count := totals.scenario_counts["connections.overdue"]):
+        return ""
+    figures = totals.figures()
+    return (
+        f"{count:,} of {figures['connections.requested']:,.0f} connections were not open a second "
+        f"after they were to be; {figures['connections.opened']:,.0f} were opened, "
+        f"{figures.get('connections.opened_per_second', 0.0):,.0f} a second"
+    )
+
+
+def _is_busy(totals: Totals) -> bool:
+    """Tell whether a swarm process had no room left, so that it may be what was slow."""
+    return any(ratio >= BUSY for ratio in totals.own_runnable_ratios().values())
 
 
 def _is_local(kind: str) -> bool:

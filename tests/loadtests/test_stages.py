@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request
 
 from loadtests.errors import UsageError
 from loadtests.stages import Stage, Stages, are_stages, parse_stages
@@ -175,3 +176,37 @@ async def test_stages_say_all_there_is_to_say_of_opening(
             live=True,
             **changes,
         )
+
+
+async def test_connections_that_are_late_are_the_servers_where_the_generator_has_room(
+    run: Run,
+) -> None:
+    """On a server that lets in four and keeps the others waiting."""
+    opened, over = 0, asyncio.Event()
+
+    async def admit(_connection: ServerConnection, _request: Request) -> None:
+        nonlocal opened
+        opened += 1
+        if opened > 4:
+            await over.wait()
+
+    population = parse_stages("10 in 0.2s, 10 for 2s")
+    async with serve(
+        Seen().serve, "127.0.0.1", 0, process_request=admit, open_timeout=None
+    ) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        summary = await run(
+            f"ws://127.0.0.1:{port}/",
+            "hold",
+            connections=10,
+            population=population,
+            live=True,
+            duration_seconds=population.seconds,
+        )
+        over.set()
+    assert summary.valid, summary.reasons
+    assert outcome_of(summary).status is ExitStatus.FAILED
+    assert summary.figures["connections.overdue"] == 6
+    assert summary.failures[0].startswith(
+        "6 of 10 connections were not open a second after they were to be; 4 were opened, "
+    )
