@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import AliasChoices, Field, field_validator
 
+from loadtests.feed import Row, no_row
 from loadtests.meter import Meter
 from loadtests.scenario import Parameters
 from loadtests.template import fill
@@ -64,13 +65,15 @@ class PublishedParameters(CorrelatedParameters):
 class Envelope:
     """What is sent: a message as it is, or within a form of the server's."""
 
-    def __init__(self, wrap: str | None) -> None:
+    def __init__(self, wrap: str | None, row: Callable[[int], Row | None] = no_row) -> None:
         """Prepare.
 
         Args:
             wrap: the form, with one ``{}`` for the message, and places that are filled in for each
                 sender (:func:`loadtests.template.fill`). A message within a JSON string is escaped.
+            row: gives a sender's row of the data feed, by its number.
         """
+        self._row = row
         self._is_plain = wrap is None
         self._before, _, self._after = (wrap or _HOLE).partition(_HOLE)
         self._known: dict[int, _Around] = {}
@@ -95,7 +98,8 @@ class Envelope:
         return b"%b%b%b" % (around.before, message, around.after)
 
     def _filled(self, number: int, saved: Mapping[str, str] | None) -> "_Around":
-        before, after = (fill(part, number, None, saved) for part in (self._before, self._after))
+        row = self._row(number)
+        before, after = (fill(part, number, row, saved) for part in (self._before, self._after))
         return _Around(saved, before.encode(), after.encode(), _is_json(f"{before}x{after}"))
 
 

@@ -3,12 +3,14 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from loadtests.errors import UsageError
+from loadtests.template import feed_names
 
 Row = Mapping[str, Any]
 
@@ -39,6 +41,21 @@ def row_of(rows: Sequence[Row], number: int, policy: FeedPolicy) -> Row | None:
     if number >= len(rows) and policy is not FeedPolicy.CYCLE:
         raise NoRowError
     return rows[number % len(rows)]
+
+
+def no_row(number: int) -> Row | None:  # noqa: ARG001 - what is called where there is a feed
+    """Give nothing, whoever asks."""
+    return None
+
+
+def rows_for(text: str | None, path: str | None, policy: FeedPolicy) -> Callable[[int], Row | None]:
+    """Give what gives rows by the numbers of connections, for a text that has places for them.
+
+    The file is read only if there are such places.
+    """
+    if path is None or not feed_names(text or ""):
+        return no_row
+    return partial(row_of, read_feed(Path(path)), policy=policy)
 
 
 def read_feed(path: Path) -> tuple[Row, ...]:

@@ -1,6 +1,6 @@
 """What a run is to do: the whole of it for the fleet, and each process's share of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from loadtests.bounds import Bounds
 from loadtests.distribution import Distribution
 from loadtests.errors import UsageError
-from loadtests.feed import FeedPolicy
+from loadtests.feed import FeedPolicy, Row, rows_for
 from loadtests.options import ConnectOptions
 from loadtests.rate_profile import Profile
 from loadtests.schedule import ArrivalKind, share
@@ -162,6 +162,10 @@ class Plan:
     def openings(self) -> int:
         """How many connections are opened in all, each as often as it comes."""
         return self.connections if self.population is None else self.population.openings
+
+    def row_for(self, text: str | None) -> Callable[[int], Row | None]:
+        """Give what gives rows of the feed by number, for a text that has places for them."""
+        return rows_for(text, self.feed, self.feed_policy)
 
     def stages(self) -> tuple[int, ...]:
         """Give the connection counts at which the opening pauses, the last being all of them."""

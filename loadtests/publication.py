@@ -51,7 +51,7 @@ class Publisher:
 
     def __init__(self, share: ProcessPlan, parameters: PublishedParameters, meter: Meter) -> None:
         plan = share.plan
-        self._write = Envelope(parameters.wrap).write
+        self._write = Envelope(parameters.wrap, plan.row_for(parameters.wrap)).write
         self.sent_ns = array("q")
         self._meter = meter
         self._clock_ns = share.clock_ns

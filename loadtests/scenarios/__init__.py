@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from loadtests.correlation import CorrelatedParameters
 from loadtests.errors import UsageError
+from loadtests.feed import read_feed
 from loadtests.meter import Meter
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.ready import kept_names, parse_steps
@@ -105,11 +106,10 @@ def _check_kept(plan: Plan, wrap: str) -> None:
         raise UsageError(
             f"parameter wrap is to fill in {{saved.{min(unknown)}}}, which no step of --ready keeps"
         )
-    if feed_names(wrap):
-        raise UsageError(
-            f"parameter wrap is {wrap!r}; a row of the feed is not filled in there, but in --ready"
-        )
-    fill(wrap, 0, None, dict.fromkeys(kept, ""))
+    # A row that lacks a value would fail a swarm process in the middle of the load.
+    rows = read_feed(Path(plan.feed)) if plan.feed is not None and feed_names(wrap) else (None,)
+    for row in rows:
+        fill(wrap, 0, row, dict.fromkeys(kept, ""))
 
 
 def make_scenario(share: ProcessPlan, meter: Meter) -> Scenario[Any]:

@@ -119,7 +119,7 @@ class Chat(Scenario[ChatParameters]):
         self._publishers = publishers_of(plan, parameters)
         self._publisher_receives = parameters.publisher_receives
         self._prefix = parameters.prefix or ""
-        self._write = Envelope(parameters.wrap).write
+        self._write = Envelope(parameters.wrap, plan.row_for(parameters.wrap)).write
         self._listeners: Sequence[Connection] = ()
         self._issued: dict[int, int] = {}
         self._tag = run_tag(plan.seed)

@@ -401,7 +401,9 @@ class Echo(RoundTrips):
         assert isinstance(parameters, CorrelatedEchoParameters)
         if parameters.wrap is None and parameters.find is None:
             return None
-        return CorrelatedWire(Envelope(parameters.wrap), rule(parameters.find))
+        return CorrelatedWire(
+            Envelope(parameters.wrap, self.plan.row_for(parameters.wrap)), rule(parameters.find)
+        )
 
 
 class Events(RoundTrips):

@@ -95,7 +95,8 @@ class Heartbeat(Scenario[HeartbeatParameters]):
         self._random = random.Random(share.plan.seed + share.process)
         self._beaten = 0
         # Of a ping that is a message.
-        self._write = None if parameters.wrap is None else Envelope(parameters.wrap).write
+        row = share.plan.row_for(parameters.wrap)
+        self._write = None if parameters.wrap is None else Envelope(parameters.wrap, row).write
         self._find = rule(parameters.find)
         self._tag = run_tag(share.plan.seed)
         self._kind = WSMsgType.BINARY if share.plan.binary else WSMsgType.TEXT

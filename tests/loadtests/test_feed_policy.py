@@ -1,13 +1,15 @@
 """What becomes of connections for which a feed has no row any more is chosen, and told."""
 
+import json
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from loadtests.errors import UsageError
 from loadtests.feed import FeedPolicy, NoRowError, row_of
 from loadtests.options import ConnectOptions
-from tests.loadtests.conftest import Run
+from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
 from tests.servers.launch import launch
 
 BEARER = ConnectOptions(bearer="{feed.token}")
@@ -77,3 +79,40 @@ def test_a_row_is_given_once_or_again() -> None:
         with pytest.raises(NoRowError):
             row_of(rows, 2, policy)
     assert row_of((), 7, FeedPolicy.ONCE) is None
+
+
+@pytest.mark.parametrize("scenario", ["echo", "chat"])
+async def test_each_sender_fills_its_own_row_into_what_it_sends(
+    run: Run, tmp_path: Path, scenario: str
+) -> None:
+    path = tmp_path / "users.csv"
+    path.write_text("user\nann\nbob\n")
+    said: list[tuple[str, str]] = []
+
+    async def hear(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        async for message in connection:
+            said.append((connection.request.path, json.loads(message)["by"]))
+            await connection.send(message)
+
+    async with serve(hear, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        summary = await run(
+            f"ws://127.0.0.1:{port}/{{n}}",
+            scenario,
+            connections=2,
+            rate=10.0,
+            feed=str(path),
+            parameters={"wrap": '{"by": "{feed.user}", "text": "{}"}'}
+            | ({"publishers": "2"} if scenario == "chat" else {}),
+            collect_seconds=LOSSY_COLLECT_SECONDS,
+        )
+    assert len(said) == summary.figures["messages.sent"] == 10
+    assert set(said) == {("/0", "ann"), ("/1", "bob")}
+
+
+async def test_a_row_that_lacks_what_is_sent_is_refused(run: Run, feed: str) -> None:
+    with pytest.raises(UsageError, match=r"feed.user. is not in the feed, which has token"):
+        await run(
+            "ws://127.0.0.1:9/", feed=feed, parameters={"wrap": '{"by": "{feed.user}", "t": "{}"}'}
+        )

@@ -156,7 +156,7 @@ async def test_a_row_of_the_feed_is_filled_in(run: Run, tmp_path: Path) -> None:
         (("a => regex:(",), {}, "unterminated subpattern"),
         (("login =>",), {}, "is no step"),
         (("=> {saved.id}",), {}, "fill in {saved.id}, which no step before it keeps"),
-        ((), {"wrap": "{feed.user} {}"}, "a row of the feed is not filled in there"),
+        ((), {"wrap": "{feed.user} {}"}, "feed.user. is not in the feed, which has no feed"),
         ((), {"wrap": "${NOT_SET_ANYWHERE} {}"}, "the variable NOT_SET_ANYWHERE is not set"),
         (("{saved.id}",), {}, "fill in {saved.id}, which no step before it keeps"),
         ((), {"wrap": "{saved.id} {}"}, "wrap is to fill in {saved.id}, which no step"),
