@@ -98,7 +98,7 @@ def locust(session: nox.Session) -> None:
     # Not Locust's usual port, which another Locust may have.
     port = str(free_port())
     files = ("-f", ",".join(map(str, LOCUSTFILES)), "--class-picker", "--web-host", "127.0.0.1")
-    files += ("--master-bind-port", port, "--master-port", port)
+    files += ("--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port)
     if any(word.startswith(("--host", "-H")) for word in session.posargs):
         session.run("locust", *files, *users, *session.posargs)
         return
