@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -202,6 +203,45 @@ def test_a_record_that_exists_is_not_overwritten(tmp_path: Path) -> None:
     assert kept.read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("flags", "faults", "status", "last"),
+    [
+        ((), (), 0, "HELD: nothing went wrong"),
+        ((), ("--lose-every", "2"), 1, r"FAILED: \d+ of 20 messages lost"),
+        (("--threshold", "messages.sent>=1k"), (), 1, r"FAILED: messages.sent >= 1,000, found 20"),
+        (
+            ("--abort-on", "errors>=0", "-d", "600s"),
+            (),
+            1,
+            r"FAILED: aborted on errors >= 0, found 0",
+        ),
+        (("--rate", "no"), (), 2, r"swarmgate: --rate: 'no' is no rate; .*"),
+        (
+            ("--bound", "lateness_p99_seconds=0s"),
+            (),
+            3,
+            r"INVALID: swarm process 0 sent late: .*, allowed are 0 ms; use more .*",
+        ),
+    ],
+)
+def test_the_last_line_says_why_the_exit_status_is_what_it_is(
+    tmp_path: Path, flags: tuple[str, ...], faults: tuple[str, ...], status: int, last: str
+) -> None:
+    load = ("-s", "echo", "-r", "20", "-d", "1s", "-q")
+    with known(*faults) as server:
+        done = swarmgate(
+            "run", server.url("/echo"), "5", *load, *flags, cwd=tmp_path, module=PATIENT
+        )
+    assert done.returncode == status, done.stdout
+    lines = (done.stdout or done.stderr).splitlines()
+    assert re.fullmatch(last, lines[-1]), lines[-1]
+    if status == 2:
+        return
+    (record,) = tmp_path.rglob("*.run.jsonl")
+    again = swarmgate("report", str(record))
+    assert (again.returncode, again.stdout.splitlines()[-1]) == (status, lines[-1])
+
+
 def test_a_record_that_cannot_be_written_any_more_ends_the_run_in_one_line(tmp_path: Path) -> None:
     """As where the disk is full; a limit on the size of a file is refused by the kernel alike."""
     path = tmp_path / "a.run.jsonl"
@@ -258,7 +298,7 @@ def test_ctrl_c_exits_with_130_and_leaves_the_record_complete(tmp_path: Path) ->
         output, errors = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert "interrupted" in output
+    assert output.splitlines()[-1] == "INTERRUPTED: the run was interrupted"
     footer = read_record(path).footer
     assert footer is not None
     assert footer.interrupted
