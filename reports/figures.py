@@ -140,7 +140,8 @@ SINGLE: Final[Mapping[str, str]] = {
     "swarm.memory_per_connection_bytes": "from before the first connection",
     "kernel.listen_overflows": "accept queues of this host that were full, anyone's",
     "kernel.tcp_memory_bytes": "of this host at the end of the measured phase",
-    "machine.cpu_ratio": "of all cores of this host, by anyone, in the measured phase",
+    "machine.cpu_ratio": "of all cores of this host, by anyone, in the measured phase; short "
+    "bursts escape the kernel's clock",
     "machine.steal_ratio": "CPU time that a hypervisor took",
     "clock.uncertainty_seconds": "by how much a time between two hosts may be wrong",
 }
