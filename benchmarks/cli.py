@@ -110,8 +110,7 @@ def claims(
         sys.stderr.write(f"swarmgate: {error}; the records up to then are in {folder}\n")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
     except RecordError as error:
-        sys.stderr.write(f"swarmgate: {error}\n")
-        raise typer.Exit(ExitStatus.USAGE) from None
+        raise loadtests_cli.fail(error) from None
     results = [judge(claim, experiments[claim.experiment], runs) for claim in asked.claims]
     _tell(results, folder, is_reduced=quick)
     status = exit_status(results)

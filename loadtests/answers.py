@@ -47,8 +47,8 @@ def answering(
             return
         meter.received -= 1
         meter.received_bytes -= len(payload)
-        meter.counts["answers.sent"] += 1
         if connection.is_open:
+            meter.counts["answers.sent"] += 1
             connection.transport.send(kind, answer)
 
     return take

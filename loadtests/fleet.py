@@ -126,6 +126,8 @@ class Fleet:
             for member in self._members:
                 if member.process.returncode is None:
                     member.process.kill()
+                # Whoever watches for its end must not outlive the event loop.
+                await member.process.wait()
         if was_interrupted:
             reasons = (*losses, "the run was interrupted")
         else:
@@ -382,7 +384,8 @@ class Fleet:
     def _look_for_abort(self) -> None:
         if not self._abort_on:
             return
-        figures = self._totals.figures()
+        kinds = {condition.figure.partition(".")[0] for condition in self._abort_on}
+        figures = self._totals.figures(with_deliveries=bool(kinds & {"delivery", "delivered"}))
         for condition in self._abort_on:
             if holds(condition, figures):
                 found = format_figure(condition.figure, figures[condition.figure])

@@ -6,7 +6,7 @@ They are Locust's users, or those of a plan whose number changes by stages.
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -44,6 +44,8 @@ class Keeper:
         self._dialling = 0
         # When those that are being opened were to be, by their numbers.
         self._due_of: dict[int, int] = {}
+        # Of those that are not wanted any more, how many were overdue.
+        self._missed = 0
         # So many of those that are being opened are not wanted any more.
         self._surplus = 0
         self._leaving: set[Connection] = set()
@@ -56,9 +58,10 @@ class Keeper:
 
     @property
     def overdue(self) -> int:
-        """How many of these should have been open for a second."""
-        before_ns = perf_counter_ns() - _OVERDUE_NS
-        return sum(due_ns < before_ns for due_ns in (*self._due_ns, *self._due_of.values()))
+        """How many should have been open for a second, and are not or were not when let go."""
+        # Those of the ones being opened that are not wanted any more were counted when let go.
+        opening = max(0, _overdue(self._due_of.values()) - self._surplus)
+        return self._missed + _overdue(self._due_ns) + opening
 
     @property
     def staying(self) -> int:
@@ -114,13 +117,18 @@ class Keeper:
         """Have so many fewer: those that are not open yet first, then those that came last."""
         self.order = order
         while self._due_ns and count:
-            self._due_ns.pop()
+            self._missed += _overdue((self._due_ns.pop(),))
             count -= 1
         unwanted = min(count, self._dialling - self._surplus)
         self._surplus += unwanted
+        self._missed += min(unwanted, _overdue(self._due_of.values()))
         # Those whose handshake is complete are here, though nobody may have gone on with them yet.
         here = (it for it in self._population.open_connections() if it not in self._leaving)
         self._let_go(heapq.nlargest(count - unwanted, here, key=_number))
+
+    def stop(self) -> None:
+        """Begin to open no more."""
+        self._due_ns.clear()
 
     async def run(self) -> None:
         """Open as ordered, until cancelled."""
@@ -192,6 +200,11 @@ class Keeper:
                 connection.close()
             if done % _CLOSE_BATCH == 0:
                 await asyncio.sleep(0)
+
+
+def _overdue(due_ns: Iterable[int]) -> int:
+    before_ns = perf_counter_ns() - _OVERDUE_NS
+    return sum(it < before_ns for it in due_ns)
 
 
 def _number(connection: Connection) -> int:

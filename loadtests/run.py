@@ -139,16 +139,21 @@ def checked(plan: Plan) -> Plan:
 
 def _with_rows(plan: Plan, rows: int) -> Plan:
     """Keep to the rows of the feed, where none of them is to be given twice."""
-    if plan.feed is None or rows >= plan.connections:
+    if plan.feed is None or plan.feed_policy is FeedPolicy.CYCLE:
+        return plan
+    if plan.population is not None:
+        raise UsageError(
+            f"--feed-policy {plan.feed_policy}: where connections come and go by stages, who comes "
+            "gets the number, and so the row, of one that has gone; leave it out"
+        )
+    if rows >= plan.connections:
         return plan
     if plan.feed_policy is FeedPolicy.ONCE:
         raise UsageError(
             f"--feed-policy once: {plan.feed} has {rows:,} rows for {plan.connections:,} "
             "connections; ask for as many, or for another policy"
         )
-    if plan.feed_policy is FeedPolicy.STOP and plan.population is None:
-        return replace(plan, connections=rows, processes=min(plan.processes, rows))
-    return plan
+    return replace(plan, connections=rows, processes=min(plan.processes, rows))
 
 
 def _check_figures(plan: Plan) -> None:

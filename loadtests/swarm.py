@@ -185,6 +185,7 @@ class Swarm:
         finally:
             following.cancel()
             self._meter.counts["connections.overdue"] += self._keeper.overdue
+            self._keeper.stop()
 
     def _obey_beside(self, command: Mapping[str, Any]) -> bool:
         """Obey a command of a live load, which ends none before it; tells whether it is one."""

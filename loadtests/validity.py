@@ -21,6 +21,9 @@ SENDING: Final = frozenset({"broadcast", "chat", "echo", "events", "session", "s
 # Scenarios in which one message arrives at many connections in one burst.
 RECEIVING: Final = frozenset({"broadcast", "chat", "drain", "slow-consumer", "storm"})
 
+# Scenarios in which who comes later is one that has been there.
+RETURNING: Final = frozenset({"drain", "storm"})
+
 # One or two that are late are a moment of the machine, though they be 1 % of few.
 _FEWEST_LATE: Final = 3
 
@@ -30,6 +33,8 @@ def failures_of(plan: Plan, totals: Totals) -> tuple[str, ...]:
     if any(_is_local(kind) for kind in totals.errors):
         return ()
     if not totals.counts["opened"]:
+        if not totals.counts["failed"]:
+            return ()
         return (f"no connection to {masked_url(plan.url)} could be opened",)
     overdue = _overdue(totals)
     return () if _is_busy(totals) or not overdue else (overdue,)
@@ -42,6 +47,11 @@ def reasons_against(plan: Plan, totals: Totals, *, has_failed: bool = False) -> 
     """
     reasons = [
         *_local_reasons(totals),
+        *(
+            []
+            if totals.counts["opened"] or totals.counts["failed"]
+            else ["no connection was tried"]
+        ),
         *(
             reason
             for process in sorted(totals.open_by_process)
@@ -157,7 +167,9 @@ def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
     """Say what a reader of the figures should know, though they stand."""
     figures = totals.figures()
     warnings = [*_few_late(totals, plan.bounds), *_own_share(plan, totals)]
-    tried = totals.counts["opened"] + totals.counts["opened_later"] + totals.counts["failed"]
+    tried = totals.counts["opened"] + totals.counts["failed"]
+    if plan.scenario not in RETURNING:
+        tried += totals.counts["opened_later"]
     if plan.feed_policy is FeedPolicy.CYCLE and tried > (totals.feed_rows or tried):
         warnings.append(
             f"{plan.feed} has {totals.feed_rows:,} rows for {tried:,} connections, so they were "
@@ -165,8 +177,8 @@ def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
         )
     if unreadable := figures.get("server.unreadable_processes"):
         warnings.append(
-            f"{unreadable:,.0f} of the target's processes may not be looked at, so its memory and "
-            "CPU are more than is told"
+            f"{unreadable:,.0f} of the target's processes may not be looked at, so its memory is "
+            "more than is told"
         )
     steal = figures.get("machine.steal_ratio", 0.0)
     if steal > plan.bounds.steal_ratio:
@@ -189,7 +201,11 @@ def _own_share(plan: Plan, totals: Totals) -> Iterator[str]:
     for process, own in sorted(totals.own.items()):
         lag = _percentile_seconds(own, "loop_lag")
         lags = lag > plan.bounds.loop_lag_p99_seconds
-        if plan.rate is None and (lags or totals.own_runnable_ratios().get(process, 0.0) >= BUSY):
+        if (
+            plan.rate is None
+            and totals.counts["sent"]
+            and (lags or totals.own_runnable_ratios().get(process, 0.0) >= BUSY)
+        ):
             yield (
                 f"swarm process {process} {_ran(totals, process)} and got to what was due "
                 f"{lag * 1e3:.0f} ms late in 1 % of looks: latencies and rate of this closed model "

@@ -62,7 +62,7 @@ SINGLE: Final[Mapping[str, str]] = {
     "connections.opened_per_second": "opened in the opening phase, over its length",
     "connections.opened_later": "opened during the load",
     "connections.open": "open at the end of the measured phase",
-    "connections.overdue": "not open at the end of the load, though due for a second or more",
+    "connections.overdue": "due for a second and not open when the load ended or they were let go",
     "connections.failed": "tried and not opened",
     "connections.lost_by_generator": "open in a swarm process that ended",
     "messages.sent": "by the load",

@@ -247,13 +247,17 @@ class Totals:
             self._measured["sent"] += line.sent
             self._measured["received"] += line.received
 
-    def figures(self) -> dict[str, float]:
-        """Give every figure that the lines so far allow."""
+    def figures(self, *, with_deliveries: bool = True) -> dict[str, float]:
+        """Give every figure that the lines so far allow.
+
+        Args:
+            with_deliveries: those of broadcasts too, which costs the decoding of each.
+        """
         return {
             **self._connection_figures(),
             **self._message_figures(),
             **self._duration_figures(),
-            **self._delivery_figures(),
+            **(self._delivery_figures() if with_deliveries else {}),
             **{name: float(count) for name, count in self.scenario_counts.items()},
             **self._drain_figures(),
             **self._swarm_figures(),
@@ -382,9 +386,10 @@ class Totals:
         if begin is not None and end is not None:
             used, elapsed = self._server_cpu_seconds()
             figures["server.cpu_ratio"] = used / elapsed
-            peak = max(self._peak_rss_bytes, end.values["rss_bytes"])
-            figures["server.rss_peak_bytes"] = peak
-            figures["server.rss_growth_bytes"] = peak - begin.values["rss_bytes"]
+            if "rss_bytes" in begin.values and "rss_bytes" in end.values:
+                peak = max(self._peak_rss_bytes, end.values["rss_bytes"])
+                figures["server.rss_peak_bytes"] = peak
+                figures["server.rss_growth_bytes"] = peak - begin.values["rss_bytes"]
             if self._measured["received"]:
                 figures["server.cpu_per_message_seconds"] = used / self._measured["received"]
         if self._busiest_of_ns:
@@ -408,28 +413,32 @@ class Totals:
         return figures
 
     def _server_cpu_seconds(self) -> tuple[float, float]:
-        """Give the server's CPU time while it was measured, and for how long that was.
-
-        A live load of rounds is measured several times; what is between them does not count.
-        """
+        """Give the server's CPU time while it was measured, and for how long that was."""
         used = elapsed = 0.0
-        begins = self._all_marks("server", MARK_MEASURE_BEGIN)
-        for begin, end in zip(begins, self._all_marks("server", MARK_MEASURE_END), strict=False):
+        for begin, end in self._measured_between("server"):
             used += end.values["cpu_seconds"] - begin.values["cpu_seconds"]
             elapsed += (end.t_ns - begin.t_ns) / 1e9
         return used, elapsed
+
+    def _measured_between(self, source: str) -> list[tuple[Sample, Sample]]:
+        """Give the readings at the beginning and at the end of what was measured.
+
+        A live load of rounds is measured several times; what is between them does not count.
+        """
+        begins = self._all_marks(source, MARK_MEASURE_BEGIN)
+        return list(zip(begins, self._all_marks(source, MARK_MEASURE_END), strict=False))
 
     def _kernel_figures(self) -> dict[str, float]:
         figures = {}
         slope = self._slope("kernel", ("tcp_memory_bytes", "slab_bytes"))
         if slope is not None:
             figures["server.kernel_memory_per_connection_bytes"] = slope
-        begin = self._mark("kernel", MARK_MEASURE_BEGIN)
+        measured = self._measured_between("kernel")
+        if spent := sum(_cpu_between(begin, end, *_CPU_PARTS) for begin, end in measured):
+            busy = sum(_cpu_between(begin, end, "busy") for begin, end in measured)
+            figures["machine.cpu_ratio"] = busy / spent
         start = self._mark("kernel", MARK_START)
         end = self._last_mark("kernel", MARK_MEASURE_END)
-        if begin is not None and end is not None:
-            busy, spent = _cpu_between(begin, end, "busy"), _cpu_between(begin, end, *_CPU_PARTS)
-            figures["machine.cpu_ratio"] = busy / spent if spent else 0.0
         if start is not None and end is not None:
             change = {name: end.values[name] - start.values[name] for name in end.values}
             spent = _cpu_between(start, end, *_CPU_PARTS)
@@ -464,13 +473,17 @@ class Totals:
     def _growth(self, source: str, name: str) -> float | None:
         """Give what a reading grew by from the start to the measured phase, per connection."""
         start, end = self._mark(source, MARK_START), self._mark(source, MARK_MEASURE_BEGIN)
-        if start is None or end is None or not self.peak_open:
+        if start is None or end is None or not (name in start.values and name in end.values):
             return None
-        return (end.values[name] - start.values[name]) / self.peak_open
+        # Where connections come and go there may be none yet.
+        connections = end.values.get("connections", self.peak_open)
+        return (end.values[name] - start.values[name]) / connections if connections else None
 
     def _slope(self, source: str, names: tuple[str, ...]) -> float | None:
         """Fit a line through the readings at the steps: bytes against connections open."""
-        steps = [held for held in self._marks if held.source == source and held.mark == MARK_STEP]
+        steps = [
+            held for held in self._all_marks(source, MARK_STEP) if set(names) <= set(held.values)
+        ]
         counts = [held.values["connections"] for held in steps]
         if len(set(counts)) < STEPS_FOR_SLOPE:
             return None

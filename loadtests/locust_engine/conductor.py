@@ -33,6 +33,7 @@ from reports.record import (
     Header,
     Interval,
     Line,
+    RecordCutError,
     RecordWriter,
     Sample,
     Target,
@@ -561,7 +562,13 @@ class Conductor:
         self._emit(Event(self._now_ns(), "phase", {"phase": phase, **detail}))
 
     def _emit(self, line: Line) -> None:
-        self._writer.write(line)
+        try:
+            self._writer.write(line)
+        except RecordCutError as error:
+            # It would be told of each line that follows.
+            if (why := str(error)) not in self._losses:
+                self._losses.append(why)
+                self._give_up()
         self.progress.add(line)
         self._observe(line)
 

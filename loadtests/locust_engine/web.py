@@ -106,6 +106,8 @@ def _class_rows(master: MasterSide, name: str, conductor: Conductor) -> Iterator
         yield "Status", f"{name} on {conductor.url}: {conductor.totals.phase}"
         problems = conductor.problems()
         yield "Valid", "so far" if not problems else "NO: " + "; ".join(problems)
+        for failure in conductor.failures():
+            yield "Failed", failure
         yield from live_rows(conductor.progress)
     else:
         summary = finished.summary

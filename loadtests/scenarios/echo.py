@@ -161,7 +161,8 @@ class RoundTrips(Scenario[EchoParameters]):
             self._out_of_order(ledger, sequence)
         self._latency(now_ns - intended_ns)
         self._service_time(now_ns - sent_ns)
-        if self._closed_model and self._running and sequence > stream.given_up:
+        is_to_go_on = self._closed_model and self._running and sequence > stream.given_up
+        if is_to_go_on and connection not in self._leaving:
             if self._thinks is None:
                 self._send(connection, now_ns)
             else:
@@ -346,19 +347,12 @@ class RoundTrips(Scenario[EchoParameters]):
             # Its account is closed when it has ended.
             self._places[connection] = -1
             self._leaving.add(connection)
-            connection.redirect(self._receive_last)
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_REPLIES_SECONDS):
                 while any(  # noqa: ASYNC110 - an event would cost the hot path more
                     it.state.pending for it in those if it.is_open
                 ):
                     await asyncio.sleep(_POLL_SECONDS)
-
-    def _receive_last(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Take a reply that no message follows."""
-        was_running, self._running = self._running, False
-        self.receive(connection, payload, now_ns)
-        self._running = was_running
 
     def _drop(self, connection: Connection) -> None:
         """Take a connection out in constant time: the last one takes its place."""

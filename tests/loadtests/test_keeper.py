@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from time import perf_counter_ns
 
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -136,3 +137,24 @@ async def test_those_that_fail_are_pending_no_longer() -> None:
             await kept.until(lambda: kept.meter.failed == 5)
             assert (kept.keeper.pending, kept.keeper.staying) == (0, 0)
             assert kept.meter.errors == {"connect:refused": 5}
+
+
+async def test_who_was_overdue_when_let_go_is_told_apart() -> None:
+    """On a server that lets nobody in, the others wait for their turn; all are late."""
+    over = asyncio.Event()
+
+    async def admit(_connection: ServerConnection, _request: Request) -> None:
+        await over.wait()
+
+    async with serve(read_all, "127.0.0.1", 0, process_request=admit, open_timeout=None) as server:
+        async with keeping(port_of(server)) as kept:
+            long_ago_ns = perf_counter_ns() - 2_000_000_000
+            kept.keeper.add_at([long_ago_ns] * 3 + [perf_counter_ns() + 600_000_000_000] * 2)
+            await kept.until(lambda: kept.keeper.overdue == 3)
+            # The two that are not due yet go first, then one that is.
+            kept.keeper.remove(3, 1)
+            assert kept.keeper.overdue == 3
+            kept.keeper.stop()
+            over.set()
+            await kept.until(lambda: not kept.keeper.pending)
+        assert kept.keeper.overdue == 1

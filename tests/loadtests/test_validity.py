@@ -86,13 +86,13 @@ def test_messages_that_found_their_connection_closed_are_no_fault_of_the_generat
 
 
 def test_where_nothing_opened_the_target_has_failed_and_the_generator_has_not() -> None:
-    nothing = totals(opened=0, sent=0, errors={"connect:refused": 7})
+    nothing = totals(opened=0, sent=0, failed=7, errors={"connect:refused": 7})
     assert failures_of(plan(), nothing) == ("no connection to ws://h/ could be opened",)
     assert reasons_against(plan(), nothing, has_failed=True) == ()
 
 
 def test_where_nothing_opened_for_a_limit_of_this_machine_the_target_has_not_failed() -> None:
-    nothing = totals(opened=0, errors={"connect:no-free-port": 7})
+    nothing = totals(opened=0, failed=7, errors={"connect:no-free-port": 7})
     assert failures_of(plan(), nothing) == ()
 
 

@@ -11,7 +11,15 @@ from reports.summary import (
     Summary,
     Totals,
 )
-from tests.reports.builders import Lines, encoded, footer, header, interval, server_sample
+from tests.reports.builders import (
+    Lines,
+    encoded,
+    event,
+    footer,
+    header,
+    interval,
+    server_sample,
+)
 
 
 def summary_of(*lines: object) -> Summary:
@@ -55,6 +63,31 @@ def test_latency_is_of_all_intervals_merged() -> None:
     assert summary.figures["latency.p50_seconds"] == pytest.approx(0.001, rel=0.001)
     assert summary.figures["latency.p999_seconds"] == pytest.approx(0.009, rel=0.001)
     assert summary.figures["latency.mean_seconds"] == pytest.approx(0.00108, rel=0.001)
+
+
+def test_a_target_that_may_not_be_looked_at_has_the_figures_that_can_be_had() -> None:
+    """Its CPU time can be read, its memory cannot."""
+    summary = summary_of(
+        server_sample(0, MARK_START, unreadable=1.0, cpu_seconds=1.0, connections=0.0),
+        event("phase", phase="measure"),
+        server_sample(1, MARK_MEASURE_BEGIN, unreadable=1.0, cpu_seconds=1.0, connections=9.0),
+        interval(2, opened=9),
+        server_sample(3, MARK_MEASURE_END, unreadable=1.0, cpu_seconds=2.0, connections=9.0),
+    )
+    assert summary.figures["server.cpu_ratio"] == pytest.approx(0.5)
+    assert summary.figures["server.unreadable_processes"] == 1
+    assert not {name for name in summary.figures if name.startswith("server.rss")}
+    assert "server.memory_bytes" not in summary.figures
+
+
+def test_memory_is_of_no_connection_where_none_is_open_when_the_load_begins() -> None:
+    memory = {"cpu_seconds": 0.0, "rss_bytes": 1e6, "pss_bytes": 1e6}
+    swarm = [
+        Sample(round(at * 1e9), "swarm", {**memory, "connections": 0.0}, mark)
+        for at, mark in ((0, MARK_START), (1, MARK_MEASURE_BEGIN))
+    ]
+    figures = summary_of(*swarm, interval(2, opened=2_000, open=2_000)).figures
+    assert "swarm.memory_per_connection_bytes" not in figures
 
 
 def test_a_broadcast_seen_by_two_processes_is_one_broadcast() -> None:
