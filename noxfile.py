@@ -158,7 +158,11 @@ def conformance(session: nox.Session) -> None:
     if not suite.exists():
         options = ("--quiet", "--disable-pip-version-check", "--require-hashes")
         wanted = ("--target", str(suite), "-r", "tests/conformance/requirements.txt")
-        session.run(python27, "-m", "pip", "install", *options, *wanted, external=True)
+        try:
+            session.run(python27, "-m", "pip", "install", *options, *wanted, external=True)
+        except CommandFailed:
+            shutil.rmtree(suite, ignore_errors=True)
+            session.skip("the Autobahn test suite could not be installed for CPython 2.7")
     reports = Path(session.create_tmp()) / "autobahn"
     session.run("python", "-m", "tests.conformance", python27, str(suite), str(reports))
 

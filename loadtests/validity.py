@@ -47,11 +47,7 @@ def reasons_against(plan: Plan, totals: Totals, *, has_failed: bool = False) -> 
     """
     reasons = [
         *_local_reasons(totals),
-        *(
-            []
-            if totals.counts["opened"] or totals.counts["failed"]
-            else ["no connection was tried"]
-        ),
+        *(() if has_failed else _untried(totals)),
         *(
             reason
             for process in sorted(totals.open_by_process)
@@ -63,6 +59,11 @@ def reasons_against(plan: Plan, totals: Totals, *, has_failed: bool = False) -> 
     if totals.counts["clipped"]:
         reasons.append(f"{totals.counts['clipped']} durations were above one hour and are cut off")
     return tuple(reasons)
+
+
+def _untried(totals: Totals) -> Iterator[str]:
+    if not (totals.counts["opened"] or totals.counts["failed"]):
+        yield "no connection was tried"
 
 
 def _local_reasons(totals: Totals) -> Iterator[str]:

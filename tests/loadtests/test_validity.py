@@ -91,6 +91,13 @@ def test_where_nothing_opened_the_target_has_failed_and_the_generator_has_not() 
     assert reasons_against(plan(), nothing, has_failed=True) == ()
 
 
+def test_where_nothing_was_tried_nothing_can_be_judged_unless_something_failed_before() -> None:
+    nothing = totals(opened=0, sent=0)
+    assert failures_of(plan(), nothing) == ()
+    assert "no connection was tried" in reasons(plan(), nothing)
+    assert reasons_against(plan(), nothing, has_failed=True) == ()
+
+
 def test_where_nothing_opened_for_a_limit_of_this_machine_the_target_has_not_failed() -> None:
     nothing = totals(opened=0, failed=7, errors={"connect:no-free-port": 7})
     assert failures_of(plan(), nothing) == ()
