@@ -6,6 +6,7 @@ reports, which a browser shows.
 
 import asyncio
 import json
+import logging
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -70,4 +71,6 @@ def main(python27: str, suite: Path, folder: Path) -> bool:
 
 
 if __name__ == "__main__":
+    # What the suite does wrong on purpose would be a line each.
+    logging.disable(logging.CRITICAL)
     sys.exit(not main(sys.argv[1], Path(sys.argv[2]).absolute(), Path(sys.argv[3]).absolute()))
