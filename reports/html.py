@@ -184,7 +184,7 @@ def _tiles(summary: Summary) -> Iterator[Tile]:
         yield Tile("Service time p99", value, _rest(figures, "service_time"))
     if "delivery.last_seconds" in figures:
         value = format_seconds(figures["delivery.last_seconds"])
-        yield Tile("Delivered to the last", value, _before_last(figures))
+        yield Tile("Delivered to the last, mean", value, _before_last(figures))
     yield from _load_tiles(figures)
     yield from _server_tiles(figures)
 
