@@ -41,7 +41,6 @@ class Keeper:
         self._handshakes = asyncio.Semaphore(share.concurrent)
         self._due_ns: deque[int] = deque()
         self._wanted = asyncio.Event()
-        self._dialling = 0
         # When those that are being opened were to be, by their numbers.
         self._due_of: dict[int, int] = {}
         # Of those that are not wanted any more, how many were overdue.
@@ -54,7 +53,7 @@ class Keeper:
     @property
     def pending(self) -> int:
         """How many were ordered and are neither open nor failed yet."""
-        return len(self._due_ns) + self._dialling - self._surplus
+        return len(self._due_ns) + len(self._due_of) - self._surplus
 
     @property
     def overdue(self) -> int:
@@ -119,7 +118,7 @@ class Keeper:
         while self._due_ns and count:
             self._missed += _overdue((self._due_ns.pop(),))
             count -= 1
-        unwanted = min(count, self._dialling - self._surplus)
+        unwanted = min(count, len(self._due_of) - self._surplus)
         self._surplus += unwanted
         self._missed += min(unwanted, _overdue(self._due_of.values()))
         # Those whose handshake is complete are here, though nobody may have gone on with them yet.
@@ -149,7 +148,6 @@ class Keeper:
             self._handshakes.release()
             return
         due_ns = self._due_ns.popleft()
-        self._dialling += 1
         number = self._population.vacant_number()
         self._due_of[number] = due_ns
         handshakes.create_task(self._open(number))
@@ -165,7 +163,7 @@ class Keeper:
             if self._surplus:
                 unwanted.append(connection)
                 self._leaving.add(connection)
-            self._one_less_dialling()
+            self._one_less_dialling(number)
 
         try:
             await self._population.open(number, arrive)
@@ -175,14 +173,13 @@ class Keeper:
         else:
             self._let_go(unwanted)
         finally:
-            self._due_of.pop(number, None)
             if not arrived:
                 # One that failed is one less, too.
-                self._one_less_dialling()
+                self._one_less_dialling(number)
             self._handshakes.release()
 
-    def _one_less_dialling(self) -> None:
-        self._dialling -= 1
+    def _one_less_dialling(self, number: int) -> None:
+        del self._due_of[number]
         self._surplus = max(0, self._surplus - 1)
 
     def _let_go(self, those: list[Connection]) -> None:

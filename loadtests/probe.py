@@ -41,6 +41,7 @@ class ProcessTrees:
     def __init__(self, roots: Iterable[int]) -> None:
         self._roots = tuple(roots)
         self._cpu_seconds: dict[psutil.Process, float] = {}
+        self._ended_seconds = 0.0
         self._thread_ns: dict[tuple[int, str], int] = {}
         self._read_ns = 0
 
@@ -59,7 +60,10 @@ class ProcessTrees:
         totals: Counter[str] = Counter()
         threads: dict[tuple[int, str], int] = {}
         now_ns = time.perf_counter_ns()
-        for process in _trees(self._roots):
+        processes = _trees(self._roots)
+        for gone in self._cpu_seconds.keys() - set(processes):
+            self._ended_seconds += self._cpu_seconds.pop(gone)
+        for process in processes:
             try:
                 self._cpu_seconds[process] = cpu_seconds(process.pid)
                 threads |= _thread_ns(process.pid)
@@ -72,7 +76,7 @@ class ProcessTrees:
         if not totals:
             return {}
         reading = {name: float(value) for name, value in totals.items()}
-        reading["cpu_seconds"] = sum(self._cpu_seconds.values())
+        reading["cpu_seconds"] = self._ended_seconds + sum(self._cpu_seconds.values())
         if self._read_ns and threads:
             used_ns = max(ns - self._thread_ns.get(thread, 0) for thread, ns in threads.items())
             reading["busiest_thread_ratio"] = used_ns / (now_ns - self._read_ns)

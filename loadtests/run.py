@@ -31,7 +31,7 @@ from loadtests.setup import setup_of
 from loadtests.target import TargetSource, resolve, running
 from loadtests.template import fill, saved_names
 from reports.figures import against_figure
-from reports.record import RECORD_SUFFIX, Event, Line, RecordCutError, RecordWriter, Target
+from reports.record import RECORD_SUFFIX, Line, RecordCutError, RecordWriter, Target
 from reports.summary import Summary, Totals
 from reports.threshold import parse_threshold
 
@@ -220,8 +220,6 @@ async def _record(
     told = masked(plan)
     target = Target(told.url, str(endpoint), found.command, found.pids)
     emit(run_header(told, target, in_force, command))
-    if plan.feed is not None:
-        emit(Event(0, "feed", {"rows": len(read_feed(Path(plan.feed)))}))
     fleet = Fleet(
         plan,
         endpoint,

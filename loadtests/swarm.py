@@ -64,8 +64,8 @@ class Swarm:
             share.process, share.origin_ns, share.plan.payload_bytes, share.plan.late_seconds
         )
         self._scenario = make_scenario(share, self._meter)
-        rows = read_feed(Path(share.plan.feed)) if share.plan.feed else ()
-        self._dialer = Dialer(share, self._meter, rows)
+        self._rows = read_feed(Path(share.plan.feed)) if share.plan.feed else ()
+        self._dialer = Dialer(share, self._meter, self._rows)
         self._setup = setup_of(share.plan)
         self._population = Population(
             share, self._scenario, self._dialer, self._meter, self._say, setup=self._setup
@@ -132,6 +132,8 @@ class Swarm:
                 if patience.expired():
                     raise TimeoutError(f"setup took longer than {_SETUP_SECONDS:.0f} s") from None
                 raise
+        if self._rows:
+            self._say("feed", rows=len(self._rows))
         self._say("ready")
 
     async def _obey(self, command: Mapping[str, Any]) -> None:

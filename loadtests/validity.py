@@ -36,8 +36,7 @@ def failures_of(plan: Plan, totals: Totals) -> tuple[str, ...]:
         if not totals.counts["failed"]:
             return ()
         return (f"no connection to {masked_url(plan.url)} could be opened",)
-    overdue = _overdue(totals)
-    return () if _is_busy(totals) or not overdue else (overdue,)
+    return () if _is_busy(totals) else tuple(filter(None, [_overdue(totals)]))
 
 
 def reasons_against(plan: Plan, totals: Totals, *, has_failed: bool = False) -> tuple[str, ...]:
@@ -54,7 +53,7 @@ def reasons_against(plan: Plan, totals: Totals, *, has_failed: bool = False) -> 
             for reason in _process_reasons(plan, process, totals)
         ),
         *(() if has_failed else _load_reasons(plan, totals)),
-        *([_overdue(totals)] if _overdue(totals) and _is_busy(totals) else []),
+        *filter(None, [_overdue(totals)] if _is_busy(totals) else []),
     ]
     if totals.counts["clipped"]:
         reasons.append(f"{totals.counts['clipped']} durations were above one hour and are cut off")

@@ -129,7 +129,7 @@ def html_report(record: Record) -> str:
         setting=tuple(_setting(record.header)),
         tables=tuple(table for table in _tables(summary) if table.rows),
         charts=drawn,
-        generator=_generator(totals),
+        generator=_generator(totals, summary),
         timeline=_timeline(record),
         figures=_figures(summary),
         command=shlex.join(record.header.command),
@@ -432,10 +432,10 @@ def _server(figures: Mapping[str, float]) -> Table:
     )
 
 
-def _generator(totals: Totals) -> Table:
+def _generator(totals: Totals, summary: Summary) -> Table:
     """Tell how each swarm process kept up; each is judged by itself."""
     ratios, runnable = totals.own_cpu_ratios(), totals.own_runnable_ratios()
-    limit = limit_of(totals.figures())
+    limit = limit_of(summary.figures)
     rows = []
     for process in sorted(totals.open_by_process):
         own: Mapping[str, Histogram] = totals.own.get(process, {})

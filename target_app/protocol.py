@@ -97,8 +97,8 @@ def too_large(size: int, most: int) -> Problem:
 def parsed(model: type[M], data: str | bytes) -> M:
     """Return ``data``, JSON, as ``model``; else raise NotUnderstood.
 
-    ``NaN`` and ``Infinity`` are no JSON (RFC 8259 §6), and clients
-    that this server passes them on to could not read them.
+    ``NaN`` and ``Infinity`` are no JSON (RFC 8259 §6), and clients that this server passes them on
+    to could not read them.
     """
     try:
         return model.model_validate(from_json(data, allow_inf_nan=False))

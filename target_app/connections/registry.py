@@ -16,7 +16,7 @@ from target_app.connections.message import received_bytes, received_data
 from target_app.connections.rate_limit import TokenBucket
 from target_app.connections.rooms import Rooms
 from target_app.logs import one_line
-from target_app.protocol import CloseCode
+from target_app.protocol import CloseCode, too_large
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -256,7 +256,7 @@ class ConnectionManager:
         elif endpoint.too_large is not None:
             await endpoint.too_large(connection, size)
         else:
-            told = f"{size} bytes; at most {most} are taken"
+            told = too_large(size, most).problem
             await self.close(connection, CloseCode.MESSAGE_TOO_BIG, told)
 
     def _bucket(self) -> TokenBucket | None:

@@ -10,7 +10,7 @@ from picows import WSFrame, WSMsgType, WSTransport
 from loadtests.connection import Connection
 from loadtests.dial import Dialer, DialError
 from loadtests.meter import Meter
-from loadtests.options import Client, ConnectOptions
+from loadtests.options import DEFAULT_MAX_MESSAGE_BYTES, Client, ConnectOptions
 from loadtests.plan import Endpoint, Plan, ProcessPlan
 from loadtests.setup import NOTHING
 
@@ -71,7 +71,7 @@ async def visit_with_gevent(url: str, told: Told) -> None:
 
     ended, came = Event(), SimpleQueue()
     seconds = DEADLINE_SECONDS
-    opener = Opener(Opening(url, (), (), None, False, 16 * 2**20, seconds, seconds))
+    opener = Opener(Opening(url, (), (), None, False, DEFAULT_MAX_MESSAGE_BYTES, seconds, seconds))
 
     def end(_connection: GeventConnection) -> None:
         came.put(None)
