@@ -141,7 +141,7 @@ def _run(turn: Turn, path: Path, observe: Observe, bounds: Bounds) -> RunFigures
     if seen:
         _beside(path, ".redis.json").write_text(json.dumps(seen) + "\n", encoding="utf-8")
     problems = (*summary.reasons, *summary.failures)
-    return RunFigures(not problems, problems, {**summary.figures, **seen})
+    return RunFigures(not problems, problems, {**summary.judged_figures, **seen})
 
 
 async def _run_load(

@@ -7,42 +7,38 @@ from loadtests.bounds import told
 from loadtests.limits import Limits
 from loadtests.masking import masked, masked_url
 from loadtests.plan import Plan
-from loadtests.scenario import Parameters
+from loadtests.scenarios import parse_parameters
 from loadtests.schedule import share
 from reports.threshold import parse_threshold
 from reports.units import format_bytes, format_count, format_rate, format_seconds
 
 
-def plan_rows(
-    plan: Plan, parameters: Parameters, sources: tuple[str, ...], limits: Limits
-) -> Iterator[tuple[str, str]]:
+def plan_rows(plan: Plan, sources: tuple[str, ...], limits: Limits) -> Iterator[tuple[str, str]]:
     """Give what a plan resolves to, a name and a text at a time.
 
     Args:
         plan: the run, its rate filled in.
-        parameters: the scenario's own, resolved.
         sources: source addresses, none where the kernel chooses.
         limits: the machine's.
     """
     yield "Target", masked_url(plan.url)
-    yield "Scenario", plan.scenario
-    for name, value in parameters.model_dump().items():
-        yield f"  {name}", "-" if value is None else str(value)
+    if plan.users:
+        yield "Users", f"of {len(plan.users)} kinds"
+    else:
+        yield from _scenario_rows(plan)
     yield "Connections", format_count(plan.connections)
-    shares = [share(plan.connections, plan.processes, part) for part in range(plan.processes)]
-    yield "  by process", " + ".join(format_count(part) for part in shares)
-    yield "  opened", _opening(plan)
-    for number, stage in enumerate(plan.population.stages if plan.population else (), 1):
-        yield f"  stage {number}", str(stage)
-    yield "  from", _sources(sources)
-    yield "  with", str(plan.options.chosen_client())
-    yield "  files", f"{format_count(max(shares))} of {limits.connections_per_process:,} a process"
-    for number, text in enumerate(plan.ready, 1):
-        yield f"  ready {number}", text
-    for text in plan.answers:
-        yield "  answers", text
-    yield from _load_rows(plan)
-    yield "Payload", _payload(plan)
+    yield from _connection_rows(plan, sources, limits)
+    if plan.users:
+        yield "Lasts", format_seconds(plan.duration_seconds)
+    else:
+        yield from _load_rows(plan)
+    for user in plan.users:
+        yield (
+            user.name,
+            f"{user.share:.4g} of the connections: {format_count(user.plan.connections)}",
+        )
+        yield "  target", masked_url(user.plan.url)
+        yield from ((f"  {name}", text) for name, text in _user_rows(user.plan))
     yield "Closing", f"over {plan.ramp_down_seconds:g} s" if plan.ramp_down_seconds else "at once"
     for text in plan.thresholds:
         yield "Must hold", str(parse_threshold(text))
@@ -51,6 +47,35 @@ def plan_rows(
     for name, value in told(plan.bounds):
         yield "Bound", f"{name} {value}"
     yield "Seed", str(plan.seed)
+
+
+def _user_rows(plan: Plan) -> Iterator[tuple[str, str]]:
+    yield from _scenario_rows(plan)
+    yield from _load_rows(plan)
+
+
+def _scenario_rows(plan: Plan) -> Iterator[tuple[str, str]]:
+    yield "Scenario", plan.scenario
+    parameters = parse_parameters(plan.scenario, plan.parameters)
+    for name, value in parameters.model_dump().items():
+        yield f"  {name}", "-" if value is None else str(value)
+
+
+def _connection_rows(
+    plan: Plan, sources: tuple[str, ...], limits: Limits
+) -> Iterator[tuple[str, str]]:
+    shares = [
+        share(part.connections, part.processes, number)
+        for part in plan.parts
+        for number in range(part.processes)
+    ]
+    yield "  by process", " + ".join(format_count(part) for part in shares)
+    yield "  opened", _opening(plan)
+    for number, stage in enumerate(plan.population.stages if plan.population else (), 1):
+        yield f"  stage {number}", str(stage)
+    yield "  from", _sources(sources)
+    yield "  with", str(plan.options.chosen_client())
+    yield "  files", f"{format_count(max(shares))} of {limits.connections_per_process:,} a process"
 
 
 def _opening(plan: Plan) -> str:
@@ -76,6 +101,16 @@ def _sources(sources: tuple[str, ...]) -> str:
 
 
 def _load_rows(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Tell what is done before the load, the load, and what a message is."""
+    for number, text in enumerate(plan.ready, 1):
+        yield f"Ready {number}", text
+    for text in plan.answers:
+        yield "Answers", text
+    yield from _pace_rows(plan)
+    yield "Payload", _payload(plan)
+
+
+def _pace_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     rate = plan.total_rate
     if rate is None:
         think = f", after {plan.think} of thought" if plan.think else ""
@@ -106,10 +141,16 @@ def _payload(plan: Plan) -> str:
     return f"{kind}, {format_bytes(plan.payload_bytes)} each"
 
 
-def plan_document(plan: Plan, parameters: Parameters) -> dict[str, object]:
+def plan_document(plan: Plan) -> dict[str, object]:
     """Give the same for a program."""
-    return asdict(masked(plan)) | {
-        "parameters": parameters.model_dump(),
+    document = asdict(masked(plan)) | {
         "total_rate": plan.total_rate,
         "stages": plan.stages(),
     }
+    if plan.users:
+        users = {
+            user.name: {"share": user.share, **plan_document(user.plan)} for user in plan.users
+        }
+        return document | {"users": users}
+    parameters = parse_parameters(plan.scenario, plan.parameters)
+    return document | {"parameters": parameters.model_dump()}

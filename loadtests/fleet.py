@@ -16,7 +16,7 @@ from typing import Any, Final
 from loadtests import probe
 from loadtests.departure import Departure
 from loadtests.own_module import MOST_SILENT_SECONDS, own_environment, own_module
-from loadtests.plan import Endpoint, Plan, ProcessPlan
+from loadtests.plan import Endpoint, Plan, processes_of
 from loadtests.scenario import merged
 from loadtests.scenarios import scenario_kind
 from loadtests.swarm import PLAN
@@ -93,8 +93,7 @@ class Fleet:
             departure: how the target is to be stopped after the load, if it is.
         """
         self._plan = plan
-        self._endpoint = endpoint
-        self._sources = sources
+        self._shares = processes_of(plan, endpoint, sources, origin_ns)
         self._emit = emit
         self._totals = totals
         self._server_pids = tuple(server_pids)
@@ -102,7 +101,7 @@ class Fleet:
         self._origin_ns = origin_ns
         self._departure = departure
         self._departing = False
-        self._comes_back = scenario_kind(plan.scenario).comes_back
+        self._comes_back = any(scenario_kind(part.scenario).comes_back for part in plan.parts)
         self._members: list[_Member] = []
         self._abort_on = tuple(map(parse_threshold, plan.abort_on))
         # What the generator lost, and what the target or a script failed at.
@@ -175,7 +174,7 @@ class Fleet:
         conducting.cancel()
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
-        for number in range(self._plan.processes):
+        for number, share in enumerate(self._shares):
             process = await asyncio.create_subprocess_exec(
                 *own_module("loadtests.swarm"),
                 stdin=asyncio.subprocess.PIPE,
@@ -186,7 +185,6 @@ class Fleet:
             )
             member = _Member(process)
             self._members.append(member)
-            share = ProcessPlan(self._plan, number, self._endpoint, self._sources, self._origin_ns)
             assert process.stdin is not None
             process.stdin.write(PLAN.dump_json(share) + b"\n")
             tasks.create_task(self._listen(number, member))
@@ -199,17 +197,14 @@ class Fleet:
         if self._plan.population is not None:
             await self._measure()
             return
-        shares = range(self._plan.processes)
+        total = self._plan.connections
         for stage in self._plan.stages():
             self._enter("open", connections=stage)
-            counts = [
-                ProcessPlan(self._plan, number, self._endpoint, (), 0).stage(stage)
-                for number in shares
-            ]
+            counts = [share.reached(stage, total) for share in self._shares]
             self._tell_each([{"do": "open", "until": count} for count in counts])
             await self._all_said("opened")
             self._enter("settle")
-            self._tell_all({"do": "settle", "is_last": stage == self._plan.connections})
+            self._tell_all({"do": "settle", "is_last": stage == total})
             await asyncio.sleep(self._plan.settle_seconds)
             await self._all_said("settled")
             self._read_all(MARK_STEP)
@@ -227,8 +222,17 @@ class Fleet:
         if self._departure is not None and not self._is_ending:
             measured = await self._depart(self._departure)
         self._enter("collect")
-        published = merged(said["published"] for said in measured)
-        self._tell_all({"do": "collect", "published": published})
+        published = {
+            share.user: merged(
+                said["published"]
+                for said in measured
+                if self._shares[said["process"]].user == share.user
+            )
+            for share in self._shares
+        }
+        self._tell_each(
+            [{"do": "collect", "published": published[share.user]} for share in self._shares]
+        )
         await self._all_said("collected")
 
     async def _depart(self, departure: Departure) -> list[Mapping[str, Any]]:
@@ -384,8 +388,9 @@ class Fleet:
     def _look_for_abort(self) -> None:
         if not self._abort_on:
             return
-        kinds = {condition.figure.partition(".")[0] for condition in self._abort_on}
-        figures = self._totals.figures(with_deliveries=bool(kinds & {"delivery", "delivered"}))
+        asked = {part for it in self._abort_on for part in it.figure.split(".")}
+        with_deliveries = bool(asked & {"delivery", "delivered"})
+        figures = self._totals.judged_figures(with_deliveries=with_deliveries)
         for condition in self._abort_on:
             if holds(condition, figures):
                 found = format_figure(condition.figure, figures[condition.figure])

@@ -1,28 +1,28 @@
 """The first line of a record: what a run is, and everything needed to make it again."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from loadtests import machine
 from loadtests.limits import Limits
 from loadtests.plan import Plan
-from reports.record import Header, Target
+from reports.record import Header, Target, UserHeader
 
 # These stand elsewhere in a header.
-_APART: Final = ("url", "scenario", "parameters", "seed")
+_APART: Final = ("url", "scenario", "parameters", "seed", "users")
 
 
 def run_header(plan: Plan, target: Target, in_force: Limits, command: Sequence[str]) -> Header:
     """Describe a run that begins now on this machine."""
-    load = {name: value for name, value in asdict(plan).items() if name not in _APART}
     return Header(
         run_id=uuid.uuid4().hex,
         scenario=plan.scenario,
         parameters=dict(plan.parameters),
-        load={**load, "total_rate": plan.total_rate, "openings": plan.openings},
+        load=_load(plan),
+        users=tuple(_users(plan)),
         target=target,
         machine=machine.describe_machine(),
         limits=in_force.as_record(),
@@ -32,3 +32,23 @@ def run_header(plan: Plan, target: Target, in_force: Limits, command: Sequence[s
         seed=plan.seed,
         git_commit=machine.git_commit(),
     )
+
+
+def _load(plan: Plan) -> dict[str, Any]:
+    load = {name: value for name, value in asdict(plan).items() if name not in _APART}
+    return {**load, "total_rate": plan.total_rate, "openings": plan.openings}
+
+
+def _users(plan: Plan) -> Iterator[UserHeader]:
+    before = 0
+    for user in plan.users:
+        yield UserHeader(
+            name=user.name,
+            share=user.share,
+            scenario=user.plan.scenario,
+            parameters=dict(user.plan.parameters),
+            load=_load(user.plan),
+            url=user.plan.url,
+            processes=tuple(range(before, before + user.plan.processes)),
+        )
+        before += user.plan.processes

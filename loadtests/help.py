@@ -43,14 +43,16 @@ class RunCommand(TyperCommand):
             for option in parameter.opts
             if option.startswith("--")
         }
-        known = frozenset({"url", "connections"} | flags - {"file", "param", "help", "dry-run"})
+        known = frozenset(
+            {"url", "connections"} | flags - {"file", "param", "user", "help", "dry-run"}
+        )
         try:
             content = read_scenario_file(path, known)
         except UsageError as error:
             sys.stderr.write(f"swarmgate: {error}\n")
             ctx.exit(ExitStatus.USAGE)
         ctx.default_map = dict(content.defaults)
-        ctx.meta["parameters"] = content.parameters
+        ctx.meta["file"] = content
         ctx.meta["scenario"] = ctx.meta["scenario"] or content.defaults.get("scenario")
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401

@@ -22,7 +22,12 @@ _QUERY_PART: Final = re.compile(r"([^&=]+)=([^&]*)")
 
 def masked(plan: Plan) -> Plan:
     """Give the plan as it may be told to anybody."""
-    return replace(plan, url=masked_url(plan.url), options=_masked_options(plan.options))
+    return replace(
+        plan,
+        url=masked_url(plan.url),
+        options=_masked_options(plan.options),
+        users=tuple(replace(user, plan=masked(user.plan)) for user in plan.users),
+    )
 
 
 def masked_url(url: str) -> str:

@@ -19,7 +19,7 @@ from reports.threshold import parse_threshold
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole run.
+    """A whole run, or what the users of one kind do in it.
 
     Attributes:
         url: the WebSocket address, ``ws://`` or ``wss://``; ``{port}`` stands for the port of a
@@ -63,6 +63,8 @@ class Plan:
             has a ``population``.
         rounds: a live load is one of rounds, in each of which connections are the same.
         seed: the seed of every random choice.
+        users: the kinds of users, where there are several; each has a plan of its own, and this one
+            says what they have in common: address, numbers, phases and what is judged.
     """
 
     url: str
@@ -103,6 +105,7 @@ class Plan:
     live: bool = False
     rounds: bool = False
     seed: int = 0
+    users: "tuple[User, ...]" = ()
 
     def __post_init__(self) -> None:
         split_url(self.url.replace("{port}", "1"))
@@ -152,6 +155,11 @@ class Plan:
             raise UsageError("both --payload and --payload-file; leave one of them out")
 
     @property
+    def parts(self) -> "tuple[Plan, ...]":
+        """The plans that are carried out side by side: of each kind of users, or this one."""
+        return tuple(user.plan for user in self.users) or (self,)
+
+    @property
     def total_rate(self) -> float | None:
         """Arrivals a second over all connections, whether or not the rate is of each."""
         if self.rate is None or not self.per_connection:
@@ -161,6 +169,8 @@ class Plan:
     @property
     def openings(self) -> int:
         """How many connections are opened in all, each as often as it comes."""
+        if self.users:
+            return sum(user.plan.openings for user in self.users)
         return self.connections if self.population is None else self.population.openings
 
     def row_for(self, text: str | None) -> Callable[[int], Row | None]:
@@ -174,6 +184,21 @@ class Plan:
                 {self.connections * step // self.steps for step in range(1, self.steps + 1)} - {0}
             )
         )
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One of several kinds of users.
+
+    Attributes:
+        name: what it is called; its figures begin with it.
+        share: of all connections, above 0, at most 1.
+        plan: what these do, with as many connections and swarm processes as are theirs.
+    """
+
+    name: str
+    share: float
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +217,8 @@ class ProcessPlan:
     """One swarm process's share of a run.
 
     Attributes:
-        plan: the whole run.
-        process: the number of this process, from 0.
+        plan: the whole run, or what users of its kind do.
+        process: the number of this process among those of the plan, from 0.
         endpoint: where to connect.
         sources: source addresses to bind to in turn; empty lets the kernel choose.
         origin_ns: CLOCK_MONOTONIC time of the start of the run.
@@ -203,6 +228,8 @@ class ProcessPlan:
             goes by; 0 where all processes are on one host.
         clock_error_ns: how far a message may seem to come from the future, for clocks of two hosts
             are never quite the same; 0 where all processes are on one host.
+        user: the name of its kind of users, where there are several.
+        before: how many processes come before those of its kind.
     """
 
     plan: Plan
@@ -214,9 +241,16 @@ class ProcessPlan:
     number_step: int | None = None
     clock_ns: int = 0
     clock_error_ns: int = 0
+    user: str = ""
+    before: int = 0
+
+    @property
+    def process_of_run(self) -> int:
+        """The number of this process among all of the run, as the record has it."""
+        return self.before + self.process
 
     def number(self, ordinal: int) -> int:
-        """Give the number in the fleet of this process's connection ``ordinal``, from 0."""
+        """Give the number of this process's connection ``ordinal`` among those of the plan."""
         first = self.process if self.first_number is None else self.first_number
         return first + ordinal * (self.number_step or self.plan.processes)
 
@@ -230,9 +264,25 @@ class ProcessPlan:
         """How many handshakes this process may have under way at once."""
         return max(1, share(self.plan.concurrent, self.plan.processes, self.process))
 
-    def stage(self, total: int) -> int:
-        """Give this process's part of ``total`` connections over the fleet."""
-        return share(total, self.plan.processes, self.process)
+    def reached(self, stage: int, total: int) -> int:
+        """Give how many this process has open when ``stage`` of the ``total`` of the run are."""
+        own = self.plan.connections * stage // total
+        return share(own, self.plan.processes, self.process)
+
+
+def processes_of(
+    plan: Plan, endpoint: Endpoint, sources: tuple[str, ...], origin_ns: int
+) -> tuple[ProcessPlan, ...]:
+    """Give the share of every swarm process of a run, by its number."""
+    names = [user.name for user in plan.users] or [""]
+    shares: list[ProcessPlan] = []
+    for name, part in zip(names, plan.parts, strict=True):
+        before = len(shares)
+        shares += [
+            ProcessPlan(part, number, endpoint, sources, origin_ns, user=name, before=before)
+            for number in range(part.processes)
+        ]
+    return tuple(shares)
 
 
 def split_url(url: str) -> SplitResult:

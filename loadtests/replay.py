@@ -1,11 +1,11 @@
 """The command line that makes a run again, from its plan: every choice in it, the seed as well."""
 
 import shlex
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from loadtests.bounds import changed
 from loadtests.options import ConnectOptions
-from loadtests.plan import Plan
+from loadtests.plan import Plan, User
 from loadtests.target import TargetSource
 
 # How each part of a plan is written on the command line; those not here have no option.
@@ -34,6 +34,13 @@ _OPTIONS = {
 }
 # The command line draws or computes these where they are left out.
 _ALWAYS = frozenset({"processes", "seed"})
+# What is said of the run, for all kinds of users together.
+_OF_THE_RUN = frozenset(
+    {
+        *("concurrent", "duration_seconds", "ramp_seconds", "ramp_down_seconds", "steps"),
+        *("processes", "seed", "fail_fast", "bounds"),
+    }
+)
 _FLAGS = {
     "per_connection": "--per-connection",
     "binary": "--binary",
@@ -54,8 +61,31 @@ _SINGLE = ("bearer", "origin", "ca", "cert", "key", "unix_socket", "proxy", "cli
 def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
     """Give the words of the command; what the command line has by default is left out."""
     words = ["swarmgate", "run", plan.url, str(plan.population or plan.connections)]
+    words += _plan_words(plan, without=frozenset({"scenario"} if plan.users else ()))
+    for user in plan.users:
+        words += ["--user", _user_words(user, plan)]
+    if source.command:
+        words += ["--target-cmd", shlex.join(source.command)]
+    for pid in source.pids:
+        words += ["--pid", str(pid)]
+    return tuple(words)
+
+
+def _user_words(user: User, run: Plan) -> str:
+    """Write what one kind of users does as ``--user`` takes it."""
+    own = user.plan
+    apart = replace(own.options, sources=(), unix_socket=None, proxy=None)
+    address = [] if own.url == run.url else [own.url]
+    words = [*address, *_plan_words(replace(own, options=apart), without=_OF_THE_RUN)]
+    return f"{user.name}={user.share * 100:.12g}% {shlex.join(words)}".rstrip()
+
+
+def _plan_words(plan: Plan, without: frozenset[str]) -> list[str]:
+    words: list[str] = []
     for field in fields(plan):
         value = getattr(plan, field.name)
+        if field.name in without:
+            continue
         if plan.profile is not None and field.name in ("rate", "duration_seconds"):
             continue
         if plan.population is not None and field.name == "duration_seconds":
@@ -68,17 +98,14 @@ def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
             words.append(_FLAGS[field.name])
     words += [word for text in plan.thresholds for word in ("--threshold", text)]
     words += [word for text in plan.abort_on for word in ("--abort-on", text)]
-    words += [word for text in changed(plan.bounds) for word in ("--bound", text)]
+    if "bounds" not in without:
+        words += [word for text in changed(plan.bounds) for word in ("--bound", text)]
     words += [word for text in plan.ready for word in ("--ready", text)]
     words += [word for text in plan.answers for word in ("--answer", text)]
     words += _connect_words(plan.options)
     for key, value in plan.parameters.items():
         words += ["--param", f"{key}={value}"]
-    if source.command:
-        words += ["--target-cmd", shlex.join(source.command)]
-    for pid in source.pids:
-        words += ["--pid", str(pid)]
-    return tuple(words)
+    return words
 
 
 def _connect_words(options: ConnectOptions) -> list[str]:

@@ -26,7 +26,7 @@ from loadtests.plan import Endpoint, Plan, port_of, split_url
 from loadtests.ready import parse_steps, texts_of
 from loadtests.replay import replay_command
 from loadtests.scenarios import SCENARIOS, check_scenario, parse_parameters, scenario_kind
-from loadtests.scenarios.drain import DrainParameters
+from loadtests.scenarios.drain import Drain, DrainParameters
 from loadtests.setup import setup_of
 from loadtests.target import TargetSource, resolve, running
 from loadtests.template import fill, saved_names
@@ -40,9 +40,9 @@ DEFAULT_FOLDER = Path("reports/runs")
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    url: str
     command: tuple[str, ...]
     pids: tuple[int, ...]
+    port: int | None = None
     exit_status: Callable[[], int | None] | None = None
     restart: Callable[[], Awaitable[int]] | None = None
 
@@ -82,7 +82,7 @@ async def execute(
     with _writer(path) as writer:
         async with _target(plan, source, path) as found:
             command = replay_command(masked(plan), source)
-            plan = replace(plan, url=_address(plan, found.url))
+            plan = _addressed(plan, found.port)
             try:
                 return await _record(plan, found, writer, observe, command=command)
             except* RecordCutError as group:
@@ -103,6 +103,26 @@ def checked(plan: Plan) -> Plan:
     Raises:
         LoadTestError: why not.
     """
+    _check_figures(plan)
+    check_options(plan.options)
+    limits.check_files(plan.connections, plan.processes, limits.read_limits())
+    if not plan.users:
+        return _checked_part(plan)
+    users = []
+    for user in plan.users:
+        if scenario_kind(user.plan.scenario) is Drain:
+            raise UsageError(f"user {user.name}: drain stops the server for all; run it by itself")
+        try:
+            users.append(replace(user, plan=_checked_part(user.plan)))
+        except UsageError as error:
+            raise UsageError(f"user {user.name}: {error}") from None
+    connections = sum(user.plan.connections for user in users)
+    processes = sum(user.plan.processes for user in users)
+    return replace(plan, users=tuple(users), connections=connections, processes=processes)
+
+
+def _checked_part(plan: Plan) -> Plan:
+    """Check what the users of one kind are to do."""
     try:
         steps = parse_steps(plan.ready)
     except ValueError as error:
@@ -118,8 +138,6 @@ def checked(plan: Plan) -> Plan:
             f"{plan.scenario} needs all its connections from the start; stages are for {joining} "
             "and scripts"
         )
-    _check_figures(plan)
-    check_options(plan.options)
     if setup_of(plan).is_empty and plan.setup is not None:
         raise UsageError(f"--setup {plan.setup} has neither setup nor handshake as an async def")
     if plan.payload_file is not None:
@@ -133,7 +151,6 @@ def checked(plan: Plan) -> Plan:
         for step in steps:
             for text in texts_of(step):
                 fill(text, 0, row, dict.fromkeys(saved_names(text), ""))
-    limits.check_files(plan.connections, plan.processes, limits.read_limits())
     return replace(plan, rate=plan.rate or scenario_kind(plan.scenario).default_rate)
 
 
@@ -160,8 +177,16 @@ def _check_figures(plan: Plan) -> None:
     """Refuse a threshold on a figure that there never is; a script has what it likes."""
     for flag, texts in (("--threshold", plan.thresholds), ("--abort-on", plan.abort_on)):
         for text in texts:
-            if complaint := against_figure(parse_threshold(text).figure, plan.scenario):
+            figure, scenario = _figure_of(plan, parse_threshold(text).figure)
+            if complaint := against_figure(figure, scenario):
                 raise UsageError(f"{flag} {text!r}: {complaint}")
+
+
+def _figure_of(plan: Plan, name: str) -> tuple[str, str]:
+    """Give the figure that is meant, and the scenario that it is of."""
+    first, _, rest = name.partition(".")
+    of_users = {user.name: user.plan.scenario for user in plan.users}
+    return (rest, of_users[first]) if first in of_users else (name, plan.scenario)
 
 
 @contextmanager
@@ -186,8 +211,7 @@ async def _target(plan: Plan, source: TargetSource, path: Path) -> AsyncIterator
                 again = running(source.command, log, target.port)
                 return (await targets.enter_async_context(again)).pid
 
-            url = plan.url.replace("{port}", str(target.port))
-            yield _Found(url, target.command, (target.pid,), target.exit_status, restart)
+            yield _Found(target.command, (target.pid,), target.port, target.exit_status, restart)
     else:
         if "{port}" in plan.url:
             raise UsageError(f"{plan.url!r} has a {{port}}, which only --target-cmd fills in")
@@ -195,7 +219,7 @@ async def _target(plan: Plan, source: TargetSource, path: Path) -> AsyncIterator
         pids = source.pids
         if not pids and (host == "localhost" or host.startswith("127.") or host == "::1"):
             pids = probe.listener_roots(port_of(plan.url))
-        yield _Found(plan.url, (), pids)
+        yield _Found((), pids)
 
 
 async def _record(
@@ -235,9 +259,14 @@ async def _record(
     return totals.summary()
 
 
-def _address(plan: Plan, url: str) -> str:
+def _addressed(plan: Plan, port: int | None) -> Plan:
+    """Fill in the port of a target that was started, and what a scenario adds to an address."""
+    url = plan.url if port is None else plan.url.replace("{port}", str(port))
+    if plan.users:
+        users = (replace(user, plan=_addressed(user.plan, port)) for user in plan.users)
+        return replace(plan, url=url, users=tuple(users))
     parameters = parse_parameters(plan.scenario, plan.parameters)
-    return scenario_kind(plan.scenario).address(url, parameters)
+    return replace(plan, url=scenario_kind(plan.scenario).address(url, parameters))
 
 
 async def _endpoint(plan: Plan) -> Endpoint:
@@ -251,6 +280,8 @@ async def _endpoint(plan: Plan) -> Endpoint:
 
 
 def _departure(plan: Plan, found: _Found, endpoint: Endpoint) -> Departure | None:
+    if plan.users:
+        return None
     parameters = parse_parameters(plan.scenario, plan.parameters)
     if not isinstance(parameters, DrainParameters):
         return None

@@ -1,12 +1,13 @@
 """A run as a TOML file: the flags of ``swarmgate run`` by their names, values as people write them.
 
-``[parameters]`` holds what ``--param`` would. Flags on the command line have precedence.
+``[parameters]`` holds what ``--param`` would. Flags on the command line have precedence. A table
+``[[user]]`` is one of several kinds of users (:mod:`loadtests.users`).
 """
 
 import difflib
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from loadtests.toml_lines import line_of
 from reports.units import parse_bytes, parse_count, parse_rate, parse_seconds
 
 PARAMETERS: Final = "parameters"
+USERS: Final = "user"
 
 # How the texts of flags are read, so that an error can name the line.
 _READ: Final[Mapping[str, Callable[[str], object]]] = {
@@ -58,16 +60,35 @@ _RENAMED: Final = {"connections": "count"}
 
 
 @dataclass(frozen=True, slots=True)
+class UserTable:
+    """What a file says of one kind of users.
+
+    Attributes:
+        where: file, line and table, for errors.
+        name, share: what it is called, its scenario if not; its share of all connections.
+        defaults, parameters: as of the whole file.
+    """
+
+    where: str
+    name: str
+    share: float
+    defaults: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ScenarioFile:
     """What a file says.
 
     Attributes:
         defaults: values of the command's parameters, by their Python names.
         parameters: the scenario's own, as given.
+        users: the kinds of users, where there are several.
     """
 
-    defaults: Mapping[str, Any]
-    parameters: Mapping[str, Any]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    users: tuple[UserTable, ...] = ()
 
 
 def read_scenario_file(path: Path, known: frozenset[str]) -> ScenarioFile:
@@ -87,19 +108,57 @@ def read_scenario_file(path: Path, known: frozenset[str]) -> ScenarioFile:
         raise UsageError(f"cannot read the scenario file {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML ({error})") from None
-    parameters = content.pop(PARAMETERS, {})
-    if not isinstance(parameters, dict):
-        raise UsageError(f"{path}:{line_of(text, (PARAMETERS,))}: parameters must be a table")
-    defaults = {}
-    for key, value in content.items():
-        where = f"{path}:{line_of(text, (key,))}: {key}"
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            meant = f"; did you mean {close[0]}?" if close else ""
-            listed = ", ".join(sorted(known))
-            raise UsageError(f"{where} is no key of a scenario file{meant} (keys: {listed})")
-        defaults[_RENAMED.get(key, key).replace("-", "_")] = _checked(where, key, value)
-    return ScenarioFile(defaults, parameters)
+    reader = _Reader(path, text, known)
+    tables = content.pop(USERS, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise UsageError(f"{reader.where(USERS)} must be tables, written [[user]]")
+    users = tuple(reader.user(number, table) for number, table in enumerate(tables))
+    return ScenarioFile(*reader.table(content), users)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads the tables of one file."""
+
+    path: Path
+    text: str
+    known: frozenset[str]
+
+    def where(self, *place: int | str) -> str:
+        """Give file, line and name of a key."""
+        return f"{self.path}:{line_of(self.text, place)}: {place[-1]}"
+
+    def user(self, number: int, table: dict[str, Any]) -> UserTable:
+        """Read one kind of users."""
+        place = (USERS, number)
+        name, share = table.pop("name", ""), table.pop("share", None)
+        if not isinstance(name, str):
+            raise UsageError(f"{self.where(*place, 'name')} is {name!r}; it must be a text")
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+            raise UsageError(
+                f"{self.where(*place, 'share')} is {share!r}; it must be a number, above 0 and at "
+                "most 1"
+            )
+        where = f"{self.path}:{line_of(self.text, place)}: user {name or number + 1}"
+        return UserTable(where, name, float(share), *self.table(table, place))
+
+    def table(
+        self, content: dict[str, Any], place: tuple[int | str, ...] = ()
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Read flags by their names, and the scenario's parameters."""
+        parameters = content.pop(PARAMETERS, {})
+        if not isinstance(parameters, dict):
+            raise UsageError(f"{self.where(*place, PARAMETERS)} must be a table")
+        defaults = {}
+        for key, value in content.items():
+            where = self.where(*place, key)
+            if key not in self.known:
+                close = difflib.get_close_matches(key, self.known, n=1)
+                meant = f"; did you mean {close[0]}?" if close else ""
+                listed = ", ".join(sorted(self.known))
+                raise UsageError(f"{where} is no key of a scenario file{meant} (keys: {listed})")
+            defaults[_RENAMED.get(key, key).replace("-", "_")] = _checked(where, key, value)
+        return defaults, parameters
 
 
 def _checked(where: str, key: str, value: object) -> object:

@@ -61,7 +61,10 @@ class Swarm:
         self._output = output
         self._phase = "start"
         self._meter = Meter(
-            share.process, share.origin_ns, share.plan.payload_bytes, share.plan.late_seconds
+            share.process_of_run,
+            share.origin_ns,
+            share.plan.payload_bytes,
+            share.plan.late_seconds,
         )
         self._scenario = make_scenario(share, self._meter)
         self._rows = read_feed(Path(share.plan.feed)) if share.plan.feed else ()
@@ -268,7 +271,8 @@ class Swarm:
 
     def _say(self, name: str, **detail: object) -> None:
         t_ns = perf_counter_ns() - self._share.origin_ns
-        self._write(Event(t_ns=t_ns, name=name, detail={"process": self._share.process, **detail}))
+        process = self._share.process_of_run
+        self._write(Event(t_ns=t_ns, name=name, detail={"process": process, **detail}))
 
     def _write(self, line: Line) -> None:
         self._output.write(encode_line(line))

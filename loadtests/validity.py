@@ -32,6 +32,12 @@ def failures_of(plan: Plan, totals: Totals) -> tuple[str, ...]:
     """Say what was the target's or a script's failure, so that there was no load to judge."""
     if any(_is_local(kind) for kind in totals.errors):
         return ()
+    if plan.users and totals.counts["opened"]:
+        return tuple(
+            f"{user.name}: {failure}"
+            for user in plan.users
+            for failure in failures_of(user.plan, totals.users[user.name])
+        )
     if not totals.counts["opened"]:
         if not totals.counts["failed"]:
             return ()
@@ -44,6 +50,12 @@ def reasons_against(plan: Plan, totals: Totals, *, has_failed: bool = False) -> 
 
     Where the target or a script ``has_failed``, no load was reached, and no wonder.
     """
+    if plan.users:
+        return tuple(
+            f"{user.name}: {reason}"
+            for user in plan.users
+            for reason in reasons_against(user.plan, totals.users[user.name], has_failed=has_failed)
+        )
     reasons = [
         *_local_reasons(totals),
         *(() if has_failed else _untried(totals)),
@@ -166,15 +178,15 @@ def _load_reasons(plan: Plan, totals: Totals) -> Iterator[str]:
 def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
     """Say what a reader of the figures should know, though they stand."""
     figures = totals.figures()
-    warnings = [*_few_late(totals, plan.bounds), *_own_share(plan, totals)]
-    tried = totals.counts["opened"] + totals.counts["failed"]
-    if plan.scenario not in RETURNING:
-        tried += totals.counts["opened_later"]
-    if plan.feed_policy is FeedPolicy.CYCLE and tried > (totals.feed_rows or tried):
-        warnings.append(
-            f"{plan.feed} has {totals.feed_rows:,} rows for {tried:,} connections, so they were "
-            "given again (--feed-policy)"
+    warnings = [
+        warning
+        for part, of_part in zip(plan.parts, totals.parts, strict=True)
+        for warning in (
+            *_few_late(of_part, part.bounds),
+            *_own_share(part, of_part),
+            *_rows_again(part, of_part),
         )
+    ]
     if unreadable := figures.get("server.unreadable_processes"):
         warnings.append(
             f"{unreadable:,.0f} of the target's processes may not be looked at, so its memory is "
@@ -194,6 +206,18 @@ def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
             "backlog"
         )
     return tuple(warnings)
+
+
+def _rows_again(plan: Plan, totals: Totals) -> Iterator[str]:
+    """Say that rows of the feed were given to more than one."""
+    tried = totals.counts["opened"] + totals.counts["failed"]
+    if plan.scenario not in RETURNING:
+        tried += totals.counts["opened_later"]
+    if plan.feed_policy is FeedPolicy.CYCLE and tried > (totals.feed_rows or tried):
+        yield (
+            f"{plan.feed} has {totals.feed_rows:,} rows for {tried:,} connections, so they were "
+            "given again (--feed-policy)"
+        )
 
 
 def _own_share(plan: Plan, totals: Totals) -> Iterator[str]:

@@ -14,7 +14,7 @@ from reports.figures import DURATIONS
 from reports.limit import limit_of
 from reports.outcome import outcome_of
 from reports.over_time import Phase, end_seconds, phases
-from reports.record import Event, Header, Record
+from reports.record import Event, Header, Record, UserHeader
 from reports.summary import DELIVERY, LEDGER, OWN, Summary, Totals, totals_of
 from reports.terminal import drain_rows
 from reports.units import (
@@ -53,6 +53,14 @@ CLOSE_CODES: Final = {
     1012: "service restart",
     1013: "try again later",
     1014: "bad gateway",
+}
+
+# What a load is timed by, whichever of these it has.
+_TIMED: Final = {
+    "latency": "Latency p99",
+    "delivered": "Delivery p99",
+    "arrival": "Arrival p99",
+    "iteration": "Iteration p99",
 }
 
 Row = tuple[str, ...]
@@ -171,12 +179,7 @@ def _tiles(summary: Summary) -> Iterator[Tile]:
         f"of {requested}, {format_count(figures['connections.failed'])} failed",
     )
     yield Tile("Errors", format_count(figures["errors"]), _worst(summary.errors))
-    for name, label in (
-        ("latency", "Latency p99"),
-        ("delivered", "Delivery p99"),
-        ("arrival", "Arrival p99"),
-        ("iteration", "Iteration p99"),
-    ):
+    for name, label in _TIMED.items():
         if f"{name}.count" in figures:
             yield Tile(label, format_seconds(figures[f"{name}.p99_seconds"]), _rest(figures, name))
     if "service_time.count" in figures:
@@ -285,6 +288,8 @@ def _asked(record: Record, summary: Summary) -> Table:
 
 def _model(rate: float | None, summary: Summary) -> str:
     figures = summary.figures
+    if summary.users:
+        return "Each kind of users has a model of its own."
     if rate is not None or figures.get("lateness.count"):
         arrivals = summary.header.load.get("arrivals", "constant")
         return f"Open model, {arrivals} arrivals: messages come from a schedule, answered or not."
@@ -344,7 +349,10 @@ def _pairs(values: Mapping[str, Any]) -> str:
 def _tables(summary: Summary) -> Iterator[Table]:
     """Give the results; one without rows is left out by the caller."""
     figures = summary.figures
+    yield _users(summary)
     yield _durations(figures)
+    for name, own in summary.users.items():
+        yield _durations(own.figures, f"Durations of {name}")
     broadcasts = format_count(figures.get("delivery.messages", 0.0))
     yield Table(
         "Delivery of a broadcast",
@@ -392,7 +400,34 @@ def _counted(title: str, counts: Mapping[str, int]) -> Table:
     return Table(title, ("", "count"), rows)
 
 
-def _durations(figures: Mapping[str, float]) -> Table:
+def _users(summary: Summary) -> Table:
+    """Set the kinds of users side by side."""
+    return Table(
+        "Kinds of users",
+        ("", "share", "scenario", "opened", "errors", "sent", "received", "p50", "p99", "lost"),
+        tuple(_user_row(user, summary.users[user.name]) for user in summary.header.users),
+        "p50 and p99 are of what each kind is timed by: latency, delivery, arrival or iteration.",
+    )
+
+
+def _user_row(user: UserHeader, own: Summary) -> Row:
+    figures = own.figures
+    timed = next((name for name in _TIMED if f"{name}.count" in figures), "")
+    return (
+        user.name,
+        format_ratio(user.share),
+        user.scenario,
+        format_count(figures["connections.opened"]),
+        format_count(figures["errors"]),
+        format_count(figures["messages.sent"]),
+        format_count(figures["messages.received"]),
+        _or_dash(figures.get(f"{timed}.p50_seconds"), format_seconds),
+        _or_dash(figures.get(f"{timed}.p99_seconds"), format_seconds),
+        _or_dash(figures.get("integrity.lost"), format_count),
+    )
+
+
+def _durations(figures: Mapping[str, float], title: str = "Durations") -> Table:
     names = [name.removesuffix(".count") for name in figures if name.endswith(".count")]
     timed = [name for name in names if name not in OWN and f"{name}.p50_seconds" in figures]
     order = [*DURATIONS, *sorted(set(timed) - set(DURATIONS))]
@@ -404,7 +439,7 @@ def _durations(figures: Mapping[str, float]) -> Table:
         )
         for name in sorted(timed, key=order.index)
     )
-    return Table("Durations", ("", *COLUMNS.values(), "count"), rows)
+    return Table(title, ("", *COLUMNS.values(), "count"), rows)
 
 
 def _server(figures: Mapping[str, float]) -> Table:
@@ -499,5 +534,5 @@ def _happenings(events: list[Event]) -> Iterator[tuple[str, str, str]]:
 
 def _figures(summary: Summary) -> tuple[tuple[str, str], ...]:
     return tuple(
-        (name, format_figure(name, value)) for name, value in sorted(summary.figures.items())
+        (name, format_figure(name, value)) for name, value in sorted(summary.judged_figures.items())
     )[:MOST_ROWS]

@@ -66,6 +66,10 @@ def run_document(path: Path, summary: Summary, outcome: Outcome) -> dict[str, An
         "interrupted": summary.interrupted,
         "limit": None if limit is None else {"who": limit.who, "evidence": limit.evidence},
         "figures": summary.figures,
+        "users": {
+            name: {"scenario": own.header.scenario, "figures": own.figures, "errors": own.errors}
+            for name, own in summary.users.items()
+        },
         "errors": summary.errors,
         "close_codes": summary.close_codes,
     }
@@ -106,5 +110,5 @@ def _faults(summary: Summary) -> Iterator[str]:
 def _missed(summary: Summary) -> Iterator[str]:
     """Say which of the run's own thresholds do not hold."""
     asked = [parse_threshold(text) for text in summary.header.load.get("thresholds", ())]
-    for threshold, found in failures(asked, summary.figures):
+    for threshold, found in failures(asked, summary.judged_figures):
         yield f"{threshold}, found {found}"

@@ -60,6 +60,26 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
+class UserHeader:
+    """One of several kinds of users of a run.
+
+    Attributes:
+        name: what it is called; its figures begin with it.
+        share: of all connections, 1 being all of them.
+        scenario, parameters, load, url: as of a whole run.
+        processes: the numbers of its swarm processes.
+    """
+
+    name: str
+    share: float
+    scenario: str
+    parameters: Mapping[str, Any]
+    load: Mapping[str, Any]
+    url: str
+    processes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """The first line: everything needed to run the same again.
 
@@ -70,6 +90,7 @@ class Header:
         command: the command line that repeats the run.
         started_at: wall-clock start, ISO 8601 with offset.
         seed: the seed of every random choice.
+        users: its kinds of users, where there are several.
     """
 
     run_id: str
@@ -84,6 +105,7 @@ class Header:
     started_at: str
     seed: int
     git_commit: str | None = None
+    users: tuple[UserHeader, ...] = ()
     format_version: int = FORMAT_VERSION
     type: Literal["header"] = "header"
 

@@ -8,7 +8,7 @@ never zero in its place.
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from reports.histogram import Histogram, merged
@@ -47,6 +47,7 @@ class Summary:
         close_codes: how connections ended, by code.
         counts: what the scenario counted of its own; they are figures too.
         negotiated: how many connections agreed on what in the opening handshake.
+        users: the same of each kind of users, where there are several.
     """
 
     header: Header
@@ -60,6 +61,19 @@ class Summary:
     counts: Mapping[str, int] = field(default_factory=dict)
     negotiated: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
+    users: Mapping[str, "Summary"] = field(default_factory=dict)
+
+    @property
+    def judged_figures(self) -> Mapping[str, float]:
+        """The figures, and those of each kind of users, which begin with its name."""
+        figures = dict(self.figures)
+        for name, own in self.users.items():
+            figures |= _prefixed(name, own.figures)
+        return figures
+
+
+# A broadcast: the kind of users that it was published by, and its sequence number.
+_Message = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +89,7 @@ class _Delivered:
     columns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     times: Histogram = field(default_factory=Histogram)
 
-    def with_those(self, parts: Mapping[int, Sequence[tuple[int, int, str]]]) -> "_Delivered":
+    def with_those(self, parts: Mapping[_Message, Sequence[tuple[int, int, str]]]) -> "_Delivered":
         """Add broadcasts, each as its first, its last and all times at each swarm process."""
         columns = {name: list(column) for name, column in self.columns.items()}
         times = merged((self.times,))
@@ -128,14 +142,18 @@ class Totals:
         self._measured: Counter[str] = Counter()
         self._opening_ns: Counter[int] = Counter()
         # Kept encoded: a histogram takes 270 KB, and there is one a broadcast and process.
-        self._deliveries: defaultdict[int, list[tuple[int, int, str]]] = defaultdict(list)
+        self._deliveries: defaultdict[_Message, list[tuple[int, int, str]]] = defaultdict(list)
         self._settled = _Delivered()
+        # Of each kind of users, where there are several.
+        self.users: dict[str, Totals] = {}
+        self._user_of: dict[int, str] = {}
 
     def add(self, line: Line) -> None:
         """Add one line."""
         match line:
             case Interval():
                 self._add_interval(line)
+                self._hand_on(line, line.process)
             case Sample():
                 if line.mark:
                     self._marks.append(line)
@@ -143,10 +161,39 @@ class Totals:
                     self._add_server(line)
             case Event():
                 self._add_event(line)
+                self._hand_on(line, line.detail.get("process"))
             case Header():
-                self.header = line
+                self._add_header(line)
             case Footer():
                 self.footer = line
+
+    def _add_header(self, line: Header) -> None:
+        self.header = line
+        for user in line.users:
+            own = Totals()
+            own.add(
+                replace(
+                    line,
+                    scenario=user.scenario,
+                    parameters=user.parameters,
+                    load=user.load,
+                    target=replace(line.target, url=user.url),
+                    users=(),
+                )
+            )
+            self.users[user.name] = own
+            self._user_of.update(dict.fromkeys(user.processes, user.name))
+
+    def _hand_on(self, line: Line, process: int | None) -> None:
+        """Add a line to its kind of users; what is of no process, such as a phase, is of all."""
+        for name, own in self.users.items():
+            if process is None or self._user_of.get(process) == name:
+                own.add(line)
+
+    @property
+    def parts(self) -> "tuple[Totals, ...]":
+        """What was done side by side: the totals of each kind of users, or these."""
+        return tuple(self.users.values()) or (self,)
 
     def _add_server(self, line: Sample) -> None:
         since_ns, self._server_read_ns = self._server_read_ns, line.t_ns
@@ -235,7 +282,8 @@ class Totals:
         self.open_by_process[line.process] = line.open
         self.peak_open = max(self.peak_open, self.open)
         for delivery in line.deliveries:
-            self._deliveries[delivery.sequence].append(
+            message = (self._user_of.get(line.process, ""), delivery.sequence)
+            self._deliveries[message].append(
                 (delivery.first_ns, delivery.last_ns, delivery.histogram)
             )
         if opening and (line.opened or not self._is_live):
@@ -265,6 +313,13 @@ class Totals:
             **self._kernel_figures(),
             **self._clock_figures(),
         }
+
+    def judged_figures(self, *, with_deliveries: bool = True) -> dict[str, float]:
+        """Give those and the ones of each kind of users, which begin with its name."""
+        figures = self.figures(with_deliveries=with_deliveries)
+        for name, own in self.users.items():
+            figures |= _prefixed(name, own.figures(with_deliveries=with_deliveries))
+        return figures
 
     def _connection_figures(self) -> dict[str, float]:
         figures: dict[str, float] = {
@@ -331,6 +386,8 @@ class Totals:
         """
         self._settled = self._settled.with_those(self._deliveries)
         self._deliveries.clear()
+        for own in self.users.values():
+            own.settle_deliveries()
 
     def _drain_figures(self) -> dict[str, float]:
         """Say who was told of the target's stop, how they were closed, and what became of it."""
@@ -515,7 +572,15 @@ class Totals:
             counts=dict(self.scenario_counts),
             negotiated=dict(self.negotiated),
             failures=footer.failures,
+            users={
+                name: replace(own.summary(), valid=footer.valid, reasons=())
+                for name, own in self.users.items()
+            },
         )
+
+
+def _prefixed(name: str, figures: Mapping[str, float]) -> dict[str, float]:
+    return {f"{name}.{key}": value for key, value in figures.items()}
 
 
 def _statistics(name: str, histogram: Histogram) -> dict[str, float]:

@@ -5,7 +5,7 @@ plain lines; the summary is text for standard output.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -225,10 +225,30 @@ def _one_line(progress: Progress) -> str:
 
 def summary_text(summary: Summary) -> str:
     """Tell what a run measured: validity first, then what people look for, aligned."""
-    rows = list(summary_rows(summary))
+    lines = [*_validity_lines(summary), *_aligned(summary_rows(summary))]
+    for name, own in summary.users.items():
+        lines += ["", user_title(name, own, summary)]
+        lines += [f"  {line}" for line in _aligned(user_rows(own))]
+    return "\n".join(map(printable, lines))
+
+
+def _aligned(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    rows = list(rows)
     width = max(len(name) for name, _ in rows) + 1
-    lines = [f"{name + ':':<{width}} {value}" for name, value in rows]
-    return "\n".join(printable(line) for line in [*_validity_lines(summary), *lines])
+    return (f"{name + ':':<{width}} {value}" for name, value in rows)
+
+
+def user_title(name: str, own: Summary, run: Summary) -> str:
+    """Name a kind of users, and what it does where."""
+    share = next(user.share for user in run.header.users if user.name == name)
+    url = own.header.target.url
+    where = "" if url == run.header.target.url else f" on {url}"
+    return f"{name}: {share:.4g} of the connections, {own.header.scenario}{where}"
+
+
+def user_rows(own: Summary) -> Iterator[tuple[str, str]]:
+    """Give what one kind of users measured, by name; who was the limit is told of the run."""
+    return (row for row in summary_rows(own) if row[0] != "Limit")
 
 
 def _validity_lines(summary: Summary) -> Iterator[str]:
@@ -300,6 +320,10 @@ def _message_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         return
     load = summary.header.load
     rate = load.get("total_rate", load.get("rate"))
+    if summary.users:
+        sent = format_rate(figures["messages.sent_per_second"])
+        yield "Messages", f"{format_count(figures['messages.sent'])} sent, {sent} (all users)"
+        return
     model = "closed model" if rate is None else f"open model, {format_rate(float(rate))} asked"
     limit = limit_of(figures)
     if rate is None and limit is not None and limit.parts:

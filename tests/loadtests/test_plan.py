@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.errors import UsageError
-from loadtests.plan import Endpoint, Plan, ProcessPlan, port_of, split_url
+from loadtests.plan import Endpoint, Plan, port_of, processes_of, split_url
 from loadtests.scenarios import parse_parameters, scenario_kind
 
 
@@ -77,13 +77,12 @@ def test_processes_share_connections_without_gap_or_overlap(
 ) -> None:
     processes = min(processes, connections)
     whole = plan(connections=connections, processes=processes, steps=steps)
-    shares = [
-        ProcessPlan(whole, number, Endpoint("127.0.0.1", 1), (), 0) for number in range(processes)
-    ]
+    shares = processes_of(whole, Endpoint("127.0.0.1", 1), (), 0)
+    assert [part.process_of_run for part in shares] == list(range(processes))
     for stage in whole.stages():
-        assert sum(part.stage(stage) for part in shares) == stage
+        assert sum(part.reached(stage, connections) for part in shares) == stage
     for part in shares:
-        assert part.stage(whole.stages()[-1]) == part.connections
+        assert part.reached(whole.stages()[-1], connections) == part.connections
         assert part.concurrent >= 1
 
 
