@@ -35,7 +35,7 @@ class Echoing(SwarmUser):
 """
 
 
-def locust(folder: Path, *options: str) -> Record:
+def locust(folder: Path, *options: str, flags: str = "--payload 32B") -> Record:
     """Run Locust to its end against an echo server that is new each time; give its record."""
     folder.mkdir()
     locustfile = folder / "locustfile.py"
@@ -48,7 +48,7 @@ def locust(folder: Path, *options: str) -> Record:
         subprocess.run(
             [
                 *(sys.executable, "-m", "locust", "-f", str(locustfile), "--headless"),
-                *("--host", f"ws://127.0.0.1:{port}/echo", "--swarm-payload", "32B"),
+                *("--host", f"ws://127.0.0.1:{port}/echo", "--swarm-flags", flags),
                 *("--swarm-record", str(folder), *options),
             ],
             check=True,
@@ -87,7 +87,7 @@ def test_one_worker_spawns_ten_thousand_connections(
     def round_() -> None:
         folder = tmp_path / str(len(rounds))
         options = ("-u", str(users), "-r", "2000", "-t", "5s" if is_quick else "10s")
-        record = locust(folder, *options, "--swarm-think", "exp 5s")
+        record = locust(folder, *options, flags="--payload 32B --think 'exp 5s'")
         rounds.append(summarise(record).figures)
 
     benchmark.pedantic(round_, rounds=1 if is_quick else ROUNDS)  # type: ignore[no-untyped-call]

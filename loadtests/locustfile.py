@@ -5,8 +5,8 @@
     locust -f loadtests/locustfile.py --class-picker --host ws://127.0.0.1:8000
 
 A host with a path of its own is connected to as it is; to one without, each class appends the path
-of the reference server that it is for. ``swarmgate scenarios`` tells the parameters that
-``--swarm-param`` sets; the script of ``ScriptSwarm`` is named by ``--swarm-script``.
+of the reference server that it is for. ``--swarm-flags`` takes what ``swarmgate run`` takes, such
+as ``--rate 500 --param active=10``; its ``--scenario FILE`` is the script of ``ScriptSwarm``.
 """
 
 from loadtests.locust_users import SwarmUser

@@ -61,7 +61,7 @@ _SINGLE = ("bearer", "origin", "ca", "cert", "key", "unix_socket", "proxy", "cli
 def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
     """Give the words of the command; what the command line has by default is left out."""
     words = ["swarmgate", "run", plan.url, str(plan.population or plan.connections)]
-    words += _plan_words(plan, without=frozenset({"scenario"} if plan.users else ()))
+    words += plan_words(plan, without=frozenset({"scenario"} if plan.users else ()))
     for user in plan.users:
         words += ["--user", _user_words(user, plan)]
     if source.command:
@@ -76,11 +76,12 @@ def _user_words(user: User, run: Plan) -> str:
     own = user.plan
     apart = replace(own.options, sources=(), unix_socket=None, proxy=None)
     address = [] if own.url == run.url else [own.url]
-    words = [*address, *_plan_words(replace(own, options=apart), without=_OF_THE_RUN)]
+    words = [*address, *plan_words(replace(own, options=apart), without=_OF_THE_RUN)]
     return f"{user.name}={user.share * 100:.12g}% {shlex.join(words)}".rstrip()
 
 
-def _plan_words(plan: Plan, without: frozenset[str]) -> list[str]:
+def plan_words(plan: Plan, without: frozenset[str]) -> list[str]:
+    """Give the flags of what is not as by default, but for some parts of the plan."""
     words: list[str] = []
     for field in fields(plan):
         value = getattr(plan, field.name)

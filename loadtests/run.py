@@ -158,9 +158,9 @@ def _with_rows(plan: Plan, rows: int) -> Plan:
     """Keep to the rows of the feed, where none of them is to be given twice."""
     if plan.feed is None or plan.feed_policy is FeedPolicy.CYCLE:
         return plan
-    if plan.population is not None:
+    if plan.live:
         raise UsageError(
-            f"--feed-policy {plan.feed_policy}: where connections come and go by stages, who comes "
+            f"--feed-policy {plan.feed_policy}: where connections come and go, who comes "
             "gets the number, and so the row, of one that has gone; leave it out"
         )
     if rows >= plan.connections:

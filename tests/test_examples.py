@@ -54,8 +54,8 @@ def test_the_example_locustfile_talks_to_the_reference_server(tmp_path: Path) ->
 
         done = headless_until(
             has_talked,
-            *(tmp_path, server.url(""), "-u", "20", "-r", "50", "--swarm-thresholds"),
-            "say and hear hello.p50_seconds<=30s, errors<=0",
+            *(tmp_path, server.url(""), "-u", "20", "-r", "50", "--swarm-flags"),
+            "--threshold 'say and hear hello.p50_seconds<=30s' --threshold 'errors<=0'",
             locustfile="examples/locustfile.py",
         )
     assert done.status == 0, done.stdout + done.stderr

@@ -18,7 +18,7 @@ from loadtests.errors import LoadTestError, UsageError
 from loadtests.locust_engine.clock import Reading
 from loadtests.locust_engine.conductor import Conductor, Worker
 from loadtests.locust_engine.feed import enter, rows
-from loadtests.locust_engine.options import masked_headers, plan_of, thresholds_of
+from loadtests.locust_engine.options import flags_of, plan_for, thresholds_of, told_flags
 from loadtests.locust_engine.outcome import (
     Finished,
     stats_figures,
@@ -32,6 +32,7 @@ from loadtests.run import default_record_path
 from loadtests.scenarios import scenario_kind
 from loadtests.websocket_user import WebSocketUser, host_fault
 from reports.exit_status import ExitStatus
+from reports.figures import against_figure
 from reports.outcome import worst
 from reports.record import RECORD_SUFFIX, Interval, Line, RecordError
 from reports.threshold import Threshold, failures
@@ -40,8 +41,6 @@ _WATCH_SECONDS: Final = 1.0
 _UNSEEN_LOOKS: Final = 2
 # Locust is in the middle of something when we notice.
 _GIVE_UP_SECONDS: Final = 0.1
-# Arguments that do not belong in the command that makes a run again, or are put there apart.
-_OF_THIS_RUN: Final = frozenset({"swarm_record", "swarm_pid", "swarm_seed"})
 # Readings of a clock at once when a worker comes, so that the first offset is a good one.
 _FIRST_READINGS: Final = 16
 # While everybody starts, answers are slow; more readings follow, before the first round begins.
@@ -85,7 +84,7 @@ class MasterSide:
 
     def check(self) -> None:
         """Refuse, before anything runs, options that no run could have. Raises LoadTestError."""
-        thresholds_of(self._options)
+        self._check_thresholds()
         for kind in self._chosen():
             self._plan(kind, seed=0)
         for other in self._environment.user_classes:
@@ -114,25 +113,31 @@ class MasterSide:
         return [kind for kind in self._classes if kind in chosen]
 
     def _plan(self, kind: type[SwarmUser], seed: int) -> Plan:
-        classes = self._chosen()
+        others = (it for it in self._chosen() if it is not kind and it.scenario)
         users = self._runner.target_user_count or self._options.num_users or 1
-        users //= max(1, len(self._environment.user_classes))
-        user = {
-            "scenario": kind.scenario,
-            "path": kind.path,
-            "parameters": kind.parameters,
-            "rate": kind.rate,
-            "think": kind.think,
-            "known_elsewhere": {
+        return plan_for(
+            kind.described(),
+            self._options,
+            self._environment.host or kind.host,
+            users=users // max(1, len(self._environment.user_classes)),
+            workers=len(self._workers) or 1,
+            seed=seed,
+            known_elsewhere={
                 name
-                for other in classes
-                if other is not kind and other.scenario
+                for other in others
                 for name in scenario_kind(other.scenario).parameters_type.names()
             },
-        }
-        workers = len(self._workers) or 1
-        host = self._environment.host or kind.host
-        return plan_of(user, self._options, host, users=users, workers=workers, seed=seed)
+        )
+
+    def _check_thresholds(self) -> None:
+        """Refuse a threshold on what there never is; Locust's own rows are known at the end."""
+        rows = tuple(f"{kind.__name__} " for kind in self._chosen())
+        scenarios = [kind.scenario or flags_of(self._options).scenario for kind in self._chosen()]
+        for threshold in thresholds_of(self._options):
+            complaints = [against_figure(threshold.figure, it) for it in scenarios]
+            is_of_a_row = self._has_others() or threshold.figure.startswith(rows)
+            if complaints and all(complaints) and not is_of_a_row:
+                raise UsageError(f"--swarm-flags: --threshold: {complaints[0]}")
 
     def _on_test_start(self, **_: object) -> None:
         self.conductors, self.finished, self._problem = {}, [], ""
@@ -142,10 +147,10 @@ class MasterSide:
         if not self._chosen():
             return
         try:
-            thresholds_of(self._options)
-            seed = self._options.swarm_seed
+            self._check_thresholds()
+            seed = flags_of(self._options).seed
             for kind in self._chosen():
-                plan = self._plan(kind, int(seed) if seed else random.getrandbits(32))
+                plan = self._plan(kind, random.getrandbits(32) if seed is None else seed)
                 self.conductors[kind.__name__] = self._conductor(kind.__name__, plan)
         except (LoadTestError, RecordError, ValueError) as error:
             self._refuse(str(error))
@@ -162,7 +167,7 @@ class MasterSide:
             partial(self._command, name),
             pids=self._server_pids(plan),
             observe=partial(self._observe, name),
-            replay=self._replay(name, plan.seed),
+            replay=self._replay(name, plan),
             is_running=lambda: self._runner.state == STATE_RUNNING,
             users=partial(self._users, name),
             give_up=self._give_up,
@@ -175,13 +180,13 @@ class MasterSide:
         return default_record_path(plan, Path(given)) if given else default_record_path(plan)
 
     def _server_pids(self, plan: Plan) -> Sequence[int]:
-        if self._options.swarm_pid:
-            return [int(pid) for pid in self._options.swarm_pid.split(",")]
+        if pids := flags_of(self._options).pid:
+            return pids
         host = split_url(plan.url).hostname or ""
         is_here = host in ("localhost", "::1") or host.startswith("127.")
         return probe.listener_roots(port_of(plan.url)) if is_here else ()
 
-    def _replay(self, name: str, seed: int) -> tuple[str, ...]:
+    def _replay(self, name: str, plan: Plan) -> tuple[str, ...]:
         """Give the command that runs the same without the web UI."""
         options = self._options
         host = self._environment.host or next(it.host for it in self._classes_named(name))
@@ -190,12 +195,14 @@ class MasterSide:
         words += ["--spawn-rate", f"{options.spawn_rate or 1:g}"]
         if options.run_time:
             words += ["--run-time", f"{options.run_time}s"]
-        for key, value in sorted(vars(options).items()):
-            if key.startswith("swarm_") and value and key not in _OF_THIS_RUN:
-                told = masked_headers(value) if key == "swarm_headers" else str(value)
-                words += [f"--{key.replace('_', '-')}", told]
+        kind = next(self._classes_named(name))
+        thresholds = flags_of(options).threshold or ()
+        told = told_flags(plan, thresholds, with_scenario=not kind.scenario)
+        words += ["--swarm-flags", told]
+        if options.swarm_clock != "auto":
+            words += ["--swarm-clock", options.swarm_clock]
         files = self._environment.parsed_locustfiles or ["locustfile.py"]
-        return (*words, "--swarm-seed", str(seed), "-f", ",".join(files), name)
+        return (*words, "-f", ",".join(files), name)
 
     def _classes_named(self, name: str) -> Iterator[type[SwarmUser]]:
         return (kind for kind in self._classes if kind.__name__ == name)

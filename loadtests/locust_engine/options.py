@@ -1,77 +1,142 @@
-"""What a Locust user asks of the swarm: custom arguments, which its web UI shows too, to a plan."""
+"""What a Locust user asks of the swarm: flags of ``swarmgate run``, in one text, to a plan.
+
+All flags are there that say what connections do; those that say how many there are, when they come
+and where the target is are Locust's own, or its web UI's.
+"""
 
 import argparse
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from loadtests.distribution import Distribution, DistributionKind, parse_distribution
 from loadtests.errors import UsageError
-from loadtests.masking import masked_header
-from loadtests.options import ConnectOptions
+from loadtests.flags import Flags, plan_of, read_flags
+from loadtests.masking import masked
 from loadtests.plan import Plan, split_url
+from loadtests.replay import plan_words
 from loadtests.run import checked
 from loadtests.scenarios import parse_parameters, scenario_kind
-from loadtests.schedule import ArrivalKind
-from reports.threshold import Threshold, parse_thresholds
-from reports.units import parse_bytes, parse_count, parse_rate, parse_seconds
+from reports.threshold import Threshold, parse_threshold
 
 # A live load lasts until it is ended; this is longer than any.
 _FOR_EVER_SECONDS: Final = 1e8
-_SEPARATOR: Final = "|"
+_OPTION: Final = "--swarm-flags"
+# What is said in another way, or makes no sense here.
+_ELSEWHERE: Final[Mapping[str, str]] = {
+    "count": "the address is Locust's --host, the number its --users",
+    "user": "take a class of users for each kind",
+    "processes": "each worker has one; start more workers",
+    "ramp": "use Locust's --spawn-rate",
+    "ramp_down": "users go as Locust stops them",
+    "steps": "use a load shape",
+    "profile": "use a load shape, or --rate",
+    "source": "each worker has one of its own",
+    "unix_socket": "use swarmgate run",
+    "proxy": "use swarmgate run",
+    "target_cmd": "start the target yourself",
+    "abort_on": "use swarmgate run",
+    "fail_fast": "use swarmgate run",
+    "file": "write its flags here",
+    "dry_run": "use swarmgate run",
+    "output": "use --swarm-record",
+    "json_output": "use Locust's --json",
+    "quiet": "Locust has a log level",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UserClass:
+    """What a class of swarm users says of itself.
+
+    Attributes:
+        scenario: its name; empty where ``--swarm-flags`` is to name it.
+        path: appended to a host that has none.
+        parameters: of the scenario.
+        rate, think: where the flags do not say.
+        flags: flags of its own, which those of ``--swarm-flags`` follow.
+    """
+
+    scenario: str
+    path: str
+    parameters: Mapping[str, Any]
+    rate: float | None
+    think: str
+    flags: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ours to Locust's arguments. Texts throughout: the web UI sends texts."""
-
-    def add(name: str, default: str, about: str, **more: Any) -> None:  # noqa: ANN401
-        variable = "SWARMGATE_" + name.upper().replace("-", "_")
-        parser.add_argument(
-            f"--swarm-{name}", default=default, help=about, env_var=variable, **more
-        )
-
-    add("param", "", "Parameters of the scenario: 'KEY=VALUE KEY=VALUE'; see swarmgate scenarios.")
-    add("rate", "", "Messages a second (open model), such as 500; empty is the scenario's own.")
-    add("rate-of", "all", "Whose rate it is.", choices=["all", "each connection"])
-    add("arrivals", "constant", "How they are spaced.", choices=[str(it) for it in ArrivalKind])
-    add("think", "", "Closed model: time from a reply to the next message, such as 'exp 1s'.")
-    add("payload", "64B", "Size of a message, or 'uniform 64B..4KiB', '64B 70%%, 4KiB 30%%'.")
-    add("script", "", "Python file that ScriptSwarm runs.")
-    add("round", "10s", "Length of a round: broadcast, chat, storm and others are made of them.")
-    add("late", "1s", "A reply that takes longer is counted as late.")
-    add("timeout", "10s", "How long one handshake may take.")
-    add("concurrent", "256", "Handshakes under way at once, of each worker.")
-    add("headers", "", f"Added to the handshake: 'Name: value', with {_SEPARATOR} between them.")
-    add("subprotocol", "", "Offered in the handshake.")
-    add("feed", "", "CSV or JSON lines: a row of data for each connection of a script.")
-    add("insecure", "no", "Accept any certificate.", choices=["no", "yes"])
-    add("thresholds", "", "What must hold: 'latency.p99_seconds<=5ms, errors<=0'.")
-    add("seed", "", "Seed of every random choice; drawn when empty.", include_in_web_ui=False)
-    add("record", "", "The record, or its folder.", include_in_web_ui=False)
-    add("pid", "", "Process of the server to watch.", include_in_web_ui=False)
-    add(
-        *("clock", "auto", "Estimate offsets even between workers that share a clock."),
-        choices=["auto", "estimate"],
-        include_in_web_ui=False,
+    parser.add_argument(
+        _OPTION,
+        default="",
+        env_var="SWARMGATE_FLAGS",
+        help="Flags of swarmgate run: --rate 500 --payload 1KiB -H 'X-Api-Key: k' "
+        "--threshold 'latency.p99_seconds<=5ms'; --duration is the length of a round.",
     )
+    parser.add_argument(
+        "--swarm-record",
+        default="",
+        env_var="SWARMGATE_RECORD",
+        include_in_web_ui=False,
+        help="The record, or its folder.",
+    )
+    parser.add_argument(
+        "--swarm-clock",
+        default="auto",
+        choices=["auto", "estimate"],
+        env_var="SWARMGATE_CLOCK",
+        include_in_web_ui=False,
+        help="Estimate offsets even between workers that share a clock.",
+    )
+
+
+def flags_of(options: argparse.Namespace, more: str = "") -> Flags:
+    """Read the flags, behind a user class's own.
+
+    Raises:
+        UsageError: which flag is none, has no such value, or has no place here.
+    """
+    try:
+        words = [*shlex.split(more), *shlex.split(options.swarm_flags)]
+    except ValueError as error:
+        raise UsageError(f"{_OPTION} {options.swarm_flags!r}: {error}") from None
+    try:
+        flags = read_flags(words, {"url": "", "scenario": ""})
+    except UsageError as error:
+        raise UsageError(f"{_OPTION}: {error}") from None
+    if flags.url:
+        raise UsageError(f"{_OPTION}: {flags.url!r} is no flag; {_ELSEWHERE['count']}")
+    for field in fields(Flags):
+        hint = _ELSEWHERE.get(field.name)
+        if hint and field.default is not MISSING and getattr(flags, field.name) != field.default:
+            name = field.name.removesuffix("_output").replace("_", "-")
+            raise UsageError(f"{_OPTION}: --{name} has no place here; {hint}")
+    return flags
 
 
 def thresholds_of(options: argparse.Namespace) -> tuple[Threshold, ...]:
     """Give what the run must hold to. Raises UsageError."""
-    try:
-        return parse_thresholds(options.swarm_thresholds)
-    except ValueError as error:
-        raise UsageError(f"--swarm-thresholds: {error}") from None
+    thresholds = []
+    for text in flags_of(options).threshold or ():
+        try:
+            thresholds.append(parse_threshold(text))
+        except ValueError as error:
+            raise UsageError(f"{_OPTION}: --threshold: {error}") from None
+    return tuple(thresholds)
 
 
-def masked_headers(text: str) -> str:
-    """Give what was said of headers as it may be told to anybody."""
-    return f" {_SEPARATOR} ".join(map(masked_header, _headers(text)))
-
-
-def _headers(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, map(str.strip, text.split(_SEPARATOR))))
+def told_flags(plan: Plan, thresholds: Sequence[str], *, with_scenario: bool) -> str:
+    """Write the flags that repeat what users of a plan do, as they may be told to anybody."""
+    without = {"concurrent", "duration_seconds", "processes", "thresholds"}
+    if not with_scenario:
+        without.add("scenario")
+    words = plan_words(masked(plan), frozenset(without))
+    if plan.rounds:
+        words += ["--duration", f"{plan.duration_seconds:g}s"]
+    words += [word for text in thresholds for word in ("--threshold", text)]
+    return shlex.join(words)
 
 
 def address(host: str | None, path: str) -> str:
@@ -89,98 +154,70 @@ def address(host: str | None, path: str) -> str:
     return urlunsplit(parts._replace(path=query.path or "/", query=query.query or parts.query))
 
 
-def plan_of(
-    user: Mapping[str, Any],
+def plan_for(
+    user: UserClass,
     options: argparse.Namespace,
     host: str | None,
     *,
     users: int,
     workers: int,
     seed: int,
+    known_elsewhere: Collection[str] = (),
 ) -> Plan:
     """Give the plan of one user class.
 
     Args:
-        user: what the class says: its scenario, path, parameters and rate.
+        user: what the class says.
         options: the custom arguments.
         host: Locust's host.
         users: how many there are to be at first.
         workers: over how many workers.
         seed: of every random choice.
+        known_elsewhere: parameters of the other classes that run together; of one set of
+            parameters each class takes those that it knows.
 
     Raises:
         LoadTestError: it cannot be carried out.
     """
-    scenario = user["scenario"] or options.swarm_script
+    flags = flags_of(options, user.flags)
+    scenario = user.scenario or flags.scenario
     if not scenario:
-        raise UsageError("no script: give --swarm-script, a Python file")
+        raise UsageError(f"no script: give {_OPTION} '--scenario FILE', a Python file")
     if scenario == "drain":
         raise UsageError("scenario 'drain' stops the server, once: use swarmgate run for it")
     kind = scenario_kind(scenario)
-    given = {**user["parameters"], **_parameters(options.swarm_param)}
-    # One set of parameters serves all classes that run together; each takes those it knows.
+    rate = flags.rate or (None if user.rate is None else str(user.rate))
+    try:
+        plan = plan_of(
+            replace(
+                flags,
+                url=address(host, user.path),
+                count=str(max(1, users)),
+                scenario=scenario,
+                rate=rate,
+                think=flags.think or (user.think or None if rate is None else None),
+                processes=min(workers, max(1, users)),
+                seed=seed,
+                threshold=None,
+            ),
+            user.parameters,
+        )
+    except UsageError as error:
+        raise UsageError(f"{_OPTION}: {error}") from None
     known = kind.parameters_type.names()
-    others = user["known_elsewhere"]
-    given = {key: value for key, value in given.items() if key in known or key not in others}
-    sizes = _read("payload", options, lambda text: parse_distribution(text, parse_bytes))
-    is_fixed = len(sizes.numbers) == 1 and sizes.kind is DistributionKind.CHOICE
-    rate = _read("rate", options, parse_rate) if options.swarm_rate else user["rate"]
-    think = options.swarm_think or (user["think"] if rate is None else "")
-    joins = kind.joins
-    parameters = parse_parameters(scenario, given)
-    plan = Plan(
-        url=kind.address(address(host, user["path"]), parameters),
-        connections=max(1, users),
-        scenario=scenario,
-        parameters=given,
-        concurrent=_read("concurrent", options, parse_count) * workers,
-        duration_seconds=_FOR_EVER_SECONDS if joins else _read("round", options, parse_seconds),
-        rate=rate,
-        per_connection=rate is not None and options.swarm_rate_of != "all",
-        think=_parse("think", think, _distribution) if think else None,
-        arrivals=ArrivalKind(options.swarm_arrivals),
-        payload_bytes=round(sizes.numbers[0]) if is_fixed else 64,
-        payload_sizes=None if is_fixed else sizes,
-        feed=options.swarm_feed or None,
-        late_seconds=_read("late", options, parse_seconds),
-        handshake_timeout_seconds=_read("timeout", options, parse_seconds),
-        options=ConnectOptions(
-            headers=_headers(options.swarm_headers),
-            subprotocols=(options.swarm_subprotocol,) if options.swarm_subprotocol else (),
-            insecure=options.swarm_insecure == "yes",
-        ),
-        processes=min(workers, max(1, users)),
-        live=True,
-        rounds=not joins,
-        seed=seed,
+    parameters = {
+        key: value
+        for key, value in plan.parameters.items()
+        if key in known or key not in known_elsewhere
+    }
+    return checked(
+        replace(
+            plan,
+            url=kind.address(plan.url, parse_parameters(scenario, parameters)),
+            parameters=parameters,
+            concurrent=plan.concurrent * workers,
+            duration_seconds=_FOR_EVER_SECONDS if kind.joins else plan.duration_seconds,
+            live=True,
+            rounds=not kind.joins,
+        )
     )
-    return checked(plan)
-
-
-def _distribution(text: str) -> Distribution:
-    return parse_distribution(text, parse_seconds)
-
-
-def _read(name: str, options: argparse.Namespace, parse: Any) -> Any:  # noqa: ANN401
-    return _parse(name, getattr(options, f"swarm_{name}"), parse)
-
-
-def _parse(name: str, text: str, parse: Any) -> Any:  # noqa: ANN401
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise UsageError(f"--swarm-{name.replace('_', '-')}: {error}") from None
-
-
-def _parameters(text: str) -> dict[str, str]:
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise UsageError(f"--swarm-param {text!r}: {error}") from None
-    parameters = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not (key and equals):
-            raise UsageError(f"--swarm-param takes 'KEY=VALUE KEY=VALUE', not {word!r}")
-        parameters[key] = value
-    return parameters

@@ -12,6 +12,7 @@ from gevent.pool import Group
 from locust import User
 
 from loadtests.locust_engine.bridge import Bridge
+from loadtests.locust_engine.options import UserClass
 
 if TYPE_CHECKING:
     import gevent
@@ -25,12 +26,14 @@ class SwarmUser(User):
     """A user whose connection is in the asyncio swarm; subclass it to choose a scenario.
 
     Attributes:
-        scenario: its name, or a Python file (docs/scripting.md); empty is ``--swarm-script``.
+        scenario: its name, or a Python file (docs/scripting.md); where it is empty, that of
+            ``--swarm-flags '--scenario FILE'``.
         path: appended to a host that has no path of its own; ``{n}`` is the user's number.
-        parameters: of the scenario; ``--swarm-param`` goes over them.
-        rate: messages a second where ``--swarm-rate`` does not say; None is the scenario's own.
-        think: time from a reply to the next message, where neither a rate nor ``--swarm-think``
-            says; empty is none, which is as fast as the server goes.
+        parameters: of the scenario; ``--param`` in ``--swarm-flags`` goes over them.
+        rate: messages a second where ``--swarm-flags`` does not say; None is the scenario's own.
+        think: time from a reply to the next message, where ``--swarm-flags`` has neither a rate nor
+            ``--think``; empty is none, which is as fast as the server goes.
+        flags: more flags of ``swarmgate run``, such as ``--ready 'login => welcome'``.
     """
 
     abstract = True
@@ -39,6 +42,7 @@ class SwarmUser(User):
     parameters: ClassVar[Mapping[str, Any]] = {}
     rate: ClassVar[float | None] = None
     think: ClassVar[str] = ""
+    flags: ClassVar[str] = ""
 
     tasks: ClassVar[list[Any]] = [_be_a_connection]  # type: ignore[misc]
     # Locust asks for it where it gives users time to stop.
@@ -50,6 +54,11 @@ class SwarmUser(User):
         # Locust's own keeps ten attributes of each user, none of which is used without tasks.
         self.environment = environment
         self._links: tuple[Callable[[Any], object], ...] = ()
+
+    @classmethod
+    def described(cls) -> UserClass:
+        """Give what the class says of itself."""
+        return UserClass(cls.scenario, cls.path, cls.parameters, cls.rate, cls.think, cls.flags)
 
     def start(self, group: Group) -> "SwarmUser":
         """Have the swarm open one more connection."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtests.bounds import changed
 from loadtests.errors import UsageError
 from loadtests.flags import read_flags
 from loadtests.plan import Endpoint, Plan, processes_of
@@ -21,13 +22,13 @@ from reports.exit_status import ExitStatus
 from reports.html import html_report
 from reports.record import read_record
 from reports.summary import summarise
+from tests.loadtests.conftest import PATIENT
 from tests.servers.launch import launch
 
 JSON_CHAT = [sys.executable, "-m", "tests.servers.json_chat", "0"]
 # Tests must pass on any machine, however loaded.
-PATIENT = (
-    *("--bound", "lateness_p99_seconds=60s", "--bound", "loop_lag_p99_seconds=60s"),
-    *("--bound", "gc_pause_seconds=60s", "--bound", "runnable_ratio=200%"),
+FLAGS = (
+    *(word for text in changed(PATIENT) for word in ("--bound", text)),
     *("--timeout", "60s", "--late", "60s"),
 )
 WATCHER = "watcher=50% --scenario hold"
@@ -56,7 +57,7 @@ def test_each_kind_is_counted_as_a_strangers_server_counts_it(tmp_path: Path) ->
     with launch(JSON_CHAT) as server:
         done = swarmgate(
             *("run", server.url("/ws?token=t-0"), "40", "--duration", "2s", "-q", "--json"),
-            *("-o", str(record), *PATIENT, *users(WATCHER, TALKER, SPEAKER)),
+            *("-o", str(record), *FLAGS, *users(WATCHER, TALKER, SPEAKER)),
         )
         counted = server.stop()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -89,7 +90,7 @@ def test_two_kinds_that_broadcast_are_told_apart(tmp_path: Path) -> None:
     with launch(JSON_CHAT) as server:
         done = swarmgate(
             *("run", server.url("/ws?token=t-0"), "20", "--duration", "2s", "-q"),
-            *("-o", str(record), *PATIENT, *users(f"a=50% {speaker}", f"b=0.5 {speaker}")),
+            *("-o", str(record), *FLAGS, *users(f"a=50% {speaker}", f"b=0.5 {speaker}")),
         )
     assert done.returncode == 0, done.stdout + done.stderr
     summary = summarise(read_record(record))
@@ -104,7 +105,7 @@ def test_a_lost_message_is_its_own_kinds_and_a_threshold_may_be_of_one(tmp_path:
     with launch([*JSON_CHAT, "--lose", "20"]) as server:
         done = swarmgate(
             *("run", server.url("/ws?token=t-0"), "40", "--duration", "2s", "-q"),
-            *("-o", str(record), *PATIENT, *users(WATCHER, TALKER, SPEAKER)),
+            *("-o", str(record), *FLAGS, *users(WATCHER, TALKER, SPEAKER)),
             *("--threshold", "talker.integrity.lost<=0", "--threshold", "broadcast.errors<=0"),
             *("--threshold", "broadcast.integrity.lost<=0"),
         )

@@ -39,7 +39,7 @@ locust() { # FOLDER OPTION…
   local to=$1
   shift
   ENOUGH="$folder/$to.enough" "$python" -m locust -f "$files" --headless \
-    --host "ws://$here:$port" -u 120 -r 240 --swarm-round 2s \
+    --host "ws://$here:$port" -u 120 -r 240 --swarm-flags '--duration 2s' \
     --swarm-record "$folder/$to" "$@" EchoSwarm BroadcastSwarm > "$folder/$to.log" 2>&1
 }
 

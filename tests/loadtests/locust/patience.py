@@ -1,9 +1,9 @@
 """Patient with its own generator, as tests.patient_swarmgate is: a locustfile."""
 
-from functools import partial
+import shlex
 
-from loadtests.locust_engine import options
-from loadtests.plan import Plan
+from loadtests.bounds import changed
+from loadtests.locust_users import SwarmUser
 from tests.loadtests.conftest import PATIENT
 
-options.Plan = partial(Plan, bounds=PATIENT)  # type: ignore[assignment,misc]
+SwarmUser.flags = shlex.join([word for text in changed(PATIENT) for word in ("--bound", text)])

@@ -22,7 +22,7 @@ from tests.loadtests.locust.driver import (
 from tests.servers.launch import known
 from tests.servers.ports import nobody_listens
 
-THINK = ("--swarm-think", "exp 100ms")
+THINK = ("--swarm-flags", "--think 'exp 100ms'")
 
 
 @pytest.mark.parametrize(
@@ -30,10 +30,31 @@ THINK = ("--swarm-think", "exp 100ms")
     [
         (None, (), "no target: give --host, such as ws://127.0.0.1:8000"),
         ("http://127.0.0.1:1", (), "'http://127.0.0.1:1' is no WebSocket address"),
-        ("ws://127.0.0.1:1", ("--swarm-payload", "3x"), "--swarm-payload: '3x' is no size"),
-        ("ws://127.0.0.1:1", ("--swarm-param", "nosuch=1"), "has no parameter 'nosuch'"),
-        ("ws://127.0.0.1:1", ("--swarm-thresholds", "p99"), "--swarm-thresholds: 'p99' is no"),
-        ("ws://127.0.0.1:1", ("--swarm-rate", "fast"), "--swarm-rate: 'fast' is no rate"),
+        (
+            "ws://127.0.0.1:1",
+            ("--swarm-flags", "--payload 3x"),
+            "--swarm-flags: --payload: '3x' is no size",
+        ),
+        ("ws://127.0.0.1:1", ("--swarm-flags", "--param nosuch=1"), "has no parameter 'nosuch'"),
+        (
+            "ws://127.0.0.1:1",
+            ("--swarm-flags", "--threshold p99"),
+            "--swarm-flags: --threshold: 'p99' is no",
+        ),
+        (
+            "ws://127.0.0.1:1",
+            ("--swarm-flags", "--rate fast"),
+            "--swarm-flags: --rate: 'fast' is no rate",
+        ),
+        ("ws://127.0.0.1:1", ("--swarm-flags=--nope",), "--swarm-flags: No such option: --nope"),
+        ("ws://127.0.0.1:1", ("--swarm-flags", "--steps 4"), "--steps has no place here; use a"),
+        ("ws://127.0.0.1:1", ("--swarm-flags", "ws://h/"), "'ws://h/' is no flag; the address is"),
+        ("ws://127.0.0.1:1", ("--swarm-flags", "'open"), "No closing quotation"),
+        (
+            "ws://127.0.0.1:1",
+            ("--swarm-flags", "--threshold 'latency.p98_seconds<=1s'"),
+            "no figure is called 'latency.p98_seconds'; did you mean latency.p99_seconds",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
@@ -89,7 +110,9 @@ def test_two_tests_after_each_other_have_statistics_and_records_of_their_own(
     with known() as server, locust(tmp_path, *options) as running:
         for users in (30, 12):
             running.wait(lambda: running.stats()["worker_count"] == 2, "two workers")
-            running.start(server.url("/echo"), users, 100, "EchoSwarm", swarm_think="exp 100ms")
+            running.start(
+                server.url("/echo"), users, 100, "EchoSwarm", swarm_flags="--think 'exp 100ms'"
+            )
             running.wait(lambda users=users: _connected(running) == f"{users} of {users}", "all")
             running.wait(lambda: _requests(running, "EchoSwarm round trip") > 0, "messages")
             running.wait(lambda users=users: _requests(running, "EchoSwarm connect") == users)
@@ -106,7 +129,7 @@ def test_users_follow_the_web_ui_and_leave_without_a_loss(tmp_path: Path) -> Non
     with known() as server, locust(tmp_path) as running:
         host = server.url("/echo")
         for users in (20, 60, 10):
-            running.start(host, users, 1000, "EchoSwarm", swarm_think="exp 50ms")
+            running.start(host, users, 1000, "EchoSwarm", swarm_flags="--think 'exp 50ms'")
             running.wait(lambda users=users: _open(running) == str(users), f"{users} are open")
             running.wait(lambda users=users: running.users() == users, f"{users} are counted")
         running.stop()
@@ -122,7 +145,7 @@ def test_users_follow_the_web_ui_and_leave_without_a_loss(tmp_path: Path) -> Non
 def test_a_killed_swarm_is_told_and_its_users_are_gone(tmp_path: Path) -> None:
     with known() as server, locust(tmp_path, "--processes", "2") as running:
         running.wait(lambda: running.stats()["worker_count"] == 2, "two workers")
-        running.start(server.url("/echo"), 20, 100, "EchoSwarm", swarm_think="exp 100ms")
+        running.start(server.url("/echo"), 20, 100, "EchoSwarm", swarm_flags="--think 'exp 100ms'")
         running.wait(lambda: running.users() == 20, "all are counted")
         running.wait(lambda: _open(running) == "20", "all are open")
         os.kill(_swarms(running.process.pid)[0], signal.SIGKILL)
@@ -142,7 +165,7 @@ def test_a_swarm_that_hangs_is_ended_and_told(tmp_path: Path) -> None:
     with known() as server:
         done = headless(
             *(tmp_path, server.url("/echo"), "-u", "2", "-r", "10", "-t", "200s"),
-            *("ScriptSwarm", "--swarm-script", str(script)),
+            *("ScriptSwarm", "--swarm-flags", f"--scenario {script}"),
             locustfile=f"{LOCUSTFILE},{HASTY}",
         )
     assert done.status == 3
@@ -166,7 +189,7 @@ def test_a_worker_that_dies_marks_the_run_and_one_that_joins_gets_its_share(
 ) -> None:
     with known() as server, lone_master(tmp_path) as (master, worker), worker("first"):
         master.wait(lambda: master.stats()["worker_count"] == 1, "a worker")
-        master.start(server.url("/echo"), 20, 100, "EchoSwarm", swarm_think="exp 100ms")
+        master.start(server.url("/echo"), 20, 100, "EchoSwarm", swarm_flags="--think 'exp 100ms'")
         master.wait(lambda: _shares(master) == [20], "all on the first")
         with worker("second") as second:
             master.wait(lambda: _shares(master) == [10, 10], "half on the second")
@@ -195,7 +218,7 @@ def test_a_worker_that_was_missed_at_the_start_gets_its_share(tmp_path: Path) ->
         master.wait(lambda: master.stats()["worker_count"] == 2, "two workers")
         second.process.send_signal(signal.SIGSTOP)
         master.wait(lambda: master.stats()["worker_count"] == 1, "one is missed")
-        master.start(server.url("/echo"), 20, 100, "EchoSwarm", swarm_think="exp 100ms")
+        master.start(server.url("/echo"), 20, 100, "EchoSwarm", swarm_flags="--think 'exp 100ms'")
         second.process.send_signal(signal.SIGCONT)
         for name in ("Worker 0", "Worker 1"):
             master.wait(lambda name=name: ": 10 open" in master.rows()[name], name)
@@ -221,7 +244,7 @@ def test_a_ctrl_c_that_reaches_every_process_ends_them_all_with_a_whole_record(
 def test_a_worker_without_its_master_ends_its_load(tmp_path: Path) -> None:
     with known() as server, lone_master(tmp_path) as (master, start), start("worker") as worker:
         master.wait(lambda: master.stats()["worker_count"] == 1, "a worker")
-        master.start(server.url("/echo"), 10, 100, "EchoSwarm", swarm_think="exp 100ms")
+        master.start(server.url("/echo"), 10, 100, "EchoSwarm", swarm_flags="--think 'exp 100ms'")
         master.wait(lambda: _open(master) == "10", "all are open")
         (swarm,) = _swarms(worker.process.pid)
         master.process.kill()
@@ -276,12 +299,12 @@ def test_a_wrong_parameter_in_the_web_ui_is_told_and_the_next_start_goes_well(
     tmp_path: Path,
 ) -> None:
     with known() as server, locust(tmp_path) as running:
-        running.start(server.url("/echo"), 5, 50, "EchoSwarm", swarm_param="nosuch=1")
+        running.start(server.url("/echo"), 5, 50, "EchoSwarm", swarm_flags="--param nosuch=1")
         running.wait(lambda: running.stats()["state"] == "stopped", "it has stopped")
         (problem,) = running.ask("/exceptions")["exceptions"]
         assert "has no parameter 'nosuch'" in problem["msg"]
         assert records(tmp_path) == []
-        running.start(server.url("/echo"), 5, 50, "EchoSwarm", swarm_param="active=3")
+        running.start(server.url("/echo"), 5, 50, "EchoSwarm", swarm_flags="--param active=3")
         running.wait(lambda: _open(running) == "5", "all are open")
         running.stop()
         running.wait(lambda: running.users() == 0, "nobody is left")
@@ -340,7 +363,7 @@ def test_users_with_tasks_have_our_exit_status_too(
     with known() as server:
         done = headless(
             *(tmp_path, host or server.url("/echo"), "-u", "2", "-r", "10", "-t", "20s"),
-            *("--swarm-thresholds", thresholds),
+            *("--swarm-flags", thresholds and f"--threshold '{thresholds}'"),
             locustfile=str(locustfile),
         )
     assert done.status == status, done.stdout + done.stderr

@@ -74,8 +74,7 @@ async def test_a_tester_picks_starts_looks_and_downloads(
         chosen = page.get_by_role("row", name="BroadcastSwarm").get_by_role("checkbox")
         await chosen.click()
         await page.get_by_text("Custom parameters").click()
-        await page.get_by_label("Swarm Rate (").fill("20")
-        await page.get_by_label("Swarm Round").fill("1s")
+        await page.get_by_label("Swarm Flags").fill("--rate 20 --duration 1s")
         await page.get_by_role("button", name="Start").click()
 
         await page.get_by_role("tab", name="swarmgate").click()

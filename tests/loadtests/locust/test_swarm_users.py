@@ -12,7 +12,8 @@ from tests.servers.launch import ROOT, known, launch
 
 # On a machine of unknown speed: no schedule to be late against.
 REFERENCE = ("target_app", "--port", "0", "--announce-limit", "0")
-CLOSED = ("--swarm-think", "exp 100ms")
+THINK = "--think 'exp 100ms'"
+CLOSED = ("--swarm-flags", THINK)
 
 
 def test_users_are_connections_and_the_record_is_the_swarms(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_a_broadcast_from_one_worker_reaches_the_receivers_on_all(tmp_path: Path
         done = headless_until(
             has("delivery.messages", 60),
             *(tmp_path, server.url("/ws"), "-u", "30", "-r", "30", "--processes", "2"),
-            *("--swarm-rate", "20", "--swarm-round", "1s", "BroadcastSwarm"),
+            *("--swarm-flags", "--rate 20 --duration 1s", "BroadcastSwarm"),
         )
         injected = server.stop()
     assert injected is not None
@@ -76,7 +77,7 @@ def test_a_worker_that_is_late_for_a_round_loses_nothing_of_it(tmp_path: Path) -
         done = headless_until(
             has("delivery.messages", 60),
             *(tmp_path, server.url("/ws"), "-u", "10", "-r", "30", "--processes", "2"),
-            *("--swarm-rate", "20", "--swarm-round", "2s", "BroadcastSwarm"),
+            *("--swarm-flags", "--rate 20 --duration 2s", "BroadcastSwarm"),
             locustfile=f"{LOCUSTFILE},{ROOT}/tests/loadtests/locust/late.py",
         )
     figures = done.summary.figures
@@ -96,7 +97,11 @@ COUNTED = {
     "SlowConsumerSwarm": "slow-consumer.slow",
     "ScriptSwarm": "iteration.count",
 }
-PARAMETERS = "rooms=2 publishers=4 backoff=fixed first=50ms at=200ms interval=1s"
+PARAMETERS = ("rooms=2", "publishers=4", "backoff=fixed", "first=50ms", "at=200ms", "interval=1s")
+FLAGS = (
+    *(word for parameter in PARAMETERS for word in ("--param", parameter)),
+    *("--duration", "3s", "--scenario", "examples/talkers.py"),
+)
 
 
 def does_what_it_is_for(summary: Summary) -> bool:
@@ -112,8 +117,7 @@ def test_every_scenario_can_be_picked_and_given_its_parameters(tmp_path: Path) -
         done = headless_until(
             lambda found: len(found) == len(COUNTED) and all(map(does_what_it_is_for, found)),
             *(tmp_path, server.url(), "-u", "90", "-r", "90", *COUNTED),
-            *("--swarm-param", PARAMETERS, "--swarm-round", "3s"),
-            *("--swarm-script", "examples/talkers.py"),
+            *("--swarm-flags", " ".join(FLAGS)),
         )
     assert len(done.records) == len(COUNTED), done.stdout + done.stderr
     for record in done.records:
@@ -135,11 +139,11 @@ SECONDS = 12
 def test_a_rate_of_all_is_shared_and_one_of_each_grows_with_the_users(tmp_path: Path) -> None:
     found = {}
     with known() as server:
-        for whose in ("all", "each connection"):
+        for whose, flags in (("all", ""), ("each connection", " --per-connection")):
             done = headless_until(
                 has("latency.count", 20 * SECONDS if whose == "all" else 200 * SECONDS),
                 *(tmp_path / whose, server.url("/echo"), "-u", "10", "-r", "100"),
-                *("--processes", "2", "--swarm-rate", "20", "--swarm-rate-of", whose, "EchoSwarm"),
+                *("--processes", "2", "--swarm-flags", f"--rate 20{flags}", "EchoSwarm"),
             )
             (record,) = done.records
             settled = next(it.t_ns for it in record.events if it.name == "users")
@@ -169,19 +173,22 @@ def test_thresholds_decide_the_exit_status(tmp_path: Path) -> None:
     statuses = {}
     with known() as server:
         for text in (
-            "latency.p99_seconds<=30s, errors<=0",
-            "latency.p50_seconds<=1ns",
-            "EchoSwarm round trip.p50_seconds<=1ns",
-            "no.such<=1",
+            "--threshold 'latency.p99_seconds<=30s' --threshold 'errors<=0'",
+            "--threshold 'latency.p50_seconds<=1ns'",
+            "--threshold 'EchoSwarm round trip.p50_seconds<=1ns'",
+            "--threshold 'EchoSwarm no such row.p50_seconds<=1s'",
         ):
             done = headless_until(
                 has("latency.count", 20),
-                *(tmp_path / text[:12], server.url("/echo"), "-u", "5", "-r", "50"),
-                *("EchoSwarm", *CLOSED, "--swarm-thresholds", text),
+                *(tmp_path / f"{len(statuses)}", server.url("/echo"), "-u", "5", "-r", "50"),
+                *("EchoSwarm", "--swarm-flags", f"{THINK} {text}"),
             )
             statuses[text] = done.status, done.stdout
     assert [status for status, _ in statuses.values()] == [0, 1, 1, 1]
-    assert "Threshold failed: no.such <= 1, found not measured" in statuses["no.such<=1"][1]
+    last = statuses["--threshold 'EchoSwarm no such row.p50_seconds<=1s'"][1]
+    assert (
+        "Threshold failed: EchoSwarm no such row.p50_seconds <= 1.00 s, found not measured" in last
+    )
 
 
 def test_a_shape_of_steps_gives_the_memory_of_a_connection(tmp_path: Path) -> None:
