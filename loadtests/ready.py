@@ -2,7 +2,8 @@
 
 A step is a text: ``SEND => EXPECT`` sends a message and waits for an answer, ``SEND`` only sends,
 ``=> EXPECT`` only waits. EXPECT is a text that the answer has in it, or ``regex:PATTERN``; what the
-named groups of a pattern find is kept, to be filled in as ``{saved.NAME}`` in what is sent later.
+named groups of a pattern find is kept, to be filled in as ``{saved.NAME}`` in what is sent or
+expected later.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from picows import WSMsgType
 
 from loadtests.connection import Connection
 from loadtests.meter import Meter
-from loadtests.template import fill, saved_names
+from loadtests.template import fill, saved_names, split_places
 
 _ARROW: Final = "=>"
 _REGEX: Final = "regex:"
@@ -28,12 +29,25 @@ class Step:
 
     Attributes:
         send: the message, with places to be filled in; None sends nothing.
-        expect: what an answer must have in it, with places to be filled in, or what must be found
-            in it; None waits for nothing.
+        expect: what an answer must have in it, or the pattern that must be found in it, with places
+            to be filled in; None waits for nothing.
+        is_pattern: whether it is a pattern.
     """
 
     send: str | None
-    expect: str | re.Pattern[bytes] | None
+    expect: str | None
+    is_pattern: bool = False
+
+    def pattern(
+        self, number: int, row: Mapping[str, Any] | None, saved: Mapping[str, str]
+    ) -> re.Pattern[bytes]:
+        """Give what is looked for in an answer to one connection."""
+        assert self.expect is not None
+        if self.is_pattern:
+            text = fill(self.expect, number, row, saved, quote=re.escape)
+        else:
+            text = re.escape(fill(self.expect, number, row, saved))
+        return re.compile(text.encode(), re.DOTALL)
 
 
 class EndedError(Exception):
@@ -62,12 +76,12 @@ def parse_steps(texts: Sequence[str]) -> tuple[Step, ...]:
 
 def kept_names(step: Step) -> set[str]:
     """Give the names of what a step keeps of the answer."""
-    return set(step.expect.groupindex) if isinstance(step.expect, re.Pattern) else set()
+    return set(_compiled(step.expect).groupindex) if step.is_pattern and step.expect else set()
 
 
 def texts_of(step: Step) -> tuple[str, ...]:
     """Give the texts of a step that have places to be filled in."""
-    return tuple(text for text in (step.send, step.expect) if isinstance(text, str))
+    return tuple(text for text in (step.send, step.expect) if text is not None)
 
 
 def _parse(text: str) -> Step:
@@ -80,9 +94,15 @@ def _parse(text: str) -> Step:
     if not expect.startswith(_REGEX):
         return Step(send or None, expect or None)
     try:
-        return Step(send or None, re.compile(expect.removeprefix(_REGEX).encode(), re.DOTALL))
+        _compiled(pattern := expect.removeprefix(_REGEX))
     except re.error as error:
         raise ValueError(f"{text!r} expects {expect!r}: {error}") from None
+    return Step(send or None, pattern, is_pattern=True)
+
+
+def _compiled(pattern: str) -> re.Pattern[bytes]:
+    """Compile a pattern whose places are not filled in yet. Raises re.error."""
+    return re.compile("".join(before for before, _ in split_places(pattern)).encode(), re.DOTALL)
 
 
 class Preparation:
@@ -122,11 +142,8 @@ class Preparation:
                 text = fill(step.send, connection.number, row, saved)
                 connection.transport.send(self._kind, text.encode())
                 self._meter.counts["ready.sent"] += 1
-            if isinstance(step.expect, str):
-                words = fill(step.expect, connection.number, row, saved)
-                await self._answer(re.compile(re.escape(words.encode())))
-            elif step.expect is not None:
-                saved |= await self._answer(step.expect)
+            if step.expect is not None:
+                saved |= await self._answer(step.pattern(connection.number, row, saved))
         if self._is_over:
             raise EndedError
         return saved

@@ -123,6 +123,7 @@ def checked(plan: Plan) -> Plan:
 
 def _checked_part(plan: Plan) -> Plan:
     """Check what the users of one kind are to do."""
+    plan = replace(plan, ready=plan.ready or scenario_kind(plan.scenario).ready)
     try:
         steps = parse_steps(plan.ready)
     except ValueError as error:

@@ -69,8 +69,8 @@ class Scenario(Generic[P]):
         default_rate: arrivals a second where the plan names no rate; None is the closed model, or
             nothing to send.
         is_spread: whether every connection sends, so that a rate may be of each.
-        fixed_size: whether all messages must be of one size.
         comes_back: whether clients return to a target that ended them all, or that was restarted.
+        ready: the steps before a connection counts as open, where the plan names none.
         joins: whether connections may come and go while the load lasts; where not, a live load is
             one of rounds, in each of which they are the same.
         share: this process's share of the run; ``plan`` is the whole of it.
@@ -80,8 +80,8 @@ class Scenario(Generic[P]):
     parameters_type: ClassVar[type[Parameters]] = Parameters
     default_rate: ClassVar[float | None] = None
     is_spread: ClassVar[bool] = False
-    fixed_size: ClassVar[bool] = False
     comes_back: ClassVar[bool] = False
+    ready: ClassVar[tuple[str, ...]] = ()
     joins: ClassVar[bool] = False
 
     def __init__(self, share: ProcessPlan, parameters: P, meter: Meter) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,12 +59,15 @@ def fill(
     number: int,
     row: Mapping[str, Any] | None = None,
     saved: Mapping[str, str] | None = None,
+    *,
+    quote: Callable[[str], str] = str,
 ) -> str:
     """Fill in what is a connection's own, or of the environment.
 
     ``{n}`` is its number, ``{n%10}`` the number's remainder, for what some have in common,
     ``{feed.user}`` the value ``user`` of its row of the data feed, ``{saved.id}`` what a step
-    before the load has kept as ``id``, and ``${TOKEN}`` the variable ``TOKEN``.
+    before the load has kept as ``id``, and ``${TOKEN}`` the variable ``TOKEN``. Each is written as
+    ``quote`` writes it.
 
     Raises:
         UsageError: there is no such value.
@@ -74,9 +77,10 @@ def fill(
 
     def value(found: re.Match[str]) -> str:
         if found["env"]:
-            return _variable(found["env"])
+            return quote(_variable(found["env"]))
         if found["kind"]:
-            return _value(found["kind"], found["name"], row if found["kind"] == "feed" else saved)
+            values = row if found["kind"] == "feed" else saved
+            return quote(_value(found["kind"], found["name"], values))
         return str(number % int(found["of"]) if found["of"] else number)
 
     return _PLACE.sub(value, text)

@@ -96,8 +96,6 @@ def check_scenario(plan: Plan) -> None:
         raise UsageError(
             f"in scenario {plan.scenario!r} not every connection sends; a rate is of all"
         )
-    if kind.fixed_size and (plan.payload_sizes or plan.payload_file):
-        raise UsageError(f"the messages of scenario {plan.scenario!r} must be of one size")
 
 
 def _check_kept(plan: Plan, wrap: str) -> None:

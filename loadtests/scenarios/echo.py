@@ -1,7 +1,7 @@
 """Send messages that come back to their sender: how long does a round trip take?
 
-On endpoints that wrap a message, a wire (:mod:`loadtests.wires`) tells how: ``events`` and
-``session`` are this scenario on the event and session protocols of the reference server.
+A codec (:mod:`loadtests.codec`) tells how messages travel on a server that wraps them: ``events``
+and ``session`` are this scenario with what the reference server's protocols need.
 
 Open model when the plan has a rate: arrivals over all active connections, in turn. Closed model
 when it has none: every active connection sends its next message when a reply arrives, or when it
@@ -19,15 +19,9 @@ from typing import Annotated, ClassVar, Final
 from picows import WSMsgType
 from pydantic import Field
 
+from loadtests.codec import Codec
 from loadtests.connection import Connection
-from loadtests.correlation import (
-    SEVERAL,
-    CorrelatedParameters,
-    Envelope,
-    are_several,
-    readings,
-    rule,
-)
+from loadtests.correlation import SEVERAL, CorrelatedParameters, are_several, readings
 from loadtests.errors import UsageError
 from loadtests.ledger import Ledger
 from loadtests.messages import Messages
@@ -39,7 +33,6 @@ from loadtests.schedule import ArrivalKind
 from loadtests.schedule import share as part_of
 from loadtests.span import Span
 from loadtests.stamp import ECHO_BYTES, TAG_BYTES, run_tag
-from loadtests.wires import CorrelatedWire, EventsWire, SessionWire, Wire
 
 # Think times that are drawn; then they come again.
 _THINKS: Final = 65_536
@@ -50,15 +43,15 @@ _POLL_SECONDS: Final = 0.01
 _GIVE_UP_RATIO: Final = 0.1
 
 
-class EchoParameters(Parameters):
+class EchoParameters(CorrelatedParameters):
     """What ``--param`` may set."""
 
     active: Annotated[int | None, Field(ge=1)] = None
     """How many connections send, over the whole fleet; the others stay idle. All by default."""
 
-
-class CorrelatedEchoParameters(CorrelatedParameters, EchoParameters):
-    """What ``--param`` may set where the server need not be ours."""
+    acknowledged: str | None = None
+    """What an acknowledgement has in it, if each message has one before its reply; it is timed, in
+    the order of the messages."""
 
 
 class Stream:
@@ -80,8 +73,8 @@ class Stream:
 _IDLE = Stream()
 
 
-class RoundTrips(Scenario[EchoParameters]):
-    """Messages that come back to their sender, on whatever wire."""
+class Echo(Scenario[EchoParameters]):
+    """Messages that come back to their sender, as they are or within a form of the server's."""
 
     parameters_type: ClassVar[type[Parameters]] = EchoParameters
     is_spread = True
@@ -110,7 +103,7 @@ class RoundTrips(Scenario[EchoParameters]):
         drawn = plan.think and plan.think.draw(plan.seed + share.process, _THINKS)
         self._thinks = cycle(drawn) if drawn else None
         self._kind = WSMsgType.BINARY if plan.binary else WSMsgType.TEXT
-        self._wire = self.make_wire(self._tag, self._messages.stamped_bytes)
+        self._codec = self._make_codec()
         self._latency = meter.durations("latency").append
         self._service_time = meter.durations("service_time").append
         self._lateness = meter.durations("lateness").append
@@ -131,9 +124,17 @@ class RoundTrips(Scenario[EchoParameters]):
                 "connections"
             )
 
-    def make_wire(self, tag: bytes, stamped_bytes: int) -> Wire | None:  # noqa: ARG002
+    def _make_codec(self) -> Codec | None:
         """Give how messages travel; None is as they are."""
-        return None
+        parameters = self.parameters
+        if (parameters.wrap, parameters.find, parameters.acknowledged) == (None, None, None):
+            return None
+        return Codec(
+            parameters,
+            self.plan.row_for(parameters.wrap),
+            self.meter,
+            parameters.acknowledged,
+        )
 
     def new_state(self, number: int) -> Stream:  # noqa: ARG002
         """Keep nothing of its own for a connection until it is known to be active."""
@@ -142,12 +143,11 @@ class RoundTrips(Scenario[EchoParameters]):
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
         """Match a reply with its message, time it, enter it in the ledger. Hot."""
         stream: Stream = connection.state
-        if self._wire is not None:
-            stamped = self._wire.unwrap(connection, payload, now_ns)
-            if stamped is None:
-                self._meter.unsolicited += 1
+        if self._codec is not None:
+            text = self._codec.text_in(connection, payload, now_ns)
+            if text is None:
                 return
-            payload = stamped
+            payload = text
         # What comes back as it was sent is told by its bytes, without a look into them.
         sent = stream.pending.pop(payload, None) if self._is_whole else None
         sent = sent or self._answered(stream, payload)
@@ -177,9 +177,9 @@ class RoundTrips(Scenario[EchoParameters]):
         message = kept[sequence] if sequence < len(kept) else self._messages.make(sequence)
         key = message if self._is_whole else message[:ECHO_BYTES]
         stream.pending[key] = (sequence, intended_ns, perf_counter_ns())
-        if self._wire is not None:
-            message = self._wire.wrap(connection, message)
-        if not self._is_fixed or self._wire is not None:
+        if self._codec is not None:
+            message = self._codec.form_of(message, connection)
+        if not self._is_fixed or self._codec is not None:
             self._meter.sent_bytes += len(message)
         connection.transport.send(self._kind, message)
         self._meter.sent += 1
@@ -384,37 +384,29 @@ class RoundTrips(Scenario[EchoParameters]):
         self._meter.integrity["lost"] += stream.ledger.lost(stream.issued)
 
 
-class Echo(RoundTrips):
-    """On a server that sends a message back, as it is or within a form of its own."""
+class EventsParameters(EchoParameters):
+    """What ``--param`` may set, on the reference server's protocol of events."""
 
-    parameters_type: ClassVar[type[Parameters]] = CorrelatedEchoParameters
-
-    def make_wire(self, tag: bytes, stamped_bytes: int) -> Wire | None:  # noqa: ARG002
-        """Follow the correlation rule, where there is one."""
-        parameters = self.parameters
-        assert isinstance(parameters, CorrelatedEchoParameters)
-        if parameters.wrap is None and parameters.find is None:
-            return None
-        return CorrelatedWire(
-            Envelope(parameters.wrap, self.plan.row_for(parameters.wrap)), rule(parameters.find)
-        )
+    wrap: str | None = (
+        '{"event":"send_to_client","client_id":"{saved.id}","data":{"data":{"text":"{}"}}}'
+    )
 
 
-class Events(RoundTrips):
-    """On ``/ws/py_client`` of the reference server."""
+class Events(Echo):
+    """On ``/ws/py_client`` of the reference server: an event to the client that sends it."""
 
-    fixed_size = True
-
-    def make_wire(self, tag: bytes, stamped_bytes: int) -> Wire:
-        """Wrap messages in events addressed to their sender."""
-        return EventsWire(tag, stamped_bytes)
+    parameters_type: ClassVar[type[Parameters]] = EventsParameters
+    ready = (r'=> regex:"event":"connect","client_id":"(?P<id>[^"]*)"',)
 
 
-class Session(RoundTrips):
-    """On ``/ws/{session_id}`` of the reference server."""
+class SessionParameters(EchoParameters):
+    """What ``--param`` may set, on the reference server's protocol of sessions."""
 
-    fixed_size = True
+    wrap: str | None = '{"type":"STUDENT_INTERRUPTION","payload":{"questionText":"{}"}}'
+    acknowledged: str | None = "INTERRUPTION_ACKNOWLEDGED"
 
-    def make_wire(self, tag: bytes, stamped_bytes: int) -> Wire:
-        """Ask each message as a question, acknowledged at once and answered later."""
-        return SessionWire(tag, stamped_bytes, self.meter.durations("acknowledgement").append)
+
+class Session(Echo):
+    """On ``/ws/{session_id}`` of the reference server: a question, and its answer."""
+
+    parameters_type: ClassVar[type[Parameters]] = SessionParameters

@@ -80,10 +80,6 @@ async def test_messages_filled_from_a_file(run: Run, tmp_path: Path, binary: boo
             "not every connection sends",
         ),
         ({"payload_file": "nowhere"}, "cannot read the payload file nowhere"),
-        (
-            {"payload_sizes": parse_distribution("exp 1kB", parse_bytes), "scenario": "events"},
-            "must be of one size",
-        ),
     ],
 )
 async def test_what_does_not_go_together_is_refused(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from loadtests.errors import UsageError
 from loadtests.options import Client, ConnectOptions
-from loadtests.ready import parse_steps
+from loadtests.ready import kept_names, parse_steps
 from loadtests.scenario import Parameters
 from tests.loadtests.conftest import DEADLINE_SECONDS, Run, in_this_process
 from tests.loadtests.diary import Diary, accepted
@@ -121,6 +121,9 @@ async def test_what_an_answer_says_is_filled_in_later(run: Run) -> None:
             ready=(
                 r'=> regex:"you": "(?P<name>[^"]+)"',
                 '{"type": "ping", "id": "{saved.name}"} => "pong", "id": "{saved.name}"',
+                # In a pattern what is filled in stands for itself: t.1 is not t-1.
+                '{"type": "ping", "id": "t.{n}"} => regex:"pong".*"t.{n}"',
+                '{"type": "ping", "id": "({n})"} => regex:"pong", "id": "[({]{n}[)}]"',
             ),
             parameters={"wrap": '{"type": "echo", "as": "{saved.name}", "text": "{}"}'},
         )
@@ -128,8 +131,18 @@ async def test_what_an_answer_says_is_filled_in_later(run: Run) -> None:
     assert summary.errors == {}
     assert done is not None
     assert done["echoed"] == summary.figures["latency.count"] == 40
-    assert done["pongs"] == 10
+    assert done["pongs"] == 30
     assert summary.figures["messages.unsolicited"] == 0
+
+
+@given(st.text(alphabet="ab.*+?(){}[]^$|\\-\n", min_size=1))
+def test_what_is_filled_into_a_pattern_stands_for_itself(value: str) -> None:
+    (keeps, waits) = parse_steps(["=> regex:(?P<x>.)", "=> regex:^<{saved.x}{feed.y}{n%7}>$"])
+    assert kept_names(keeps) == {"x"}
+    assert kept_names(waits) == set()
+    pattern = waits.pattern(12, {"y": value}, {"x": value})
+    assert pattern.search(f"<{value}{value}5>".encode())
+    assert not pattern.search(f"<{value}{value}12>".encode())
 
 
 async def test_a_row_of_the_feed_is_filled_in(run: Run, tmp_path: Path) -> None:

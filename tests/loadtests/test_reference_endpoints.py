@@ -1,6 +1,7 @@
 """Every endpoint of the reference server can be loaded, with an exact ledger."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +46,24 @@ async def test_replies_are_timed_wherever_the_server_puts_them(
     figures = await load(run, path, scenario, rate=rate, processes=2)
     assert figures["latency.count"] == figures["messages.sent"] == figures["integrity.expected"]
     assert figures["messages.sent"] >= 12
+
+
+@pytest.mark.parametrize(
+    ("path", "scenario"), [("/ws/py_client", "events"), ("/ws/s-{n}", "session")]
+)
+async def test_messages_of_any_text_and_size_come_back(
+    run: Run, path: str, scenario: str, tmp_path: Path
+) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text('say "hi"\nback\\slash\nünïcödé\n' + "long" * 400)
+    figures = await load(run, path, scenario, rate=60.0, payload_file=str(lines))
+    assert figures["latency.count"] == figures["messages.sent"] == 60
+    assert figures["messages.unsolicited"] == 0
+
+
+async def test_events_are_addressed_by_what_a_step_has_kept(run: Run) -> None:
+    figures = await load(run, "/ws/py_client", "events", rate=60.0)
+    assert figures["ready.received"] == figures["ready.count"] == 12
 
 
 async def test_an_acknowledgement_is_timed_beside_the_answer(run: Run) -> None:

@@ -20,7 +20,7 @@ from loadtests.options import Client, ConnectOptions
 from loadtests.rate_profile import parse_profile
 from loadtests.scenario import Parameters
 from loadtests.scenarios import parse_parameters, scenario_kind
-from loadtests.scenarios.echo import CorrelatedEchoParameters, Echo
+from loadtests.scenarios.echo import Echo, EchoParameters
 from loadtests.script import match
 from loadtests.scripted import load_script
 from loadtests.span import Span
@@ -319,7 +319,7 @@ async def test_a_script_begins_in_the_moment_in_which_a_handshake_is_complete(wr
 
 async def test_an_echo_begins_once_in_the_moment_in_which_a_handshake_is_complete() -> None:
     meter = await begins_as_a_handshake_is_complete(
-        lambda share, meter: Echo(share, CorrelatedEchoParameters(), meter), "echo"
+        lambda share, meter: Echo(share, EchoParameters(), meter), "echo"
     )
     assert meter.integrity["expected"] == meter.sent > 0
     assert meter.integrity["duplicated"] == meter.integrity["lost"] == meter.unsolicited == 0
