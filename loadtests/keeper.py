@@ -39,6 +39,9 @@ class Keeper:
         self._population = population
         self._meter = meter
         self._handshakes = asyncio.Semaphore(share.concurrent)
+        # By stages connections arrive whether or not those before are open yet.
+        by_stages = share.plan.population is not None
+        self._arrival = meter.durations("arrival").append if by_stages else None
         self._due_ns: deque[int] = deque()
         self._wanted = asyncio.Event()
         # When those that are being opened were to be, by their numbers.
@@ -160,6 +163,8 @@ class Keeper:
             # In the moment from which it counts as open, not when this task comes to its turn: in
             # between it would be both open and pending, and the surplus would be taken of it.
             arrived.append(connection)
+            if self._arrival is not None:
+                self._arrival(perf_counter_ns() - self._due_of[number])
             if self._surplus:
                 unwanted.append(connection)
                 self._leaving.add(connection)

@@ -6,22 +6,29 @@ one lost and one duplicated do not cancel.
 """
 
 from collections.abc import Iterator
+from typing import Final
+
+# Before a stream that may begin with any number has begun.
+_NOT_BEGUN: Final = -1
 
 
 class Ledger:
-    """Follows the sequence numbers 0, 1, 2, … of one stream.
+    """Follows the sequence numbers of one stream: 0, 1, 2, …, or from the first that arrives.
 
     Attributes:
+        begin: the lowest number of the stream that is known.
         next_expected: the lowest number above all that arrived. The hot path of a receiver may
             compare and advance it in place, which is what :meth:`observe` does in order.
         duplicated: arrivals beyond the first, of all numbers together.
         reordered: first arrivals that came after a higher number.
     """
 
-    __slots__ = ("_missing", "duplicated", "next_expected", "reordered")
+    __slots__ = ("_missing", "begin", "duplicated", "next_expected", "reordered")
 
-    def __init__(self) -> None:
-        self.next_expected = 0
+    def __init__(self, *, from_first: bool = False) -> None:
+        """Begin with 0, or ``from_first`` with whatever number arrives first."""
+        self.begin = 0
+        self.next_expected = _NOT_BEGUN if from_first else 0
         self.duplicated = 0
         self.reordered = 0
         # Made at the first gap: most streams have none, and there is a ledger a connection.
@@ -29,11 +36,19 @@ class Ledger:
 
     def observe(self, sequence: int) -> bool:
         """Enter one arrival; tells whether it is the first of its number."""
+        if not self.has_begun:
+            self.begin = self.next_expected = sequence
         if sequence >= self.next_expected:
             if sequence > self.next_expected:
                 self._missing = self._missing or set()
                 self._missing.update(range(self.next_expected, sequence))
             self.next_expected = sequence + 1
+            return True
+        if sequence < self.begin:
+            self._missing = self._missing or set()
+            self._missing.update(range(sequence + 1, self.begin))
+            self.begin = sequence
+            self.reordered += 1
             return True
         if self._missing and sequence in self._missing:
             self._missing.remove(sequence)
@@ -43,9 +58,14 @@ class Ledger:
         return False
 
     @property
+    def has_begun(self) -> bool:
+        """Whether it is known with which number the stream begins."""
+        return self.next_expected != _NOT_BEGUN
+
+    @property
     def arrived(self) -> int:
         """How many numbers arrived, each counted once."""
-        return self.next_expected - len(self._missing or ())
+        return self.next_expected - self.begin - len(self._missing or ()) if self.has_begun else 0
 
     def missing(self, sent: int) -> Iterator[int]:
         """Give the numbers below ``sent`` that never arrived, in order."""

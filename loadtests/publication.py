@@ -82,14 +82,15 @@ class Publisher:
 
     async def run(
         self,
-        connection: Callable[[], Connection] | None,
+        connection: Callable[[], Connection | None] | None,
         arrivals: Iterator[int],
         span: Span,
     ) -> None:
         """Publish by a schedule all the while; a process without the publisher waits.
 
         Args:
-            connection: gives what to publish on, asked each time; None where it is elsewhere.
+            connection: gives what to publish on, asked each time, None where nobody is there; None
+                where it is elsewhere.
             arrivals: when messages are due, in nanoseconds since the start of ``span``.
             span: the time of the load.
         """
@@ -98,7 +99,8 @@ class Publisher:
             return
 
         def fire(intended_ns: int) -> None:
-            self.publish(connection(), intended_ns)
+            if (on := connection()) is not None:
+                self.publish(on, intended_ns)
 
         await Pacer(asyncio.get_running_loop(), arrivals, span, fire).run()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter_ns
+from typing import Any
 from urllib.parse import urlsplit
 
 from loadtests import limits, probe
@@ -25,6 +26,7 @@ from loadtests.payload import read_payloads
 from loadtests.plan import Endpoint, Plan, port_of, split_url
 from loadtests.ready import parse_steps, texts_of
 from loadtests.replay import replay_command
+from loadtests.scenario import Scenario
 from loadtests.scenarios import SCENARIOS, check_scenario, parse_parameters, scenario_kind
 from loadtests.scenarios.drain import Drain, DrainParameters
 from loadtests.setup import setup_of
@@ -133,8 +135,8 @@ def _checked_part(plan: Plan) -> Plan:
     except ValueError as error:
         raise UsageError(f"--answer: {error}") from None
     check_scenario(plan)
-    if plan.population is not None and not scenario_kind(plan.scenario).joins:
-        joining = ", ".join(name for name, kind in SCENARIOS.items() if kind.joins)
+    if plan.population is not None and not _takes_stages(scenario_kind(plan.scenario)):
+        joining = ", ".join(name for name, kind in SCENARIOS.items() if _takes_stages(kind))
         raise UsageError(
             f"{plan.scenario} needs all its connections from the start; stages are for {joining} "
             "and scripts"
@@ -153,6 +155,10 @@ def _checked_part(plan: Plan) -> Plan:
             for text in texts_of(step):
                 fill(text, 0, row, dict.fromkeys(saved_names(text), ""))
     return replace(plan, rate=plan.rate or scenario_kind(plan.scenario).default_rate)
+
+
+def _takes_stages(kind: type[Scenario[Any]]) -> bool:
+    return kind.joins or kind.takes_stages
 
 
 def _with_rows(plan: Plan, rows: int) -> Plan:

@@ -73,6 +73,7 @@ class Scenario(Generic[P]):
         ready: the steps before a connection counts as open, where the plan names none.
         joins: whether connections may come and go while the load lasts; where not, a live load is
             one of rounds, in each of which they are the same.
+        takes_stages: whether connections may come and go by stages, which who joins can as well.
         share: this process's share of the run; ``plan`` is the whole of it.
         live_part: this process's part of a rate that is of all connections, in a live load.
     """
@@ -83,6 +84,7 @@ class Scenario(Generic[P]):
     comes_back: ClassVar[bool] = False
     ready: ClassVar[tuple[str, ...]] = ()
     joins: ClassVar[bool] = False
+    takes_stages: ClassVar[bool] = False
 
     def __init__(self, share: ProcessPlan, parameters: P, meter: Meter) -> None:
         self.share = share

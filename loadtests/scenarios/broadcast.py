@@ -1,16 +1,21 @@
 """Publish on one connection what every connection receives: how long until all have it?
 
-The first connection of the first process publishes; every connection of every process receives.
+The first connection of the first process publishes; every connection of every process receives, and
+where connections come and go, whatever is published while it is there.
 """
 
 from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from time import perf_counter_ns
 
 from loadtests.connection import Connection
 from loadtests.correlation import PublishedParameters
+from loadtests.errors import UsageError
 from loadtests.ledger import Ledger
 from loadtests.meter import Meter
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
+from loadtests.presence import Presence
 from loadtests.publication import Publisher, StampReader, check_payload, observe
 from loadtests.scenario import Published, Scenario
 from loadtests.span import Span
@@ -31,21 +36,47 @@ class Broadcast(Scenario[BroadcastParameters]):
 
     parameters_type = BroadcastParameters
     default_rate = DEFAULT_RATE
+    takes_stages = True
 
     def __init__(self, share: ProcessPlan, parameters: BroadcastParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)
         self._receivers: list[Connection] = []
         self._publisher = Publisher(share, parameters, meter)
         self._stamp = StampReader(share, parameters, meter)
+        self._by_stages = share.plan.population is not None
+        # Of connections that come and go: when each was there, and who publishes now.
+        self._presences: dict[Ledger, Presence] = {}
+        self._here: dict[Connection, None] = {}
 
     @classmethod
-    def check(cls, plan: Plan, parameters: BroadcastParameters) -> None:  # noqa: ARG003
-        """Refuse what could not be sent."""
+    def check(cls, plan: Plan, parameters: BroadcastParameters) -> None:
+        """Refuse what could not be sent, or not be accounted for."""
         check_payload(plan)
+        if plan.population is not None and not parameters.publisher_receives:
+            raise UsageError(
+                "parameter publisher_receives is for the same connections all the time; leave it "
+                "out, or say the number of connections without stages"
+            )
 
     def new_state(self, number: int) -> Ledger:  # noqa: ARG002
         """Keep a ledger for each receiver."""
-        return Ledger()
+        return Ledger(from_first=self._by_stages)
+
+    def opened(self, connection: Connection) -> None:
+        """Note when a receiver comes, where they come and go."""
+        if self._by_stages:
+            self._presences[connection.state] = Presence(self._now_ns())
+            self._here[connection] = None
+
+    def closed(self, connection: Connection) -> None:
+        """Note when it has gone."""
+        if self._here.pop(connection, self) is None:
+            self._presences[connection.state].end(self._now_ns())
+
+    async def leaving(self, connections: Sequence[Connection]) -> None:
+        """Note who is about to go; it publishes no more."""
+        for connection in connections:
+            self.closed(connection)
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
         """Time one delivery and enter it in its receiver's ledger. Hot."""
@@ -66,6 +97,10 @@ class Broadcast(Scenario[BroadcastParameters]):
 
     async def measure(self, population: Population, load: Span) -> Published:
         """Publish all the while, if this process has the publisher."""
+        if self._by_stages:
+            on = self._first_here if self.share.process == 0 else None
+            await self._publisher.run(on, self.arrivals(), load)
+            return {"sent_ns": list(self._publisher.sent_ns)}
         connections = population.connections
         is_publisher = self.share.process == 0 and bool(connections)
         self._receivers = connections[is_publisher and not self.parameters.publisher_receives :]
@@ -73,8 +108,18 @@ class Broadcast(Scenario[BroadcastParameters]):
         await self._publisher.run(on, self.arrivals(), load)
         return {"count": len(self._publisher.sent_ns)}
 
+    def _first_here(self) -> Connection | None:
+        """Give the one that came first of those that are here, if there is any."""
+        return next(iter(self._here), None)
+
+    def _now_ns(self) -> int:
+        return perf_counter_ns() + self.share.clock_ns
+
     def outstanding(self, published: Published) -> int:
         """Count the deliveries that can still come."""
+        if self._by_stages:
+            those = ((it.state, self._presences[it.state]) for it in self._here)
+            return sum(lost for _, lost in self._accounts(those, published))
         count = published.get("count", 0)
         return sum(
             connection.state.lost(count) for connection in self._receivers if connection.is_open
@@ -82,7 +127,24 @@ class Broadcast(Scenario[BroadcastParameters]):
 
     def account(self, published: Published) -> None:
         """Count what was published and never delivered."""
+        integrity = self.meter.integrity
+        if self._by_stages:
+            for expected, lost in self._accounts(self._presences.items(), published):
+                integrity["expected"] += expected
+                integrity["lost"] += lost
+            return
         count = published.get("count", 0)
-        self.meter.integrity["expected"] += count * len(self._receivers)
+        integrity["expected"] += count * len(self._receivers)
         for connection in self._receivers:
-            self.meter.integrity["lost"] += connection.state.lost(count)
+            integrity["lost"] += connection.state.lost(count)
+
+    def _accounts(
+        self, receivers: Iterable[tuple[Ledger, Presence]], published: Published
+    ) -> Iterator[tuple[int, int]]:
+        """Give what was to reach each receiver that came or went, and what of it did not."""
+        sent_ns = published.get("sent_ns", [])
+        late_ns = round(self.plan.late_seconds * 1e9)
+        for ledger, presence in receivers:
+            heard = (ledger.begin, ledger.next_expected) if ledger.has_begun else None
+            first, last = presence.due(sent_ns, heard, late_ns)
+            yield last - first, last - first - ledger.arrived

@@ -25,6 +25,7 @@ from loadtests.pacer import Pacer
 from loadtests.payload import Fillers
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
+from loadtests.presence import Presence
 from loadtests.scenario import Count, Published, Scenario
 from loadtests.span import Span
 from loadtests.stamp import (
@@ -43,6 +44,9 @@ NUMBER = "{n}"
 
 # A number this far ahead of the last one is a damaged stamp, not a gap to enter in the ledger.
 _LARGEST_GAP = 1_000_000
+
+# Of a publisher that a receiver has not heard yet, where it may begin with any number.
+_UNHEARD = 0xFFFF_FFFF
 
 # Texts that were read once and are recognised; beyond it, all are read again.
 _REMEMBERED = 4096
@@ -88,16 +92,19 @@ class Listener:
         number: its number in the fleet, by which it publishes, too.
         room: the number of its room.
         expected_next: the number that it waits for, of each publisher of its room.
+        begins: where those who come and go are listened to, the lowest number of each publisher
+            that was heard; empty where that is 0.
         arrived: first arrivals, of all publishers together.
         ledgers: of those publishers of whom something was missing or came again.
     """
 
-    __slots__ = ("arrived", "expected_next", "ledgers", "number", "room")
+    __slots__ = ("arrived", "begins", "expected_next", "ledgers", "number", "room")
 
     def __init__(self, number: int, room: int) -> None:
         self.number = number
         self.room = room
         self.expected_next = array("I")
+        self.begins = array("I")
         self.arrived = 0
         self.ledgers: dict[int, Ledger] | None = None
 
@@ -107,6 +114,7 @@ class Chat(Scenario[ChatParameters]):
 
     parameters_type = ChatParameters
     default_rate = DEFAULT_RATE
+    takes_stages = True
 
     def __init__(self, share: ProcessPlan, parameters: ChatParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)
@@ -118,6 +126,7 @@ class Chat(Scenario[ChatParameters]):
         self._rooms = parameters.rooms or 1
         self._publishers = publishers_of(plan, parameters)
         self._publisher_receives = parameters.publisher_receives
+        self._slots = -(-self._publishers // self._rooms)
         self._prefix = parameters.prefix or ""
         self._write = Envelope(parameters.wrap, plan.row_for(parameters.wrap)).write
         self._listeners: Sequence[Connection] = ()
@@ -128,6 +137,11 @@ class Chat(Scenario[ChatParameters]):
         self._kind = WSMsgType.BINARY if plan.binary else WSMsgType.TEXT
         self._lateness = meter.durations("lateness").append
         self._delivered = meter.durations("delivered").append
+        # Of connections that come and go: when each was there, who is, and when what was sent.
+        self._by_stages = plan.population is not None
+        self._presences: dict[Listener, Presence] = {}
+        self._here: dict[int, Connection] = {}
+        self._sent_ns: dict[int, array[int]] = {}
         # Every receiver gets the same bytes, so a text is read once and then recognised.
         self._said: dict[bytes, _Said] = {}
 
@@ -220,6 +234,10 @@ class Chat(Scenario[ChatParameters]):
 
     def _out_of_order(self, listener: Listener, slot: int, sequence: int) -> bool:
         """Enter what is not the next one; tells whether it is the first of its number."""
+        if listener.begins and listener.expected_next[slot] == _UNHEARD:
+            listener.begins[slot] = sequence
+            listener.expected_next[slot] = sequence + 1
+            return True
         if sequence - listener.expected_next[slot] > _LARGEST_GAP:
             self._meter.integrity["corrupted"] += 1
             return False
@@ -228,22 +246,46 @@ class Chat(Scenario[ChatParameters]):
         ledger = listener.ledgers.setdefault(slot, Ledger())
         # Until now, and whenever all went well, only this number was kept up.
         ledger.next_expected = listener.expected_next[slot]
+        ledger.begin = listener.begins[slot] if listener.begins else 0
         integrity = self._meter.integrity
         reordered = ledger.reordered
         is_first = ledger.observe(sequence)
         listener.expected_next[slot] = ledger.next_expected
+        if listener.begins:
+            listener.begins[slot] = ledger.begin
         integrity["reordered"] += ledger.reordered - reordered
         integrity["duplicated"] += not is_first
         return is_first
 
     def prepare(self, population: Population) -> None:
         """Make room for what each waits for, of each publisher of its room."""
-        slots = -(-self._publishers // self._rooms)
         for connection in population.connections:
-            connection.state.expected_next = array("I", bytes(4 * slots))
+            connection.state.expected_next = array("I", bytes(4 * self._slots))
+
+    def opened(self, connection: Connection) -> None:
+        """Note when a receiver comes, where they come and go."""
+        if self._by_stages:
+            listener: Listener = connection.state
+            listener.expected_next = array("I", [_UNHEARD]) * self._slots
+            listener.begins = array("I", listener.expected_next)
+            self._presences[listener] = Presence(perf_counter_ns() + self.share.clock_ns)
+            self._here[connection.number] = connection
+
+    def closed(self, connection: Connection) -> None:
+        """Note when it has gone."""
+        if self._here.get(connection.number) is connection:
+            del self._here[connection.number]
+            self._presences[connection.state].end(perf_counter_ns() + self.share.clock_ns)
+
+    async def leaving(self, connections: Sequence[Connection]) -> None:
+        """Note who is about to go; these publish no more."""
+        for connection in connections:
+            self.closed(connection)
 
     async def measure(self, population: Population, load: Span) -> Published:
         """Publish all the while, the publishers in turn."""
+        if self._by_stages:
+            return await self._measure_by_stages(load)
         plan, part, connections = self.plan, self.share.process, population.connections
         self._listeners = list(connections)
         publishing = [it for it in connections if it.state.number < self._publishers]
@@ -268,7 +310,26 @@ class Chat(Scenario[ChatParameters]):
         await Pacer(asyncio.get_running_loop(), times, load, fire).run()
         return {str(publisher): count for publisher, count in self._issued.items()}
 
-    def _publish(self, publisher: Connection, intended_ns: int) -> None:
+    async def _measure_by_stages(self, load: Span) -> Published:
+        """Have those publish that are here; what one would say that is not is not said."""
+        numbers = range(self.share.process, self._publishers, self.plan.processes)
+        if not numbers:
+            await load.over()
+            return {}
+        self._sent_ns = {number: array("q") for number in numbers}
+        turn = cycle(numbers)
+
+        def fire(intended_ns: int) -> None:
+            publisher = self._here.get(next(turn))
+            if publisher is not None and publisher.is_open:
+                self._sent_ns[publisher.number].append(self._publish(publisher, intended_ns))
+
+        times = self.arrivals(len(numbers) / self._publishers)
+        await Pacer(asyncio.get_running_loop(), times, load, fire).run()
+        return {str(publisher): list(sent_ns) for publisher, sent_ns in self._sent_ns.items()}
+
+    def _publish(self, publisher: Connection, intended_ns: int) -> int:
+        """Send a publisher's next message; return when that was, by the fleet's clock."""
         number = publisher.state.number
         sequence = self._issued.get(number, 0)
         self._issued[number] = sequence + 1
@@ -284,9 +345,13 @@ class Chat(Scenario[ChatParameters]):
         self._meter.sent += 1
         self._meter.sent_bytes += len(payload)
         self._lateness(sent_ns - intended_ns)
+        return sent_ns + self.share.clock_ns
 
     def outstanding(self, published: Published) -> int:
         """Count the deliveries that can still come."""
+        if self._by_stages:
+            listeners = [connection.state for connection in self._here.values()]
+            return sum(self._due(it, published) - it.arrived for it in listeners)
         counts = _by_publisher(published)
         in_room = self._published_in_rooms(counts)
         return sum(
@@ -297,14 +362,35 @@ class Chat(Scenario[ChatParameters]):
 
     def account(self, published: Published) -> None:
         """Count what was published and never delivered."""
+        integrity = self._meter.integrity
+        for listener in self._presences:
+            due = self._due(listener, published)
+            integrity["expected"] += due
+            integrity["lost"] += due - listener.arrived
+        if self._by_stages:
+            return
         counts = _by_publisher(published)
         in_room = self._published_in_rooms(counts)
-        integrity = self._meter.integrity
         for connection in self._listeners:
             expected = self._expected(connection.state, counts, in_room)
             integrity["expected"] += expected
             # Every first arrival is of a number that was published, so the rest never came.
             integrity["lost"] += expected - connection.state.arrived
+
+    def _due(self, listener: Listener, published: Published) -> int:
+        """Give how many messages were to reach a receiver that came or went."""
+        late_ns = round(self.plan.late_seconds * 1e9)
+        due = 0
+        for publisher, sent_ns in published.items():
+            slot, room = divmod(int(publisher), self._rooms)
+            is_own = int(publisher) == listener.number and not self._publisher_receives
+            if room != listener.room or is_own:
+                continue
+            has_heard = listener.expected_next[slot] != _UNHEARD
+            heard = (listener.begins[slot], listener.expected_next[slot]) if has_heard else None
+            first, last = self._presences[listener].due(sent_ns, heard, late_ns)
+            due += last - first
+        return due
 
     def _published_in_rooms(self, counts: Mapping[int, int]) -> list[int]:
         in_room = [0] * self._rooms

@@ -53,3 +53,21 @@ def test_the_counts_are_those_of_their_definitions(sequences: list[int], sent: i
         sequence < highest for sequence, highest in zip(firsts, highest_before, strict=True)
     )
     assert sum(first) == len(firsts)
+
+
+@given(st.integers(0, 40), st.lists(st.integers(0, 60), min_size=1, max_size=100))
+def test_a_stream_that_begins_anywhere_has_the_counts_of_one_that_is_shifted(
+    begin: int, sequences: list[int]
+) -> None:
+    lowest = min(sequences)
+    ledger = Ledger(from_first=True)
+    assert (ledger.arrived, ledger.has_begun) == (0, False)
+    first = [ledger.observe(begin + sequence) for sequence in sequences]
+    firsts = list(dict.fromkeys(sequences))
+    highest_before = [max(firsts[:n], default=-1) for n in range(len(firsts))]
+    assert (ledger.begin, ledger.next_expected) == (begin + lowest, begin + max(sequences) + 1)
+    assert ledger.arrived == sum(first) == len(firsts)
+    assert ledger.duplicated == len(sequences) - len(firsts)
+    assert ledger.reordered == sum(
+        sequence < highest for sequence, highest in zip(firsts, highest_before, strict=True)
+    )

@@ -1,19 +1,21 @@
 """Connections come and go by stages, as many as are asked for at each moment."""
 
 import asyncio
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, broadcast, serve
 from websockets.http11 import Request
 
 from loadtests.errors import UsageError
 from loadtests.stages import Stage, Stages, are_stages, parse_stages
 from reports.exit_status import ExitStatus
 from reports.outcome import outcome_of
-from tests.loadtests.conftest import DEADLINE_SECONDS, Run
+from reports.summary import Summary
+from tests.loadtests.conftest import DEADLINE_SECONDS, LOSSY_COLLECT_SECONDS, Run
 
 COUNTS = st.integers(0, 5_000)
 STAGES = (
@@ -149,6 +151,8 @@ async def test_a_server_sees_as_many_as_were_asked_for(
     assert figures["connections.opened"] == figures["connections.requested"] == 12
     assert seen.handshakes == population.openings == 12
     assert seen.peaks_and_lows() == [8, 2, 6]
+    assert figures["arrival.count"] == 12
+    assert figures["arrival.p50_seconds"] > 0
     assert figures["connections.open"] == 6
     assert summary.close_codes == {1000: 12}
     if "rate" in load:
@@ -156,10 +160,132 @@ async def test_a_server_sees_as_many_as_were_asked_for(
         assert figures["integrity.lost"] == 0
 
 
-async def test_a_scenario_that_needs_all_from_the_start_refuses_stages(run: Run) -> None:
-    population = parse_stages("5 for 1s")
-    with pytest.raises(UsageError, match="broadcast needs all its connections from the start; "):
-        await run("ws://127.0.0.1:9/", "broadcast", connections=5, population=population, live=True)
+class Hall:
+    """Sends everything to everyone who is here, but for what ``loses`` says of a delivery.
+
+    Attributes:
+        delivered, lost: how many deliveries were made, and how many were held back.
+    """
+
+    def __init__(self, loses: Callable[[int, int], bool] = lambda _delivery, _guest: False) -> None:
+        self._loses = loses
+        self._here: dict[ServerConnection, int] = {}
+        self._came = self._said = 0
+        self.delivered = self.lost = 0
+
+    async def serve(self, connection: ServerConnection) -> None:
+        self._here[connection] = self._came
+        self._came += 1
+        try:
+            async for message in connection:
+                self._said += 1
+                self._tell(message)
+        finally:
+            del self._here[connection]
+
+    def _tell(self, message: str | bytes) -> None:
+        reached = [it for it, guest in self._here.items() if not self._loses(self._said, guest)]
+        broadcast(reached, message)
+        self.delivered += len(reached)
+        self.lost += len(self._here) - len(reached)
+
+
+ALL_COME_AND_GO = "10 in 0.5s, 10 for 0.5s, 4..4 for 0.5s, 8 in 0.5s poisson, 8 for 1s"
+
+
+async def _in_a_hall(
+    run: Run, hall: Hall, scenario: str, processes: int = 1, **changes: float
+) -> Summary:
+    population = parse_stages(ALL_COME_AND_GO)
+    async with serve(hall.serve, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        summary = await run(
+            f"ws://127.0.0.1:{port}/",
+            scenario,
+            connections=population.most,
+            population=population,
+            live=True,
+            duration_seconds=population.seconds,
+            processes=processes,
+            rate=40.0,
+            parameters={"publishers": 2} if scenario == "chat" else {},
+            **changes,
+        )
+    assert summary.valid, summary.reasons
+    assert summary.figures["connections.opened"] == population.openings == 14
+    return summary
+
+
+# What is lost never comes, and would be waited for.
+LOSSY = {"collect_seconds": LOSSY_COLLECT_SECONDS}
+
+both = pytest.mark.parametrize("scenario", ["broadcast", "chat"])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@both
+async def test_whoever_is_here_is_to_hear_what_is_published_meanwhile(
+    run: Run, scenario: str, processes: int
+) -> None:
+    hall = Hall()
+    summary = await _in_a_hall(run, hall, scenario, processes)
+    assert outcome_of(summary).status is ExitStatus.HELD, outcome_of(summary).line
+    figures = summary.figures
+    assert figures["delivered.count"] == figures["integrity.expected"] > 0
+    assert figures["messages.received"] == figures["delivered.count"]
+    # What was under way to one who was going may have come too late for it.
+    assert figures["delivered.count"] <= hall.delivered
+    # Had everybody been there all the time, or nobody but the four who stay, it would be another.
+    assert 4 * figures["messages.sent"] < figures["integrity.expected"]
+    assert figures["integrity.expected"] < 10 * figures["messages.sent"]
+
+
+@both
+async def test_what_a_server_keeps_back_is_lost_whoever_comes_and_goes(
+    run: Run, scenario: str
+) -> None:
+    hall = Hall(loses=lambda said, guest: (said + guest) % 9 == 0)
+    summary = await _in_a_hall(run, hall, scenario, **LOSSY)
+    figures = summary.figures
+    assert outcome_of(summary).status is ExitStatus.FAILED
+    assert figures["integrity.expected"] == figures["delivered.count"] + figures["integrity.lost"]
+    assert 0 < figures["integrity.lost"] <= hall.lost
+
+
+@both
+async def test_a_newcomer_that_hears_nothing_has_lost_it_all(run: Run, scenario: str) -> None:
+    """Those that came with the last stage but one are there to the end."""
+    hall = Hall(loses=lambda _said, guest: guest >= 10)
+    summary = await _in_a_hall(run, hall, scenario, **LOSSY)
+    figures = summary.figures
+    assert figures["integrity.lost"] == hall.lost > 0
+    assert figures["delivered.count"] == figures["integrity.expected"] - hall.lost
+
+
+@pytest.mark.parametrize("scenario", ["churn", "drain", "heartbeat", "slow-consumer", "storm"])
+async def test_a_scenario_that_needs_all_from_the_start_refuses_stages(
+    run: Run, scenario: str
+) -> None:
+    population = parse_stages("5 for 100s")
+    with pytest.raises(UsageError, match=f"{scenario} needs all its connections from the start; "):
+        await run(
+            *("ws://127.0.0.1:9/", scenario),
+            connections=5,
+            population=population,
+            live=True,
+            duration_seconds=population.seconds,
+        )
+
+
+async def test_a_publisher_that_hears_nothing_is_for_connections_that_stay(run: Run) -> None:
+    with pytest.raises(UsageError, match="publisher_receives is for the same connections"):
+        await run(
+            *("ws://127.0.0.1:9/", "broadcast"),
+            connections=5,
+            population=parse_stages("5 for 1s"),
+            live=True,
+            parameters={"publisher_receives": False},
+        )
 
 
 @pytest.mark.parametrize("changes", [{"steps": 4}, {"ramp_seconds": 1.0}])
