@@ -27,9 +27,10 @@ from loadtests.run import DEFAULT_FOLDER
 from reports import cli as reports_cli
 from reports.claims_table import tally, verdict_markdown, verdict_svg, verdict_table
 from reports.exit_status import ExitStatus
+from reports.outcome import Outcome
 from reports.record import RecordError
 from reports.terminal import live_view
-from reports.verdict import ClaimResult, exit_status
+from reports.verdict import ClaimResult, outcome_of_claims
 
 DEFAULT_CLAIMS: Final = Path(__file__).with_name("claims.toml")
 # Columns of a table that goes to a file or a pipe.
@@ -113,10 +114,11 @@ def claims(
         raise loadtests_cli.fail(error) from None
     results = [judge(claim, experiments[claim.experiment], runs) for claim in asked.claims]
     _tell(results, folder, is_reduced=quick)
-    status = exit_status(results)
-    if quick:
-        status = status if status is ExitStatus.INVALID else ExitStatus.HELD
-    raise typer.Exit(status)
+    outcome = outcome_of_claims(results)
+    if quick and outcome.status is not ExitStatus.INVALID:
+        outcome = Outcome(ExitStatus.HELD, ("everything was measured, and nothing is judged",))
+    sys.stdout.write(f"{outcome.line}\n")
+    raise typer.Exit(outcome.status)
 
 
 @app.command()
@@ -152,7 +154,16 @@ def calibrate(
         sys.stderr.write(f"swarmgate: not calibrated: {error}\n")
         raise typer.Exit(ExitStatus.INVALID) from None
     tell_calibration(rows, folder, as_json=json_output)
-    raise typer.Exit(ExitStatus.HELD if all(row.holds for row in rows) else ExitStatus.FAILED)
+    wrong = [f"{row.subject}: {row.figure}" for row in rows if not row.holds]
+    outcome = Outcome(
+        ExitStatus.FAILED if wrong else ExitStatus.HELD,
+        (f"not what was injected: {', '.join(wrong)}",)
+        if wrong
+        else (f"all {len(rows)} figures are what was injected",),
+    )
+    if not json_output:
+        sys.stdout.write(f"{outcome.line}\n")
+    raise typer.Exit(outcome.status)
 
 
 def tell_calibration(rows: Sequence[Row], folder: Path, *, as_json: bool) -> None:

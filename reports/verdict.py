@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reports.exit_status import ExitStatus
+from reports.outcome import Outcome
 
 
 class Verdict(StrEnum):
@@ -54,16 +55,20 @@ class ClaimResult:
     context: tuple[tuple[str, float], ...] = ()
 
 
-def exit_status(results: Iterable[ClaimResult]) -> ExitStatus:
-    """Give the exit status of a set of claims: what could not be measured weighs most.
+def outcome_of_claims(results: Iterable[ClaimResult]) -> Outcome:
+    """Say how the judging of a set of claims ended: what could not be measured weighs most.
 
     A claim that is refuted where its file says ``expected = "refuted"`` is no failure: it is known,
     and told in every table. A claim that was expected to be refuted and holds is one.
     """
     held = tuple(results)
-    if any(result.verdict is Verdict.NOT_MEASURED for result in held):
-        return ExitStatus.INVALID
-    decided = [result for result in held if result.verdict is not Verdict.INCONCLUSIVE]
-    if any(result.verdict is not result.expected for result in decided):
-        return ExitStatus.FAILED
-    return ExitStatus.INCONCLUSIVE if len(decided) < len(held) else ExitStatus.HELD
+    if missing := [it.claim for it in held if it.verdict is Verdict.NOT_MEASURED]:
+        return Outcome(ExitStatus.INVALID, (f"not measured: {', '.join(missing)}",))
+    undecided = [it.claim for it in held if it.verdict is Verdict.INCONCLUSIVE]
+    news = [it for it in held if it.verdict not in (it.expected, Verdict.INCONCLUSIVE)]
+    if news:
+        told = (f"{it.claim}: {it.verdict}, expected was {it.expected}" for it in news)
+        return Outcome(ExitStatus.FAILED, tuple(told))
+    if undecided:
+        return Outcome(ExitStatus.INCONCLUSIVE, (f"no decision on {', '.join(undecided)}",))
+    return Outcome(ExitStatus.HELD, ("every verdict is as expected",))

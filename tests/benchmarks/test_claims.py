@@ -23,7 +23,7 @@ from benchmarks.experiments import check, needed, quick, turns
 from loadtests.toml_lines import line_of
 from reports.claims_table import tally, verdict_markdown
 from reports.exit_status import ExitStatus
-from reports.verdict import ClaimResult, Verdict, exit_status
+from reports.verdict import ClaimResult, Verdict, outcome_of_claims
 
 GOOD = """\
 [experiment.idle]
@@ -192,7 +192,7 @@ def test_what_was_not_measured_is_never_a_pass(
     result = judge(claim(), EXPERIMENT, measured)
     assert result.verdict is Verdict.NOT_MEASURED
     assert reason in result.reasons[0]
-    assert exit_status([result]) is ExitStatus.INVALID
+    assert outcome_of_claims([result]).status is ExitStatus.INVALID
 
 
 def test_a_baseline_makes_it_a_ratio_run_by_run() -> None:
@@ -216,21 +216,47 @@ def result(verdict: Verdict, expected: Verdict = Verdict.HOLDS) -> ClaimResult:
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "status"),
+    ("verdicts", "status", "last"),
     [
-        ([result(Verdict.HOLDS)], ExitStatus.HELD),
-        ([result(Verdict.REFUTED)], ExitStatus.FAILED),
-        ([result(Verdict.REFUTED, expected=Verdict.REFUTED)], ExitStatus.HELD),
-        ([result(Verdict.HOLDS, expected=Verdict.REFUTED)], ExitStatus.FAILED),
-        ([result(Verdict.INCONCLUSIVE)], ExitStatus.INCONCLUSIVE),
-        ([result(Verdict.INCONCLUSIVE), result(Verdict.REFUTED)], ExitStatus.FAILED),
-        ([result(Verdict.NOT_MEASURED), result(Verdict.REFUTED)], ExitStatus.INVALID),
+        ([result(Verdict.HOLDS)], ExitStatus.HELD, "HELD: every verdict is as expected"),
+        (
+            [result(Verdict.REFUTED)],
+            ExitStatus.FAILED,
+            "FAILED: c: refuted, expected was holds",
+        ),
+        (
+            [result(Verdict.REFUTED, expected=Verdict.REFUTED)],
+            ExitStatus.HELD,
+            "HELD: every verdict is as expected",
+        ),
+        (
+            [result(Verdict.HOLDS, expected=Verdict.REFUTED)],
+            ExitStatus.FAILED,
+            "FAILED: c: holds, expected was refuted",
+        ),
+        (
+            [result(Verdict.INCONCLUSIVE)],
+            ExitStatus.INCONCLUSIVE,
+            "INCONCLUSIVE: no decision on c",
+        ),
+        (
+            [result(Verdict.INCONCLUSIVE), result(Verdict.REFUTED)],
+            ExitStatus.FAILED,
+            "FAILED: c: refuted, expected was holds",
+        ),
+        (
+            [result(Verdict.NOT_MEASURED), result(Verdict.REFUTED)],
+            ExitStatus.INVALID,
+            "INVALID: not measured: c",
+        ),
     ],
 )
 def test_the_exit_status_is_that_of_the_gravest_verdict(
-    verdicts: list[ClaimResult], status: ExitStatus
+    verdicts: list[ClaimResult], status: ExitStatus, last: str
 ) -> None:
-    assert exit_status(verdicts) is status
+    outcome = outcome_of_claims(verdicts)
+    assert outcome.status is status
+    assert outcome.line == last
 
 
 def test_the_table_is_markdown_whatever_a_sentence_contains() -> None:

@@ -320,3 +320,25 @@ def test_serve_runs_the_reference_server(tmp_path: Path) -> None:
         server.stop()
     assert done.returncode == 0, done.stdout
     assert server.process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("metric", "bound", "status", "last"),
+    [
+        ("connections.open", "3", 0, "HELD: every verdict is as expected"),
+        ("connections.open", "4", 1, "FAILED: mine: refuted, expected was holds"),
+        ("churn.arrived", "3", 3, "INVALID: not measured: mine"),
+    ],
+)
+def test_claims_end_with_what_came_of_them(
+    tmp_path: Path, metric: str, bound: str, status: int, last: str
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        "[experiment.few]\nscenario = 'hold'\nconnections = 3\nduration = '1s'\nrepeats = 2\n"
+        "[[claim]]\nid = 'mine'\nsays = 'Many stay.'\nsource = 'us'\nexperiment = 'few'\n"
+        f"metric = '{metric}'\ncomparison = 'at_least'\nvalue = {bound}\n"
+    )
+    done = swarmgate("claims", str(file), "-q", "-o", str(tmp_path / "runs"), cwd=tmp_path)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == last
