@@ -6,17 +6,11 @@
 
 A host with a path of its own is connected to as it is; to one without, each class appends the path
 of the reference server that it is for. ``--swarm-flags`` takes what ``swarmgate run`` takes, such
-as ``--rate 500 --param active=10``; its ``--scenario FILE`` is the script of ``ScriptSwarm``.
+as ``--rate 500 --param active=10``; its ``--scenario FILE`` is the script of ``ScriptSwarm``. The
+picker ticks the first class.
 """
 
 from loadtests.locust_users import SwarmUser
-
-
-class HoldSwarm(SwarmUser):
-    """Connections that wait."""
-
-    scenario = "hold"
-    path = "/ws"
 
 
 class EchoSwarm(SwarmUser):
@@ -25,6 +19,13 @@ class EchoSwarm(SwarmUser):
     scenario = "echo"
     path = "/echo"
     think = "exp 1s"
+
+
+class HoldSwarm(SwarmUser):
+    """Connections that wait."""
+
+    scenario = "hold"
+    path = "/ws"
 
 
 class EventsSwarm(SwarmUser):

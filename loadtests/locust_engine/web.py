@@ -4,12 +4,13 @@ It is made of Locust's documented extension points (``extended_tabs``, ``extende
 ``extended_csv_files``, a Flask blueprint), so it looks as the rest does, light or dark.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
-from flask import Blueprint, Response, abort, request
+from flask import Blueprint, Response, abort, before_render_template, request
 from locust.env import Environment
+from locust.runners import STATE_RUNNING
 from locust.stats import StatsEntry
 
 from loadtests.locust_engine.conductor import Conductor, Member
@@ -58,14 +59,19 @@ def add_tab(web_ui: Any, environment: Environment, master: MasterSide) -> None: 
     web_ui.app.after_request(extend)
 
     def refuse_too_many() -> Response | None:
-        """Locust's picker has all classes ticked at first; all at once is hardly ever meant."""
-        chosen = set(request.form.getlist("user_classes")) & master.class_names
-        processes = len(chosen) * max(1, len(master.workers))
-        if request.path != f"{prefix}/swarm" or processes <= _MOST_PROCESSES:
+        """Refuse more classes at once than anybody means; none ticked is all of them to Locust."""
+        if request.endpoint != "locust.swarm":
             return None
+        ticked = request.form.getlist("user_classes")
+        is_anew = environment.runner is None or environment.runner.state != STATE_RUNNING
+        everything = environment.available_user_classes or {}
+        chosen = set(ticked or (everything if is_anew else ())) & master.class_names
+        if _are_few(master, chosen):
+            return None
+        workers = max(1, len(master.workers))
         message = (
-            f"{len(chosen)} classes of swarm users on {len(master.workers)} worker(s) would be "
-            f"{processes} swarm processes: tick only those that you mean"
+            f"{len(chosen)} classes of swarm users on {workers} worker(s) would be "
+            f"{len(chosen) * workers} swarm processes: tick only those that you mean"
         )
         refused: Response = web_ui.app.json.response(
             {"success": False, "message": message, "host": environment.host}
@@ -73,6 +79,26 @@ def add_tab(web_ui: Any, environment: Environment, master: MasterSide) -> None: 
         return refused
 
     web_ui.app.before_request(refuse_too_many)
+
+    def tick(_app: object, context: dict[str, Any], **_: object) -> None:
+        """Have the form begin with the classes chosen, of too many with the first alone."""
+        arguments = context.get("template_args", {})
+        if arguments.get("available_user_classes"):
+            # The picker's rows are those of "users"; these are the ones that it ticks at first.
+            arguments["available_user_classes"] = _ticked_first(environment, master)
+
+    before_render_template.connect(tick, web_ui.app, weak=False)
+
+
+def _are_few(master: MasterSide, classes: Collection[str]) -> bool:
+    """Tell whether one can have so many classes of swarm users at once."""
+    return len(classes) * max(1, len(master.workers)) <= _MOST_PROCESSES
+
+
+def _ticked_first(environment: Environment, master: MasterSide) -> list[str]:
+    chosen = [kind.__name__ for kind in environment.user_classes]
+    swarms = [name for name in chosen if name in master.class_names]
+    return chosen if _are_few(master, swarms) else swarms[:1]
 
 
 def _show_exactly(row: dict[str, Any], entry: StatsEntry) -> None:

@@ -27,6 +27,8 @@ DEADLINE_MS = 60_000
 expect.set_options(timeout=DEADLINE_MS)
 SHAPES = "loadtests/locustfile.py,loadtests/shapes/steps.py"
 
+COUNT_CLICKS = "window.clicks = 0; addEventListener('click', () => clicks++, true)"
+
 Open = "Callable[[int, str], Awaitable[Page]]"
 
 
@@ -59,6 +61,59 @@ def row(page: Page, figure: str):
     return page.get_by_role("row").filter(has=name).first
 
 
+def box(page: Page, name: str):
+    """The box of a user class in the picker."""
+    return page.get_by_role("row", name=name).get_by_role("checkbox")
+
+
+async def test_one_click_starts_the_first_test(tmp_path: Path, browse: Open) -> None:
+    """As from ``nox -s locust``, which gives host and numbers."""
+    with known() as server:
+        options = ("--processes", "2", "-u", "30", "-r", "30", "--host", server.url())
+        with locust(tmp_path, *options) as running:
+            running.wait(lambda: running.stats()["worker_count"] == 2, "two workers")
+            page = await browse(running.port, "light")
+            await expect(box(page, "EchoSwarm")).to_be_checked()
+            ticked = page.get_by_role("row").get_by_role("checkbox", checked=True)
+            # The other is the box on top, of all that are ticked at first.
+            await expect(ticked).to_have_count(2)
+            await page.evaluate(COUNT_CLICKS)
+            await page.get_by_role("button", name="Start").click()
+            await expect(page.get_by_text("RUNNING")).to_be_visible()
+            assert await page.evaluate("clicks") == 1
+            running.wait(lambda: running.users() == 30, "all are open")
+            running.stop()
+            running.wait(lambda: running.users() == 0, "nobody is left")
+    (record,) = records(tmp_path)
+    assert record.header.scenario == "echo"
+
+
+async def test_more_classes_than_anybody_means_are_refused(tmp_path: Path, browse: Open) -> None:
+    with locust(tmp_path, "--host", "ws://127.0.0.1:1") as running:
+        page = await browse(running.port, "light")
+        start = page.get_by_role("button", name="Start")
+        refused = page.get_by_text("11 classes of swarm users on 1 worker")
+        # None ticked is all of them to Locust.
+        await box(page, "EchoSwarm").click()
+        await start.click()
+        await expect(refused).to_be_visible()
+        for row in await page.get_by_role("row", name="Swarm").all():
+            await row.get_by_role("checkbox").click()
+        # What was said goes with the next change of the form.
+        await page.get_by_label("Host").fill("ws://127.0.0.1:2")
+        await expect(refused).not_to_be_visible()
+        await start.click()
+        await expect(refused).to_be_visible()
+        assert running.stats()["state"] == "ready"
+
+
+async def test_the_form_ticks_what_the_command_line_names(tmp_path: Path, browse: Open) -> None:
+    with locust(tmp_path, "HoldSwarm", "BroadcastSwarm") as running:
+        page = await browse(running.port, "light")
+        for name, is_ticked in {"HoldSwarm": 1, "BroadcastSwarm": 1, "EchoSwarm": 0}.items():
+            await expect(box(page, name)).to_be_checked(checked=bool(is_ticked))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_a_tester_picks_starts_looks_and_downloads(
     tmp_path: Path, browse: Open, scheme: str
@@ -66,13 +121,9 @@ async def test_a_tester_picks_starts_looks_and_downloads(
     with known() as server, locust(tmp_path, "--processes", "2", "-u", "30", "-r", "30") as running:
         running.wait(lambda: running.stats()["worker_count"] == 2, "two workers")
         page = await browse(running.port, scheme)
-        # All are ticked at first, which is not what anybody wants.
         await page.get_by_label("Host").fill(server.url())
-        await page.get_by_role("button", name="Start").click()
-        await expect(page.get_by_text("tick only those that you mean")).to_be_visible()
-        await page.get_by_role("checkbox").first.click()
-        chosen = page.get_by_role("row", name="BroadcastSwarm").get_by_role("checkbox")
-        await chosen.click()
+        for name in ("EchoSwarm", "BroadcastSwarm"):
+            await box(page, name).click()
         await page.get_by_text("Custom parameters").click()
         await page.get_by_label("Swarm Flags").fill("--rate 20 --duration 1s")
         await page.get_by_role("button", name="Start").click()
