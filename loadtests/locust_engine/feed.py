@@ -3,6 +3,9 @@
 Locust's own way, an event for each request, costs 2 µs a message. Here a second of messages is one
 entry, merged as those of workers are. Its table keeps three digits of each time; the exact
 histograms are on the record.
+
+Locust's charts and its row "Aggregated" are of all rows together. Connections are counted there,
+but without their times, which would stand among those of messages.
 """
 
 import time
@@ -28,6 +31,7 @@ _NAMES: Mapping[str, str] = {
     "delivered": "delivery",
     "deliveries": "delivery",
 }
+_CONNECT = _NAMES["open"]
 # Counts of the ledger that are faults.
 _FAULTS = ("lost", "duplicated", "reordered", "corrupted")
 
@@ -40,6 +44,7 @@ class Row:
         times_ms: how many took how long, to three digits.
         failures: how many failed, by cause; no time is known of them.
         received_bytes: payloads of what was received.
+        is_of_total: whether its times belong among those of all rows.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Row:
     high_ms: float
     failures: Mapping[str, int]
     received_bytes: int
+    is_of_total: bool = True
 
     @property
     def count(self) -> int:
@@ -73,24 +79,31 @@ def rows(user: str, interval: Interval) -> Iterator[Row]:
     for name in names:
         called = _NAMES.get(name, name)
         received = interval.received_bytes if name == main else 0
-        yield _row(f"{user} {called}", histograms[name], failures.pop(called, {}), received)
+        yield _row(user, called, histograms[name], failures.pop(called, {}), received)
     for called, causes in failures.items():
         yield Row(f"{user} {called}", {}, 0.0, 0.0, 0.0, causes, 0)
 
 
-def _row(name: str, histogram: Histogram, failures: Mapping[str, int], received_bytes: int) -> Row:
+def _row(
+    user: str,
+    called: str,
+    histogram: Histogram,
+    failures: Mapping[str, int],
+    received_bytes: int,
+) -> Row:
     times_ms: dict[float, int] = {}
     for low_ns, count in histogram.bins():
         key = rounded(low_ns / 1e6)
         times_ms[key] = times_ms.get(key, 0) + count
     return Row(
-        name=name,
+        name=f"{user} {called}",
         times_ms=times_ms,
         total_ms=histogram.mean_ns * histogram.count / 1e6,
         low_ms=histogram.min_ns / 1e6,
         high_ms=histogram.max_ns / 1e6,
         failures=failures,
         received_bytes=received_bytes,
+        is_of_total=called != _CONNECT,
     )
 
 
@@ -114,23 +127,30 @@ def enter(stats: RequestStats, row: Row) -> None:
     failed = sum(row.failures.values())
     if not (row.count or failed):
         return
-    entry = StatsEntry(stats, row.name, METHOD)
     now = time.time()
-    entry.num_requests = row.count + failed
-    entry.num_none_requests = entry.num_failures = failed
-    entry.total_response_time = row.total_ms  # type: ignore[assignment] # its total need not be whole
-    if row.count:
-        entry.min_response_time = row.low_ms  # type: ignore[assignment]
-        entry.max_response_time = row.high_ms  # type: ignore[assignment]
-    entry.response_times = dict(row.times_ms)  # type: ignore[arg-type]
-    entry.total_content_length = row.received_bytes
-    entry.num_reqs_per_sec = {int(now): entry.num_requests}
-    entry.num_fail_per_sec = {int(now): failed} if failed else {}
-    entry.last_request_timestamp = now
-    stats.entries[row.name, METHOD].extend(entry)
-    stats.total.extend(entry)
+    stats.entries[row.name, METHOD].extend(_entry(stats, row, now, with_times=True))
+    stats.total.extend(_entry(stats, row, now, with_times=row.is_of_total))
     for cause, count in row.failures.items():
         key = StatsError.create_key(METHOD, row.name, cause)
         known = stats.errors.setdefault(key, StatsError(METHOD, row.name, cause, first_seen=now))
         known.occurrences += count
         known.last_seen = now
+
+
+def _entry(stats: RequestStats, row: Row, now: float, *, with_times: bool) -> StatsEntry:
+    """Make Locust's entry of a row; what has no time is none to its averages and percentiles."""
+    failed = sum(row.failures.values())
+    entry = StatsEntry(stats, row.name, METHOD)
+    entry.num_requests = row.count + failed
+    entry.num_failures = failed
+    entry.num_none_requests = failed if with_times else entry.num_requests
+    if row.count and with_times:
+        entry.total_response_time = row.total_ms  # type: ignore[assignment] # need not be whole
+        entry.min_response_time = row.low_ms  # type: ignore[assignment]
+        entry.max_response_time = row.high_ms  # type: ignore[assignment]
+        entry.response_times = dict(row.times_ms)  # type: ignore[arg-type]
+    entry.total_content_length = row.received_bytes
+    entry.num_reqs_per_sec = {int(now): entry.num_requests}
+    entry.num_fail_per_sec = {int(now): failed} if failed else {}
+    entry.last_request_timestamp = now
+    return entry

@@ -45,7 +45,10 @@ entries = {name: entry.serialize() for (name, _), entry in stats.entries.items()
 errors = {error.to_name(): error.occurrences for error in stats.errors.values()}
 total = stats.total.serialize()
 print(json.dumps({
-    "entries": entries, "errors": errors, "total": total["num_requests"],
+    "entries": entries, "errors": errors, "total": total,
+    "mean_of_all": stats.total.avg_response_time,
+    "median_of_all": stats.total.get_response_time_percentile(0.5),
+    "median_of_trips": stats.entries["Users round trip", "WS"].get_response_time_percentile(0.5),
     "exact_mean": sum(all_ns) / len(all_ns) / 1e6, "max": max(all_ns) / 1e6, "lost": lost,
 }))
 """
@@ -76,4 +79,22 @@ def test_locust_is_fed_with_all_that_was_measured() -> None:
         "WS Users connect: connect:refused": 10,
         "WS Users connection: closed:1006": 5,
     }
-    assert told["total"] == 5010 + 15 + 5 + 4
+
+
+def test_locusts_charts_do_not_mix_connecting_with_what_users_wait_for() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    told = json.loads(done.stdout)
+    total = told["total"]
+    # All are counted,
+    assert total["num_requests"] == 5010 + 15 + 5 + 4
+    assert total["num_failures"] == 10 + 10 + 5
+    # and of connecting, and of what failed, there are no times among the others'.
+    assert sum(total["response_times"].values()) == 5000 + 4
+    assert total["num_requests"] - total["num_none_requests"] == 5000 + 4
+    trips = told["entries"]["Users round trip"]
+    assert abs(told["mean_of_all"] / (trips["total_response_time"] / 5004) - 1) < 0.001
+    assert abs(told["median_of_all"] / told["median_of_trips"] - 1) < 0.02
+    # Its own row has them.
+    assert sum(told["entries"]["Users connect"]["response_times"].values()) == 5
