@@ -1,8 +1,8 @@
 """One record as one HTML page that stands alone: it loads nothing, and says validity first."""
 
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +37,15 @@ MOST_ROWS: Final = 1000
 
 COLUMNS: Final = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "max": "max"}
 
+# Durations whose 99th percentile is a tile.
+HEADLINES: Final = {
+    "latency": "Latency p99",
+    "delivered": "Delivery p99",
+    "arrival": "Arrival p99",
+    "iteration": "Iteration p99",
+    "service_time": "Service time p99",
+}
+
 # RFC 6455 section 7.4.1, and 1006 for an end without a close frame.
 CLOSE_CODES: Final = {
     1000: "normal closure",
@@ -53,14 +62,6 @@ CLOSE_CODES: Final = {
     1012: "service restart",
     1013: "try again later",
     1014: "bad gateway",
-}
-
-# What a load is timed by, whichever of these it has.
-_TIMED: Final = {
-    "latency": "Latency p99",
-    "delivered": "Delivery p99",
-    "arrival": "Arrival p99",
-    "iteration": "Iteration p99",
 }
 
 Row = tuple[str, ...]
@@ -121,15 +122,9 @@ def html_report(record: Record) -> str:
     """
     totals = totals_of(record)
     summary = totals.summary()
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     drawn = charts(record)
-    page = environment.get_template("report.html.j2").render(
+    return rendered(
+        "report.html.j2",
         header=record.header,
         verdict=verdict_of(record, summary),
         tiles=tuple(_tiles(summary)),
@@ -143,30 +138,57 @@ def html_report(record: Record) -> str:
         command=shlex.join(record.header.command),
         record_name=record.path.name,
     )
+
+
+def rendered(template: str, **values: object) -> str:
+    """Fill one of our templates, in which every text is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(template).render(values)
     # Half of a surrogate pair, as a damaged or a hostile record has it, cannot be written.
     return page.encode("utf-8", "backslashreplace").decode()
 
 
 def verdict_of(record: Record, summary: Summary) -> Verdict:
     """Say in words whether the figures may be judged, and whether the run held."""
-    problems: tuple[str, ...] = ()
     if record.footer is None:
         word, sentence = "Cut off", "The record has no end, so these figures judge nothing."
-    elif not summary.valid:
-        word, sentence = "Invalid", "These figures say nothing about the server."
-    elif summary.interrupted:
-        word, sentence = "Valid, interrupted", "It was ended early; the figures are up to then."
-    elif problems := outcome_of(summary).problems:
-        word, sentence = "Failed", "The generator kept up, so this is not its doing."
+        verdict = Verdict("invalid", word, sentence, summary.reasons, summary.warnings)
     else:
-        word, sentence = "Held", "Nothing failed, and the generator kept up."
-    warnings = [*summary.warnings]
-    if not summary.valid and record.footer is not None and summary.interrupted:
-        warnings.insert(0, "the run was interrupted: a person or a signal ended it early")
+        verdict = judged(summary)
     if record.truncated:
-        warnings.append("the last line of the record is incomplete and was left out")
-    state = "failed" if problems else "held" if summary.valid else "invalid"
-    return Verdict(state, word, sentence, problems or summary.reasons, tuple(warnings))
+        cut = "the last line of the record is incomplete and was left out"
+        verdict = replace(verdict, warnings=(*verdict.warnings, cut))
+    return verdict
+
+
+def judged(summary: Summary, missed: Sequence[str] = ()) -> Verdict:
+    """Say it of a run that has ended.
+
+    Args:
+        summary: what was measured.
+        missed: thresholds that do not hold, beside those that the run's header has.
+    """
+    warnings = summary.warnings
+    if not summary.valid:
+        word, sentence = "Invalid", "These figures say nothing about the server."
+        if summary.interrupted:
+            ended = "the run was interrupted: a person or a signal ended it early"
+            warnings = (ended, *warnings)
+        return Verdict("invalid", word, sentence, summary.reasons, warnings)
+    if summary.interrupted:
+        word, sentence = "Valid, interrupted", "It was ended early; the figures are up to then."
+        return Verdict("held", word, sentence, summary.reasons, warnings)
+    if problems := (*outcome_of(summary).problems, *missed):
+        sentence = "The generator kept up, so this is not its doing."
+        return Verdict("failed", "Failed", sentence, problems, warnings)
+    sentence = "Nothing failed, and the generator kept up."
+    return Verdict("held", "Held", sentence, (), warnings)
 
 
 def _tiles(summary: Summary) -> Iterator[Tile]:
@@ -179,17 +201,19 @@ def _tiles(summary: Summary) -> Iterator[Tile]:
         f"of {requested}, {format_count(figures['connections.failed'])} failed",
     )
     yield Tile("Errors", format_count(figures["errors"]), _worst(summary.errors))
-    for name, label in _TIMED.items():
+    yield from duration_tiles(figures)
+    yield from _load_tiles(figures)
+    yield from server_tiles(figures)
+
+
+def duration_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
+    """Give those durations that people look for first."""
+    for name, label in HEADLINES.items():
         if f"{name}.count" in figures:
             yield Tile(label, format_seconds(figures[f"{name}.p99_seconds"]), _rest(figures, name))
-    if "service_time.count" in figures:
-        value = format_seconds(figures["service_time.p99_seconds"])
-        yield Tile("Service time p99", value, _rest(figures, "service_time"))
     if "delivery.last_seconds" in figures:
         value = format_seconds(figures["delivery.last_seconds"])
         yield Tile("Delivered to the last, mean", value, _before_last(figures))
-    yield from _load_tiles(figures)
-    yield from _server_tiles(figures)
 
 
 def _load_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
@@ -216,7 +240,8 @@ def _corrupted(figures: Mapping[str, float]) -> str:
     return f", {format_count(count)} came corrupted" if count else ""
 
 
-def _server_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
+def server_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
+    """Give what the server took."""
     if "server.memory_bytes" in figures:
         each = figures.get(
             "server.memory_per_connection_bytes",
@@ -350,9 +375,9 @@ def _tables(summary: Summary) -> Iterator[Table]:
     """Give the results; one without rows is left out by the caller."""
     figures = summary.figures
     yield _users(summary)
-    yield _durations(figures)
+    yield durations(figures)
     for name, own in summary.users.items():
-        yield _durations(own.figures, f"Durations of {name}")
+        yield durations(own.figures, title=f"Durations of {name}")
     broadcasts = format_count(figures.get("delivery.messages", 0.0))
     yield Table(
         "Delivery of a broadcast",
@@ -380,8 +405,16 @@ def _tables(summary: Summary) -> Iterator[Table]:
         else "",
     )
     yield Table("The target’s stop", ("", ""), tuple(drain_rows(summary)))
-    yield _counted("Errors by kind", summary.errors)
-    yield Table(
+    yield counted("Errors by kind", summary.errors)
+    yield close_codes(summary)
+    yield counted("Agreed on in the handshake", summary.negotiated)
+    yield counted("Counted by the scenario", summary.counts)
+    yield _server(figures)
+
+
+def close_codes(summary: Summary) -> Table:
+    """Tell how connections ended."""
+    return Table(
         "Close codes",
         ("code", "connections"),
         tuple(
@@ -389,12 +422,10 @@ def _tables(summary: Summary) -> Iterator[Table]:
             for code, count in sorted(summary.close_codes.items())
         ),
     )
-    yield _counted("Agreed on in the handshake", summary.negotiated)
-    yield _counted("Counted by the scenario", summary.counts)
-    yield _server(figures)
 
 
-def _counted(title: str, counts: Mapping[str, int]) -> Table:
+def counted(title: str, counts: Mapping[str, int]) -> Table:
+    """Tell how many there were of each, most first."""
     most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     rows = tuple((name, format_count(count)) for name, count in most_first[:MOST_ROWS])
     return Table(title, ("", "count"), rows)
@@ -412,7 +443,7 @@ def _users(summary: Summary) -> Table:
 
 def _user_row(user: UserHeader, own: Summary) -> Row:
     figures = own.figures
-    timed = next((name for name in _TIMED if f"{name}.count" in figures), "")
+    timed = next((name for name in HEADLINES if f"{name}.count" in figures), "")
     return (
         user.name,
         format_ratio(user.share),
@@ -427,9 +458,13 @@ def _user_row(user: UserHeader, own: Summary) -> Row:
     )
 
 
-def _durations(figures: Mapping[str, float], title: str = "Durations") -> Table:
+def durations(
+    figures: Mapping[str, float], told: Collection[str] = (), title: str = "Durations"
+) -> Table:
+    """Tell every duration that was measured of the server, but those that are told already."""
     names = [name.removesuffix(".count") for name in figures if name.endswith(".count")]
-    timed = [name for name in names if name not in OWN and f"{name}.p50_seconds" in figures]
+    left_out = {*OWN, *told}
+    timed = [name for name in names if name not in left_out and f"{name}.p50_seconds" in figures]
     order = [*DURATIONS, *sorted(set(timed) - set(DURATIONS))]
     rows = tuple(
         (
