@@ -31,6 +31,7 @@ from reports.svg import (
     svg,
     swatch,
 )
+from reports.trend import Trend
 from reports.units import (
     format_bytes,
     format_count,
@@ -154,13 +155,57 @@ def charts(record: Record) -> tuple[Chart, ...]:
     )
 
 
+def new_trend() -> Trend:
+    """Give what :func:`live_charts` draws, to be fed with the lines of a record as they come."""
+    return Trend([measure.timed for measure in MEASURES])
+
+
+def live_charts(trend: Trend) -> tuple[Chart, ...]:
+    """Draw a run that goes on: what is open, what is sent, what it takes, and what opening takes.
+
+    Each kind of duration has a chart of its own.
+    """
+    kind, opening = trend.kind(), len(MEASURES) - 1
+    frame = _live_frame(trend, kind)
+    if not frame.cut:
+        return ()
+    opened = Series("open", tuple((held.end, float(held.open)) for held in frame.cut))
+    was_asked = trend.asked()[: len(frame.cut)]
+    asked = Series("asked", tuple((at, float(count)) for at, count in was_asked))
+    lines = (opened, asked) if asked.points else (opened,)
+    return (
+        _over_time("Open connections", frame, lines, _COUNT, format_count),
+        *(_latency(frame, MEASURES[kind]) if kind is not None else ()),
+        *_messages(frame),
+        *(
+            _latency(_live_frame(trend, opening), MEASURES[opening])
+            if kind != opening and trend.has(opening)
+            else ()
+        ),
+    )
+
+
+def _live_frame(trend: Trend, kind: int | None) -> _Frame:
+    cut = trend.slices(kind)
+    return _Frame(
+        x=_time_axis(cut[-1].end if cut else 1.0),
+        bands=(),
+        marks=tuple((at, _MARKED["process_lost"]) for at in trend.losses[:_MOST_MARKS]),
+        cut=cut,
+    )
+
+
+def _time_axis(end: float) -> Axis:
+    return linear_axis(0.0, end, lambda value: f"{_plain(value)} s", most=7, is_tight=True)
+
+
 def _frame(record: Record, cut: tuple[Slice, ...]) -> _Frame:
     end = end_seconds(record) or 1.0
     marks = [
         (event.t_ns / 1e9, _MARKED[event.name]) for event in record.events if event.name in _MARKED
     ]
     return _Frame(
-        x=linear_axis(0.0, end, lambda value: f"{_plain(value)} s", most=7, is_tight=True),
+        x=_time_axis(end),
         bands=tuple(_band(phase) for phase in phases(record)),
         marks=tuple(marks[:_MOST_MARKS]),
         cut=cut,
