@@ -21,6 +21,8 @@ SENDING: Final = frozenset({"broadcast", "chat", "echo", "events", "session", "s
 # Scenarios in which one message arrives at many connections in one burst.
 RECEIVING: Final = frozenset({"broadcast", "chat", "drain", "slow-consumer", "storm"})
 
+UNTRIED: Final = "no connection was tried"
+
 # Scenarios in which who comes later is one that has been there.
 RETURNING: Final = frozenset({"drain", "storm"})
 
@@ -62,7 +64,7 @@ def reasons_against(plan: Plan, totals: Totals, *, has_failed: bool = False) -> 
         *(
             reason
             for process in sorted(totals.open_by_process)
-            for reason in _process_reasons(plan, process, totals)
+            for reason in process_reasons(plan, process, totals)
         ),
         *(() if has_failed else _load_reasons(plan, totals)),
         *filter(None, [_overdue(totals)] if _is_busy(totals) else []),
@@ -74,7 +76,7 @@ def reasons_against(plan: Plan, totals: Totals, *, has_failed: bool = False) -> 
 
 def _untried(totals: Totals) -> Iterator[str]:
     if not (totals.counts["opened"] or totals.counts["failed"]):
-        yield "no connection was tried"
+        yield UNTRIED
 
 
 def _local_reasons(totals: Totals) -> Iterator[str]:
@@ -107,7 +109,7 @@ def _is_local(kind: str) -> bool:
     return kind.partition(":")[2] in LOCAL_CAUSES
 
 
-def _process_reasons(plan: Plan, process: int, totals: Totals) -> Iterator[str]:
+def process_reasons(plan: Plan, process: int, totals: Totals) -> Iterator[str]:
     """Say why what one swarm process measured is not of the server alone."""
     own, bounds = totals.own[process], plan.bounds
     who = f"swarm process {process}"

@@ -27,7 +27,7 @@ _PLAIN_SECONDS: Final = 5.0
 _TOLD_PHASES: Final = ("open", "measure", "drain", "collect")
 _REFRESH_PER_SECOND: Final = 4
 # Scenarios in which each message is answered.
-_ROUND_TRIPS: Final = frozenset({"echo", "events", "session"})
+ROUND_TRIPS: Final = frozenset({"echo", "events", "session"})
 
 
 class Progress:
@@ -175,7 +175,7 @@ def live_rows(progress: Progress) -> Iterator[tuple[str, str]]:
     if latency is not None and latency.count:
         yield "latency p50", format_seconds(latency.percentile_ns(50) / 1e9)
         yield "latency p99", format_seconds(latency.percentile_ns(99) / 1e9)
-    if totals.header is not None and totals.header.scenario in _ROUND_TRIPS:
+    if totals.header is not None and totals.header.scenario in ROUND_TRIPS:
         answered = latency.count if latency is not None else 0
         yield "unanswered", format_count(max(0, totals.counts["sent"] - answered))
     if progress.server_memory_bytes is not None:

@@ -26,7 +26,13 @@ from loadtests.masking import masked, masked_url
 from loadtests.plan import Endpoint, Plan, ProcessPlan, port_of, split_url
 from loadtests.scenario import merged
 from loadtests.scenarios import scenario_kind
-from loadtests.validity import failures_of, reasons_against, warnings_about
+from loadtests.validity import (
+    UNTRIED,
+    failures_of,
+    process_reasons,
+    reasons_against,
+    warnings_about,
+)
 from reports.record import (
     Event,
     Footer,
@@ -285,11 +291,16 @@ class Conductor:
     def problems(self) -> Sequence[str]:
         """Say why the figures so far may not be judged; nothing when they may."""
         against = reasons_against(self._plan, self.totals, has_failed=bool(self.failures()))
-        return (*self._losses, *against)
+        # While it goes on, the first connection may still be tried.
+        return (*self._losses, *(it for it in against if self._finishing or it != UNTRIED))
 
     def failures(self) -> Sequence[str]:
         """Say what the target failed at so far, so that there is no load."""
         return () if self._losses else failures_of(self._plan, self.totals)
+
+    def keeps_up(self, member: Member) -> bool:
+        """Whether what one swarm process measured may be judged so far."""
+        return not any(process_reasons(self._plan, member.process, self.totals))
 
     def _conduct(self) -> None:
         """Lead everyone from the first connection to the last."""

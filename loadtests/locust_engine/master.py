@@ -3,7 +3,7 @@
 import logging
 import random
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter_ns
@@ -56,6 +56,7 @@ class MasterSide:
     Attributes:
         conductors: of the test that runs or ran last, by user class.
         finished: what has come to its end in that test.
+        observers: told of every line of every record, with the user class it is of.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class MasterSide:
     ) -> None:
         self.conductors: dict[str, Conductor] = {}
         self.finished: list[Finished] = []
+        self.observers: list[Callable[[str, Line], None]] = []
         self._environment = environment
         self._runner = runner
         self._classes = tuple(classes)
@@ -239,6 +241,8 @@ class MasterSide:
         if isinstance(line, Interval):
             for row in rows(name, line):
                 enter(self._environment.stats, row)
+        for observe in self.observers:
+            observe(name, line)
 
     def _on_report(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
         client_id, data = msg.node_id, msg.data

@@ -1,11 +1,12 @@
-"""Our tab in Locust's web UI: what Locust has no notion of, live; the report and the record.
+"""Our tab in Locust's web UI: a page of what Locust has no notion of, live; report and record.
 
-It is made of Locust's documented extension points (``extended_tabs``, ``extended_tables``,
-``extended_csv_files``, a Flask blueprint), so it looks as the rest does, light or dark.
+The page is our own, at ``/swarmgate/`` of the web UI. Locust's tabs are made of text in tables, so
+a small script of ours, beside Locust's in its page, shows ours within the tab. All else is made of
+Locust's documented extension points (``extended_tabs``, ``extended_csv_files``, a Flask blueprint).
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Final
 
 import gevent
 from flask import Blueprint, Response, abort, before_render_template, request
@@ -15,55 +16,93 @@ from locust.stats import StatsEntry
 
 from loadtests.locust_engine.conductor import Conductor, Member
 from loadtests.locust_engine.master import MasterSide
+from reports.charts import new_trend
 from reports.html import html_report
-from reports.record import read_record
-from reports.terminal import live_rows, summary_rows
-from reports.units import format_bytes, format_count, format_ratio, format_seconds, rounded
-
-if TYPE_CHECKING:
-    from reports.histogram import Histogram
+from reports.live_page import End, LiveRun, Worker, live_page, live_part
+from reports.record import Header, Line, read_record
+from reports.trend import Trend
+from reports.units import rounded
 
 _KEY: Final = "swarmgate"
-_STATS_PATH: Final = "/stats/requests"
 # More than this many swarm processes at once, of all workers together, take no two cores further.
 _MOST_PROCESSES: Final = 8
-
-Row = dict[str, str]
+# The page asks nobody but us, and nobody else may have it within a page of theirs.
+_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "connect-src 'self'",
+        "style-src 'unsafe-inline'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'self'",
+    )
+)
+_HEADERS: Final = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store"}
+_SCRIPT: Final = b'<script src="./swarmgate/static/tab.js" defer></script></body>'
 
 
 def add_tab(web_ui: Any, environment: Environment, master: MasterSide) -> None:  # noqa: ANN401
-    """Add the tab, and the downloads of every class of swarm users."""
-    prefix = environment.parsed_options.web_base_path if environment.parsed_options else ""
-    web_ui.template_args["extended_tabs"] = [{"title": "swarmgate", "key": _KEY}]
-    structure = [{"key": "figure", "title": "Figure"}, {"key": "value", "title": "So far"}]
-    web_ui.template_args["extended_tables"] = [{"key": _KEY, "structure": structure}]
+    """Add the tab, and the downloads of every class of swarm users; guard the start form."""
+    web_ui.template_args["extended_tabs"] = [{"title": _KEY, "key": _KEY}]
     web_ui.template_args["extended_csv_files"] = [
         {"href": f"./{_KEY}/report", "title": "Download swarmgate report (HTML)"},
         {"href": f"./{_KEY}/record", "title": "Download swarmgate record (JSON lines)"},
     ]
-    pages = Blueprint(_KEY, __name__, url_prefix=f"{prefix}/{_KEY}")
-    pages.add_url_rule("/report", "report", web_ui.auth_required_if_enabled(lambda: report(master)))
-    pages.add_url_rule("/record", "record", web_ui.auth_required_if_enabled(lambda: record(master)))
-    web_ui.app.register_blueprint(pages)
+    prefix = environment.parsed_options.web_base_path if environment.parsed_options else ""
+    web_ui.app.register_blueprint(_pages(web_ui, f"{prefix}/{_KEY}", master))
+    _extend_answers(web_ui, environment)
+    _guard_form(web_ui, environment, master)
+
+
+def _pages(web_ui: Any, prefix: str, master: MasterSide) -> Blueprint:  # noqa: ANN401
+    trends: dict[str, Trend] = {}
+
+    def observe(name: str, line: Line) -> None:
+        if isinstance(line, Header):
+            trends[name] = new_trend()
+        trends[name].add(line)
+
+    master.observers.append(observe)
+    pages = Blueprint(_KEY, __name__, url_prefix=prefix, static_folder="static")
+    views: Mapping[str, Callable[[], Response]] = {
+        "/": lambda: _fresh(live_page(list(_runs(master, trends)), "static/live.js")),
+        "/part": lambda: _fresh(live_part(list(_runs(master, trends)))),
+        "/report": lambda: report(master),
+        "/record": lambda: record(master),
+    }
+    for path, view in views.items():
+        pages.add_url_rule(path, path, web_ui.auth_required_if_enabled(view))
+    return pages
+
+
+def _extend_answers(web_ui: Any, environment: Environment) -> None:  # noqa: ANN401
+    """Put exact times into Locust's table, and what shows our page into its tab."""
 
     def extend(response: Response) -> Response:
-        if request.path == f"{prefix}{_STATS_PATH}" and response.is_json:
+        if request.endpoint == "locust.request_stats" and response.is_json:
             content = response.get_json()
-            content["extended_stats"] = [{"key": _KEY, "data": list(tab_rows(master))}]
             stats = environment.stats
             for row in content["stats"]:
                 _show_exactly(row, stats.entries.get((row["name"], row["method"]), stats.total))
             response.set_data(web_ui.app.json.dumps(content))
+        elif request.endpoint == "locust.index" and response.mimetype == "text/html":
+            response.set_data(response.get_data().replace(b"</body>", _SCRIPT))
         return response
 
     web_ui.app.after_request(extend)
 
+
+def _guard_form(web_ui: Any, environment: Environment, master: MasterSide) -> None:  # noqa: ANN401
+    """Have the start form begin with classes that can be had at once, and refuse too many."""
+
     def refuse_too_many() -> Response | None:
-        """Refuse more classes at once than anybody means; none ticked is all of them to Locust."""
         if request.endpoint != "locust.swarm":
             return None
         ticked = request.form.getlist("user_classes")
         is_anew = environment.runner is None or environment.runner.state != STATE_RUNNING
+        # None ticked is all of them to Locust.
         everything = environment.available_user_classes or {}
         chosen = set(ticked or (everything if is_anew else ())) & master.class_names
         if _are_few(master, chosen):
@@ -78,16 +117,19 @@ def add_tab(web_ui: Any, environment: Environment, master: MasterSide) -> None: 
         )
         return refused
 
-    web_ui.app.before_request(refuse_too_many)
-
     def tick(_app: object, context: dict[str, Any], **_: object) -> None:
-        """Have the form begin with the classes chosen, of too many with the first alone."""
         arguments = context.get("template_args", {})
         if arguments.get("available_user_classes"):
             # The picker's rows are those of "users"; these are the ones that it ticks at first.
-            arguments["available_user_classes"] = _ticked_first(environment, master)
+            ticked = _ticked_first(environment, master)
+            arguments["available_user_classes"] = ticked
+            rows = arguments["users"]
+            arguments["users"] = {name: rows[name] for name in dict.fromkeys([*ticked, *rows])}
 
+    web_ui.app.before_request(refuse_too_many)
     before_render_template.connect(tick, web_ui.app, weak=False)
+    # Else what is ticked may be a row that one has to scroll for.
+    web_ui.app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
 
 
 def _are_few(master: MasterSide, classes: Collection[str]) -> bool:
@@ -96,6 +138,7 @@ def _are_few(master: MasterSide, classes: Collection[str]) -> bool:
 
 
 def _ticked_first(environment: Environment, master: MasterSide) -> list[str]:
+    """Give the classes chosen, on the command line or last; of too many the first alone."""
     chosen = [kind.__name__ for kind in environment.user_classes]
     swarms = [name for name in chosen if name in master.class_names]
     return chosen if _are_few(master, swarms) else swarms[:1]
@@ -108,67 +151,47 @@ def _show_exactly(row: dict[str, Any], entry: StatsEntry) -> None:
         row["max_response_time"] = rounded(entry.max_response_time)
 
 
-def tab_rows(master: MasterSide) -> Iterator[Row]:
-    """Give the table of the tab, class by class."""
-    if not master.conductors:
-        yield _row(0, "No swarm users", "Start a test with a class of swarm users.")
-    several = len(master.conductors) > 1
-    number = 0
+def _fresh(page: str) -> Response:
+    return Response(page, mimetype="text/html", headers=_HEADERS)
+
+
+def _runs(master: MasterSide, trends: dict[str, Trend]) -> Iterator[LiveRun]:
+    """Give what is to be told of each class of the test that runs or ran last."""
     for name, conductor in master.conductors.items():
-        rows = list(_class_rows(master, name, conductor))
-        for figure, value in rows:
-            yield _row(number, f"{name}: {figure}" if several else figure, value)
-            number += 1
+        finished = next((it for it in master.finished if it.user == name), None)
+        yield LiveRun(
+            name=name,
+            url=conductor.url,
+            record=str(conductor.path),
+            progress=conductor.progress,
+            trend=trends[name],
+            workers=[_worker(conductor, member) for member in conductor.members],
+            problems=conductor.problems(),
+            failures=conductor.failures(),
+            opening=sum(member.pending for member in conductor.members),
+            end=None
+            if finished is None
+            else End(
+                summary=finished.summary,
+                missed=tuple(f"{it}, found {found}" for it, found in finished.failed),
+                status=f"exit status {finished.status:d}",
+            ),
+        )
 
 
-def _row(number: int, figure: str, value: str) -> Row:
-    # Locust's table sorts rows by their name, as text.
-    return {"name": f"{number:04}", "figure": figure, "value": value}
-
-
-def _class_rows(master: MasterSide, name: str, conductor: Conductor) -> Iterator[tuple[str, str]]:
-    finished = next((it for it in master.finished if it.user == name), None)
-    if finished is None:
-        yield "Status", f"{name} on {conductor.url}: {conductor.totals.phase}"
-        problems = conductor.problems()
-        yield "Valid", "so far" if not problems else "NO: " + "; ".join(problems)
-        for failure in conductor.failures():
-            yield "Failed", failure
-        yield from live_rows(conductor.progress)
-    else:
-        summary = finished.summary
-        yield "Status", f"{name} on {conductor.url}: ended, exit status {finished.status:d}"
-        yield "Valid", "yes" if summary.valid else "NO: " + "; ".join(summary.reasons)
-        for failure in summary.failures:
-            yield "Failed", failure
-        for threshold, found in finished.failed:
-            yield "Threshold failed", f"{threshold}, found {found}"
-    yield from summary_rows(conductor.totals.summary())
-    codes = sorted(conductor.totals.close_codes.items())
-    yield "Close codes", ", ".join(f"{code} × {format_count(n)}" for code, n in codes) or "none"
-    for member in conductor.members:
-        yield f"Worker {member.process}", _worker(conductor, member)
-    yield "Record", str(conductor.path)
-
-
-def _worker(conductor: Conductor, member: Member) -> str:
-    """Tell how one generator does: whether its figures can be trusted."""
-    if member.is_lost:
-        return f"{member.worker.host}: lost"
-    own: Mapping[str, Histogram] = conductor.totals.own.get(member.process, {})
-    parts = [f"{member.worker.host}: {format_count(member.open)} open"]
-    if (cpu := conductor.totals.own_cpu_ratios().get(member.process)) is not None:
-        parts.append(f"CPU {format_ratio(cpu)} of a core")
-    if rss := member.reading.get("rss_bytes"):
-        parts.append(f"{format_bytes(rss)} resident")
-    for key, called in (("lateness", "sent late"), ("loop_lag", "loop lag")):
-        if key in own and own[key].count:
-            parts.append(f"{called} p99 {format_seconds(own[key].percentile_ns(99) / 1e9)}")
-    if "gc_pause" in own and own["gc_pause"].count:
-        parts.append(f"GC at most {format_seconds(own['gc_pause'].max_ns / 1e9)}")
-    if member.clock.uncertainty_ns:
-        parts.append(f"clock ± {format_seconds(member.clock.uncertainty_ns / 1e9)}")
-    return ", ".join(parts)
+def _worker(conductor: Conductor, member: Member) -> Worker:
+    is_well = not member.is_lost and conductor.keeps_up(member)
+    health = "lost" if member.is_lost else "keeps up" if is_well else "does not keep up"
+    return Worker(
+        process=member.process,
+        host=member.worker.host,
+        # What the record says, as all on the page.
+        open=conductor.totals.open_by_process.get(member.process, 0),
+        health=health,
+        is_well=is_well,
+        resident_bytes=member.reading.get("rss_bytes", 0.0),
+        clock_error_ns=member.clock.uncertainty_ns,
+    )
 
 
 def _chosen(master: MasterSide) -> Conductor:

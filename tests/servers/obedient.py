@@ -74,8 +74,10 @@ async def handle(connection: ServerConnection) -> None:
 
 
 async def greet(connection: ServerConnection, request: Request) -> Response | None:
-    """Let in, refuse, or never answer."""
-    if request.path == "/refuse":
+    """Let in, refuse all or every second, or never answer."""
+    SEEN[f"asked for {request.path}"] += 1
+    is_second = SEEN[f"asked for {request.path}"] % 2 == 0
+    if request.path == "/refuse" or (request.path == "/refuse-half" and is_second):
         return connection.respond(HTTPStatus.FORBIDDEN, "no\n")
     if request.path == "/stall":
         await asyncio.Event().wait()

@@ -12,8 +12,11 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from loadtests.target import free_port
 from reports.record import Record, RecordError, read_record
@@ -121,6 +124,37 @@ def has(figure: str, least: float) -> Callable[[Sequence[Summary]], bool]:
     return lambda found: any(summary.figures.get(figure, 0) >= least for summary in found)
 
 
+class _Shown(HTMLParser):
+    """The texts of a page: of each row, tile and verdict, by the first of them."""
+
+    _ONE = frozenset({"tr", "div.tile", "div.limit", "section.verdict"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: dict[str, str] = {}
+        self._tag, self._depth = "", 0
+        self._texts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        kinds = (dict(attrs).get("class") or "").split()
+        if self._depth:
+            self._depth += tag == self._tag
+        elif self._ONE & {tag, *(f"{tag}.{kind}" for kind in kinds)}:
+            self._tag, self._depth = tag, 1
+            self._texts = ["Verdict"] if "verdict" in kinds else []
+
+    def handle_data(self, data: str) -> None:
+        if self._depth and data.strip():
+            self._texts.append(data.strip())
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._depth and tag == self._tag:
+            self._depth -= 1
+            if not self._depth and self._texts:
+                self.rows.setdefault(self._texts[0], ", ".join(self._texts[1:]))
+
+
 class Locust:
     """A Locust that runs, with its web UI if it is no worker."""
 
@@ -143,10 +177,15 @@ class Locust:
         stats: dict[str, Any] = self.ask("/stats/requests")
         return stats
 
+    def page(self, path: str = "part") -> str:
+        """Give what our tab shows, as HTML."""
+        url = f"http://127.0.0.1:{self.port}/swarmgate/{path}"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return str(answer.read().decode())
+
     def rows(self) -> dict[str, str]:
-        """Give what our tab shows."""
-        (table,) = self.stats()["extended_stats"]
-        return {row["figure"]: row["value"] for row in table["data"]}
+        """Give what our tab shows, by what stands first: of a row, of a tile, of the verdict."""
+        return _Shown(self.page()).rows
 
     def wait(self, holds: Callable[[], bool], what: str = "") -> None:
         """Wait for a condition, with a deadline; what fails meanwhile does not hold."""
@@ -176,6 +215,12 @@ class Locust:
     def end(self, signum: int = signal.SIGTERM) -> int:
         self.process.send_signal(signum)
         return self.process.wait(DEADLINE_SECONDS)
+
+
+def swarms(pid: int) -> list[int]:
+    """Give the swarm processes of a Locust."""
+    children = psutil.Process(pid).children(recursive=True)
+    return [child.pid for child in children if "loadtests.swarm" in child.cmdline()]
 
 
 StartWorker = Callable[[str], AbstractContextManager[Locust]]

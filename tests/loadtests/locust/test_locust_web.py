@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import FrameLocator, Locator, Page, async_playwright, expect
 
 from reports.record import read_record
 from reports.summary import summarise
-from tests.loadtests.locust.driver import locust, records
-from tests.servers.launch import known
+from tests.loadtests.locust.driver import Locust, locust, records, swarms
+from tests.servers.launch import known, launch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,10 +57,19 @@ async def browse() -> AsyncIterator[Open]:
     assert complaints == []
 
 
-def row(page: Page, figure: str):
-    """What the tab shows beside the name of a figure."""
-    name = page.get_by_role("cell", name=figure, exact=True)
-    return page.get_by_role("row").filter(has=name).first
+def tab(page: Page) -> FrameLocator:
+    """Our page, within Locust's tab."""
+    return page.frame_locator("iframe[title=swarmgate]")
+
+
+def row(page: Page, figure: str) -> Locator:
+    """What a table of our page shows beside the name of a figure."""
+    name = tab(page).get_by_role("rowheader", name=figure, exact=True)
+    return tab(page).get_by_role("row").filter(has=name)
+
+
+def tile(page: Page, label: str) -> Locator:
+    return tab(page).locator(".tile").filter(has=tab(page).get_by_text(label, exact=True))
 
 
 def box(page: Page, name: str):
@@ -129,23 +140,46 @@ async def test_a_tester_picks_starts_looks_and_downloads(
         await page.get_by_role("button", name="Start").click()
 
         await page.get_by_role("tab", name="swarmgate").click()
-        await expect(row(page, "connections")).to_contain_text("30 of 30")
-        await expect(row(page, "Delivery")).to_contain_text(re.compile("half .* last"))
-        await expect(row(page, "Ledger")).to_contain_text("0 lost")
-        await expect(row(page, "server memory")).to_contain_text("MB")
-        await expect(row(page, "Worker 1")).to_contain_text(re.compile("15 open.* loop lag"))
-        # What is shown is in the scheme that the person has chosen.
-        colour = await page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (colour == "rgb(255, 255, 255)") == (scheme == "light")
+        verdict = tab(page).get_by_label("Validity")
+        await expect(verdict).to_contain_text("Valid so far")
+        await expect(tile(page, "Open now")).to_have_text(
+            re.compile(r"Open now\s*30\s*of 30 asked")
+        )
+        await expect(tile(page, "Delivered to the last, mean")).to_contain_text(
+            re.compile("first .* half")
+        )
+        # Of a round that has ended; the next goes on.
+        await expect(row(page, "expected")).to_have_text(re.compile("expected *[1-9]"))
+        for figure in ("lost", "duplicated", "reordered"):
+            await expect(row(page, figure)).to_have_text(re.compile(f"{figure} *0"))
+        await expect(tile(page, "Server memory now")).to_contain_text("MB")
+        await expect(tab(page).locator(".limit")).to_contain_text(
+            re.compile("generator .* of the time")
+        )
+        for worker in ("0", "1"):
+            await expect(row(page, worker)).to_contain_text(re.compile(r"keeps? up *15"))
+        await expect(tab(page).get_by_role("heading", name="over time")).to_have_text(
+            ["Delivery at each receiver, over time", "Opening a connection, over time"]
+        )
+        # What is shown is in the scheme that the person has chosen, and chooses anew.
+        is_light = scheme == "light"
+        await expect_light(page, is_light)
+        await page.locator("header button").last.click()
+        await expect_light(page, not is_light)
 
         await page.get_by_role("tab", name="Statistics").click()
+        await expect(page.locator("iframe")).to_have_count(0)
         delivery = page.get_by_role("row", name=re.compile("BroadcastSwarm delivery"))
         await expect(delivery).to_contain_text(re.compile(r"\d\.\d"))
 
         await page.get_by_role("button", name="Stop").click()
         running.wait(lambda: running.users() == 0, "nobody is left")
         await page.get_by_role("tab", name="swarmgate").click()
-        await expect(row(page, "Close codes")).to_contain_text("1000 × 30")
+        await expect(row(page, "1000 normal closure")).to_contain_text("30")
+        await expect(tab(page).get_by_text("ended, exit status")).to_be_visible()
+        await expect(tile(page, "Connections opened")).to_contain_text("of 30 asked")
+        assert_nothing_twice(running)
+        assert_asks_nobody_else(running)
 
         await page.get_by_role("tab", name="Download Data").click()
         for title, check in (("record", _is_the_record), ("report", _is_the_report)):
@@ -156,6 +190,86 @@ async def test_a_tester_picks_starts_looks_and_downloads(
             check(path)
     (record,) = records(tmp_path)
     assert summarise(record).figures["integrity.lost"] == 0
+
+
+async def expect_light(page: Page, is_light: bool) -> None:
+    """What Locust shows and what we show are both light, or both dark."""
+    for body in (page.locator("body"), tab(page).locator("body")):
+        colour = re.compile(r"rgb\(255, 255, 255\)" if is_light else r"rgb\(1\d, 1\d, 1\d\)")
+        await expect(body).to_have_css("background-color", colour)
+
+
+def assert_nothing_twice(running: Locust) -> None:
+    """No figure is there twice: none has the name of another."""
+    found = re.findall(r'class="label">([^<]+)<|scope="row">([^<]+)<', running.page())
+    names = [name.lower() for pair in found for name in pair if name]
+    assert len(names) > 15
+    assert sorted(set(names)) == sorted(names)
+
+
+def assert_asks_nobody_else(running: Locust) -> None:
+    for page in (running.page(""), running.page("static/live.js"), running.page("static/tab.js")):
+        assert not re.search(r"""(src|href|fetch\()\s*=?\s*["']?(\w+:)?//|@import|url\(""", page)
+
+
+async def test_open_stands_beside_asked_where_half_are_refused(
+    tmp_path: Path, browse: Open
+) -> None:
+    """Locust's count of users is what is open; what was asked is told in the tab."""
+    with launch("tests.servers.obedient", "0") as server:
+        options = ("--processes", "2", "-u", "40", "-r", "40", "--host", server.url("/refuse-half"))
+        with locust(tmp_path, *options) as running:
+            running.wait(lambda: running.stats()["worker_count"] == 2, "two workers")
+            page = await browse(running.port, "light")
+            await page.get_by_role("button", name="Start").click()
+            await page.get_by_role("tab", name="swarmgate").click()
+            asked = re.compile(r"Open now\s*20\s*of 40 asked\s*$")
+            await expect(tile(page, "Open now")).to_have_text(asked)
+            await expect(page.locator("header")).to_contain_text(re.compile("Users *20"))
+            await expect(row(page, "upgrade:http-403")).to_contain_text("20")
+            verdict = tab(page).get_by_label("Validity")
+            await expect(verdict).to_contain_text("Failed so far")
+            await expect(tab(page).locator(".failed-run")).to_be_visible()
+            running.stop()
+            running.wait(lambda: running.users() == 0, "nobody is left")
+            await expect(verdict).to_contain_text("20 errors (upgrade:http-403 × 20)")
+            await expect(verdict.get_by_role("heading")).to_contain_text("Failed")
+
+
+async def test_an_invalid_run_looks_invalid(tmp_path: Path, browse: Open) -> None:
+    with known() as server:
+        options = ("--processes", "2", "-u", "20", "-r", "20", "--host", server.url())
+        with locust(tmp_path, *options, enduring=False) as running:
+            running.wait(lambda: running.stats()["worker_count"] == 2, "two workers")
+            page = await browse(running.port, "dark")
+            await page.get_by_role("button", name="Start").click()
+            await page.get_by_role("tab", name="swarmgate").click()
+            open_now = tile(page, "Open now")
+            await expect(open_now).to_contain_text("20")
+            await expect(tab(page).locator(".held-run")).to_be_visible()
+            os.kill(swarms(running.process.pid)[0], signal.SIGKILL)
+            verdict = tab(page).get_by_label("Validity")
+            await expect(verdict).to_contain_text("Invalid")
+            await expect(verdict).to_contain_text("These figures say nothing about the server.")
+            await expect(verdict).to_contain_text("are lost by the generator, not by the server")
+            await expect(tab(page).locator("tr.unwell")).to_contain_text("lost")
+            # Not in words alone: figures that say nothing are struck out.
+            struck = tab(page).locator(".invalid-run .tile .value").first
+            await expect(struck).to_have_css("text-decoration-line", "line-through")
+            running.stop()
+            running.wait(lambda: running.users() == 0, "nobody is left")
+            await expect(tab(page).get_by_text("ended, exit status 3")).to_be_visible()
+            await expect(struck).to_have_css("text-decoration-line", "line-through")
+
+
+async def test_a_page_whose_locust_is_gone_says_so(tmp_path: Path, browse: Open) -> None:
+    with locust(tmp_path, "--host", "ws://127.0.0.1:1") as running:
+        page = await browse(running.port, "light")
+        await page.goto(f"http://127.0.0.1:{running.port}/swarmgate/")
+        await expect(page.get_by_role("heading", name="No swarm users")).to_be_visible()
+        await expect(page.get_by_role("alert")).not_to_be_visible()
+        running.end(signal.SIGKILL)
+        await expect(page.get_by_role("alert")).to_contain_text("Locust does not answer")
 
 
 def _is_the_record(path: Path) -> None:
