@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -142,16 +143,21 @@ def html_report(record: Record) -> str:
 
 def rendered(template: str, **values: object) -> str:
     """Fill one of our templates, in which every text is escaped."""
-    environment = Environment(
+    page = _environment().get_template(template).render(values)
+    # Half of a surrogate pair, as a damaged or a hostile record has it, cannot be written.
+    return page.encode("utf-8", "backslashreplace").decode()
+
+
+@cache
+def _environment() -> Environment:
+    """Compile templates once: a live page is made every two seconds."""
+    return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template(template).render(values)
-    # Half of a surrogate pair, as a damaged or a hostile record has it, cannot be written.
-    return page.encode("utf-8", "backslashreplace").decode()
 
 
 def verdict_of(record: Record, summary: Summary) -> Verdict:

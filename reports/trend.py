@@ -9,7 +9,7 @@ from reports.over_time import MOST_SLICES, Slice, Timed
 from reports.record import Event, Interval, Line
 
 # So many encoded histograms are one before they are more.
-_MOST_TEXTS: Final = 64
+_MOST_TEXTS: Final = 16
 
 
 @dataclass(slots=True)
