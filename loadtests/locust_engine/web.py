@@ -5,8 +5,10 @@ a small script of ours, beside Locust's in its page, shows ours within the tab. 
 Locust's documented extension points (``extended_tabs``, ``extended_csv_files``, a Flask blueprint).
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
+from weakref import WeakSet
 
 import gevent
 from flask import Blueprint, Response, abort, before_render_template, request
@@ -52,7 +54,7 @@ def add_tab(web_ui: Any, environment: Environment, master: MasterSide) -> None: 
     ]
     prefix = environment.parsed_options.web_base_path if environment.parsed_options else ""
     web_ui.app.register_blueprint(_pages(web_ui, f"{prefix}/{_KEY}", master))
-    _extend_answers(web_ui, environment)
+    _extend_answers(web_ui, environment, master)
     _guard_form(web_ui, environment, master)
 
 
@@ -77,15 +79,21 @@ def _pages(web_ui: Any, prefix: str, master: MasterSide) -> Blueprint:  # noqa: 
     return pages
 
 
-def _extend_answers(web_ui: Any, environment: Environment) -> None:  # noqa: ANN401
-    """Put exact times into Locust's table, and what shows our page into its tab."""
+def _extend_answers(web_ui: Any, environment: Environment, master: MasterSide) -> None:  # noqa: ANN401
+    """Have Locust show exact times and open connections; put what shows our page into its tab."""
+    # Locust gives an answer again for two seconds; what it says is of one moment, and stays so.
+    extended: WeakSet[Response] = WeakSet()
 
     def extend(response: Response) -> Response:
+        if response in extended:
+            return response
         if request.endpoint == "locust.request_stats" and response.is_json:
+            extended.add(response)
             content = response.get_json()
             stats = environment.stats
             for row in content["stats"]:
                 _show_exactly(row, stats.entries.get((row["name"], row["method"]), stats.total))
+            _show_open(content, master)
             response.set_data(web_ui.app.json.dumps(content))
         elif request.endpoint == "locust.index" and response.mimetype == "text/html":
             response.set_data(response.get_data().replace(b"</body>", _SCRIPT))
@@ -149,6 +157,17 @@ def _show_exactly(row: dict[str, Any], entry: StatsEntry) -> None:
     if entry.min_response_time is not None:
         row["min_response_time"] = rounded(entry.min_response_time)
         row["max_response_time"] = rounded(entry.max_response_time)
+
+
+def _show_open(content: dict[str, Any], master: MasterSide) -> None:
+    """Have Locust's page count what is open: to Locust a connection being opened is a user too."""
+    opening: Counter[str] = Counter()
+    for conductor in master.conductors.values():
+        for member in conductor.members:
+            opening[member.worker.client_id] += member.pending
+    content["user_count"] = max(0, content["user_count"] - opening.total())
+    for row in content.get("workers", ()):
+        row["user_count"] = max(0, row["user_count"] - opening[row["id"]])
 
 
 def _fresh(page: str) -> Response:

@@ -236,6 +236,21 @@ async def test_open_stands_beside_asked_where_half_are_refused(
             await expect(verdict.get_by_role("heading")).to_contain_text("Failed")
 
 
+async def test_who_is_still_being_let_in_is_no_user_yet(tmp_path: Path, browse: Open) -> None:
+    """Of a server that accepts connections and answers no handshake."""
+    with launch("tests.servers.obedient", "0") as server:
+        options = ("--processes", "2", "-u", "6", "-r", "6", "--host", server.url("/stall"))
+        with locust(tmp_path, *options, "--swarm-timeout", "1h") as running:
+            running.wait(lambda: running.stats()["worker_count"] == 2, "two workers")
+            page = await browse(running.port, "light")
+            await page.get_by_role("button", name="Start").click()
+            await page.get_by_role("tab", name="swarmgate").click()
+            opening = re.compile(r"Open now\s*0\s*of 6 asked, 6 being opened\s*$")
+            await expect(tile(page, "Open now")).to_have_text(opening)
+            await expect(page.locator("header")).to_contain_text(re.compile("Users *0"))
+            assert [it["user_count"] for it in running.stats()["workers"]] == [0, 0]
+
+
 async def test_an_invalid_run_looks_invalid(tmp_path: Path, browse: Open) -> None:
     with known() as server:
         options = ("--processes", "2", "-u", "20", "-r", "20", "--host", server.url())
