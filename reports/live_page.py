@@ -146,7 +146,7 @@ def _section(run: LiveRun) -> _Section:
         limit="not known yet: no load was measured" if limit is None else str(limit),
         charts=live_charts(run.trend),
         tables=tuple(_tables(run, summary)),
-        durations=durations(figures, HEADLINES),
+        durations=durations(figures, HEADLINES, "Other durations"),
         workers=_workers(totals, workers),
         unwell=frozenset(str(it.process) for it in workers if not it.is_well),
         record=run.record,

@@ -120,7 +120,8 @@ class Bridge:
                 self._tell("held", {"ordered": self._order})
             case "release":
                 self._is_held = False
-                self._flush_soon()
+                # Now: a hold may be next, and what was held back would be so for ever.
+                self._flush()
             case "serve":
                 self._write({**command, "share": self._complete(command["share"])})
             case _:

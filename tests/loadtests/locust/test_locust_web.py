@@ -240,7 +240,7 @@ async def test_who_is_still_being_let_in_is_no_user_yet(tmp_path: Path, browse: 
     """Of a server that accepts connections and answers no handshake."""
     with launch("tests.servers.obedient", "0") as server:
         options = ("--processes", "2", "-u", "6", "-r", "6", "--host", server.url("/stall"))
-        with locust(tmp_path, *options, "--swarm-timeout", "1h") as running:
+        with locust(tmp_path, *options, "--swarm-flags", "--timeout 1h") as running:
             running.wait(lambda: running.stats()["worker_count"] == 2, "two workers")
             page = await browse(running.port, "light")
             await page.get_by_role("button", name="Start").click()
