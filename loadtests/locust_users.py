@@ -29,6 +29,7 @@ from loadtests.backoff import Backoff, BackoffKind
 from loadtests.locust_engine.places import SwarmUser
 from loadtests.locust_engine.wiring import install
 from loadtests.websocket_user import (
+    CaughtResponse,
     ConnectError,
     ConnectionEndedError,
     ReplyTimeoutError,
@@ -39,6 +40,7 @@ from loadtests.websocket_user import (
 __all__ = [
     "Backoff",
     "BackoffKind",
+    "CaughtResponse",
     "ConnectError",
     "ConnectionEndedError",
     "ReplyTimeoutError",

@@ -20,6 +20,12 @@
 
 Run it with ``locust -f FILE``; in a program of your own, import ``locust`` before anything else.
 
+A message is judged by hand as a response of Locust's clients is, and for the same reasons::
+
+    with self.ask("order", within=2, name="order", catch_response=True) as response:
+        if "sold out" in response.message:
+            response.failure("sold out")
+
 Every operation is one request of type ``WS`` in Locust's statistics. Its time is milliseconds with
 their fractions, measured on the performance counter; averages and listeners of Locust's ``request``
 event have it in full, but Locust's percentiles are whole milliseconds, unless you replace
@@ -43,7 +49,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn, overload
 from urllib.parse import urlsplit
 
 import gevent
@@ -51,12 +57,14 @@ from gevent.hub import Waiter
 from locust import User
 
 from loadtests.backoff import Backoff
+from loadtests.caught_response import CaughtResponse
 from loadtests.dial import classify
 from loadtests.errors import HandshakeError, LoadTestError, UsageError
 from loadtests.gevent_connection import GeventConnection, Message
 from loadtests.gevent_dial import Opener, Opening
 
 __all__ = [
+    "CaughtResponse",
     "ConnectError",
     "ConnectionEndedError",
     "Message",
@@ -209,16 +217,33 @@ class WebSocketUser(User):
             ConnectionEndedError: the connection is not open.
             ReplyTimeoutError: the server did not take it within ``send_seconds``.
         """
-        connection = self._ready(name, self.send_seconds)
         begun_ns = perf_counter_ns()
         try:
+            connection = self._ready(self.send_seconds)
+            begun_ns = perf_counter_ns()
             self._write(connection, message)
         except WebSocketUserError as error:
             self._record(name, begun_ns, 0, error)
             raise
         self._record(name, begun_ns, _size(message))
 
-    def receive(self, within: float | None = None, *, name: str = "receive") -> Message:
+    @overload
+    def receive(
+        self,
+        within: float | None = None,
+        *,
+        name: str = "receive",
+        catch_response: Literal[False] = False,
+    ) -> Message: ...
+
+    @overload
+    def receive(
+        self, within: float | None = None, *, name: str = "receive", catch_response: Literal[True]
+    ) -> CaughtResponse: ...
+
+    def receive(
+        self, within: float | None = None, *, name: str = "receive", catch_response: bool = False
+    ) -> Message | CaughtResponse:
         """Give the next message; timed from this call.
 
         One that a subscription with a ``matching`` of its own takes is not given.
@@ -226,26 +251,77 @@ class WebSocketUser(User):
         Args:
             within: seconds to wait for it; for ever without.
             name: what it is called in the statistics.
+            catch_response: give a :class:`CaughtResponse`, which raises nothing of these.
 
         Raises:
             ReplyTimeoutError: none came in time.
             ConnectionEndedError: the connection has ended, and all that came was given.
         """
-        return self._await(None, within, name)
+        return self._await(None, within, name, is_caught=catch_response)
 
-    def expect(self, matching: Matching, within: float = 10.0, *, name: str = "expect") -> Message:
+    @overload
+    def expect(
+        self,
+        matching: Matching,
+        within: float = 10.0,
+        *,
+        name: str = "expect",
+        catch_response: Literal[False] = False,
+    ) -> Message: ...
+
+    @overload
+    def expect(
+        self,
+        matching: Matching,
+        within: float = 10.0,
+        *,
+        name: str = "expect",
+        catch_response: Literal[True],
+    ) -> CaughtResponse: ...
+
+    def expect(
+        self,
+        matching: Matching,
+        within: float = 10.0,
+        *,
+        name: str = "expect",
+        catch_response: bool = False,
+    ) -> Message | CaughtResponse:
         """Give the first message that matches; those before it become pushes.
 
         Args:
             matching: what is to match.
             within: seconds to wait for it.
             name: what it is called in the statistics.
+            catch_response: as of :meth:`receive`.
 
         Raises:
             ReplyTimeoutError: none came in time.
             ConnectionEndedError: the connection has ended.
         """
-        return self._await(matching, within, name)
+        return self._await(matching, within, name, is_caught=catch_response)
+
+    @overload
+    def ask(
+        self,
+        message: Message,
+        matching: Matching = None,
+        within: float = 10.0,
+        *,
+        name: str = "ask",
+        catch_response: Literal[False] = False,
+    ) -> Message: ...
+
+    @overload
+    def ask(
+        self,
+        message: Message,
+        matching: Matching = None,
+        within: float = 10.0,
+        *,
+        name: str = "ask",
+        catch_response: Literal[True],
+    ) -> CaughtResponse: ...
 
     def ask(
         self,
@@ -254,7 +330,8 @@ class WebSocketUser(User):
         within: float = 10.0,
         *,
         name: str = "ask",
-    ) -> Message:
+        catch_response: bool = False,
+    ) -> Message | CaughtResponse:
         """Send a message and give the first that matches of those that come after it.
 
         One request, timed from just before it is sent. What came before is kept for ``receive``.
@@ -264,23 +341,30 @@ class WebSocketUser(User):
             matching: what the answer is to match; without, any message that ``receive`` would give.
             within: seconds to wait for the answer.
             name: what it is called in the statistics.
+            catch_response: as of :meth:`receive`.
 
         Raises:
             ReplyTimeoutError: no answer came in time.
             ConnectionEndedError: the connection is not open, or ended before the answer.
         """
-        connection = self._ready(name, within)
-        # Before the send, which can block while an answer to its beginning comes already.
-        waiter = self._wait_for(matching)
+        waiter: Waiter[Any] | None = None
         begun_ns = perf_counter_ns()
         try:
+            connection = self._ready(within)
+            # Before the send, which can block while an answer to its beginning comes already.
+            waiter = self._wait_for(matching)
+            begun_ns = perf_counter_ns()
             self._write(connection, message)
             answer = self._get(waiter, within)
         except WebSocketUserError as error:
+            if catch_response:
+                return self._caught(name, begun_ns, None, error)
             self._record(name, begun_ns, 0, error)
             raise
         finally:
             self._wait_no_more(waiter)
+        if catch_response:
+            return self._caught(name, begun_ns, answer)
         self._record(name, begun_ns, _size(answer))
         return answer
 
@@ -335,10 +419,10 @@ class WebSocketUser(User):
 
     # The hot path: a message in, a message out.
 
-    def _ready(self, name: str, within: float | None) -> GeventConnection:
+    def _ready(self, within: float | None) -> GeventConnection:
         connection = self._connection
         if connection is None or not connection.is_open:
-            connection = self._back(name, within)
+            connection = self._back(within)
         return connection
 
     def _write(self, connection: GeventConnection, message: Message) -> None:
@@ -408,6 +492,11 @@ class WebSocketUser(User):
         self, name: str, begun_ns: int, length: int, error: Exception | None = None
     ) -> None:
         elapsed_ns = perf_counter_ns() - begun_ns
+        self._fire(name, elapsed_ns, time.time(), length, error)
+
+    def _fire(
+        self, name: str, elapsed_ns: int, ended: float, length: int, error: Exception | None
+    ) -> None:
         self.environment.events.request.fire(
             request_type="WS",
             name=name,
@@ -415,27 +504,46 @@ class WebSocketUser(User):
             response_length=length,
             exception=error,
             context=self.context(),
-            start_time=time.time() - elapsed_ns / 1e9,
+            start_time=ended - elapsed_ns / 1e9,
         )
 
     # The rest.
 
-    def _await(self, matching: Matching, within: float | None, name: str) -> Message:
+    def _await(
+        self, matching: Matching, within: float | None, name: str, *, is_caught: bool
+    ) -> Message | CaughtResponse:
         begun_ns = perf_counter_ns()
         message = self._from_held(matching)
         if message is None:
-            self._ready(name, within)
-            begun_ns = perf_counter_ns()
-            waiter = self._wait_for(matching)
+            waiter: Waiter[Any] | None = None
             try:
+                self._ready(within)
+                begun_ns = perf_counter_ns()
+                waiter = self._wait_for(matching)
                 message = self._get(waiter, within)
             except WebSocketUserError as error:
+                if is_caught:
+                    return self._caught(name, begun_ns, None, error)
                 self._record(name, begun_ns, 0, error)
                 raise
             finally:
                 self._wait_no_more(waiter)
+        if is_caught:
+            return self._caught(name, begun_ns, message)
         self._record(name, begun_ns, _size(message))
         return message
+
+    def _caught(
+        self, name: str, begun_ns: int, message: Message | None, error: Exception | None = None
+    ) -> CaughtResponse:
+        """Give what is recorded later, with the time it has taken until now."""
+        elapsed_ns, ended = perf_counter_ns() - begun_ns, time.time()
+        length = 0 if message is None else _size(message)
+
+        def record(cause: Exception | None) -> None:
+            self._fire(name, elapsed_ns, ended, length, cause)
+
+        return CaughtResponse(message, error, record)
 
     def _from_held(self, matching: Matching) -> Message | None:
         while self._held:
@@ -526,7 +634,7 @@ class WebSocketUser(User):
                 break
         self._call(self.on_reconnect)
 
-    def _back(self, name: str, within: float | None) -> GeventConnection:
+    def _back(self, within: float | None) -> GeventConnection:
         """Give the connection when it is open again.
 
         Raises:
@@ -540,9 +648,7 @@ class WebSocketUser(User):
             self._returning.join(left)
             if self._connection is not None and self._connection.is_open:
                 return self._connection
-        error = ConnectionEndedError(f"closed:{self.close_code or 'never-opened'}")
-        self._record(name, begun_ns, 0, error)
-        raise error
+        raise ConnectionEndedError(f"closed:{self.close_code or 'never-opened'}")
 
     def _shake_hands(self, connection: GeventConnection, code: int, reason: str) -> None:
         """Close, and wait for the server's answer."""

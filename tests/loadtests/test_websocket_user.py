@@ -20,11 +20,14 @@ DEADLINE_SECONDS = 120.0
 HEAD = """
 import re, ssl
 
+from time import perf_counter
+
 import gevent
 from locust import constant, task
-from locust.exception import StopUser
+from locust.exception import ResponseError, StopUser
 
 from loadtests.backoff import Backoff, BackoffKind
+from loadtests.errors import UsageError
 from loadtests.websocket_user import *
 
 NOTES = []
@@ -294,6 +297,118 @@ def test_an_answer_that_does_not_come_is_a_failure_and_the_connection_stays(play
     )
     assert told.notes == [["timeout", True]] * 3
     assert told.causes == {name: {"timeout": 1} for name in ("ask", "receive", "expect")}
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ('assert response.message == "order"', ""),
+        ('response.failure("sold out")', "CatchResponseError('sold out')"),
+        ('response.failure(KeyError("item"))', "KeyError('item')"),
+        ('response.failure("no"); response.success()', ""),
+        ('raise LookupError("item")', "LookupError('item')"),
+        ('response.success(); raise LookupError("item")', ""),
+        ('raise ResponseError("sold out")', "ResponseError('sold out')"),
+        ("raise StopUser", ""),
+    ],
+)
+def test_a_response_is_judged_by_hand_and_counted_once(play: Play, body: str, named: str) -> None:
+    told = play(
+        f"""
+        def on_start(self):
+            self.environment.events.request.add_listener(
+                lambda name, exception, **_: NOTES.append(
+                    [name, repr(exception) if exception else ""]
+                )
+            )
+            self.connect("/echo")
+
+        @task
+        def once(self):
+            try:
+                with self.ask("order", "order", 30, name="order", catch_response=True) as response:
+                    NOTES.append("within")
+                    {body}
+            except LookupError:
+                NOTES.append("raised")
+            raise StopUser
+        """
+    )
+    raised = ["raised"] if "raise LookupError" in body else []
+    assert told.notes == [["connect", ""], "within", ["order", named], *raised]
+    assert told.requests() == {"connect": 1, "order": 1}
+    assert told.failures() == ({"order": 1} if named else {})
+    assert told.rows["order"]["bytes"] == len("order")
+
+
+def test_a_response_that_does_not_come_is_judged_by_hand_too(play: Play) -> None:
+    told = play(
+        """
+        def on_start(self):
+            self.connect("/silent")
+
+        @task
+        def once(self):
+            with self.ask("a", within=0.01, name="left alone", catch_response=True) as response:
+                NOTES.append(str(response.error))
+            with self.receive(0.01, name="is right", catch_response=True) as response:
+                response.success()
+            try:
+                with self.expect("a", 0.01, name="is read", catch_response=True) as response:
+                    response.failure(f"not {response.message}")
+            except ReplyTimeoutError as error:
+                NOTES.append(str(error))
+            self.close()
+            with self.ask("a", name="not open", catch_response=True) as response:
+                NOTES.append(str(response.error))
+            raise StopUser
+        """
+    )
+    assert told.notes == ["timeout", "timeout", "closed:1000"]
+    assert told.causes == {
+        "left alone": {"timeout": 1},
+        "is read": {"timeout": 1},
+        "not open": {"closed:1000": 1},
+    }
+    assert told.requests() == {
+        "connect": 1,
+        "left alone": 1,
+        "is right": 1,
+        "is read": 1,
+        "close": 1,
+        "not open": 1,
+    }
+
+
+def test_the_time_of_a_response_ends_when_it_came_and_it_is_judged_within_its_block(
+    play: Play,
+) -> None:
+    told = play(
+        """
+        def on_start(self):
+            self.connect("/echo")
+
+        @task
+        def once(self):
+            begun = perf_counter()
+            response = self.ask("a", "a", 30, name="asked", catch_response=True)
+            came = perf_counter()
+            with response:
+                while perf_counter() < came + 2 * (came - begun):
+                    gevent.sleep(0.001)
+            for wrong in (response.success, lambda: response.failure("late"), response.__enter__):
+                try:
+                    wrong()
+                except UsageError as error:
+                    NOTES.append(str(error).partition(":")[0].partition(" are ")[0])
+            NOTES.append((came - begun) * 1e3)
+            raise StopUser
+        """
+    )
+    *refused, most_ms = told.notes
+    assert refused == ["success() and failure()"] * 2 + ["a response is counted once"]
+    assert told.rows["asked"]["longest"] <= most_ms
+    assert told.requests() == {"connect": 1, "asked": 1}
 
 
 def test_a_server_that_takes_nothing_and_does_not_answer_a_close_is_not_waited_for(
