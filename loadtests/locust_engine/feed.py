@@ -45,6 +45,7 @@ class Row:
         failures: how many failed, by cause; no time is known of them.
         received_bytes: payloads of what was received.
         is_of_total: whether its times belong among those of all rows.
+        histogram: the same times, exactly; None if there are none.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Row:
     failures: Mapping[str, int]
     received_bytes: int
     is_of_total: bool = True
+    histogram: Histogram | None = None
 
     @property
     def count(self) -> int:
@@ -104,6 +106,7 @@ def _row(
         failures=failures,
         received_bytes=received_bytes,
         is_of_total=called != _CONNECT,
+        histogram=histogram if histogram.count else None,
     )
 
 

@@ -18,6 +18,7 @@ from loadtests.errors import LoadTestError, UsageError
 from loadtests.locust_engine.clock import Reading
 from loadtests.locust_engine.conductor import Conductor, Worker
 from loadtests.locust_engine.feed import enter, rows
+from loadtests.locust_engine.listeners import Listeners
 from loadtests.locust_engine.options import flags_of, plan_for, thresholds_of, told_flags
 from loadtests.locust_engine.outcome import (
     Finished,
@@ -77,6 +78,7 @@ class MasterSide:
         self._failed: list[tuple[Threshold, str]] = []
         runner.register_message(REPORT, self._on_report)
         events = environment.events
+        self._listeners = Listeners(events.request, self._give_up)
         events.test_start.add_listener(self._on_test_start)
         events.test_stopping.add_listener(self._on_test_stopping)
         events.quitting.add_listener(self._on_quitting)
@@ -237,10 +239,11 @@ class MasterSide:
         self._runner.send_message(COMMAND, data, client_id)
 
     def _observe(self, name: str, line: Line) -> None:
-        """Enter what a record takes into Locust's own statistics."""
+        """Enter what a record takes into Locust's own statistics, and tell who listens."""
         if isinstance(line, Interval):
             for row in rows(name, line):
                 enter(self._environment.stats, row)
+                self._listeners.tell(name, self.conductors[name].url, line, row)
         for observe in self.observers:
             observe(name, line)
 
@@ -352,6 +355,7 @@ class MasterSide:
             # Those of Locust's rows are judged by what Locust counted.
             own = [it for it in thresholds_of(self._options) if not self._is_of_locust(it)]
             self.finished.append(Finished(name, summary, conductor.path, own))
+        self._listeners.flush()
         self._statuses = [finished.status for finished in self.finished]
         self._statuses.append(ExitStatus.INTERRUPTED if interrupted else ExitStatus.HELD)
         self._judge()

@@ -7,6 +7,9 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from reports.histogram import Histogram
 from tests.servers.launch import ROOT
 
 SCRIPT = """
@@ -98,3 +101,48 @@ def test_locusts_charts_do_not_mix_connecting_with_what_users_wait_for() -> None
     assert abs(told["median_of_all"] / told["median_of_trips"] - 1) < 0.02
     # Its own row has them.
     assert sum(told["entries"]["Users connect"]["response_times"].values()) == 5
+
+
+EVENT = """
+import json
+from loadtests.locust_engine.feed import rows
+from loadtests.locust_engine.listeners import event_of
+from reports.histogram import Histogram
+from reports.record import Interval
+
+latency = Histogram()
+latency.record([1_000_000] * 3 + [5_000_000])
+interval = Interval(
+    process=2, t_ns=1, duration_ns=2 * 10**9, phase="measure", open=3, received_bytes=400,
+    errors={"reply:timeout": 2, "closed:1006": 1}, histograms={"latency": latency.encode()},
+)
+events = [event_of("Users", "ws://x/", interval, row, 1002.0) for row in rows("Users", interval)]
+print(json.dumps([{**it, "exception": repr(it["exception"])} for it in events]))
+"""
+
+
+def test_an_event_stands_for_all_of_a_row() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EVENT], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    trips, ended = json.loads(done.stdout)
+    told = trips.pop("context")["swarmgate"]
+    assert trips == {
+        "request_type": "WS",
+        "name": "Users round trip",
+        "response_time": pytest.approx(2.0, rel=0.001),
+        "response_length": 100,
+        "response": None,
+        "exception": "WebSocketUserError('reply:timeout')",
+        "start_time": 1000.0,
+        "url": "ws://x/",
+    }
+    assert (told["user"], told["process"], told["phase"]) == ("Users", 2, "measure")
+    assert (told["count"], told["failures"], told["seconds"]) == (6, {"reply:timeout": 2}, 2.0)
+    assert told["times_ms"]["p50"] == pytest.approx(1.0, rel=0.001)
+    assert told["times_ms"]["max"] == pytest.approx(5.0, rel=0.001)
+    assert Histogram.decode(told["histogram"]).count == 4
+    assert ended["name"] == "Users connection"
+    assert ended["response_time"] is None
+    assert ended["context"]["swarmgate"]["count"] == 1
+    assert "histogram" not in ended["context"]["swarmgate"]
