@@ -502,9 +502,11 @@ class WebSocketUser(User):
             name=name,
             response_time=elapsed_ns / 1e6,
             response_length=length,
+            response=None,
             exception=error,
             context=self.context(),
             start_time=ended - elapsed_ns / 1e9,
+            url=self.host if self._opening is None else self._opening.url,
         )
 
     # The rest.

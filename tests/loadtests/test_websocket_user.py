@@ -205,6 +205,29 @@ def test_each_operation_is_a_request_with_the_bytes_of_its_payload(play: Play) -
     assert told.rows["ask"]["longest"] != round(told.rows["ask"]["longest"])
 
 
+def test_a_listener_of_requests_is_given_what_locust_documents(
+    play: Play, server: Launched
+) -> None:
+    told = play(
+        """
+        def on_start(self):
+            def listen(
+                request_type, name, response_time, response_length, response, context, exception,
+                start_time, url, **_,
+            ):
+                NOTES.append([name, response, url])
+            self.environment.events.request.add_listener(listen)
+            self.connect("/echo")
+
+        @task
+        def once(self):
+            self.ask("a", "a", 30)
+            raise StopUser
+        """
+    )
+    assert told.notes == [[name, None, server.url("/echo")] for name in ("connect", "ask")]
+
+
 def test_messages_that_nobody_waits_for_are_pushes(play: Play) -> None:
     told = play(
         """
