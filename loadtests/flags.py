@@ -112,7 +112,11 @@ class Flags:
     ] = "1s"
     reply_timeout: Annotated[
         str,
-        _load(metavar="TIME", help="Closed model: how long a reply is waited for before going on."),
+        _load(
+            metavar="TIME",
+            help="When a reply is taken for lost, until it comes after all; in a closed model the "
+            "user goes on then.",
+        ),
     ] = "10s"
     concurrent: Annotated[
         str, _connections("--concurrent", "-c", metavar="K", help="Handshakes under way at once.")

@@ -44,8 +44,8 @@ class Plan:
         steps: open in this many equal steps, with a reading of memory after each.
         settle_seconds: quiet time after each step, before anything is read or sent.
         handshake_timeout_seconds: how long one connection may take to open.
-        reply_timeout_seconds: in a closed model, how long a reply is waited for before the next
-            message is sent.
+        reply_timeout_seconds: when a reply is taken for lost, until it comes after all; in a closed
+            model the next message is sent then.
         collect_seconds: how long to wait, at most, for what is still under way after the load.
         processes: how many swarm processes.
         options: how each connection is made.

@@ -74,6 +74,7 @@ class Scenario(Generic[P]):
         joins: whether connections may come and go while the load lasts; where not, a live load is
             one of rounds, in each of which they are the same.
         takes_stages: whether connections may come and go by stages, which who joins can as well.
+        main: the durations that its messages are told by, where one that fails is told, too.
         share: this process's share of the run; ``plan`` is the whole of it.
         live_part: this process's part of a rate that is of all connections, in a live load.
     """
@@ -85,6 +86,7 @@ class Scenario(Generic[P]):
     ready: ClassVar[tuple[str, ...]] = ()
     joins: ClassVar[bool] = False
     takes_stages: ClassVar[bool] = False
+    main: ClassVar[str] = ""
 
     def __init__(self, share: ProcessPlan, parameters: P, meter: Meter) -> None:
         self.share = share

@@ -37,6 +37,7 @@ class Scripted(Scenario[Parameters]):
     function: ClassVar[ScriptFunction]
     is_spread = True
     joins = True
+    main = "iteration"
 
     def __init__(self, share: ProcessPlan, parameters: Parameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)

@@ -240,7 +240,10 @@ def _ledger(run: LiveRun, summary: Summary) -> Table | None:
         sent, answered = figures["messages.sent"], figures.get("latency.count", 0.0)
         rows["expected"] = max(sent, counts["expected"])
         rows["unanswered so far"] = max(0.0, sent - answered - counts["lost"])
-        note = "What is unanswered is lost if it still is when its connection or the load ends."
+        note = (
+            "What is unanswered is lost if it still is after --reply-timeout, or when its "
+            "connection or the load ends."
+        )
     elif not run.end and summary.header.load.get("rounds"):
         note = "What was expected and lost is counted at the end of each round."
     elif not run.progress.totals.integrity:

@@ -145,8 +145,9 @@ class Interval:
         sent, received: data messages; ``sent_bytes`` and ``received_bytes`` are their payloads.
         unsolicited: received messages that are not of this run's making, such as heartbeats.
         errors: what went wrong, by ``phase:cause``.
-        integrity: the ledger's counts: expected, lost, missed (sent while the receiver was not
-            connected), duplicated, reordered, corrupted.
+        integrity: the ledger's counts: expected, lost (below 0 where some came after all that had
+            been taken for lost), missed (sent while the receiver was not connected), duplicated,
+            reordered, corrupted.
         counts: what the scenario counts besides, by ``scenario.what``.
         histograms: durations by name.
         deliveries: the broadcasts that arrived.

@@ -131,6 +131,7 @@ class Conductor:
     Attributes:
         progress: what the record says of the load as it goes on; ``totals`` is the sum of it.
         path: the record.
+        main: the durations that its messages are told by.
     """
 
     def __init__(
@@ -169,7 +170,9 @@ class Conductor:
         self.path = path
         self._name = name
         self._plan = plan
-        self._joins = scenario_kind(plan.scenario).joins
+        kind = scenario_kind(plan.scenario)
+        self.main = kind.main
+        self._joins = kind.joins
         self._command = command
         self._observe = observe
         self._is_running = is_running

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from locust.stats import RequestStats, StatsEntry, StatsError
 
+from loadtests.scenarios.echo import TIMEOUT
 from reports.histogram import Histogram, merged
 from reports.record import Interval
 from reports.summary import HANDSHAKE, OWN
@@ -64,8 +65,15 @@ class Row:
         return sum(self.times_ms.values())
 
 
-def rows(user: str, interval: Interval) -> Iterator[Row]:
-    """Give what an interval of one user class adds to Locust's table."""
+def rows(user: str, interval: Interval, main: str = "") -> Iterator[Row]:
+    """Give what an interval of one user class adds to Locust's table.
+
+    Args:
+        user: the user class.
+        interval: one second of one of its swarm processes.
+        main: the durations that its messages are told by (:class:`loadtests.scenario.Scenario`);
+            the first that there are, for a scenario that does not say.
+    """
     histograms = {
         name: Histogram.decode(text)
         for name, text in interval.histograms.items()
@@ -76,11 +84,12 @@ def rows(user: str, interval: Interval) -> Iterator[Row]:
     if "deliveries" in histograms:
         histograms.pop("delivered", None)
     names = sorted(histograms, key=lambda name: name in _NAMES, reverse=True)
-    main = next((name for name in names if name != "open"), "")
-    failures = _failures(interval, _NAMES.get(main, main) or "message")
+    main = main or next((name for name in names if name != "open"), "")
+    main = _NAMES.get(main, main) or "message"
+    failures = _failures(interval, main)
     for name in names:
         called = _NAMES.get(name, name)
-        received = interval.received_bytes if name == main else 0
+        received = interval.received_bytes if called == main else 0
         yield _row(user, called, histograms[name], failures.pop(called, {}), received)
     for called, causes in failures.items():
         yield Row(f"{user} {called}", {}, 0.0, 0.0, 0.0, causes, 0)
@@ -119,8 +128,12 @@ def _failures(interval: Interval, main: str) -> dict[str, dict[str, int]]:
         if interval.failed and phase in ("connect", "tls", "upgrade", "tls+upgrade", "proxy"):
             of = "connect"
         found.setdefault(of, {})[kind] = count
+    # Whose user has waited in vain is lost as well: it is not a second message.
+    waited = interval.errors.get(TIMEOUT, 0)
     for name in _FAULTS:
-        if count := interval.integrity.get(name, 0):
+        count = interval.integrity.get(name, 0) - (waited if name == "lost" else 0)
+        # Less than none where some came that had been taken for lost: Locust takes nothing back.
+        if count > 0:
             found.setdefault(main, {})[name] = count
     return found
 

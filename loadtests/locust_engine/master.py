@@ -241,9 +241,10 @@ class MasterSide:
     def _observe(self, name: str, line: Line) -> None:
         """Enter what a record takes into Locust's own statistics, and tell who listens."""
         if isinstance(line, Interval):
-            for row in rows(name, line):
+            conductor = self.conductors[name]
+            for row in rows(name, line, conductor.main):
                 enter(self._environment.stats, row)
-                self._listeners.tell(name, self.conductors[name].url, line, row)
+                self._listeners.tell(name, conductor.url, line, row)
         for observe in self.observers:
             observe(name, line)
 

@@ -37,6 +37,7 @@ class Broadcast(Scenario[BroadcastParameters]):
     parameters_type = BroadcastParameters
     default_rate = DEFAULT_RATE
     takes_stages = True
+    main = "deliveries"
 
     def __init__(self, share: ProcessPlan, parameters: BroadcastParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)

@@ -115,6 +115,7 @@ class Chat(Scenario[ChatParameters]):
     parameters_type = ChatParameters
     default_rate = DEFAULT_RATE
     takes_stages = True
+    main = "delivered"
 
     def __init__(self, share: ProcessPlan, parameters: ChatParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)

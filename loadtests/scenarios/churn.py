@@ -43,6 +43,7 @@ class Churn(Scenario[ChurnParameters]):
 
     parameters_type = ChurnParameters
     default_rate = 100.0
+    main = "arrival"
 
     def __init__(self, share: ProcessPlan, parameters: ChurnParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)

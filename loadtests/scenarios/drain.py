@@ -76,6 +76,7 @@ class Drain(Scenario[DrainParameters]):
     """One process's clients of a server that stops."""
 
     parameters_type = DrainParameters
+    main = "delivered"
 
     def __init__(self, share: ProcessPlan, parameters: DrainParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)

@@ -39,8 +39,14 @@ _THINKS: Final = 65_536
 # How long replies may take to come on connections that are about to leave.
 _LAST_REPLIES_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.01
-# It is looked so often, in parts of the timeout, whether a reply is overdue.
-_GIVE_UP_RATIO: Final = 0.1
+# It is looked so often, in parts of the timeout, whether replies are overdue, but not less often
+# than once a second; after so many connections others get their turn.
+_LOOK_RATIO: Final = 0.1
+_LOOK_SECONDS: Final = 1.0
+_LOOKED_AT_ONCE: Final = 200
+
+TIMEOUT: Final = "reply:timeout"
+"""The error of a message whose user, in a closed model, has waited for its reply in vain."""
 
 
 class EchoParameters(CorrelatedParameters):
@@ -57,16 +63,39 @@ class EchoParameters(CorrelatedParameters):
 class Stream:
     """One connection's messages: how many were sent, which are under way, which came back."""
 
-    __slots__ = ("given_up", "issued", "ledger", "pending")
+    __slots__ = ("given_up", "issued", "ledger", "overdue", "pending", "told")
 
     def __init__(self) -> None:
         self.issued = 0
+        # How many of these the ledger's counts have in them.
+        self.told = 0
         # The last message whose reply the user of a closed model has waited for in vain.
         self.given_up = -1
         self.ledger = Ledger()
         # Sequence number, intended and actual send time in nanoseconds, by the bytes that a reply
         # is found by: its number is never parsed while all goes well.
         self.pending: dict[bytes, tuple[int, int, int]] = {}
+        # The same of those that are counted as lost, for they have taken too long; or None.
+        self.overdue: dict[bytes, tuple[int, int, int]] | None = None
+
+    def give_up(self, before_ns: int) -> int:
+        """Take for lost what was sent before that; tells how many."""
+        keys = []
+        # In the order in which they were sent.
+        for key, (_, _, sent_ns) in self.pending.items():
+            if sent_ns >= before_ns:
+                break
+            keys.append(key)
+        if keys and self.overdue is None:
+            self.overdue = {}
+        for key in keys:
+            assert self.overdue is not None
+            self.overdue[key] = self.pending.pop(key)
+        return len(keys)
+
+    def under_way(self, key: bytes) -> tuple[int, int, int] | None:
+        """Give what is known of a message that may still come back."""
+        return self.pending.get(key) or (self.overdue.get(key) if self.overdue else None)
 
 
 # Of every connection that does not send.
@@ -79,6 +108,7 @@ class Echo(Scenario[EchoParameters]):
     parameters_type: ClassVar[type[Parameters]] = EchoParameters
     is_spread = True
     joins = True
+    main = "latency"
 
     def __init__(self, share: ProcessPlan, parameters: EchoParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)
@@ -209,12 +239,19 @@ class Echo(Scenario[EchoParameters]):
             return None
         for _, stamped in readings(payload, self._tag):
             key = stamped[: self._key_bytes]
-            sent = stream.pending.get(key)
+            sent = stream.under_way(key)
             if sent is not None and self._messages.is_intact(sent[0], stamped):
-                del stream.pending[key]
+                self._arrive(stream, key)
                 return sent
         self._on_other(stream, payload)
         return None
+
+    def _arrive(self, stream: Stream, key: bytes) -> None:
+        """Take a message for answered; if it had been taken for lost, it was not."""
+        if stream.pending.pop(key, None) is None:
+            assert stream.overdue is not None
+            del stream.overdue[key]
+            self._meter.integrity["lost"] -= 1
 
     def _on_other(self, stream: Stream, payload: bytes) -> None:
         """Tell apart what is no reply under way: another's message, a damaged or a second reply."""
@@ -240,10 +277,14 @@ class Echo(Scenario[EchoParameters]):
         if not (self._streams or is_live):
             return {}
         self._running = True
-        if self.plan.rate is None:
-            await self._measure_closed(load)
-        else:
-            await self._measure_open(load)
+        looking = asyncio.create_task(self._look_for_losses())
+        try:
+            if self.plan.rate is None:
+                await self._measure_closed(load)
+            else:
+                await self._measure_open(load)
+        finally:
+            looking.cancel()
         self._running = False
         return {}
 
@@ -251,27 +292,38 @@ class Echo(Scenario[EchoParameters]):
         await load.begun()
         for connection in self._streams:
             self._start(connection)
-        giving_up = asyncio.create_task(self._give_up())
-        try:
-            await load.over()
-        finally:
-            giving_up.cancel()
+        await load.over()
 
-    async def _give_up(self) -> None:
-        """Have users go on whose reply does not come: a lost one would silence them for good."""
+    async def _look_for_losses(self) -> None:
+        """Enter into the ledger, while the load lasts, what was sent and what does not come back.
+
+        In a closed model users go on whose reply does not come: a lost one would silence them for
+        good.
+        """
         timeout_seconds = self.plan.reply_timeout_seconds
         while True:
-            await asyncio.sleep(timeout_seconds * _GIVE_UP_RATIO)
-            before_ns = perf_counter_ns() - round(timeout_seconds * 1e9)
-            for connection in list(self._streams):
-                stream: Stream = connection.state
-                if not (stream.pending and connection.is_open):
-                    continue
-                sequence, _, sent_ns = next(reversed(stream.pending.values()))
-                if sent_ns < before_ns and sequence > stream.given_up:
-                    stream.given_up = sequence
-                    self._meter.errors["reply:timeout"] += 1
-                    self._send_now(connection)
+            await asyncio.sleep(min(_LOOK_SECONDS, timeout_seconds * _LOOK_RATIO))
+            for number, connection in enumerate(list(self._streams), 1):
+                self._look_at(connection, perf_counter_ns() - round(timeout_seconds * 1e9))
+                if number % _LOOKED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+    def _look_at(self, connection: Connection, before_ns: int) -> None:
+        if self.plan.live and connection not in self._places:
+            # It has ended meanwhile, and its account is closed.
+            return
+        stream: Stream = connection.state
+        self._tell_issued(stream)
+        overdue = stream.give_up(before_ns)
+        self._meter.integrity["lost"] += overdue
+        if overdue and self._closed_model and not stream.pending and connection.is_open:
+            stream.given_up = stream.issued - 1
+            self._meter.errors[TIMEOUT] += 1
+            self._send_now(connection)
+
+    def _tell_issued(self, stream: Stream) -> None:
+        self._meter.integrity["expected"] += stream.issued - stream.told
+        stream.told = stream.issued
 
     def _start(self, connection: Connection) -> None:
         """Send the first message of a closed model."""
@@ -380,8 +432,10 @@ class Echo(Scenario[EchoParameters]):
         self._leaving.clear()
 
     def _account(self, stream: Stream) -> None:
-        self._meter.integrity["expected"] += stream.issued
-        self._meter.integrity["lost"] += stream.ledger.lost(stream.issued)
+        self._tell_issued(stream)
+        # Those that have taken too long are counted already.
+        told = len(stream.overdue or ())
+        self._meter.integrity["lost"] += stream.ledger.lost(stream.issued) - told
 
 
 class EventsParameters(EchoParameters):

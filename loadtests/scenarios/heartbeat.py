@@ -79,6 +79,7 @@ class Heartbeat(Scenario[HeartbeatParameters]):
 
     parameters_type = HeartbeatParameters
     default_rate = 10.0
+    main = "heartbeat_interval"
 
     def __init__(self, share: ProcessPlan, parameters: HeartbeatParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)

@@ -72,6 +72,7 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
 
     parameters_type = SlowConsumerParameters
     default_rate = 20.0
+    main = "delivered_beside_slow"
 
     def __init__(
         self, share: ProcessPlan, parameters: SlowConsumerParameters, meter: Meter

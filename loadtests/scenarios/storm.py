@@ -71,6 +71,7 @@ class Storm(Scenario[StormParameters]):
     parameters_type = StormParameters
     default_rate = 10.0
     comes_back = True
+    main = "delivered"
 
     def __init__(self, share: ProcessPlan, parameters: StormParameters, meter: Meter) -> None:
         super().__init__(share, parameters, meter)

@@ -3,6 +3,7 @@
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from reports.record import Interval, Line
 from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
 from tests.servers.launch import known
 
@@ -115,6 +116,28 @@ async def test_a_user_goes_on_when_a_reply_does_not_come(run: Run) -> None:
     # Those of the end are not overdue yet.
     assert summary.errors["reply:timeout"] >= injected["lost"] - 4
     assert summary.figures["integrity.duplicated"] == 0
+
+
+@pytest.mark.parametrize("rate", [50.0, None])
+async def test_losses_are_entered_while_the_load_lasts(run: Run, rate: float | None) -> None:
+    lines: list[Line] = []
+    with known("--lose-every", "5") as server:
+        summary = await run(
+            server.url("/echo"),
+            observe=lines.append,
+            connections=4,
+            rate=rate,
+            duration_seconds=4.0,
+            reply_timeout_seconds=0.3,
+            collect_seconds=LOSSY_COLLECT_SECONDS,
+        )
+        injected = server.stop()
+    meanwhile = [it for it in lines if isinstance(it, Interval) and it.phase == "measure"]
+    assert sum(it.integrity.get("lost", 0) for it in meanwhile) > 0
+    assert sum(it.integrity.get("expected", 0) for it in meanwhile) > 0
+    assert injected is not None
+    assert summary.figures["integrity.lost"] == injected["lost"]
+    assert summary.figures["integrity.expected"] == injected["messages"]
 
 
 async def test_of_a_connection_that_has_ended_no_reply_is_waited_for(run: Run) -> None:

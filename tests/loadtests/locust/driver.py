@@ -233,11 +233,12 @@ def locust(
     web: bool = True,
     name: str = "locust",
     enduring: bool = True,
+    more: Sequence[Path] = (),
 ) -> Iterator[Locust]:
     """Have a Locust run while the context lasts; one that is to miss a process is not enduring."""
     port = free_port()
     page = ("--web-host", "127.0.0.1", "--web-port", str(port), "--class-picker") if web else ()
-    locustfile = f"{LOCUSTFILE},{ENDURING}" if enduring else LOCUSTFILE
+    locustfile = ",".join([LOCUSTFILE, *([ENDURING] if enduring else []), *map(str, more)])
     log = folder / f"{name}.log"
     with log.open("w") as file:
         process = subprocess.Popen(
