@@ -10,6 +10,7 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 import gevent
+import locust.stats
 from locust.env import Environment
 from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, MasterRunner, Runner
 
@@ -42,6 +43,7 @@ _WATCH_SECONDS: Final = 1.0
 _UNSEEN_LOOKS: Final = 2
 # Locust is in the middle of something when we notice.
 _GIVE_UP_SECONDS: Final = 0.1
+_AFTERWARDS_SECONDS: Final = 0.1
 # Readings of a clock at once when a worker comes, so that the first offset is a good one.
 _FIRST_READINGS: Final = 16
 # While everybody starts, answers are slow; more readings follow, before the first round begins.
@@ -333,6 +335,9 @@ class MasterSide:
         if self._statuses:
             # By now the last statistics of other users have come from the workers.
             self._judge()
+        if self._options.csv_prefix:
+            # Locust writes its files so often, and not once more at the end.
+            gevent.sleep(locust.stats.CSV_STATS_INTERVAL_SEC + _AFTERWARDS_SECONDS)
 
     def _finish(self, *, interrupted: bool) -> None:
         if not self._is_running or self._is_ending:
