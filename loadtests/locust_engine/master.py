@@ -396,6 +396,8 @@ class MasterSide:
     def _on_quit(self, **_: object) -> None:
         """Print what was measured, after all that Locust prints."""
         if self._options.headless:
-            sys.stdout.write("".join(f"\n{finished.text()}" for finished in self.finished))
-            sys.stdout.write("".join(f"{line}\n" for line in threshold_lines(self._failed)))
-            sys.stdout.flush()
+            # Where Locust's statistics are asked for as JSON, they are alone on standard output.
+            output = sys.stderr if self._options.json else sys.stdout
+            output.write("".join(f"\n{finished.text()}" for finished in self.finished))
+            output.write("".join(f"{line}\n" for line in threshold_lines(self._failed)))
+            output.flush()

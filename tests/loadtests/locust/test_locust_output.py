@@ -1,6 +1,7 @@
 """What Locust itself writes at the end has all of the test in it, its last second too."""
 
 import csv
+import json
 from pathlib import Path
 
 from tests.loadtests.locust.driver import has, headless_until
@@ -40,3 +41,17 @@ def test_the_last_second_is_in_the_csv_files_the_table_and_the_report(tmp_path: 
     *_, counts, percentiles = (it for it in lines if it[1:4] == ["EchoSwarm", "round", "trip"])
     assert (counts[4], percentiles[-1]) == (f"{trips}", f"{trips}")
     assert f'"num_requests": {trips},' in page.read_text()
+
+
+def test_json_stands_alone_on_standard_output_and_the_summary_beside_it(tmp_path: Path) -> None:
+    with known() as server:
+        done = headless_until(
+            has("messages.received", 200),
+            *(tmp_path, server.url("/echo"), "-u", "4", "-r", "50", "EchoSwarm", "--json"),
+            *("--swarm-flags", "--think 20ms --threshold 'latency.p50_seconds<=1ns'"),
+        )
+    rows = {row["name"]: row["num_requests"] for row in json.loads(done.stdout)}
+    assert rows["EchoSwarm round trip"] == done.summary.figures["latency.count"]
+    assert "Connected:" in done.stderr
+    assert "Threshold failed: latency.p50_seconds" in done.stderr
+    assert done.status == 1
