@@ -187,6 +187,7 @@ class Conductor:
         self._change_wanted = False
         self._finishing = False
         self._interrupted = False
+        self._is_cut = False
         self._step_at: int | None = None
         self._pids = tuple(pids)
         self._server = probe.ProcessTrees(pids)
@@ -194,7 +195,13 @@ class Conductor:
         self._greenlets = Group()
         self._conducting: gevent.Greenlet[[], None] | None = None
         self._writer = RecordWriter(path)
-        self._emit(self._header(replay))
+        header = self._header(replay)
+        try:
+            self._writer.write(header)
+        except RecordCutError:
+            self.abandon()
+            raise
+        self._tell(header)
 
     def start(self, workers: Sequence[Worker]) -> None:
         """Begin with these workers; more may join."""
@@ -576,13 +583,18 @@ class Conductor:
         self._emit(Event(self._now_ns(), "phase", {"phase": phase, **detail}))
 
     def _emit(self, line: Line) -> None:
-        try:
-            self._writer.write(line)
-        except RecordCutError as error:
-            # It would be told of each line that follows.
-            if (why := str(error)) not in self._losses:
-                self._losses.append(why)
+        if not self._is_cut:
+            try:
+                self._writer.write(line)
+            except RecordCutError as error:
+                # Nothing is written behind a line that is not whole, even if there is room again.
+                self._is_cut = True
+                logger.error("%s: %s", self._name, error)
+                self._losses.append(str(error))
                 self._give_up()
+        self._tell(line)
+
+    def _tell(self, line: Line) -> None:
         self.progress.add(line)
         self._observe(line)
 

@@ -36,7 +36,7 @@ from loadtests.websocket_user import WebSocketUser, host_fault
 from reports.exit_status import ExitStatus
 from reports.figures import against_figure
 from reports.outcome import worst
-from reports.record import RECORD_SUFFIX, Interval, Line, RecordError
+from reports.record import RECORD_SUFFIX, Interval, Line, RecordCutError, RecordError
 from reports.threshold import Threshold, failures
 
 _WATCH_SECONDS: Final = 1.0
@@ -158,8 +158,12 @@ class MasterSide:
             for kind in self._chosen():
                 plan = self._plan(kind, random.getrandbits(32) if seed is None else seed)
                 self.conductors[kind.__name__] = self._conductor(kind.__name__, plan)
+        except RecordCutError as error:
+            # The disk is full; nobody has asked for what cannot be.
+            self._refuse(str(error), ExitStatus.INVALID)
+            return
         except (LoadTestError, RecordError, ValueError) as error:
-            self._refuse(str(error))
+            self._refuse(str(error), ExitStatus.USAGE)
             return
         seen = self._seen()
         for conductor in self.conductors.values():
@@ -220,12 +224,12 @@ class MasterSide:
         # Known when all are spawned, 0 until then.
         return self._runner.target_user_classes_count.get(name, 0)
 
-    def _refuse(self, problem: str) -> None:
+    def _refuse(self, problem: str, status: ExitStatus) -> None:
         """Tell why a test cannot be, and end it."""
         logger.error(problem)
         self._problem = problem
         self._runner.log_exception("swarmgate", problem, problem)
-        self._environment.process_exit_code = ExitStatus.USAGE
+        self._environment.process_exit_code = status
         for conductor in self.conductors.values():
             conductor.abandon()
         self.conductors = {}

@@ -367,3 +367,52 @@ def test_users_with_tasks_have_our_exit_status_too(
             locustfile=str(locustfile),
         )
     assert done.status == status, done.stdout + done.stderr
+
+
+FULL = """
+import resource
+
+# What the kernel says of a full disk, it says of a file that has become too large.
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
+"""
+
+
+def test_a_record_that_cannot_be_written_any_more_ends_the_test_in_one_line(tmp_path: Path) -> None:
+    full = tmp_path / "full.py"
+    full.write_text(FULL.format(size=20_000))
+    with known() as server:
+        done = headless(
+            *(tmp_path, server.url("/echo"), "-u", "5", "-r", "50", "-t", "200s", "EchoSwarm"),
+            *THINK,
+            locustfile=f"{LOCUSTFILE},{full}",
+        )
+        injected = server.stop()
+    assert done.status == 3, done.stdout + done.stderr
+    (record,) = done.records
+    said = f"cannot write {record.path}: File too large; the record stands up to there"
+    (line,) = [it for it in done.stderr.splitlines() if said in it]
+    assert "ERROR" in line
+    # And it is why nothing may be judged.
+    assert [it for it in done.stdout.splitlines() if said in it] == [f"  - {said}"]
+    assert "Traceback" not in done.stdout + done.stderr
+    assert record.path.stat().st_size == 20_000
+    assert record.footer is None
+    assert injected is not None
+    # The swarm has ended too, with closing handshakes.
+    assert injected["handshakes"] == 5
+
+
+def test_a_disk_that_is_full_from_the_start_is_told_in_one_line_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    full = tmp_path / "full.py"
+    full.write_text(FULL.format(size=0))
+    done = headless(
+        *(tmp_path, "ws://127.0.0.1:1", "-u", "5", "-t", "200s", "EchoSwarm"),
+        locustfile=f"{LOCUSTFILE},{full}",
+    )
+    assert done.status == 3, done.stdout + done.stderr
+    (line,) = [it for it in done.stderr.splitlines() if "ERROR" in it]
+    assert f"cannot write {tmp_path / 'records'}" in line
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.records == []
