@@ -73,10 +73,11 @@ class ChurnSwarm(SwarmUser):
 
 
 class HeartbeatSwarm(SwarmUser):
-    """Listens to the heartbeat, and pings."""
+    """Listens to the heartbeat, which comes every ten seconds, and pings."""
 
     scenario = "heartbeat"
     path = "/ws"
+    flags = "--duration 30s"
 
 
 class SlowConsumerSwarm(SwarmUser):

@@ -6,4 +6,11 @@ from loadtests.bounds import changed
 from loadtests.locust_users import SwarmUser
 from tests.loadtests.conftest import PATIENT
 
-SwarmUser.flags = shlex.join([word for text in changed(PATIENT) for word in ("--bound", text)])
+
+def _be_patient() -> None:
+    bounds = shlex.join([word for text in changed(PATIENT) for word in ("--bound", text)])
+    for kind in (SwarmUser, *SwarmUser.__subclasses__()):
+        kind.flags = f"{kind.flags} {bounds}"
+
+
+_be_patient()

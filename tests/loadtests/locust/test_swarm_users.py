@@ -130,6 +130,23 @@ def test_every_scenario_can_be_picked_and_given_its_parameters(tmp_path: Path) -
     assert done.status == 0, done.stdout + done.stderr
 
 
+READY = re.findall(r"^class (\w+)\(SwarmUser\)", Path(LOCUSTFILE).read_text(), re.MULTILINE)
+DEFAULTS = {**COUNTED, "EchoSwarm": "latency.count", "BroadcastSwarm": "delivery.messages"}
+
+
+@pytest.mark.parametrize("kind", READY)
+def test_every_ready_class_runs_with_its_own_defaults(tmp_path: Path, kind: str) -> None:
+    flags = ("--swarm-flags", "--scenario examples/talkers.py") if kind == "ScriptSwarm" else ()
+    with launch(*REFERENCE) as server:
+        done = headless_until(
+            has(DEFAULTS[kind], 1),
+            *(tmp_path, server.url(), "-u", "4", "-r", "50", kind, *flags),
+        )
+    assert done.status == 0, done.stdout + done.stderr
+    assert done.summary.valid
+    assert done.summary.errors == {}
+
+
 STEPS = 5
 """Of loadtests/shapes/steps.py."""
 SECONDS = 12
