@@ -121,14 +121,14 @@ class _Section:
     record: str
 
 
-def live_page(runs: Sequence[LiveRun], script: str) -> str:
+def live_page(runs: Sequence[LiveRun], script: str, problem: str = "") -> str:
     """Make the page; ``script`` is the address of what keeps it fresh."""
-    return rendered("live.html.j2", part=live_part(runs), script=script)
+    return rendered("live.html.j2", part=live_part(runs, problem), script=script)
 
 
-def live_part(runs: Sequence[LiveRun]) -> str:
-    """Make that part of the page which changes."""
-    return rendered("live_part.html.j2", sections=[_section(run) for run in runs])
+def live_part(runs: Sequence[LiveRun], problem: str = "") -> str:
+    """Make that part of the page which changes; ``problem`` is why there are no runs."""
+    return rendered("live_part.html.j2", sections=[_section(run) for run in runs], problem=problem)
 
 
 def _section(run: LiveRun) -> _Section:

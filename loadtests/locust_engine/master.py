@@ -60,6 +60,7 @@ class MasterSide:
         conductors: of the test that runs or ran last, by user class.
         finished: what has come to its end in that test.
         observers: told of every line of every record, with the user class it is of.
+        problem: why that test could not begin; empty if it could.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class MasterSide:
         self._boot_id = boot_id()
         self._is_running = False
         self._is_ending = False
-        self._problem = ""
+        self.problem = ""
         self._statuses: list[ExitStatus] = []
         self._failed: list[tuple[Threshold, str]] = []
         runner.register_message(REPORT, self._on_report)
@@ -146,12 +147,10 @@ class MasterSide:
                 raise UsageError(f"--swarm-flags: --threshold: {complaints[0]}")
 
     def _on_test_start(self, **_: object) -> None:
-        self.conductors, self.finished, self._problem = {}, [], ""
+        self.conductors, self.finished, self.problem = {}, [], ""
         self._statuses, self._failed = [], []
         self._environment.process_exit_code = None
         self._is_running = True
-        if not self._chosen():
-            return
         try:
             self._check_thresholds()
             seed = flags_of(self._options).seed
@@ -227,7 +226,7 @@ class MasterSide:
     def _refuse(self, problem: str, status: ExitStatus) -> None:
         """Tell why a test cannot be, and end it."""
         logger.error(problem)
-        self._problem = problem
+        self.problem = problem
         self._runner.log_exception("swarmgate", problem, problem)
         self._environment.process_exit_code = status
         for conductor in self.conductors.values():
@@ -354,7 +353,7 @@ class MasterSide:
             self._is_running = self._is_ending = False
 
     def _end(self, *, interrupted: bool) -> None:
-        if self._problem:
+        if self.problem:
             return
         ending = {
             name: gevent.spawn(conductor.finish, interrupted=interrupted)

@@ -69,8 +69,10 @@ def _pages(web_ui: Any, prefix: str, master: MasterSide) -> Blueprint:  # noqa: 
     master.observers.append(observe)
     pages = Blueprint(_KEY, __name__, url_prefix=prefix, static_folder="static")
     views: Mapping[str, Callable[[], Response]] = {
-        "/": lambda: _fresh(live_page(list(_runs(master, trends)), "static/live.js")),
-        "/part": lambda: _fresh(live_part(list(_runs(master, trends)))),
+        "/": lambda: _fresh(
+            live_page(list(_runs(master, trends)), "static/live.js", master.problem)
+        ),
+        "/part": lambda: _fresh(live_part(list(_runs(master, trends)), master.problem)),
         "/report": lambda: report(master),
         "/record": lambda: record(master),
     }

@@ -41,7 +41,7 @@ def install(events: Events) -> None:
 def _on_init(environment: Environment, runner: Runner, web_ui: Any, **_: object) -> None:  # noqa: ANN401
     available = environment.available_user_classes or environment.user_classes_by_name
     classes = [
-    # A class that a locustfile has under two names is there twice.
+        # A class that a locustfile has under two names is there twice.
         kind
         for kind in dict.fromkeys(available.values())
         if isinstance(kind, type) and issubclass(kind, SwarmUser)

@@ -1,5 +1,6 @@
 """What goes wrong in a Locust run is told, and nothing that was recorded is lost."""
 
+import html
 import os
 import signal
 from pathlib import Path
@@ -416,3 +417,20 @@ def test_a_disk_that_is_full_from_the_start_is_told_in_one_line_and_leaves_nothi
     assert f"cannot write {tmp_path / 'records'}" in line
     assert "Traceback" not in done.stdout + done.stderr
     assert done.records == []
+
+
+@pytest.mark.parametrize("kind", ["EchoSwarm", "Talker"])
+def test_a_bad_threshold_in_the_web_ui_is_told_by_its_name(tmp_path: Path, kind: str) -> None:
+    talking = tmp_path / "talking.py"
+    talking.write_text(TALKING.format(more="pass"))
+    with known() as server, locust(tmp_path, more=(talking,)) as running:
+        flags = "--threshold 'errors is 0'"
+        running.start(server.url("/echo"), 2, 50, kind, swarm_flags=flags)
+        running.wait(lambda: running.stats()["state"] == "stopped", "it has stopped")
+        (problem,) = running.ask("/exceptions")["exceptions"]
+        assert "--threshold: 'errors is 0' is no threshold" in problem["msg"]
+        page = html.unescape(running.page())
+        assert f'<h1>Not started</h1>\n<p class="lead">{problem["msg"]}</p>' in page
+        assert "No swarm users" not in page
+        assert "Traceback" not in running.log()
+    assert records(tmp_path) == []
