@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import gevent
 
 
+def _name(task: object) -> str:
+    return str(getattr(task, "__name__", task))
+
+
 def _be_a_connection(user: User) -> None:
     """Stand for what the swarm does: Locust's menus name the tasks of a user."""
 
@@ -59,6 +63,18 @@ class SwarmUser(User):
     def described(cls) -> UserClass:
         """Give what the class says of itself."""
         return UserClass(cls.scenario, cls.path, cls.parameters, cls.rate, cls.think, cls.flags)
+
+    @classmethod
+    def fault(cls) -> str | None:
+        """Tell in one line what the class has that would never be done; None if nothing."""
+        never = [_name(task) for task in cls.tasks if task is not _be_a_connection]
+        never += [it for it in ("on_start", "on_stop") if getattr(cls, it) is not getattr(User, it)]
+        if not never:
+            return None
+        return (
+            f"{cls.__name__} is a SwarmUser, which runs a scenario, and never {', '.join(never)}: "
+            "make it a WebSocketUser, or write a script (docs/scripting.md) and name it as scenario"
+        )
 
     def start(self, group: Group) -> "SwarmUser":
         """Have the swarm open one more connection."""

@@ -3,7 +3,7 @@
 import signal
 import sys
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 import locust.argument_parser
@@ -40,12 +40,14 @@ def install(events: Events) -> None:
 
 def _on_init(environment: Environment, runner: Runner, web_ui: Any, **_: object) -> None:  # noqa: ANN401
     available = environment.available_user_classes or environment.user_classes_by_name
+    # A class that a locustfile has under two names is there twice.
     classes = [
-        # A class that a locustfile has under two names is there twice.
         kind
         for kind in dict.fromkeys(available.values())
         if isinstance(kind, type) and issubclass(kind, SwarmUser)
     ]
+    for fault in filter(None, (kind.fault() for kind in classes)):
+        _refuse(fault)
     gevent.signal_handler(signal.SIGINT, _interrupt_main)
     if not isinstance(runner, WorkerRunner):
         master = MasterSide(environment, runner, classes)
@@ -74,5 +76,9 @@ def _check(environment: Environment, master: MasterSide) -> None:
     try:
         master.check()
     except LoadTestError as error:
-        sys.stderr.write(f"swarmgate: {error}\n")
-        sys.exit(ExitStatus.USAGE)
+        _refuse(str(error))
+
+
+def _refuse(why: str) -> NoReturn:
+    sys.stderr.write(f"swarmgate: {why}\n")
+    sys.exit(ExitStatus.USAGE)

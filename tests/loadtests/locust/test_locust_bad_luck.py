@@ -434,3 +434,39 @@ def test_a_bad_threshold_in_the_web_ui_is_told_by_its_name(tmp_path: Path, kind:
         assert "No swarm users" not in page
         assert "Traceback" not in running.log()
     assert records(tmp_path) == []
+
+
+MISTAKEN = """
+from locust import task
+
+from loadtests.locust_users import SwarmUser
+
+class EchoSwarm(SwarmUser):
+    scenario = "echo"
+
+    {more}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ("@task\n    def talk(self): pass", "talk"),
+        ("tasks = [print]", "print"),
+        ("def on_start(self): pass", "on_start"),
+    ],
+)
+def test_what_a_swarm_user_never_does_is_refused_with_what_to_take_instead(
+    tmp_path: Path, more: str, named: str
+) -> None:
+    locustfile = tmp_path / "mistaken.py"
+    locustfile.write_text(MISTAKEN.format(more=more))
+    done = headless(
+        *(tmp_path, "ws://127.0.0.1:1", "EchoSwarm", "-t", "5s"),
+        locustfile=str(locustfile),
+    )
+    assert done.status == 2, done.stdout + done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("swarmgate: ")]
+    assert f"EchoSwarm is a SwarmUser, which runs a scenario, and never {named}" in line
+    assert "WebSocketUser" in line
+    assert "Traceback" not in done.stderr
