@@ -137,7 +137,7 @@ class WebSocketUser(User):
     def __init__(self, environment: Any) -> None:  # noqa: ANN401 - Locust's own has no type
         super().__init__(environment)
         if fault := host_fault(self.host):
-            _end_run(environment, fault)
+            end_run(environment, fault)
         self._connection: GeventConnection | None = None
         self._opening: Opening | None = None
         self._opened_ns = 0
@@ -699,7 +699,7 @@ def host_fault(host: str | None) -> str | None:
     return None
 
 
-def _end_run(environment: Any, fault: str) -> NoReturn:  # noqa: ANN401 - as Locust has it
+def end_run(environment: Any, fault: str) -> NoReturn:  # noqa: ANN401 - as Locust has it
     """End a run that cannot be meant with one line; Locust's StopTest adds a traceback to it."""
     runner = environment.runner
     if runner is None:

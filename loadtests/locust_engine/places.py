@@ -13,6 +13,7 @@ from locust import User
 
 from loadtests.locust_engine.bridge import Bridge
 from loadtests.locust_engine.options import UserClass
+from loadtests.websocket_user import end_run
 
 if TYPE_CHECKING:
     import gevent
@@ -78,8 +79,13 @@ class SwarmUser(User):
 
     def start(self, group: Group) -> "SwarmUser":
         """Have the swarm open one more connection."""
+        if self.bridge is None:
+            end_run(
+                self.environment,
+                f"{self.name} needs Environment(events=locust.events, ...) and "
+                "environment.events.init, fired with the runner before it starts",
+            )
         self.enter(group)
-        assert self.bridge is not None
         self.bridge.add(self)
         return self
 

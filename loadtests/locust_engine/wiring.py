@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from argparse import Namespace
 from functools import cache
 from typing import Any, NoReturn
 
@@ -46,10 +47,11 @@ def _on_init(environment: Environment, runner: Runner, web_ui: Any, **_: object)
         for kind in dict.fromkeys(available.values())
         if isinstance(kind, type) and issubclass(kind, SwarmUser)
     ]
-    for fault in filter(None, (kind.fault() for kind in classes)):
-        _refuse(fault)
+    _complete_options(environment)
     gevent.signal_handler(signal.SIGINT, _interrupt_main)
     if not isinstance(runner, WorkerRunner):
+        for fault in filter(None, (kind.fault() for kind in classes)):
+            _refuse(fault)
         master = MasterSide(environment, runner, classes)
         _check(environment, master)
         if web_ui is not None:
@@ -82,3 +84,12 @@ def _check(environment: Environment, master: MasterSide) -> None:
 def _refuse(why: str) -> NoReturn:
     sys.stderr.write(f"swarmgate: {why}\n")
     sys.exit(ExitStatus.USAGE)
+
+
+def _complete_options(environment: Environment) -> None:
+    """Have all options by their defaults where Locust is a library, which need not parse any."""
+    given = environment.parsed_options
+    if given is None or not hasattr(given, "swarm_flags"):
+        parser = locust.argument_parser.get_parser(default_config_files=[])
+        known = {} if given is None else vars(given)
+        environment.parsed_options = Namespace(**{**vars(parser.parse_args([])), **known})
