@@ -229,6 +229,14 @@ class Connection(WSListener):
         self.on_control = None
         self._end_expected = False
 
+    def send(self, message: str | bytes) -> None:
+        """Send a text, or bytes as a binary message, and count it."""
+        is_text = isinstance(message, str)
+        payload = message.encode() if isinstance(message, str) else message
+        self.transport.send(_TEXT if is_text else _BINARY, payload)
+        self._meter.sent += 1
+        self._meter.sent_bytes += len(payload)
+
     def expect_end(self) -> None:
         """Take it for no error when the peer ends the connection from now on."""
         self._end_expected = True

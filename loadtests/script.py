@@ -26,11 +26,10 @@ from contextlib import contextmanager
 from time import perf_counter_ns
 from typing import Any, Final
 
-from picows import WSMsgType
-
 from loadtests.connection import Connection
 from loadtests.meter import Meter
 from loadtests.scenario import Bytes, Count, Parameters, Scenario, Seconds
+from loadtests.script_ledger import ScriptLedger
 from loadtests.setup import Client, Handshake
 from reports.summary import HANDSHAKE, OWN
 
@@ -46,6 +45,7 @@ __all__ = [
     "Parameters",
     "Scenario",
     "Script",
+    "ScriptLedger",
     "Seconds",
 ]
 
@@ -72,15 +72,26 @@ class Script:
         number: its number in the fleet, from 0.
         feed: its row of the data feed, empty without one.
         state: for whatever the script wants to keep from one call to the next.
+        arrived_ns: when the message that was given last arrived, by the clock of :meth:`now`.
     """
 
-    def __init__(self, connection: Connection, meter: Meter, feed: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        meter: Meter,
+        feed: Mapping[str, Any],
+        clock_ns: int = 0,
+    ) -> None:
         self.number = connection.number
         self.feed = feed
         self.state: dict[str, Any] = {}
         self._connection = connection
         self._meter = meter
-        self._held: deque[bytes] = deque()
+        self.arrived_ns = 0
+        # What makes of this process's clock the one that all go by.
+        self._clock_ns = clock_ns
+        self._ledgers: dict[str, ScriptLedger] = {}
+        self._held: deque[tuple[bytes, int]] = deque()
         self._waiting: asyncio.Future[None] | None = None
 
     @property
@@ -96,14 +107,8 @@ class Script:
         """
         if not self._connection.is_open:
             raise ConnectionEndedError("send on a closed connection")
-        if isinstance(message, bytes):
-            kind, payload = WSMsgType.BINARY, message
-        else:
-            text = message if isinstance(message, str) else json.dumps(message)
-            kind, payload = WSMsgType.TEXT, text.encode()
-        self._connection.transport.send(kind, payload)
-        self._meter.sent += 1
-        self._meter.sent_bytes += len(payload)
+        plain = message if isinstance(message, str | bytes) else json.dumps(message)
+        self._connection.send(plain)
 
     async def receive(self, within: float | None = None) -> str:
         """Give the next message that has not been given yet, as text.
@@ -154,13 +159,47 @@ class Script:
         Raises:
             ValueError: the swarm itself times something under that name.
         """
-        if name in _OURS:
-            raise ValueError(
-                f"measure({name!r}): the swarm has a duration of that name; choose another"
-            )
+        _check_name("measure", name)
         begun_ns = perf_counter_ns()
         yield
         self._meter.durations(name).append(perf_counter_ns() - begun_ns)
+
+    def now(self) -> int:
+        """Give the time in nanoseconds, by a clock that all connections of a run go by.
+
+        Where all its processes are on one machine that is CLOCK_MONOTONIC, as a server there may
+        write it, too; on several, what two of them say differs by ``clock.uncertainty_seconds`` at
+        most.
+        """
+        return perf_counter_ns() + self._clock_ns
+
+    def record(self, name: str, ns: int) -> None:
+        """Enter a duration of so many nanoseconds under ``name``, as :meth:`measure` does.
+
+        One that is below 0, as from a clock that is not :meth:`now`'s, is entered as 0.
+
+        Raises:
+            ValueError: the swarm itself times something under that name.
+        """
+        _check_name("record", name)
+        self._meter.durations(name).append(max(0, ns))
+
+    def ledger(self, name: str = "", begin: int | None = None) -> ScriptLedger:
+        """Give the ledger of that name at this connection, from call to call the same.
+
+        Args:
+            name: of a numbered stream that the server sends, such as one of several.
+            begin: the number with which it must begin; where it is None, whichever comes first.
+        """
+        if name not in self._ledgers:
+            self._ledgers[name] = ScriptLedger(self._meter, begin)
+        return self._ledgers[name]
+
+    def account(self) -> None:
+        """Close the ledgers."""
+        for ledger in self._ledgers.values():
+            ledger.account()
+        self._ledgers.clear()
 
     def count(self, name: str, times: int = 1) -> None:
         """Count something of the script's own; it is a figure of the run."""
@@ -175,12 +214,12 @@ class Script:
         if self._connection.is_open:
             self._connection.close()
 
-    def take(self, payload: bytes) -> None:
+    def take(self, payload: bytes, now_ns: int) -> None:
         """Hold a message until the script asks for it."""
         if len(self._held) >= _HELD_MESSAGES:
             self._held.popleft()
             self._meter.errors["script:message not received"] += 1
-        self._held.append(payload)
+        self._held.append((payload, now_ns))
         self._wake()
 
     def end(self) -> None:
@@ -197,7 +236,16 @@ class Script:
                 raise ConnectionEndedError("receive on a closed connection")
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
-        return self._held.popleft()
+        payload, now_ns = self._held.popleft()
+        self.arrived_ns = now_ns + self._clock_ns
+        return payload
+
+
+def _check_name(method: str, name: str) -> None:
+    if name in _OURS:
+        raise ValueError(
+            f"{method}({name!r}): the swarm has a duration of that name; choose another"
+        )
 
 
 def match(matching: Matching, text: str) -> Expected | None:

@@ -21,6 +21,7 @@ from loadtests.span import Span
 from loadtests.user_file import load_module
 
 _FUNCTION: Final = "script"
+_READY: Final = "ready"
 _AFTER_FAILURE: Final = Backoff(BackoffKind.EXPONENTIAL, 0.005, 1.0, jitter=True)
 
 ScriptFunction = Callable[[Script, Any], Awaitable[None]]
@@ -54,19 +55,22 @@ class Scripted(Scenario[Parameters]):
     def opened(self, connection: Connection) -> None:
         """Make what the script gets."""
         row = row_of(self._rows, connection.number, self.plan.feed_policy) or {}
-        script = self._scripts[connection] = Script(connection, self.meter, row)
+        script = self._scripts[connection] = Script(
+            connection, self.meter, row, self.share.clock_ns
+        )
         if self._running and self.plan.live:
             self._begin(script)
 
-    def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:  # noqa: ARG002
+    def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
         """Hold a message for the script."""
-        self._scripts[connection].take(payload)
+        self._scripts[connection].take(payload, now_ns)
 
     def closed(self, connection: Connection) -> None:
         """Tell the script."""
         script = self._scripts[connection]
         script.end()
         if self.plan.live:
+            script.account()
             del self._scripts[connection]
             self._tasks.pop(script, None)
             if self._queues.pop(script, None) is not None:
@@ -96,6 +100,11 @@ class Scripted(Scenario[Parameters]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         return {}
+
+    def account(self, published: Published) -> None:  # noqa: ARG002 - a script's streams are not ours
+        """Close the ledgers that scripts have kept."""
+        for script in self._scripts.values():
+            script.account()
 
     def _begin(self, script: Script) -> None:
         """Have the script run on one connection, again and again or whenever it is due."""
@@ -174,10 +183,12 @@ def load_script(path: Path) -> type[Scenario[Any]]:
             f"{path} has no scenario; write `async def script(connection)` in it, or a class "
             "derived from Scenario"
         )
-    return _scripted(path, function)
+    return _scripted(path, function, _steps(path, getattr(module, _READY, ())))
 
 
-def _scripted(path: Path, function: Callable[..., Awaitable[None]]) -> type[Scripted]:
+def _scripted(
+    path: Path, function: Callable[..., Awaitable[None]], steps: tuple[str, ...]
+) -> type[Scripted]:
     names = list(inspect.signature(function).parameters)
     if len(names) not in (1, 2):
         raise UsageError(
@@ -194,5 +205,17 @@ def _scripted(path: Path, function: Callable[..., Awaitable[None]]) -> type[Scri
     return type(
         path.stem,
         (Scripted,),
-        {"function": staticmethod(call), "parameters_type": kind, "__doc__": function.__doc__},
+        {
+            "function": staticmethod(call),
+            "parameters_type": kind,
+            "ready": steps,
+            "__doc__": function.__doc__,
+        },
     )
+
+
+def _steps(path: Path, given: object) -> tuple[str, ...]:
+    """Give the steps that a script has of its own, written as for ``--ready``."""
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise UsageError(f"{path}: ready is {given!r}; it must be a list of 'SEND => EXPECT'")
+    return tuple(map(str, given))

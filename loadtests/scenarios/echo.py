@@ -43,7 +43,7 @@ _POLL_SECONDS: Final = 0.01
 # than once a second; after so many connections others get their turn.
 _LOOK_RATIO: Final = 0.1
 _LOOK_SECONDS: Final = 1.0
-_LOOKED_AT_ONCE: Final = 200
+_LOOKED_AT_ONCE: Final = 50
 
 TIMEOUT: Final = "reply:timeout"
 """The error of a message whose user, in a closed model, has waited for its reply in vain."""
@@ -314,14 +314,17 @@ class Echo(Scenario[EchoParameters]):
             return
         stream: Stream = connection.state
         self._tell_issued(stream)
-        overdue = stream.give_up(before_ns)
+        if not (overdue := stream.give_up(before_ns)):
+            return
         self._meter.integrity["lost"] += overdue
-        if overdue and self._closed_model and not stream.pending and connection.is_open:
+        if self._closed_model and not stream.pending and connection.is_open:
             stream.given_up = stream.issued - 1
             self._meter.errors[TIMEOUT] += 1
             self._send_now(connection)
 
     def _tell_issued(self, stream: Stream) -> None:
+        if stream.issued == stream.told:
+            return
         self._meter.integrity["expected"] += stream.issued - stream.told
         stream.told = stream.issued
 
