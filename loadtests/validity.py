@@ -93,10 +93,12 @@ def _overdue(totals: Totals) -> str:
     if not (count := totals.scenario_counts["connections.overdue"]):
         return ""
     figures = totals.figures()
+    asked = figures.get("connections.asked_per_second")
     return (
         f"{count:,} of {figures['connections.requested']:,.0f} connections were not open a second "
         f"after they were to be; {figures['connections.opened']:,.0f} were opened, "
         f"{figures.get('connections.opened_per_second', 0.0):,.0f} a second"
+        f"{'' if asked is None else f' of {asked:,.0f} asked'}"
     )
 
 

@@ -60,6 +60,7 @@ SINGLE: Final[Mapping[str, str]] = {
     "connections.requested": "asked for; in a live load the most users that there were",
     "connections.opened": "opened in the opening phase",
     "connections.opened_per_second": "opened in the opening phase, over its length",
+    "connections.asked_per_second": "Locust's spawn rate, of all its users, as it was last",
     "connections.opened_later": "opened during the load",
     "connections.open": "open at the end of the measured phase",
     "connections.overdue": "due for a second and not open when the load ended or they were let go",

@@ -129,6 +129,7 @@ class Totals:
         self._drain: dict[str, float] = {}
         # Of a live load, whose users may become more.
         self._requested = 0
+        self._asked_per_second: float | None = None
         self._clock_uncertainty_ns: dict[int, int] = {}
         self._marks: list[Sample] = []
         self._peak_rss_bytes = 0.0
@@ -232,6 +233,7 @@ class Totals:
                 self.negotiated.update(line.detail["outcomes"])
             case "users":
                 self._requested = max(self._requested, line.detail["count"])
+                self._asked_per_second = line.detail.get("spawn_rate")
             case "worker":
                 uncertainty_ns = line.detail["clock_uncertainty_ns"]
                 self._clock_uncertainty_ns[line.detail["process"]] = uncertainty_ns
@@ -337,6 +339,8 @@ class Totals:
         if self._opening_ns:
             longest = max(self._opening_ns.values()) / 1e9
             figures["connections.opened_per_second"] = self.counts["opened"] / longest
+        if self._asked_per_second is not None:
+            figures["connections.asked_per_second"] = self._asked_per_second
         return figures
 
     def _message_figures(self) -> dict[str, float]:

@@ -279,7 +279,7 @@ def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         yield (
             "Opened",
             (
-                f"{format_rate(figures['connections.opened_per_second'])}, "
+                f"{format_rate(figures['connections.opened_per_second'])}{_asked(figures)}, "
                 f"each in {_percentiles(figures, 'open')}"
             ),
         )
@@ -304,6 +304,11 @@ def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         )
     if (limit := limit_of(figures)) is not None:
         yield "Limit", str(limit)
+
+
+def _asked(figures: Mapping[str, float]) -> str:
+    asked = figures.get("connections.asked_per_second")
+    return "" if asked is None else f" of {format_rate(asked)} asked"
 
 
 def _error_list(errors: Mapping[str, int]) -> str:

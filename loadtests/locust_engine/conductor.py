@@ -146,6 +146,7 @@ class Conductor:
         replay: tuple[str, ...],
         is_running: Callable[[], bool],
         users: Callable[[], int],
+        spawn_rate: Callable[[], float | None],
         give_up: Callable[[], None],
     ) -> None:
         """Open the record; nothing is sent before :meth:`start`.
@@ -160,6 +161,7 @@ class Conductor:
             replay: the command that repeats the run.
             is_running: whether Locust has all its users.
             users: how many users of this class Locust was asked for.
+            spawn_rate: how many a second, of all classes; None where a load shape says it.
             give_up: has Locust end the test.
 
         Raises:
@@ -177,7 +179,8 @@ class Conductor:
         self._observe = observe
         self._is_running = is_running
         self._users = users
-        self._users_told = 0
+        self._spawn_rate = spawn_rate
+        self._asked: dict[str, float | None] = {"count": 0}
         self._give_up = give_up
         self._members: dict[str, Member] = {}
         self._losses: list[str] = []
@@ -524,9 +527,10 @@ class Conductor:
         while True:
             gevent.sleep(_SAMPLE_SECONDS)
             self._read_all("", thorough=self.totals.phase != "measure")
-            if (users := self._users()) != self._users_told:
-                self._users_told = users
-                self._emit(Event(self._now_ns(), "users", {"count": users}))
+            asked = {"count": self._users(), "spawn_rate": self._spawn_rate()}
+            if asked != self._asked and (asked["count"] or self._asked["count"]):
+                self._asked = asked
+                self._emit(Event(self._now_ns(), "users", asked))
 
     def _read_all(self, mark: str, *, thorough: bool = True) -> None:
         readings: dict[str, Mapping[str, float]] = {

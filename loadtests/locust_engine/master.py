@@ -179,6 +179,7 @@ class MasterSide:
             replay=self._replay(name, plan),
             is_running=lambda: self._runner.state == STATE_RUNNING,
             users=partial(self._users, name),
+            spawn_rate=self._spawn_rate,
             give_up=self._give_up,
         )
 
@@ -222,6 +223,12 @@ class MasterSide:
             return self._runner.target_user_count
         # Known when all are spawned, 0 until then.
         return self._runner.target_user_classes_count.get(name, 0)
+
+    def _spawn_rate(self) -> float | None:
+        """Give how many users a second Locust was asked for last, where no shape says it."""
+        if self._environment.shape_class is not None:
+            return None
+        return float(self._options.spawn_rate or 1)
 
     def _refuse(self, problem: str, status: ExitStatus) -> None:
         """Tell why a test cannot be, and end it."""

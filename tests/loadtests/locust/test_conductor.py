@@ -34,6 +34,7 @@ class Swarms:
             replay=(),
             is_running=lambda: True,
             users=lambda: 2,
+            spawn_rate=lambda: 1.0,
             give_up=lambda: None,
         )
         self.conductor.start([Worker(name, "here", shares_clock=True) for name in "ab"])
