@@ -241,8 +241,8 @@ def _ledger(run: LiveRun, summary: Summary) -> Table | None:
         rows["expected"] = max(sent, counts["expected"])
         rows["unanswered so far"] = max(0.0, sent - answered - counts["lost"])
         note = (
-            "What is unanswered is lost if it still is after --reply-timeout, or when its "
-            "connection or the load ends."
+            "What is unanswered is lost if it still is when --reply-timeout is over, or its "
+            "connection, or the load."
         )
     elif not run.end and summary.header.load.get("rounds"):
         note = "What was expected and lost is counted at the end of each round."
