@@ -39,6 +39,6 @@ class Presence:
         """
         first = bisect_right(sent_ns, self.begin_ns)
         last = len(sent_ns) if self.end_ns is None else bisect_right(sent_ns, self.end_ns - late_ns)
-        if heard is not None:
-            first, last = min(first, heard[0]), max(last, heard[1])
-        return first, max(first, last)
+        if first >= last:
+            return heard or (first, first)
+        return (first, last) if heard is None else (min(first, heard[0]), max(last, heard[1]))

@@ -1,6 +1,7 @@
 """What is secret is sent, and stands nowhere else."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
 
 from loadtests.errors import UsageError
-from loadtests.locust_engine.options import masked_headers
+from loadtests.locust_engine.options import told_flags
 from loadtests.masking import MASK, masked, masked_url
 from loadtests.options import ConnectOptions
 from loadtests.plan import Plan
@@ -147,8 +148,14 @@ async def test_a_header_that_is_no_secret_may_begin_with_an_at_sign(run: Run) ->
 
 
 def test_headers_of_locust_users_are_told_without_their_secrets() -> None:
-    told = masked_headers(f"X-Api-Key: {UNTOLD} | X-Version: 3|Authorization: ${{TOKEN}}")
-    assert told == f"X-Api-Key: {MASK} | X-Version: 3 | Authorization: ${{TOKEN}}"
+    headers = (f"X-Api-Key: {UNTOLD}", "X-Version: 3", "Authorization: ${TOKEN}")
+    options = ConnectOptions(headers=headers, bearer=UNTOLD)
+    plan = Plan("ws://h/", 1, "echo", {}, options=options, seed=5)
+    told = told_flags(plan, ["errors<=0"], with_scenario=False)
+    assert shlex.split(told) == [
+        *("--seed", "5", "--header", f"X-Api-Key: {MASK}", "--header", "X-Version: 3"),
+        *("--header", "Authorization: ${TOKEN}", "--bearer", MASK, "--threshold", "errors<=0"),
+    ]
 
 
 @given(st.text(max_size=30))
