@@ -254,12 +254,12 @@ async def test_what_a_server_keeps_back_is_lost_whoever_comes_and_goes(
 
 @both
 async def test_a_newcomer_that_hears_nothing_has_lost_it_all(run: Run, scenario: str) -> None:
-    """Those that came with the last stage but one are there to the end."""
+    """Of what was sent from when the newcomer itself knows that it is there."""
     hall = Hall(loses=lambda _said, guest: guest >= 10)
     summary = await _in_a_hall(run, hall, scenario, **LOSSY)
     figures = summary.figures
-    assert figures["integrity.lost"] == hall.lost > 0
-    assert figures["delivered.count"] == figures["integrity.expected"] - hall.lost
+    assert 0 < figures["integrity.lost"] <= hall.lost
+    assert figures["delivered.count"] == figures["integrity.expected"] - figures["integrity.lost"]
 
 
 @pytest.mark.parametrize("scenario", ["churn", "drain", "heartbeat", "slow-consumer", "storm"])

@@ -102,7 +102,7 @@ def test_two_kinds_that_broadcast_are_told_apart(tmp_path: Path) -> None:
 
 def test_a_lost_message_is_its_own_kinds_and_a_threshold_may_be_of_one(tmp_path: Path) -> None:
     record = tmp_path / "lossy.run.jsonl"
-    with launch([*JSON_CHAT, "--lose", "20"]) as server:
+    with launch([*JSON_CHAT, "--lose", "7"]) as server:
         done = swarmgate(
             *("run", server.url("/ws?token=t-0"), "40", "--duration", "2s", "-q"),
             *("-o", str(record), *FLAGS, *users(WATCHER, TALKER, SPEAKER)),
