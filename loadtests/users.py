@@ -62,13 +62,14 @@ def parse_user(text: str) -> Kind:
     Raises:
         UsageError: it is none.
     """
-    where = f"--user {text!r}"
     match = _FORM.fullmatch(text)
     if match is None:
         raise UsageError(
-            f"{where} is no kind of users; write it like 'talker=30% /echo --scenario echo'"
+            f"--user {text!r} is no kind of users; write it like 'talker=30% /echo --scenario echo'"
         )
     name, share, rest = match.groups()
+    # What follows may be a secret.
+    where = f"--user {name or share}"
     try:
         words = shlex.split(rest or "")
     except ValueError as error:

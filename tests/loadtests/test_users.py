@@ -183,7 +183,7 @@ def test_a_table_that_is_wrong_is_told_with_its_place(
         (users("some hold"), "is no kind of users; write it like 'talker=30% /echo"),
         (users("a=50%", "b=60%"), "the shares of users are 1.1 together"),
         (users("50%", "50%"), "two kinds of users are called 'hold'; name them"),
-        (users("1 --nope"), "--user '1 --nope': No such option: --nope"),
+        (users("1 --nope"), "--user 1: No such option: --nope"),
         (users("1 -s tornado"), "no scenario is called 'tornado'"),
         (users("1 'open"), "No closing quotation"),
         (users("1 -p 2"), "--processes is said of the run, not of one kind of users"),
@@ -280,8 +280,6 @@ def test_the_command_of_a_record_makes_the_same_run_again(
 
 
 def test_a_kind_has_its_scenarios_name_where_it_has_none() -> None:
-    assert parse_user("30% --scenario echo") == Kind(
-        "--user '30% --scenario echo'", "", 0.3, ["--scenario", "echo"]
-    )
+    assert parse_user("30% --scenario echo") == Kind("--user 30%", "", 0.3, ["--scenario", "echo"])
     plan = plan_of(*users("30% --scenario echo", "x=.7"))
     assert [user.name for user in plan.users] == ["echo", "x"]
