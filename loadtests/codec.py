@@ -43,6 +43,10 @@ class Codec:
             self._waiting.setdefault(connection, deque()).append(perf_counter_ns())
         return self._write(message, connection.number, connection.saved)
 
+    def forget(self, connection: Connection) -> None:
+        """Wait for nothing of a connection any more."""
+        self._waiting.pop(connection, None)
+
     def text_in(self, connection: Connection, payload: bytes, now_ns: int) -> bytes | None:
         """Give the text in which a message of ours is; None if there is none. Hot."""
         if self._acknowledged and self._acknowledged in payload:

@@ -149,7 +149,7 @@ class Flags:
     ] = None
     feed: Annotated[
         Path | None,
-        _before(help="CSV or JSON lines: a row of data for each connection of a script."),
+        _before(help="CSV or JSON lines: a row of data for each connection."),
     ] = None
     feed_policy: Annotated[
         FeedPolicy,
@@ -282,8 +282,8 @@ def takes_flags(function: Callable[[typer.Context, Flags], None]) -> Callable[..
     return command
 
 
-def read_flags(words: Sequence[str], defaults: Flags | Mapping[str, Any]) -> Flags:
-    """Read the words of a command line, without one.
+def read_flags(words: Sequence[str], defaults: Mapping[str, Any]) -> tuple[Flags, frozenset[str]]:
+    """Read the words of a command line, without one; tell also which flags are among them.
 
     Args:
         words: as a shell would give them.
@@ -292,17 +292,27 @@ def read_flags(words: Sequence[str], defaults: Flags | Mapping[str, Any]) -> Fla
     Raises:
         UsageError: an unknown flag, or a value that it cannot have.
     """
-    read: list[Flags] = []
+    read: list[tuple[Flags, frozenset[str]]] = []
+
+    def note(ctx: typer.Context, flags: Flags) -> None:
+        sources = ((field.name, ctx.get_parameter_source(field.name)) for field in fields(flags))
+        given = (name for name, source in sources if source and source.name == "COMMANDLINE")
+        read.append((flags, frozenset(given)))
+
     reader = typer.Typer(add_completion=False)
-    reader.command(add_help_option=False)(takes_flags(lambda _, flags: read.append(flags)))
-    given = defaults if isinstance(defaults, Mapping) else as_mapping(defaults)
+    reader.command(add_help_option=False)(takes_flags(note))
     try:
         typer.main.get_command(reader).main(
-            list(words), standalone_mode=False, default_map=dict(given)
+            list(words), standalone_mode=False, default_map=dict(defaults)
         )
     except typer.TyperException as error:
         raise UsageError(_message(error)) from None
     return read[0]
+
+
+def flag_of(name: str) -> str:
+    """Give the flag of a field, as it is written."""
+    return "COUNT" if name == "count" else f"--{name.removesuffix('_output').replace('_', '-')}"
 
 
 def as_mapping(flags: Flags) -> dict[str, Any]:

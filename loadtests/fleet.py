@@ -101,7 +101,8 @@ class Fleet:
         self._origin_ns = origin_ns
         self._departure = departure
         self._departing = False
-        self._comes_back = any(scenario_kind(part.scenario).comes_back for part in plan.parts)
+        come_back = [scenario_kind(part.scenario).comes_back for part in plan.parts]
+        self._may_be_away, self._may_be_dead = any(come_back), all(come_back)
         self._members: list[_Member] = []
         self._abort_on = tuple(map(parse_threshold, plan.abort_on))
         # What the generator lost, and what the target or a script failed at.
@@ -359,7 +360,7 @@ class Fleet:
             self._read_all("", thorough=self._totals.phase != "measure")
             self._end_the_silent()
             self._look_for_abort()
-            if self._departing or self._comes_back:
+            if self._departing or self._may_be_dead:
                 continue
             dead = [pid for pid in self._server_pids if not probe.is_alive(pid)]
             if dead:
@@ -377,7 +378,7 @@ class Fleet:
                 member.process.kill()
 
     def _notice_loss_of_all(self) -> None:
-        if self._comes_back or self._plan.population is not None:
+        if self._may_be_away or self._plan.population is not None:
             return
         if self._totals.phase == "measure" and not self._totals.open:
             codes = ", ".join(str(code) for code in sorted(self._totals.close_codes))

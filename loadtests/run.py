@@ -32,7 +32,7 @@ from loadtests.scenarios.drain import Drain, DrainParameters
 from loadtests.setup import setup_of
 from loadtests.target import TargetSource, resolve, running
 from loadtests.template import fill, saved_names
-from reports.figures import against_figure
+from reports.figures import against_figure, is_known
 from reports.record import RECORD_SUFFIX, Line, RecordCutError, RecordWriter, Target
 from reports.summary import Summary, Totals
 from reports.threshold import parse_threshold
@@ -106,25 +106,23 @@ def checked(plan: Plan) -> Plan:
         LoadTestError: why not.
     """
     _check_figures(plan)
-    check_options(plan.options)
     limits.check_files(plan.connections, plan.processes, limits.read_limits())
     if not plan.users:
         return _checked_part(plan)
     users = []
     for user in plan.users:
-        if scenario_kind(user.plan.scenario) is Drain:
-            raise UsageError(f"user {user.name}: drain stops the server for all; run it by itself")
         try:
+            if scenario_kind(user.plan.scenario) is Drain:
+                raise UsageError("drain stops the server for all; run it by itself")
             users.append(replace(user, plan=_checked_part(user.plan)))
         except UsageError as error:
             raise UsageError(f"user {user.name}: {error}") from None
-    connections = sum(user.plan.connections for user in users)
-    processes = sum(user.plan.processes for user in users)
-    return replace(plan, users=tuple(users), connections=connections, processes=processes)
+    return replace(plan, users=tuple(users))
 
 
 def _checked_part(plan: Plan) -> Plan:
     """Check what the users of one kind are to do."""
+    check_options(plan.options)
     plan = replace(plan, ready=plan.ready or scenario_kind(plan.scenario).ready)
     try:
         steps = parse_steps(plan.ready)
@@ -193,7 +191,11 @@ def _figure_of(plan: Plan, name: str) -> tuple[str, str]:
     """Give the figure that is meant, and the scenario that it is of."""
     first, _, rest = name.partition(".")
     of_users = {user.name: user.plan.scenario for user in plan.users}
-    return (rest, of_users[first]) if first in of_users else (name, plan.scenario)
+    if first in of_users and not is_known(name):
+        return rest, of_users[first]
+    # A script of one kind may have measured what is told of all together.
+    scripts = (part.scenario for part in plan.parts if part.scenario.endswith(".py"))
+    return name, next(scripts, plan.scenario)
 
 
 @contextmanager

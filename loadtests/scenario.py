@@ -5,7 +5,10 @@ The built-in ones are in :mod:`loadtests.scenarios`; a user's own is a subclass 
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from time import perf_counter_ns
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict
@@ -162,20 +165,48 @@ class Scenario(Generic[P]):
         assert rate is not None
         return arrivals(plan.arrivals, rate * part, seed=seed, phase=phase)
 
-    async def pace(self, load: Span, fire: Callable[[int], None], part: float = 1.0) -> None:
-        """Fire at each arrival until the load is over, in a live one at the rate of the moment."""
+    async def pace(
+        self,
+        load: Span,
+        fire: Callable[[int], None],
+        part: float = 1.0,
+        senders: tuple[float, float] = (math.inf, math.inf),
+    ) -> None:
+        """Fire at each arrival until the load is over, in a live one at the rate of the moment.
+
+        Args:
+            load: its time.
+            fire: called with the moment at which a message is due.
+            part: this process's part, where connections are the same all the time.
+            senders: how many of the first connections may send at most, here and in all.
+        """
         loop = asyncio.get_running_loop()
-        if not (self.plan.live and self.joins):
+        by_stages = self.plan.population is not None
+        if not (by_stages or (self.plan.live and self.joins)):
             await Pacer(loop, self.arrivals(part), load, fire).run()
             return
         seed = self.plan.seed + self.share.process
-        times = FollowingArrivals(self.plan.arrivals, self._rate_now, seed=seed)
+        rate_now = partial(self._rate_by_stages, load, *senders) if by_stages else self._rate_now
+        times = FollowingArrivals(self.plan.arrivals, rate_now, seed=seed)
 
         def fire_if_due(intended_ns: int) -> None:
             if times.is_due:
                 fire(intended_ns)
 
         await Pacer(loop, times, load, fire_if_due).run()
+
+    def _rate_by_stages(self, load: Span, most_here: float, most: float) -> float:
+        """Give this process's arrivals a second: its share of those that are to be there now."""
+        plan, stages = self.plan, self.plan.population
+        rate = plan.rate or self.default_rate
+        assert rate is not None
+        assert stages is not None
+        if plan.per_connection:
+            return rate * self.meter.open
+        seconds = (perf_counter_ns() - load.start_ns) / 1e9
+        sending = min(stages.at(seconds), most)
+        here = min(stages.part(plan.processes, self.share.process).at(seconds), most_here)
+        return rate * here / sending if sending else 0.0
 
     def _rate_now(self) -> float:
         """Give this process's arrivals a second in a live load, with the connections it has now."""

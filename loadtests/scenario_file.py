@@ -6,7 +6,7 @@
 
 import difflib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from reports.units import parse_bytes, parse_count, parse_rate, parse_seconds
 
 PARAMETERS: Final = "parameters"
 USERS: Final = "user"
+_OF_A_USER: Final = ("name", "share")
 
 # How the texts of flags are read, so that an error can name the line.
 _READ: Final[Mapping[str, Callable[[str], object]]] = {
@@ -56,7 +57,7 @@ _LISTS: Final = frozenset(
         "answer",
     }
 )
-_RENAMED: Final = {"connections": "count"}
+_RENAMED: Final = {"connections": "count", "json": "json_output"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,10 @@ class _Reader:
     def user(self, number: int, table: dict[str, Any]) -> UserTable:
         """Read one kind of users."""
         place = (USERS, number)
+        known = sorted({*self.known, *_OF_A_USER, PARAMETERS})
+        for key in table:
+            if key not in known:
+                raise UsageError(_unknown(self.where(*place, key), key, known))
         name, share = table.pop("name", ""), table.pop("share", None)
         if not isinstance(name, str):
             raise UsageError(f"{self.where(*place, 'name')} is {name!r}; it must be a text")
@@ -153,12 +158,15 @@ class _Reader:
         for key, value in content.items():
             where = self.where(*place, key)
             if key not in self.known:
-                close = difflib.get_close_matches(key, self.known, n=1)
-                meant = f"; did you mean {close[0]}?" if close else ""
-                listed = ", ".join(sorted(self.known))
-                raise UsageError(f"{where} is no key of a scenario file{meant} (keys: {listed})")
+                raise UsageError(_unknown(where, key, sorted(self.known)))
             defaults[_RENAMED.get(key, key).replace("-", "_")] = _checked(where, key, value)
         return defaults, parameters
+
+
+def _unknown(where: str, key: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return f"{where} is no key of a scenario file{meant} (keys: {', '.join(known)})"
 
 
 def _checked(where: str, key: str, value: object) -> object:

@@ -51,7 +51,7 @@ class Stage:
     def __str__(self) -> str:
         numbers = f"{self.end}" if self.begin == self.end else f"{self.begin}..{self.end}"
         how = "for" if self.begin == self.end else "in"
-        return f"{numbers} {how} {self.seconds:g}s{' poisson' if self.is_random else ''}"
+        return f"{numbers} {how} {self.seconds:.12g}s{' poisson' if self.is_random else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,15 @@ class Stages:
         """How many connections are opened in all."""
         numbers = [0, *(number for stage in self.stages for number in (stage.begin, stage.end))]
         return sum(max(0, after - before) for before, after in pairwise(numbers))
+
+    def at(self, seconds: float) -> int:
+        """Give how many there are to be so long after the begin of the first."""
+        for stage in self.stages:
+            if seconds < stage.seconds:
+                gone = max(0.0, seconds) / stage.seconds
+                return round(stage.begin + (stage.end - stage.begin) * gone)
+            seconds -= stage.seconds
+        return self.stages[-1].end
 
     def part(self, processes: int, process: int) -> "Stages":
         """Give the part of one of several processes."""

@@ -4,18 +4,18 @@
 run holds for each kind unless it says otherwise.
 """
 
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from loadtests import limits
 from loadtests.errors import UsageError
-from loadtests.flags import Flags, as_mapping, plan_of, read_flags
+from loadtests.flags import Flags, as_mapping, flag_of, plan_of, read_flags
 from loadtests.plan import Plan, User, split_url
 from loadtests.scenario_file import ScenarioFile
 from loadtests.stages import Stages
@@ -70,6 +70,8 @@ def parse_user(text: str) -> Kind:
     name, share, rest = match.groups()
     # What follows may be a secret.
     where = f"--user {name or share}"
+    if not 0 < _share(share) <= 1:
+        raise UsageError(f"{where}: a share of {share} is not above 0 and at most 1 (100%)")
     try:
         words = shlex.split(rest or "")
     except ValueError as error:
@@ -127,13 +129,21 @@ def mixed(run: Flags, kinds: Sequence[Kind]) -> Plan:
     )
     _check_names(users)
     scenario = "+".join(Path(user.plan.scenario).stem for user in users)
-    return replace(whole, scenario=scenario, processes=sum(processes), users=users)
+    return replace(
+        whole,
+        scenario=scenario,
+        concurrent=sum(user.plan.concurrent for user in users),
+        processes=sum(processes),
+        users=users,
+    )
 
 
 def _check_run(run: Flags) -> None:
     for name in _OF_A_KIND:
         if getattr(run, name) != _DEFAULTS.get(name):
-            raise UsageError(f"{_flag(name)} is said of each kind of users; put it into its --user")
+            raise UsageError(
+                f"{flag_of(name)} is said of each kind of users; put it into its --user"
+            )
 
 
 def _of_the_run(run: Flags) -> Flags:
@@ -143,17 +153,21 @@ def _of_the_run(run: Flags) -> Flags:
 
 
 def parts_of(count: int, kinds: Sequence[Kind]) -> list[int]:
-    """Share a number of connections out, so that the parts are all of it."""
-    reached = [0, *(round(count * sum(it.share for it in kinds[:end])) for end in _ends(kinds))]
-    return [after - before for before, after in pairwise(reached)]
+    """Share a number of connections out, so that the parts are all of it, and grow with it.
+
+    Each next one goes to whose share is the largest for what it has (Webster's method, which alone
+    of the usual ones lets nobody shrink while all grow: Balinski and Young, Fair Representation).
+    """
+    # None has less in the end, so that those before need not be handed out one by one.
+    parts = [max(0, math.floor(count * kind.share) - len(kinds)) for kind in kinds]
+    for _ in range(count - sum(parts)):
+        neediest = max(range(len(kinds)), key=lambda it: kinds[it].share / (2 * parts[it] + 1))
+        parts[neediest] += 1
+    return parts
 
 
 def _share(text: str) -> float:
     return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-
-
-def _ends(kinds: Sequence[Kind]) -> range:
-    return range(1, len(kinds) + 1)
 
 
 def _stages(stages: Stages, kinds: Sequence[Kind], number: int) -> Stages:
@@ -174,10 +188,10 @@ def _plan_of(kind: Kind, run: Flags, whole: Plan) -> Plan:
     """Read what one kind does, with what is said of the run where it says nothing."""
     common = {name: value for name, value in as_mapping(run).items() if name not in OF_THE_RUN}
     try:
-        flags = read_flags(kind.words, {**common, **kind.defaults})
+        flags, given = read_flags(kind.words, {**common, **kind.defaults})
         for name in OF_THE_RUN:
-            if getattr(flags, name) != _DEFAULTS.get(name):
-                raise UsageError(f"{_flag(name)} is said of the run, not of one kind of users")
+            if name in given or name in kind.defaults:
+                raise UsageError(f"{flag_of(name)} is said of the run, not of one kind of users")
         plan = plan_of(replace(flags, url=_absolute(run.url, flags.url)), kind.parameters)
         _check_plan(plan, whole)
     except UsageError as error:
@@ -232,6 +246,8 @@ def _absolute(run: str, url: str) -> str:
     """Give the address of users for whom a path is of the run's server."""
     if not url.startswith("/"):
         return url
+    if url.startswith("//"):
+        raise UsageError(f"{url!r} is neither an address nor a path on the run's server")
     path = urlsplit(url)
     parts = split_url(run.replace("{port}", "1"))._replace(path=path.path, query=path.query)
     # The port stands in the address that was asked for.
@@ -242,7 +258,7 @@ def _processes(asked: int | None, counts: Sequence[int]) -> list[int]:
     """Share swarm processes out: at least one for each kind, the next to who has the most to do."""
     if not all(counts):
         raise UsageError(
-            f"{sum(counts)} connections are too few for each kind of users to have one"
+            f"{sum(counts)} connections do not give each of the {len(counts)} kinds of users one"
         )
     if asked is None:
         in_force = limits.read_limits()
@@ -256,7 +272,3 @@ def _processes(asked: int | None, counts: Sequence[int]) -> list[int]:
         most = max(range(len(counts)), key=lambda it: counts[it] / processes[it])
         processes[most] += 1
     return processes
-
-
-def _flag(name: str) -> str:
-    return "--" + name.removesuffix("_output").replace("_", "-")

@@ -182,9 +182,10 @@ def _load_reasons(plan: Plan, totals: Totals) -> Iterator[str]:
 def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
     """Say what a reader of the figures should know, though they stand."""
     figures = totals.figures()
+    names = [f"{user.name}: " for user in plan.users] or [""]
     warnings = [
-        warning
-        for part, of_part in zip(plan.parts, totals.parts, strict=True)
+        f"{name}{warning}"
+        for name, part, of_part in zip(names, plan.parts, totals.parts, strict=True)
         for warning in (
             *_few_late(of_part, part.bounds),
             *_own_share(part, of_part),

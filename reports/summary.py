@@ -98,8 +98,10 @@ class _Delivered:
             columns.setdefault("last", []).append(max(last for _, last, _ in of_one))
             if all(text for _, _, text in of_one):
                 histogram = merged(Histogram.decode(text) for _, _, text in of_one)
-                columns.setdefault("half", []).append(histogram.percentile_ns(50))
-                columns.setdefault("most", []).append(histogram.percentile_ns(99))
+                # A histogram's bins are wider than the time of the last one is exact.
+                last = columns["last"][-1]
+                columns.setdefault("half", []).append(min(histogram.percentile_ns(50), last))
+                columns.setdefault("most", []).append(min(histogram.percentile_ns(99), last))
                 times.merge(histogram)
         return _Delivered({name: tuple(column) for name, column in columns.items()}, times)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from reports.units import format_figure, parse_figure
 
-_FORM: Final = re.compile(r"\s*([^\s<>=][^<>=]*?)\s*(<=|>=|<|>)\s*(\S.*?)\s*")
+_FORM: Final = re.compile(r"\s*([^\s<>=][^<>=]*?)\s*(<=|>=|<|>)\s*([^\s=].*?)\s*")
 _HOLDS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,
     "<": operator.lt,

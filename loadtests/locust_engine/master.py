@@ -35,7 +35,7 @@ from loadtests.scenarios import scenario_kind
 from loadtests.websocket_user import WebSocketUser, host_fault
 from reports.exit_status import ExitStatus
 from reports.figures import against_figure
-from reports.outcome import worst
+from reports.outcome import Outcome, worst
 from reports.record import RECORD_SUFFIX, Interval, Line, RecordCutError, RecordError
 from reports.threshold import Threshold, failures
 
@@ -91,7 +91,7 @@ class MasterSide:
 
     def check(self) -> None:
         """Refuse, before anything runs, options that no run could have. Raises LoadTestError."""
-        self._check_thresholds()
+        self._check_flags()
         for kind in self._chosen():
             self._plan(kind, seed=0)
         for other in self._environment.user_classes:
@@ -136,6 +136,21 @@ class MasterSide:
             },
         )
 
+    def _check_flags(self) -> None:
+        """Refuse what no class can do, and a server that is not there."""
+        flags = flags_of(self._options)
+        chosen = self._chosen()
+        if flags.scenario and chosen and all(kind.scenario for kind in chosen):
+            names = ", ".join(kind.__name__ for kind in chosen)
+            raise UsageError(
+                f"--swarm-flags: --scenario is for classes without one, such as ScriptSwarm; "
+                f"{names} has its own"
+            )
+        for pid in flags.pid or ():
+            if not probe.is_alive(pid):
+                raise UsageError(f"--swarm-flags: --pid {pid}: there is no such process here")
+        self._check_thresholds()
+
     def _check_thresholds(self) -> None:
         """Refuse a threshold on what there never is; Locust's own rows are known at the end."""
         rows = tuple(f"{kind.__name__} " for kind in self._chosen())
@@ -152,7 +167,7 @@ class MasterSide:
         self._environment.process_exit_code = None
         self._is_running = True
         try:
-            self._check_thresholds()
+            self._check_flags()
             seed = flags_of(self._options).seed
             for kind in self._chosen():
                 plan = self._plan(kind, random.getrandbits(32) if seed is None else seed)
@@ -410,4 +425,20 @@ class MasterSide:
             output = sys.stderr if self._options.json else sys.stdout
             output.write("".join(f"\n{finished.text()}" for finished in self.finished))
             output.write("".join(f"{line}\n" for line in threshold_lines(self._failed)))
+            if self.finished or self._failed:
+                output.write(f"{self._outcome().line}\n")
             output.flush()
+
+    def _outcome(self) -> Outcome:
+        """Say how the test ended, and why: what was recorded, then what Locust itself counted."""
+        status = ExitStatus(self._environment.process_exit_code or ExitStatus.HELD)
+        several = len(self.finished) > 1
+        problems = [
+            f"{it.user}: {problem}" if several else problem
+            for it in self.finished
+            for problem in it.problems
+        ]
+        problems += [f"{threshold}, found {found}" for threshold, found in self._failed]
+        if not problems and status is not ExitStatus.HELD:
+            problems = ["Locust counted failures, or exceptions of users"]
+        return Outcome(status, tuple(problems))

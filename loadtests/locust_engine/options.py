@@ -7,22 +7,24 @@ and where the target is are Locust's own, or its web UI's.
 import argparse
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from loadtests.errors import UsageError
-from loadtests.flags import Flags, plan_of, read_flags
+from loadtests.flags import Flags, flag_of, plan_of, read_flags
 from loadtests.masking import masked
 from loadtests.plan import Plan, split_url
 from loadtests.replay import plan_words
 from loadtests.run import checked
+from loadtests.scenario import Scenario
 from loadtests.scenarios import parse_parameters, scenario_kind
 from reports.threshold import Threshold, parse_threshold
 
 # A live load lasts until it is ended; this is longer than any.
 _FOR_EVER_SECONDS: Final = 1e8
 _OPTION: Final = "--swarm-flags"
+_NOTHING: Final = {"url": "", "scenario": ""}
 # What is said in another way, or makes no sense here.
 _ELSEWHERE: Final[Mapping[str, str]] = {
     "count": "the address is Locust's --host, the number its --users",
@@ -51,6 +53,7 @@ class UserClass:
     """What a class of swarm users says of itself.
 
     Attributes:
+        name: of the class.
         scenario: its name; empty where ``--swarm-flags`` is to name it.
         path: appended to a host that has none.
         parameters: of the scenario.
@@ -58,6 +61,7 @@ class UserClass:
         flags: flags of its own, which those of ``--swarm-flags`` follow.
     """
 
+    name: str
     scenario: str
     path: str
     parameters: Mapping[str, Any]
@@ -92,28 +96,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def flags_of(options: argparse.Namespace, more: str = "") -> Flags:
+def flags_of(options: argparse.Namespace, user: UserClass | None = None) -> Flags:
     """Read the flags, behind a user class's own.
 
     Raises:
         UsageError: which flag is none, has no such value, or has no place here.
     """
-    try:
-        words = [*shlex.split(more), *shlex.split(options.swarm_flags)]
-    except ValueError as error:
-        raise UsageError(f"{_OPTION} {options.swarm_flags!r}: {error}") from None
-    try:
-        flags = read_flags(words, {"url": "", "scenario": ""})
-    except UsageError as error:
-        raise UsageError(f"{_OPTION}: {error}") from None
-    if flags.url:
-        raise UsageError(f"{_OPTION}: {flags.url!r} is no flag; {_ELSEWHERE['count']}")
-    for field in fields(Flags):
-        hint = _ELSEWHERE.get(field.name)
-        if hint and field.default is not MISSING and getattr(flags, field.name) != field.default:
-            name = field.name.removesuffix("_output").replace("_", "-")
-            raise UsageError(f"{_OPTION}: --{name} has no place here; {hint}")
+    own = _words(f"{user.name}.flags", user.flags) if user is not None else []
+    words = _words(_OPTION, options.swarm_flags)
+    flags, _ = read_flags([*own, *words], _NOTHING)
     return flags
+
+
+def _words(where: str, text: str) -> list[str]:
+    """Split a text of flags, and check them; an error names where they stand."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{where} {text!r}: {error}") from None
+    try:
+        flags, given = read_flags(words, _NOTHING)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    if flags.url:
+        raise UsageError(f"{where}: {flags.url!r} is no flag; {_ELSEWHERE['count']}")
+    for name in given & _ELSEWHERE.keys():
+        raise UsageError(f"{where}: {flag_of(name)} has no place here; {_ELSEWHERE[name]}")
+    return words
 
 
 def thresholds_of(options: argparse.Namespace) -> tuple[Threshold, ...]:
@@ -179,7 +188,7 @@ def plan_for(
     Raises:
         LoadTestError: it cannot be carried out.
     """
-    flags = flags_of(options, user.flags)
+    flags = flags_of(options, user)
     scenario = user.scenario or flags.scenario
     if not scenario:
         raise UsageError(f"no script: give {_OPTION} '--scenario FILE', a Python file")
@@ -210,14 +219,22 @@ def plan_for(
         for key, value in plan.parameters.items()
         if key in known or key not in known_elsewhere
     }
-    return checked(
-        replace(
-            plan,
-            url=kind.address(plan.url, parse_parameters(scenario, parameters)),
-            parameters=parameters,
-            concurrent=plan.concurrent * workers,
-            duration_seconds=_FOR_EVER_SECONDS if kind.joins else plan.duration_seconds,
-            live=True,
-            rounds=not kind.joins,
-        )
+    try:
+        return checked(_live(plan, kind, parameters, workers))
+    except UsageError as error:
+        raise UsageError(f"{user.name}: {error}") from None
+
+
+def _live(
+    plan: Plan, kind: type[Scenario[Any]], parameters: Mapping[str, Any], workers: int
+) -> Plan:
+    """Give the plan of a load that users come to and go from."""
+    return replace(
+        plan,
+        url=kind.address(plan.url, parse_parameters(plan.scenario, parameters)),
+        parameters=parameters,
+        concurrent=plan.concurrent * workers,
+        duration_seconds=_FOR_EVER_SECONDS if kind.joins else plan.duration_seconds,
+        live=True,
+        rounds=not kind.joins,
     )

@@ -36,6 +36,12 @@ class Finished:
         status = outcome_of(self.summary).status
         return ExitStatus.FAILED if status is ExitStatus.HELD and self.failed else status
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What makes it other than held."""
+        missed = (f"{threshold}, found {found}" for threshold, found in self.failed)
+        return (*outcome_of(self.summary).problems, *missed)
+
     def text(self) -> str:
         """Tell it to a person."""
         lines = [f"{self.user}", summary_text(self.summary), *threshold_lines(self.failed)]

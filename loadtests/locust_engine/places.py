@@ -32,7 +32,7 @@ class SwarmUser(User):
 
     Attributes:
         scenario: its name, or a Python file (docs/scripting.md); where it is empty, that of
-            ``--swarm-flags '--scenario FILE'``.
+            ``--swarm-flags='--scenario FILE'``.
         path: appended to a host that has no path of its own; ``{n}`` is the user's number.
         parameters: of the scenario; ``--param`` in ``--swarm-flags`` goes over them.
         rate: messages a second where ``--swarm-flags`` does not say; None is the scenario's own.
@@ -63,7 +63,9 @@ class SwarmUser(User):
     @classmethod
     def described(cls) -> UserClass:
         """Give what the class says of itself."""
-        return UserClass(cls.scenario, cls.path, cls.parameters, cls.rate, cls.think, cls.flags)
+        return UserClass(
+            cls.__name__, cls.scenario, cls.path, cls.parameters, cls.rate, cls.think, cls.flags
+        )
 
     @classmethod
     def fault(cls) -> str | None:

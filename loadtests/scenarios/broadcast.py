@@ -104,10 +104,17 @@ class Broadcast(Scenario[BroadcastParameters]):
             return {"sent_ns": list(self._publisher.sent_ns)}
         connections = population.connections
         is_publisher = self.share.process == 0 and bool(connections)
-        self._receivers = connections[is_publisher and not self.parameters.publisher_receives :]
+        self._receivers = connections
+        if is_publisher and not self.parameters.publisher_receives:
+            self._receivers = connections[1:]
+            # What comes back all the same is no delivery that anybody waited for.
+            connections[0].redirect(self._count_own)
         on = (lambda: connections[0]) if is_publisher else None
         await self._publisher.run(on, self.arrivals(), load)
         return {"count": len(self._publisher.sent_ns)}
+
+    def _count_own(self, connection: Connection, payload: bytes, now_ns: int) -> None:  # noqa: ARG002
+        self.meter.unsolicited += 1
 
     def _first_here(self) -> Connection | None:
         """Give the one that came first of those that are here, if there is any."""

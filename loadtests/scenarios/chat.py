@@ -141,7 +141,8 @@ class Chat(Scenario[ChatParameters]):
         # Of connections that come and go: when each was there, who is, and when what was sent.
         self._by_stages = plan.population is not None
         self._presences: dict[Listener, Presence] = {}
-        self._here: dict[int, Connection] = {}
+        self._here: dict[Connection, None] = {}
+        self._speakers: list[Connection] = []
         self._sent_ns: dict[int, array[int]] = {}
         # Every receiver gets the same bytes, so a text is read once and then recognised.
         self._said: dict[bytes, _Said] = {}
@@ -180,8 +181,12 @@ class Chat(Scenario[ChatParameters]):
         said = self._said.get(payload) or self._read(payload, now_ns)
         if said is None:
             return
-        _, room, slot, sequence, intended_ns, key = said
+        publisher, room, slot, sequence, intended_ns, key = said
         listener: Listener = connection.state
+        if publisher == listener.number and not self._publisher_receives:
+            # It would stand for one that another has lost.
+            self.meter.unsolicited += 1
+            return
         if listener.room != room or not listener.expected_next:
             self._meter.errors["chat:wrong-room"] += 1
             return
@@ -270,12 +275,16 @@ class Chat(Scenario[ChatParameters]):
             listener.expected_next = array("I", [_UNHEARD]) * self._slots
             listener.begins = array("I", listener.expected_next)
             self._presences[listener] = Presence(perf_counter_ns() + self.share.clock_ns)
-            self._here[connection.number] = connection
+            self._here[connection] = None
+            if connection.number < self._publishers:
+                self._speakers.append(connection)
 
     def closed(self, connection: Connection) -> None:
         """Note when it has gone."""
-        if self._here.get(connection.number) is connection:
-            del self._here[connection.number]
+        if connection in self._here:
+            del self._here[connection]
+            if connection in self._speakers:
+                self._speakers.remove(connection)
             self._presences[connection.state].end(perf_counter_ns() + self.share.clock_ns)
 
     async def leaving(self, connections: Sequence[Connection]) -> None:
@@ -312,21 +321,24 @@ class Chat(Scenario[ChatParameters]):
         return {str(publisher): count for publisher, count in self._issued.items()}
 
     async def _measure_by_stages(self, load: Span) -> Published:
-        """Have those publish that are here; what one would say that is not is not said."""
+        """Have those publish in turn that are here."""
         numbers = range(self.share.process, self._publishers, self.plan.processes)
         if not numbers:
             await load.over()
             return {}
         self._sent_ns = {number: array("q") for number in numbers}
-        turn = cycle(numbers)
+        turn = -1
 
         def fire(intended_ns: int) -> None:
-            publisher = self._here.get(next(turn))
-            if publisher is not None and publisher.is_open:
+            nonlocal turn
+            if not self._speakers:
+                return
+            turn = (turn + 1) % len(self._speakers)
+            publisher = self._speakers[turn]
+            if publisher.is_open:
                 self._sent_ns[publisher.number].append(self._publish(publisher, intended_ns))
 
-        times = self.arrivals(len(numbers) / self._publishers)
-        await Pacer(asyncio.get_running_loop(), times, load, fire).run()
+        await self.pace(load, fire, senders=(len(numbers), self._publishers))
         return {str(publisher): list(sent_ns) for publisher, sent_ns in self._sent_ns.items()}
 
     def _publish(self, publisher: Connection, intended_ns: int) -> int:
@@ -351,7 +363,7 @@ class Chat(Scenario[ChatParameters]):
     def outstanding(self, published: Published) -> int:
         """Count the deliveries that can still come."""
         if self._by_stages:
-            listeners = [connection.state for connection in self._here.values()]
+            listeners = [connection.state for connection in self._here]
             return sum(self._due(it, published) - it.arrived for it in listeners)
         counts = _by_publisher(published)
         in_room = self._published_in_rooms(counts)
@@ -364,11 +376,11 @@ class Chat(Scenario[ChatParameters]):
     def account(self, published: Published) -> None:
         """Count what was published and never delivered."""
         integrity = self._meter.integrity
-        for listener in self._presences:
-            due = self._due(listener, published)
-            integrity["expected"] += due
-            integrity["lost"] += due - listener.arrived
         if self._by_stages:
+            for listener in self._presences:
+                due = self._due(listener, published)
+                integrity["expected"] += due
+                integrity["lost"] += due - listener.arrived
             return
         counts = _by_publisher(published)
         in_room = self._published_in_rooms(counts)

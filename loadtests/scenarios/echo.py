@@ -352,7 +352,8 @@ class Echo(Scenario[EchoParameters]):
                 self._meter.errors["send:closed"] += 1
 
         # Of those asked for, not of those that opened: refused ones must not thin the load.
-        await self.pace(load, fire, self._active_here / self._active_total)
+        senders = (self._active_here, self._active_total)
+        await self.pace(load, fire, self._active_here / self._active_total, senders)
 
     def _turns(self) -> Callable[[], Connection]:
         """Give what says who sends next.
@@ -393,6 +394,8 @@ class Echo(Scenario[EchoParameters]):
             self._account(connection.state)
             self._drop(connection)
             self._leaving.discard(connection)
+            if self._codec is not None:
+                self._codec.forget(connection)
 
     async def leaving(self, connections: Sequence[Connection]) -> None:
         """Have these send no more, and wait for the replies that are under way."""

@@ -131,3 +131,47 @@ async def test_a_chat_that_cannot_be_held_is_refused(
 )
 def test_a_room_is_added_to_what_the_address_asks_for(url: str, with_room: str) -> None:
     assert Chat.address(url, ChatParameters(rooms=3)) == with_room
+
+
+async def test_what_comes_back_to_its_publisher_stands_for_nothing_that_another_has_lost(
+    run: Run,
+) -> None:
+    """Each message goes to everyone, also to its publisher, who is not to get it."""
+    changes = {"publishers": "4", "publisher_receives": "false"}
+    summary, _ = await chat(run, parameters=changes, processes=2)
+    assert faults(summary) == {}
+    # Of forty messages ten connections hear all but those of their own.
+    assert summary.figures["integrity.expected"] == summary.figures["delivered.count"] == 360
+    assert summary.figures["messages.unsolicited"] == 10 + 40
+
+
+async def test_a_publishers_own_message_hides_no_loss(run: Run) -> None:
+    with launch("tests.servers.json_chat", "0", "--lose", "7") as server:
+        summary = await run(
+            server.url("/ws?token=t-{n}"),
+            "chat",
+            rate=40.0,
+            parameters={
+                "publishers": "1",
+                "publisher_receives": "false",
+                "publish": '{"type": "chat", "text": "{}"}',
+            },
+            collect_seconds=LOSSY_COLLECT_SECONDS,
+        )
+        done = server.stop()
+    assert done is not None
+    assert done["lost"] == 400 // 7
+    # Every seventh of what goes to ten in turn; what the publisher did not get is no loss.
+    to_others = sum(1 for delivery in range(7, 401, 7) if delivery % 10 != 1)
+    assert summary.figures["integrity.expected"] == 360
+    assert summary.figures["integrity.lost"] in {to_others, *range(to_others - 10, to_others + 11)}
+    assert summary.figures["delivered.count"] == 360 - summary.figures["integrity.lost"]
+
+
+async def test_a_broadcast_that_comes_back_to_its_publisher_is_no_delivery(run: Run) -> None:
+    with launch("tests.servers.chat", "0") as server:
+        summary = await run(
+            server.url("/ws"), "broadcast", rate=20.0, parameters={"publisher_receives": "false"}
+        )
+    assert faults(summary) == {}
+    assert summary.figures["integrity.expected"] == summary.figures["delivered.count"] == 180

@@ -50,6 +50,11 @@ def test_a_dry_run_tells_what_a_file_comes_to(write: Any) -> None:
     assert plan["parameters"]["active"] == 3
 
 
+def test_output_as_json_is_a_key_too(write: Any) -> None:
+    done = swarmgate("-f", write('url = "ws://h/"\njson = true'), "--dry-run")
+    assert json.loads(done.stdout)["url"] == "ws://h/"
+
+
 def test_a_dry_run_is_readable_and_opens_nothing() -> None:
     load = ("-s", "echo", "--profile", "0..10/s for 2s")
     done = swarmgate("ws://127.0.0.1:9/", "10", *load, "--dry-run")

@@ -222,6 +222,42 @@ LOSSY = {"collect_seconds": LOSSY_COLLECT_SECONDS}
 both = pytest.mark.parametrize("scenario", ["broadcast", "chat"])
 
 
+@given(STAGES, st.integers(1, 5), st.floats(-1, 600))
+def test_the_numbers_of_all_processes_at_a_moment_are_the_wholes(
+    stages: Stages, processes: int, seconds: float
+) -> None:
+    parts = [stages.part(processes, number).at(seconds) for number in range(processes)]
+    # Each is rounded by itself in the middle of a stage.
+    assert abs(sum(parts) - stages.at(seconds)) <= processes
+    assert 0 <= stages.at(seconds) <= stages.most
+    assert stages.at(stages.seconds + 1) == stages.stages[-1].end
+
+
+@pytest.mark.parametrize(
+    ("scenario", "parameters"), [("echo", {}), ("chat", {"publishers": 8}), ("echo", {"active": 2})]
+)
+async def test_a_rate_of_all_is_shared_by_those_that_are_there(
+    run: Run, scenario: str, parameters: dict[str, object]
+) -> None:
+    """Of three processes one has nobody while there are two, and nothing is left unsaid."""
+    population = parse_stages("2 for 2s, 9 for 1s")
+    async with serve(Seen().serve, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        summary = await run(
+            *(f"ws://127.0.0.1:{port}/", scenario),
+            connections=9,
+            population=population,
+            live=True,
+            duration_seconds=population.seconds,
+            processes=3,
+            rate=40.0,
+            parameters=parameters,
+            collect_seconds=LOSSY_COLLECT_SECONDS,
+        )
+    # Where connections take a moment to open, what was due in it is not sent.
+    assert summary.figures["messages.sent"] == pytest.approx(120, rel=0.1)
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 @both
 async def test_whoever_is_here_is_to_hear_what_is_published_meanwhile(

@@ -50,6 +50,9 @@ THINK = ("--swarm-flags", "--think 'exp 100ms'")
         ),
         ("ws://127.0.0.1:1", ("--swarm-flags=--nope",), "--swarm-flags: No such option: --nope"),
         ("ws://127.0.0.1:1", ("--swarm-flags", "--steps 4"), "--steps has no place here; use a"),
+        ("ws://127.0.0.1:1", ("--swarm-flags", "--ramp 0s"), "--ramp has no place here; use Loc"),
+        ("ws://127.0.0.1:1", ("--swarm-flags=-s hold",), "--scenario is for classes without"),
+        ("ws://127.0.0.1:1", ("--swarm-flags", "--pid 4194304"), "--pid 4194304: there is no such"),
         ("ws://127.0.0.1:1", ("--swarm-flags", "ws://h/"), "'ws://h/' is no flag; the address is"),
         ("ws://127.0.0.1:1", ("--swarm-flags", "'open"), "No closing quotation"),
         (
@@ -394,7 +397,8 @@ def test_a_record_that_cannot_be_written_any_more_ends_the_test_in_one_line(tmp_
     (line,) = [it for it in done.stderr.splitlines() if said in it]
     assert "ERROR" in line
     # And it is why nothing may be judged.
-    assert [it for it in done.stdout.splitlines() if said in it] == [f"  - {said}"]
+    assert [it for it in done.stdout.splitlines() if said in it][:1] == [f"  - {said}"]
+    assert done.stdout.splitlines()[-1].startswith(f"INVALID: {said}")
     assert "Traceback" not in done.stdout + done.stderr
     assert record.path.stat().st_size == 20_000
     assert record.footer is None

@@ -204,6 +204,10 @@ def test_thresholds_decide_the_exit_status(tmp_path: Path) -> None:
             )
             statuses[text] = done.status, done.stdout
     assert [status for status, _ in statuses.values()] == [0, 1, 1, 1]
+    lines = [stdout.splitlines()[-1] for _, stdout in statuses.values()]
+    assert lines[0] == "HELD: nothing went wrong"
+    assert re.fullmatch(r"FAILED: latency.p50_seconds <= 1.00 ns, found \S+ \S+", lines[1])
+    assert lines[2].startswith("FAILED: EchoSwarm round trip.p50_seconds <= 1.00 ns, found ")
     last = statuses["--threshold 'EchoSwarm no such row.p50_seconds<=1s'"][1]
     assert (
         "Threshold failed: EchoSwarm no such row.p50_seconds <= 1.00 s, found not measured" in last
