@@ -223,7 +223,7 @@ class MasterSide:
         kind = next(self._classes_named(name))
         thresholds = flags_of(options).threshold or ()
         told = told_flags(plan, thresholds, with_scenario=not kind.scenario)
-        words += ["--swarm-flags", told]
+        words.append(f"--swarm-flags={told}")
         if options.swarm_clock != "auto":
             words += ["--swarm-clock", options.swarm_clock]
         files = self._environment.parsed_locustfiles or ["locustfile.py"]
