@@ -128,17 +128,22 @@ class Flags:
         str, _connections(metavar="TIME", help="Spread the closing over this long.")
     ] = "0s"
     steps: Annotated[
-        int, _connections(help="Open in so many steps, reading memory at each: 4 give a slope.")
-    ] = 1
+        str,
+        _connections(
+            metavar="N", help="Open in so many steps, reading memory at each: 4 give a slope."
+        ),
+    ] = "1"
     timeout: Annotated[
         str, _connections(metavar="TIME", help="How long one handshake may take.")
     ] = "10s"
     processes: Annotated[
-        int | None,
-        _connections("--processes", "-p", help="Swarm processes. [default: as few as fit]"),
+        str | None,
+        _connections(
+            "--processes", "-p", metavar="N", help="Swarm processes. [default: as few as fit]"
+        ),
     ] = None
     seed: Annotated[
-        int | None, _connections(help="Seed of every random choice. [default: drawn]")
+        str | None, _connections(metavar="N", help="Seed of every random choice. [default: drawn]")
     ] = None
     setup: Annotated[
         Path | None,
@@ -370,7 +375,7 @@ def plan_of(flags: Flags, parameters: Mapping[str, Any] | None = None) -> Plan:
         binary=flags.binary,
         ramp_seconds=_read("--ramp", flags.ramp, parse_seconds),
         ramp_down_seconds=_read("--ramp-down", flags.ramp_down, parse_seconds),
-        steps=flags.steps,
+        steps=_read("--steps", flags.steps, parse_count),
         setup=None if flags.setup is None else str(flags.setup),
         feed=None if flags.feed is None else str(flags.feed),
         feed_policy=flags.feed_policy,
@@ -383,10 +388,19 @@ def plan_of(flags: Flags, parameters: Mapping[str, Any] | None = None) -> Plan:
         answers=tuple(flags.answer or ()),
         handshake_timeout_seconds=_read("--timeout", flags.timeout, parse_seconds),
         reply_timeout_seconds=_read("--reply-timeout", flags.reply_timeout, parse_seconds),
-        processes=flags.processes or limits.processes_for(connections, limits.read_limits()),
+        processes=limits.processes_for(connections, limits.read_limits())
+        if flags.processes is None
+        else _read("--processes", flags.processes, parse_count),
         options=_connect_options(flags),
-        seed=random.getrandbits(32) if flags.seed is None else flags.seed,
+        seed=seed_of(flags),
     )
+
+
+def seed_of(flags: Flags) -> int:
+    """Give the seed, drawn where none is given. Raises UsageError."""
+    if flags.seed is None:
+        return random.getrandbits(32)
+    return _read("--seed", flags.seed, parse_count)
 
 
 def _connect_options(flags: Flags) -> ConnectOptions:

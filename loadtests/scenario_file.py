@@ -26,6 +26,9 @@ _OF_A_USER: Final = ("name", "share")
 _READ: Final[Mapping[str, Callable[[str], object]]] = {
     "connections": lambda text: parse_stages(text) if are_stages(text) else parse_count(text),
     "concurrent": parse_count,
+    "steps": parse_count,
+    "processes": parse_count,
+    "seed": parse_count,
     "duration": parse_seconds,
     "rate": parse_rate,
     "profile": parse_profile,
@@ -39,7 +42,7 @@ _READ: Final[Mapping[str, Callable[[str], object]]] = {
     "reply-timeout": parse_seconds,
 }
 # What a flag's value may be in TOML, besides a text.
-_NUMBERS: Final = frozenset({*_READ, "steps", "processes", "seed", "pid"} - {"profile"})
+_NUMBERS: Final = frozenset({*_READ, "pid"} - {"profile"})
 _SWITCHES: Final = frozenset(
     {"binary", "per-connection", "insecure", "deflate", "fail-fast", "json", "quiet"}
 )

@@ -112,7 +112,7 @@ def mixed(run: Flags, kinds: Sequence[Kind]) -> Plan:
         raise UsageError(f"the shares of users are {total:.4g} together; they must be 1")
     whole = plan_of(_of_the_run(run))
     counts = parts_of(whole.connections, kinds)
-    processes = _processes(run.processes, counts)
+    processes = _processes(None if run.processes is None else whole.processes, counts)
     users = tuple(
         User(
             kind.name or Path(plan.scenario).stem,

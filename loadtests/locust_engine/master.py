@@ -1,7 +1,6 @@
 """What a Locust master does for us: conducts each test, follows its workers, judges the end."""
 
 import logging
-import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, MasterR
 
 from loadtests import probe
 from loadtests.errors import LoadTestError, UsageError
+from loadtests.flags import seed_of
 from loadtests.locust_engine.clock import Reading
 from loadtests.locust_engine.conductor import Conductor, Worker
 from loadtests.locust_engine.feed import enter, rows
@@ -168,9 +168,9 @@ class MasterSide:
         self._is_running = True
         try:
             self._check_flags()
-            seed = flags_of(self._options).seed
+            flags = flags_of(self._options)
             for kind in self._chosen():
-                plan = self._plan(kind, random.getrandbits(32) if seed is None else seed)
+                plan = self._plan(kind, seed_of(flags))
                 self.conductors[kind.__name__] = self._conductor(kind.__name__, plan)
         except RecordCutError as error:
             # The disk is full; nobody has asked for what cannot be.
