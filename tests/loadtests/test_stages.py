@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from itertools import pairwise
+from time import perf_counter_ns
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,11 @@ from websockets.asyncio.server import ServerConnection, broadcast, serve
 from websockets.http11 import Request
 
 from loadtests.errors import UsageError
+from loadtests.meter import Meter
+from loadtests.plan import Endpoint, Plan, processes_of
+from loadtests.scenarios import make_scenario
+from loadtests.schedule import share as part_of
+from loadtests.span import Span
 from loadtests.stages import Stage, Stages, are_stages, parse_stages
 from reports.exit_status import ExitStatus
 from reports.outcome import outcome_of
@@ -233,29 +239,35 @@ def test_the_numbers_of_all_processes_at_a_moment_are_the_wholes(
     assert stages.at(stages.seconds + 1) == stages.stages[-1].end
 
 
-@pytest.mark.parametrize(
-    ("scenario", "parameters"), [("echo", {}), ("chat", {"publishers": 8}), ("echo", {"active": 2})]
-)
-async def test_a_rate_of_all_is_shared_by_those_that_are_there(
-    run: Run, scenario: str, parameters: dict[str, object]
+# Never where a stage ends, for those are of whole seconds.
+MOMENTS = st.integers(0, 600).map(lambda whole: whole + 0.5)
+
+
+@given(STAGES, st.integers(1, 5), MOMENTS, st.none() | st.integers(1, 6000))
+def test_a_rate_of_all_is_shared_by_those_that_are_there(
+    stages: Stages, processes: int, seconds: float, active: int | None
 ) -> None:
-    """Of three processes one has nobody while there are two, and nothing is left unsaid."""
-    population = parse_stages("2 for 2s, 9 for 1s")
-    async with serve(Seen().serve, "127.0.0.1", 0) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        summary = await run(
-            *(f"ws://127.0.0.1:{port}/", scenario),
-            connections=9,
-            population=population,
-            live=True,
-            duration_seconds=population.seconds,
-            processes=3,
-            rate=40.0,
-            parameters=parameters,
-            collect_seconds=LOSSY_COLLECT_SECONDS,
-        )
-    # Where connections take a moment to open, what was due in it is not sent.
-    assert summary.figures["messages.sent"] == pytest.approx(120, rel=0.1)
+    """Where some processes have nobody yet, the others send what is theirs."""
+    active = None if active is None else min(active, stages.most)
+    plan = Plan(
+        *("ws://127.0.0.1:9/", max(stages.most, processes), "echo", {"active": active}),
+        population=stages,
+        processes=processes,
+        rate=40.0,
+        live=True,
+    )
+    begin_ns = perf_counter_ns() - round(seconds * 1e9)
+    load = Span(begin_ns, begin_ns + round(stages.seconds * 1e9))
+    rates = []
+    for share in processes_of(plan, Endpoint("127.0.0.1", 9), (), 0):
+        echo = make_scenario(share, Meter(0, 0, 1))
+        senders = active or plan.connections
+        here = part_of(senders, processes, share.process)
+        rates.append(echo._rate_by_stages(load, here, senders))
+    # Each number is rounded by itself in the middle of a stage, and the clock goes on meanwhile.
+    there = min(stages.at(seconds), active or stages.most)
+    slack = 40.0 * (2 * processes + 1) / max(1, there)
+    assert sum(rates) == pytest.approx(40.0 if there else 0.0, abs=slack)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
