@@ -20,6 +20,7 @@ from target_app.bus.parts import Assembly, split
 from target_app.bus.redis import RedisBus
 from target_app.bus.sequence import Arrivals, Stamp
 from target_app.bus.zmq import ZmqBus
+from target_app.cancellation import heed_cancellation
 from target_app.stats.collector import StatsCollector
 from target_app.stats.counters import Counters
 from tests.target_app.conftest import DEADLINE_SECONDS
@@ -371,6 +372,37 @@ async def test_a_redis_that_hangs_is_noticed(redis, monkeypatch):
         redis.process.send_signal(18)
     await until(lambda: worker.bus.status.connected)
     await worker.stop()
+
+
+async def test_a_bus_ends_whenever_it_is_asked_to(redis, monkeypatch):
+    """Also in the moment in which a ping is written, of which there is one all the while here."""
+    monkeypatch.setattr("target_app.bus.redis.TIMEOUT_SECONDS", 0.002)
+    for number in range(300):
+        worker = await Worker(RedisBus(redis.url)).start()
+        await asyncio.sleep(number % 10 * 0.0005)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await worker.stop()
+
+
+async def test_a_cancellation_that_a_library_has_swallowed_is_heeded():
+    ended_by = []
+
+    async def work(done):
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await done
+            heed_cancellation()
+        except asyncio.CancelledError:
+            ended_by.append("heeding")
+            raise
+
+    task = asyncio.create_task(work(asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert ended_by == ["heeding"]
+    heed_cancellation()
 
 
 async def test_what_is_said_after_redis_closed_an_idle_connection_is_heard_once(redis):
