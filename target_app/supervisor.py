@@ -26,6 +26,19 @@ STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 logger = logging.getLogger(__name__)
 
 
+class Worker(Process):
+    """A worker whose server is there before anybody asks whether it serves.
+
+    uvicorn makes it when it is first asked for, by the thread that answers the supervisor and by
+    the one that serves: each could have one of its own, and the worker would never be told of.
+    """
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, in the worker's process."""
+        self._server = self.server
+        super().target(sockets)
+
+
 class Supervisor(Multiprocess):
     """A uvicorn supervisor that says when its workers serve, and hears signals while it waits.
 
@@ -63,7 +76,8 @@ class Supervisor(Multiprocess):
 
     def init_processes(self) -> None:
         """Start the workers; wait until all serve, one has ended or somebody says stop."""
-        super().init_processes()
+        for _ in range(self.processes_num):
+            self.processes.append(self._start_worker())
         if all(self._becomes_ready(process, START_SECONDS) for process in self.processes):
             self._say_ready()
 
@@ -103,8 +117,7 @@ class Supervisor(Multiprocess):
     def restart_all(self) -> None:
         """Replace each worker, the new one first; leave off when asked to stop."""
         for n, old in enumerate(tuple(self.processes)):
-            new = Process(self.config, self.sockets)
-            new.start()
+            new = self._start_worker()
             if not self._becomes_ready(new, self.config.timeout_worker_healthcheck):
                 new.kill()
                 new.join()
@@ -115,11 +128,21 @@ class Supervisor(Multiprocess):
             if not self._retire(old):
                 return
 
+    def handle_ttin(self) -> None:
+        """Go on with one worker more."""
+        self.processes_num += 1
+        self.processes.append(self._start_worker())
+
     def handle_ttou(self) -> None:
         """Go on with one worker less; leave off waiting for it when asked to stop."""
         if len(self.processes) > 1:
             self.processes_num -= 1
             self._retire(self.processes.pop())
+
+    def _start_worker(self) -> Worker:
+        worker = Worker(self.config, self.sockets)
+        worker.start()
+        return worker
 
     def _retire(self, old: Process) -> bool:
         # Return False if its drain, which takes its time, is not to be waited for here.
@@ -145,9 +168,7 @@ class Supervisor(Multiprocess):
             self.should_exit.set()
             return False
         logger.warning("worker %s died, with all its connections: starting another", process.pid)
-        new = Process(self.config, self.sockets)
-        new.start()
-        self.processes[n] = new
+        self.processes[n] = self._start_worker()
         return True
 
     def _becomes_ready(self, process: Process, within_seconds: float) -> bool:

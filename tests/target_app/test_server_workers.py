@@ -8,12 +8,16 @@ import json
 import os
 import shutil
 import signal
+import threading
+import time
 
 import httpx
 import psutil
 import pytest
+import uvicorn
 
 import target_app.__main__
+from target_app import supervisor
 from target_app.lifecycle.workers import Worker, run_dir
 from tests.target_app.conftest import DEADLINE_SECONDS, kill_group, spawn, until
 from tests.target_app.session_messages import event_of, question, said
@@ -347,6 +351,28 @@ async def test_workers_that_start_slowly_are_told_of_when_they_serve(tmp_path, p
         assert "startup complete" in await read_until("startup complete", "listening")
         process.send_signal(signal.SIGTERM)
         await read_until("Stopping parent process")
+
+
+def test_a_worker_that_is_asked_while_its_server_is_made_tells_of_that_one(monkeypatch):
+    class Slow:
+        def __init__(self, config):
+            self.started = False
+            # Whoever answers the supervisor would be the last to have made one.
+            is_main = threading.current_thread().name == "serving"
+            time.sleep(0.05 if is_main else 0.5)
+
+        def run(self, sockets):
+            self.started = True
+
+    monkeypatch.setattr("uvicorn.supervisors.multiprocess.Server", Slow)
+    worker = supervisor.Worker(uvicorn.Config("nothing:here"), [])
+    worker.parent_conn.send(b"ping")
+    threading.Thread(target=worker.target, name="serving", daemon=True).start()
+    end = time.monotonic() + DEADLINE_SECONDS
+    while not worker.parent_conn.recv():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+        worker.parent_conn.send(b"ping")
 
 
 async def test_a_server_can_be_stopped_before_its_workers_serve(tmp_path):
