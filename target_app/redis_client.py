@@ -6,8 +6,9 @@ package takes megabytes of each worker, and much of the time in which it starts.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -15,6 +16,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TIMEOUT_SECONDS: Final = 2.0
 """For one command, and for a connection to become free: a client waits no longer for Redis."""
@@ -62,8 +66,28 @@ def check_address(url: str) -> None:
         raise ValueError("an option after ? is unknown, or its value is wrong") from None
 
 
+class EndingConnection:
+    """A connection, of whichever kind, on which a task that is cancelled ends.
+
+    redis-py writes within ``asyncio.wait_for``, which before Python 3.12 swallows a cancellation
+    that comes in the moment in which the write is done (python/cpython#86296): the task would go
+    on, a loop for ever.
+    """
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        """Write a command; nobody uses the connection again if its answer is not waited for."""
+        task = asyncio.current_task()
+        before = 0 if task is None else task.cancelling()
+        await super().send_packed_command(command, check_health)  # type: ignore[misc] # of any kind
+        if task is not None and task.cancelling() > before:
+            await self.disconnect(nowait=True)  # type: ignore[attr-defined] # the same
+            raise asyncio.CancelledError
+
+
 def _pool(url: str, connections: int) -> BlockingConnectionPool:
-    return BlockingConnectionPool.from_url(
+    pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
         timeout=TIMEOUT_SECONDS,
@@ -71,3 +95,7 @@ def _pool(url: str, connections: int) -> BlockingConnectionPool:
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 1, cast("Any", STALE)),
     )
+    # The address says which kind it is: TCP, TLS or a Unix socket.
+    kind = pool.connection_class
+    pool.connection_class = type(kind.__name__, (EndingConnection, kind), {})
+    return pool

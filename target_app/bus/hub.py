@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from target_app.bounded_queue import BytesQueue
-from target_app.cancellation import heed_cancellation
 from target_app.connections.message import Message
 
 if TYPE_CHECKING:
@@ -160,7 +159,6 @@ class Hub:
 
     async def _handle_inbound(self) -> None:
         while True:
-            heed_cancellation()
             envelope = await self._inbound.get()
             handler = self._handlers.get(envelope.kind)
             if handler is None:

@@ -12,7 +12,6 @@ from target_app.backoff import Backoff
 from target_app.bounded_queue import BytesQueue
 from target_app.bus import BusStatus
 from target_app.bus.sequence import Arrivals, Stamp
-from target_app.cancellation import heed_cancellation
 from target_app.redis_client import FAILURES, TIMEOUT_SECONDS, make_redis
 
 if TYPE_CHECKING:
@@ -109,7 +108,6 @@ class RedisBus:
         # Do ``work`` with a connection of its own, and again with a new one whenever it is lost.
         failures = 0
         while True:
-            heed_cancellation()
             try:
                 # Closing it may fail as well: whatever happens to a connection, there is a next.
                 async with make_redis(self._url, connections=1) as redis:
@@ -128,7 +126,6 @@ class RedisBus:
     async def _publish_waiting(self, redis: Redis) -> None:
         self._set_up("publishing", up=True)
         while True:
-            heed_cancellation()
             batch = [await self._waiting.get()]
             while len(batch) < AT_ONCE and not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
@@ -154,7 +151,6 @@ class RedisBus:
             await subscription.subscribe(self._channel)
             heard_at = time.monotonic()
             while True:
-                heed_cancellation()
                 message = await subscription.get_message(timeout=TIMEOUT_SECONDS / 2)
                 now = time.monotonic()
                 if message is None:

@@ -10,7 +10,6 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from target_app.cancellation import heed_cancellation
 from target_app.redis_client import FAILURES
 from target_app.sessions.publications import Publications
 from target_app.sessions.state import NotUnderstoodError, compact
@@ -134,12 +133,10 @@ class RedisAnswers:
             group.create_task(self._send_unsent())
             catching_up: asyncio.Task[None] | None = None
             while True:
-                heed_cancellation()
                 try:
                     async with self._redis.pubsub() as subscription:
                         await subscription.subscribe(ANSWERS, MARKS)
                         async for message in subscription.listen():
-                            heed_cancellation()
                             of_marks = message["channel"] == MARKS.encode()
                             if message["type"] == "subscribe" and of_marks:
                                 await self._mark()
@@ -163,7 +160,6 @@ class RedisAnswers:
     async def _send_unsent(self) -> None:
         # Not when the subscription comes back: a Redis that hung may never have lost it.
         while True:
-            heed_cancellation()
             await asyncio.sleep(RECONNECT_SECONDS)
             for _ in range(len(self._unsent) if self._store.available else 0):
                 await self._unsent.popleft()()

@@ -7,7 +7,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from target_app.cancellation import heed_cancellation
 from target_app.connections.message import Message
 from target_app.protocol import CloseCode
 from target_app.sessions.holder import Holder
@@ -185,7 +184,6 @@ class Sessions:
 
     async def _sweep(self) -> None:
         while True:
-            heed_cancellation()
             await asyncio.sleep(self._session_seconds / SWEEPS)
             try:
                 await self._store.sweep()
@@ -201,7 +199,6 @@ class Sessions:
         generation = None
         was_away = False
         while True:
-            heed_cancellation()
             is_there = await self._store.ask()
             doubted: list[Connection] = []
             if is_there and generation not in {None, self._store.generation}:

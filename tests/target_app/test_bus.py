@@ -20,7 +20,7 @@ from target_app.bus.parts import Assembly, split
 from target_app.bus.redis import RedisBus
 from target_app.bus.sequence import Arrivals, Stamp
 from target_app.bus.zmq import ZmqBus
-from target_app.cancellation import heed_cancellation
+from target_app.redis_client import EndingConnection, make_redis
 from target_app.stats.collector import StatsCollector
 from target_app.stats.counters import Counters
 from tests.target_app.conftest import DEADLINE_SECONDS
@@ -384,25 +384,52 @@ async def test_a_bus_ends_whenever_it_is_asked_to(redis, monkeypatch):
             await worker.stop()
 
 
-async def test_a_cancellation_that_a_library_has_swallowed_is_heeded():
-    ended_by = []
+async def test_a_task_whose_cancellation_a_library_swallows_ends_all_the_same():
+    class Swallowing:
+        used = True
 
-    async def work(done):
-        try:
+        async def send_packed_command(self, command, check_health):
             with contextlib.suppress(asyncio.CancelledError):
-                await done
-            heed_cancellation()
-        except asyncio.CancelledError:
-            ended_by.append("heeding")
-            raise
+                await asyncio.Event().wait()
 
-    task = asyncio.create_task(work(asyncio.Event().wait()))
+        async def disconnect(self, nowait):
+            self.used = False
+
+    class Connection(EndingConnection, Swallowing):
+        pass
+
+    connection, goes_on = Connection(), []
+
+    async def work():
+        await connection.send_packed_command("PING")
+        goes_on.append(True)
+
+    task = asyncio.create_task(work())
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
-    assert ended_by == ["heeding"]
-    heed_cancellation()
+    assert not goes_on
+    assert not connection.used
+
+
+async def test_a_task_that_ends_may_still_write(redis):
+    """As what says goodbye does: its own cancellation is behind it."""
+    said = []
+
+    async def work():
+        async with make_redis(redis.url, connections=1) as client:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                said.append(await client.ping())
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert said == [True]
 
 
 async def test_what_is_said_after_redis_closed_an_idle_connection_is_heard_once(redis):
