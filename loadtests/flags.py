@@ -9,7 +9,7 @@ import inspect
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -262,11 +262,14 @@ class Flags:
     quiet: Annotated[bool, _run("--quiet", "-q", help="Show nothing meanwhile.")] = False
 
 
-def takes_flags(function: Callable[[typer.Context, Flags], None]) -> Callable[..., None]:
+Answer = TypeVar("Answer")
+
+
+def takes_flags(function: Callable[[typer.Context, Flags], Answer]) -> Callable[..., Answer]:
     """Make a command of the command line of what takes the flags as one."""
 
-    def command(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401 - each flag's own
-        function(ctx, Flags(**given))
+    def command(ctx: typer.Context, **given: Any) -> Answer:  # noqa: ANN401 - each flag's own
+        return function(ctx, Flags(**given))
 
     empty = inspect.Parameter.empty
     own = [
@@ -297,22 +300,27 @@ def read_flags(words: Sequence[str], defaults: Mapping[str, Any]) -> tuple[Flags
     Raises:
         UsageError: an unknown flag, or a value that it cannot have.
     """
-    read: list[tuple[Flags, frozenset[str]]] = []
-
-    def note(ctx: typer.Context, flags: Flags) -> None:
-        sources = ((field.name, ctx.get_parameter_source(field.name)) for field in fields(flags))
-        given = (name for name, source in sources if source and source.name == "COMMANDLINE")
-        read.append((flags, frozenset(given)))
-
-    reader = typer.Typer(add_completion=False)
-    reader.command(add_help_option=False)(takes_flags(note))
     try:
-        typer.main.get_command(reader).main(
+        read: tuple[Flags, frozenset[str]] = _reader().main(
             list(words), standalone_mode=False, default_map=dict(defaults)
         )
     except typer.TyperException as error:
         raise UsageError(_message(error)) from None
-    return read[0]
+    return read
+
+
+@cache
+def _reader() -> Any:  # noqa: ANN401 - of the library's own copy of click, whose types are not public
+    """Make the command that gives what it has read, once: that takes as long as to read."""
+
+    def note(ctx: typer.Context, flags: Flags) -> tuple[Flags, frozenset[str]]:
+        sources = ((field.name, ctx.get_parameter_source(field.name)) for field in fields(flags))
+        given = (name for name, source in sources if source and source.name == "COMMANDLINE")
+        return flags, frozenset(given)
+
+    reader = typer.Typer(add_completion=False)
+    reader.command(add_help_option=False)(takes_flags(note))
+    return typer.main.get_command(reader)
 
 
 def flag_of(name: str) -> str:

@@ -46,6 +46,12 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "json_output": "use Locust's --json",
     "quiet": "Locust has a log level",
 }
+# What a class cannot say, for it is of the test.
+_OF_A_TEST: Final[Mapping[str, str]] = {
+    **_ELSEWHERE,
+    "scenario": "it is an attribute of the class",
+    **dict.fromkeys(("threshold", "pid", "seed"), f"it is of the whole test: {_OPTION}"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +108,13 @@ def flags_of(options: argparse.Namespace, user: UserClass | None = None) -> Flag
     Raises:
         UsageError: which flag is none, has no such value, or has no place here.
     """
-    own = _words(f"{user.name}.flags", user.flags) if user is not None else []
-    words = _words(_OPTION, options.swarm_flags)
+    own = _words(f"{user.name}.flags", user.flags, _OF_A_TEST) if user is not None else []
+    words = _words(_OPTION, options.swarm_flags, _ELSEWHERE)
     flags, _ = read_flags([*own, *words], _NOTHING)
     return flags
 
 
-def _words(where: str, text: str) -> list[str]:
+def _words(where: str, text: str, elsewhere: Mapping[str, str]) -> list[str]:
     """Split a text of flags, and check them; an error names where they stand."""
     try:
         words = shlex.split(text)
@@ -120,8 +126,8 @@ def _words(where: str, text: str) -> list[str]:
         raise UsageError(f"{where}: {error}") from None
     if flags.url:
         raise UsageError(f"{where}: {flags.url!r} is no flag; {_ELSEWHERE['count']}")
-    for name in given & _ELSEWHERE.keys():
-        raise UsageError(f"{where}: {flag_of(name)} has no place here; {_ELSEWHERE[name]}")
+    for name in given & elsewhere.keys():
+        raise UsageError(f"{where}: {flag_of(name)} has no place here; {elsewhere[name]}")
     return words
 
 

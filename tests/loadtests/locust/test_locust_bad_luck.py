@@ -474,3 +474,29 @@ def test_what_a_swarm_user_never_does_is_refused_with_what_to_take_instead(
     assert f"EchoSwarm is a SwarmUser, which runs a scenario, and never {named}" in line
     assert "WebSocketUser" in line
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--threshold 'errors<=0'", "--threshold has no place here; it is of the whole test"),
+        ("--seed 5", "--seed has no place here; it is of the whole test: --swarm-flags"),
+        ("-s hold", "--scenario has no place here; it is an attribute of the class"),
+        ("--nope", "No such option: --nope"),
+    ],
+)
+def test_a_flag_that_a_class_cannot_say_is_refused_with_its_place(
+    tmp_path: Path, flags: str, said: str
+) -> None:
+    locustfile = tmp_path / "saying.py"
+    locustfile.write_text(
+        "from loadtests.locust_users import SwarmUser\n"
+        f"class Saying(SwarmUser):\n    scenario = 'echo'\n    flags = {flags!r}\n"
+    )
+    done = headless(
+        *(tmp_path, "ws://127.0.0.1:1", "Saying", "-t", "5s"), locustfile=str(locustfile)
+    )
+    assert done.status == 2, done.stdout + done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("swarmgate: ")]
+    assert line.startswith("swarmgate: Saying.flags: ")
+    assert said in line
