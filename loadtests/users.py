@@ -186,34 +186,21 @@ def _stages(stages: Stages, kinds: Sequence[Kind], number: int) -> Stages:
 
 def _plan_of(kind: Kind, run: Flags, whole: Plan) -> Plan:
     """Read what one kind does, with what is said of the run where it says nothing."""
-    common = {name: value for name, value in as_mapping(run).items() if name not in OF_THE_RUN}
     try:
-        flags, given = read_flags(kind.words, {**common, **kind.defaults})
+        flags, given = read_flags(kind.words, {**as_mapping(run), **kind.defaults})
         for name in OF_THE_RUN:
             if name in given or name in kind.defaults:
                 raise UsageError(f"{flag_of(name)} is said of the run, not of one kind of users")
+        if flags.profile is not None:
+            # It says by itself how long it lasts.
+            flags = replace(flags, duration=None)
         plan = plan_of(replace(flags, url=_absolute(run.url, flags.url)), kind.parameters)
         _check_plan(plan, whole)
     except UsageError as error:
         raise UsageError(f"{kind.where}: {error}") from None
-    options = replace(
-        plan.options,
-        sources=whole.options.sources,
-        unix_socket=whole.options.unix_socket,
-        proxy=whole.options.proxy,
-    )
-    return replace(
-        plan,
-        options=options,
-        concurrent=max(1, round(whole.concurrent * kind.share)),
-        duration_seconds=whole.duration_seconds,
-        ramp_seconds=whole.ramp_seconds,
-        ramp_down_seconds=whole.ramp_down_seconds,
-        steps=whole.steps,
-        live=whole.live,
-        bounds=whole.bounds,
-        fail_fast=whole.fail_fast,
-    )
+    # What is judged is judged of all, with figures of each.
+    concurrent = max(1, round(whole.concurrent * kind.share))
+    return replace(plan, concurrent=concurrent, thresholds=(), abort_on=())
 
 
 def _check_plan(plan: Plan, whole: Plan) -> None:
