@@ -231,9 +231,11 @@ class Connection(WSListener):
 
     def send(self, message: str | bytes) -> None:
         """Send a text, or bytes as a binary message, and count it."""
-        is_text = isinstance(message, str)
-        payload = message.encode() if isinstance(message, str) else message
-        self.transport.send(_TEXT if is_text else _BINARY, payload)
+        if isinstance(message, str):
+            kind, payload = _TEXT, message.encode()
+        else:
+            kind, payload = _BINARY, message
+        self.transport.send(kind, payload)
         self._meter.sent += 1
         self._meter.sent_bytes += len(payload)
 

@@ -66,10 +66,7 @@ class Summary:
     @property
     def judged_figures(self) -> Mapping[str, float]:
         """The figures, and those of each kind of users, which begin with its name."""
-        figures = dict(self.figures)
-        for name, own in self.users.items():
-            figures |= _prefixed(name, own.figures)
-        return figures
+        return _with_those(self.figures, {name: own.figures for name, own in self.users.items()})
 
 
 # A broadcast: the kind of users that it was published by, and its sequence number.
@@ -320,10 +317,10 @@ class Totals:
 
     def judged_figures(self, *, with_deliveries: bool = True) -> dict[str, float]:
         """Give those and the ones of each kind of users, which begin with its name."""
-        figures = self.figures(with_deliveries=with_deliveries)
-        for name, own in self.users.items():
-            figures |= _prefixed(name, own.figures(with_deliveries=with_deliveries))
-        return figures
+        of_users = {
+            name: own.figures(with_deliveries=with_deliveries) for name, own in self.users.items()
+        }
+        return _with_those(self.figures(with_deliveries=with_deliveries), of_users)
 
     def _connection_figures(self) -> dict[str, float]:
         figures: dict[str, float] = {
@@ -585,8 +582,14 @@ class Totals:
         )
 
 
-def _prefixed(name: str, figures: Mapping[str, float]) -> dict[str, float]:
-    return {f"{name}.{key}": value for key, value in figures.items()}
+def _with_those(
+    figures: Mapping[str, float], of_users: Mapping[str, Mapping[str, float]]
+) -> dict[str, float]:
+    """Add the figures of each kind of users, which begin with its name."""
+    named = (
+        (f"{name}.{key}", value) for name, own in of_users.items() for key, value in own.items()
+    )
+    return {**figures, **dict(named)}
 
 
 def _statistics(name: str, histogram: Histogram) -> dict[str, float]:
