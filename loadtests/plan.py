@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from time import perf_counter_ns
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -248,6 +249,10 @@ class ProcessPlan:
     def process_of_run(self) -> int:
         """The number of this process among all of the run, as the record has it."""
         return self.before + self.process
+
+    def now_ns(self) -> int:
+        """Give the time now by the clock that the whole fleet goes by."""
+        return perf_counter_ns() + self.clock_ns
 
     def number(self, ordinal: int) -> int:
         """Give the number of this process's connection ``ordinal`` among those of the plan."""

@@ -7,6 +7,9 @@ of these only what took longer than a message may take is missed.
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from loadtests.connection import Connection
 
 
 @dataclass(slots=True)
@@ -20,11 +23,6 @@ class Presence:
 
     begin_ns: int
     end_ns: int | None = None
-
-    def end(self, now_ns: int) -> None:
-        """Note that it goes; the first time counts."""
-        if self.end_ns is None:
-            self.end_ns = now_ns
 
     def due(
         self, sent_ns: Sequence[int], heard: tuple[int, int] | None, late_ns: int
@@ -42,3 +40,27 @@ class Presence:
         if first >= last:
             return heard or (first, first)
         return (first, last) if heard is None else (min(first, heard[0]), max(last, heard[1]))
+
+
+class Attendance:
+    """The receivers that come and go.
+
+    Attributes:
+        here: those that are here and stay, in the order in which they came.
+        presences: when each was here, by what a scenario keeps of it.
+    """
+
+    def __init__(self) -> None:
+        self.here: dict[Connection, None] = {}
+        self.presences: dict[Any, Presence] = {}
+
+    def come(self, connection: Connection, now_ns: int) -> None:
+        """Note that one comes, at a time of the fleet's clock."""
+        self.here[connection] = None
+        self.presences[connection.state] = Presence(now_ns)
+
+    def go(self, connection: Connection, now_ns: int) -> None:
+        """Note that one goes, or has gone; the first time counts."""
+        if connection in self.here:
+            del self.here[connection]
+            self.presences[connection.state].end_ns = now_ns

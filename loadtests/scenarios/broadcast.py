@@ -6,7 +6,6 @@ where connections come and go, whatever is published while it is there.
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from time import perf_counter_ns
 
 from loadtests.connection import Connection
 from loadtests.correlation import PublishedParameters
@@ -15,7 +14,7 @@ from loadtests.ledger import Ledger
 from loadtests.meter import Meter
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
-from loadtests.presence import Presence
+from loadtests.presence import Attendance
 from loadtests.publication import Publisher, StampReader, check_payload, observe
 from loadtests.scenario import Published, Scenario
 from loadtests.span import Span
@@ -45,9 +44,7 @@ class Broadcast(Scenario[BroadcastParameters]):
         self._publisher = Publisher(share, parameters, meter)
         self._stamp = StampReader(share, parameters, meter)
         self._by_stages = share.plan.population is not None
-        # Of connections that come and go: when each was there, and who publishes now.
-        self._presences: dict[Ledger, Presence] = {}
-        self._here: dict[Connection, None] = {}
+        self._attendance = Attendance()
 
     @classmethod
     def check(cls, plan: Plan, parameters: BroadcastParameters) -> None:
@@ -66,13 +63,11 @@ class Broadcast(Scenario[BroadcastParameters]):
     def opened(self, connection: Connection) -> None:
         """Note when a receiver comes, where they come and go."""
         if self._by_stages:
-            self._presences[connection.state] = Presence(self._now_ns())
-            self._here[connection] = None
+            self._attendance.come(connection, self.share.now_ns())
 
     def closed(self, connection: Connection) -> None:
         """Note when it has gone."""
-        if self._here.pop(connection, self) is None:
-            self._presences[connection.state].end(self._now_ns())
+        self._attendance.go(connection, self.share.now_ns())
 
     async def leaving(self, connections: Sequence[Connection]) -> None:
         """Note who is about to go; it publishes no more."""
@@ -118,16 +113,13 @@ class Broadcast(Scenario[BroadcastParameters]):
 
     def _first_here(self) -> Connection | None:
         """Give the one that came first of those that are here, if there is any."""
-        return next(iter(self._here), None)
-
-    def _now_ns(self) -> int:
-        return perf_counter_ns() + self.share.clock_ns
+        return next(iter(self._attendance.here), None)
 
     def outstanding(self, published: Published) -> int:
         """Count the deliveries that can still come."""
         if self._by_stages:
-            those = ((it.state, self._presences[it.state]) for it in self._here)
-            return sum(lost for _, lost in self._accounts(those, published))
+            here = (connection.state for connection in self._attendance.here)
+            return sum(lost for _, lost in self._accounts(here, published))
         count = published.get("count", 0)
         return sum(
             connection.state.lost(count) for connection in self._receivers if connection.is_open
@@ -137,7 +129,7 @@ class Broadcast(Scenario[BroadcastParameters]):
         """Count what was published and never delivered."""
         integrity = self.meter.integrity
         if self._by_stages:
-            for expected, lost in self._accounts(self._presences.items(), published):
+            for expected, lost in self._accounts(self._attendance.presences, published):
                 integrity["expected"] += expected
                 integrity["lost"] += lost
             return
@@ -147,12 +139,12 @@ class Broadcast(Scenario[BroadcastParameters]):
             integrity["lost"] += connection.state.lost(count)
 
     def _accounts(
-        self, receivers: Iterable[tuple[Ledger, Presence]], published: Published
+        self, ledgers: Iterable[Ledger], published: Published
     ) -> Iterator[tuple[int, int]]:
         """Give what was to reach each receiver that came or went, and what of it did not."""
         sent_ns = published.get("sent_ns", [])
         late_ns = round(self.plan.late_seconds * 1e9)
-        for ledger, presence in receivers:
+        for ledger in ledgers:
             heard = (ledger.begin, ledger.next_expected) if ledger.has_begun else None
-            first, last = presence.due(sent_ns, heard, late_ns)
+            first, last = self._attendance.presences[ledger].due(sent_ns, heard, late_ns)
             yield last - first, last - first - ledger.arrived

@@ -25,7 +25,7 @@ from loadtests.pacer import Pacer
 from loadtests.payload import Fillers
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.population import Population
-from loadtests.presence import Presence
+from loadtests.presence import Attendance
 from loadtests.scenario import Count, Published, Scenario
 from loadtests.span import Span
 from loadtests.stamp import (
@@ -138,10 +138,9 @@ class Chat(Scenario[ChatParameters]):
         self._kind = WSMsgType.BINARY if plan.binary else WSMsgType.TEXT
         self._lateness = meter.durations("lateness").append
         self._delivered = meter.durations("delivered").append
-        # Of connections that come and go: when each was there, who is, and when what was sent.
+        # Of connections that come and go: who is there, who publishes, and when what was sent.
         self._by_stages = plan.population is not None
-        self._presences: dict[Listener, Presence] = {}
-        self._here: dict[Connection, None] = {}
+        self._attendance = Attendance()
         self._speakers: list[Connection] = []
         self._sent_ns: dict[int, array[int]] = {}
         # Every receiver gets the same bytes, so a text is read once and then recognised.
@@ -274,18 +273,15 @@ class Chat(Scenario[ChatParameters]):
             listener: Listener = connection.state
             listener.expected_next = array("I", [_UNHEARD]) * self._slots
             listener.begins = array("I", listener.expected_next)
-            self._presences[listener] = Presence(perf_counter_ns() + self.share.clock_ns)
-            self._here[connection] = None
+            self._attendance.come(connection, self.share.now_ns())
             if connection.number < self._publishers:
                 self._speakers.append(connection)
 
     def closed(self, connection: Connection) -> None:
         """Note when it has gone."""
-        if connection in self._here:
-            del self._here[connection]
-            if connection in self._speakers:
-                self._speakers.remove(connection)
-            self._presences[connection.state].end(perf_counter_ns() + self.share.clock_ns)
+        self._attendance.go(connection, self.share.now_ns())
+        if connection in self._speakers:
+            self._speakers.remove(connection)
 
     async def leaving(self, connections: Sequence[Connection]) -> None:
         """Note who is about to go; these publish no more."""
@@ -363,8 +359,8 @@ class Chat(Scenario[ChatParameters]):
     def outstanding(self, published: Published) -> int:
         """Count the deliveries that can still come."""
         if self._by_stages:
-            listeners = [connection.state for connection in self._here]
-            return sum(self._due(it, published) - it.arrived for it in listeners)
+            here = (connection.state for connection in self._attendance.here)
+            return sum(self._due(it, published) - it.arrived for it in here)
         counts = _by_publisher(published)
         in_room = self._published_in_rooms(counts)
         return sum(
@@ -377,7 +373,7 @@ class Chat(Scenario[ChatParameters]):
         """Count what was published and never delivered."""
         integrity = self._meter.integrity
         if self._by_stages:
-            for listener in self._presences:
+            for listener in self._attendance.presences:
                 due = self._due(listener, published)
                 integrity["expected"] += due
                 integrity["lost"] += due - listener.arrived
@@ -401,7 +397,7 @@ class Chat(Scenario[ChatParameters]):
                 continue
             has_heard = listener.expected_next[slot] != _UNHEARD
             heard = (listener.begins[slot], listener.expected_next[slot]) if has_heard else None
-            first, last = self._presences[listener].due(sent_ns, heard, late_ns)
+            first, last = self._attendance.presences[listener].due(sent_ns, heard, late_ns)
             due += last - first
         return due
 

@@ -92,7 +92,7 @@ def test_an_unknown_scenario_is_refused_with_those_there_are() -> None:
 
 
 def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match=r"no parameter 'activ'; it takes: .*active"):
+    with pytest.raises(UsageError, match="no parameter 'activ'; it takes: wrap, find, active, ack"):
         parse_parameters("echo", {"activ": "3"})
 
 

@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.presence import Presence
+from loadtests.connection import Connection
+from loadtests.meter import Meter
+from loadtests.presence import Attendance, Presence
 
 TIMES = st.lists(st.integers(0, 1000), max_size=50).map(sorted)
 
@@ -35,7 +37,11 @@ def test_whatever_was_heard_and_all_between_was_to_come(
 
 
 def test_its_first_end_counts() -> None:
-    presence = Presence(1)
-    presence.end(5)
-    presence.end(9)
-    assert presence.end_ns == 5
+    connection = Connection(Meter(0, 0, 1), lambda *_: None, "mine")
+    attendance = Attendance()
+    attendance.come(connection, 1)
+    assert list(attendance.here) == [connection]
+    attendance.go(connection, 5)
+    attendance.go(connection, 9)
+    assert attendance.presences == {"mine": Presence(1, 5)}
+    assert not attendance.here
