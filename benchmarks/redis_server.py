@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from loadtests.errors import TargetError
-from loadtests.target import running
+from loadtests.target import TargetSource, running
 
 _LOOK_SECONDS: Final = 0.1
 
@@ -47,7 +47,8 @@ async def watched_redis(log: Path) -> AsyncIterator[WatchedRedis]:
     if program is None:
         raise TargetError("redis-server is not installed; Debian has it in the package of its name")
     command = (program, "--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly")
-    async with running((*command, "no", "--dir", str(log.parent.resolve())), log) as server:
+    source = TargetSource((*command, "no", "--dir", str(log.parent.resolve())))
+    async with running(source, log) as server:
         redis = WatchedRedis(f"redis://127.0.0.1:{server.port}/0")
         watching = asyncio.create_task(_watch(redis, server.port))
         try:

@@ -147,7 +147,7 @@ def test_others_notice_little_of_an_attack(
                 quiet.append(await healthy.p99(bounds))
 
     async def rounds() -> None:
-        async with running(COMMAND, tmp_path / "server.log") as server:
+        async with running(TargetSource(COMMAND), tmp_path / "server.log") as server:
             healthy = Healthy(server, tmp_path, seconds)
             for _ in range(1 if is_quick else MOST_ROUNDS):
                 await one_round(healthy, server.port)

@@ -232,7 +232,7 @@ async def echo_during_broadcasts(
     source: TargetSource, folder: Path, connections: int, seconds: float
 ) -> Mapping[str, float]:
     """Measure the echoes of 20 clients while 4 broadcasts a second go to so many others."""
-    async with running(source.command, folder / "server.log") as server:
+    async with running(source, folder / "server.log") as server:
         found = TargetSource(pids=(server.pid,))
         address = f"ws://127.0.0.1:{server.port}"
         load = broadcast(connections=connections, duration_seconds=seconds + 2.0)

@@ -69,7 +69,7 @@ def bare_client(connections: int, seconds: float) -> float:
 
 
 async def _bare_client(connections: int, seconds: float, folder: Path) -> dict[str, float]:
-    async with running(ECHO_SERVER.command, folder / "server.log") as server:
+    async with running(ECHO_SERVER, folder / "server.log") as server:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "benchmarks.bare_client"),
             *(str(server.port), str(connections), str(seconds)),

@@ -14,13 +14,12 @@ from rich.console import Console
 from loadtests import limits
 from loadtests.dry_run import plan_document, plan_rows
 from loadtests.errors import LoadTestError, UsageError
-from loadtests.flags import Flags, takes_flags
+from loadtests.flags import Flags, source_of, takes_flags
 from loadtests.help import RunCommand, parameter_lines
 from loadtests.plan import Endpoint, Plan, split_url
 from loadtests.run import checked, default_record_path, execute
 from loadtests.scenario_file import ScenarioFile
 from loadtests.scenarios import SCENARIOS, scenario_kind
-from loadtests.target import TargetSource, split_command
 from loadtests.users import plan_of_run
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome, outcome_of, run_document
@@ -48,9 +47,8 @@ def run(ctx: typer.Context, flags: Flags) -> None:
         if flags.dry_run:
             sys.stdout.write(_dry_run(plan, as_json=flags.json_output))
             return
-        command = split_command(flags.target_cmd) if flags.target_cmd else ()
+        source = source_of(flags)
         path = flags.output or default_record_path(plan)
-        source = TargetSource(command, tuple(flags.pid or ()))
         with live_view(Console(stderr=True), quiet=flags.quiet) as observe:
             summary = asyncio.run(execute(plan, source, path, observe))
     except (LoadTestError, RecordError) as error:

@@ -39,6 +39,8 @@ def plan_rows(plan: Plan, sources: tuple[str, ...], limits: Limits) -> Iterator[
         )
         yield "  target", masked_url(user.plan.url)
         yield from ((f"  {name}", text) for name, text in _user_rows(user.plan))
+    if plan.warmup_seconds:
+        yield "Warm-up", f"{format_seconds(plan.warmup_seconds)} of the same load before"
     yield "Closing", f"over {plan.ramp_down_seconds:g} s" if plan.ramp_down_seconds else "at once"
     for text in plan.thresholds:
         yield "Must hold", str(parse_threshold(text))

@@ -26,6 +26,7 @@ from loadtests.rate_profile import Profile, parse_profile
 from loadtests.scenarios import SCENARIOS
 from loadtests.schedule import ArrivalKind
 from loadtests.stages import are_stages, parse_stages
+from loadtests.target import TargetSource, split_command
 from reports.units import parse_bytes, parse_count, parse_rate, parse_seconds
 
 Read = TypeVar("Read")
@@ -218,6 +219,24 @@ class Flags:
     target_cmd: Annotated[
         str | None, _target(help="Start the server with this, {port} where its port goes.")
     ] = None
+    target_env: Annotated[
+        list[str] | None,
+        _target(metavar="NAME=VALUE", help="A variable of its environment. May be repeated."),
+    ] = None
+    target_dir: Annotated[
+        str | None, _target(metavar="DIR", help="Where it is started. [default: here]")
+    ] = None
+    target_ready: Annotated[
+        str | None,
+        _target(metavar="/PATH", help="It is ready once GET of this has a 2xx status."),
+    ] = None
+    target_timeout: Annotated[
+        str, _target(metavar="TIME", help="How long it may take until it listens and is ready.")
+    ] = "30s"
+    warmup: Annotated[
+        str,
+        _target(metavar="TIME", help="Put the same load on it first, and keep nothing of that."),
+    ] = "0s"
     threshold: Annotated[
         list[str] | None,
         _verdict(
@@ -363,7 +382,7 @@ def plan_of(flags: Flags, parameters: Mapping[str, Any] | None = None) -> Plan:
         url=flags.url,
         connections=connections,
         scenario=flags.scenario,
-        parameters={**(parameters or {}), **_parameters(flags.param or ())},
+        parameters={**(parameters or {}), **_pairs("--param", flags.param or (), "KEY=VALUE")},
         concurrent=_read("--concurrent", flags.concurrent, parse_count),
         duration_seconds=lasting.seconds
         if lasting
@@ -400,7 +419,36 @@ def plan_of(flags: Flags, parameters: Mapping[str, Any] | None = None) -> Plan:
         if flags.processes is None
         else _read("--processes", flags.processes, parse_count),
         options=_connect_options(flags),
+        warmup_seconds=_read("--warmup", flags.warmup, parse_seconds),
         seed=seed_of(flags),
+    )
+
+
+def source_of(flags: Flags) -> TargetSource:
+    """Give where the server under test comes from.
+
+    Raises:
+        UsageError: a value that cannot be read, or one that has no place without a command.
+    """
+    pids = tuple(flags.pid or ())
+    if flags.target_cmd is None:
+        for name in ("target_env", "target_dir", "target_ready"):
+            if getattr(flags, name) is not None:
+                raise UsageError(f"{flag_of(name)} goes with --target-cmd, and only with it")
+        return TargetSource(pids=pids)
+    if flags.target_ready is not None and not flags.target_ready.startswith("/"):
+        raise UsageError(
+            f"--target-ready {flags.target_ready!r} is no path; write it like /healthz"
+        )
+    if flags.target_dir is not None and not Path(flags.target_dir).is_dir():
+        raise UsageError(f"--target-dir {flags.target_dir!r} is no directory")
+    return TargetSource(
+        split_command(flags.target_cmd),
+        pids,
+        environment=_pairs("--target-env", flags.target_env or (), "NAME=VALUE"),
+        directory=flags.target_dir,
+        ready=flags.target_ready,
+        start_seconds=_read("--target-timeout", flags.target_timeout, parse_seconds),
     )
 
 
@@ -452,11 +500,11 @@ def _bounds(texts: Sequence[str]) -> Bounds:
         raise UsageError(f"--bound: {error}") from None
 
 
-def _parameters(given: Sequence[str]) -> dict[str, str]:
-    parameters = {}
+def _pairs(option: str, given: Sequence[str], form: str) -> dict[str, str]:
+    pairs = {}
     for item in given:
         key, equals, value = item.partition("=")
         if not equals or not key:
-            raise UsageError(f"--param takes KEY=VALUE, not {item!r}")
-        parameters[key] = value
-    return parameters
+            raise UsageError(f"{option} takes {form}, not {item!r}")
+        pairs[key] = value
+    return pairs

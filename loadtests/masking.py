@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from loadtests.options import ConnectOptions, is_secret_name
 from loadtests.plan import Plan
+from loadtests.target import TargetSource
 from loadtests.template import is_file, split_places
 
 MASK: Final = "***"
@@ -28,6 +29,15 @@ def masked(plan: Plan) -> Plan:
         options=_masked_options(plan.options),
         users=tuple(replace(user, plan=masked(user.plan)) for user in plan.users),
     )
+
+
+def masked_source(source: TargetSource) -> TargetSource:
+    """Give where a server comes from as it may be told to anybody."""
+    told = {
+        name: _masked(value) if is_secret_name(name) else value
+        for name, value in source.environment.items()
+    }
+    return replace(source, environment=told)
 
 
 def masked_url(url: str) -> str:

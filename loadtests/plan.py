@@ -64,6 +64,7 @@ class Plan:
             has a ``population``.
         rounds: a live load is one of rounds, in each of which connections are the same.
         seed: the seed of every random choice.
+        warmup_seconds: for how long the same load comes first, of which nothing is kept.
         users: the kinds of users, where there are several; each has a plan of its own, and this one
             says what they have in common: address, numbers, phases and what is judged.
     """
@@ -106,6 +107,7 @@ class Plan:
     live: bool = False
     rounds: bool = False
     seed: int = 0
+    warmup_seconds: float = 0.0
     users: "tuple[User, ...]" = ()
 
     def __post_init__(self) -> None:
@@ -130,7 +132,13 @@ class Plan:
         ):
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be above 0")
-        for name in ("ramp_seconds", "ramp_down_seconds", "settle_seconds", "collect_seconds"):
+        for name in (
+            "ramp_seconds",
+            "ramp_down_seconds",
+            "settle_seconds",
+            "collect_seconds",
+            "warmup_seconds",
+        ):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be 0 or more")
         self._check_thresholds()

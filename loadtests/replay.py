@@ -1,12 +1,13 @@
 """The command line that makes a run again, from its plan: every choice in it, the seed as well."""
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import fields, replace
 
 from loadtests.bounds import changed
 from loadtests.options import ConnectOptions
 from loadtests.plan import Plan, User
-from loadtests.target import TargetSource
+from loadtests.target import START_SECONDS, TargetSource
 
 # How each part of a plan is written on the command line; those not here have no option.
 _OPTIONS = {
@@ -30,6 +31,7 @@ _OPTIONS = {
     "handshake_timeout_seconds": "--timeout {:.12g}s",
     "reply_timeout_seconds": "--reply-timeout {:.12g}s",
     "processes": "--processes {}",
+    "warmup_seconds": "--warmup {:.12g}s",
     "seed": "--seed {}",
 }
 # The command line draws or computes these where they are left out.
@@ -38,7 +40,7 @@ _ALWAYS = frozenset({"processes", "seed"})
 _OF_THE_RUN = frozenset(
     {
         *("concurrent", "duration_seconds", "ramp_seconds", "ramp_down_seconds", "steps"),
-        *("processes", "seed", "fail_fast", "bounds"),
+        *("processes", "seed", "fail_fast", "bounds", "warmup_seconds"),
     }
 )
 _FLAGS = {
@@ -64,11 +66,22 @@ def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
     words += plan_words(plan, without=frozenset({"scenario"} if plan.users else ()))
     for user in plan.users:
         words += ["--user", _user_words(user, plan)]
+    return (*words, *_source_words(source))
+
+
+def _source_words(source: TargetSource) -> Iterator[str]:
     if source.command:
-        words += ["--target-cmd", shlex.join(source.command)]
+        yield from ("--target-cmd", shlex.join(source.command))
+    for name, value in source.environment.items():
+        yield from ("--target-env", f"{name}={value}")
+    if source.directory is not None:
+        yield from ("--target-dir", source.directory)
+    if source.ready is not None:
+        yield from ("--target-ready", source.ready)
+    if source.start_seconds != START_SECONDS:
+        yield from ("--target-timeout", f"{source.start_seconds:.12g}s")
     for pid in source.pids:
-        words += ["--pid", str(pid)]
-    return tuple(words)
+        yield from ("--pid", str(pid))
 
 
 def _user_words(user: User, run: Plan) -> str:

@@ -20,7 +20,7 @@ from loadtests.errors import UsageError
 from loadtests.feed import FeedPolicy, read_feed
 from loadtests.fleet import Fleet
 from loadtests.header import run_header
-from loadtests.masking import masked
+from loadtests.masking import masked, masked_source
 from loadtests.options import check_files as check_options
 from loadtests.payload import read_payloads
 from loadtests.plan import Endpoint, Plan, port_of, split_url
@@ -83,12 +83,17 @@ async def execute(
             raise UsageError(f"--pid {pid}: there is no such process; name the server's")
     with _writer(path) as writer:
         async with _target(plan, source, path) as found:
-            command = replay_command(masked(plan), source)
+            command = replay_command(masked(plan), masked_source(source))
             plan = _addressed(plan, found.port)
-            try:
-                return await _record(plan, found, writer, observe, command=command)
-            except* RecordCutError as group:
-                cut = _first(group)
+            with _interruption() as interrupted:
+                if plan.warmup_seconds:
+                    await _warm_up(plan, found, interrupted)
+                try:
+                    return await _record(
+                        plan, found, writer, observe, command=command, interrupted=interrupted
+                    )
+                except* RecordCutError as group:
+                    cut = _first(group)
             raise cut
 
 
@@ -214,10 +219,10 @@ async def _target(plan: Plan, source: TargetSource, path: Path) -> AsyncIterator
     if source.command:
         log = path.with_name(path.name.removesuffix(RECORD_SUFFIX) + ".target.log")
         async with AsyncExitStack() as targets:
-            target = await targets.enter_async_context(running(source.command, log))
+            target = await targets.enter_async_context(running(source, log))
 
             async def restart() -> int:
-                again = running(source.command, log, target.port)
+                again = running(source, log, target.port)
                 return (await targets.enter_async_context(again)).pid
 
             yield _Found(target.command, (target.pid,), target.port, target.exit_status, restart)
@@ -238,6 +243,7 @@ async def _record(
     observe: Callable[[Line], None],
     *,
     command: tuple[str, ...],
+    interrupted: asyncio.Event,
 ) -> Summary:
     in_force = limits.read_limits()
     endpoint = await _endpoint(plan)
@@ -263,9 +269,42 @@ async def _record(
         origin_ns=origin_ns,
         departure=_departure(plan, found, endpoint),
     )
-    with _interruption() as interrupted:
-        emit(await fleet.run(interrupted))
+    emit(await fleet.run(interrupted))
     return totals.summary()
+
+
+async def _warm_up(plan: Plan, found: _Found, interrupted: asyncio.Event) -> None:
+    """Put the load on the target for as long as its warm-up lasts, and keep nothing of that."""
+    plan = _as_warmup(plan, plan.warmup_seconds)
+    endpoint = await _endpoint(plan)
+    sources = limits.sources_for(plan.connections, endpoint, limits.read_limits(), plan.options)
+    totals = Totals()
+    fleet = Fleet(
+        plan,
+        endpoint,
+        sources,
+        totals.add,
+        totals,
+        server_pids=found.pids,
+        origin_ns=perf_counter_ns(),
+    )
+    await fleet.run(interrupted)
+
+
+def _as_warmup(plan: Plan, seconds: float) -> Plan:
+    """Give the load at its usual pace, without stages of any kind, and with nothing judged."""
+    return replace(
+        plan,
+        duration_seconds=seconds,
+        profile=None,
+        population=None,
+        live=False,
+        steps=1,
+        thresholds=(),
+        abort_on=(),
+        fail_fast=False,
+        users=tuple(replace(it, plan=_as_warmup(it.plan, seconds)) for it in plan.users),
+    )
 
 
 def _addressed(plan: Plan, port: int | None) -> Plan:

@@ -40,6 +40,8 @@ _READ: Final[Mapping[str, Callable[[str], object]]] = {
     "max-message": parse_bytes,
     "timeout": parse_seconds,
     "reply-timeout": parse_seconds,
+    "target-timeout": parse_seconds,
+    "warmup": parse_seconds,
 }
 # What a flag's value may be in TOML, besides a text.
 _NUMBERS: Final = frozenset({*_READ, "pid"} - {"profile"})
@@ -58,6 +60,7 @@ _LISTS: Final = frozenset(
         "bound",
         "ready",
         "answer",
+        "target-env",
     }
 )
 _RENAMED: Final = {"connections": "count", "json": "json_output"}

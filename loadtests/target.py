@@ -5,9 +5,9 @@ import os
 import shlex
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from loadtests.plan import Endpoint
 
 _POLL_SECONDS: Final = 0.02
 _PORT_TRIES: Final = 5
+_ANSWER_SECONDS: Final = 5.0
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 15.0
 
@@ -30,10 +31,23 @@ class TargetSource:
     Attributes:
         command: what starts it, ``{port}`` in its words; empty when it runs already.
         pids: roots of its process trees; empty to look for what listens on the URL's port.
+        environment: variables that it has besides our own, or instead.
+        directory: where it is started; None for where we are.
+        ready: a path that it answers with a 2xx status (RFC 9110 section 15.3) once it is ready;
+            None if it is as soon as it listens.
+        start_seconds: how long that may take.
     """
 
     command: tuple[str, ...] = ()
     pids: tuple[int, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    directory: str | None = None
+    ready: str | None = None
+    start_seconds: float = START_SECONDS
+
+    def with_words(self, *words: str) -> "TargetSource":
+        """Give the same with further words at the end of its command."""
+        return replace(self, command=(*self.command, *words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +90,7 @@ def split_command(template: str) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def running(
-    template: Sequence[str], log: Path, port: int | None = None
+    source: TargetSource, log: Path, port: int | None = None
 ) -> AsyncIterator[RunningTarget]:
     """Run a server for as long as the context lasts, on that port or else a free one.
 
@@ -84,11 +98,11 @@ async def running(
     started again on another port.
 
     Raises:
-        TargetError: it cannot be started, ends at once, does not listen within 30 seconds, or
-            another server listens on its port.
+        TargetError: it cannot be started, ends at once, is not ready in time, or another server
+            listens on its port.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    process, target = await _listening(template, log, port)
+    process, target = await _listening(source, log, port)
     try:
         yield target
     finally:
@@ -96,12 +110,12 @@ async def running(
 
 
 async def _listening(
-    template: Sequence[str], log: Path, port: int | None
+    source: TargetSource, log: Path, port: int | None
 ) -> tuple[asyncio.subprocess.Process, RunningTarget]:
     for _ in range(_PORT_TRIES if port is None else 1):
-        process, target = await _start(template, log, port or free_port())
+        process, target = await _start(source, log, port or free_port())
         try:
-            await _until_listening(process, target)
+            await _until_ready(process, target, source)
             other = await asyncio.to_thread(_other_listener, target)
         except BaseException:
             await _stop(process)
@@ -116,9 +130,9 @@ async def _listening(
 
 
 async def _start(
-    template: Sequence[str], log: Path, port: int
+    source: TargetSource, log: Path, port: int
 ) -> tuple[asyncio.subprocess.Process, RunningTarget]:
-    command = tuple(word.replace("{port}", str(port)) for word in template)
+    command = tuple(word.replace("{port}", str(port)) for word in source.command)
     with log.open("ab") as output:
         try:
             process = await asyncio.create_subprocess_exec(
@@ -126,6 +140,8 @@ async def _start(
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env={**os.environ, **source.environment},
+                cwd=source.directory,
                 # Ctrl-C is for us: the target is stopped when its record is complete.
                 start_new_session=True,
             )
@@ -156,21 +172,29 @@ def _born(pid: int) -> float | None:
         return None
 
 
-async def _until_listening(process: asyncio.subprocess.Process, target: RunningTarget) -> None:
+async def _until_ready(
+    process: asyncio.subprocess.Process, target: RunningTarget, source: TargetSource
+) -> None:
+    endpoint = Endpoint("127.0.0.1", target.port)
+    listens = False
     try:
-        async with asyncio.timeout(START_SECONDS):
-            while not await answers(Endpoint("127.0.0.1", target.port)):
+        async with asyncio.timeout(source.start_seconds):
+            while not (listens := listens or await answers(endpoint)) or not (
+                source.ready is None or await _is_ready(endpoint, source.ready)
+            ):
                 if process.returncode is not None:
                     raise TargetError(
                         f"the target {shlex.join(target.command)} ended with status "
-                        f"{process.returncode} before it listened on port {target.port}; "
+                        f"{process.returncode} before it "
+                        f"{'was ready' if listens else 'listened'} on port {target.port}; "
                         f"its last words: {_last_words(target.log)}"
                     )
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
+        missing = f"answer GET {source.ready} with a 2xx status" if listens else "listen"
         raise TargetError(
-            f"the target {shlex.join(target.command)} does not listen on port {target.port} "
-            f"after {START_SECONDS:.0f} s; its output is in {target.log}"
+            f"the target {shlex.join(target.command)} does not {missing} on port {target.port} "
+            f"after {source.start_seconds:.3g} s; its output is in {target.log}"
         ) from None
 
 
@@ -186,10 +210,27 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
+async def _is_ready(endpoint: Endpoint, path: str) -> bool:
+    """Tell whether GET of a path is answered with a 2xx status (RFC 9112 section 4)."""
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+            try:
+                writer.write(
+                    f"GET {path} HTTP/1.1\r\nHost: {endpoint}\r\nConnection: close\r\n\r\n".encode()
+                )
+                version, status, *_ = (await reader.readline()).split() or (b"", b"")
+            finally:
+                writer.transport.abort()
+    except (OSError, TimeoutError, ValueError):
+        return False
+    return version.startswith(b"HTTP/") and status.startswith(b"2")
+
+
 async def answers(endpoint: Endpoint) -> bool:
     """Tell whether something accepts TCP connections there."""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(_ANSWER_SECONDS):
             _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
     except (OSError, TimeoutError):
         return False

@@ -23,8 +23,9 @@ from loadtests.stages import Stages
 # What is said of the run alone, and what of each kind alone.
 OF_THE_RUN: Final = (
     *("user", "count", "duration", "concurrent", "ramp", "ramp_down", "steps", "processes", "seed"),
-    *("source", "unix_socket", "proxy", "pid", "target_cmd", "threshold", "abort_on", "bound"),
+    *("source", "unix_socket", "proxy", "pid", "threshold", "abort_on", "bound"),
     *("fail_fast", "file", "dry_run", "output", "json_output", "quiet"),
+    *("target_cmd", "target_env", "target_dir", "target_ready", "target_timeout", "warmup"),
 )
 _OF_A_KIND: Final = ("scenario", "param", "rate", "per_connection", "profile", "think")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]*", re.IGNORECASE)

@@ -37,7 +37,11 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "source": "each worker has one of its own",
     "unix_socket": "use swarmgate run",
     "proxy": "use swarmgate run",
-    "target_cmd": "start the target yourself",
+    **dict.fromkeys(
+        ("target_cmd", "target_env", "target_dir", "target_ready", "target_timeout"),
+        "start the target yourself",
+    ),
+    "warmup": "use swarmgate run",
     "abort_on": "use swarmgate run",
     "fail_fast": "use swarmgate run",
     "file": "write its flags here",

@@ -64,13 +64,21 @@ plans = st.builds(
     abort_on=st.just(()) | st.just(("errors > 10",)),
     bounds=st.just(Bounds()) | st.just(Bounds(runnable_ratio=0.5, gc_pause_seconds=1e-3)),
     thresholds=st.just(()) | st.just(("latency.p99_seconds<=20ms", "errors <= 0")),
+    warmup_seconds=st.sampled_from((0.0, 1.5)),
     seed=st.integers(0, 2**32 - 1),
+)
+sources = st.builds(
+    TargetSource,
+    command=st.just(("serve it", "--port", "{port}")),
+    environment=st.just({}) | st.just({"A": "b c", "D": "e=f"}),
+    directory=st.none() | st.just("."),
+    ready=st.none() | st.just("/healthz"),
+    start_seconds=st.sampled_from((30.0, 90.5)),
 )
 
 
-@given(plans)
-def test_the_command_is_read_back_into_the_same_plan(plan: Plan) -> None:
-    source = TargetSource(command=("serve it", "--port", "{port}"))
+@given(plans, sources)
+def test_the_command_is_read_back_into_the_same_plan(plan: Plan, source: TargetSource) -> None:
     seen: list[tuple[Any, Any]] = []
 
     async def catch(plan: Plan, source: TargetSource, *rest: Any) -> None:

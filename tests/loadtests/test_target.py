@@ -1,4 +1,4 @@
-"""A target is started on a port that is its own."""
+"""A target is started on a port that is its own, as it is to be started, and waited for."""
 
 import sys
 from pathlib import Path
@@ -7,9 +7,10 @@ import pytest
 
 from loadtests import target
 from loadtests.errors import TargetError
+from loadtests.target import TargetSource
 from tests.servers.launch import launch
 
-ECHO = (sys.executable, "-m", "benchmarks.picows_echo", "{port}")
+ECHO = TargetSource((sys.executable, "-m", "benchmarks.picows_echo", "{port}"))
 
 
 async def test_another_server_on_its_port_is_not_taken_for_the_target(tmp_path: Path) -> None:
@@ -31,3 +32,56 @@ async def test_a_port_that_somebody_was_quicker_to_take_is_given_up_for_another(
             assert started.port != other.port
             assert started.exit_status() is None
             assert str(started.port) in started.command
+
+
+SLOW = """
+import http.server, os, sys
+asked = []
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked.append(self.path)
+        ready = self.path == "/healthz" and asked.count("/healthz") > 3
+        print("asked", self.path, os.environ["GREETING"], os.getcwd(), flush=True)
+        self.send_response(200 if ready else 503)
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answers).serve_forever()
+"""
+
+
+async def test_a_target_has_its_environment_and_directory_and_is_waited_for(tmp_path: Path) -> None:
+    source = TargetSource(
+        (sys.executable, "-c", SLOW, "{port}"),
+        environment={"GREETING": "good day"},
+        directory=str(tmp_path),
+        ready="/healthz",
+    )
+    async with target.running(source, tmp_path / "log") as started:
+        asked = started.log.read_text().splitlines()
+    assert asked == [f"asked /healthz good day {tmp_path}"] * 4
+
+
+@pytest.mark.parametrize(
+    ("ready", "complaint"),
+    [
+        ("/nothing", r"does not answer GET /nothing with a 2xx status on port \d+ after 0.5 s"),
+        (None, r"does not listen on port \d+ after 0.5 s"),
+    ],
+)
+async def test_a_target_that_never_gets_ready_is_given_up(
+    tmp_path: Path, ready: str | None, complaint: str
+) -> None:
+    lines = SLOW if ready else "import sys, time; time.sleep(1000)"
+    source = TargetSource(
+        (sys.executable, "-c", lines, "{port}"),
+        environment={"GREETING": ""},
+        ready=ready,
+        start_seconds=0.5,
+    )
+    with pytest.raises(TargetError, match=complaint):
+        async with target.running(source, tmp_path / "log"):
+            pass
