@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from benchmarks.calibration import Row, count_rows, latency_rows, split, stall_delays
-from benchmarks.experiments import InterruptedRunError
+from benchmarks.runs.making import InterruptedRunError
 from loadtests.bounds import Bounds
 from loadtests.own_module import own_module
 from loadtests.plan import Plan

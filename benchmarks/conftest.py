@@ -11,7 +11,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.beside import Comparison
-from benchmarks.experiments import ANY_MACHINE
+from benchmarks.runs.making import ANY_MACHINE
 from loadtests.bounds import Bounds
 from loadtests.plan import Plan
 from loadtests.run import execute

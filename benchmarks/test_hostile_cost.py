@@ -27,7 +27,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.attacks import ATTACKS
 from benchmarks.conftest import TRIES, note
-from benchmarks.experiments import ANY_MACHINE
+from benchmarks.runs.making import ANY_MACHINE
 from benchmarks.statistics import FEWEST_FOR_A_MEDIAN, median_interval
 from loadtests.bounds import Bounds
 from loadtests.plan import Plan

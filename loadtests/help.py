@@ -37,17 +37,8 @@ class RunCommand(TyperCommand):
 
     def _read_file(self, ctx: Any, path: Path) -> None:  # noqa: ANN401
         """Take a scenario file's values for the defaults of what the command line leaves out."""
-        flags = {
-            option.removeprefix("--")
-            for parameter in self.params
-            for option in parameter.opts
-            if option.startswith("--")
-        }
-        known = frozenset(
-            {"url", "connections"} | flags - {"file", "param", "user", "help", "dry-run"}
-        )
         try:
-            content = read_scenario_file(path, known)
+            content = read_scenario_file(path)
         except UsageError as error:
             sys.stderr.write(f"swarmgate: {error}\n")
             ctx.exit(ExitStatus.USAGE)

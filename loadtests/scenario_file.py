@@ -7,12 +7,13 @@
 import difflib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
 from loadtests.distribution import parse_distribution
 from loadtests.errors import UsageError
+from loadtests.flags import Flags
 from loadtests.rate_profile import parse_profile
 from loadtests.stages import are_stages, parse_stages
 from loadtests.toml_lines import line_of
@@ -64,6 +65,12 @@ _LISTS: Final = frozenset(
     }
 )
 _RENAMED: Final = {"connections": "count", "json": "json_output"}
+# What has no place in a file, or another form there.
+_NOT_IN_A_FILE: Final = ("count", "json_output", "file", "param", "user", "dry_run")
+KEYS: Final = frozenset(
+    {*_RENAMED, *(it.name.replace("_", "-") for it in fields(Flags))}
+    - {name.replace("_", "-") for name in _NOT_IN_A_FILE}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +105,8 @@ class ScenarioFile:
     users: tuple[UserTable, ...] = ()
 
 
-def read_scenario_file(path: Path, known: frozenset[str]) -> ScenarioFile:
+def read_scenario_file(path: Path) -> ScenarioFile:
     """Read a file.
-
-    Args:
-        path: the file.
-        known: the flags that there are, without dashes in front; ``connections`` is COUNT.
 
     Raises:
         UsageError: no such file, no TOML, an unknown key, or a value of the wrong type or unit.
@@ -115,12 +118,30 @@ def read_scenario_file(path: Path, known: frozenset[str]) -> ScenarioFile:
         raise UsageError(f"cannot read the scenario file {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML ({error})") from None
-    reader = _Reader(path, text, known)
+    return read_tables(path, text, content)
+
+
+def read_tables(
+    path: Path, text: str, content: Mapping[str, Any], place: tuple[int | str, ...] = ()
+) -> ScenarioFile:
+    """Read what a file, or a table of it, says of a run.
+
+    Args:
+        path: the file, for errors.
+        text: all of it, for the lines of errors.
+        content: the table.
+        place: where the table stands; nowhere if it is the file.
+
+    Raises:
+        UsageError: an unknown key, or a value of the wrong type or unit.
+    """
+    reader = _Reader(path, text)
+    content = dict(content)
     tables = content.pop(USERS, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise UsageError(f"{reader.where(USERS)} must be tables, written [[user]]")
-    users = tuple(reader.user(number, table) for number, table in enumerate(tables))
-    return ScenarioFile(*reader.table(content), users)
+        raise UsageError(f"{reader.where(*place, USERS)} must be tables, written [[user]]")
+    users = tuple(reader.user(table, (*place, USERS, it)) for it, table in enumerate(tables))
+    return ScenarioFile(*reader.table(content, place), users)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +150,14 @@ class _Reader:
 
     path: Path
     text: str
-    known: frozenset[str]
 
     def where(self, *place: int | str) -> str:
         """Give file, line and name of a key."""
         return f"{self.path}:{line_of(self.text, place)}: {place[-1]}"
 
-    def user(self, number: int, table: dict[str, Any]) -> UserTable:
+    def user(self, table: dict[str, Any], place: tuple[int | str, ...]) -> UserTable:
         """Read one kind of users."""
-        place = (USERS, number)
-        known = sorted({*self.known, *_OF_A_USER, PARAMETERS})
+        known = sorted({*KEYS, *_OF_A_USER, PARAMETERS})
         for key in table:
             if key not in known:
                 raise UsageError(_unknown(self.where(*place, key), key, known))
@@ -150,11 +169,11 @@ class _Reader:
                 f"{self.where(*place, 'share')} is {share!r}; it must be a number, above 0 and at "
                 "most 1"
             )
-        where = f"{self.path}:{line_of(self.text, place)}: user {name or number + 1}"
+        where = f"{self.path}:{line_of(self.text, place)}: user {name or int(place[-1]) + 1}"
         return UserTable(where, name, float(share), *self.table(table, place))
 
     def table(
-        self, content: dict[str, Any], place: tuple[int | str, ...] = ()
+        self, content: dict[str, Any], place: tuple[int | str, ...]
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """Read flags by their names, and the scenario's parameters."""
         parameters = content.pop(PARAMETERS, {})
@@ -163,8 +182,8 @@ class _Reader:
         defaults = {}
         for key, value in content.items():
             where = self.where(*place, key)
-            if key not in self.known:
-                raise UsageError(_unknown(where, key, sorted(self.known)))
+            if key not in KEYS:
+                raise UsageError(_unknown(where, key, sorted(KEYS)))
             defaults[_RENAMED.get(key, key).replace("-", "_")] = _checked(where, key, value)
         return defaults, parameters
 

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from rich import box
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.units import format_figure
-from reports.verdict import ClaimResult, Estimate, Verdict
+from reports.verdict import ALONE, ClaimResult, Estimate, Verdict, named
 
 PICTURE_WIDTH: Final = 132
 # Between a number and its unit, so that no line of a table ends there.
@@ -53,7 +53,60 @@ _LABELS: Final = {
 
 
 def verdict_table(results: Sequence[ClaimResult]) -> Table:
-    """Draw the table for a terminal."""
+    """Draw the table for a terminal: with a column for each server if there are several."""
+    servers = _servers(results)
+    return _compared(results, servers) if len(servers) > 1 else _listed(results)
+
+
+def _servers(results: Sequence[ClaimResult]) -> list[str]:
+    """Name the servers that were judged, in the order in which they were."""
+    return list(dict.fromkeys(result.target for result in results if result.target != ALONE))
+
+
+def _claims(results: Sequence[ClaimResult]) -> Iterator[tuple[ClaimResult, list[ClaimResult]]]:
+    """Give each claim, by the first of its results, with all that it has."""
+    by_claim: dict[str, list[ClaimResult]] = {}
+    for result in results:
+        by_claim.setdefault(result.claim, []).append(result)
+    return ((of_claim[0], of_claim) for of_claim in by_claim.values())
+
+
+def _compared(results: Sequence[ClaimResult], servers: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
+    table.add_column("claim", ratio=3)
+    table.add_column("claimed", ratio=1)
+    for server in servers:
+        table.add_column(f"{server}, 95 % interval", ratio=3)
+    for claim, of_claim in _claims(results):
+        cells = {result.target: result for result in of_claim}
+        table.add_row(
+            Text(f"“{claim.says}”\n").append(claim.how, style="dim"),
+            claim.bound,
+            *(_verdict_cell(_cell_of(cells, server, servers)) for server in servers),
+        )
+    return table
+
+
+def _cell_of(
+    cells: Mapping[str, ClaimResult], server: str, servers: Sequence[str]
+) -> ClaimResult | None:
+    # What is about no server stands in the first of their columns.
+    return cells.get(server) or (cells.get(ALONE) if server == servers[0] else None)
+
+
+def _verdict_cell(result: ClaimResult | None) -> Text:
+    if result is None:
+        return Text("")
+    mark, colour = _MARKS[result.verdict]
+    text = Text(f"{mark} {result.verdict}", style=colour)
+    return text.append(f"{_of_runs(result)}\n{_measured(result)}", style="default")
+
+
+def _of_runs(result: ClaimResult) -> str:
+    return f", {_runs(result)} runs" if result.estimate else ""
+
+
+def _listed(results: Sequence[ClaimResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
     table.add_column("verdict", no_wrap=True)
     table.add_column("claim", ratio=4)
@@ -82,8 +135,33 @@ def verdict_svg(results: Sequence[ClaimResult]) -> str:
 
 
 def verdict_markdown(results: Sequence[ClaimResult]) -> str:
-    """Write the table as Markdown."""
-    rows = [
+    """Write the table as Markdown: with a column for each server if there are several."""
+    servers = _servers(results)
+    rows = _compared_rows(results, servers) if len(servers) > 1 else _listed_rows(results)
+    return "".join(f"| {' | '.join(_cell(text) for text in row)} |\n" for row in rows)
+
+
+def _compared_rows(
+    results: Sequence[ClaimResult], servers: Sequence[str]
+) -> Iterator[tuple[str, ...]]:
+    yield ("claim", "claimed", *(f"{server}, 95 % interval" for server in servers), "how", "source")
+    yield ("---",) * (len(servers) + 4)
+    for claim, of_claim in _claims(results):
+        cells = {result.target: result for result in of_claim}
+        judged = (_cell_of(cells, server, servers) for server in servers)
+        told = (_verdict_words(result) for result in judged)
+        yield (f"“{claim.says}”", claim.bound, *told, claim.how, claim.source)
+
+
+def _verdict_words(result: ClaimResult | None) -> str:
+    if result is None:
+        return "–"
+    mark, _ = _MARKS[result.verdict]
+    return f"{mark} **{result.verdict}**{_of_runs(result)}: {_measured(result)}".replace("\n", "; ")
+
+
+def _listed_rows(results: Sequence[ClaimResult]) -> list[tuple[str, ...]]:
+    return [
         ("verdict", "claim", "claimed", "measured, 95 % interval", "runs", "how", "source"),
         ("---",) * 7,
         *(
@@ -99,15 +177,20 @@ def verdict_markdown(results: Sequence[ClaimResult]) -> str:
             for result in results
         ),
     ]
-    return "".join(f"| {' | '.join(_cell(text) for text in row)} |\n" for row in rows)
 
 
 def tally(results: Sequence[ClaimResult]) -> str:
     """Say in one line how many claims hold, are refuted, and so on."""
     counted = ((verdict, sum(r.verdict is verdict for r in results)) for verdict in Verdict)
     parts = [f"{count} {verdict}" for verdict, count in counted if count]
-    news = [result.claim for result in results if result.verdict is not result.expected]
-    line = f"{len(results)} claim{'s' * (len(results) != 1)}: {', '.join(parts)}."
+    news = [named(result) for result in results if result.verdict is not result.expected]
+    servers = len(_servers(results))
+    what = (
+        f"verdict{'s' * (len(results) != 1)} on {servers} servers"
+        if servers > 1
+        else (f"claim{'s' * (len(results) != 1)}")
+    )
+    line = f"{len(results)} {what}: {', '.join(parts)}."
     return f"{line} Not as expected: {', '.join(news)}." if news else line
 
 

@@ -3,9 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome
+
+ALONE: Final = "alone"
+"""Stands for the server where what is judged is measured by itself."""
 
 
 class Verdict(StrEnum):
@@ -33,6 +37,8 @@ class ClaimResult:
 
     Attributes:
         claim: its name; ``says`` is the sentence, ``source`` where it was read.
+        target: the server that it was judged on; ``alone`` if it is about none, empty if there is
+            one only.
         metric: the figure that was judged, its unit in its name.
         bound: what the figure had to be, for a person.
         expected: the verdict that is known and accepted; any other one is news.
@@ -50,9 +56,16 @@ class ClaimResult:
     metric: str
     bound: str
     how: str
+    target: str = ""
     estimate: Estimate | None = None
     reasons: tuple[str, ...] = ()
     context: tuple[tuple[str, float], ...] = ()
+
+
+def named(result: ClaimResult) -> str:
+    """Name a claim, and the server if there are several."""
+    is_plain = result.target in ("", ALONE)
+    return result.claim if is_plain else f"{result.claim} on {result.target}"
 
 
 def outcome_of_claims(results: Iterable[ClaimResult]) -> Outcome:
@@ -62,12 +75,12 @@ def outcome_of_claims(results: Iterable[ClaimResult]) -> Outcome:
     and told in every table. A claim that was expected to be refuted and holds is one.
     """
     held = tuple(results)
-    if missing := [it.claim for it in held if it.verdict is Verdict.NOT_MEASURED]:
+    if missing := [named(it) for it in held if it.verdict is Verdict.NOT_MEASURED]:
         return Outcome(ExitStatus.INVALID, (f"not measured: {', '.join(missing)}",))
-    undecided = [it.claim for it in held if it.verdict is Verdict.INCONCLUSIVE]
+    undecided = [named(it) for it in held if it.verdict is Verdict.INCONCLUSIVE]
     news = [it for it in held if it.verdict not in (it.expected, Verdict.INCONCLUSIVE)]
     if news:
-        told = (f"{it.claim}: {it.verdict}, expected was {it.expected}" for it in news)
+        told = (f"{named(it)}: {it.verdict}, expected was {it.expected}" for it in news)
         return Outcome(ExitStatus.FAILED, tuple(told))
     if undecided:
         return Outcome(ExitStatus.INCONCLUSIVE, (f"no decision on {', '.join(undecided)}",))

@@ -20,7 +20,7 @@ from benchmarks.calibration import (
     stall_delays,
 )
 from benchmarks.calibration_table import calibration_markdown
-from benchmarks.cli import tell_calibration
+from benchmarks.commands.calibrate import tell_calibration
 from reports.histogram import Histogram
 from reports.record import read_record
 from tests.loadtests.conftest import PATIENT

@@ -1,6 +1,9 @@
 """A claims file is checked to the line, and a verdict needs every run and the whole interval."""
 
 import math
+import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,28 +11,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.claims import (
-    AloneExperiment,
+from benchmarks.claims.claims_file import (
     Claim,
     ClaimsFileError,
     LoadExperiment,
-    RunFigures,
+    about,
     choose,
-    judge,
-    load_claims,
 )
-from benchmarks.cli import DEFAULT_CLAIMS
-from benchmarks.experiments import check, needed, quick, turns
+from benchmarks.claims.experiments import describe, needed, quick, turns
+from benchmarks.claims.judging import Key, judge
+from benchmarks.claims.reading import load_claims
+from benchmarks.commands.claims import DEFAULT_CLAIMS
+from benchmarks.runs.making import RunFigures
+from benchmarks.runs.targets import Target
 from loadtests.toml_lines import line_of
 from reports.claims_table import tally, verdict_markdown
 from reports.exit_status import ExitStatus
-from reports.verdict import ClaimResult, Verdict, outcome_of_claims
+from reports.verdict import ALONE, ClaimResult, Verdict, outcome_of_claims
 
 GOOD = """\
 [experiment.idle]
 scenario = "hold"
 connections = "1k"        # one thousand
-server = { heartbeat_seconds = 0 }
+arguments = { reference = "--heartbeat-seconds 0" }
 
 [[claim]]
 id = "memory"
@@ -54,6 +58,11 @@ tolerance = 0.5
 """
 
 
+TARGET = '[target.a]\ncommand = "x {port}"\n'
+NOWHERE = f'{TARGET}directory = "nowhere"\n\n[experiment.idle]'
+NO_PATH = f'{TARGET}ready = "ok"\n\n[experiment.idle]'
+
+
 def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "claims.toml"
     path.write_text(text)
@@ -64,7 +73,8 @@ def test_a_claims_file_is_read_with_its_units(tmp_path: Path) -> None:
     file = load_claims(written(tmp_path, GOOD))
     idle = file.experiments["idle"]
     assert isinstance(idle, LoadExperiment)
-    assert idle.connections == 1000
+    assert file.case("idle", "reference").plan().connections == 1000
+    assert file.case("idle", "reference").target.source.command[-2:] == ("--heartbeat-seconds", "0")
     assert [claim.limit for claim in file.claims] == [2e9, 0.01]
     assert file.claims[0].bound() == "at most 2.00 GB"
     assert file.claims[1].bound() == "1.00 % ± 50 %"
@@ -74,8 +84,27 @@ def test_a_claims_file_is_read_with_its_units(tmp_path: Path) -> None:
     ("old", "new", "complaint"),
     [
         ('scenario = "hold"', "", ":1: experiment.idle.scenario: the key is missing"),
-        ('"1k"', '"1q"', ":3: experiment.idle.connections: '1q': .*write it like 10k"),
-        ('"1k"', "0", ":3: experiment.idle.connections: 0: .*greater than or equal to 1"),
+        ('"1k"', '"1q"', ":3: connections: '1q' is no .*write it like 10k"),
+        ('"1k"', "0", ":1: experiment.idle: connections is 0; it must be 1 or more"),
+        ('"1k"', '"1k"\nrepeats = 1', ":4: experiment.idle.repeats: 1: .*equal to 2"),
+        ('"1k"', '"1k"\nspeed = 1', ":4: speed is no key of a scenario file"),
+        ('"1k"', '"1k"\npid = [1]', ":4: experiment.idle.pid: no such key; it stands in .target"),
+        ('"1k"', '"1k"\nseed = 1', ":4: experiment.idle.seed: no such key; it is the runs' own"),
+        ('"hold"', '"tornado"', ":1: experiment.idle: no scenario is called 'tornado'"),
+        ('{ reference', '{ refrence', ":4: .*arguments: no target is called 'refrence'; there are"),
+        ('id = "memory"', 'id = "memory"\ntargets = ["x"]', ":8: claim.0.targets: no target is"),
+        ('id = "memory"', 'id = "memory"\nexpected = { x = "holds" }',
+         ":8: claim.0.expected: no target is called 'x'"),
+        ('id = "memory"', 'id = "memory"\nexpected = "maybe"',
+         ":8: claim.0.expected: 'maybe': .*not a valid Verdict"),
+        ('id = "memory"', 'id = "memory"\nbaseline_target = "x"',
+         ":8: claim.0.baseline_target: the experiment is not made on 'x', but on reference"),
+        ('[experiment.idle]', '[target.a]\n\n[experiment.idle]',
+         ":1: target.a: it has either a command or a url"),
+        ('[experiment.idle]', '[target.a]\ncommand = "serve"\n\n[experiment.idle]',
+         ":1: target.a: command 'serve' has no {port}"),
+        ('[experiment.idle]', NOWHERE, ":3: target.a.directory: .*nowhere is no directory"),
+        ('[experiment.idle]', NO_PATH, ":3: target.a.ready: 'ok': string should match"),
         ('id = "memory"', 'id = "memory"\nidd = 1', ":8: claim.0.idd: no such key is known"),
         ('id = "cpu"', 'id = "memory"', ":16: claim.1.id: 'memory' is taken already"),
         ('"at_most"', '"below"', ":12: claim.0.comparison: 'below': .*'at_most'"),
@@ -102,12 +131,66 @@ def test_a_file_without_claims_is_refused(tmp_path: Path) -> None:
         load_claims(written(tmp_path, "[experiment]\n"))
 
 
-def test_an_experiment_of_an_unknown_scenario_is_refused_before_anything_runs(
-    tmp_path: Path,
-) -> None:
-    file = load_claims(written(tmp_path, GOOD.replace('"hold"', '"tornado"')))
-    with pytest.raises(ClaimsFileError, match="experiment idle: no scenario is called 'tornado'"):
-        check(needed(file), file.path)
+TARGETS = """\
+[target.ours]
+command = "{python} serve.py {port}"
+environment = { LEVEL = "high" }
+directory = "."
+ready = "/healthz"
+timeout = "1m"
+warmup = "2s"
+flags = "--bearer abc"
+
+[target.theirs]
+url = "ws://127.0.0.1:9/ignored?x"
+pid = 1
+paths = { "/ws" = "/chat" }
+
+[target.absent]
+command = "serve {port}"
+directory = "nowhere"
+optional = true
+
+"""
+
+
+def test_each_target_has_its_command_or_address_and_what_its_loads_need(tmp_path: Path) -> None:
+    text = GOOD.replace('{ reference = "--heartbeat-seconds 0" }', '{ ours = "--fast" }')
+    file = load_claims(written(tmp_path, TARGETS + text))
+    assert file.targets_of("idle") == ("ours", "theirs")
+    assert file.left_out == {"absent": str(tmp_path / "nowhere")}
+    ours, theirs = (file.case("idle", name) for name in ("ours", "theirs"))
+    source = ours.target.source
+    assert source.command == (sys.executable, "serve.py", "{port}", "--fast")
+    assert (source.environment, source.ready) == ({"LEVEL": "high"}, "/healthz")
+    assert (source.directory, source.start_seconds) == (str(tmp_path), 60.0)
+    plan = ours.plan(seed=7)
+    assert (plan.url, plan.seed, plan.warmup_seconds) == ("ws://127.0.0.1:{port}/ws", 7, 2.0)
+    assert plan.options.bearer == "abc"
+    assert theirs.plan().url == "ws://127.0.0.1:9/chat"
+    assert theirs.target.source.pids == (1,)
+    assert not theirs.target.is_fresh
+
+
+def test_an_experiment_may_be_a_file_of_a_run_whose_keys_it_changes(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(
+        'url = "ws://elsewhere:1/talk"\nscenario = "echo"\nconnections = 50\nrate = 5\n'
+        'payload = "1KiB"\npid = [1]\n[parameters]\nactive = 3\n'
+    )
+    text = GOOD.replace('scenario = "hold"', 'file = "run.toml"').replace('"1k"', "60")
+    plan = load_claims(written(tmp_path, text)).case("idle", "reference").plan()
+    assert plan.url == "ws://127.0.0.1:{port}/talk"
+    assert (plan.scenario, plan.connections, plan.rate, plan.payload_bytes) == ("echo", 60, 5, 1024)
+    assert plan.parameters == {"active": 3}
+
+
+def test_the_claims_about_another_server_are_all_expected_to_hold_there() -> None:
+    file = load_claims(DEFAULT_CLAIMS)
+    there = about(file, Target("target", file.targets["tutorial"].source))
+    assert {held for it in there.experiments for held in there.targets_of(it)} == {"target"}
+    assert {claim.expected_of("target") for claim in there.claims} == {Verdict.HOLDS}
+    assert not {"coroutine", "thread"} & set(there.experiments)
+    assert "memory" in {claim.id for claim in there.claims}
 
 
 names = st.from_regex(r"[a-z]{1,8}", fullmatch=True)
@@ -126,11 +209,24 @@ def test_lines_are_found_wherever_keys_stand(keys: list[str], blanks: list[str])
 
 def test_the_committed_claims_are_well_formed_and_complete() -> None:
     file = load_claims(DEFAULT_CLAIMS)
-    check(needed(file), file.path)
-    assert set(needed(file)) == set(file.experiments)
+    assert list(file.targets) == ["reference", "tutorial"]
+    assert set(needed(file).experiments) == set(file.experiments)
     assert all(held.repeats >= 3 for held in file.experiments.values())
-    check({name: quick(held) for name, held in file.experiments.items()}, file.path)
+    smaller = quick(file)
+    for name in smaller.experiments:
+        for target in smaller.targets_of(name):
+            assert describe(smaller, name, target)
+            if target != ALONE:
+                assert smaller.case(name, target).plan().connections <= 1_000
     assert [claim.id for claim in choose(file, ["memory"]).claims] == ["memory"]
+    on_one = choose(file, [], ["tutorial"])
+    assert {target for it in on_one.experiments for target in on_one.targets_of(it)} == {
+        "tutorial",
+        ALONE,
+    }
+    assert "waiting-is-free" not in {claim.id for claim in on_one.claims}
+    with pytest.raises(ClaimsFileError, match="no target is called 'x'; there are reference, tuto"):
+        choose(file, [], ["x"])
 
 
 def claim(**changes: Any) -> Claim:
@@ -146,11 +242,16 @@ def claim(**changes: Any) -> Claim:
     return Claim(**(values | changes))
 
 
-def runs(*values: float) -> dict[str, list[RunFigures]]:
-    return {"e": [RunFigures(True, (), {"latency.mean_seconds": value}) for value in values]}
+def runs(*values: float, experiment: str = "e", target: str = "t") -> dict[Key, list[RunFigures]]:
+    return {
+        (experiment, target): [
+            RunFigures(True, (), {"latency.mean_seconds": value}) for value in values
+        ]
+    }
 
 
-EXPERIMENT = LoadExperiment(scenario="hold", connections=1)
+def judged(claim: Claim, measured: dict[Key, list[RunFigures]]) -> ClaimResult:
+    return judge(claim, "t", "how it was", measured)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +271,7 @@ EXPERIMENT = LoadExperiment(scenario="hold", connections=1)
 def test_only_an_interval_that_is_all_on_one_side_decides(
     changes: dict[str, Any], values: tuple[float, ...], verdict: Verdict
 ) -> None:
-    assert judge(claim(**changes), EXPERIMENT, runs(*values)).verdict is verdict
+    assert judged(claim(**changes), runs(*values)).verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -179,40 +280,44 @@ def test_only_an_interval_that_is_all_on_one_side_decides(
         (runs(0.5), "at least 2 runs"),
         ({}, "at least 2 runs"),
         (runs(0.5, math.nan), "run 2 of e has no figure"),
-        ({"e": [RunFigures(True, (), {})] * 3}, "run 1 of e has no figure 'latency.mean_seconds'"),
         (
-            {"e": [*runs(0.5, 0.5)["e"], RunFigures(False, ("sent late",), {})]},
+            {("e", "t"): [RunFigures(True, (), {})] * 3},
+            "run 1 of e has no figure 'latency.mean_seconds'",
+        ),
+        (
+            {("e", "t"): [*runs(0.5, 0.5)["e", "t"], RunFigures(False, ("sent late",), {})]},
             "run 3 of e is invalid: sent late",
         ),
     ],
 )
 def test_what_was_not_measured_is_never_a_pass(
-    measured: dict[str, list[RunFigures]], reason: str
+    measured: dict[Key, list[RunFigures]], reason: str
 ) -> None:
-    result = judge(claim(), EXPERIMENT, measured)
+    result = judged(claim(), measured)
     assert result.verdict is Verdict.NOT_MEASURED
     assert reason in result.reasons[0]
     assert outcome_of_claims([result]).status is ExitStatus.INVALID
 
 
-def test_a_baseline_makes_it_a_ratio_run_by_run() -> None:
-    measured = {
-        "e": [RunFigures(True, (), {"latency.mean_seconds": value}) for value in (1.1, 2.2, 4.4)],
-        "b": [RunFigures(True, (), {"latency.mean_seconds": value}) for value in (1.0, 2.0, 4.0)],
-    }
-    result = judge(claim(baseline="b", value=1.2), EXPERIMENT, measured)
+@pytest.mark.parametrize(
+    ("other", "changes", "bound"),
+    [
+        (runs(1.0, 2.0, 4.0, experiment="b"), {"baseline": "b"}, "at most 1.2 times"),
+        (runs(1.0, 2.0, 4.0, target="u"), {"baseline_target": "u"}, "at most 1.2 times u"),
+    ],
+)
+def test_a_baseline_makes_it_a_ratio_run_by_run(
+    other: dict[Key, list[RunFigures]], changes: dict[str, str], bound: str
+) -> None:
+    result = judged(claim(value=1.2, **changes), {**runs(1.1, 2.2, 4.4), **other})
     assert result.verdict is Verdict.HOLDS
     assert result.estimate is not None
     assert result.estimate.value == pytest.approx(1.1)
-    assert result.bound == "at most 1.2 times"
+    assert result.bound == bound
 
 
-def result(verdict: Verdict, expected: Verdict = Verdict.HOLDS) -> ClaimResult:
-    measured = runs(0.5, 0.5)
-    judged = judge(claim(expected=expected), EXPERIMENT, measured)
-    return ClaimResult(
-        **{name: getattr(judged, name) for name in ClaimResult.__slots__} | {"verdict": verdict}
-    )
+def result(verdict: Verdict, expected: Verdict = Verdict.HOLDS, target: str = "") -> ClaimResult:
+    return replace(judged(claim(expected=expected), runs(0.5, 0.5)), verdict=verdict, target=target)
 
 
 @pytest.mark.parametrize(
@@ -267,15 +372,48 @@ def test_the_table_is_markdown_whatever_a_sentence_contains() -> None:
     assert tally([result(Verdict.REFUTED)]) == "1 claim: 1 refuted. Not as expected: c."
 
 
-def test_rounds_are_interleaved_and_every_second_one_goes_backwards() -> None:
-    experiments = {
-        "a": LoadExperiment(scenario="hold", connections=1, repeats=3),
-        "b": AloneExperiment(kind="alone", subject="thread", count=1, repeats=2),
-    }
-    assert [(turn.name, turn.repeat) for turn in turns(experiments)] == [
-        ("a", 0),
-        ("b", 0),
-        ("b", 1),
-        ("a", 1),
-        ("a", 2),
+def test_several_servers_have_a_column_each() -> None:
+    results = [
+        result(Verdict.HOLDS, target="ours"),
+        result(Verdict.REFUTED, target="theirs"),
+        replace(result(Verdict.HOLDS, target=ALONE), claim="thread", says="a thread"),
+    ]
+    head, _, both, alone = verdict_markdown(results).strip().splitlines()
+    assert (
+        head == "| claim | claimed | ours, 95 % interval | theirs, 95 % interval | how | source |"
+    )
+    assert re.search(r"\| ✔ \*\*holds\*\*, 2 runs: 500.* \| ✘ \*\*refuted\*\*, 2 runs: 500", both)
+    assert "“a thread”" in alone
+    assert "| – |" in alone
+    assert tally(results) == (
+        "3 verdicts on 2 servers: 2 holds, 1 refuted. Not as expected: c on theirs."
+    )
+    assert outcome_of_claims(results).line == "FAILED: c on theirs: refuted, expected was holds"
+
+
+def test_rounds_are_interleaved_and_every_second_one_goes_backwards(tmp_path: Path) -> None:
+    text = """\
+[target.x]
+command = "x {port}"
+[target.y]
+command = "y {port}"
+[experiment.a]
+scenario = "hold"
+[experiment.b]
+kind = "alone"
+subject = "thread"
+count = 1
+repeats = 2
+"""
+    claims = GOOD[GOOD.index("[[claim]]") :].replace('experiment = "idle"', 'experiment = "a"')
+    order = turns(load_claims(written(tmp_path, text + claims)))
+    assert [(turn.name, turn.target, turn.repeat) for turn in order] == [
+        ("a", "x", 0),
+        ("a", "y", 0),
+        ("b", ALONE, 0),
+        ("b", ALONE, 1),
+        ("a", "y", 1),
+        ("a", "x", 1),
+        ("a", "x", 2),
+        ("a", "y", 2),
     ]

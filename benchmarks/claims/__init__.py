@@ -1,0 +1,1 @@
+"""Claims: sentences about a server as data, the runs that test them, and their verdicts."""

@@ -1,0 +1,215 @@
+"""Claims as data: servers, experiments that are made on them, and the sentences that they test.
+
+A claim says a sentence and names the figure, the bound and the experiment that test it; an
+experiment says how the figure is measured, and may serve several claims; a target is a server that
+experiments are made on. :mod:`benchmarks.claims.reading` reads them from a file.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from benchmarks.runs.targets import Target
+from benchmarks.runs.workload import Case, Workload
+from reports.units import format_figure, parse_count, parse_figure
+from reports.verdict import ALONE, Verdict
+
+
+class ClaimsFileError(Exception):
+    """A claims file cannot be used; the message names file, line, key and what was expected."""
+
+
+def human(parse: Any) -> BeforeValidator:  # noqa: ANN401 - a function of text to a number
+    """Let a value be written as people write it, with its unit, or as a plain number."""
+    return BeforeValidator(lambda given: parse(given) if isinstance(given, str) else given)
+
+
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+
+
+class Table(BaseModel):
+    """A table of the file: its keys are known, and have the types that they should."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadExperiment:
+    """A load on each of some servers.
+
+    Attributes:
+        workload: the load.
+        repeats: how many runs there are on each server.
+        targets: the servers by name; all of the file where none is named.
+        arguments: further words of the command of a server, by its name.
+    """
+
+    workload: Workload
+    repeats: int = 3
+    targets: tuple[str, ...] = ()
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+
+class AloneExperiment(Table):
+    """A primitive measured by itself, in a fresh process a run (:mod:`benchmarks.alone`)."""
+
+    kind: Literal["alone"]
+    subject: Literal["coroutine", "thread"]
+    count: Annotated[int, human(parse_count), Field(ge=1)]
+    repeats: Annotated[int, Field(ge=2)] = 3
+
+
+Experiment = LoadExperiment | AloneExperiment
+
+
+def _verdicts(given: object) -> object:
+    """Read a verdict, or one for each of some servers."""
+    if isinstance(given, str):
+        return Verdict(given)
+    if isinstance(given, dict):
+        return {name: Verdict(verdict) for name, verdict in given.items()}
+    return given
+
+
+class Claim(Table):
+    """One sentence and what would make it true.
+
+    Attributes:
+        says: the sentence, as it was found; ``source`` is where.
+        experiment: the experiment whose runs are judged.
+        targets: the servers that it is said of; all that the experiment is made on if none.
+        baseline: another experiment; what is judged is then the ratio to it, run by run.
+        baseline_target: another server; the ratio is then to what was measured there.
+        metric: the figure, its unit in its name.
+        comparison: ``at_most``, ``at_least``, or ``within`` a relative ``tolerance``.
+        value: the bound, in the metric's unit; a plain factor when there is a baseline.
+        context: figures shown beside the judged one.
+        expected: the verdict that is known and accepted, of all servers or by name.
+    """
+
+    id: str
+    says: str
+    source: str
+    experiment: str
+    targets: Names = ()
+    baseline: str | None = None
+    baseline_target: str | None = None
+    metric: str
+    comparison: Literal["at_most", "at_least", "within"]
+    value: float | str
+    tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
+    context: Names = ()
+    expected: Annotated[Verdict | Mapping[str, Verdict], BeforeValidator(_verdicts)] = Verdict.HOLDS
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether what is judged is a ratio to something else that was measured."""
+        return self.baseline is not None or self.baseline_target is not None
+
+    @property
+    def limit(self) -> float:
+        """The bound as a number in the metric's unit. Raises ValueError for a wrong unit."""
+        if isinstance(self.value, float):
+            return self.value
+        return parse_figure("ratio" if self.is_ratio else self.metric, self.value)
+
+    def expected_of(self, target: str) -> Verdict:
+        """Give the verdict that is known and accepted of a server."""
+        if isinstance(self.expected, Verdict):
+            return self.expected
+        return self.expected.get(target, Verdict.HOLDS)
+
+    def bound(self) -> str:
+        """Say what the figure must be."""
+        limit = f"{self.limit:g} times" if self.is_ratio else format_figure(self.metric, self.limit)
+        if self.baseline_target is not None:
+            limit += f" {self.baseline_target}"
+        match self.comparison:
+            case "at_most":
+                return f"at most {limit}"
+            case "at_least":
+                return f"at least {limit}"
+            case "within":
+                return f"{limit} ± {(self.tolerance or 0) * 100:g} %"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsFile:
+    """A claims file, checked.
+
+    Attributes:
+        left_out: servers that are optional and not there, with what is missing.
+    """
+
+    path: Path
+    targets: Mapping[str, Target]
+    experiments: Mapping[str, Experiment]
+    claims: tuple[Claim, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def targets_of(self, experiment: str) -> tuple[str, ...]:
+        """Give the servers that an experiment is made on; one without a name if it needs none."""
+        found = self.experiments[experiment]
+        if isinstance(found, AloneExperiment):
+            return (ALONE,)
+        return tuple(it for it in self.targets if not found.targets or it in found.targets)
+
+    def judged_on(self, claim: Claim) -> tuple[str, ...]:
+        """Give the servers that a claim is judged on."""
+        made_on = self.targets_of(claim.experiment)
+        wanted = claim.targets or made_on
+        return tuple(it for it in made_on if it in wanted and it != claim.baseline_target)
+
+    def case(self, experiment: str, target: str) -> Case:
+        """Give the load of an experiment on a server."""
+        found = self.experiments[experiment]
+        assert isinstance(found, LoadExperiment)
+        server = self.targets[target]
+        if words := found.arguments.get(target):
+            server = server.with_arguments(words)
+        return Case(server, found.workload)
+
+
+def choose(file: ClaimsFile, ids: Sequence[str], targets: Sequence[str] = ()) -> ClaimsFile:
+    """Give the file with only the claims and the targets named, all of them when none is.
+
+    Raises:
+        ClaimsFileError: there is no claim or no target of that name.
+    """
+    for kind, wanted, known in (
+        ("claim", ids, [claim.id for claim in file.claims]),
+        ("target", targets, list(file.targets)),
+    ):
+        for name in wanted:
+            if name not in known:
+                there_are = ", ".join(known)
+                raise ClaimsFileError(
+                    f"{file.path}: no {kind} is called {name!r}; there are {there_are}"
+                )
+    chosen = replace(
+        file,
+        claims=tuple(it for it in file.claims if not ids or it.id in ids),
+        targets={k: v for k, v in file.targets.items() if not targets or k in targets},
+    )
+    return replace(chosen, claims=tuple(it for it in chosen.claims if chosen.judged_on(it)))
+
+
+def about(file: ClaimsFile, target: Target) -> ClaimsFile:
+    """Give the same claims about another server alone; what is about no server is left out.
+
+    What the file expects is of its own servers: of this one every claim is expected to hold.
+    """
+    experiments = {
+        name: replace(held, targets=(), arguments={})
+        for name, held in file.experiments.items()
+        if isinstance(held, LoadExperiment)
+    }
+    claims = tuple(
+        claim.model_copy(update={"targets": (), "expected": Verdict.HOLDS})
+        for claim in file.claims
+        if claim.experiment in experiments and claim.baseline_target is None
+    )
+    return ClaimsFile(file.path, {target.name: target}, experiments, claims)

@@ -1,0 +1,95 @@
+"""Verdicts on claims, from what the runs of their experiments measured: arithmetic alone."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from benchmarks.claims.claims_file import Claim
+from benchmarks.runs.making import RunFigures
+from benchmarks.statistics import mean_interval, ratio_interval, verdict
+from reports.verdict import ClaimResult, Estimate, Verdict
+
+Key = tuple[str, str]
+"""An experiment and the server that it was made on."""
+Runs = Mapping[Key, Sequence[RunFigures]]
+
+
+def judge(claim: Claim, target: str, how: str, runs: Runs) -> ClaimResult:
+    """Give the verdict on what a claim says of a server.
+
+    Args:
+        claim: the claim.
+        target: the server.
+        how: how it was measured, in a few words.
+        runs: of each experiment on each server.
+    """
+    reasons: tuple[str, ...] = ()
+    estimate: Estimate | None = None
+    try:
+        estimate = _estimate(claim, target, runs)
+        judged = _verdict(claim, estimate)
+    except _NotMeasuredError as error:
+        judged, reasons = Verdict.NOT_MEASURED, (str(error),)
+    return ClaimResult(
+        claim=claim.id,
+        says=claim.says,
+        source=claim.source,
+        target=target,
+        verdict=judged,
+        expected=claim.expected_of(target),
+        metric="times" if claim.is_ratio else claim.metric,
+        bound=claim.bound(),
+        how=how,
+        estimate=estimate,
+        reasons=reasons,
+        context=_context(claim, target, runs) if estimate else (),
+    )
+
+
+class _NotMeasuredError(Exception):
+    """There is nothing to judge; the message is why."""
+
+
+def _estimate(claim: Claim, target: str, runs: Runs) -> Estimate:
+    values = _values((claim.experiment, target), claim.metric, runs)
+    try:
+        if not claim.is_ratio:
+            return mean_interval(values)
+        other = (claim.baseline or claim.experiment, claim.baseline_target or target)
+        return ratio_interval(values, _values(other, claim.metric, runs))
+    except ValueError as error:
+        raise _NotMeasuredError(f"{claim.metric}: {error}") from None
+
+
+def _values(key: Key, metric: str, runs: Runs) -> tuple[float, ...]:
+    values = []
+    for number, run in enumerate(runs.get(key, ()), 1):
+        if not run.valid:
+            why = "; ".join(run.reasons) or "no reason was recorded"
+            raise _NotMeasuredError(f"run {number} of {key[0]} is invalid: {why}")
+        value = run.figures.get(metric)
+        if value is None or not math.isfinite(value):
+            raise _NotMeasuredError(f"run {number} of {key[0]} has no figure {metric!r}")
+        values.append(value)
+    return tuple(values)
+
+
+def _verdict(claim: Claim, estimate: Estimate) -> Verdict:
+    match claim.comparison:
+        case "at_most":
+            return verdict(estimate, -math.inf, claim.limit)
+        case "at_least":
+            return verdict(estimate, claim.limit, math.inf)
+        case "within":
+            margin = abs(claim.limit) * (claim.tolerance or 0)
+            return verdict(estimate, claim.limit - margin, claim.limit + margin)
+
+
+def _context(claim: Claim, target: str, runs: Runs) -> tuple[tuple[str, float], ...]:
+    """Give the mean over the runs of each figure to show beside, those that every run has."""
+    means = []
+    for metric in claim.context:
+        values = [run.figures.get(metric, math.nan) for run in runs[claim.experiment, target]]
+        mean = sum(values) / len(values)
+        if math.isfinite(mean):
+            means.append((metric, mean))
+    return tuple(means)

@@ -1,0 +1,199 @@
+"""The command ``claims``: run what claims need, on any server, and print a verdict on each."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from benchmarks.claims.claims_file import ClaimsFile, ClaimsFileError, about, choose
+from benchmarks.claims.experiments import describe, needed, run_all, with_repeats
+from benchmarks.claims.experiments import quick as reduced
+from benchmarks.claims.judging import judge
+from benchmarks.claims.reading import load_claims
+from benchmarks.runs.making import ANY_MACHINE, InterruptedRunError
+from benchmarks.runs.targets import LOOPBACK, Target, base_of, started_by
+from loadtests import cli as loadtests_cli
+from loadtests.errors import UsageError
+from loadtests.run import DEFAULT_FOLDER
+from loadtests.target import TargetSource
+from reports.claims_table import tally, verdict_markdown, verdict_svg, verdict_table
+from reports.exit_status import ExitStatus
+from reports.outcome import Outcome
+from reports.record import RecordError
+from reports.terminal import live_view
+from reports.verdict import ClaimResult, outcome_of_claims
+
+DEFAULT_CLAIMS: Final = Path(__file__).parents[1] / "claims.toml"
+# Columns of a table that goes to a file or a pipe.
+REPORT_WIDTH: Final = 132
+
+app = typer.Typer()
+
+
+@app.command()
+def claims(
+    file: Annotated[Path, typer.Argument(help="The claims.")] = DEFAULT_CLAIMS,
+    *,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Judge only this claim (repeatable).")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="On this server of the file only (repeatable)."),
+    ] = None,
+    target_cmd: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Judge another server in place of the file's: this starts it, {port} in it.",
+        ),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Judge another server: one that runs already, at this address."),
+    ] = None,
+    pid: Annotated[
+        list[int] | None,
+        typer.Option(help="Its process. [default: what listens on the port here]"),
+    ] = None,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD=NEW", help="A path that it has under another name: /ws=/chat (repeatable)."
+        ),
+    ] = None,
+    flags: Annotated[
+        str,
+        typer.Option(
+            metavar='"FLAGS"',
+            help="Flags of `swarmgate run` for every run, such as how one logs in.",
+        ),
+    ] = "",
+    repeats: Annotated[
+        int | None, typer.Option(min=2, help="Runs of each experiment. [default: the file's]")
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="A tenth of the connections, twice: shows that it works, judges no claim. "
+            "Exits with 3 if something could not be measured, else with 0.",
+        ),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of records. [default: under reports/runs/]"),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing meanwhile.")] = False,
+) -> None:
+    """Run what the claims need and print a verdict on each, from repeated fresh-process runs."""
+    try:
+        asked = load_claims(file)
+        if target_cmd is not None or url is not None:
+            stranger = _stranger(target_cmd, url, pid or (), path or (), flags)
+            asked = about(asked, stranger)
+        elif pid or path or flags:
+            raise UsageError("--pid, --path and --flags go with --target-cmd or --url")
+        asked = needed(choose(asked, only or (), target or ()))
+        if repeats is not None:
+            asked = with_repeats(asked, repeats)
+        if quick:
+            asked = reduced(asked)
+        if not asked.claims:
+            raise ClaimsFileError(f"{file}: no claim is left to judge")
+        _check(asked)
+    except (ClaimsFileError, UsageError) as error:
+        sys.stderr.write(f"swarmgate: {error}\n")
+        raise typer.Exit(ExitStatus.USAGE) from None
+    for name, missing in asked.left_out.items():
+        sys.stderr.write(f"swarmgate: target {name} is left out: there is no {missing}\n")
+    folder = output or DEFAULT_FOLDER / datetime.now(UTC).strftime("claims-%Y%m%dT%H%M%S")
+    results = _judged(asked, folder, is_reduced=quick, quiet=quiet)
+    _tell(results, folder, is_reduced=quick)
+    outcome = outcome_of_claims(results)
+    if quick and outcome.status is not ExitStatus.INVALID:
+        outcome = Outcome(ExitStatus.HELD, ("everything was measured, and nothing is judged",))
+    sys.stdout.write(f"{outcome.line}\n")
+    raise typer.Exit(outcome.status)
+
+
+def _stranger(
+    command: str | None, url: str | None, pids: Sequence[int], paths: Sequence[str], flags: str
+) -> Target:
+    """Make a target of what the command line says. Raises UsageError."""
+    if (command is None) == (url is None):
+        raise UsageError("--target-cmd and --url; leave one of them out")
+    renamed = {}
+    for item in paths:
+        old, equals, new = item.partition("=")
+        if not (equals and old.startswith("/") and new.startswith("/")):
+            raise UsageError(f"--path takes OLD=NEW, both from a slash on, not {item!r}")
+        renamed[old] = new
+    try:
+        words = tuple(shlex.split(flags))
+    except ValueError as error:
+        raise UsageError(f"--flags {flags!r}: {error}") from None
+    if command is not None:
+        if pids:
+            raise UsageError("--pid goes with --url; what a command starts is watched anyway")
+        source, base = TargetSource(started_by(command)), LOOPBACK
+    else:
+        assert url is not None
+        source, base = TargetSource(pids=tuple(pids)), base_of(url)
+    return Target("target", source, base, renamed, words)
+
+
+def _check(file: ClaimsFile) -> None:
+    """Refuse, before anything runs, what no run could be made of. Raises ClaimsFileError."""
+    for name, target in ((it, on) for it in file.experiments for on in file.targets_of(it)):
+        try:
+            describe(file, name, target)
+        except UsageError as error:
+            raise ClaimsFileError(f"{file.path}: experiment {name}: {error}") from None
+
+
+def _judged(
+    file: ClaimsFile, folder: Path, *, is_reduced: bool, quiet: bool
+) -> Sequence[ClaimResult]:
+    console = Console(stderr=True)
+    try:
+        runs = run_all(
+            file,
+            folder,
+            lambda title: live_view(console, title, quiet=quiet),
+            ANY_MACHINE if is_reduced else None,
+        )
+    except InterruptedRunError as error:
+        sys.stderr.write(f"swarmgate: {error}; the records up to then are in {folder}\n")
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
+    except RecordError as error:
+        raise loadtests_cli.fail(error) from None
+    results = [
+        judge(claim, target, describe(file, claim.experiment, target), runs)
+        for claim in file.claims
+        for target in file.judged_on(claim)
+    ]
+    return results if len(file.targets) > 1 else [replace(it, target="") for it in results]
+
+
+def _tell(results: Sequence[ClaimResult], folder: Path, *, is_reduced: bool) -> None:
+    """Print the verdict table, and keep it beside its records."""
+    notice = "Reduced load (--quick): these verdicts say nothing about the claims.\n"
+    markdown = folder / "claims.md"
+    markdown.write_text(
+        f"{notice if is_reduced else ''}{tally(results)}\n\n{verdict_markdown(results)}",
+        encoding="utf-8",
+    )
+    (folder / "claims.svg").write_text(verdict_svg(results), encoding="utf-8")
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=REPORT_WIDTH)
+    console.print(verdict_table(results))
+    console.print(f"{notice if is_reduced else ''}{tally(results)}", soft_wrap=True)
+    console.print(f"Records, and the table as Markdown and SVG: {folder}", soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Runs that are judged: which load, on which server, made afresh."""

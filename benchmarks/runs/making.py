@@ -1,0 +1,115 @@
+"""Make runs that are to be judged: in fresh processes, recorded, and again where they say nothing.
+
+A run is invalid when the generator or the machine could not do its part (a busy moment of a shared
+machine), which says nothing of the server. It is made again, a few times, and every try is told.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from benchmarks.runs.redis_server import watched_redis
+from benchmarks.runs.workload import Case
+from loadtests.bounds import Bounds
+from loadtests.errors import LoadTestError
+from loadtests.run import execute
+from reports.record import RECORD_SUFFIX, Line
+from reports.summary import Summary
+
+Observe = Callable[[Line], None]
+Watch = Callable[[str], AbstractContextManager[Observe]]
+"""Opens a live view under a title, for the length of one run."""
+
+TRIES: Final = 3
+"""Of a run that is invalid, before that is what is told of it."""
+
+ANY_MACHINE: Final = Bounds(
+    lateness_p99_seconds=5.0, loop_lag_p99_seconds=5.0, gc_pause_seconds=5.0
+)
+"""For a quick run, which sends too few messages for its p99 to say anything of the generator."""
+
+
+class InterruptedRunError(Exception):
+    """A person ended the runs; what was recorded stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigures:
+    """What one run measured: its figures by name, or why they may not be judged.
+
+    Attributes:
+        repeated: why earlier tries of it were invalid, a sentence each.
+    """
+
+    valid: bool
+    reasons: tuple[str, ...]
+    figures: Mapping[str, float]
+    repeated: tuple[str, ...] = ()
+
+
+def beside(record: Path, suffix: str) -> Path:
+    """Name a file that belongs to a record."""
+    return record.with_name(record.name.removesuffix(RECORD_SUFFIX) + suffix)
+
+
+def make_run(case: Case, path: Path, *, seed: int, title: str, watch: Watch) -> RunFigures:
+    """Make one run, again if it is invalid, and give what it measured.
+
+    Args:
+        case: the load, and the server.
+        path: the record; those of further tries are called after it.
+        seed: of every random choice.
+        title: what is made, for whoever watches.
+        watch: gives what is told of the lines of each try.
+
+    Raises:
+        InterruptedRunError: a person ended it.
+        RecordError: the record cannot be written.
+    """
+    repeated: list[str] = []
+    for number, record in enumerate(_records(path), 1):
+        again = f", try {number} of {TRIES}" if repeated else ""
+        with watch(f"{title}{again}") as observe:
+            made, is_invalid = _try(case, record, seed, observe)
+        if not is_invalid or number == TRIES:
+            return replace(made, repeated=tuple(repeated))
+        repeated += made.reasons
+    raise AssertionError("there is no try after the last")
+
+
+def _records(path: Path) -> Iterator[Path]:
+    yield path
+    for number in range(2, TRIES + 1):
+        yield beside(path, f"-try-{number}{RECORD_SUFFIX}")
+
+
+def _try(case: Case, record: Path, seed: int, observe: Observe) -> tuple[RunFigures, bool]:
+    """Make one run; tell also whether the generator or the machine is what it failed at."""
+    try:
+        summary, seen = asyncio.run(_made(case, record, seed, observe))
+    except LoadTestError as error:
+        # The server does not start, or the machine has no room: it would be the same again.
+        return RunFigures(valid=False, reasons=(str(error),), figures={}), False
+    if summary.interrupted:
+        raise InterruptedRunError(f"{record.name.removesuffix(RECORD_SUFFIX)} was interrupted")
+    if seen:
+        beside(record, ".redis.json").write_text(json.dumps(seen) + "\n", encoding="utf-8")
+    problems = (*summary.reasons, *summary.failures)
+    figures = {**summary.judged_figures, **seen}
+    return RunFigures(not problems, problems, figures), not summary.valid and not summary.failures
+
+
+async def _made(
+    case: Case, record: Path, seed: int, observe: Observe
+) -> tuple[Summary, Mapping[str, float]]:
+    """Make one run; give what it measured, and what was seen of its Redis."""
+    plan = case.plan(seed)
+    if not case.target.needs_redis:
+        return await execute(plan, case.target.source, record, observe), {}
+    async with watched_redis(beside(record, ".redis.log")) as redis:
+        source = case.target.with_redis(redis.url).source
+        return await execute(plan, source, record, observe), redis.figures()

@@ -1,0 +1,101 @@
+"""Servers that are judged: started by a command, afresh for each run, or running already."""
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+from loadtests.errors import UsageError
+from loadtests.own_module import own_module
+from loadtests.plan import split_url
+from loadtests.target import TargetSource
+
+LOOPBACK: Final = "ws://127.0.0.1:{port}"
+_PYTHON: Final = "{python}"
+_REDIS: Final = "{redis}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server that loads are put on.
+
+    Attributes:
+        name: what it is called in tables and in the names of records.
+        source: what starts it; empty where it runs already.
+        base: its address without a path, ``{port}`` in it if it is started.
+        paths: paths of loads that it has under another name.
+        flags: further flags of ``swarmgate run`` for each load on it, such as how one logs in.
+        warmup: how long the same load comes first, as a flag.
+    """
+
+    name: str
+    source: TargetSource
+    base: str = LOOPBACK
+    paths: Mapping[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    warmup: str = "0s"
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether each run has a process of its own of it."""
+        return bool(self.source.command)
+
+    @property
+    def needs_redis(self) -> bool:
+        """Whether its command has a place for the address of a Redis."""
+        return any(_REDIS in word for word in self.source.command)
+
+    def address(self, path: str) -> str:
+        """Give the address of a path on it."""
+        return f"{self.base}{self.paths.get(path, path)}"
+
+    def with_arguments(self, words: str) -> "Target":
+        """Give the same with further words, as a shell splits them, at the end of its command."""
+        return replace(self, source=self.source.with_words(*shlex.split(words)))
+
+    def with_redis(self, url: str) -> "Target":
+        """Give the same with the address of a Redis where its command has a place for it."""
+        command = tuple(word.replace(_REDIS, url) for word in self.source.command)
+        return replace(self, source=replace(self.source, command=command))
+
+
+def reference_target() -> Target:
+    """Give the reference server, as claims that name no other are about it."""
+    command = (*own_module("target_app"), "--port", "{port}", "--log-level", "warning")
+    return Target("reference", TargetSource(command))
+
+
+def started_by(command: str) -> tuple[str, ...]:
+    """Split a command as a shell would; ``{python}`` in it is the Python that runs us.
+
+    Raises:
+        UsageError: unbalanced quotes, or no ``{port}``.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"command {command!r}: {error}") from None
+    if not any("{port}" in word for word in words):
+        raise UsageError(
+            f"command {command!r} has no {{port}}; "
+            "write it where the server takes the port to listen on"
+        )
+    return tuple(word.replace(_PYTHON, sys.executable) for word in words)
+
+
+def base_of(url: str) -> str:
+    """Give an address without its path and query.
+
+    Raises:
+        UsageError: it is no WebSocket address.
+    """
+    split_url(url.replace("{port}", "1"))
+    return urlunsplit(urlsplit(url)._replace(path="", query=""))
+
+
+def directory_of(given: str | None, beside: Path) -> str | None:
+    """Give a directory that was written relative to a file, as a path of its own."""
+    return None if given is None else str((beside.parent / given).resolve())

@@ -1,0 +1,70 @@
+"""A load as it is judged: what a file of ``swarmgate run`` says, put on whichever server."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from benchmarks.runs.targets import Target
+from loadtests.bounds import Bounds
+from loadtests.flags import read_flags
+from loadtests.plan import Plan
+from loadtests.run import checked
+from loadtests.scenario_file import ScenarioFile
+from loadtests.users import plan_of_run
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is done to a server.
+
+    Attributes:
+        path: where on it, from its first slash.
+        content: what a file of ``swarmgate run --file`` would say, its address left out.
+    """
+
+    path: str = "/ws"
+    content: ScenarioFile = field(default_factory=ScenarioFile)
+
+    @property
+    def scenario(self) -> str:
+        """The scenario; of several kinds of users, that of the first."""
+        flags = self.content.users[0].defaults if self.content.users else self.content.defaults
+        return str(flags.get("scenario", "hold"))
+
+    def with_flags(self, **flags: Any) -> "Workload":  # noqa: ANN401 - each flag's own
+        """Give the same with other values of some flags, by their names in Python."""
+        defaults = {**self.content.defaults, **flags}
+        return replace(self, content=replace(self.content, defaults=defaults))
+
+    def with_parameters(self, **parameters: Any) -> "Workload":  # noqa: ANN401 - a scenario's own
+        """Give the same with other values of some parameters of the scenario."""
+        changed = {**self.content.parameters, **parameters}
+        return replace(self, content=replace(self.content, parameters=changed))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A load on a server.
+
+    Attributes:
+        bounds: within which a run is valid, in place of those that the load names.
+    """
+
+    target: Target
+    workload: Workload
+    bounds: Bounds | None = None
+
+    def plan(self, seed: int = 0) -> Plan:
+        """Give the plan of a run of it, checked as far as it can be before it runs.
+
+        Raises:
+            LoadTestError: a value that cannot be read, or values that do not go together.
+        """
+        defaults = {
+            "seed": str(seed),
+            "warmup": self.target.warmup,
+            **self.workload.content.defaults,
+            "url": self.target.address(self.workload.path),
+        }
+        flags, _ = read_flags(self.target.flags, defaults)
+        plan = checked(plan_of_run(flags, self.workload.content))
+        return plan if self.bounds is None else replace(plan, bounds=self.bounds)
