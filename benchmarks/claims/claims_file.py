@@ -8,32 +8,15 @@ experiments are made on. :mod:`benchmarks.claims.reading` reads them from a file
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
+from benchmarks.runs.tables import InputFileError, Names, Table, human
 from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
 from reports.units import format_figure, parse_count, parse_figure
 from reports.verdict import ALONE, Verdict
-
-
-class ClaimsFileError(Exception):
-    """A claims file cannot be used; the message names file, line, key and what was expected."""
-
-
-def human(parse: Any) -> BeforeValidator:  # noqa: ANN401 - a function of text to a number
-    """Let a value be written as people write it, with its unit, or as a plain number."""
-    return BeforeValidator(lambda given: parse(given) if isinstance(given, str) else given)
-
-
-Names = Annotated[tuple[str, ...], Field(strict=False)]
-
-
-class Table(BaseModel):
-    """A table of the file: its keys are known, and have the types that they should."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +160,7 @@ def choose(file: ClaimsFile, ids: Sequence[str], targets: Sequence[str] = ()) ->
     """Give the file with only the claims and the targets named, all of them when none is.
 
     Raises:
-        ClaimsFileError: there is no claim or no target of that name.
+        InputFileError: there is no claim or no target of that name.
     """
     for kind, wanted, known in (
         ("claim", ids, [claim.id for claim in file.claims]),
@@ -186,7 +169,7 @@ def choose(file: ClaimsFile, ids: Sequence[str], targets: Sequence[str] = ()) ->
         for name in wanted:
             if name not in known:
                 there_are = ", ".join(known)
-                raise ClaimsFileError(
+                raise InputFileError(
                     f"{file.path}: no {kind} is called {name!r}; there are {there_are}"
                 )
     chosen = replace(

@@ -11,12 +11,13 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from benchmarks.claims.claims_file import ClaimsFile, ClaimsFileError, about, choose
+from benchmarks.claims.claims_file import ClaimsFile, about, choose
 from benchmarks.claims.experiments import describe, needed, run_all, with_repeats
 from benchmarks.claims.experiments import quick as reduced
 from benchmarks.claims.judging import judge
 from benchmarks.claims.reading import load_claims
 from benchmarks.runs.making import ANY_MACHINE, InterruptedRunError
+from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import LOOPBACK, Target, base_of, started_by
 from loadtests import cli as loadtests_cli
 from loadtests.errors import UsageError
@@ -106,9 +107,9 @@ def claims(
         if quick:
             asked = reduced(asked)
         if not asked.claims:
-            raise ClaimsFileError(f"{file}: no claim is left to judge")
+            raise InputFileError(f"{file}: no claim is left to judge")
         _check(asked)
-    except (ClaimsFileError, UsageError) as error:
+    except (InputFileError, UsageError) as error:
         sys.stderr.write(f"swarmgate: {error}\n")
         raise typer.Exit(ExitStatus.USAGE) from None
     for name, missing in asked.left_out.items():
@@ -150,12 +151,12 @@ def _stranger(
 
 
 def _check(file: ClaimsFile) -> None:
-    """Refuse, before anything runs, what no run could be made of. Raises ClaimsFileError."""
+    """Refuse, before anything runs, what no run could be made of. Raises InputFileError."""
     for name, target in ((it, on) for it in file.experiments for on in file.targets_of(it)):
         try:
             describe(file, name, target)
         except UsageError as error:
-            raise ClaimsFileError(f"{file.path}: experiment {name}: {error}") from None
+            raise InputFileError(f"{file.path}: experiment {name}: {error}") from None
 
 
 def _judged(

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from benchmarks.claims.claims_file import (
     Claim,
-    ClaimsFileError,
     LoadExperiment,
     about,
     choose,
@@ -23,6 +22,7 @@ from benchmarks.claims.judging import Key, judge
 from benchmarks.claims.reading import load_claims
 from benchmarks.commands.claims import DEFAULT_CLAIMS
 from benchmarks.runs.making import RunFigures
+from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import Target
 from loadtests.toml_lines import line_of
 from reports.claims_table import tally, verdict_markdown
@@ -88,7 +88,7 @@ def test_a_claims_file_is_read_with_its_units(tmp_path: Path) -> None:
         ('"1k"', "0", ":1: experiment.idle: connections is 0; it must be 1 or more"),
         ('"1k"', '"1k"\nrepeats = 1', ":4: experiment.idle.repeats: 1: .*equal to 2"),
         ('"1k"', '"1k"\nspeed = 1', ":4: speed is no key of a scenario file"),
-        ('"1k"', '"1k"\npid = [1]', ":4: experiment.idle.pid: no such key; it stands in .target"),
+        ('"1k"', '"1k"\npid = [1]', ":4: experiment.idle.pid: no such key; it is said of"),
         ('"1k"', '"1k"\nseed = 1', ":4: experiment.idle.seed: no such key; it is the runs' own"),
         ('"hold"', '"tornado"', ":1: experiment.idle: no scenario is called 'tornado'"),
         ('{ reference', '{ refrence', ":4: .*arguments: no target is called 'refrence'; there are"),
@@ -121,13 +121,13 @@ def test_a_malformed_file_is_told_with_file_line_key_and_what_was_expected(
     tmp_path: Path, old: str, new: str, complaint: str
 ) -> None:
     assert old in GOOD
-    with pytest.raises(ClaimsFileError, match=rf"claims\.toml:? ?{complaint}") as error:
+    with pytest.raises(InputFileError, match=rf"claims\.toml:? ?{complaint}") as error:
         load_claims(written(tmp_path, GOOD.replace(old, new, 1)))
     assert "\n" not in str(error.value)
 
 
 def test_a_file_without_claims_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ClaimsFileError, match="claim: the key is missing"):
+    with pytest.raises(InputFileError, match="claim: the key is missing"):
         load_claims(written(tmp_path, "[experiment]\n"))
 
 
@@ -225,7 +225,7 @@ def test_the_committed_claims_are_well_formed_and_complete() -> None:
         ALONE,
     }
     assert "waiting-is-free" not in {claim.id for claim in on_one.claims}
-    with pytest.raises(ClaimsFileError, match="no target is called 'x'; there are reference, tuto"):
+    with pytest.raises(InputFileError, match="no target is called 'x'; there are reference, tuto"):
         choose(file, [], ["x"])
 
 

@@ -1,0 +1,221 @@
+"""Read the tables of a TOML file of ours: servers, loads; what is wrong is told with its line."""
+
+import shlex
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from benchmarks.runs.targets import LOOPBACK, Target, base_of, directory_of, started_by
+from benchmarks.runs.workload import Workload
+from loadtests.errors import UsageError
+from loadtests.scenario_file import ScenarioFile, read_scenario_file, read_tables
+from loadtests.target import START_SECONDS, TargetSource
+from loadtests.toml_lines import line_of
+from reports.units import parse_seconds
+
+Validated = TypeVar("Validated")
+Place = tuple[int | str, ...]
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+
+# Flags of a run that say something of its server, or of how it is told.
+_ELSEWHERE: Final = frozenset(
+    {"url", "pid", "target_cmd", "target_env", "target_dir", "target_ready", "target_timeout"}
+    | {"seed", "output", "json_output", "quiet"}
+)
+
+
+MISSING: Final = object()
+"""Stands for a table or a key that is not there."""
+
+
+class InputFileError(Exception):
+    """A file cannot be used; the message names file, line, key and what was expected."""
+
+
+def human(parse: Any) -> BeforeValidator:  # noqa: ANN401 - a function of text to a number
+    """Let a value be written as people write it, with its unit, or as a plain number."""
+    return BeforeValidator(lambda given: parse(given) if isinstance(given, str) else given)
+
+
+class Table(BaseModel):
+    """A table of the file: its keys are known, and have the types that they should."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TargetTable(Table):
+    """A server.
+
+    Attributes:
+        command: what starts it, afresh for each run; ``{port}``, ``{python}`` and ``{redis}`` in it
+            are filled in.
+        url: where it runs already, in place of a command; ``pid`` is then what is watched.
+        environment, directory, ready, timeout, warmup: as the flags of ``swarmgate run``; the
+            directory is relative to the file.
+        paths: paths of the experiments that it has under another name.
+        flags: further flags of ``swarmgate run`` for each run on it.
+        optional: leave it out, and say so, where its directory does not exist.
+    """
+
+    command: str | None = None
+    url: str | None = None
+    pid: int | None = None
+    environment: Mapping[str, str] = {}
+    directory: str | None = None
+    ready: Annotated[str, Field(pattern="^/")] | None = None
+    timeout: Annotated[float, human(parse_seconds), Field(gt=0)] = START_SECONDS
+    warmup: Annotated[float, human(parse_seconds), Field(ge=0)] = 0.0
+    paths: Mapping[str, str] = {}
+    flags: str = ""
+    optional: bool = False
+
+
+class WorkloadTable(Table):
+    """What a load is besides flags of ``swarmgate run``.
+
+    Attributes:
+        path: where on the server.
+        file: a file of ``swarmgate run --file``, relative to this one, whose keys are changed by
+            those that stand beside it.
+    """
+
+    path: Annotated[str, Field(pattern="^/")] | None = None
+    file: str | None = None
+
+
+_TARGET: Final = TypeAdapter(TargetTable)
+_WORKLOAD: Final = TypeAdapter(WorkloadTable)
+
+
+def parsed(path: Path) -> "tuple[TableReader, dict[str, Any]]":
+    """Read a file; give what reads its tables, and all of it.
+
+    Raises:
+        InputFileError: it cannot be read, or is not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return TableReader(path, text), tomllib.loads(text)
+    except OSError as error:
+        raise InputFileError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputFileError(f"{path}: not TOML: {error}") from None
+
+
+class TableReader:
+    """Reads the tables of one file."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        """Read tables of the file at ``path``, which says ``text``."""
+        self.path = path
+        self._text = text
+
+    def complaint(self, place: Sequence[int | str], what: str) -> InputFileError:
+        """Give the error that says what is wrong at a place."""
+        shown = ".".join(str(key) for key in place)
+        return InputFileError(f"{self.path}:{line_of(self._text, place)}: {shown}: {what}")
+
+    def validated(self, adapter: TypeAdapter[Validated], raw: object, place: Place) -> Validated:
+        """Give what stands at a place, checked. Raises InputFileError."""
+        if raw is MISSING:
+            raise self.complaint(place, "the key is missing")
+        try:
+            return adapter.validate_python(raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise self.complaint((*place, *first["loc"]), _expected(first)) from None
+
+    def tables(self, raw: object, place: Place) -> Mapping[str, Mapping[str, Any]]:
+        """Give the tables ``[place.NAME]`` by their names. Raises InputFileError."""
+        if not isinstance(raw, dict) or not all(isinstance(it, dict) for it in raw.values()):
+            name = ".".join(map(str, place))
+            raise self.complaint(place, f"it must be tables, written [{name}.NAME]")
+        return raw
+
+    def targets(self, raw: object, place: Place) -> tuple[dict[str, Target], dict[str, str]]:
+        """Give the servers ``[place.NAME]``, and what is missing of those that are left out.
+
+        Raises:
+            InputFileError: one is not as it must be.
+        """
+        found: dict[str, Target] = {}
+        left_out: dict[str, str] = {}
+        for name, content in self.tables(raw, place).items():
+            at = (*place, name)
+            table = self.validated(_TARGET, content, at)
+            directory = directory_of(table.directory, self.path)
+            if directory is not None and not Path(directory).is_dir():
+                if not table.optional:
+                    raise self.complaint((*at, "directory"), f"{directory} is no directory")
+                left_out[name] = directory
+                continue
+            try:
+                found[name] = _target(name, table, directory)
+            except (UsageError, ValueError) as error:
+                raise self.complaint(at, str(error)) from None
+        return found, left_out
+
+    def workload(self, content: Mapping[str, Any], place: Place) -> Workload:
+        """Give the load that a table says by flags of ``swarmgate run``, its path and its file.
+
+        Raises:
+            InputFileError: an unknown flag, a value that cannot be read, or no scenario.
+        """
+        own = {key: value for key, value in content.items() if key in WorkloadTable.model_fields}
+        flags = {key: value for key, value in content.items() if key not in own}
+        table = self.validated(_WORKLOAD, own, place)
+        try:
+            of_file = ScenarioFile()
+            if table.file is not None:
+                of_file = read_scenario_file(self.path.parent / table.file)
+            given = read_tables(self.path, self._text, flags, place)
+        except UsageError as error:
+            raise InputFileError(str(error)) from None
+        for name in given.defaults:
+            if name in _ELSEWHERE:
+                where = "it is the runs' own" if name == "seed" else "it is said of the target"
+                raise self.complaint((*place, name.replace("_", "-")), f"no such key; {where}")
+        defaults = {k: v for k, v in of_file.defaults.items() if k not in _ELSEWHERE}
+        merged = ScenarioFile(
+            {**defaults, **given.defaults},
+            {**of_file.parameters, **given.parameters},
+            given.users or of_file.users,
+        )
+        if "scenario" not in merged.defaults and not merged.users:
+            raise self.complaint((*place, "scenario"), "the key is missing")
+        path = table.path or urlsplit(of_file.defaults.get("url", "")).path or "/ws"
+        return Workload(path, merged)
+
+
+def _target(name: str, table: TargetTable, directory: str | None) -> Target:
+    """Make a server of its table. Raises UsageError."""
+    if (table.command is None) == (table.url is None):
+        raise UsageError("it has either a command or a url")
+    if table.url is not None:
+        source, base = TargetSource(pids=() if table.pid is None else (table.pid,)), table.url
+    else:
+        assert table.command is not None
+        base = LOOPBACK
+        source = TargetSource(
+            started_by(table.command),
+            environment=table.environment,
+            directory=directory,
+            ready=table.ready,
+            start_seconds=table.timeout,
+        )
+    flags = tuple(shlex.split(table.flags))
+    return Target(name, source, base_of(base), table.paths, flags, warmup=f"{table.warmup:g}s")
+
+
+def _expected(error: Any) -> str:  # noqa: ANN401 - pydantic's own error type
+    match error["type"]:
+        case "extra_forbidden":
+            return "no such key is known"
+        case "missing":
+            return "the key is missing"
+        case _:
+            return f"{error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
