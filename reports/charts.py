@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from reports.figures import DURATIONS
 from reports.histogram import Histogram
 from reports.over_time import (
     Phase,
@@ -100,40 +101,31 @@ class _Frame:
     cut: tuple[Slice, ...]
 
 
-def _measure(title: str, *names: str) -> Measure:
-    return Measure(title, timed_by(*names), ((title, timed_by(*names)),))
+def _measure(title: str, timed: Timed, *kinds: str) -> Measure:
+    """Draw these kinds of durations together; ``timed`` is what is drawn of them over time."""
+    lines = tuple((DURATIONS[kind].title, timed_by(kind)) for kind in kinds)
+    return Measure(title, timed, lines)
+
+
+def _kind(kind: str) -> Measure:
+    return _measure(DURATIONS[kind].title, timed_by(kind), kind)
 
 
 # The first of these that a record has is the one that its charts are about.
 MEASURES: Final = (
-    Measure(
-        "Latency",
-        timed_by("latency"),
-        (
-            ("Latency, from the intended send time", timed_by("latency")),
-            ("Service time, from the actual send", timed_by("service_time")),
-        ),
-    ),
-    _measure("Delivery at each receiver", "delivered"),
-    Measure(
+    _measure(DURATIONS["latency"].title, timed_by("latency"), *("latency", "service_time")),
+    _kind("delivered"),
+    _measure(
         "Delivery",
         timed_by("delivered_before", "delivered_beside_slow"),
-        (
-            ("Before there were slow receivers", timed_by("delivered_before")),
-            ("Beside slow receivers", timed_by("delivered_beside_slow")),
-        ),
+        *("delivered_before", "delivered_beside_slow"),
     ),
     Measure(
-        "Delivery at each receiver",
+        DURATIONS["delivered"].title,
         timed_deliveries,
-        (("Delivery at each receiver", timed_deliveries),),
+        ((DURATIONS["delivered"].title, timed_deliveries),),
     ),
-    _measure("Iterations of the script", "iteration"),
-    _measure("Arrivals", "arrival"),
-    _measure("Ping to pong", "ping_round_trip"),
-    _measure("Told of the stop, after the signal", "told"),
-    _measure("Back again after", "back"),
-    _measure("Opening a connection", "open"),
+    *map(_kind, ("iteration", "arrival", "ping_round_trip", "told", "back", "open")),
 )
 
 

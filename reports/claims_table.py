@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from reports.figures import figure
 from reports.units import format_figure
 from reports.verdict import ALONE, ClaimResult, Estimate, Verdict, named
 
@@ -23,32 +24,6 @@ _MARKS: Final = {
     Verdict.REFUTED: ("✘", "red"),
     Verdict.INCONCLUSIVE: ("?", "yellow"),
     Verdict.NOT_MEASURED: ("–", "magenta"),
-}
-
-# A figure's name as people say it; any other is shown as it is.
-_LABELS: Final = {
-    "connections.open": "connections open",
-    "latency.mean_seconds": "mean",
-    "latency.p50_seconds": "p50",
-    "latency.p99_seconds": "p99",
-    "latency.p999_seconds": "p99.9",
-    "delivery.first_seconds": "first receiver",
-    "delivery.half_seconds": "half",
-    "delivery.most_seconds": "99 %",
-    "delivery.last_seconds": "last receiver",
-    "integrity.lost": "lost",
-    "integrity.duplicated": "duplicated",
-    "integrity.reordered": "reordered",
-    "server.cpu_ratio": "server CPU",
-    "server.memory_bytes": "server memory",
-    "server.kernel_memory_per_connection_bytes": "kernel memory a connection, both ends",
-    "coroutine.memory_bytes": "bare coroutine",
-    "coroutine.task_memory_bytes": "with its task",
-    "thread.resident_bytes": "resident",
-    "thread.virtual_bytes": "virtual",
-    "thread.kernel_stack_bytes": "kernel stack",
-    "messages.sent_per_second": "sent",
-    "messages.unsolicited": "heartbeats received",
 }
 
 
@@ -204,7 +179,7 @@ def _measured_lines(result: ClaimResult) -> Iterator[str]:
     yield from result.reasons
     if result.context:
         yield ", ".join(
-            f"{_LABELS.get(name, name)} {_figure(name, value)}" for name, value in result.context
+            f"{figure(name).label} {_figure(name, value)}" for name, value in result.context
         )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.charts import charts
-from reports.figures import DURATIONS
+from reports.figures import figure, in_order
 from reports.limit import limit_of
 from reports.outcome import outcome_of
 from reports.over_time import Phase, end_seconds, phases
@@ -39,13 +39,19 @@ MOST_ROWS: Final = 1000
 COLUMNS: Final = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "max": "max"}
 
 # Durations whose 99th percentile is a tile.
-HEADLINES: Final = {
-    "latency": "Latency p99",
-    "delivered": "Delivery p99",
-    "arrival": "Arrival p99",
-    "iteration": "Iteration p99",
-    "service_time": "Service time p99",
-}
+HEADLINES: Final = ("latency", "delivered", "arrival", "iteration", "service_time")
+
+# What the server took, in the order in which people look for it.
+SERVER: Final = tuple(
+    f"server.{name}"
+    for name in (
+        *("memory_bytes", "rss_peak_bytes", "rss_growth_bytes", "memory_per_connection_bytes"),
+        *("memory_growth_per_connection_bytes", "kernel_memory_per_connection_bytes"),
+        *("cpu_ratio", "cpu_per_message_seconds", "processes", "threads", "files"),
+    )
+)
+# What each swarm process says of itself.
+HEALTH: Final = ("lateness.p99_seconds", "loop_lag.p99_seconds", "gc_pause.max_seconds")
 
 # RFC 6455 section 7.4.1, and 1006 for an end without a close frame.
 CLOSE_CODES: Final = {
@@ -214,12 +220,14 @@ def _tiles(summary: Summary) -> Iterator[Tile]:
 
 def duration_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
     """Give those durations that people look for first."""
-    for name, label in HEADLINES.items():
+    for name in HEADLINES:
         if f"{name}.count" in figures:
-            yield Tile(label, format_seconds(figures[f"{name}.p99_seconds"]), _rest(figures, name))
-    if "delivery.last_seconds" in figures:
-        value = format_seconds(figures["delivery.last_seconds"])
-        yield Tile("Delivered to the last, mean", value, _before_last(figures))
+            told = f"{name}.p99_seconds"
+            value = format_seconds(figures[told])
+            yield Tile(figure(told).title, value, _rest(figures, name))
+    if (last := "delivery.last_seconds") in figures:
+        value = format_seconds(figures[last])
+        yield Tile(f"{figure(last).title}, mean", value, _before_last(figures))
 
 
 def _load_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
@@ -254,9 +262,11 @@ def server_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
             figures.get("server.memory_growth_per_connection_bytes"),
         )
         note = "" if each is None else f"{format_bytes(each)} a connection"
-        yield Tile("Server memory (PSS)", format_bytes(figures["server.memory_bytes"]), note)
+        title = f"{figure('server.memory_bytes').title} (PSS)"
+        yield Tile(title, format_bytes(figures["server.memory_bytes"]), note)
     if "server.cpu_ratio" in figures:
-        yield Tile("Server CPU", format_ratio(figures["server.cpu_ratio"]), "of a core")
+        title = figure("server.cpu_ratio").title
+        yield Tile(title, format_ratio(figures["server.cpu_ratio"]), "of a core")
 
 
 def _worst(errors: Mapping[str, int]) -> str:
@@ -471,16 +481,17 @@ def durations(
     names = [name.removesuffix(".count") for name in figures if name.endswith(".count")]
     left_out = {*OWN, *told}
     timed = [name for name in names if name not in left_out and f"{name}.p50_seconds" in figures]
-    order = [*DURATIONS, *sorted(set(timed) - set(DURATIONS))]
     rows = tuple(
         (
-            DURATIONS.get(name, name),
-            *(format_seconds(figures[f"{name}.{key}_seconds"]) for key in COLUMNS),
-            format_count(figures[f"{name}.count"]),
+            kind.title,
+            *(format_seconds(figures[f"{kind.key}.{key}_seconds"]) for key in COLUMNS),
+            format_count(figures[f"{kind.key}.count"]),
         )
-        for name in sorted(timed, key=order.index)
+        for kind in in_order(timed)
     )
-    return Table(title, ("", *COLUMNS.values(), "count"), rows)
+    both = {"latency", "service_time"} <= set(timed)
+    note = "Latency is from the intended send time, service time from the actual one."
+    return Table(title, ("", *COLUMNS.values(), "count"), rows, note if both else "")
 
 
 def _server(figures: Mapping[str, float]) -> Table:
@@ -488,23 +499,12 @@ def _server(figures: Mapping[str, float]) -> Table:
         "Server",
         ("", "measured"),
         tuple(
-            (label, format_figure(f"server.{name}", figures[f"server.{name}"]))
-            for name, label in (
-                ("memory_bytes", "Memory (PSS)"),
-                ("rss_peak_bytes", "Memory at most (RSS)"),
-                ("rss_growth_bytes", "Growth under the load (RSS)"),
-                ("memory_per_connection_bytes", "Memory per connection, slope"),
-                ("memory_growth_per_connection_bytes", "Memory per connection, growth"),
-                ("kernel_memory_per_connection_bytes", "Kernel memory per connection, both ends"),
-                ("cpu_ratio", "CPU, of a core"),
-                ("cpu_per_message_seconds", "CPU per message received"),
-                ("processes", "Processes"),
-                ("threads", "Threads"),
-                ("files", "Open files"),
-            )
-            if f"server.{name}" in figures
+            (figure(name).title, format_figure(name, figures[name]))
+            for name in SERVER
+            if name in figures
         ),
-        "The whole process tree; CPU in the measured phase.",
+        "The whole process tree; memory is PSS where it does not say RSS; CPU in the measured "
+        "phase, of a core.",
     )
 
 
@@ -526,8 +526,9 @@ def _generator(totals: Totals, summary: Summary) -> Table:
     return Table(
         "Generator health",
         (
-            *("swarm process", "lateness p99", "loop lag p99", "GC pause max", "CPU of a core"),
-            "ran or waited for a core",
+            "swarm process",
+            *(figure(name).label for name in HEALTH),
+            *("CPU of a core", "ran or waited for a core"),
         ),
         tuple(rows[:MOST_ROWS]),
         "Lateness: actual minus intended send time. All in the measured phase and its collection."

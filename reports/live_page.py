@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from reports.charts import Chart, live_charts
+from reports.figures import figure
 from reports.html import (
     HEADLINES,
+    HEALTH,
     Table,
     Tile,
     Verdict,
@@ -196,9 +198,15 @@ def _tiles(run: LiveRun, summary: Summary) -> Iterator[Tile]:
         yield from server_tiles(figures)
         return
     if progress.server_memory_bytes is not None:
-        yield Tile("Server memory now", format_bytes(progress.server_memory_bytes))
+        yield Tile(
+            f"{figure('server.memory_bytes').title} now", format_bytes(progress.server_memory_bytes)
+        )
     if progress.server_cpu_ratio is not None:
-        yield Tile("Server CPU now", format_ratio(progress.server_cpu_ratio), "of a core")
+        yield Tile(
+            f"{figure('server.cpu_ratio').title} now",
+            format_ratio(progress.server_cpu_ratio),
+            "of a core",
+        )
 
 
 def _messages(run: LiveRun, summary: Summary) -> Tile:
@@ -278,8 +286,9 @@ def _workers(totals: Totals, workers: Sequence[Worker]) -> Table:
             )
         )
     columns = (
-        *("worker", "machine", "health", "open", "CPU of a core", "resident", "sent late p99"),
-        *("loop lag p99", "GC pause max", "clock"),
+        *("worker", "machine", "health", "open", "CPU of a core", "resident"),
+        *(figure(name).label for name in HEALTH),
+        "clock",
     )
     return Table("Workers", columns, tuple(rows))
 

@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from reports.figures import DURATIONS, figure, in_order
 from reports.limit import limit_of
 from reports.printable import printable
 from reports.record import Event, Footer, Header, Interval, Line
@@ -173,15 +174,18 @@ def live_rows(progress: Progress) -> Iterator[tuple[str, str]]:
     yield "received", format_rate(progress.rate_received)
     latency = totals.histograms.get("latency")
     if latency is not None and latency.count:
-        yield "latency p50", format_seconds(latency.percentile_ns(50) / 1e9)
-        yield "latency p99", format_seconds(latency.percentile_ns(99) / 1e9)
+        yield figure("latency.p50_seconds").label, format_seconds(latency.percentile_ns(50) / 1e9)
+        yield figure("latency.p99_seconds").label, format_seconds(latency.percentile_ns(99) / 1e9)
     if totals.header is not None and totals.header.scenario in ROUND_TRIPS:
         answered = latency.count if latency is not None else 0
         yield "unanswered", format_count(max(0, totals.counts["sent"] - answered))
     if progress.server_memory_bytes is not None:
-        yield "server memory", format_bytes(progress.server_memory_bytes)
+        yield figure("server.memory_bytes").label, format_bytes(progress.server_memory_bytes)
     if progress.server_cpu_ratio is not None:
-        yield "server CPU", f"{format_ratio(progress.server_cpu_ratio)} of a core"
+        yield (
+            figure("server.cpu_ratio").label,
+            f"{format_ratio(progress.server_cpu_ratio)} of a core",
+        )
 
 
 def _errors(totals: Totals) -> str:
@@ -349,10 +353,10 @@ def _latency_rows(summary: Summary) -> Iterator[tuple[str, str]]:
             yield "Avg latency", "not measured: nothing was sent (--scenario echo does)"
         return
     yield "Avg latency", format_seconds(figures["latency.mean_seconds"])
-    yield "Latency", _percentiles(figures, "latency")
-    yield "Service time", _percentiles(figures, "service_time")
+    yield DURATIONS["latency"].title, _percentiles(figures, "latency")
+    yield DURATIONS["service_time"].title, _percentiles(figures, "service_time")
     if "acknowledgement.count" in figures:
-        yield "Acknowledged", _percentiles(figures, "acknowledgement")
+        yield DURATIONS["acknowledgement"].title, _percentiles(figures, "acknowledgement")
 
 
 def _percentiles(figures: Mapping[str, float], name: str) -> str:
@@ -394,22 +398,7 @@ def _delivery_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "Clocks", f"a one-way time between two hosts may be wrong by {bound}"
 
 
-# Durations that have a row of their own wherever they were measured, and what it is called.
-_DURATIONS: Final = {
-    "delivered": "At each",
-    "delivered_before": "To others before",
-    "delivered_beside_slow": "beside slow ones",
-    "back": "Back after",
-    "arrival": "Arrivals",
-    "iteration": "Iterations",
-    "heartbeat_interval": "Heartbeat interval",
-    "heartbeat_jitter": "Heartbeat jitter",
-    "ping_interval": "Ping interval",
-    "ping_jitter": "Ping jitter",
-    "ping_round_trip": "Ping to pong",
-    "detected": "Half open detected",
-}
-# Those that are told elsewhere, or only looked up.
+# Durations that are told elsewhere, or only looked up.
 _TOLD_ELSEWHERE: Final = frozenset(
     {
         *("latency", "service_time", "acknowledgement", "open", "told", "tcp_connect", "tls"),
@@ -431,9 +420,8 @@ def _scenario_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     for scenario, counts in counted.items():
         yield scenario.capitalize(), ", ".join(counts).replace("_", " ")
     timed = [name.removesuffix(".count") for name in figures if name.endswith(".count")]
-    for name in sorted(timed, key=lambda it: (it not in _DURATIONS, [*_DURATIONS, it].index(it))):
-        if name not in _TOLD_ELSEWHERE:
-            yield _DURATIONS.get(name, name), _percentiles(figures, name)
+    for kind in in_order(name for name in timed if name not in _TOLD_ELSEWHERE):
+        yield kind.title, _percentiles(figures, kind.key)
 
 
 def drain_rows(summary: Summary) -> Iterator[tuple[str, str]]:
@@ -483,10 +471,16 @@ def _server_rows(summary: Summary) -> Iterator[tuple[str, str]]:
             figures.get("server.memory_growth_per_connection_bytes"),
         )
         more = "" if per_connection is None else f" ({format_bytes(per_connection)} a connection)"
-        yield "Server memory", format_bytes(figures["server.memory_bytes"]) + more
+        yield (
+            figure("server.memory_bytes").title,
+            format_bytes(figures["server.memory_bytes"]) + more,
+        )
     if figures.get("server.rss_growth_bytes", 0.0) > 0:
         peak = format_bytes(figures["server.rss_peak_bytes"])
         growth = format_bytes(figures["server.rss_growth_bytes"])
         yield "Server at most", f"{peak} resident, {growth} more than before the load"
     if "server.cpu_ratio" in figures:
-        yield "Server CPU", f"{format_ratio(figures['server.cpu_ratio'])} of a core"
+        yield (
+            figure("server.cpu_ratio").title,
+            f"{format_ratio(figures['server.cpu_ratio'])} of a core",
+        )

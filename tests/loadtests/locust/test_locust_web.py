@@ -145,7 +145,7 @@ async def test_a_tester_picks_starts_looks_and_downloads(
         await expect(tile(page, "Open now")).to_have_text(
             re.compile(r"Open now\s*30\s*of 30 asked")
         )
-        await expect(tile(page, "Delivered to the last, mean")).to_contain_text(
+        await expect(tile(page, "Delivery to the last, mean")).to_contain_text(
             re.compile("first .* half")
         )
         # Of a round that has ended; the next goes on.
