@@ -1,7 +1,6 @@
 """The command of this room: ``report`` tells again what records say, from the files alone."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from reports.damage import naming_damage
 from reports.exit_status import ExitStatus
 from reports.html import html_report
 from reports.outcome import Outcome, outcome_of, run_document, worst
@@ -17,6 +17,7 @@ from reports.printable import printable
 from reports.record import RecordError, read_record
 from reports.summary import Summary, summarise
 from reports.terminal import summary_text
+from reports.whole_file import write_whole
 
 app = typer.Typer()
 
@@ -39,9 +40,9 @@ def report(
         told = [_told(path, with_page=html is not None) for path in records]
         # Written when all is read: what stood there is not lost to a record that cannot be.
         if html is not None:
-            _write(html, told[0].page, records)
+            write_whole(html, told[0].page, records)
         if json_output is not None:
-            _write(json_output, _figures(told), records)
+            write_whole(json_output, _figures(told), records)
     except RecordError as error:
         sys.stderr.write(f"swarmgate: {printable(str(error))}\n")
         raise typer.Exit(ExitStatus.USAGE) from None
@@ -63,34 +64,10 @@ class _Told:
 def _told(path: Path, *, with_page: bool) -> _Told:
     """Read a record and what it says. Raises RecordError."""
     record = read_record(path)
-    try:
+    with naming_damage(path):
         summary = summarise(record)
         page = html_report(record) if with_page else ""
         return _Told(path, summary, outcome_of(summary), page)
-    except Exception as error:
-        # Each line is one of ours by its form; what is in it may be anything.
-        why = f"{type(error).__name__}: {error}"
-        raise RecordError(f"{path} is damaged, or was not written by swarmgate ({why})") from error
-
-
-def _write(name: str, text: str, records: Sequence[Path]) -> None:
-    """Write a file as a whole or not at all; ``-`` is standard output. Raises RecordError."""
-    if name == "-":
-        sys.stdout.write(text)
-        return
-    path = Path(name)
-    if any(path.exists() and path.samefile(record) for record in records):
-        raise RecordError(f"{path} is the record itself; name another file to write")
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        if path.is_fifo() or path.is_char_device():
-            path.write_text(text, encoding="utf-8")
-        else:
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise RecordError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _text(told: _Told) -> str:

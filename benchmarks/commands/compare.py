@@ -1,0 +1,188 @@
+"""The command ``compare``: two sets of records, each figure of the one beside the other's."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from benchmarks.judging.alike import NotComparableError, Run, grouped, matched
+from benchmarks.judging.compare import Choose, compare, matters
+from reports.comparison import Comparison
+from reports.comparison_table import (
+    after_table,
+    comparison_document,
+    comparison_markdown,
+    comparison_table,
+    footnotes,
+    group_lines,
+    headline,
+)
+from reports.damage import naming_damage
+from reports.exit_status import ExitStatus
+from reports.figures import nearest
+from reports.printable import printable
+from reports.record import RECORD_SUFFIX, RecordError, read_record
+from reports.summary import Summary, summarise
+from reports.whole_file import write_whole
+
+# Columns of a table that goes to a file or a pipe.
+_WIDTH: Final = 100
+
+app = typer.Typer()
+
+
+class _NothingToJudgeError(Exception):
+    """Of one side no record can be judged; each line of the message says why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The records of one side."""
+
+    paths: tuple[Path, ...]
+    runs: tuple[Run, ...]
+    left_out: tuple[str, ...]
+
+
+@app.command(name="compare")
+def compare_records(
+    base: Annotated[Path, typer.Argument(help="A run record, or a folder of them.")],
+    head: Annotated[Path, typer.Argument(help="What is compared with it, likewise.")],
+    *,
+    figures: Annotated[
+        list[str] | None,
+        typer.Option("--figure", metavar="NAME", help="Compare only this figure (repeatable)."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Compare every figure there is.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare also runs of another load or machine.")
+    ] = False,
+    markdown: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write it as Markdown; - prints it.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Compare two sets of run records: each figure's ratio, and whether it is better or worse."""
+    try:
+        _check_options(figures or (), every=every, markdown=markdown, as_json=json_output)
+        sides = [_read(base, "base"), _read(head, "head")]
+        choose = _chosen(figures or (), sides, every=every)
+        found = matched(*(grouped(side.runs) for side in sides), force=force)
+        left_out = [line for side in sides for line in side.left_out]
+        comparison = compare(found, left_out, choose)
+        if markdown is not None:
+            records = [path for side in sides for path in side.paths]
+            write_whole(markdown, comparison_markdown(comparison), records)
+    except RecordError as error:
+        raise _told(str(error), ExitStatus.USAGE) from None
+    except _NothingToJudgeError as error:
+        raise _told(str(error), ExitStatus.INVALID) from None
+    except NotComparableError as error:
+        told = f"not comparable; --force compares all the same\n{error}"
+        raise _told(told, ExitStatus.USAGE) from None
+    if json_output:
+        sys.stdout.write(json.dumps(comparison_document(comparison), indent=2) + "\n")
+    elif markdown != "-":
+        _tell(comparison)
+
+
+def _check_options(
+    figures: Sequence[str], *, every: bool, markdown: str | None, as_json: bool
+) -> None:
+    """Refuse what cannot be meant together. Raises RecordError."""
+    if figures and every:
+        raise RecordError("--figure and --all; leave one of them out")
+    if as_json and markdown == "-":
+        raise RecordError("--json and --markdown - both print; name a file for one of them")
+
+
+def _read(path: Path, side: str) -> _Read:
+    """Read the records of a side.
+
+    Raises:
+        RecordError: there is none, or one is damaged.
+        _NothingToJudgeError: none of them may be judged.
+    """
+    paths = sorted(path.rglob(f"*{RECORD_SUFFIX}")) if path.is_dir() else [path]
+    if not paths:
+        raise RecordError(f"no record (*{RECORD_SUFFIX}) is in {path}; name a folder that has some")
+    runs, left_out = [], []
+    for each in paths:
+        run, problems = _run(each)
+        if problems:
+            left_out.append(f"{each}: {'; '.join(problems)}")
+        else:
+            runs.append(run)
+    if not runs:
+        why = "".join(f"\n  {line}" for line in left_out)
+        raise _NothingToJudgeError(f"of {side} no record can be judged{why}")
+    return _Read(tuple(paths), tuple(runs), tuple(left_out))
+
+
+def _run(path: Path) -> tuple[Run, tuple[str, ...]]:
+    """Read one run, and why it is left out, if it is. Raises RecordError."""
+    record = read_record(path)
+    with naming_damage(path):
+        summary = summarise(record)
+        header = record.header
+        started = datetime.fromisoformat(header.started_at).astimezone()
+        return Run(header, started, summary.judged_figures), tuple(_problems(summary))
+
+
+def _problems(summary: Summary) -> Iterator[str]:
+    """Say why the figures of a run judge nothing; errors are figures, and so no reason."""
+    if summary.interrupted:
+        yield "interrupted"
+    if not summary.valid:
+        yield f"invalid: {'; '.join(summary.reasons) or 'no reason was recorded'}"
+    yield from summary.failures
+
+
+def _chosen(figures: Sequence[str], sides: Sequence[_Read], *, every: bool) -> Choose:
+    """Give which figures are compared. Raises RecordError for one that there is not."""
+    if every:
+        return lambda _name, _scenario: True
+    if not figures:
+        return matters
+    measured = {name for side in sides for run in side.runs for name in run.figures}
+    for name in figures:
+        if name not in measured:
+            near = nearest(name, measured)
+            raise RecordError(f"--figure {name!r}: no run has a figure of that name{near}")
+    return lambda name, _scenario: name in figures
+
+
+def _told(text: str, status: ExitStatus) -> typer.Exit:
+    lines = (printable(line) for line in text.splitlines())
+    sys.stderr.write("swarmgate: " + "\n".join(lines) + "\n")
+    return typer.Exit(status)
+
+
+def _tell(comparison: Comparison) -> None:
+    """Print it: what came out first."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
+
+    def say(line: str) -> None:
+        console.print(printable(line), markup=False, soft_wrap=True)
+
+    say(headline(comparison))
+    for group in comparison.groups:
+        say("")
+        console.print(printable(group.what), style="bold", markup=False, soft_wrap=True)
+        for line in group_lines(group):
+            say(f"  {line}")
+        if group.rows:
+            console.print(comparison_table(group))
+        for line in after_table(group):
+            say(line)
+    say("")
+    for line in footnotes(comparison):
+        say(line)

@@ -1,0 +1,230 @@
+"""Which runs may be compared: those of the same load on the same machine."""
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from loadtests.plan import Plan
+from reports.record import Header, Machine
+from reports.units import format_bytes
+
+# They judge a run, or follow from the rest, and change nothing of what was measured.
+_NO_CONDITION: Final = frozenset(
+    {
+        *("url", "scenario", "parameters", "seed", "users"),
+        *("thresholds", "abort_on", "bounds", "fail_fast", "total_rate", "openings"),
+    }
+)
+
+
+class NotComparableError(Exception):
+    """Base and head did not measure the same; each line of the message says what differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run whose figures may be judged."""
+
+    header: Header
+    started: datetime
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Runs of one side that measured the same.
+
+    Attributes:
+        conditions: what has to be the same on the other side, by name.
+        server: what was under load, which may differ.
+    """
+
+    conditions: Mapping[str, str]
+    server: str
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Runs of base and head to compare; ``differences`` is empty unless they were forced."""
+
+    base: Alike
+    head: Alike
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """What there is to compare, and what has no like on the other side."""
+
+    pairs: tuple[Pair, ...]
+    base_only: tuple[Alike, ...]
+    head_only: tuple[Alike, ...]
+
+
+def conditions(header: Header) -> dict[str, str]:
+    """Give what must be the same for figures to be comparable.
+
+    That is scenario, parameters, load, path and machine. A part of the load that an older record
+    does not have is what it is when nobody asks for it. Where the target is may differ, and with
+    what software: that is what is compared.
+    """
+    found = _conditions_of(header.scenario, header.parameters, header.load, header.target.url)
+    for user in header.users:
+        own = _conditions_of(user.scenario, user.parameters, user.load, user.url)
+        named = {"share": f"{user.share:g}", **own}
+        found |= {f"user {user.name}: {name}": value for name, value in named.items()}
+    return found | _machine(header.machine)
+
+
+def server_of(header: Header) -> str:
+    """Name what was under load: the command that started it without its port, or its host."""
+    target = header.target
+    if not target.command:
+        return urlsplit(target.url).netloc
+    port = target.address.rpartition(":")[2]
+    return shlex.join(word.replace(port, "{port}") for word in target.command).replace(
+        "'{port}'", "{port}"
+    )
+
+
+def grouped(runs: Iterable[Run]) -> list[Alike]:
+    """Put together the runs that measured the same on the same server, in the order they come."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        key = (json.dumps(conditions(run.header), sort_keys=True), server_of(run.header))
+        groups.setdefault(key, []).append(run)
+    return [Alike(json.loads(key), server, tuple(held)) for (key, server), held in groups.items()]
+
+
+def matched(base: Sequence[Alike], head: Sequence[Alike], *, force: bool) -> Matched:
+    """Find what of the head is comparable with what of the base.
+
+    Where one side has the same load on several servers, its servers must be the other side's.
+
+    Args:
+        base: the groups of runs of the base.
+        head: those of the head.
+        force: compare what is left over as well, each with what it differs least from.
+
+    Raises:
+        NotComparableError: nothing is comparable.
+    """
+    pairs: list[Pair] = []
+    left, right = list(base), list(head)
+    for finds in (_same_server, _only_one, _any) if force else (_same_server, _only_one):
+        for after in tuple(right):
+            if (before := finds(after, left, right)) is not None:
+                pairs.append(Pair(before, after, tuple(differences(before, after))))
+                left.remove(before)
+                right.remove(after)
+    if not pairs:
+        raise NotComparableError("\n".join(_why_none(left, right)))
+    return Matched(tuple(pairs), tuple(left), tuple(right))
+
+
+def differences(base: Alike, head: Alike) -> Iterator[str]:
+    """Say what differs of what must be the same, a line each."""
+    for name in dict.fromkeys((*base.conditions, *head.conditions)):
+        before, after = (side.conditions.get(name) or "nothing" for side in (base, head))
+        if before != after:
+            yield f"{name}: {before} in base, {after} in head"
+
+
+def _same_server(head: Alike, left: Sequence[Alike], _right: Sequence[Alike]) -> Alike | None:
+    same = (it for it in left if it.conditions == head.conditions and it.server == head.server)
+    return next(same, None)
+
+
+def _only_one(head: Alike, left: Sequence[Alike], right: Sequence[Alike]) -> Alike | None:
+    """Find the like of a group where it is the only one, so that no other can be meant."""
+    before, after = (
+        [it for it in groups if it.conditions == head.conditions] for groups in (left, right)
+    )
+    return before[0] if len(before) == len(after) == 1 else None
+
+
+def _any(head: Alike, left: Sequence[Alike], _right: Sequence[Alike]) -> Alike | None:
+    return min(left, key=lambda it: len(list(differences(it, head))), default=None)
+
+
+def _why_none(base: Sequence[Alike], head: Sequence[Alike]) -> Iterator[str]:
+    for after in head:
+        if (before := _any(after, base, head)) is None:
+            continue
+        yield f"{described(after.runs[0].header)}:"
+        told = list(differences(before, after))
+        if not told:
+            # The same load on several servers of each side.
+            servers = ", ".join(it.server for it in base if it.conditions == after.conditions)
+            told = [f"target: any of {servers} in base, {after.server} in head"]
+        yield from (f"  {line}" for line in told)
+
+
+def described(header: Header) -> str:
+    """Tell a run's load in a few words."""
+    load = header.load
+    parts = [header.scenario, f"{load['connections']:,} connections"]
+    if (rate := load.get("total_rate", load.get("rate"))) is not None:
+        parts.append(f"{rate:,.4g} /s")
+    if "payload_bytes" in load:
+        parts.append(f"{load['payload_bytes']:,} B")
+    if "duration_seconds" in load:
+        parts.append(f"{load['duration_seconds']:g} s")
+    parts += [f"{name} {value}" for name, value in header.parameters.items()]
+    path = urlsplit(header.target.url)
+    return f"{', '.join(parts)}, on {path.path or '/'}{'?' if path.query else ''}{path.query}"
+
+
+def _conditions_of(
+    scenario: str, parameters: Mapping[str, Any], load: Mapping[str, Any], url: str
+) -> dict[str, str]:
+    address = urlsplit(url)
+    return {
+        "scenario": scenario,
+        **{f"parameter {name}": _text(value) for name, value in parameters.items()},
+        **_unasked_load(),
+        **dict(_flat(load)),
+        "scheme": address.scheme,
+        "path": address.path or "/",
+        "query": address.query,
+    }
+
+
+def _flat(load: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in load.items():
+        if not prefix and name in _NO_CONDITION:
+            continue
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _text(value)
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - whatever JSON has
+    """Write a value so that 10 and 10.0 are the same."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@cache
+def _unasked_load() -> Mapping[str, str]:
+    """Give the load of a plan of which nothing was asked, as a record has it."""
+    plan = asdict(Plan("ws://localhost/", connections=1, scenario="", parameters={}))
+    return dict(_flat(json.loads(json.dumps(plan))))
+
+
+def _machine(machine: Machine) -> dict[str, str]:
+    return {
+        "machine's cores": str(machine.cores),
+        "machine's CPU": machine.cpu_model,
+        # What the kernel keeps for itself differs a little from boot to boot.
+        "machine's memory": format_bytes(machine.memory_bytes),
+        "machine's kernel": machine.kernel,
+    }
