@@ -1,0 +1,146 @@
+"""Counts an application: one fresh process for each kind of figure, and what came of it."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.counting import instructions, system_calls
+from benchmarks.counting.figures import FIGURES, KINDS
+from benchmarks.counting.process import CountError, Load, Subject, Told, UnavailableError, run
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a figure is not there.
+
+    Attributes:
+        reason: for a person.
+        is_failure: whether it should be there: its tool is installed, and failed.
+    """
+
+    reason: str
+    is_failure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What was counted.
+
+    Attributes:
+        python: the version of the interpreter that ran the application.
+        uvicorn: its version there.
+        figures: by name (:data:`benchmarks.counting.figures.FIGURES`).
+        missing: the kinds of figures that are not there.
+        calls: the system calls of one connection, echo or broadcast by their names, if listed.
+    """
+
+    python: str
+    uvicorn: str
+    figures: Mapping[str, float]
+    missing: Mapping[str, Missing]
+    calls: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What one process was seen to do: totals of stretches, and more of it if there is more."""
+
+    told: Told
+    totals: Mapping[str, int]
+    calls: Mapping[str, Mapping[str, int]]
+
+
+def count(subject: Subject, load: Load, say: Callable[[str], None] = lambda _: None) -> Count:
+    """Count an application, in about 5 s without valgrind and 20 s with it.
+
+    Args:
+        subject: the application.
+        load: what is put on it.
+        say: told what is counted now.
+
+    Returns:
+        Its figures, without those that cannot be counted here.
+
+    Raises:
+        SubjectError: the application cannot be loaded.
+        CountError: it does not do what is to be counted.
+    """
+    say(KINDS["bytes"].label)
+    # First, and without any tool: what fails here is the application's.
+    memory = _memory(subject, load)
+    by_kind = {"bytes": memory, "writes": _Counted(memory.told, memory.told.writes, {})}
+    missing: dict[str, Missing] = {}
+    for kind, counted_by in _OTHERS.items():
+        say(KINDS[kind].label)
+        try:
+            by_kind[kind] = counted_by(subject, load)
+        except CountError as error:
+            missing[kind] = Missing(str(error), not isinstance(error, UnavailableError))
+    return Count(
+        memory.told.python,
+        memory.told.uvicorn,
+        figures_of({kind: counted.totals for kind, counted in by_kind.items()}, load),
+        missing,
+        {
+            each: {name: calls / _number(load, each) for name, calls in names.items()}
+            for counted in by_kind.values()
+            for each, names in counted.calls.items()
+        },
+    )
+
+
+def figures_of(totals: Mapping[str, Mapping[str, int]], load: Load) -> dict[str, float]:
+    """Give the figures that totals make, by kind and stretch; those that there are totals of."""
+    return {
+        name: totals[kind][each] / (1 if kind == "bytes" else _number(load, each))
+        for name, (kind, each) in FIGURES.items()
+        if each in totals.get(kind, {})
+    }
+
+
+def _number(load: Load, each: str) -> int:
+    return load.connections - load.connections // 2 if each == "connection" else load.messages
+
+
+def _memory(subject: Subject, load: Load) -> _Counted:
+    told = run(subject, load, "memory")
+    return _Counted(told, told.counts, {})
+
+
+def _allocations(subject: Subject, load: Load) -> _Counted:
+    told = run(subject, load, "allocations")
+    return _Counted(told, told.counts, {})
+
+
+def _system_calls(subject: Subject, load: Load) -> _Counted:
+    _need("strace")
+    with tempfile.TemporaryDirectory(prefix="swarmgate-count-") as folder:
+        log = Path(folder) / "strace"
+        told = run(subject, load, "system_calls", system_calls.tracing(log))
+        with log.open(encoding="utf-8", errors="replace") as lines:
+            calls = system_calls.listed(lines)
+    return _Counted(told, {each: sum(names.values()) for each, names in calls.items()}, calls)
+
+
+def _instructions(subject: Subject, load: Load) -> _Counted:
+    _need("valgrind")
+    with tempfile.TemporaryDirectory(prefix="swarmgate-count-") as folder:
+        file = Path(folder) / "callgrind"
+        told = run(subject, load, "instructions", instructions.counting(file))
+        texts = (path.read_text(encoding="utf-8") for path in Path(folder).glob("callgrind.*"))
+        return _Counted(told, instructions.summed(texts), {})
+
+
+def _need(tool: str) -> None:
+    if shutil.which(tool) is None:
+        raise UnavailableError(f"{tool} is not installed")
+
+
+_OTHERS: Final[Mapping[str, Callable[[Subject, Load], _Counted]]] = {
+    "allocations": _allocations,
+    "system_calls": _system_calls,
+    "instructions": _instructions,
+}

@@ -1,0 +1,111 @@
+"""What is counted in one process: one thing only, so that no counting disturbs another."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import statistics
+import tracemalloc
+from typing import TYPE_CHECKING
+
+from . import machine_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class UnavailableError(Exception):
+    """This machine or interpreter does not let it be counted."""
+
+
+class Meter:
+    """Counts nothing itself: it tells whoever does where a stretch begins and ends.
+
+    Attributes:
+        look: to be called within a stretch after each connection.
+        counts: what was counted, by stretch.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[str], None] = lambda _: None,
+        end: Callable[[str], int | None] = lambda _: None,
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.begin = begin
+        self._end = end
+        self.look = look
+        self.counts: dict[str, int] = {}
+
+    def end(self, stretch: str) -> None:
+        """End the stretch."""
+        if (count := self._end(stretch)) is not None:
+            self.counts[stretch] = count
+
+
+def memory() -> Meter:
+    """Give what counts the bytes that Python has allocated more after a connection than before.
+
+    It is the median over the connections: where the tables that hold all of them grow hangs on
+    addresses, which differ from process to process.
+    """
+    tracemalloc.start()
+    readings: list[int] = []
+
+    def look() -> None:
+        # What only waits for the garbage collector does not stay.
+        gc.collect()
+        readings.append(tracemalloc.get_traced_memory()[0])
+
+    def begin(_: str) -> None:
+        readings.clear()
+        look()
+
+    def end(_: str) -> int | None:
+        grown = [after - before for before, after in itertools.pairwise(readings)]
+        return statistics.median_low(grown) if grown else None
+
+    return Meter(begin, end, look)
+
+
+def allocations() -> Meter:
+    """Give what counts the calls of Python's allocator."""
+    _need_machine_code()
+    counter = machine_code.Allocations()
+    before = 0
+
+    def begin(_: str) -> None:
+        nonlocal before
+        before = counter.so_far()
+
+    return Meter(begin, lambda _: counter.so_far() - before)
+
+
+def system_calls() -> Meter:
+    """Give what makes a system call that whoever traces this process knows."""
+
+    def mark(name: str) -> None:
+        os.access(f"/swarmgate/{name}", os.F_OK)
+
+    return Meter(lambda name: mark(f"begin/{name}"), lambda name: mark(f"end/{name}"))
+
+
+def instructions() -> Meter:
+    """Give what switches callgrind on and off."""
+    _need_machine_code()
+    callgrind = machine_code.Callgrind()
+    return Meter(lambda _: callgrind.start(), callgrind.stop)
+
+
+def _need_machine_code() -> None:
+    if not machine_code.IS_AVAILABLE:
+        raise UnavailableError("only counted on x86-64")
+
+
+METERS: dict[str, Callable[[], Meter]] = {
+    "memory": memory,
+    "allocations": allocations,
+    "system_calls": system_calls,
+    "instructions": instructions,
+}

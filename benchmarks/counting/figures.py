@@ -1,0 +1,70 @@
+"""The figures of a count by their names: what each is, in which unit, and what it needs.
+
+They are to be entries of the catalogue of figures like those of a run.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What is counted in one process.
+
+    Attributes:
+        label: for people.
+        unit: of the figures, none for a number of something.
+        needs: the tool without which it cannot be counted, none if there is none.
+        meaning: what exactly is counted.
+    """
+
+    label: str
+    unit: str
+    needs: str
+    meaning: str
+
+
+KINDS: Final[Mapping[str, Counted]] = {
+    "bytes": Counted(
+        "Memory",
+        "B",
+        "",
+        "that Python's allocators were asked for and that stays, without the socket, its transport "
+        "and the growing of tables; the median of the connections",
+    ),
+    "allocations": Counted(
+        "Allocations",
+        "",
+        "",
+        "calls of malloc, calloc and realloc of Python's allocators for objects and memory",
+    ),
+    "instructions": Counted(
+        "Instructions", "", "valgrind", "of the processor, outside the kernel, counted by callgrind"
+    ),
+    "system_calls": Counted(
+        "System calls",
+        "",
+        "strace",
+        "of all threads, those of the event loop with them, without reading and writing sockets",
+    ),
+    "writes": Counted(
+        "Writes",
+        "",
+        "",
+        "to transports, each of which is a system call where there is a network",
+    ),
+}
+
+FIGURES: Final[Mapping[str, tuple[str, str]]] = {
+    f"counts.{kind}_per_{each}": (kind, each)
+    for kind, of in {
+        "bytes": ("connection",),
+        "allocations": ("connection", "echo", "broadcast"),
+        "instructions": ("connection", "echo", "broadcast"),
+        "system_calls": ("connection", "echo", "broadcast"),
+        "writes": ("echo", "broadcast"),
+    }.items()
+    for each in of
+}
+"""Every figure, with its kind and of what each one is counted. Less is better in all of them."""

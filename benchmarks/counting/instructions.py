@@ -1,0 +1,30 @@
+"""Instructions, as callgrind counts them and writes a file of them at the end of each stretch."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+_NAME: Final = re.compile(r"^desc: Trigger: Client Request: (\w+)$", re.MULTILINE)
+_TOTAL: Final = re.compile(r"^totals: (\d+)$", re.MULTILINE)
+
+
+def counting(file: Path) -> tuple[str, ...]:
+    """Give the words that have a command's instructions counted, once it asks for it itself."""
+    return (
+        "valgrind",
+        "--quiet",
+        "--tool=callgrind",
+        "--instr-atstart=no",
+        f"--callgrind-out-file={file}",
+    )
+
+
+def summed(texts: Iterable[str]) -> dict[str, int]:
+    """Return the instructions of each stretch from the texts of callgrind's files."""
+    stretches: dict[str, int] = {}
+    for text in texts:
+        name, total = _NAME.search(text), _TOTAL.search(text)
+        if name is not None and total is not None:
+            stretches[name[1]] = int(total[1])
+    return stretches

@@ -1,0 +1,161 @@
+"""Runs the process that is counted, under the tool that counts, and reads what it says."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from reports.printable import printable
+
+COUNTED: Final = Path(__file__).with_name("counted")
+_MOST_SECONDS: Final = 300.0
+
+
+class CountError(Exception):
+    """It cannot be counted; one line for a person."""
+
+
+class SubjectError(CountError):
+    """The application cannot be found, loaded or started."""
+
+
+class UnavailableError(CountError):
+    """This machine, or what is installed on it, cannot count it."""
+
+
+_CAUSES: Final[Mapping[str, type[CountError]]] = {
+    "LoadError": SubjectError,
+    "ServerError": CountError,
+    "UnavailableError": UnavailableError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is put on the application; see ``counted/load.py``, which reads it.
+
+    Attributes:
+        connections: how many are opened on ``path``.
+        messages: how many echoes and how many broadcasts are counted.
+        path: of the connections; ``{n}`` in it is the number of the connection.
+        broadcasts: whether what one of them sends is heard by the others, and counted.
+        echo_path: where a connection gets back what it sends; None for no echoes.
+        message: a text with ``{token}`` in it, which differs from message to message.
+    """
+
+    connections: int = 100
+    messages: int = 50
+    path: str = "/ws"
+    broadcasts: bool = True
+    echo_path: str | None = "/echo"
+    message: str = "{token}"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is counted.
+
+    Attributes:
+        app: an ASGI application or a factory of one, as ``module:attribute``.
+        python: the interpreter of its environment, which has uvicorn.
+        cwd: the directory to run in, where modules are looked for as well.
+    """
+
+    app: str
+    python: str
+    cwd: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the counted process says.
+
+    Attributes:
+        python: its version.
+        uvicorn: its version.
+        counts: what it counted itself, of a stretch as a whole.
+        writes: how often it wrote to a transport, by kind of message, as a whole.
+    """
+
+    python: str
+    uvicorn: str
+    counts: Mapping[str, int]
+    writes: Mapping[str, int]
+
+
+def run(subject: Subject, load: Load, counted: str, under: Sequence[str] = ()) -> Told:
+    """Run the process once and return what it says.
+
+    Args:
+        subject: the application.
+        load: what is put on it.
+        counted: which one of ``counted/meters.py`` it uses.
+        under: the words of a command that come before its own.
+
+    Raises:
+        SubjectError: the application could not be loaded.
+        UnavailableError: this cannot be counted here.
+        CountError: the application does not do what is to be counted.
+    """
+    with tempfile.TemporaryDirectory(prefix="swarmgate-count-") as folder:
+        result, output = Path(folder) / "result.json", Path(folder) / "output"
+        asked = {
+            "app": subject.app,
+            "counted": counted,
+            "load": asdict(load),
+            "result": str(result),
+        }
+        command = [*under, subject.python, str(COUNTED), json.dumps(asked)]
+        with output.open("wb") as log:
+            status = _run(command, subject.cwd, log)
+        return _told(result, output, status)
+
+
+def _run(command: Sequence[str], cwd: Path, log: IO[bytes]) -> int:
+    # The order of sets of text hangs on this, and with it what is done.
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    except OSError as error:
+        what = cwd if not cwd.is_dir() else command[0]
+        raise SubjectError(f"cannot run {what}: {error.strerror}") from None
+    try:
+        return process.wait(_MOST_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise CountError(f"the process was not done within {_MOST_SECONDS:.0f} s") from None
+    finally:
+        # Whatever the application started goes with it.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _told(result: Path, output: Path, status: int) -> Told:
+    try:
+        document = json.loads(result.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        how = f"by signal {-status}" if status < 0 else f"with status {status}"
+        raise CountError(f"the process ended {how}{_last_line(output)}") from None
+    if "error" in document:
+        raise _CAUSES[document["cause"]](printable(document["error"]))
+    return Told(**document)
+
+
+def _last_line(output: Path) -> str:
+    lines = output.read_text(encoding="utf-8", errors="replace").split("\n")
+    said = [line.strip() for line in lines if line.strip()]
+    return f": {printable(said[-1])}" if said else ""
