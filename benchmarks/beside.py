@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.statistics import ratio_interval, verdict
+from benchmarks.judging.statistics import ratio_interval, verdict
 from reports.units import significant
 from reports.verdict import Estimate, Verdict
 

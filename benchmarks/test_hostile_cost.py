@@ -27,8 +27,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.attacks import ATTACKS
 from benchmarks.conftest import TRIES, note
+from benchmarks.judging.statistics import FEWEST_FOR_A_MEDIAN, median_interval
 from benchmarks.runs.making import ANY_MACHINE
-from benchmarks.statistics import FEWEST_FOR_A_MEDIAN, median_interval
 from loadtests.bounds import Bounds
 from loadtests.plan import Plan
 from loadtests.run import execute

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from benchmarks.claims.claims_file import Claim
+from benchmarks.judging.statistics import mean_interval, ratio_interval, verdict
 from benchmarks.runs.making import RunFigures
-from benchmarks.statistics import mean_interval, ratio_interval, verdict
 from reports.verdict import ClaimResult, Estimate, Verdict
 
 Key = tuple[str, str]

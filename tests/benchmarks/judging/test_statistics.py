@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.statistics import mean_interval, median_interval, ratio_interval
+from benchmarks.judging.statistics import mean_interval, median_interval, ratio_interval
 
 values = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20)
 positives = st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=20)
