@@ -10,7 +10,7 @@ from rich.text import Text
 
 from reports.comparison import Comparison, Difference, GroupComparison, Row, Side
 from reports.printable import printable
-from reports.units import format_figure, significant
+from reports.units import format_figure, rounded, significant
 
 _MARKS: Final = {
     Difference.WORSE: ("✘ worse", "red"),
@@ -23,6 +23,7 @@ _MARKS: Final = {
 _ORDER: Final = tuple(_MARKS)
 _COLUMNS: Final = ("", "figure", "base", "head", "head/base, 95 % interval")
 _COMMIT_DIGITS: Final = 12
+_MOST_DIGITS: Final = 6
 
 
 def comparison_table(group: GroupComparison) -> Table:
@@ -162,8 +163,18 @@ def _cells(row: Row) -> tuple[str, str, str, str]:
 def _interval(row: Row) -> str:
     if row.ratio is None:
         return "no ratio with 0 or less" if row.is_judged else "too few runs"
-    value, low, high = (significant(it) for it in (row.ratio.value, row.ratio.low, row.ratio.high))
+    ends = (row.ratio.value, row.ratio.low, row.ratio.high)
+    # An end that is told as 1.00 and lies beside it would contradict the verdict.
+    digits = next((it for it in (3, 4, 5) if not _hides(ends[1:], it)), _MOST_DIGITS)
+    value, low, high = (significant(it, digits) for it in ends)
     return f"{value} ({low} to {high})"
+
+
+def _hides(ends: Sequence[float], digits: int) -> bool:
+    """Tell whether an interval beside 1 looks as if it reached there."""
+    low, high = ends
+    beside = low > 1 or high < 1
+    return beside and any(rounded(it, digits) == 1 for it in ends)
 
 
 def _side(side: Side, other: Side) -> Iterator[str]:
