@@ -68,14 +68,14 @@ def figure(name: str) -> Figure:
     )
 
 
-def in_order(kinds: Iterable[str]) -> list[Figure]:
-    """Give what is known of kinds of durations, as the catalogue has them; a script's own last."""
-    order = list(DURATIONS)
-    known = [DURATIONS.get(kind) or _timed_by_script(kind) for kind in kinds]
-    return sorted(
-        known,
-        key=lambda it: (order.index(it.key), "") if it.key in DURATIONS else (len(order), it.key),
-    )
+def headings(kinds: Iterable[str]) -> dict[str, str]:
+    """Give what stands before each of these kinds of durations, as the catalogue orders them.
+
+    A script's own come last, under the names that it gave them.
+    """
+    told = set(kinds)
+    known = {kind: held.title for kind, held in DURATIONS.items() if kind in told}
+    return known | {kind: kind for kind in sorted(told - known.keys())}
 
 
 def is_known(name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.charts import charts
-from reports.figures import figure, in_order
+from reports.figures import figure, headings
 from reports.limit import limit_of
 from reports.outcome import outcome_of
 from reports.over_time import Phase, end_seconds, phases
@@ -483,11 +483,11 @@ def durations(
     timed = [name for name in names if name not in left_out and f"{name}.p50_seconds" in figures]
     rows = tuple(
         (
-            kind.title,
-            *(format_seconds(figures[f"{kind.key}.{key}_seconds"]) for key in COLUMNS),
-            format_count(figures[f"{kind.key}.count"]),
+            heading,
+            *(format_seconds(figures[f"{kind}.{key}_seconds"]) for key in COLUMNS),
+            format_count(figures[f"{kind}.count"]),
         )
-        for kind in in_order(timed)
+        for kind, heading in headings(timed).items()
     )
     both = {"latency", "service_time"} <= set(timed)
     note = "Latency is from the intended send time, service time from the actual one."

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reports.figures import DURATIONS, figure, in_order
+from reports.figures import DURATIONS, figure, headings
 from reports.limit import limit_of
 from reports.printable import printable
 from reports.record import Event, Footer, Header, Interval, Line
@@ -420,8 +420,8 @@ def _scenario_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     for scenario, counts in counted.items():
         yield scenario.capitalize(), ", ".join(counts).replace("_", " ")
     timed = [name.removesuffix(".count") for name in figures if name.endswith(".count")]
-    for kind in in_order(name for name in timed if name not in _TOLD_ELSEWHERE):
-        yield kind.title, _percentiles(figures, kind.key)
+    for kind, heading in headings(it for it in timed if it not in _TOLD_ELSEWHERE).items():
+        yield heading, _percentiles(figures, kind)
 
 
 def drain_rows(summary: Summary) -> Iterator[tuple[str, str]]:
