@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-CONFIDENCE: Final = 0.95
+from benchmarks.judging.statistics import CONFIDENCE
+
 FEWEST_A_SIDE: Final = 4
 """With as many runs on both sides; of 3 and 3 even the most extreme order has a chance of 1 in 20
 on each side."""

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.judging.shift import (
-    CONFIDENCE,
     FEWEST_A_SIDE,
     _rank_sum_counts,
     is_enough,
     ratio,
     shift,
 )
+from benchmarks.judging.statistics import CONFIDENCE
 
 positive = st.floats(1e-6, 1e6)
 sides = st.tuples(
