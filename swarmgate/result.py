@@ -1,0 +1,179 @@
+"""What a run measured, as a test asks for it: ``result.latency.p99``.
+
+A figure has a dotted name whose last part carries its unit (docs/figures.md); it is an attribute
+with the unit or without. One that was not measured is an error, never a number in its place.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+_UNITS: Final = ("", "_seconds", "_bytes", "_ratio", "_per_second")
+_MOST_NEAR: Final = 3
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Figures:
+    """The figures of one kind, such as all that begin with ``latency.``.
+
+    Attributes:
+        kind: what their names begin with, without the dot.
+        values: the figures by the rest of their names, in seconds, bytes, ratios of 1 or counts.
+        texts: the same, written for a person.
+    """
+
+    kind: str
+    values: Mapping[str, float]
+    texts: Mapping[str, str]
+
+    def __getattr__(self, name: str) -> float:
+        """Give a figure by the rest of its name, its unit left out or not.
+
+        Raises:
+            AttributeError: the run measured no such figure; the nearest are named.
+        """
+        __tracebackhide__ = True
+        if not name.startswith("_"):
+            for unit in _UNITS:
+                if name + unit in self.values:
+                    return self.values[name + unit]
+        raise _absent(f"{self.kind}.{name}", [f"{self.kind}.{known}" for known in self.values])
+
+    def __dir__(self) -> list[str]:
+        """Name the figures for an interactive session."""
+        return [*object.__dir__(self), *self.values]
+
+    def __repr__(self) -> str:
+        """Tell all of them with their units: an assertion that fails shows them."""
+        told = (f"{_without_unit(name)} {text}" for name, text in self.texts.items())
+        return f"<{self.kind}: {', '.join(told)}>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OfUsers:
+    """What one of several kinds of users measured; its figures are attributes as of a whole run.
+
+    Attributes:
+        figures: the figures by their names.
+        texts: the same, written for a person.
+        errors_by_kind: what went wrong, by ``phase:cause``.
+    """
+
+    figures: Mapping[str, float]
+    texts: Mapping[str, str]
+    errors_by_kind: Mapping[str, int]
+
+    def __getattr__(self, name: str) -> Figures:
+        """Give the figures of one kind. Raise :class:`AttributeError` if there are none."""
+        __tracebackhide__ = True
+        return figures_of(name, self.figures, self.texts)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Result:
+    """What one valid run measured; each kind of figures is an attribute.
+
+    Attributes:
+        outcome: ``HELD``, or ``FAILED`` where that was not to be raised.
+        line: the same with the reason.
+        figures: every figure by its whole name; one that was not measured is absent.
+        texts: the same, written for a person.
+        record: the file that all this is read from.
+        errors_by_kind: what went wrong, by ``phase:cause``.
+        close_codes: how connections ended, by code.
+        warnings: what to know before believing the figures.
+        users: what each kind of users measured, where there are several.
+        again: the command that makes the run again.
+    """
+
+    outcome: str
+    line: str
+    figures: Mapping[str, float]
+    texts: Mapping[str, str]
+    record: Path
+    errors_by_kind: Mapping[str, int]
+    close_codes: Mapping[int, int]
+    warnings: tuple[str, ...]
+    users: Mapping[str, OfUsers]
+    again: str
+
+    @property
+    def errors(self) -> int:
+        """How much went wrong, of all kinds together."""
+        return int(self.figures["errors"])
+
+    def __getattr__(self, name: str) -> Figures:
+        """Give the figures of one kind.
+
+        Raises:
+            AttributeError: the run measured none; the nearest kinds are named.
+        """
+        __tracebackhide__ = True
+        return figures_of(name, self.figures, self.texts)
+
+    def __dir__(self) -> list[str]:
+        """Name the kinds of figures for an interactive session."""
+        return [*object.__dir__(self), *_kinds(self.figures)]
+
+    def __repr__(self) -> str:
+        """Tell how it ended and where its record is."""
+        return f"<{self.line}; record {self.record}>"
+
+
+def figures_of(name: str, figures: Mapping[str, float], texts: Mapping[str, str]) -> Figures:
+    """Give those of one kind, its name written with ``_`` for ``-``.
+
+    Raises:
+        AttributeError: there are none; the nearest kinds are named.
+    """
+    __tracebackhide__ = True
+    kinds = _kinds(figures)
+    if name not in kinds:
+        raise _absent(name, list(kinds))
+    kind = kinds[name]
+    own = [figure for figure in figures if figure.startswith(f"{kind}.")]
+    rest = {figure: figure.removeprefix(f"{kind}.") for figure in own}
+    return Figures(
+        kind,
+        {rest[figure]: figures[figure] for figure in own},
+        {rest[figure]: texts[figure] for figure in own},
+    )
+
+
+def result_of(document: Mapping[str, Any]) -> Result:
+    """Give the result from the document of a run."""
+    line: str = document["outcome"]
+    return Result(
+        outcome=line.partition(":")[0],
+        line=line,
+        figures=document["figures"],
+        texts=document["texts"],
+        record=Path(document["record"]),
+        errors_by_kind=document["errors"],
+        close_codes={int(code): count for code, count in document["close_codes"].items()},
+        warnings=tuple(document["warnings"]),
+        users={
+            name: OfUsers(own["figures"], own["texts"], own["errors"])
+            for name, own in document["users"].items()
+        },
+        again=document["again"],
+    )
+
+
+def _kinds(figures: Mapping[str, float]) -> dict[str, str]:
+    """Give what names begin with, by the attribute that it is."""
+    kinds = (figure.partition(".")[0] for figure in figures if "." in figure)
+    return {kind.replace("-", "_"): kind for kind in kinds}
+
+
+def _without_unit(name: str) -> str:
+    return next((name.removesuffix(unit) for unit in _UNITS[1:] if name.endswith(unit)), name)
+
+
+def _absent(name: str, known: list[str]) -> AttributeError:
+    import difflib  # noqa: PLC0415 - most test sessions never need it
+
+    near = difflib.get_close_matches(name, known, n=_MOST_NEAR, cutoff=0.5)
+    meant = f"; the nearest that it did: {', '.join(near)}" if near else ""
+    return AttributeError(f"the run measured no {name}{meant} (result.figures has all)")

@@ -1,0 +1,228 @@
+"""The object behind the fixture: it has runs made, and takes only those that say something."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any, Final
+
+from swarmgate.result import Result, result_of
+
+TRIES: Final = 3
+"""Of a run that is invalid, before the test fails."""
+
+
+# A project may have a package called loadtests, and its root on its path.
+_CALLED: Final = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})
+from loadtests.called import main
+main()
+"""
+
+
+class RunFailedError(AssertionError):
+    """The server did something wrong, or a threshold does not hold."""
+
+
+class RunInvalidError(Exception):
+    """The generator could not keep up, so that the run says nothing of the server."""
+
+
+class NoRunError(Exception):
+    """No run was made: a keyword that cannot be meant, a limit, or a server that does not start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that is kept over several runs.
+
+    Attributes:
+        port: where it listens on 127.0.0.1.
+        pid: the root of its process tree.
+        log: where its output goes.
+    """
+
+    port: int
+    pid: int
+    log: Path
+
+    def url(self, path: str = "/ws") -> str:
+        """Give the WebSocket address of a path."""
+        return f"ws://127.0.0.1:{self.port}{path}"
+
+
+class Swarmgate:
+    """Makes runs for one test.
+
+    Attributes:
+        results: of the runs so far that were valid, in their order.
+    """
+
+    def __init__(self, name_file: Callable[[str], Path], note: Callable[[str], None]) -> None:
+        """Set up.
+
+        Args:
+            name_file: gives a new file for a suffix.
+            note: told of every run, for a person.
+        """
+        self.results: list[Result] = []
+        self._name_file = name_file
+        self._note = note
+
+    def run(self, scenario: str, *, check: bool = True, **keywords: object) -> Result:
+        """Make one run.
+
+        Args:
+            scenario: one of the scenarios, or a Python file.
+            check: raise where the run's own outcome is that it failed.
+            keywords: ``command`` with ``{port}`` or ``url``, and the flags of ``swarmgate run`` by
+                their names (docs/pytest.md).
+
+        Raises:
+            RunFailedError: something went wrong, or a threshold does not hold.
+            RunInvalidError: the run was invalid, and so was it when made again.
+            NoRunError: there was no run.
+            RuntimeError: an event loop runs here, which this would hold up.
+        """
+        __tracebackhide__ = True
+        if _is_in_a_loop():
+            raise RuntimeError(
+                "swarmgate.run would hold up the event loop of this test; "
+                "write: await swarmgate.arun(…)"
+            )
+        tries = _Tries(scenario, keywords, check)
+        while True:
+            with _called("run", tries.keywords, self._name_file(".run.jsonl")) as process:
+                document = _answer(process)
+            if (result := self._take(tries, document)) is not None:
+                return result
+
+    async def arun(self, scenario: str, *, check: bool = True, **keywords: object) -> Result:
+        """Make one run, as :meth:`run` does, while the event loop of an async test goes on.
+
+        Raises:
+            RunFailedError: something went wrong, or a threshold does not hold.
+            RunInvalidError: the run was invalid, and so was it when made again.
+            NoRunError: there was no run.
+        """
+        __tracebackhide__ = True
+        from asyncio import to_thread  # noqa: PLC0415 - most test sessions never need it
+
+        tries = _Tries(scenario, keywords, check)
+        while True:
+            with _called("run", tries.keywords, self._name_file(".run.jsonl")) as process:
+                document = await to_thread(_answer, process)
+            if (result := self._take(tries, document)) is not None:
+                return result
+
+    @contextmanager
+    def server(self, command: str, **keywords: object) -> Iterator[Server]:
+        """Keep one server running for as long as the context lasts.
+
+        Args:
+            command: what starts it, ``{port}`` where the port goes.
+            keywords: ``environment``, ``cwd``, ``target_ready``, ``target_timeout``.
+
+        Raises:
+            NoRunError: it did not start.
+        """
+        log = self._name_file(".target.log")
+        with _called("serve", {"command": command, **keywords}, log) as process:
+            document = _answer(process)
+            if "refused" in document:
+                raise NoRunError(document["refused"])
+            yield Server(document["port"], document["pid"], log)
+
+    def _take(self, tries: "_Tries", document: Mapping[str, Any]) -> Result | None:
+        """Judge one try; nothing if the run is to be made again."""
+        __tracebackhide__ = True
+        if "refused" in document:
+            raise NoRunError(document["refused"])
+        result = result_of(document)
+        warnings = "".join(f"note:   {warning}\n" for warning in result.warnings)
+        self._note(f"{result.line}\n{warnings}record: {result.record}\nagain:  {result.again}")
+        if not tries.settles(document, result):
+            return None
+        self.results.append(result)
+        return result
+
+
+def _is_in_a_loop() -> bool:
+    import asyncio  # noqa: PLC0415 - most test sessions never need it
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class _Tries:
+    """Counts the tries at one run, and says when it is settled."""
+
+    def __init__(self, scenario: str, keywords: Mapping[str, object], check: bool) -> None:
+        self.keywords = {"scenario": scenario, **keywords}
+        self._check = check
+        self._made = 0
+
+    def settles(self, document: Mapping[str, Any], result: Result) -> bool:
+        """Tell whether the run may be judged; raise if it never will be, or has failed."""
+        __tracebackhide__ = True
+        self._made += 1
+        told = f"{result.line}\nrecord: {result.record}"
+        if document["interrupted"]:
+            raise RunInvalidError(told)
+        if not document["valid"]:
+            if self._made < TRIES:
+                return False
+            raise RunInvalidError(f"after {TRIES} tries {told}")
+        if self._check and result.outcome != "HELD":
+            raise RunFailedError(told)
+        return True
+
+
+@contextmanager
+def _called(order: str, keywords: Mapping[str, object], path: Path) -> Iterator["Popen[str]"]:
+    """Give an order to a process of its own, which lives no longer than the context."""
+    process = Popen(
+        [sys.executable, "-P", "-c", _CALLED],
+        stdin=PIPE,
+        stdout=PIPE,
+        encoding="utf-8",
+        # Ctrl-C is for us: the end of what it reads is how it hears of it.
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        _send(process, {"order": order, "keywords": keywords, "path": str(path)})
+        yield process
+    finally:
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+
+
+def _send(process: "Popen[str]", order: Mapping[str, object]) -> None:
+    assert process.stdin is not None
+    try:
+        line = json.dumps(order, default=os.fspath)
+    except TypeError as error:
+        raise NoRunError(f"a value is neither text, number, list nor mapping: {error}") from None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+
+
+def _answer(process: "Popen[str]") -> Mapping[str, Any]:
+    """Wait for the answer."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        return {"refused": f"the process of the run ended with status {process.wait()}"}
+    document: Mapping[str, Any] = json.loads(line)
+    return document
