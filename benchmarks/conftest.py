@@ -1,6 +1,5 @@
 """What the cost benchmarks share: one run, its figures, and how several rounds are told."""
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +11,13 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.beside import Comparison
 from benchmarks.runs.making import ANY_MACHINE
-from loadtests.bounds import Bounds
-from loadtests.plan import Plan
-from loadtests.run import execute
+from loadtests.bounds import changed
 from loadtests.target import TargetSource
 from reports.record import Record, read_record
 from reports.summary import MARK_MEASURE_BEGIN, MARK_START
 from reports.units import format_figure
 from reports.verdict import Verdict
+from swarmgate import Swarmgate
 
 ECHO_SERVER = TargetSource((sys.executable, "-m", "benchmarks.picows_echo", "{port}"))
 
@@ -29,9 +27,6 @@ UVICORN = (
     *("--no-access-log", "--log-level", "warning"),
 )
 """How ``python -m target_app`` sets up its own uvicorn, as flags."""
-
-TRIES = 3
-"""Of a run that is invalid, before a benchmark fails."""
 
 LONGEST_SECONDS = 3600
 """For one benchmark with all its rounds; a test of behaviour has less."""
@@ -47,36 +42,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def measure(tmp_path: Path, is_quick: bool) -> Measure:
-    """Make one run with its record and give its figures.
-
-    Against the picows echo server, unless another source is named. A run that the generator's own
-    troubles made invalid says nothing: it is told, and made again; after so many tries the
-    benchmark fails.
-    """
+def measure(swarmgate: Swarmgate, is_quick: bool) -> Measure:
+    """Make one run and give its figures; of the picows echo server, unless another is named."""
     number = 0
 
     def run(
         source: TargetSource = ECHO_SERVER,
-        **changes: Any,  # noqa: ANN401 - the fields of Plan
+        **keywords: Any,  # noqa: ANN401 - those of swarmgate.run
     ) -> Mapping[str, float]:
         nonlocal number
-        values: dict[str, Any] = {
-            "url": "ws://127.0.0.1:{port}/echo",
-            "parameters": {},
-            "payload_bytes": 32,
-            "bounds": ANY_MACHINE if is_quick else Bounds(),
-        }
-        for _ in range(TRIES):
-            number += 1
-            plan = Plan(**(values | {"seed": number} | changes))
-            path = tmp_path / f"{number}.run.jsonl"
-            summary = asyncio.run(execute(plan, source, path, lambda _line: None))
-            assert summary.figures["errors"] == 0
-            if summary.valid:
-                return {**summary.figures, **opening_figures(read_record(path))}
-            print(f"\nmade again: {'; '.join(summary.reasons)}")
-        raise AssertionError(f"{TRIES} runs were invalid, the last for: {summary.reasons}")
+        number += 1
+        usual: dict[str, Any] = {"path": "/echo", "payload": 32, "seed": number}
+        if is_quick:
+            usual["bound"] = [*changed(ANY_MACHINE)]
+        result = swarmgate.run(command=source.command, **(usual | keywords))
+        return {**result.figures, **opening_figures(read_record(result.record))}
 
     return run
 

@@ -46,13 +46,13 @@ def test_an_adopted_connection_beside_raw_asgi_and_a_plain_endpoint(
         "connections": 400 if is_quick else 6_000,
         "steps": 4,
         "rate": 4.0,
-        "payload_bytes": 100,
-        "duration_seconds": 1.0 if is_quick else 4.0,
+        "payload": 100,
+        "duration": 1.0 if is_quick else 4.0,
     }
 
     def one(name: str) -> dict[str, float]:
         source, path = SERVERS[name]
-        return dict(measure(source, url=f"ws://127.0.0.1:{{port}}{path}", **load))
+        return dict(measure(source, path=path, **load))
 
     beside = Beside(list(SERVERS), one)
     benchmark.pedantic(beside.round, rounds=1 if is_quick else ROUNDS)  # type: ignore[no-untyped-call]

@@ -26,7 +26,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.attacks import ATTACKS
-from benchmarks.conftest import TRIES, note
+from benchmarks.conftest import note
 from benchmarks.judging.statistics import FEWEST_FOR_A_MEDIAN, median_interval
 from benchmarks.runs.making import ANY_MACHINE
 from loadtests.bounds import Bounds
@@ -34,6 +34,7 @@ from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.target import RunningTarget, TargetSource, running
 from reports.summary import Summary
+from swarmgate.runner import TRIES
 
 MOST_ROUNDS = 24
 SECONDS = 4.0

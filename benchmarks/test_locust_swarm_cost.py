@@ -120,7 +120,7 @@ def test_a_round_trip_costs_what_it_costs_without_locust(
         return cpu_seconds_per_round_trip(locust(folder, *options))
 
     def round_() -> None:
-        load = {"scenario": "echo", "connections": users, "duration_seconds": seconds}
+        load = {"scenario": "echo", "connections": users, "duration": seconds}
         one.append(led(1))
         alone.append(measure(**load)["swarm.cpu_per_round_trip_seconds"])
         two.append(led(2))

@@ -73,7 +73,7 @@ def measured(
     servers: Mapping[str, TargetSource],
     measure: Measure,
     is_quick: bool,
-    **load: Any,  # noqa: ANN401 - the fields of Plan
+    **load: Any,  # noqa: ANN401 - the keywords of a run
 ) -> Beside:
     """Put one load on each server, in turn, for some rounds."""
     beside = Beside(list(servers), lambda name: measure(servers[name], **load))
@@ -81,20 +81,19 @@ def measured(
     return beside
 
 
-def broadcast(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - the fields of Plan
-    """Give the load of all broadcast runs."""
-    load = {"url": "ws://127.0.0.1:{port}/ws", "scenario": "broadcast", "rate": 4.0}
-    return load | {"payload_bytes": PAYLOAD_BYTES, "duration_seconds": 4.0} | changes
-
-
 def test_a_broadcast_beside_a_plain_send_loop_and_node(
     benchmark: BenchmarkFixture, measure: Measure, is_quick: bool
 ) -> None:
     """At most 1.6 times the CPU of the plain loop, at most 1.05 times that of Node."""
     servers = with_node({"swarmgate": SILENT, "send loop": SEND_LOOP})
-    seconds = 1.0 if is_quick else 4.0
-    connections = 500 if is_quick else 10_000
-    load = broadcast(connections=connections, duration_seconds=seconds)
+    load = {
+        "path": "/ws",
+        "scenario": "broadcast",
+        "rate": 4.0,
+        "payload": PAYLOAD_BYTES,
+        "connections": 500 if is_quick else 10_000,
+        "duration": 1.0 if is_quick else 4.0,
+    }
     beside = measured(benchmark, servers, measure, is_quick, **load)
     cpu = "server.cpu_per_message_seconds"
     for name, rounds in beside.figures.items():
@@ -125,11 +124,11 @@ def test_connections_and_handshakes(
     """
     servers = with_node({"swarmgate": SILENT, "bare ASGI": BARE_ASGI, "send loop": SEND_LOOP})
     load = {
-        "url": "ws://127.0.0.1:{port}/ws",
+        "path": "/ws",
         "scenario": "hold",
         "connections": 1_000 if is_quick else 6_000,
         "steps": 4,
-        "duration_seconds": 0.5,
+        "duration": 0.5,
     }
     beside = measured(benchmark, servers, measure, is_quick, **load)
     memory = "server.memory_per_connection_bytes"
@@ -162,10 +161,10 @@ def test_idle_connections_with_heartbeat_and_pings(
     """10,000 idle connections: at most 1.8 times the CPU of a loop of as many frames."""
     servers = {"swarmgate": BEATING, "frame loop": FRAME_LOOP}
     load = {
-        "url": "ws://127.0.0.1:{port}/ws",
+        "path": "/ws",
         "scenario": "hold",
         "connections": 500 if is_quick else 10_000,
-        "duration_seconds": 2.0 if is_quick else 10.0,
+        "duration": 2.0 if is_quick else 10.0,
     }
     beside = measured(benchmark, servers, measure, is_quick, **load)
     cpu = "server.cpu_ratio"
@@ -186,10 +185,10 @@ def test_a_drain_of_10_000_clients_over_4_workers(
     figures = benchmark.pedantic(  # type: ignore[no-untyped-call]
         lambda: measure(
             reference("--workers", "4", "--drain-timeout-seconds", "5"),
-            url="ws://127.0.0.1:{port}/ws",
+            path="/ws",
             scenario="drain",
             connections=connections,
-            duration_seconds=1.0,
+            duration=1.0,
             parameters={"leave": 0.9},
         )
     )
@@ -235,10 +234,23 @@ async def echo_during_broadcasts(
     async with running(source, folder / "server.log") as server:
         found = TargetSource(pids=(server.pid,))
         address = f"ws://127.0.0.1:{server.port}"
-        load = broadcast(connections=connections, duration_seconds=seconds + 2.0)
-        wide = Plan(**(load | {"url": f"{address}/ws", "parameters": {}}))
-        load = {"connections": 20, "scenario": "echo", "parameters": {}, "rate": 200.0}
-        echo = Plan(url=f"{address}/echo", duration_seconds=seconds, **load)
+        wide = Plan(
+            url=f"{address}/ws",
+            connections=connections,
+            scenario="broadcast",
+            parameters={},
+            rate=4.0,
+            payload_bytes=PAYLOAD_BYTES,
+            duration_seconds=seconds + 2.0,
+        )
+        echo = Plan(
+            url=f"{address}/echo",
+            connections=20,
+            scenario="echo",
+            parameters={},
+            rate=200.0,
+            duration_seconds=seconds,
+        )
         broadcasting = asyncio.Event()
 
         def watch(line: Line) -> None:

@@ -37,7 +37,7 @@ BROADCAST_SERVER = TargetSource((sys.executable, "-m", "benchmarks.known_server"
 def measured_rounds(
     benchmark: BenchmarkFixture,
     measure: Measure,
-    **load: Any,  # noqa: ANN401 - the fields of Plan
+    **load: Any,  # noqa: ANN401 - the keywords of a run
 ) -> list[Mapping[str, float]]:
     """Make the same run several times; the benchmark's own time is that of a whole run."""
     rounds: list[Mapping[str, float]] = []
@@ -51,7 +51,7 @@ def test_opening_and_holding_connections(
     """One swarm process opens 4,000 connections a second and holds each in 12 KiB."""
     connections = 500 if is_quick else 8_000
     rounds = measured_rounds(
-        benchmark, measure, scenario="hold", connections=connections, duration_seconds=0.5
+        benchmark, measure, scenario="hold", connections=connections, duration=0.5
     )
     opened = [figures["connections.opened_per_second"] for figures in rounds]
     memory = [figures["swarm.memory_per_connection_bytes"] for figures in rounds]
@@ -96,7 +96,7 @@ def test_echo_round_trips_with_everything_recorded(
 
     def round_() -> None:
         bare.append(bare_client(connections, seconds))
-        figures = measure(scenario="echo", connections=connections, duration_seconds=seconds)
+        figures = measure(scenario="echo", connections=connections, duration=seconds)
         assert figures["integrity.lost"] == 0
         swarm.append(figures["swarm.cpu_per_round_trip_seconds"])
         rates.append(figures["messages.received_per_second"])
@@ -121,7 +121,7 @@ def test_two_processes_do_nearly_twice_as_much_with_a_core_each(
     benchmark: BenchmarkFixture, measure: Measure, is_quick: bool
 ) -> None:
     """Told from what a round trip costs in each: two cores cannot hold two of them and a server."""
-    load = {"scenario": "echo", "connections": 1_000, "duration_seconds": 0.5 if is_quick else 2.0}
+    load = {"scenario": "echo", "connections": 1_000, "duration": 0.5 if is_quick else 2.0}
     one: list[float] = []
     two: list[float] = []
 
@@ -143,12 +143,12 @@ def test_receiving_a_broadcast_with_the_ledger(
         benchmark,
         measure,
         source=BROADCAST_SERVER,
-        url="ws://127.0.0.1:{port}/ws",
+        path="/ws",
         scenario="broadcast",
-        payload_bytes=64,
+        payload=64,
         connections=100 if is_quick else 1_000,
         rate=20.0,
-        duration_seconds=0.5 if is_quick else 3.0,
+        duration=0.5 if is_quick else 3.0,
     )
     cpu = [figures["swarm.cpu_per_message_seconds"] for figures in rounds]
     note(benchmark, "swarm.cpu_per_message_seconds", cpu, "at most 10 µs, aim: 4")

@@ -147,6 +147,7 @@ class Swarmgate:
         warnings = "".join(f"note:   {warning}\n" for warning in result.warnings)
         self._note(f"{result.line}\n{warnings}record: {result.record}\nagain:  {result.again}")
         if not tries.settles(document, result):
+            print(f"made again: {result.line}")
             return None
         self.results.append(result)
         return result
