@@ -106,6 +106,8 @@ def main() -> None:
     # So that a server is found that is installed beside us, in an environment nobody activated.
     beside_us = Path(sys.executable).parent
     os.environ["PATH"] = os.pathsep.join([str(beside_us), os.environ.get("PATH", os.defpath)])
+    # A shell that starts something in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
         _carry_out(

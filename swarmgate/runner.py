@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -204,7 +204,8 @@ def _called(order: str, keywords: Mapping[str, object], path: Path) -> Iterator[
         _send(process, {"order": order, "keywords": keywords, "path": str(path)})
         yield process
     finally:
-        process.stdin.close()
+        with suppress(BrokenPipeError):
+            process.stdin.close()
         process.wait()
         process.stdout.close()
 
@@ -215,8 +216,10 @@ def _send(process: "Popen[str]", order: Mapping[str, object]) -> None:
         line = json.dumps(order, default=os.fspath)
     except TypeError as error:
         raise NoRunError(f"a value is neither text, number, list nor mapping: {error}") from None
-    process.stdin.write(f"{line}\n")
-    process.stdin.flush()
+    # That it has gone already is told by its answer, which is none.
+    with suppress(BrokenPipeError):
+        process.stdin.write(f"{line}\n")
+        process.stdin.flush()
 
 
 def _answer(process: "Popen[str]") -> Mapping[str, Any]:

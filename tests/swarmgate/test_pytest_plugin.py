@@ -22,7 +22,7 @@ DEADLINE_SECONDS = 120.0
 PLAIN = f"{sys.executable} -m tests.servers.plain_websockets {{port}}"
 # On any machine: what is tested is not how fast it is.
 BEGINNING = f"""
-import json, os, sys
+import json, os, signal, sys
 import pytest
 ROOT = {str(ROOT)!r}
 PLAIN = {{"command": {PLAIN!r}, "cwd": ROOT}}
@@ -218,9 +218,24 @@ def test_none(swarmgate):
     with pytest.raises(Exception, match="ended with status 1 before it listened"):
         with swarmgate.server("false {port}"):
             pass
+
+def test_where_a_shell_has_put_us_in_the_background(swarmgate):
+    kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with swarmgate.server(PLAIN["command"], cwd=ROOT) as server:
+            pass
+        assert not os.path.exists(f"/proc/{server.pid}")
+    finally:
+        signal.signal(signal.SIGINT, kept)
+
+@pytest.mark.parametrize("size", [0, 10**6])
+def test_no_process(swarmgate, monkeypatch, size):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(Exception, match="the process of the run ended with status 1"):
+        swarmgate.run("hold", url="ws://127.0.0.1:1/" + size * "x")
 """,
     )
-    done.assert_outcomes(passed=2)
+    done.assert_outcomes(passed=5)
 
 
 def test_an_async_test_awaits_its_run_while_its_own_server_answers(
