@@ -62,12 +62,19 @@ def swarmgate(request: pytest.FixtureRequest) -> Iterator[Swarmgate]:
 
 
 def _folder(request: pytest.FixtureRequest) -> Path:
-    """Give where records go: the flag has precedence over the ini file."""
+    """Make where records go: what the flag says, else the ini file, else the test's own folder."""
     config = request.config
     given: Path | None = config.getoption("--swarmgate-records")
+    ini = str(config.getini(_INI))
+    folder: Path
     if given is not None:
-        return config.invocation_params.dir / given
-    if ini := config.getini(_INI):
-        return (config.inipath.parent if config.inipath else config.rootpath) / str(ini)
-    folder: Path = request.getfixturevalue("tmp_path")
+        folder = config.invocation_params.dir / given
+    elif ini:
+        folder = (config.inipath.parent if config.inipath else config.rootpath) / ini
+    else:
+        folder = request.getfixturevalue("tmp_path")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise pytest.UsageError(f"no records can be kept in {folder}: {error.strerror}") from None
     return folder
