@@ -4,6 +4,7 @@ docs/gate-statistics.md says why it is decided in this way, and what that costs 
 """
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -247,28 +248,49 @@ def _judge_exact(metric: ExactMetric, blocks: Sequence[Block], done: bool) -> Me
     if not sides or min(map(len, sides)) < FEWEST_EXACT_RUNS:
         reason = f"not judged: it takes {FEWEST_EXACT_RUNS} runs of each side"
         return MetricDecision(metric.name, open_verdict, reason)
-    for side, values in zip(("base", "head"), sides, strict=True):
-        low, high = min(values), max(values)
-        if low != high:
-            reason = (
-                f"not the same in every run of {side} ({low:g} to {high:g}): it is no exact metric"
-            )
-            return MetricDecision(metric.name, GateVerdict.INCONCLUSIVE, reason)
-    base, head = sides[0][0], sides[1][0]
-    worse = base - head if metric.higher_is_better else head - base
-    accepted = max(base * metric.share, metric.difference)
-    # Equal but for rounding is accepted.
-    is_worse = worse > accepted and not math.isclose(worse, accepted)
-    ratio = head / base if base else (math.inf if head else 1.0)
+    base, head = sides
+    accepted = max(min(base) * metric.share, metric.difference)
+    at_least, at_most = _worse(metric, base, head)
+    verdict = GateVerdict.INCONCLUSIVE
+    if _exceeds(at_least, accepted):
+        verdict = GateVerdict.FAILS
+    elif not _exceeds(at_most, accepted):
+        verdict = GateVerdict.PASSES
+    told = f"{_scatter(base)} in base and {_scatter(head)} in head"
+    unclear = ", so that runs of one side differ by as much as matters"
     return MetricDecision(
         name=metric.name,
-        verdict=GateVerdict.FAILS if is_worse else GateVerdict.PASSES,
-        reason=f"{base:g} in base and {head:g} in head, and {accepted:g} worse is accepted",
-        ratio=ratio,
-        low=ratio,
-        high=ratio,
+        verdict=verdict,
+        reason=f"{told}, and {accepted:g} worse is accepted"
+        + (unclear if verdict is GateVerdict.INCONCLUSIVE else ""),
+        ratio=_factor(statistics.median(head), statistics.median(base)),
+        low=_factor(min(head), max(base)),
+        high=_factor(max(head), min(base)),
         blocks=len(counted),
     )
+
+
+def _worse(
+    metric: ExactMetric, base: Sequence[float], head: Sequence[float]
+) -> tuple[float, float]:
+    """Return by how much head is worse at least and at most, whichever runs are compared."""
+    if metric.higher_is_better:
+        return min(base) - max(head), max(base) - min(head)
+    return min(head) - max(base), max(head) - min(base)
+
+
+def _exceeds(worse: float, accepted: float) -> bool:
+    # Equal but for rounding is accepted.
+    return worse > accepted and not math.isclose(worse, accepted)
+
+
+def _factor(head: float, base: float) -> float:
+    return head / base if base else (math.inf if head else 1.0)
+
+
+def _scatter(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _gate(plan: Plan, judged: tuple[MetricDecision, ...], blocks: int) -> GateDecision:

@@ -55,7 +55,9 @@ class SampledMetric:
 class ExactMetric:
     """A figure that is the same in every run, such as a count, and so is judged without statistics.
 
-    Accepted is what either of the two allows.
+    If runs of one side differ a little, it is judged by those that are furthest apart: it fails
+    when head is worse by more than is accepted whichever runs are compared, and passes when it is
+    not whichever are. Accepted is what either of the two allows.
 
     Attributes:
         name: the figure.

@@ -15,7 +15,7 @@ from typing import Final
 from benchmarks.runs.redis_server import watched_redis
 from benchmarks.runs.workload import Case
 from loadtests.bounds import Bounds
-from loadtests.errors import LoadTestError
+from loadtests.errors import LoadTestError, TargetError
 from loadtests.run import execute
 from reports.record import RECORD_SUFFIX, Line
 from reports.summary import Summary
@@ -43,12 +43,16 @@ class RunFigures:
 
     Attributes:
         repeated: why earlier tries of it were invalid, a sentence each.
+        has_failed: whether it is the server or a script that failed, so that nothing was measured.
+        is_final: whether it would be the same, made again.
     """
 
     valid: bool
     reasons: tuple[str, ...]
     figures: Mapping[str, float]
     repeated: tuple[str, ...] = ()
+    has_failed: bool = False
+    is_final: bool = False
 
 
 def beside(record: Path, suffix: str) -> Path:
@@ -74,8 +78,8 @@ def make_run(case: Case, path: Path, *, seed: int, title: str, watch: Watch) -> 
     for number, record in enumerate(_records(path), 1):
         again = f", try {number} of {TRIES}" if repeated else ""
         with watch(f"{title}{again}") as observe:
-            made, is_invalid = _try(case, record, seed, observe)
-        if not is_invalid or number == TRIES:
+            made = _try(case, record, seed, observe)
+        if made.valid or made.is_final or number == TRIES:
             return replace(made, repeated=tuple(repeated))
         repeated += made.reasons
     raise AssertionError("there is no try after the last")
@@ -87,20 +91,21 @@ def _records(path: Path) -> Iterator[Path]:
         yield beside(path, f"-try-{number}{RECORD_SUFFIX}")
 
 
-def _try(case: Case, record: Path, seed: int, observe: Observe) -> tuple[RunFigures, bool]:
-    """Make one run; tell also whether the generator or the machine is what it failed at."""
+def _try(case: Case, record: Path, seed: int, observe: Observe) -> RunFigures:
     try:
         summary, seen = asyncio.run(_made(case, record, seed, observe))
     except LoadTestError as error:
         # The server does not start, or the machine has no room: it would be the same again.
-        return RunFigures(valid=False, reasons=(str(error),), figures={}), False
+        has_failed = isinstance(error, TargetError)
+        return RunFigures(False, (str(error),), {}, has_failed=has_failed, is_final=True)
     if summary.interrupted:
         raise InterruptedRunError(f"{record.name.removesuffix(RECORD_SUFFIX)} was interrupted")
     if seen:
         beside(record, ".redis.json").write_text(json.dumps(seen) + "\n", encoding="utf-8")
     problems = (*summary.reasons, *summary.failures)
     figures = {**summary.judged_figures, **seen}
-    return RunFigures(not problems, problems, figures), not summary.valid and not summary.failures
+    has_failed = bool(summary.failures)
+    return RunFigures(not problems, problems, figures, has_failed=has_failed, is_final=has_failed)
 
 
 async def _made(

@@ -68,8 +68,8 @@ def reference_target() -> Target:
     return Target("reference", TargetSource(command))
 
 
-def started_by(command: str) -> tuple[str, ...]:
-    """Split a command as a shell would; ``{python}`` in it is the Python that runs us.
+def started_by(command: str, python: str = sys.executable) -> tuple[str, ...]:
+    """Split a command as a shell would; ``{python}`` in it is the Python that runs us, or another.
 
     Raises:
         UsageError: unbalanced quotes, or no ``{port}``.
@@ -83,7 +83,7 @@ def started_by(command: str) -> tuple[str, ...]:
             f"command {command!r} has no {{port}}; "
             "write it where the server takes the port to listen on"
         )
-    return tuple(word.replace(_PYTHON, sys.executable) for word in words)
+    return tuple(word.replace(_PYTHON, python) for word in words)
 
 
 def base_of(url: str) -> str:

@@ -345,10 +345,46 @@ def test_the_ratio_of_0_to_0_is_1_and_that_of_something_to_0_infinite() -> None:
     assert judge(CALLS, blocks_of([0, 0], [3, 3], "calls")).ratio == math.inf
 
 
-def test_an_exact_metric_that_varies_is_none_and_does_not_pass() -> None:
-    decision = decide(plan_gate([CALLS], 12), blocks_of([41, 41, 42], [41] * 3, "calls"))
-    assert decision.verdict is GateVerdict.INCONCLUSIVE
-    assert "not the same in every run of base (41 to 42)" in decision.sentence
+@pytest.mark.parametrize(
+    ("base", "head", "verdict"),
+    [
+        ([41, 41, 42], [41, 41, 41], GateVerdict.PASSES),
+        ([41, 41, 41], [41, 42, 41], GateVerdict.INCONCLUSIVE),
+        ([41, 41, 41], [42, 43, 42], GateVerdict.FAILS),
+        ([41, 43, 41], [42, 43, 42], GateVerdict.INCONCLUSIVE),
+    ],
+)
+def test_an_exact_metric_that_varies_is_judged_by_the_runs_that_are_furthest_apart(
+    base: list[float], head: list[float], verdict: GateVerdict
+) -> None:
+    decision = decide(plan_gate([CALLS], 12), blocks_of(base, head, "calls"))
+    assert decision.verdict is verdict
+    (metric,) = decision.metrics
+    assert ("differ by as much as matters" in metric.reason) is (
+        verdict is GateVerdict.INCONCLUSIVE
+    )
+
+
+@given(
+    st.lists(st.integers(90, 110), min_size=2, max_size=6),
+    st.lists(st.integers(90, 110), min_size=2, max_size=6),
+    st.integers(0, 10),
+)
+def test_no_choice_of_runs_contradicts_an_exact_verdict(
+    base: list[int], head: list[int], accepted: int
+) -> None:
+    runs = min(len(base), len(head))
+    base, head = base[:runs], head[:runs]
+    metric = ExactMetric("calls", difference=accepted)
+    decision = decide(plan_gate([metric], 12), blocks_of(base, head, "calls"))
+    worse = [one - other > accepted for one in head for other in base]
+    if decision.verdict is GateVerdict.FAILS:
+        assert all(worse)
+    elif decision.verdict is GateVerdict.PASSES:
+        assert not any(worse)
+    else:
+        assert any(worse)
+        assert not all(worse)
 
 
 def test_one_run_of_each_side_shows_nothing_of_an_exact_metric() -> None:

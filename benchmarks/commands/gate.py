@@ -1,0 +1,371 @@
+"""The command ``gate``: is head worse than base? With a stated chance of a false alarm."""
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from benchmarks.gate.journal import (
+    JOURNAL,
+    Begin,
+    Journal,
+    JournalError,
+    MeasuredBlock,
+    append,
+    read_journal,
+)
+from benchmarks.gate.measuring import Gate, GateError, run_gate
+from benchmarks.gate.settings import GateSettings, find_settings, load_settings
+from benchmarks.gate.sides import (
+    BASE,
+    HEAD,
+    WORKING_TREE,
+    Side,
+    SideError,
+    checkout,
+    commit_of,
+    repository_of,
+    side_of_checkout,
+    side_of_command,
+    side_of_url,
+    working_tree_commit,
+)
+from benchmarks.runs.making import InterruptedRunError
+from benchmarks.runs.tables import InputFileError
+from loadtests.errors import UsageError
+from loadtests.run import DEFAULT_FOLDER
+from reports.exit_status import ExitStatus
+from reports.figures import figure
+from reports.gate_decision import GateDecision
+from reports.gate_table import (
+    GateReport,
+    gate_document,
+    gate_junit,
+    gate_lines,
+    gate_markdown,
+    gate_table,
+    outcome_of_gate,
+)
+from reports.printable import printable
+from reports.record import RecordError
+from reports.terminal import live_view
+from reports.units import parse_seconds
+from reports.whole_file import write_whole
+
+# Columns of a table that goes to a file or a pipe.
+_WIDTH: Final = 110
+_SUMMARY: Final = "GITHUB_STEP_SUMMARY"
+_UNFINISHED: Final = "unfinished"
+_COMMIT_DIGITS: Final = 12
+
+app = typer.Typer()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be compared, as it was written; a pair at most is given."""
+
+    base: str | None
+    head: str | None
+    base_cmd: str | None
+    head_cmd: str | None
+    base_url: str | None
+    head_url: str | None
+
+
+@app.command()
+def gate(
+    *,
+    base: Annotated[
+        str | None, typer.Option(metavar="REF", help="Compare with this commit of the repository.")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option(metavar="REF", help="What is judged. [default: the working tree]")
+    ] = None,
+    base_cmd: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Or: start base with this, {port} in it.")
+    ] = None,
+    head_cmd: Annotated[str | None, typer.Option(metavar="COMMAND", help="And head.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Or: base runs already, at this address.")
+    ] = None,
+    head_url: Annotated[str | None, typer.Option(metavar="URL", help="And head.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the gate is told what to do. "
+            "[default: the nearest pyproject.toml with a table tool.swarmgate.gate]",
+        ),
+    ] = None,
+    blocks: Annotated[
+        int | None, typer.Option(min=1, help="The most blocks, a run of each. [default: 48]")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="The most time for them. [default: 10m]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the order of runs. [default: drawn]")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Go on with a gate that was interrupted."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of records. [default: under reports/runs/]"),
+    ] = None,
+    markdown: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help=f"Write the result as Markdown; - prints it. Also appended to ${_SUMMARY}.",
+        ),
+    ] = None,
+    junit: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write it in JUnit's form.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing meanwhile.")] = False,
+) -> None:
+    """Judge whether head is worse than base, from paired runs; say so when that cannot be told."""
+    asked = _Asked(base, head, base_cmd, head_cmd, base_url, head_url)
+    journal = None
+    try:
+        if resume is not None:
+            if output is not None or seed is not None:
+                raise UsageError(
+                    "--resume goes on in its folder with its seed; leave -o and --seed"
+                )
+            journal = read_journal(resume / JOURNAL)
+        settings = _limited(load_settings(config or find_settings(Path.cwd())), blocks, budget)
+        folder = (
+            resume or output or DEFAULT_FOLDER / datetime.now(UTC).strftime("gate-%Y%m%dT%H%M%S")
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        with _sides(asked, settings, folder, journal) as (sides, commits):
+            made = Gate(settings, {side.name: side for side in sides}, folder, _seed(seed, journal))
+            _begin(made, journal, commits)
+            done = () if journal is None else journal.blocks
+            _set_aside(folder, len(done))
+            console = Console(stderr=True)
+            decision, measured = run_gate(
+                made, done, lambda title: live_view(console, title, quiet=quiet)
+            )
+            report = _report(made, decision, measured)
+        _write(report, markdown, junit)
+    except (InputFileError, UsageError, OSError) as error:
+        raise _fail(error, ExitStatus.USAGE) from None
+    except (SideError, GateError, JournalError, RecordError) as error:
+        raise _fail(error, ExitStatus.INVALID) from None
+    except (InterruptedRunError, KeyboardInterrupt):
+        sys.stderr.write(f"swarmgate: interrupted; go on with {_resumed(folder)}\n")
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
+    _tell(report, folder, as_json=json_output, is_printed=markdown == "-")
+    raise typer.Exit(outcome_of_gate(report).status)
+
+
+def _fail(error: Exception, status: ExitStatus) -> typer.Exit:
+    text = (
+        str(error)
+        if "\n" in str(error) and isinstance(error, InputFileError)
+        else printable(str(error))
+    )
+    sys.stderr.write(f"swarmgate: {text.rstrip()}\n")
+    return typer.Exit(status)
+
+
+def _limited(settings: GateSettings, blocks: int | None, budget: str | None) -> GateSettings:
+    """Give settings with what the command line says otherwise. Raises UsageError."""
+    try:
+        if budget is not None:
+            settings = replace(settings, budget_seconds=parse_seconds(budget))
+        if blocks is not None:
+            settings = replace(settings, blocks=blocks)
+        settings.plan()
+    except ValueError as error:
+        raise UsageError(f"--{'blocks' if blocks is not None else 'budget'}: {error}") from None
+    return settings
+
+
+def _seed(given: int | None, journal: Journal | None) -> int:
+    if journal is not None:
+        return journal.begin.seed
+    return int.from_bytes(os.urandom(4)) if given is None else given
+
+
+@contextmanager
+def _sides(
+    asked: _Asked, settings: GateSettings, folder: Path, journal: Journal | None
+) -> Iterator[tuple[tuple[Side, Side], dict[str, str]]]:
+    """Have base and head ready as long as the context lasts, and give the commits that they are.
+
+    Raises:
+        UsageError: they are not said, or not as a pair.
+        SideError: one of them does not build.
+    """
+    commands = (asked.base_cmd, asked.head_cmd)
+    urls = (asked.base_url, asked.head_url)
+    references = (asked.base, asked.head)
+    if sum(any(pair) for pair in (commands, urls, references)) > 1:
+        raise UsageError("commits, commands and addresses; compare a pair of one kind")
+    for pair, flag in ((commands, "cmd"), (urls, "url")):
+        if any(pair) and not all(pair):
+            raise UsageError(f"--base-{flag} and --head-{flag} go together")
+    if all(commands):
+        yield (
+            (
+                side_of_command(BASE, str(asked.base_cmd), settings.server),
+                side_of_command(HEAD, str(asked.head_cmd), settings.server),
+            ),
+            {},
+        )
+        return
+    if all(urls):
+        yield (side_of_url(BASE, str(asked.base_url)), side_of_url(HEAD, str(asked.head_url))), {}
+        return
+    with ExitStack() as checkouts:
+        yield _checked_out(asked, settings, folder, journal, checkouts)
+
+
+def _checked_out(
+    asked: _Asked,
+    settings: GateSettings,
+    folder: Path,
+    journal: Journal | None,
+    checkouts: ExitStack,
+) -> tuple[tuple[Side, Side], dict[str, str]]:
+    if not settings.server.command:
+        raise UsageError(f"{settings.path} has no command to start a checkout with; write one")
+    repository = repository_of(settings.path.resolve().parent)
+    if journal is not None:
+        commits = dict(journal.begin.commits)
+    elif asked.base is None:
+        raise UsageError("compare with what? --base REF, such as origin/main, or --base-cmd")
+    else:
+        commits = {
+            BASE: commit_of(asked.base, repository),
+            HEAD: working_tree_commit(repository)
+            if asked.head is None
+            else commit_of(asked.head, repository),
+        }
+    names = {BASE: asked.base or "", HEAD: asked.head or WORKING_TREE}
+    sides = []
+    for name, commit in commits.items():
+        place = folder / name
+        checkouts.enter_context(checkout(repository, commit, place))
+        label = f"{names[name]} {commit[:_COMMIT_DIGITS]}".strip()
+        log = folder / f"{name}.prepare.log"
+        sys.stderr.write(f"{name}: {label}: made ready, all it says is in {log}\n")
+        sides.append(side_of_checkout(name, label, place, settings.server, log))
+    return (sides[0], sides[1]), commits
+
+
+def _begin(made: Gate, journal: Journal | None, commits: dict[str, str]) -> None:
+    """Write what the gate is, or refuse to go on with another. Raises UsageError, JournalError."""
+    settings = made.settings
+    begin = Begin(
+        seed=made.seed,
+        base=made.sides[BASE].label,
+        head=made.sides[HEAD].label,
+        plan=_plain(asdict(settings.plan())),
+        loads=_plain(
+            {name: asdict(load) for name, load in settings.loads.items()}
+            | {name: asdict(counted) for name, counted in settings.counts.items()}
+        ),
+        started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        commits=commits,
+    )
+    if journal is None:
+        append(made.folder / JOURNAL, begin)
+        return
+    for what in ("plan", "loads"):
+        if getattr(journal.begin, what) != getattr(begin, what):
+            raise UsageError(
+                f"{settings.path} says another {what[:-1] if what == 'loads' else what} now than "
+                "when the gate began; undo that, or begin anew without --resume"
+            )
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
+    """Give what remains of a value in JSON."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def _set_aside(folder: Path, done: int) -> None:
+    """Move records of a block that was not whole out of the way of those that follow."""
+    for path in sorted(folder.glob("[0-9]*-[0-9]-*")):
+        if int(path.name.split("-")[0]) > done:
+            aside = folder / _UNFINISHED
+            aside.mkdir(exist_ok=True)
+            shutil.move(path, aside / f"{len(list(aside.iterdir())):03}-{path.name}")
+
+
+def _report(made: Gate, decision: GateDecision, blocks: Sequence[MeasuredBlock]) -> GateReport:
+    labels = {it.name: f"{it.load}: {figure(it.figure).label}" for it in made.settings.metrics}
+    return GateReport(
+        decision,
+        made.sides[BASE].label,
+        made.sides[HEAD].label,
+        labels,
+        sum(block.seconds for block in blocks),
+        tuple(reason for block in blocks for reason in block.repeated),
+        shlex.join(["swarmgate", *sys.argv[1:]]),
+    )
+
+
+def _write(report: GateReport, markdown: str | None, junit: str | None) -> None:
+    """Write what was asked for. Raises RecordError, OSError."""
+    text = gate_markdown(report)
+    if markdown is not None:
+        write_whole(markdown, text, ())
+    if junit is not None:
+        write_whole(junit, gate_junit(report), ())
+    if summary := os.environ.get(_SUMMARY):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+
+def _tell(report: GateReport, folder: Path, *, as_json: bool, is_printed: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(gate_document(report), indent=2) + "\n")
+        return
+    if is_printed:
+        return
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
+    console.print(gate_table(report))
+    for line in gate_lines(report):
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(f"Records: {folder}", markup=False, soft_wrap=True)
+    sys.stdout.write(f"{outcome_of_gate(report).line}\n")
+
+
+def _resumed(folder: Path) -> str:
+    words = sys.argv[1:]
+    if "--resume" in words:
+        return shlex.join(["swarmgate", *words])
+    kept = _without(words, ("-o", "--output", "--seed"))
+    return shlex.join(["swarmgate", *kept, "--resume", str(folder)])
+
+
+def _without(words: Sequence[str], options: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word in options:
+            skip = True
+        elif word.split("=")[0] not in options:
+            kept.append(word)
+    return kept

@@ -1,0 +1,325 @@
+"""What a gate is told: loads, metrics with the smallest effect that matters, budget, error rates.
+
+It stands in ``[tool.swarmgate.gate]`` of a ``pyproject.toml``, or at the top of a file of its own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import Field, TypeAdapter
+
+from benchmarks.counting.figures import FIGURES
+from benchmarks.counting.process import Load
+from benchmarks.judging.plan import ExactMetric, Metric, Plan, SampledMetric, plan_gate
+from benchmarks.runs.tables import InputFileError, Place, Table, TableReader, human, parsed
+from benchmarks.runs.targets import LOOPBACK, Target
+from benchmarks.runs.workload import Case, Workload
+from loadtests.errors import LoadTestError
+from loadtests.target import START_SECONDS, TargetSource
+from reports.catalogue import Better
+from reports.figures import against_figure, figure, nearest
+from reports.units import parse_ratio, parse_seconds
+
+PYPROJECT: Final = "pyproject.toml"
+_IN_PYPROJECT: Final[Place] = ("tool", "swarmgate", "gate")
+MOST_BLOCKS: Final = 48
+BUDGET_SECONDS: Final = 600.0
+
+DEFAULT_COUNT_EFFECT: Final = 0.02
+# Of a load without metrics of its own, those of these that its scenario has.
+DEFAULT_METRICS: Final[Mapping[str, float]] = {
+    "server.cpu_per_message_seconds": 0.05,
+    "server.memory_growth_per_connection_bytes": 0.05,
+}
+
+
+class _MetricTable(Table):
+    """A figure of a load, and the smallest change for the worse that matters."""
+
+    load: str
+    figure: str
+    effect: Annotated[float, human(parse_ratio), Field(gt=0, lt=10)]
+
+
+class _GateTable(Table):
+    """The gate itself.
+
+    Attributes:
+        command: what starts the server, in each checkout; ``{port}`` and ``{python}`` in it.
+        prepare: what makes a checkout ready, a command each.
+        directory: below the checkout, where all of these are run.
+        environment, ready, timeout, warmup: as the flags of ``swarmgate run``.
+        blocks: the most that are run; ``budget`` is the most time that they take.
+        false_alarms: the permitted chance of failing an unchanged head, over all metrics and looks.
+        false_passes: the permitted chance of passing one that is worse by more than matters.
+    """
+
+    command: str | None = None
+    prepare: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    directory: str = "."
+    environment: Mapping[str, str] = {}
+    ready: Annotated[str, Field(pattern="^/")] | None = None
+    timeout: Annotated[float, human(parse_seconds), Field(gt=0)] = START_SECONDS
+    warmup: Annotated[float, human(parse_seconds), Field(ge=0)] = 0.0
+    blocks: Annotated[int, Field(ge=1)] = MOST_BLOCKS
+    budget: Annotated[float, human(parse_seconds), Field(gt=0)] = BUDGET_SECONDS
+    false_alarms: Annotated[float, human(parse_ratio), Field(gt=0, lt=1)] = 0.01
+    false_passes: Annotated[float, human(parse_ratio), Field(gt=0, lt=1)] = 0.05
+
+
+class _CountTable(Table):
+    """What is counted of an application without a network: see ``swarmgate count``."""
+
+    app: str
+    connections: Annotated[int, Field(ge=40)] = 100
+    messages: Annotated[int, Field(ge=10)] = 50
+    path: str = "/ws"
+    broadcast: bool = True
+    echo_path: str = "/echo"
+    echo: bool = True
+    message: str = "{token}"
+
+
+_GATE: Final = TypeAdapter(_GateTable)
+_COUNT: Final = TypeAdapter(_CountTable)
+_METRICS: Final[TypeAdapter[tuple[_MetricTable, ...]]] = TypeAdapter(
+    Annotated[tuple[_MetricTable, ...], Field(strict=False)]
+)
+_TABLES: Final = ("load", "count", "metric")
+
+
+@dataclass(frozen=True, slots=True)
+class GateMetric:
+    """A figure that is judged.
+
+    Attributes:
+        load: the load, or the count, that it is measured in.
+        figure: its name.
+        effect: the smallest change for the worse that matters, as a share.
+    """
+
+    load: str
+    figure: str
+    effect: float
+
+    @property
+    def name(self) -> str:
+        """What it is called among the metrics of a gate."""
+        return f"{self.load}: {self.figure}"
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """An application whose own code is counted, and what is put on it."""
+
+    app: str
+    load: Load
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What starts the server in a checkout.
+
+    Attributes:
+        command: its words; empty where no checkout is compared.
+        prepare: what makes a checkout ready, a command each; None to find that out.
+        directory: below the checkout.
+    """
+
+    command: str = ""
+    prepare: tuple[str, ...] | None = None
+    directory: str = "."
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ready: str | None = None
+    start_seconds: float = START_SECONDS
+    warmup_seconds: float = 0.0
+
+    def target(self, name: str, words: tuple[str, ...], directory: str | None) -> Target:
+        """Give one side as a server that loads are put on."""
+        source = TargetSource(
+            words,
+            environment=self.environment,
+            directory=directory,
+            ready=self.ready,
+            start_seconds=self.start_seconds,
+        )
+        return Target(name, source, LOOPBACK, warmup=f"{self.warmup_seconds:g}s")
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """A gate, before it is known what is compared.
+
+    Attributes:
+        path: the file that says so.
+        loads: loads by name; ``counts`` is what is counted without a network.
+        metrics: what is judged, of which load or count.
+        blocks: the most blocks; ``budget_seconds`` is the most time.
+        false_alarms, false_passes: the permitted chances.
+    """
+
+    path: Path
+    server: Server
+    loads: Mapping[str, Workload]
+    counts: Mapping[str, Counted]
+    metrics: tuple[GateMetric, ...]
+    blocks: int = MOST_BLOCKS
+    budget_seconds: float = BUDGET_SECONDS
+    false_alarms: float = 0.01
+    false_passes: float = 0.05
+
+    def plan(self) -> Plan:
+        """Give what is fixed before the first run.
+
+        Raises:
+            ValueError: so few blocks can decide nothing.
+        """
+        metrics = tuple(map(self._metric, self.metrics))
+        return plan_gate(metrics, self.blocks, self.false_alarms, self.false_passes)
+
+    def _metric(self, metric: GateMetric) -> Metric:
+        higher = figure(metric.figure).better is Better.HIGHER
+        if metric.load in self.counts:
+            return ExactMetric(metric.name, share=metric.effect, higher_is_better=higher)
+        return SampledMetric(metric.name, metric.effect, higher_is_better=higher)
+
+
+def find_settings(start: Path) -> Path:
+    """Give the nearest ``pyproject.toml`` with a gate in it, from a directory upwards.
+
+    Raises:
+        InputFileError: there is none; the message says what to write.
+    """
+    for folder in (start, *start.parents):
+        path = folder / PYPROJECT
+        if path.is_file() and "[tool.swarmgate.gate" in path.read_text(encoding="utf-8"):
+            return path
+    raise InputFileError(
+        f"no {PYPROJECT} from here upwards has a table [tool.swarmgate.gate]; write one, such as\n"
+        f"{EXAMPLE}"
+    )
+
+
+EXAMPLE: Final = """\
+    [tool.swarmgate.gate]
+    command = "{python} -m uvicorn app:app --port {port}"
+
+    [tool.swarmgate.gate.load.echo]
+    scenario = "echo"
+    path = "/ws"
+    connections = 200
+    rate = 2000
+    duration = "3s"
+"""
+
+
+def load_settings(path: Path) -> GateSettings:
+    """Read a gate's settings.
+
+    Raises:
+        InputFileError: the file cannot be read, or something in it is not as it must be.
+    """
+    reader, raw = parsed(path)
+    place = _IN_PYPROJECT if path.name == PYPROJECT else ()
+    content: Any = raw
+    for key in place:
+        content = content.get(str(key), {}) if isinstance(content, dict) else {}
+    if not isinstance(content, dict) or not content:
+        raise InputFileError(f"{path} has no table [tool.swarmgate.gate]; write one, as\n{EXAMPLE}")
+    own = {key: value for key, value in content.items() if key not in _TABLES}
+    table = reader.validated(_GATE, own, place)
+    loads = {
+        name: reader.workload(load, (*place, "load", name))
+        for name, load in reader.tables(content.get("load", {}), (*place, "load")).items()
+    }
+    counts = {
+        name: _counted(reader, count, (*place, "count", name))
+        for name, count in reader.tables(content.get("count", {}), (*place, "count")).items()
+    }
+    settings = GateSettings(
+        path,
+        Server(
+            table.command or "",
+            table.prepare,
+            table.directory,
+            table.environment,
+            table.ready,
+            table.timeout,
+            table.warmup,
+        ),
+        loads,
+        counts,
+        _metrics(reader, content, place, loads, counts),
+        table.blocks,
+        table.budget,
+        table.false_alarms,
+        table.false_passes,
+    )
+    _check(reader, settings, place)
+    return settings
+
+
+def _counted(reader: TableReader, content: Mapping[str, Any], place: Place) -> Counted:
+    table = reader.validated(_COUNT, content, place)
+    if "{token}" not in table.message:
+        raise reader.complaint((*place, "message"), "it has no {token}, where text may be")
+    echo_path = table.echo_path if table.echo else None
+    load = Load(
+        table.connections, table.messages, table.path, table.broadcast, echo_path, table.message
+    )
+    return Counted(table.app, load)
+
+
+def _metrics(
+    reader: TableReader,
+    content: Mapping[str, Any],
+    place: Place,
+    loads: Mapping[str, Workload],
+    counts: Mapping[str, Counted],
+) -> tuple[GateMetric, ...]:
+    """Give the metrics that are named, and the usual ones of each load or count without any."""
+    named = reader.validated(_METRICS, content.get("metric", ()), (*place, "metric"))
+    for number, metric in enumerate(named):
+        at = (*place, "metric", number)
+        if metric.load in loads:
+            complaint = against_figure(metric.figure, loads[metric.load].scenario)
+        elif metric.load in counts:
+            known = FIGURES if metric.figure not in FIGURES else (metric.figure,)
+            complaint = (
+                ""
+                if metric.figure in FIGURES
+                else (
+                    f"nothing that is counted is called {metric.figure!r}"
+                    f"{nearest(metric.figure, known)}"
+                )
+            )
+        else:
+            there_are = ", ".join((*loads, *counts)) or "none"
+            raise reader.complaint((*at, "load"), f"no load is called {metric.load!r}: {there_are}")
+        if complaint:
+            raise reader.complaint((*at, "figure"), complaint)
+    metrics = [GateMetric(it.load, it.figure, it.effect) for it in named]
+    for load, usual in (
+        *((name, DEFAULT_METRICS) for name in loads),
+        *((name, dict.fromkeys(FIGURES, DEFAULT_COUNT_EFFECT)) for name in counts),
+    ):
+        if not any(metric.load == load for metric in metrics):
+            metrics += [GateMetric(load, name, effect) for name, effect in usual.items()]
+    return tuple(metrics)
+
+
+def _check(reader: TableReader, settings: GateSettings, place: Place) -> None:
+    """Refuse what could not be run, or could decide nothing."""
+    if not settings.metrics:
+        raise reader.complaint(place, f"nothing is measured; write a load, such as\n{EXAMPLE}")
+    for name, workload in settings.loads.items():
+        try:
+            Case(settings.server.target(name, ("{port}",), None), workload).plan()
+        except (LoadTestError, ValueError) as error:
+            raise reader.complaint((*place, "load", name), str(error)) from None
+    try:
+        settings.plan()
+    except ValueError as error:
+        raise reader.complaint((*place, "blocks"), str(error)) from None

@@ -1,0 +1,184 @@
+"""Base and head, ready to be run: two checkouts of a repository, two commands or two addresses."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.gate.settings import Server
+from benchmarks.runs.targets import Target, base_of, started_by
+from loadtests.errors import UsageError
+from loadtests.target import TargetSource
+
+BASE: Final = "base"
+HEAD: Final = "head"
+WORKING_TREE: Final = "working tree"
+_MOST_PREPARING_SECONDS: Final = 1800.0
+_ENVIRONMENT: Final = ".venv"
+
+
+class SideError(Exception):
+    """A side cannot be made ready; the message says which, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two that are compared.
+
+    Attributes:
+        name: base or head.
+        label: what it is, for a person: a commit, a command, an address.
+        target: the server.
+        python: the interpreter of its environment.
+        directory: where its application is.
+    """
+
+    name: str
+    label: str
+    target: Target
+    python: str = sys.executable
+    directory: Path = Path()
+
+
+def side_of_command(name: str, command: str, server: Server) -> Side:
+    """Give a side that a command starts. Raises UsageError."""
+    directory = None if server.directory == "." else server.directory
+    return Side(name, command, server.target(name, started_by(command), directory))
+
+
+def side_of_url(name: str, url: str) -> Side:
+    """Give a side that runs already. Raises UsageError."""
+    return Side(name, url, Target(name, TargetSource(), base_of(url)))
+
+
+def commit_of(reference: str, repository: Path) -> str:
+    """Give the commit that a reference is of.
+
+    Raises:
+        UsageError: there is no such commit.
+    """
+    try:
+        return _git(repository, "rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}")
+    except subprocess.CalledProcessError:
+        raise UsageError(
+            f"{reference!r} is no commit of {repository}; fetch it first, or name another"
+        ) from None
+
+
+def working_tree_commit(repository: Path) -> str:
+    """Give a commit of what stands in the files that git follows, changed or not.
+
+    Files that git does not follow are not in it.
+    """
+    return _git(repository, "stash", "create", "swarmgate gate") or commit_of("HEAD", repository)
+
+
+def repository_of(folder: Path) -> Path:
+    """Give the top of the repository that a folder is in. Raises UsageError."""
+    try:
+        return Path(_git(folder, "rev-parse", "--show-toplevel"))
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        raise UsageError(
+            f"{folder} is in no git repository; compare two commands: --base-cmd, --head-cmd"
+        ) from None
+
+
+@contextmanager
+def checkout(repository: Path, commit: str, place: Path) -> Iterator[None]:
+    """Have a commit checked out at a place as long as the context lasts.
+
+    Raises:
+        SideError: it cannot be.
+    """
+    if place.exists():
+        _remove(repository, place)
+    try:
+        _git(repository, "worktree", "add", "--detach", "--quiet", str(place.resolve()), commit)
+    except subprocess.CalledProcessError as error:
+        raise SideError(f"cannot check out {commit}: {error.stderr.strip()}") from None
+    try:
+        yield
+    finally:
+        _remove(repository, place)
+
+
+def _remove(repository: Path, place: Path) -> None:
+    subprocess.run(
+        ["git", "-C", str(repository), "worktree", "remove", "--force", str(place.resolve())],  # noqa: S607 - whichever git the person uses
+        capture_output=True,
+        check=False,
+    )
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def side_of_checkout(name: str, label: str, place: Path, server: Server, log: Path) -> Side:
+    """Make a checkout ready, and give it as a side.
+
+    Raises:
+        SideError: it does not build.
+        UsageError: the command has no ``{port}``.
+    """
+    directory = place / server.directory
+    if not directory.is_dir():
+        raise SideError(f"{name} ({label}) has no directory {server.directory!r}")
+    commands = server.prepare if server.prepare is not None else tuple(_usual(directory))
+    for command in commands:
+        _prepare(name, label, command, directory, log)
+    python = directory / _ENVIRONMENT / "bin" / "python"
+    interpreter = str(python.absolute()) if python.exists() else sys.executable
+    words = started_by(server.command, interpreter)
+    target = server.target(name, words, str(directory.resolve()))
+    return Side(name, label, target, interpreter, directory)
+
+
+def _usual(directory: Path) -> Iterator[str]:
+    """Give what makes a project of the usual form ready, in an environment of its own."""
+    wanted = [f"-r {name}" for name in ("requirements.txt",) if (directory / name).exists()]
+    if not wanted and (directory / "pyproject.toml").exists():
+        wanted = ["."]
+    if wanted:
+        python = f"{_ENVIRONMENT}/bin/python"
+        yield f"{shlex.quote(sys.executable)} -m venv {_ENVIRONMENT}"
+        yield f"{python} -m pip install --quiet --disable-pip-version-check {' '.join(wanted)}"
+
+
+def _prepare(name: str, label: str, command: str, directory: Path, log: Path) -> None:
+    words = [word.replace("{python}", sys.executable) for word in shlex.split(command)]
+    with log.open("ab") as output:
+        try:
+            done = subprocess.run(
+                words,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=_MOST_PREPARING_SECONDS,
+                check=False,
+            )
+            status: object = done.returncode
+        except OSError as error:
+            status = error.strerror
+        except subprocess.TimeoutExpired:
+            status = f"nothing after {_MOST_PREPARING_SECONDS:g} s"
+    if status != 0:
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "(none)")
+        raise SideError(
+            f"{name} ({label}) does not build: {command!r} ended with {status}; its last words: "
+            f"{last}; all of them are in {log}"
+        )
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    finished = subprocess.run(
+        ["git", "-C", str(folder), *arguments],  # noqa: S607 - whichever git the person uses
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return finished.stdout.strip()

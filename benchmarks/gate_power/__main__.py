@@ -1,0 +1,241 @@
+"""Measure the gate: ``python -m benchmarks.gate_power series|whole|counts|table FOLDER``.
+
+With the project's own settings of the gate and its reference server, weighed down by
+:mod:`benchmarks.gate_power.burden`. A series can be ended at any time and gone on with.
+"""
+
+import json
+import os
+import statistics
+import sys
+import timeit
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from benchmarks.counting.count import count
+from benchmarks.counting.process import Subject
+from benchmarks.gate.measuring import Gate, run_gate
+from benchmarks.gate.settings import GateSettings, find_settings, load_settings
+from benchmarks.gate.sides import BASE, HEAD, Side
+from benchmarks.gate_power.burden import VARIABLE
+from benchmarks.gate_power.series import (
+    SERIES,
+    Series,
+    SeriesError,
+    append,
+    make_round,
+    read_series,
+)
+from benchmarks.gate_power.telling import Whole, power_markdown
+from benchmarks.runs.making import InterruptedRunError, Watch, make_run
+from benchmarks.runs.tables import InputFileError
+from benchmarks.runs.targets import Target, started_by
+from benchmarks.runs.workload import Case
+from loadtests.own_module import own_module
+from reports.exit_status import ExitStatus
+from reports.record import RECORD_SUFFIX
+from reports.terminal import live_view
+from reports.units import parse_seconds
+
+LOAD: Final = "echo"
+CPU: Final = "server.cpu_per_message_seconds"
+HEADS: Final = "heads.json"
+COUNTS: Final = "counts.json"
+WHOLE: Final = "whole.jsonl"
+TABLE: Final = "power.md"
+RECORDS: Final = "records"
+SAME: Final = "the same"
+SEED: Final = 1
+# Runs of base that its CPU per message is taken from, to size the burdens.
+_SIZING_RUNS: Final = 3
+_LOOPS: Final = 1_000_000
+# Rounds in a row.
+_MOST_FAILURES: Final = 5
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
+Folder = Annotated[Path, typer.Argument(help="Where it is kept.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Burden:
+    """What a head does more than base: per message, and per connection."""
+
+    loops: int = 0
+    kept_bytes: int = 0
+    calls: int = 0
+
+    def words(self) -> tuple[str, ...]:
+        """Give it as the burden's own command takes it."""
+        return str(self.loops), str(self.kept_bytes), str(self.calls)
+
+
+def _settings() -> GateSettings:
+    return load_settings(find_settings(Path.cwd()))
+
+
+def _target(name: str, burden: Burden, settings: GateSettings) -> Target:
+    """Give the server of the settings, weighed down; base goes through the same with nothing."""
+    words = started_by(settings.server.command)
+    module = words.index("-m")
+    launcher = own_module("benchmarks.gate_power.burden")
+    command = (*launcher, *burden.words(), words[module + 1], *words[module + 2 :])
+    return settings.server.target(name, command, None)
+
+
+def _watch(*, quiet: bool) -> Watch:
+    console = Console(stderr=True)
+    return lambda title: live_view(console, title, quiet=quiet)
+
+
+def _sized(folder: Path, settings: GateSettings, watch: Watch) -> dict[str, Burden]:
+    """Give the heads, their burdens sized by what base takes on this machine now."""
+    place = folder / HEADS
+    if place.exists():
+        return {name: Burden(**it) for name, it in json.loads(place.read_text()).items()}
+    case = Case(_target(BASE, Burden(), settings), settings.loads[LOAD])
+    per_message, per_loop = [], []
+    for number in range(_SIZING_RUNS):
+        path = folder / RECORDS / f"sizing-{number + 1}{RECORD_SUFFIX}"
+        made = make_run(case, path, seed=SEED, title=f"sizing {number + 1}", watch=watch)
+        per_message.append(made.figures[CPU])
+        per_loop.append(timeit.timeit("for _ in range(n): pass", globals={"n": _LOOPS}, number=1))
+    loops = statistics.median(per_message) / statistics.median(per_loop) * _LOOPS
+    heads = {
+        BASE: Burden(),
+        SAME: Burden(),
+        "+5 % CPU": Burden(loops=round(loops * 0.05)),
+        "+10 % CPU": Burden(loops=round(loops * 0.10)),
+        "+25 % CPU": Burden(loops=round(loops * 0.25)),
+        "+2 KiB": Burden(kept_bytes=2048),
+    }
+    place.write_text(json.dumps({name: asdict(it) for name, it in heads.items()}, indent=2) + "\n")
+    return heads
+
+
+@app.command()
+def series(
+    folder: Folder,
+    *,
+    lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="How long.")] = "1h",
+    rounds: Annotated[int | None, typer.Option(help="At most so many in all.")] = None,
+) -> None:
+    """Run base and every head in turn, and go on with a series that is there already."""
+    (folder / RECORDS).mkdir(parents=True, exist_ok=True)
+    settings, until = _settings(), monotonic() + parse_seconds(lasting)
+    watch = _watch(quiet=not sys.stderr.isatty())
+    done = read_series(folder / SERIES) if (folder / SERIES).exists() else ()
+    number, kept, failures = (done[-1].number + 1 if done else 0), len(done), 0
+    targets = {
+        name: _target(name, it, settings) for name, it in _sized(folder, settings, watch).items()
+    }
+    made = Series(targets, settings.loads[LOAD], folder / RECORDS, SEED)
+    while monotonic() < until and (rounds is None or kept < rounds):
+        try:
+            append(folder / SERIES, make_round(made, number, watch))
+        except SeriesError as error:
+            # The generator, or the machine, had no time: none of the servers is to blame.
+            failures += 1
+            sys.stderr.write(f"round {number + 1} is left out: {error}\n")
+            if failures == _MOST_FAILURES:
+                raise
+        else:
+            kept, failures = kept + 1, 0
+            sys.stderr.write(f"round {number + 1}: {kept} are kept\n")
+        number += 1
+
+
+@app.command()
+def whole(
+    folder: Folder,
+    *,
+    gates: Annotated[int, typer.Option(min=1, help="Of each head.")] = 1,
+) -> None:
+    """Run whole gates against heads that are the same, slower, or larger."""
+    settings, watch = _settings(), _watch(quiet=not sys.stderr.isatty())
+    # What is counted is the same in both, and measured by itself.
+    settings = replace(
+        settings, counts={}, metrics=tuple(it for it in settings.metrics if it.load == LOAD)
+    )
+    (folder / RECORDS).mkdir(parents=True, exist_ok=True)
+    heads = _sized(folder, settings, watch)
+    done = len((folder / WHOLE).read_text().splitlines()) if (folder / WHOLE).exists() else 0
+    order = [name for _ in range(gates) for name in heads if name != BASE]
+    for number, name in list(enumerate(order))[done:]:
+        records = folder / f"gate-{number + 1}"
+        records.mkdir(exist_ok=True)
+        sides = {
+            side: Side(side, called, _target(side, heads[called], settings))
+            for side, called in ((BASE, BASE), (HEAD, name))
+        }
+        decision, blocks = run_gate(Gate(settings, sides, records, SEED + number), (), watch)
+        seconds = sum(block.seconds for block in blocks)
+        line = Whole(name, decision.verdict, decision.blocks, seconds, decision.sentence)
+        with (folder / WHOLE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(line)) + "\n")
+        sys.stderr.write(f"{name}: {decision.sentence}\n")
+
+
+@app.command()
+def counts(
+    folder: Folder,
+    *,
+    repeats: Annotated[int, typer.Option(min=2, help="Of each.")] = 10,
+) -> None:
+    """Count the reference server's own code, with and without one more system call a message."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ((_, counted),) = _settings().counts.items()
+    environment = os.environ.copy()
+    found: dict[str, list[dict[str, float]]] = {}
+    burdens = {
+        BASE: Burden(),
+        SAME: Burden(),
+        "+1 system call": Burden(calls=1),
+        "+2 KiB": Burden(kept_bytes=2048),
+    }
+    for number in range(repeats):
+        for name, burden in burdens.items():
+            os.environ[VARIABLE] = ",".join((*burden.words(), counted.app))
+            subject = Subject(
+                "benchmarks.gate_power.burden:application", sys.executable, Path.cwd()
+            )
+            found.setdefault(name, []).append(dict(count(subject, counted.load).figures))
+            sys.stderr.write(f"{number + 1} of {repeats}: {name}\n")
+    os.environ.clear()
+    os.environ.update(environment)
+    (folder / COUNTS).write_text(json.dumps(found, indent=2) + "\n")
+
+
+@app.command()
+def table(folder: Folder) -> None:
+    """Tell what the series, the whole gates and the counts of a folder say, as Markdown."""
+    plan = _settings().plan()
+    rounds = read_series(folder / SERIES) if (folder / SERIES).exists() else ()
+    wholes = [
+        Whole(**json.loads(line))
+        for line in ((folder / WHOLE).read_text().splitlines() if (folder / WHOLE).exists() else ())
+    ]
+    counted = json.loads((folder / COUNTS).read_text()) if (folder / COUNTS).exists() else {}
+    text = power_markdown(plan, rounds, wholes, counted)
+    (folder / TABLE).write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+
+
+def main() -> None:
+    """Run a command; what cannot be done is told in one line."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except (SeriesError, InputFileError) as error:
+        sys.stderr.write(f"swarmgate: {error}\n")
+        sys.exit(ExitStatus.INVALID)
+    except (InterruptedRunError, KeyboardInterrupt):
+        sys.stderr.write("swarmgate: interrupted; what is whole is kept, and can be gone on with\n")
+        sys.exit(ExitStatus.INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

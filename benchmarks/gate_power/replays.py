@@ -1,0 +1,110 @@
+"""What gates would have decided on stretches of a series: false alarms and power."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.gate_power.series import BASE, Round
+from benchmarks.judging.decision import replay
+from benchmarks.judging.plan import Plan
+from benchmarks.judging.sequential import lower_limit, pseudo_median
+from benchmarks.judging.statistics import CONFIDENCE
+from reports.gate_decision import GateDecision, GateVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What gates on one head would have decided.
+
+    Attributes:
+        verdicts: how many of them ended how.
+        blocks: how many blocks each of them used.
+    """
+
+    verdicts: Mapping[GateVerdict, int]
+    blocks: tuple[int, ...]
+
+    @property
+    def gates(self) -> int:
+        """How many gates there were."""
+        return len(self.blocks)
+
+    def share(self, verdict: GateVerdict) -> float:
+        """Give the share of gates that ended so; NaN without any."""
+        return self.verdicts.get(verdict, 0) / self.gates if self.gates else float("nan")
+
+
+def one_after_the_other(
+    plan: Plan, rounds: Sequence[Round], head: str, figures: Mapping[str, str]
+) -> Replayed:
+    """Replay gates as if each began where the one before ended: no run is in two of them.
+
+    Args:
+        plan: of each gate.
+        rounds: in their own order.
+        head: which of the servers is judged.
+        figures: the figure of each metric of the plan, by the metric's name.
+    """
+    decisions, start = [], 0
+    while start + plan.looks[-1] <= len(rounds):
+        decision = _replay(plan, rounds[start:], head, figures)
+        decisions.append(decision)
+        start += decision.blocks
+    return _counted(decisions)
+
+
+def from_every_start(
+    plan: Plan, rounds: Sequence[Round], head: str, figures: Mapping[str, str]
+) -> Replayed:
+    """Replay a gate from each round on that has enough behind it: they overlap."""
+    starts = range(len(rounds) - plan.looks[-1] + 1)
+    return _counted([_replay(plan, rounds[start:], head, figures) for start in starts])
+
+
+def _replay(
+    plan: Plan, rounds: Sequence[Round], head: str, figures: Mapping[str, str]
+) -> GateDecision:
+    blocks = [round_.block(head, figures) for round_ in rounds[: plan.looks[-1]]]
+    return replay(plan, blocks)
+
+
+def _counted(decisions: Sequence[GateDecision]) -> Replayed:
+    verdicts = Counter(decision.verdict for decision in decisions)
+    return Replayed(verdicts, tuple(decision.blocks for decision in decisions))
+
+
+def effect(rounds: Sequence[Round], head: str, figure: str) -> tuple[float, float, float]:
+    """Give by what factor a figure of head is that of base: over all rounds, and how sure that is.
+
+    Returns:
+        The pseudo-median of the rounds' ratios and its 95 % interval, by the signed-rank test.
+    """
+    ratios = [
+        _mean_log(round_.values[head][figure]) - _mean_log(round_.values[BASE][figure])
+        for round_ in rounds
+    ]
+    level = (1 - CONFIDENCE) / 2
+    low, high = lower_limit(ratios, level), -lower_limit([-it for it in ratios], level)
+    return math.exp(pseudo_median(ratios)), math.exp(low), math.exp(high)
+
+
+def _mean_log(values: Sequence[float]) -> float:
+    return math.fsum(map(math.log, values)) / len(values)
+
+
+def share_interval(hits: int, of: int) -> tuple[float, float]:
+    """Give the exact 95 % interval of a chance (Clopper and Pearson, Biometrika 26, 1934).
+
+    Raises:
+        ValueError: there were no tries.
+    """
+    if not of:
+        raise ValueError("there were no tries")
+    # Here, because every command would start later.
+    from scipy import special  # noqa: PLC0415
+
+    tail = (1 - CONFIDENCE) / 2
+    low = 0.0 if hits == 0 else float(special.betaincinv(hits, of - hits + 1, tail))
+    high = 1.0 if hits == of else float(special.betaincinv(hits + 1, of - hits, 1 - tail))
+    return low, high

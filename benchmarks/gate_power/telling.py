@@ -1,0 +1,197 @@
+"""What a series, whole gates and counts say of the gate, as Markdown: false alarms and power."""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from benchmarks.gate_power.replays import (
+    Replayed,
+    effect,
+    from_every_start,
+    one_after_the_other,
+    share_interval,
+)
+from benchmarks.gate_power.series import BASE, Round
+from benchmarks.judging.decision import Block, decide
+from benchmarks.judging.plan import FEWEST_EXACT_RUNS, ExactMetric, Plan
+from reports.figures import figure
+from reports.gate_decision import GateVerdict
+from reports.gate_table import change
+from reports.units import format_seconds, significant
+
+_VERDICTS: Final = (GateVerdict.FAILS, GateVerdict.PASSES, GateVerdict.INCONCLUSIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole gate that was run, and how it ended."""
+
+    head: str
+    verdict: str
+    blocks: int
+    seconds: float
+    sentence: str
+
+
+def power_markdown(
+    plan: Plan,
+    rounds: Sequence[Round],
+    wholes: Sequence[Whole],
+    counts: Mapping[str, Sequence[Mapping[str, float]]],
+) -> str:
+    """Write all tables.
+
+    Args:
+        plan: of the gate, its metrics called ``load: figure``.
+        rounds: of the series.
+        wholes: whole gates.
+        counts: of each application, what was counted of it again and again.
+    """
+    parts = []
+    if rounds:
+        parts += ["## Replayed over the series\n", *_series(plan, rounds)]
+    if wholes:
+        parts += ["## Whole gates\n", *_wholes(wholes)]
+    if counts:
+        parts += ["## Counted, without a network\n", *_counts(plan, counts)]
+    return "\n".join(parts) + "\n"
+
+
+def _series(plan: Plan, rounds: Sequence[Round]) -> Iterator[str]:
+    sampled = replace(plan, metrics=plan.sampled)
+    figures = {it.name: it.name.partition(": ")[2] for it in sampled.metrics}
+    heads = [name for name in rounds[0].values if name != BASE]
+    seconds = statistics.fmean(round_.seconds for round_ in rounds)
+    runs = sum(len(next(iter(of.values()))) for it in rounds for of in it.values.values())
+    blocks = 2 * seconds * len(next(iter(rounds[0].values[BASE].values())))
+    yield (
+        f"{len(rounds)} rounds, {runs} runs of {significant(seconds)} s all told, so that a block "
+        f"takes {format_seconds(blocks)} and a gate of at most {plan.looks[-1]} blocks "
+        f"{format_seconds(blocks * plan.looks[-1])}.\n"
+    )
+    yield _table(
+        ("head", *(figure(it).label for it in figures.values())),
+        ((name, *(_effect(rounds, name, it) for it in figures.values())) for name in heads),
+    )
+    yield "Gates one after the other, no run in two of them:\n"
+    yield _table(
+        ("head", "gates", *map(str, _VERDICTS), "blocks", "time"),
+        (_row(name, one_after_the_other(sampled, rounds, name, figures), blocks) for name in heads),
+    )
+    yield "A gate from each round on that has enough behind it, overlapping:\n"
+    yield _table(
+        ("head", "gates", *map(str, _VERDICTS), "blocks", "time"),
+        (_row(name, from_every_start(sampled, rounds, name, figures), blocks) for name in heads),
+    )
+
+
+def _effect(rounds: Sequence[Round], head: str, name: str) -> str:
+    value, low, high = effect(rounds, head, name)
+    return f"{change(value)} ({change(low)} to {change(high)})"
+
+
+def _row(head: str, replayed: Replayed, block_seconds: float) -> tuple[str, ...]:
+    if not replayed.gates:
+        return (head, "0", *("–",) * 5)
+    shares = (f"{_percent(replayed.share(it))} ({_interval(replayed, it)})" for it in _VERDICTS)
+    blocks = statistics.fmean(replayed.blocks)
+    return (
+        head,
+        str(replayed.gates),
+        *shares,
+        significant(blocks),
+        format_seconds(blocks * block_seconds),
+    )
+
+
+def _interval(replayed: Replayed, verdict: GateVerdict) -> str:
+    low, high = share_interval(replayed.verdicts.get(verdict, 0), replayed.gates)
+    return f"{_percent(low)} to {_percent(high)}"
+
+
+def _percent(share: float) -> str:
+    return f"{significant(share * 100)} %"
+
+
+def _wholes(wholes: Sequence[Whole]) -> Iterator[str]:
+    yield _table(
+        ("head", "verdict", "blocks", "time", "why"),
+        (
+            (it.head, it.verdict, str(it.blocks), format_seconds(it.seconds), it.sentence)
+            for it in wholes
+        ),
+    )
+
+
+def _counts(plan: Plan, counts: Mapping[str, Sequence[Mapping[str, float]]]) -> Iterator[str]:
+    exact = tuple(it for it in plan.metrics if isinstance(it, ExactMetric))
+    base = counts[BASE]
+    yield (
+        f"{len(base)} counts of each, judged in {len(base) // FEWEST_EXACT_RUNS} gates of "
+        f"{FEWEST_EXACT_RUNS} of each side.\n"
+    )
+    names = {it.name: it.name.partition(": ")[2] for it in exact}
+    yield _table(
+        ("", *(figure(name).label for name in names.values())),
+        (
+            (head, *(_counted(base, counted, name) for name in names.values()))
+            for head, counted in counts.items()
+        ),
+    )
+    yield _table(
+        ("head", "gates", "fail", "by"),
+        (
+            _judged(exact, names, head, base, counted)
+            for head, counted in counts.items()
+            if head != BASE
+        ),
+    )
+
+
+def _counted(
+    base: Sequence[Mapping[str, float]], counted: Sequence[Mapping[str, float]], name: str
+) -> str:
+    values = [it[name] for it in counted if name in it]
+    if not values:
+        return "–"
+    low, high = min(values), max(values)
+    told = f"{low:,.9g}" if low == high else f"{low:,.9g} to {high:,.9g}"
+    reference = [it[name] for it in base if name in it]
+    factor = statistics.median(values) / statistics.median(reference) if any(reference) else 1.0
+    return told if counted is base else f"{told} ({change(factor)})"
+
+
+def _judged(
+    exact: Sequence[ExactMetric],
+    names: Mapping[str, str],
+    head: str,
+    base: Sequence[Mapping[str, float]],
+    counted: Sequence[Mapping[str, float]],
+) -> tuple[str, ...]:
+    plan = Plan(tuple(exact), (1,))
+    decisions = []
+    for start in range(0, len(base) - FEWEST_EXACT_RUNS + 1, FEWEST_EXACT_RUNS):
+        sides = [
+            {
+                metric: [it[name] for it in side[start : start + FEWEST_EXACT_RUNS] if name in it]
+                for metric, name in names.items()
+            }
+            for side in (base, counted)
+        ]
+        decisions.append(decide(plan, [Block(*sides)], is_last=True))
+    failed = [it for it in decisions if it.verdict is GateVerdict.FAILS]
+    by = sorted(
+        {
+            names[metric.name]
+            for it in failed
+            for metric in it.metrics
+            if metric.verdict is GateVerdict.FAILS
+        }
+    )
+    return head, str(len(decisions)), str(len(failed)), ", ".join(by) or "–"
+
+
+def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

@@ -1,0 +1,340 @@
+"""The gate from outside: what it compares, what it decides, and how it ends."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gate.journal import JOURNAL, read_journal
+from reports.record import read_record
+from tests.servers.launch import ROOT, launch
+
+DEADLINE_SECONDS = 240.0
+# As patient as the fixtures of the load tests: what is asked is not how fast this machine is.
+PATIENT = 'bound = ["lateness_p99_seconds=30s", "loop_lag_p99_seconds=30s", "gc_pause_seconds=30s"]'
+LOAD = f"""
+[load.echo]
+scenario = "echo"
+path = "/echo"
+connections = 4
+rate = 40
+duration = "300ms"
+{PATIENT}
+"""
+# One that never decides for the worse, whatever the machine does.
+LENIENT = """
+[[metric]]
+load = "echo"
+figure = "latency.p50_seconds"
+effect = "900%"
+"""
+FAST = 'blocks = 2\nfalse_alarms = "40%"\nfalse_passes = "60%"\n'
+PLAIN = "{python} -m tests.servers.plain_websockets {port}"
+
+
+def swarmgate(
+    *arguments: str, cwd: Path, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
+def config(folder: Path, text: str) -> str:
+    path = folder / "gate.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def gate(folder: Path, text: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    words = ("gate", "--config", config(folder, text), "-q", "-o", "runs", "--seed", "1")
+    return swarmgate(*words, *arguments, cwd=folder)
+
+
+def commands(base: str = PLAIN, head: str = PLAIN) -> tuple[str, ...]:
+    return "--base-cmd", base, "--head-cmd", head
+
+
+def last(done: "subprocess.CompletedProcess[str]") -> str:
+    return (done.stdout or done.stderr).splitlines()[-1]
+
+
+def test_a_server_that_is_the_same_passes_and_everything_is_kept(tmp_path: Path) -> None:
+    done = gate(
+        tmp_path, FAST + LOAD + LENIENT, *commands(), "--junit", "j.xml", "--markdown", "m.md"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert last(done).startswith("HELD: ")
+    journal = read_journal(tmp_path / "runs" / JOURNAL)
+    assert journal.begin.seed == 1
+    assert {block.order for block in journal.blocks} <= {"AB", "BA"}
+    block = journal.blocks[0]
+    records = sorted((tmp_path / "runs").glob("01-*.run.jsonl"))
+    sides = ["base" if letter == "A" else "head" for letter in block.order]
+    assert [record.name for record in records] == [
+        f"01-{turn}-{side}-echo.run.jsonl" for turn, side in enumerate(sides, 1)
+    ]
+    # Each run has a process of its own.
+    assert len({read_record(record).header.target.pids for record in records}) == 2
+    suite = ET.parse(tmp_path / "j.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "0")
+    assert [case.get("name") for case in suite.iter("testcase")] == ["echo: latency p50"]
+    assert "| ✔ **passes** | echo: latency p50 |" in (tmp_path / "m.md").read_text()
+
+
+APP = """
+import os
+
+KEPT = []
+
+async def app(scope, receive, send):
+    if scope["type"] != "websocket":
+        return
+    await receive()
+    await send({{"type": "websocket.accept"}})
+    kept = bytes({memory}) + b"x"
+    while (message := await receive())["type"] == "websocket.receive":
+        for _ in range({calls}):
+            os.getppid()
+        await send({{"type": "websocket.send", "text": message["text"]}})
+"""
+SETTINGS = """
+[tool.swarmgate.gate]
+command = "{python} -m uvicorn app:app --port {port}"
+blocks = 8
+prepare = []
+
+[tool.swarmgate.gate.count.own]
+app = "app:app"
+broadcast = false
+echo_path = "/"
+connections = 40
+messages = 10
+
+[[tool.swarmgate.gate.metric]]
+load = "own"
+figure = "counts.bytes_per_connection"
+effect = "5%"
+"""
+
+
+def repository(folder: Path, *versions: Mapping[str, int]) -> Path:
+    """Make a repository with a commit for each version of an application; return its folder."""
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    for version in versions:
+        (folder / "app.py").write_text(APP.format(**{"memory": 0, "calls": 0} | version))
+        (folder / "pyproject.toml").write_text(SETTINGS)
+        git(folder, "add", ".")
+        git(folder, "commit", "-qm", "a version")
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    done = subprocess.run(
+        ["git", "-C", str(folder), *who, *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("versions", "arguments", "status", "said"),
+    [
+        (({}, {}), ("--base", "HEAD~1"), 0, "HELD: .*no metric is worse"),
+        (({}, {"memory": 2048}), ("--base", "HEAD~1"), 1, "FAILED: .*counts.bytes_per_connection"),
+        (({"memory": 2048}, {}), ("--base", "HEAD~1"), 0, "HELD: "),
+        (({}, {"memory": 2048}, {}), ("--base", "HEAD~2", "--head", "HEAD~1"), 1, "FAILED: "),
+    ],
+)
+def test_two_commits_are_checked_out_side_by_side(
+    tmp_path: Path,
+    versions: Sequence[Mapping[str, int]],
+    arguments: Sequence[str],
+    status: int,
+    said: str,
+) -> None:
+    place = repository(tmp_path / "project", *versions)
+    done = swarmgate("gate", *arguments, "-q", "-o", "../runs", cwd=place)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert re.match(said, last(done)), last(done)
+    # Nothing is left of the checkouts.
+    assert git(place, "worktree", "list").count("\n") == 0
+    assert git(place, "status", "--porcelain") == ""
+
+
+def test_the_working_tree_is_what_is_judged(tmp_path: Path) -> None:
+    place = repository(tmp_path / "project", {})
+    (place / "app.py").write_text(APP.format(memory=4096, calls=0))
+    done = swarmgate("gate", "--base", "HEAD", "-q", "-o", "../runs", cwd=place)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "head: working tree" in done.stdout
+    # It is as it was.
+    assert "4096" in (place / "app.py").read_text()
+    assert git(place, "status", "--porcelain") == "M app.py"
+    assert git(place, "stash", "list") == ""
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        ('["false"]', r"base \(HEAD \w{12}\) does not build: 'false' ended with 1"),
+        ('["no-such-program x"]', r"base .* does not build: .* No such file or directory"),
+        (
+            """["sh -c 'echo no wheel for it >&2; exit 3'"]""",
+            "its last words: no wheel for it; all",
+        ),
+    ],
+)
+def test_a_base_that_does_not_build_is_told(tmp_path: Path, prepare: str, said: str) -> None:
+    place = repository(tmp_path / "project", {})
+    path = place / "pyproject.toml"
+    path.write_text(path.read_text().replace("prepare = []", f"prepare = {prepare}"))
+    done = swarmgate("gate", "--base", "HEAD", "-q", "-o", "../runs", cwd=place)
+    assert done.returncode == 3
+    assert re.search(said, last(done)), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+SILENT = "{python} -c 'import sys, time; time.sleep(1000)' {port}"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "status", "said"),
+    [
+        (LOAD, (), 2, "compare with what\\? --base REF"),
+        (LOAD, ("--base-cmd", PLAIN), 2, "--base-cmd and --head-cmd go together"),
+        (LOAD, ("--base", "main", *commands()), 2, "compare a pair of one kind"),
+        (LOAD, commands("serve"), 2, "command 'serve' has no {port}"),
+        ("", commands(), 2, "has no table"),
+        ("blocks = 2\n", commands(), 2, "nothing is measured; write a load, such as"),
+        (LOAD.replace('"echo"', '"hello"'), commands(), 2, "no scenario is called 'hello'"),
+        (LOAD + LENIENT.replace("p50", "p55"), commands(), 2, "did you mean latency.p50_seconds"),
+        (LOAD + LENIENT.replace('"echo"', '"eco"'), commands(), 2, "no load is called 'eco': echo"),
+        (LOAD + LENIENT.replace("900%", "0%"), commands(), 2, "metric.0.effect"),
+        ("blocks = 3\n" + LOAD, commands(), 2, "3 blocks cannot decide .* it takes \\d+ or more"),
+        (LOAD, (*commands(), "--blocks", "1"), 2, "--blocks: 1 blocks cannot decide"),
+        (LOAD, (*commands(), "--budget", "soon"), 2, "--budget: 'soon' is no duration"),
+        ("timeout = 0.5\n" + LOAD, commands(SILENT), 3, "echo on base: .* does not listen on"),
+        ("timeout = 0.5\n" + LOAD, commands(PLAIN, SILENT), 1, "FAILED: .*echo on head: .* does"),
+        (LOAD.replace('"/echo"', '"/"').replace("echo]", "x]"), commands(), 2, "no load is called"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(
+    tmp_path: Path, text: str, arguments: Sequence[str], status: int, said: str
+) -> None:
+    if "x]" in text:
+        text += LENIENT
+    done = gate(tmp_path, text, *arguments)
+    told = (done.stdout + done.stderr).strip()
+    assert done.returncode == status, told
+    assert re.search(said, told), told
+    assert "Traceback" not in told
+
+
+def test_a_head_that_loses_messages_fails_however_fast_it_is(tmp_path: Path) -> None:
+    known = "{python} -m benchmarks.known_server --port {port}"
+    done = gate(tmp_path, FAST + LOAD + LENIENT, *commands(known, f"{known} --lose-every 5"))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.match("FAILED: .*head has .* messages lost .echo., and base has none", last(done))
+
+
+def test_servers_that_run_already_are_compared_too(tmp_path: Path) -> None:
+    plain = "tests.servers.plain_websockets"
+    with launch(plain, "0") as one, launch(plain, "0") as other:
+        urls = ("--base-url", one.url(), "--head-url", other.url())
+        done = gate(tmp_path, FAST + LOAD + LENIENT, *urls, "--json")
+        counted = one.stop(), other.stop()
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads(done.stdout)
+    assert document["verdict"] == "passes"
+    assert document["base"] == one.url()
+    records = [read_record(path) for path in (tmp_path / "runs").glob("*.run.jsonl")]
+    # Four connections a run, half of the runs on each.
+    assert all(it is not None and it["handshakes"] == 2 * len(records) for it in counted)
+
+
+def test_a_gate_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
+    # Nothing can be decided before the last block.
+    text = (
+        'blocks = 6\nfalse_alarms = "30%"\nfalse_passes = "30%"\n'
+        + LOAD
+        + LENIENT.replace("900%", "0.001%")
+    )
+    words = ("gate", "--config", config(tmp_path, text), *commands())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", *words, "-o", "runs"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    while "block 2 of at most 6, run 2" not in (line := process.stderr.readline()):
+        assert line, "it ended before its second block"
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 130, said
+    assert re.search("interrupted; go on with swarmgate gate .*--resume runs", said), said
+    assert "Traceback" not in said
+    journal = tmp_path / "runs" / JOURNAL
+    before = read_journal(journal)
+    assert len(before.blocks) == 1
+
+    changed = config(tmp_path, text.replace("0.001%", "1%"))
+    refused = swarmgate("gate", "--config", changed, *commands(), "--resume", "runs", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "says another plan now than when the gate began" in refused.stderr
+
+    config(tmp_path, text)
+    done = swarmgate(*words, "--resume", "runs", "-q", cwd=tmp_path)
+    assert done.returncode in (1, 4), done.stdout + done.stderr
+    after = read_journal(journal)
+    assert after.begin == before.begin
+    assert after.blocks[:1] == before.blocks
+    assert len(after.blocks) > 1
+    # Records of the block that was not whole are kept apart.
+    assert list((tmp_path / "runs" / "unfinished").glob("*02-1-*.run.jsonl"))
+
+
+@pytest.mark.parametrize("cut", ["", "{", "[]\n", '{"type": "begin"}\n'])
+def test_a_damaged_journal_is_told_in_one_line(tmp_path: Path, cut: str) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / JOURNAL).write_text(cut)
+    words = ("gate", "--config", config(tmp_path, LOAD), *commands(), "--resume", "runs")
+    done = swarmgate(*words, cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
+    assert "is damaged, or is no journal of a gate" in done.stderr
+
+
+def test_without_settings_it_says_what_to_write(tmp_path: Path) -> None:
+    done = swarmgate("gate", "--base", "HEAD", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "[tool.swarmgate.gate.load.echo]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_summary_of_a_ci_run_gets_the_table(tmp_path: Path) -> None:
+    words = ("gate", "--config", config(tmp_path, FAST + LOAD + LENIENT), *commands(), "-q")
+    summary = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+    done = swarmgate(*words, cwd=tmp_path, environment=summary)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (tmp_path / "summary.md").read_text()
+    assert text.startswith("✔ HELD")
+    assert "<details>" in text
