@@ -1,0 +1,1 @@
+"""Scaling laws: how memory, CPU, broadcast time and throughput grow, and how far that carries."""

@@ -1,0 +1,321 @@
+"""Fit one model to the runs of a series: coefficients, intervals, and whether it fits at all.
+
+The unit is the run, and figures of runs spread in proportion to their size: twice the broadcast
+time has twice the scatter. So the method is quasi-likelihood with a constant coefficient of
+variation (McCullagh & Nelder 1989, chapter 8: weights of one over the fitted value's square, found
+by iteration), which is ordinary least squares on the logarithms for a power law. It assumes that
+runs are independent and that their relative scatter is the same at every size; intervals are
+Student's t.
+
+Whether the model fits is tested against the scatter of runs of one size (the F test for lack of
+fit: Draper & Smith 1998, section 2.1). Where it does not fit, what the sizes deviate by is no
+scatter of runs that more of them would average out: the size becomes the unit, with as many degrees
+of freedom as sizes beyond coefficients, and every interval is as wide as that makes it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+
+from benchmarks.scaling.models import Floats, Model, Scale
+
+CONFIDENCE: Final = 0.95
+FEWEST_SIZES: Final = 3
+LACK_OF_FIT: Final = 0.05
+"""The chance of such deviations, were the model true, below which it does not fit."""
+
+# Ten are more than a scatter of 50 % needs.
+_MOST_ROUNDS: Final = 40
+_SETTLED: Final = 1e-7
+
+
+class NotEnoughError(ValueError):
+    """There is too little to fit; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """What runs measured: the figure of each at its size, all above 0."""
+
+    sizes: tuple[float, ...]
+    values: tuple[float, ...]
+
+    @property
+    def distinct(self) -> tuple[float, ...]:
+        """The sizes, each once, the smallest first."""
+        return tuple(sorted(set(self.sizes)))
+
+    def without(self, size: float) -> "Points":
+        """Leave the runs of one size out."""
+        kept = [pair for pair in zip(self.sizes, self.values, strict=True) if pair[0] != size]
+        return Points(tuple(n for n, _ in kept), tuple(y for _, y in kept))
+
+    def at(self, size: float) -> tuple[float, ...]:
+        """Give what the runs of one size measured."""
+        pairs = zip(self.sizes, self.values, strict=True)
+        return tuple(value for held, value in pairs if held == size)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A model fitted to points.
+
+    Attributes:
+        coefficients: the best, none of them below 0 where the model is not logarithmic.
+        free: the best if they might be; intervals are about these, cut off at 0.
+        unscaled: their covariance for a relative scatter of 1, by rows.
+        scatter: the relative standard deviation on which intervals rest.
+        freedom: its degrees of freedom.
+        lack_of_fit: the chance of deviations this large were the model true; None where there is
+            one run a size, or no size beyond the coefficients.
+        deviations: how far the runs of each size lie from the model, as the mean of ln(measured /
+            fitted), by size.
+    """
+
+    model: Model
+    points: Points
+    coefficients: tuple[float, ...]
+    free: tuple[float, ...]
+    unscaled: tuple[tuple[float, ...], ...]
+    scatter: float
+    freedom: int
+    lack_of_fit: float | None
+    deviations: tuple[tuple[float, float], ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the deviations are no larger than the scatter of runs explains."""
+        return self.lack_of_fit is None or self.lack_of_fit >= LACK_OF_FIT
+
+    def figure_at(self, size: float) -> float:
+        """Give the figure that the model has at a size."""
+        row = self.model.basis(np.array([size]))[0]
+        return self.model.figure(size, float(row @ np.array(self.coefficients)))
+
+    def coefficient(self, number: int, confidence: float = CONFIDENCE) -> Interval:
+        """Give one coefficient with Student's t interval."""
+        half = self._quantile(confidence) * self.scatter * math.sqrt(self.unscaled[number][number])
+        low, high = self.free[number] - half, self.free[number] + half
+        if self.model.scale is not Scale.LOGARITHM:
+            low, high = max(low, 0.0), max(high, 0.0)
+        value = self.coefficients[number]
+        return Interval(value, min(low, value), max(high, value))
+
+    def ratio(self, above: int, below: int, confidence: float = CONFIDENCE) -> Interval:
+        """Give the ratio of two coefficients with Fieller's interval (Fieller 1954).
+
+        Its upper end is infinite where the lower coefficient cannot be told from 0.
+        """
+        t_squared = (self._quantile(confidence) * self.scatter) ** 2
+        a, b = self.free[above], self.free[below]
+        v_aa, v_bb = self.unscaled[above][above], self.unscaled[below][below]
+        v_ab = self.unscaled[above][below]
+        lead = b * b - t_squared * v_bb
+        if not self.coefficients[below] > 0:
+            return Interval(math.nan, 0.0, math.inf)
+        value = self.coefficients[above] / self.coefficients[below]
+        if not lead > 0:
+            return Interval(value, 0.0, math.inf)
+        middle = (a * b - t_squared * v_ab) / lead
+        inner = middle**2 - (a * a - t_squared * v_aa) / lead
+        half = math.sqrt(max(inner, 0.0))
+        low, high = max(middle - half, 0.0), max(middle + half, 0.0)
+        return Interval(value, min(low, value), max(high, value))
+
+    def prediction(self, size: float, runs: int = 1, confidence: float = CONFIDENCE) -> Interval:
+        """Give what the mean of so many new runs at a size would be, with its interval.
+
+        The scatter of runs and that of the coefficients are both in it; that the model holds so far
+        out is assumed. Its lower end is never below that at the largest measured size, since no
+        model here ever falls (throughput and power laws excepted).
+        """
+        low, high = self._ends(size, runs, confidence)
+        if self.model.scale is Scale.PLAIN:
+            largest = max(self.points.sizes)
+            floor = self._ends(largest, runs, confidence)[0] if size > largest else 0.0
+            low = max(low, floor, 0.0)
+        value = self.figure_at(size)
+        return Interval(value, min(low, value), max(high, value))
+
+    def _ends(self, size: float, runs: int, confidence: float) -> tuple[float, float]:
+        row = self.model.basis(np.array([size]))[0]
+        fitted = float(row @ np.array(self.coefficients))
+        middle = float(row @ np.array(self.free))
+        noise = 1.0 if self.model.scale is Scale.LOGARITHM else fitted
+        spread = noise**2 / runs + float(row @ np.array(self.unscaled) @ row)
+        half = self._quantile(confidence) * self.scatter * math.sqrt(spread)
+        # Where a coefficient was cut off at 0 the two differ, and neither is left out.
+        ends = (
+            self.model.figure(size, min(middle, fitted) - half),
+            self.model.figure(size, max(middle, fitted) + half),
+        )
+        return min(ends), max(ends)
+
+    def _quantile(self, confidence: float) -> float:
+        # Here, because every command would start later. Not scipy.stats, which takes seconds.
+        from scipy import special  # noqa: PLC0415
+
+        return float(special.stdtrit(self.freedom, (1 + confidence) / 2))
+
+
+def fit(model: Model, points: Points) -> Fit:
+    """Fit a model.
+
+    Raises:
+        NotEnoughError: fewer sizes than three or than coefficients, or fewer runs than one more
+            than coefficients.
+        ValueError: a figure or a size that is not finite and above 0.
+    """
+    _check(model, points)
+    sizes, values = np.array(points.sizes), np.array(points.values)
+    rows, response = model.basis(sizes), model.response(sizes, values)
+    (coefficients,), (weights,) = _solve(model, rows, response[None, :])
+    fitted = rows @ coefficients
+    unscaled = _inverse(rows.T @ (weights[:, None] * rows))
+    free = unscaled @ (rows.T @ (weights * response))
+    residuals = np.sqrt(weights) * (response - fitted)
+    scatter, freedom, chance = _scatter(points, residuals, len(coefficients))
+    return Fit(
+        model=model,
+        points=points,
+        coefficients=tuple(coefficients.tolist()),
+        free=tuple(free.tolist()),
+        unscaled=tuple(tuple(row) for row in unscaled.tolist()),
+        scatter=scatter,
+        freedom=freedom,
+        lack_of_fit=chance,
+        deviations=_deviations(model, coefficients, points),
+    )
+
+
+def predict(model: Model, sizes: Floats, values: Floats, size: float) -> Floats:
+    """Fit a model to many samples of the same sizes, a row each; give the figure of each at one.
+
+    Without what intervals need; see :func:`fit` for the method.
+    """
+    coefficients, _ = _solve(model, model.basis(sizes), model.response(sizes, values))
+    row = model.basis(np.array([size]))[0]
+    return np.array([model.figure(size, float(it)) for it in coefficients @ row])
+
+
+def _check(model: Model, points: Points) -> None:
+    if not all(math.isfinite(it) and it > 0 for it in (*points.sizes, *points.values)):
+        raise ValueError("a figure or a size is not a finite number above 0")
+    needed = max(FEWEST_SIZES, len(model.coefficients))
+    if len(points.distinct) < needed:
+        raise NotEnoughError(
+            f"{model.label} needs runs of {needed} sizes, there are {len(points.distinct)}"
+        )
+    if len(points.sizes) <= len(model.coefficients):
+        raise NotEnoughError(
+            f"{model.label} needs {len(model.coefficients) + 1} runs, there are {len(points.sizes)}"
+        )
+
+
+def _solve(model: Model, rows: Floats, responses: Floats) -> tuple[Floats, Floats]:
+    """Give the coefficients of each sample of responses, and the weights with which found."""
+    if model.scale is Scale.LOGARITHM:
+        weights = np.ones_like(responses)
+        return _least_squares(rows, responses, weights), weights
+    fitted, coefficients = responses, np.zeros((len(responses), rows.shape[1]))
+    for _ in range(_MOST_ROUNDS):
+        before = fitted
+        coefficients = _least_squares_above_zero(rows, responses, 1 / before**2)
+        fitted = coefficients @ rows.T
+        if np.allclose(fitted, before, rtol=_SETTLED, atol=0):
+            break
+    return coefficients, 1 / fitted**2
+
+
+def _least_squares(rows: Floats, responses: Floats, weights: Floats) -> Floats:
+    normal = np.einsum("mi,ip,iq->mpq", weights, rows, rows)
+    right = (weights * responses) @ rows
+    solved: Floats = (_inverse(normal) @ right[:, :, None])[:, :, 0]
+    return solved
+
+
+def _inverse(normal: Floats) -> Floats:
+    """Invert, each column brought to length 1 first: a size and its square are far apart."""
+    lengths = np.sqrt(np.diagonal(normal, axis1=-2, axis2=-1))
+    outer = lengths[..., :, None] * lengths[..., None, :]
+    inverse: Floats = np.linalg.inv(normal / outer) / outer
+    return inverse
+
+
+def _least_squares_above_zero(rows: Floats, responses: Floats, weights: Floats) -> Floats:
+    """Give the best coefficients of which none is below 0, of all sets that may be other than 0."""
+    count = rows.shape[1]
+    best = np.zeros((len(responses), count))
+    least = np.full(len(responses), math.inf)
+    # All of them first, with which nothing else is to be tried where they are all above 0.
+    sets = (set_ for size in range(count, 0, -1) for set_ in combinations(range(count), size))
+    for kept in sets:
+        columns = list(kept)
+        part = _least_squares(rows[:, columns], responses, weights)
+        fitted = part @ rows[:, columns].T
+        squares = np.sum(weights * (responses - fitted) ** 2, axis=1)
+        may_be = np.all(part >= 0, axis=1) & np.all(fitted > 0, axis=1)
+        better = may_be & (squares < least)
+        least[better] = squares[better]
+        best[better] = 0.0
+        best[np.ix_(better, columns)] = part[better]
+        if len(kept) == count and np.all(better):
+            break
+    return best
+
+
+def _scatter(
+    points: Points, residuals: Floats, coefficients: int
+) -> tuple[float, int, float | None]:
+    """Give the scatter, its degrees of freedom, and the chance of the lack of fit."""
+    groups = [residuals[np.array(points.sizes) == size] for size in points.distinct]
+    within = sum(float(np.sum((group - group.mean()) ** 2)) for group in groups)
+    total = float(residuals @ residuals)
+    between = max(total - within, 0.0)
+    free_within = len(residuals) - len(groups)
+    free_between = len(groups) - coefficients
+    free = len(residuals) - coefficients
+    pooled = math.sqrt(total / free)
+    if free_within < 1 or free_between < 1:
+        return pooled, free, None
+    chance = _chance(between / free_between, within / free_within, free_between, free_within)
+    if chance < LACK_OF_FIT:
+        return math.sqrt(between / free_between), free_between, chance
+    return pooled, free, chance
+
+
+def _chance(between: float, within: float, free_between: int, free_within: int) -> float:
+    """Give the chance of a ratio of variances this large or larger."""
+    # Runs that all agree to the last digit of a float have no scatter to speak of.
+    if within <= np.finfo(float).eps ** 2:
+        return 1.0 if between <= np.finfo(float).eps else 0.0
+    from scipy import special  # noqa: PLC0415 - see Fit._quantile
+
+    return float(special.fdtrc(free_between, free_within, between / within))
+
+
+def _deviations(
+    model: Model, coefficients: Sequence[float] | Floats, points: Points
+) -> tuple[tuple[float, float], ...]:
+    rows = model.basis(np.array(points.distinct))
+    fitted = [
+        model.figure(size, float(row @ np.asarray(coefficients)))
+        for size, row in zip(points.distinct, rows, strict=True)
+    ]
+    return tuple(
+        (size, float(np.mean(np.log(np.array(points.at(size)) / value))))
+        for size, value in zip(points.distinct, fitted, strict=True)
+    )
