@@ -1,0 +1,131 @@
+"""What a report of scaling holds, as data, and how it ended."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.scaling.analysis import Finding, Projected, find, project
+from benchmarks.scaling.fit import Fit
+from benchmarks.scaling.laws import IDLE_CPU, LOAD_CPU, Axis, Law
+from benchmarks.scaling.machines import Bound, MachineSpec, bounds_of, workers_needed
+from benchmarks.scaling.readings import LeftOut, Series, SeriesError
+from reports.exit_status import ExitStatus
+from reports.outcome import Outcome
+from reports.units import format_count, format_figure
+from reports.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesReport:
+    """What was found of one series, and what it comes to further out."""
+
+    series: Series
+    findings: tuple[Finding, ...]
+    projected: tuple[Projected, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All of it.
+
+    Attributes:
+        sizes: the connections that are projected to.
+        machine: what machines are assumed to be; ``bounds`` are its limits.
+        workers: by law, the workers that each of the sizes needs at a core each.
+    """
+
+    series: tuple[SeriesReport, ...]
+    left_out: tuple[LeftOut, ...]
+    sizes: tuple[float, ...]
+    machine: MachineSpec
+    bounds: tuple[Bound, ...]
+    workers: tuple[tuple[Law, tuple[int, ...]], ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Those of all series."""
+        return tuple(finding for part in self.series for finding in part.findings)
+
+    @property
+    def is_projected(self) -> bool:
+        """Whether anything is projected at all."""
+        return any(part.projected for part in self.series)
+
+
+def report_on(
+    series: Sequence[Series],
+    left_out: Sequence[LeftOut],
+    sizes: Sequence[float],
+    machine: MachineSpec,
+    fit_up_to: float = math.inf,
+) -> Report:
+    """Find the laws of series, and project those against connections.
+
+    Raises:
+        SeriesError: nothing is left beyond ``fit_up_to`` to hold the laws against.
+    """
+    largest = max((it.sizes[-1] for it in series if it.axis is Axis.CONNECTIONS), default=0)
+    if math.isfinite(fit_up_to) and series and largest <= fit_up_to:
+        raise SeriesError(
+            f"no run is beyond {format_count(fit_up_to)} connections, the most are "
+            f"{format_count(largest)}: fit up to less, or add a folder of larger runs"
+        )
+    parts = []
+    for one in series:
+        findings = find(one, fit_up_to if one.axis is Axis.CONNECTIONS else math.inf)
+        projected = [it for finding in findings for it in project(finding, sizes)]
+        parts.append(SeriesReport(one, findings, tuple(projected)))
+    fits = _fits(parts)
+    workers = tuple(
+        (law, tuple(workers_needed(fits[law.key], size) for size in sizes))
+        for law in (IDLE_CPU, LOAD_CPU)
+        if law.key in fits
+    )
+    return Report(
+        tuple(parts), tuple(left_out), tuple(sizes), machine, bounds_of(machine, fits), workers
+    )
+
+
+def _fits(parts: Sequence[SeriesReport]) -> dict[str, Fit]:
+    """Give the fit of each law that is projected; of two series the first has precedence."""
+    fits: dict[str, Fit] = {}
+    for part in parts:
+        for finding in part.findings:
+            if finding.choice is not None and finding.law.axis is Axis.CONNECTIONS:
+                fits.setdefault(finding.law.key, finding.choice.fit)
+    return fits
+
+
+def outcome_of_scaling(report: Report) -> Outcome:
+    """Say how it ended: what could not be fitted weighs most, then what did not hold further out.
+
+    That two models cannot be told apart is an answer, and no failure.
+    """
+    findings = report.findings
+    if not any(it.choice for it in findings):
+        reasons = tuple(dict.fromkeys(f"{it.law.label}: {it.reason}" for it in findings))
+        return Outcome(ExitStatus.INVALID, reasons or ("no valid record is left",))
+    if missing := [it.reason for it in findings if it.missing]:
+        return Outcome(ExitStatus.INVALID, tuple(f"not fitted: {it}" for it in missing))
+    checks = [(finding.law, it) for finding in findings for it in finding.checks]
+    if wrong := [(law, it) for law, it in checks if it.verdict is Verdict.REFUTED]:
+        told = (
+            f"{law.label} at {format_count(it.size)}: projected "
+            f"{format_figure(law.figure, it.projected.low)} to "
+            f"{format_figure(law.figure, it.projected.high)}, measured "
+            f"{format_figure(law.figure, it.measured)}"
+            for law, it in wrong
+        )
+        return Outcome(ExitStatus.FAILED, tuple(told))
+    doubts = [f"{it.law.label}: {it.doubt}" for it in findings if it.doubt]
+    doubts += [
+        f"{law.label} at {format_count(it.size)}: the projection is too wide to tell"
+        for law, it in checks
+        if it.verdict is Verdict.INCONCLUSIVE
+    ]
+    if doubts:
+        return Outcome(ExitStatus.INCONCLUSIVE, tuple(doubts))
+    fitted = sum(it.choice is not None for it in findings)
+    laws = f"{fitted} {'law was' if fitted == 1 else 'laws were'} fitted"
+    held = f", {len(checks)} of {len(checks)} projections held where measured" if checks else ""
+    return Outcome(ExitStatus.HELD, (f"{laws}{held}",))

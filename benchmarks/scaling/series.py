@@ -1,0 +1,125 @@
+"""The runs of a series: which, with which flags, in which order. Making them is handed in."""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.scaling.fit import FEWEST_SIZES
+from benchmarks.scaling.readings import LeftOut, workers_of
+from loadtests.errors import TargetError, UsageError
+from loadtests.flags import Flags
+from loadtests.target import split_command
+from reports.record import RECORD_SUFFIX
+from reports.summary import Summary
+from reports.units import parse_count, parse_rate
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingRun:
+    """One of the runs of a round: what it is called, and the flags of ``swarmgate run``."""
+
+    name: str
+    flags: Flags
+
+
+Make = Callable[[str, Flags, Path], Summary]
+"""Make one run under a title, with its record at a path."""
+
+
+def runs_of(
+    base: Flags, connections: Sequence[str], rates: Sequence[str], workers: Sequence[str]
+) -> tuple[ScalingRun, ...]:
+    """Give the runs of one round, one for each size.
+
+    Args:
+        base: flags of every run, with the command that starts the server.
+        connections: sizes as people write them; one of the three is given.
+        rates: messages a second, likewise.
+        workers: workers of the server, likewise.
+
+    Raises:
+        UsageError: sizes of none or of several of them, or too few, a command without ``{port}``,
+            or one that does not take the workers where a record shows them.
+    """
+    given: Mapping[str, Sequence[str]] = {
+        "--sizes": connections,
+        "--rates": rates,
+        "--workers": workers,
+    }
+    if sum(bool(sizes) for sizes in given.values()) != 1:
+        raise UsageError("a series changes one thing: give one of --sizes, --rates and --workers")
+    for option, sizes in given.items():
+        _check_sizes(option, sizes)
+    command = base.target_cmd or ""
+    split_command(command)
+    if bool(workers) != ("{workers}" in command):
+        raise UsageError("--workers and {workers} in --target-cmd go together")
+    if connections:
+        return tuple(ScalingRun(f"{it}-connections", replace(base, count=it)) for it in connections)
+    if rates:
+        return tuple(ScalingRun(f"{it}-rate", replace(base, rate=it)) for it in rates)
+    return tuple(_with_workers(base, command, it) for it in workers)
+
+
+def _check_sizes(option: str, sizes: Sequence[str]) -> None:
+    """Refuse, before an hour of runs, sizes that no law can be fitted to."""
+    try:
+        numbers = {parse_rate(it) if option == "--rates" else parse_count(it) for it in sizes}
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+    if sizes and (len(numbers) < len(sizes) or len(sizes) < FEWEST_SIZES):
+        raise UsageError(
+            f"{option} {','.join(sizes)}: a law needs {FEWEST_SIZES} sizes or more, each once"
+        )
+
+
+def _with_workers(base: Flags, command: str, workers: str) -> ScalingRun:
+    filled = command.replace("{workers}", workers)
+    if not workers.isdecimal() or workers_of(shlex.split(filled)) != int(workers):
+        raise UsageError(
+            f"--workers {workers}: a record must show it; write it behind --workers, -w or a word "
+            f"like WEB_CONCURRENCY= in --target-cmd, which is {command!r}"
+        )
+    return ScalingRun(f"{workers}-workers", replace(base, target_cmd=filled))
+
+
+def in_turn(runs: Sequence[ScalingRun], repeats: int) -> Iterator[tuple[ScalingRun, int]]:
+    """Give every run in the order to make it: round by round, each second one backwards.
+
+    What drifts on a machine then touches all sizes alike.
+    """
+    for repeat in range(repeats):
+        yield from ((it, repeat) for it in (reversed(runs) if repeat % 2 else runs))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of making a series: what could not be made, and whether a person ended it."""
+
+    failed: tuple[LeftOut, ...]
+    interrupted: bool = False
+
+
+def make_all(runs: Sequence[ScalingRun], repeats: int, folder: Path, make: Make) -> Made:
+    """Make every run, each with its record in a folder, until one is interrupted.
+
+    A target that does not start once is left out; one that never did is a wrong command.
+
+    Raises:
+        LoadTestError: the first run could not be made, or one cannot be at all.
+        RecordError: a record cannot be written.
+    """
+    total, failed = len(runs) * repeats, list[LeftOut]()
+    for number, (run, repeat) in enumerate(in_turn(runs, repeats), 1):
+        path = folder / f"{number:02}-{run.name.replace('/', '-')}-{repeat + 1}{RECORD_SUFFIX}"
+        try:
+            summary = make(f"run {number} of {total}: {run.name}", run.flags, path)
+        except TargetError as error:
+            if number == 1:
+                raise
+            failed.append(LeftOut(path, str(error)))
+        else:
+            if summary.interrupted:
+                return Made(tuple(failed), interrupted=True)
+    return Made(tuple(failed))

@@ -1,0 +1,76 @@
+"""A report of scaling on a terminal, and as Markdown."""
+
+import io
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from benchmarks.scaling.blocks import Block, Heading, Table, blocks_of
+from benchmarks.scaling.report import Report
+
+
+def terminal_text(report: Report, width: int) -> str:
+    """Write a report for a terminal of so many columns, or for a pipe."""
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    for block in blocks_of(report):
+        match block:
+            case Heading():
+                console.print(Text(f"\n{block.text}", style="bold"))
+            case Table():
+                console.print(_table(block))
+            case str():
+                console.print(Text(block))
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+
+
+def markdown(report: Report, outcome: str) -> str:
+    """Write a report as Markdown, the outcome first."""
+    return "\n\n".join([f"**{_escaped(outcome)}**", *_paragraphs(report)]) + "\n"
+
+
+def _paragraphs(report: Report) -> list[str]:
+    told: list[str] = []
+    for block in blocks_of(report):
+        text = _markdown_block(block)
+        # Items of a list stand together.
+        if text.startswith("- ") and told and told[-1].startswith("- "):
+            told[-1] += f"\n{text}"
+        else:
+            told.append(text)
+    return told
+
+
+def _markdown_block(block: Block) -> str:
+    match block:
+        case Heading():
+            return f"### {_escaped(block.text)}"
+        case Table():
+            return _markdown_table(block)
+        case str():
+            return _escaped(block)
+
+
+def _table(table: Table) -> RichTable:
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, heading in enumerate(table.headings):
+        if number < table.words:
+            drawn.add_column(heading)
+        else:
+            drawn.add_column(heading, justify="right", no_wrap=True)
+    for row in table.rows:
+        drawn.add_row(*map(Text, row))
+    return drawn
+
+
+def _markdown_table(table: Table) -> str:
+    rules = ("---" if number < table.words else "---:" for number in range(len(table.headings)))
+    rows = (table.headings, tuple(rules), *(tuple(map(_escaped, row)) for row in table.rows))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,126 @@
+"""The runs of a series are made interleaved, each in a fresh server, and then fitted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.scaling.series import make_all, runs_of
+from loadtests.bounds import changed
+from loadtests.errors import TargetError
+from loadtests.flags import Flags
+from reports.record import Header, read_record
+from reports.summary import Summary
+from tests.benchmarks.scaling.command import DEADLINE_SECONDS, laws, scaling
+from tests.loadtests.conftest import PATIENT
+from tests.reports.builders import header
+from tests.servers.launch import ROOT
+
+SERVER = f"{sys.executable} -P -m benchmarks.send_loop {{port}}"
+URL = "ws://127.0.0.1:{port}/ws"
+LOAD = ("-s", "broadcast", "-r", "10", "-d", "0.5s")
+PATIENTLY = tuple(word for text in changed(PATIENT) for word in ("--bound", text))
+
+
+def test_runs_are_made_interleaved_in_fresh_servers_and_fitted(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    made = scaling(
+        *("--target-cmd", SERVER, "--sizes", "200,400,800,1600", "--repeats", "2"),
+        *("-o", str(folder), "--json", "-q", "--", URL, *LOAD, *PATIENTLY),
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    records = sorted(folder.glob("*.run.jsonl"))
+    order = [read_record(it).header.load["connections"] for it in records]
+    assert order == [200, 400, 800, 1_600, 1_600, 800, 400, 200]
+    assert len({read_record(it).header.target.pids for it in records}) == 8
+    found = laws(json.loads(made.stdout))
+    assert found["server_memory"]["chosen"]
+    assert found["broadcast"]["chosen"]
+    again = scaling(str(folder), "--json")
+    assert again.stdout == made.stdout
+    checked = scaling(str(folder), "--fit-up-to", "800", "--json")
+    assert checked.returncode in (0, 1, 4), checked.stderr
+    (check,) = laws(json.loads(checked.stdout))["server_memory"]["checks"]
+    assert (check["size"], len(check["runs"])) == (1_600, 2)
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    done = scaling(
+        *("--target-cmd", SERVER, "--sizes", "1,2,3", "-o", str(tmp_path), "-q", "--", URL)
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is not empty; name another folder" in done.stderr
+
+
+def summary_of(header: Header, *, interrupted: bool = False) -> Summary:
+    return Summary(header, True, (), (), interrupted, {}, {}, {})
+
+
+def test_a_target_that_does_not_start_once_is_left_out_and_the_series_goes_on() -> None:
+    runs = runs_of(Flags(url=URL, target_cmd="x {port}"), ["1", "2", "3"], [], [])
+    asked: list[str] = []
+
+    def make(title: str, flags: Flags, path: Path) -> Summary:
+        asked.append(flags.count)
+        if len(asked) == 2:
+            raise TargetError("it does not listen")
+        return summary_of(header())
+
+    made = make_all(runs, 2, Path("folder"), make)
+    assert asked == ["1", "2", "3", "3", "2", "1"]
+    assert [(it.path.name, it.why) for it in made.failed] == [
+        ("02-2-connections-1.run.jsonl", "it does not listen")
+    ]
+    assert not made.interrupted
+
+
+def test_an_interruption_ends_the_series() -> None:
+    runs = runs_of(Flags(url=URL, target_cmd="x -w {workers} {port}"), [], [], ["1", "2", "4"])
+    asked: list[str | None] = []
+
+    def make(title: str, flags: Flags, path: Path) -> Summary:
+        asked.append(flags.target_cmd)
+        return summary_of(header(), interrupted=len(asked) == 2)
+
+    assert make_all(runs, 2, Path("folder"), make).interrupted
+    assert asked == ["x -w 1 {port}", "x -w 2 {port}"]
+
+
+def test_rates_are_a_series_too() -> None:
+    runs = runs_of(Flags(url=URL, target_cmd="x {port}"), [], ["500", "1k", "2k"], [])
+    assert [(it.name, it.flags.rate) for it in runs] == [
+        ("500-rate", "500"),
+        ("1k-rate", "1k"),
+        ("2k-rate", "2k"),
+    ]
+
+
+def test_ctrl_c_exits_with_130_and_keeps_what_was_recorded(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "benchmarks", "scaling", "--target-cmd", SERVER),
+            *("--sizes", "1,2,3", "-o", str(folder), "--", URL, "-d", "60s"),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    while "measure" not in (line := process.stderr.readline()):
+        assert line, "it ended before it measured"
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=DEADLINE_SECONDS)
+    assert (process.returncode, output) == (130, "")
+    assert errors.splitlines()[-1] == (
+        f"swarmgate: interrupted; the records up to then are in {folder}"
+    )
+    (record,) = folder.glob("*.run.jsonl")
+    footer = read_record(record).footer
+    assert footer is not None
+    assert footer.interrupted
