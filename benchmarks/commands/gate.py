@@ -243,16 +243,16 @@ def _checked_out(
     journal: Journal | None,
     checkouts: ExitStack,
 ) -> tuple[tuple[Side, Side], dict[str, str]]:
+    if asked.base is None and journal is None:
+        raise UsageError("compare with what? --base REF, such as origin/main, or --base-cmd")
     if not settings.server.command:
         raise UsageError(f"{settings.path} has no command to start a checkout with; write one")
     repository = repository_of(settings.path.resolve().parent)
     if journal is not None:
         commits = dict(journal.begin.commits)
-    elif asked.base is None:
-        raise UsageError("compare with what? --base REF, such as origin/main, or --base-cmd")
     else:
         commits = {
-            BASE: commit_of(asked.base, repository),
+            BASE: commit_of(str(asked.base), repository),
             HEAD: working_tree_commit(repository)
             if asked.head is None
             else commit_of(asked.head, repository),

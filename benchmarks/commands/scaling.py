@@ -20,11 +20,10 @@ from benchmarks.scaling.series import Make, ScalingRun, make_all, runs_of
 from benchmarks.scaling.text import markdown, terminal_text
 from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError, UsageError
-from loadtests.flags import Flags, read_flags
+from loadtests.flags import Flags, read_flags, source_of
 from loadtests.limits import SPARE_FILES, USABLE_PORT_SHARE
 from loadtests.run import DEFAULT_FOLDER, checked, execute
 from loadtests.scenario_file import ScenarioFile
-from loadtests.target import TargetSource, split_command
 from loadtests.users import plan_of_run
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome
@@ -217,7 +216,7 @@ def _maker(*, quiet: bool) -> Make:
 
     def make(title: str, flags: Flags, path: Path) -> Summary:
         plan = plan_of_run(flags, ScenarioFile())
-        source = TargetSource(split_command(flags.target_cmd or ""))
+        source = source_of(flags)
         with live_view(console, title, quiet=quiet) as observe:
             return asyncio.run(execute(plan, source, path, observe))
 
