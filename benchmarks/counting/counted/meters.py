@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import gc
 import itertools
 import os
@@ -13,6 +14,9 @@ from . import machine_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+MOST_READINGS = 2_000
 
 
 class UnavailableError(Exception):
@@ -51,19 +55,24 @@ def memory() -> Meter:
     addresses, which differ from process to process.
     """
     tracemalloc.start()
-    readings: list[int] = []
+    # An array that is there already: the readings are no memory of the application.
+    readings = array.array("q", bytes(8 * MOST_READINGS))
+    taken = 0
 
     def look() -> None:
+        nonlocal taken
         # What only waits for the garbage collector does not stay.
         gc.collect()
-        readings.append(tracemalloc.get_traced_memory()[0])
+        readings[taken] = tracemalloc.get_traced_memory()[0]
+        taken += 1
 
     def begin(_: str) -> None:
-        readings.clear()
+        nonlocal taken
+        taken = 0
         look()
 
     def end(_: str) -> int | None:
-        grown = [after - before for before, after in itertools.pairwise(readings)]
+        grown = [after - before for before, after in itertools.pairwise(readings[:taken])]
         return statistics.median_low(grown) if grown else None
 
     return Meter(begin, end, look)
