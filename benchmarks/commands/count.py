@@ -27,7 +27,9 @@ def count(
         str, typer.Argument(metavar="APP", help="An ASGI application or factory, module:attribute.")
     ],
     *,
-    connections: Annotated[int, typer.Option(min=40, help="To open; half of them count.")] = 100,
+    connections: Annotated[
+        int, typer.Option(min=40, max=2000, help="To open; half of them count.")
+    ] = 100,
     messages: Annotated[int, typer.Option(min=10, help="Of each kind that are counted.")] = 50,
     path: Annotated[
         str, typer.Option(help="Of the connections; {n} in it is a connection's number.")

@@ -151,7 +151,10 @@ def _told(result: Path, output: Path, status: int) -> Told:
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         raise CountError(f"the process ended {how}{_last_line(output)}") from None
     if "error" in document:
-        raise _CAUSES[document["cause"]](printable(document["error"]))
+        cause = _CAUSES[document["cause"]]
+        # An endpoint that failed has logged why.
+        why = _last_line(output) if cause is CountError else ""
+        raise cause(f"{printable(document['error'])}{why}")
     return Told(**document)
 
 

@@ -75,19 +75,22 @@ class Clients:
             except TooLongError:
                 raise ServerError(f"{path} does not answer a handshake") from None
             if (refused := refusal(transport.written())) is not None:
-                raise ServerError(f"{path} answers a handshake with {refused}")
+                raise ServerError(
+                    f"{path} answers a handshake with {refused}; name another with --path or "
+                    "--echo-path"
+                )
             transport.keep_nothing()
             after_each()
 
     async def audience(
-        self, sender: NoNetwork, others: Sequence[NoNetwork], token: bytes, frame: bytes
+        self, kind: str, everyone: Sequence[NoNetwork], token: bytes, frame: bytes
     ) -> list[NoNetwork]:
-        """Send once; give those who were to hear it: all ``others``, and the sender if it did.
+        """Let the first send once; give who hears it: all others, and itself if it does.
 
         Raises:
             ServerError: one of the others did not hear it.
         """
-        everyone = (sender, *others)
+        sender, *others = everyone
         for transport in everyone:
             transport.make_room(1)
         sender.receive(frame)
@@ -98,7 +101,8 @@ class Clients:
         except TooLongError:
             reached = sum(token in it.written() for it in everyone)
             raise ServerError(
-                f"a message reached {reached} of {len(everyone)} connections"
+                f"the {kind} of a message reached {reached} of {len(everyone)} connections; name "
+                f"another path, or leave these out with --no-{kind}"
             ) from None
         return [it for it in everyone if token in it.written()]
 
@@ -156,9 +160,8 @@ async def exchange(
     Raises:
         ServerError: a message did not reach everyone, or more than once.
     """
-    sender, *others = everyone
     source = messages(load, kind)
-    audience = await clients.audience(sender, others, *next(source))
+    audience = await clients.audience(kind, everyone, *next(source))
     # CPython makes code that runs often faster (PEP 659): the first messages cost more.
     for counted_by in (Meter(), meter):
         tokens, frames = zip(*itertools.islice(source, load.messages), strict=True)
@@ -166,7 +169,7 @@ async def exchange(
             transport.make_room(load.messages)
         with without_collector():
             counted_by.begin(kind)
-            await clients.send_all(sender, frames, audience)
+            await clients.send_all(everyone[0], frames, audience)
             counted_by.end(kind)
         check(tokens, audience)
     return sum(transport.writes for transport in everyone)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
+import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .load import Clients, Load, ServerError, put_on
 from .loop import IdleTimeLoop
 from .meters import METERS, Meter, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 DATE = (b"date", b"Thu, 01 Jan 1970 00:00:00 GMT")
 
@@ -75,11 +80,28 @@ def _configured(app: str) -> tuple[Any, str]:
     return config, uvicorn.__version__
 
 
+@contextlib.contextmanager
+def _told_to(say: Callable[[str], None], logger: logging.Logger) -> Iterator[None]:
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: say(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 async def _serve(config: Any, load: Load, meter: Meter, loop: IdleTimeLoop) -> dict[str, int]:  # noqa: ANN401 - uvicorn is not known here
     lifespan = config.lifespan_class(config)
-    await lifespan.startup()
+    said: list[str] = []
+    with _told_to(said.append, logging.getLogger("uvicorn.error")):
+        await lifespan.startup()
     if lifespan.should_exit:
-        raise LoadError("the application's startup failed")
+        # What the application says, or a traceback's last line; then uvicorn says that it exits.
+        lines = [line for text in said[:-1] for line in text.splitlines() if line]
+        raise LoadError(
+            f"the application's startup failed: {lines[-1] if lines else 'no reason given'}"
+        )
     state = importlib.import_module("uvicorn.server").ServerState()
     state.default_headers = [DATE, *config.encoded_headers]
 
