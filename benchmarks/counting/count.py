@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -45,12 +45,18 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
-    """What one process was seen to do: totals of stretches, and more of it if there is more."""
+class Counted:
+    """What one process was seen to do.
+
+    Attributes:
+        told: what it said itself.
+        totals: what was counted, by stretch; of ``bytes`` what is kept for one connection.
+        calls: system calls by their names, by stretch, if they were listed.
+    """
 
     told: Told
     totals: Mapping[str, int]
-    calls: Mapping[str, Mapping[str, int]]
+    calls: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def count(subject: Subject, load: Load, say: Callable[[str], None] = lambda _: None) -> Count:
@@ -70,8 +76,8 @@ def count(subject: Subject, load: Load, say: Callable[[str], None] = lambda _: N
     """
     say(KINDS["bytes"].label)
     # First, and without any tool: what fails here is the application's.
-    memory = _memory(subject, load)
-    by_kind = {"bytes": memory, "writes": _Counted(memory.told, memory.told.writes, {})}
+    memory = memory_of(subject, load)
+    by_kind = {"bytes": memory, "writes": Counted(memory.told, memory.told.writes)}
     missing: dict[str, Missing] = {}
     for kind, counted_by in _OTHERS.items():
         say(KINDS[kind].label)
@@ -105,33 +111,37 @@ def _number(load: Load, each: str) -> int:
     return load.connections - load.connections // 2 if each == "connection" else load.messages
 
 
-def _memory(subject: Subject, load: Load) -> _Counted:
+def memory_of(subject: Subject, load: Load) -> Counted:
+    """Count what is kept for a connection. Raises CountError."""
     told = run(subject, load, "memory")
-    return _Counted(told, told.counts, {})
+    return Counted(told, told.counts)
 
 
-def _allocations(subject: Subject, load: Load) -> _Counted:
+def allocations_of(subject: Subject, load: Load) -> Counted:
+    """Count the calls of Python's allocator. Raises CountError."""
     told = run(subject, load, "allocations")
-    return _Counted(told, told.counts, {})
+    return Counted(told, told.counts)
 
 
-def _system_calls(subject: Subject, load: Load) -> _Counted:
+def system_calls_of(subject: Subject, load: Load) -> Counted:
+    """Count system calls with strace. Raises CountError."""
     _need("strace")
     with tempfile.TemporaryDirectory(prefix="swarmgate-count-") as folder:
         log = Path(folder) / "strace"
         told = run(subject, load, "system_calls", system_calls.tracing(log))
         with log.open(encoding="utf-8", errors="replace") as lines:
             calls = system_calls.listed(lines)
-    return _Counted(told, {each: sum(names.values()) for each, names in calls.items()}, calls)
+    return Counted(told, {each: sum(names.values()) for each, names in calls.items()}, calls)
 
 
-def _instructions(subject: Subject, load: Load) -> _Counted:
+def instructions_of(subject: Subject, load: Load) -> Counted:
+    """Count instructions with valgrind. Raises CountError."""
     _need("valgrind")
     with tempfile.TemporaryDirectory(prefix="swarmgate-count-") as folder:
         file = Path(folder) / "callgrind"
         told = run(subject, load, "instructions", instructions.counting(file))
-        texts = (path.read_text(encoding="utf-8") for path in Path(folder).glob("callgrind.*"))
-        return _Counted(told, instructions.summed(texts), {})
+        texts = [path.read_text(encoding="utf-8") for path in Path(folder).glob("callgrind.*")]
+    return Counted(told, instructions.summed(texts))
 
 
 def _need(tool: str) -> None:
@@ -139,8 +149,8 @@ def _need(tool: str) -> None:
         raise UnavailableError(f"{tool} is not installed")
 
 
-_OTHERS: Final[Mapping[str, Callable[[Subject, Load], _Counted]]] = {
-    "allocations": _allocations,
-    "system_calls": _system_calls,
-    "instructions": _instructions,
+_OTHERS: Final[Mapping[str, Callable[[Subject, Load], Counted]]] = {
+    "allocations": allocations_of,
+    "system_calls": system_calls_of,
+    "instructions": instructions_of,
 }
