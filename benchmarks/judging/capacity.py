@@ -1,0 +1,234 @@
+"""Where to look next for the largest load that holds, and what was found: arithmetic, no runs."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+STEP: Final = 2.0
+"""By what factor the load grows until one does not hold."""
+_COARSE: Final = 0.25
+"""How near to go to a load that cannot be judged: it is no answer, but may hide one that is."""
+_DIGITS: Final = 3
+
+
+class Said(StrEnum):
+    """What one run says of its load."""
+
+    HELD = "held"
+    BROKE = "broke"
+    NOTHING = "nothing"
+    """The generator or the machine could not do its part: no word of the server."""
+
+
+class Standing(StrEnum):
+    """What the runs so far say of one load."""
+
+    HOLDS = "holds"
+    BREAKS = "breaks"
+    LEANS = "leans"
+    """It held each time, but too seldom to be an answer."""
+    OPEN = "open"
+    """It broke, but not often enough to be believed."""
+    UNKNOWN = "unknown"
+    """Too few runs of it could be judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is searched.
+
+    Attributes:
+        low: the load to begin with.
+        high: the largest that may be tried.
+        precision: a share by which the smallest load that breaks may lie above the answer.
+        repeats: the most runs of one load; most of them decide.
+        is_whole: loads are whole numbers.
+    """
+
+    low: float
+    high: float
+    precision: float = 0.05
+    repeats: int = 3
+    is_whole: bool = False
+
+    @property
+    def majority(self) -> int:
+        """How many runs of a load have to hold."""
+        return self.repeats // 2 + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One run: its load, and what it says of that."""
+
+    load: float
+    said: Said
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A load that was tried: in how many of its runs it held, in how many it broke."""
+
+    load: float
+    runs: int
+    held: int
+    broke: int
+    standing: Standing
+
+
+class Ending(StrEnum):
+    """How a search stands."""
+
+    FOUND = "found"
+    BELOW = "below the range"
+    """Even the smallest load breaks."""
+    ABOVE = "above the range"
+    """Even the largest load holds."""
+    UNJUDGED = "not to be judged"
+    """Above what holds, runs say nothing of the server."""
+    CONTRADICTED = "contradicted"
+    """A larger load holds than one that breaks."""
+    UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found so far.
+
+    Attributes:
+        holds: the largest load that holds below any that does not; None if none does.
+        breaks: the smallest that breaks.
+        unjudged: the smallest above ``holds`` of which no run could be judged.
+        contradicting: larger loads than ``breaks`` that hold.
+    """
+
+    ending: Ending
+    holds: float | None
+    breaks: float | None
+    unjudged: float | None
+    contradicting: tuple[float, ...]
+
+
+def candidates(span: Span, trials: Iterable[Trial]) -> tuple[Candidate, ...]:
+    """Give each load that was tried, the smallest first."""
+    by_load: dict[float, list[Said]] = {}
+    for trial in trials:
+        by_load.setdefault(trial.load, []).append(trial.said)
+    return tuple(_candidate(span, load, by_load[load]) for load in sorted(by_load))
+
+
+def _candidate(span: Span, load: float, said: Sequence[Said]) -> Candidate:
+    held, broke = said.count(Said.HELD), said.count(Said.BROKE)
+    return Candidate(load, len(said), held, broke, _standing(span, held, broke, len(said)))
+
+
+def _standing(span: Span, held: int, broke: int, made: int) -> Standing:
+    if held >= span.majority:
+        return Standing.HOLDS
+    if broke > span.repeats - span.majority:
+        return Standing.BREAKS
+    if made > held + broke and (made >= span.repeats or not held + broke):
+        return Standing.UNKNOWN
+    return Standing.OPEN if broke else Standing.LEANS
+
+
+def next_load(span: Span, trials: Iterable[Trial]) -> float | None:
+    """Say which load to run next; None when there is nothing left to find out.
+
+    The load doubles until one breaks; then the middle, on a log scale, of the largest that held and
+    the smallest that broke is tried until they are as near as was asked for. One run that held is
+    enough to go on from, for if that was luck the loads above it break, and it is run again before
+    it is the answer. A load that broke is run again at once, for everything above it is given up.
+    When both ends of what is left are known they are run as often as any load may be, which is what
+    the answer rests on. A single load that breaks is not believed before the next step up was tried
+    as well.
+    """
+    tried = candidates(span, trials)
+    for candidate in tried:
+        if candidate.standing is Standing.OPEN:
+            return candidate.load
+    best, ceiling = _bracket(tried)
+    if not tried:
+        return span.low
+    if best is None:
+        return None
+    if (further := _between(span, best, ceiling)) is not None:
+        return further
+    for end in (best, ceiling):
+        if end is not None and end.standing is not Standing.UNKNOWN and end.runs < span.repeats:
+            return end.load
+    return _beyond(span, tried, ceiling)
+
+
+def _bracket(tried: Sequence[Candidate]) -> tuple[Candidate | None, Candidate | None]:
+    """Give the largest load that held below any that did not, and the smallest that did not."""
+    best = None
+    for candidate in tried:
+        if candidate.standing not in (Standing.HOLDS, Standing.LEANS):
+            return best, candidate
+        best = candidate
+    return best, None
+
+
+def _between(span: Span, best: Candidate, ceiling: Candidate | None) -> float | None:
+    """Give the next step up, or the middle; None if they are near enough."""
+    if ceiling is None:
+        return min(_tidy(span, best.load * STEP), span.high) if best.load < span.high else None
+    is_limit = ceiling.standing is Standing.UNKNOWN
+    nearest = max(span.precision, _COARSE) if is_limit else span.precision
+    if ceiling.load <= best.load * (1 + nearest):
+        return None
+    middle = _tidy(span, math.sqrt(best.load * ceiling.load))
+    return middle if best.load < middle < ceiling.load else None
+
+
+def _beyond(span: Span, tried: Sequence[Candidate], ceiling: Candidate | None) -> float | None:
+    """Give what to try above a load that is the only one to break."""
+    if ceiling is None or ceiling.standing is not Standing.BREAKS or ceiling.load >= span.high:
+        return None
+    above = [candidate for candidate in tried if candidate.load > ceiling.load]
+    if not above:
+        return min(_tidy(span, ceiling.load * STEP), span.high)
+    return next((it.load for it in above if it.standing is Standing.LEANS), None)
+
+
+def _tidy(span: Span, load: float) -> float:
+    """Give a load as a person would write it."""
+    return float(round(load)) if span.is_whole else float(f"{load:.{_DIGITS - 1}e}")
+
+
+def answer(span: Span, trials: Sequence[Trial]) -> Answer:
+    """Say what was found, or is known so far."""
+    tried = candidates(span, trials)
+    best, ceiling = _bracket(tried)
+    breaks = next((it.load for it in tried if it.standing is Standing.BREAKS), None)
+    unjudged = (
+        ceiling.load if ceiling is not None and ceiling.standing is Standing.UNKNOWN else None
+    )
+    contradicting = tuple(
+        it.load
+        for it in tried
+        if breaks is not None and it.load > breaks and it.standing is Standing.HOLDS
+    )
+    # What held in one run only is no answer.
+    holds = max(
+        (
+            it.load
+            for it in tried
+            if best and it.load <= best.load and it.standing is Standing.HOLDS
+        ),
+        default=None,
+    )
+    if next_load(span, trials) is not None:
+        ending = Ending.UNFINISHED
+    elif unjudged is not None:
+        ending = Ending.UNJUDGED
+    elif holds is None:
+        ending = Ending.BELOW
+    elif contradicting:
+        ending = Ending.CONTRADICTED
+    else:
+        ending = Ending.ABOVE if breaks is None else Ending.FOUND
+    return Answer(ending, holds, breaks, unjudged, contradicting)
