@@ -165,7 +165,7 @@ class _Maker:
             into.repeated += [f"{load} on {side.name}: {reason}" for reason in made.repeated]
             if not made.valid:
                 why = f"{load} on {side.name}: {'; '.join(made.reasons)}"
-                if made.has_failed and side.name == HEAD:
+                if made.failures and side.name == HEAD:
                     raise _HeadFailedError(f"fails: {why}")
                 raise GateError(why)
             into.faults += [f"{told} ({load})" for told in _faults(made)]

@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -43,7 +43,8 @@ class RunFigures:
 
     Attributes:
         repeated: why earlier tries of it were invalid, a sentence each.
-        has_failed: whether it is the server or a script that failed, so that nothing was measured.
+        failures: those of the reasons that are the server's or a script's doing.
+        errors: how many there were of each kind.
         is_final: whether it would be the same, made again.
     """
 
@@ -51,7 +52,8 @@ class RunFigures:
     reasons: tuple[str, ...]
     figures: Mapping[str, float]
     repeated: tuple[str, ...] = ()
-    has_failed: bool = False
+    failures: tuple[str, ...] = ()
+    errors: Mapping[str, float] = field(default_factory=dict)
     is_final: bool = False
 
 
@@ -96,16 +98,28 @@ def _try(case: Case, record: Path, seed: int, observe: Observe) -> RunFigures:
         summary, seen = asyncio.run(_made(case, record, seed, observe))
     except LoadTestError as error:
         # The server does not start, or the machine has no room: it would be the same again.
-        has_failed = isinstance(error, TargetError)
-        return RunFigures(False, (str(error),), {}, has_failed=has_failed, is_final=True)
+        told = (str(error),)
+        failures = told if isinstance(error, TargetError) else ()
+        return RunFigures(False, told, {}, failures=failures, is_final=True)
     if summary.interrupted:
         raise InterruptedRunError(f"{record.name.removesuffix(RECORD_SUFFIX)} was interrupted")
     if seen:
         beside(record, ".redis.json").write_text(json.dumps(seen) + "\n", encoding="utf-8")
+    made = figures_of(summary)
+    return replace(made, figures={**made.figures, **seen})
+
+
+def figures_of(summary: Summary) -> RunFigures:
+    """Give the figures of a run that was made, or why they may not be judged."""
     problems = (*summary.reasons, *summary.failures)
-    figures = {**summary.judged_figures, **seen}
-    has_failed = bool(summary.failures)
-    return RunFigures(not problems, problems, figures, has_failed=has_failed, is_final=has_failed)
+    return RunFigures(
+        valid=not problems,
+        reasons=problems,
+        figures=summary.judged_figures,
+        failures=tuple(summary.failures),
+        errors=summary.errors,
+        is_final=bool(summary.failures),
+    )
 
 
 async def _made(
