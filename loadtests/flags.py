@@ -284,27 +284,37 @@ class Flags:
 Answer = TypeVar("Answer")
 
 
-def takes_flags(function: Callable[[typer.Context, Flags], Answer]) -> Callable[..., Answer]:
-    """Make a command of the command line of what takes the flags as one."""
+def takes_flags(function: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Make a command of the command line of what takes the flags as one.
+
+    Args:
+        function: takes the context, the flags, and by name the parameters of the command's own. One
+            of these that is called like a flag takes its place.
+    """
+    own = [*inspect.signature(function).parameters.values()][2:]
+    names = {it.name for it in own}
+    flags = [it for it in fields(Flags) if it.name not in names]
 
     def command(ctx: typer.Context, **given: Any) -> Answer:  # noqa: ANN401 - each flag's own
-        return function(ctx, Flags(**given))
+        further = {name: given.pop(name) for name in names}
+        return function(ctx, Flags(**given), **further)
 
     empty = inspect.Parameter.empty
-    own = [
+    of_run = [
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=empty if field.default is MISSING else field.default,
             annotation=field.type,
         )
-        for field in fields(Flags)
+        for field in flags
     ]
     context = inspect.Parameter(
         "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
     )
-    command.__signature__ = inspect.Signature([context, *own])  # type: ignore[attr-defined]
-    command.__annotations__ = {it.name: it.annotation for it in (context, *own)}
+    parameters = (context, *own, *of_run)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {it.name: it.annotation for it in parameters}
     command.__name__, command.__doc__ = function.__name__, function.__doc__
     return command
 
