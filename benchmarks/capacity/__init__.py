@@ -1,0 +1,1 @@
+"""The search for the largest load that a server holds."""

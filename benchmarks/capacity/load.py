@@ -1,0 +1,154 @@
+"""What of a load is searched for: how many connections, or how many messages a second."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import Any, Final
+
+from benchmarks.judging.alike import conditions, server_of
+from benchmarks.judging.capacity import Span
+from benchmarks.runs.workload import Case
+from loadtests import limits
+from loadtests.errors import UsageError
+from loadtests.flags import Flags
+from loadtests.header import run_header
+from loadtests.limits import Limits
+from loadtests.masking import masked
+from loadtests.plan import Plan, split_url
+from loadtests.run import checked
+from loadtests.stages import are_stages
+from loadtests.validity import SENDING
+from reports.record import Header, Target
+from reports.units import significant
+
+MOST_RATE: Final = 1e6
+"""Messages a second, where nobody says less."""
+
+
+class Searched(StrEnum):
+    """What is searched for."""
+
+    CONNECTIONS = "connections"
+    RATE = "rate"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A load of which one thing is searched for.
+
+    Attributes:
+        case: the load and the server; what is searched for is put in its place in the workload.
+        searched: what that is.
+    """
+
+    case: Case
+    searched: Searched
+
+    def at(self, value: float) -> Case:
+        """Give the load with so much of what is searched for."""
+        name = "count" if self.searched is Searched.CONNECTIONS else "rate"
+        workload = self.case.workload.with_flags(**{name: f"{value:.12g}"})
+        return Case(self.case.target, workload, self.case.bounds)
+
+    def value_of(self, header: Header) -> float:
+        """Give how much of it a record's run had."""
+        return float(header.load["connections" if self.is_whole else "rate"])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there are only whole numbers of it."""
+        return self.searched is Searched.CONNECTIONS
+
+    @property
+    def unit(self) -> str:
+        """What a person calls so many of it."""
+        if self.searched is Searched.CONNECTIONS:
+            return "connections"
+        scenario = self.case.workload.scenario
+        if scenario.endswith(".py"):
+            return "iterations a second"
+        return f"{'broadcasts' if scenario == 'broadcast' else 'messages'} a second"
+
+    def told(self, value: float) -> str:
+        """Write a number of it."""
+        if self.is_whole:
+            return f"{value:,.0f}"
+        text = significant(value)
+        return text.rstrip("0").removesuffix(".") if "." in text else text
+
+
+def check_searched(searched: Searched, flags: Flags, *, has_count: bool) -> None:
+    """Refuse flags that say what is to be found, or go with nothing that could be.
+
+    Raises:
+        UsageError: which, and what to do.
+    """
+    if searched is Searched.CONNECTIONS:
+        if has_count or are_stages(flags.count):
+            raise UsageError(
+                f"COUNT {flags.count!r}: how many connections is what is searched for; say between "
+                "which with --from and --to, or search for the rate with --search rate"
+            )
+        return
+    for name in ("rate", "profile"):
+        if getattr(flags, name) is not None:
+            raise UsageError(
+                f"--{name}: the rate is what is searched for; say between which with --from and "
+                "--to, or search for the number of connections with --search connections"
+            )
+    if flags.per_connection:
+        raise UsageError("--per-connection: the rate that is searched for is that of all together")
+    if are_stages(flags.count):
+        raise UsageError("COUNT: a rate is searched for with a number of connections, not stages")
+    if flags.user:
+        raise UsageError("--search rate: kinds of users have a rate each; search for connections")
+    if flags.scenario not in SENDING and not flags.scenario.endswith(".py"):
+        raise UsageError(
+            f"--search rate: {flags.scenario} sends nothing at a rate; of the scenarios these do: "
+            f"{', '.join(sorted(SENDING))}"
+        )
+
+
+def most_connections(plan: Plan, in_force: Limits, *, has_processes: bool) -> tuple[int, str]:
+    """Give the most connections that this machine can be asked for, and what bounds them.
+
+    Args:
+        plan: of any size; its address and options count.
+        in_force: the limits of this machine.
+        has_processes: somebody said how many swarm processes there are to be.
+    """
+    bounds = [
+        (in_force.files_machine // 2, "fs.file-max"),
+        (in_force.memory_available_bytes // limits.BYTES_PER_CONNECTION, "the memory available"),
+    ]
+    if has_processes:
+        files = plan.processes * in_force.connections_per_process
+        bounds.append((files, f"RLIMIT_NOFILE of {plan.processes} swarm process(es)"))
+    sources = len(plan.options.source_addresses())
+    if plan.options.unix_socket is None and (sources or not _is_loopback(plan.url)):
+        bounds.append((max(1, sources) * in_force.ports, "net.ipv4.ip_local_port_range"))
+    return min(bounds)
+
+
+def _is_loopback(url: str) -> bool:
+    host = split_url(url.replace("{port}", "1")).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def identity(load: Load, span: Span) -> Mapping[str, Any]:
+    """Give what runs must have in common to belong to one search, by name, without secrets."""
+    plan = masked(checked(load.at(span.low).plan()))
+    target = Target(plan.url, "", load.case.target.source.command, ())
+    header = run_header(plan, target, limits.read_limits(), ())
+    changing = ("connections", "concurrent", "processes", "rate")
+    alike = {
+        name: value
+        for name, value in conditions(header).items()
+        if name.rpartition(": ")[2] not in changing
+    }
+    other = plan.rate if load.is_whole else float(plan.connections)
+    return {**alike, "target": server_of(header), "search": load.searched, "beside": other}

@@ -1,0 +1,99 @@
+"""What a load has to meet to count as held: conditions on figures, and what a run says of them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.judging.capacity import Said
+from benchmarks.runs.making import RunFigures
+from loadtests.errors import UsageError
+from loadtests.plan import Plan
+from reports.figures import against_figure
+from reports.terminal import ROUND_TRIPS
+from reports.threshold import Threshold, holds, parse_threshold
+
+_DELIVERING: Final = frozenset({"broadcast", "chat", "slow-consumer"})
+_PROMPT: Final = "p99_seconds<=50ms"
+_RELATION: Final[Mapping[str, str]] = {
+    "<=": "more than",
+    "<": "not less than",
+    ">=": "less than",
+    ">": "not more than",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A condition that did not hold in a run, and the figure; None if it was not measured."""
+
+    condition: Threshold
+    found: float | None
+
+
+def objective_of(texts: Sequence[str], plan: Plan) -> tuple[Threshold, ...]:
+    """Read an objective; nothing may go wrong either, unless it says what may.
+
+    Without one, it is that 99 % of the replies, or of the deliveries, take no longer than 50 ms.
+
+    Raises:
+        UsageError: it cannot be read, or no run has such a figure.
+    """
+    given = [_condition(text, plan) for text in texts] or [*map(parse_threshold, _usual(plan))]
+    named = {condition.figure for condition in given}
+    implied = [parse_threshold(f"{figure}<=0") for figure in _faults(plan) if figure not in named]
+    return (*given, *implied)
+
+
+def _condition(text: str, plan: Plan) -> Threshold:
+    try:
+        condition = parse_threshold(text)
+    except ValueError as error:
+        raise UsageError(f"--objective: {error}") from None
+    kinds = {user.name: user.plan.scenario for user in plan.users}
+    first, _, rest = condition.figure.partition(".")
+    # A script has whatever figures it likes.
+    scripts = (part.scenario for part in plan.parts if part.scenario.endswith(".py"))
+    scenario = kinds.get(first) or next(scripts, plan.scenario)
+    name = rest if first in kinds else condition.figure
+    if complaint := against_figure(name, scenario):
+        raise UsageError(f"--objective {text!r}: {complaint}")
+    return condition
+
+
+def _usual(plan: Plan) -> list[str]:
+    if plan.scenario in ROUND_TRIPS:
+        return [f"latency.{_PROMPT}"]
+    return [f"delivered.{_PROMPT}"] if plan.scenario in _DELIVERING else []
+
+
+def _faults(plan: Plan) -> tuple[str, ...]:
+    has_ledger = plan.scenario in ROUND_TRIPS or plan.scenario in _DELIVERING
+    return ("errors", "integrity.lost") if has_ledger else ("errors",)
+
+
+def said_by(run: RunFigures, objective: Sequence[Threshold]) -> tuple[Said, tuple[Breach, ...]]:
+    """Say whether a run met an objective, and what of it was not met.
+
+    A run that failed broke, whatever its figures are. One that is invalid says nothing.
+    """
+    breaches = tuple(
+        Breach(condition, _measured(run, condition))
+        for condition in objective
+        if not holds(condition, run.figures)
+    )
+    if run.failures:
+        return Said.BROKE, breaches
+    if not run.valid:
+        return Said.NOTHING, ()
+    return (Said.BROKE if breaches else Said.HELD), breaches
+
+
+def _measured(run: RunFigures, condition: Threshold) -> float | None:
+    found = run.figures.get(condition.figure)
+    return None if found is None or math.isnan(found) else found
+
+
+def against(condition: Threshold) -> str:
+    """Say in words how a figure stands to the bound that it broke."""
+    return _RELATION[condition.relation]

@@ -1,0 +1,182 @@
+"""Make the runs of a search, one after the other, until it is decided or its time is over."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.capacity.load import Load, identity
+from benchmarks.capacity.objective import Breach, said_by
+from benchmarks.judging.capacity import Said, Span, Trial, next_load
+from benchmarks.runs.making import RunFigures, Watch, figures_of, make_run
+from reports.damage import naming_damage
+from reports.record import RECORD_SUFFIX, RecordError, read_record
+from reports.summary import summarise
+from reports.threshold import Threshold
+
+_IDENTITY: Final = "search.json"
+_NAME: Final = re.compile(r"(?P<run>(?P<number>\d+)-.*?)(?:-try-\d+)?" + re.escape(RECORD_SUFFIX))
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is searched for, in which span, and by what a load is judged."""
+
+    load: Load
+    span: Span
+    objective: tuple[Threshold, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One run that was made, and what it says.
+
+    Attributes:
+        record: the first try of it.
+        breaches: the conditions that did not hold.
+    """
+
+    load: float
+    record: str
+    run: RunFigures
+    said: Said
+    breaches: tuple[Breach, ...]
+
+    @property
+    def trial(self) -> Trial:
+        """What the search goes by."""
+        return Trial(self.load, self.said)
+
+
+def search(
+    asked: Search,
+    folder: Path,
+    before: Sequence[Made],
+    watch: Watch,
+    *,
+    budget_seconds: float,
+    clock: Callable[[], float],
+) -> Iterator[Made]:
+    """Make runs, each in fresh processes, until nothing is left to find or the time is over.
+
+    A run is begun only if one that takes as long as the longest so far would still be in time.
+
+    Args:
+        asked: the search.
+        folder: where the records go.
+        before: the runs that there are already.
+        watch: gives what is told of the lines of each run.
+        budget_seconds: for all of them.
+        clock: gives the time in seconds.
+
+    Raises:
+        InterruptedRunError: a person ended a run.
+        RecordError: a record cannot be written.
+    """
+    made = list(before)
+    begin = clock()
+    longest = 0.0
+    while (value := next_load(asked.span, [it.trial for it in made])) is not None:
+        started = clock()
+        if made and started + longest > begin + budget_seconds:
+            return
+        repeat = sum(it.load == value for it in made) + 1
+        number = max((int(it.record.partition("-")[0]) for it in made), default=0) + 1
+        name = f"{number:02}-{value:.12g}-{repeat}{RECORD_SUFFIX}"
+        title = f"{asked.load.told(value)} {asked.load.unit}, run {repeat}"
+        path = _free(folder, name)
+        case = asked.load.at(value)
+        run = make_run(case, path, seed=repeat, title=title, watch=watch)
+        longest = max(longest, clock() - started)
+        made.append(_judged(asked, value, path.name, run))
+        yield made[-1]
+
+
+def _free(folder: Path, name: str) -> Path:
+    """Give the path of a record; one that was cut off before keeps its place."""
+    path = folder / name
+    while path.exists():
+        path = path.with_name(path.name.removesuffix(RECORD_SUFFIX) + f"-again{RECORD_SUFFIX}")
+    return path
+
+
+def _judged(asked: Search, load: float, record: str, run: RunFigures) -> Made:
+    return Made(load, record, run, *said_by(run, asked.objective))
+
+
+def prepare(asked: Search, folder: Path) -> None:
+    """Make the folder of a search, and write down what its runs have in common.
+
+    Raises:
+        RecordError: it cannot be written, or has a search in it.
+    """
+    if (folder / _IDENTITY).exists():
+        raise RecordError(f"{folder} has a search in it; name another one, or go on with --resume")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(identity(asked.load, asked.span), indent=2)
+        (folder / _IDENTITY).write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"cannot write {folder}: {error.strerror}") from None
+
+
+def resumed(asked: Search, folder: Path) -> tuple[Made, ...]:
+    """Read the runs of a search that was ended early; those that were cut off are left out.
+
+    Their figures are judged anew, so that objective, span and repeats may be others.
+
+    Raises:
+        RecordError: there is no search, or one of another load or server.
+    """
+    _check_identity(folder, identity(asked.load, asked.span))
+    tries: dict[str, Path] = {}
+    for path in sorted(folder.glob(f"*{RECORD_SUFFIX}"), key=_order):
+        if match := _NAME.fullmatch(path.name):
+            tries[match["run"]] = path
+    return tuple(made for run, path in tries.items() for made in _read(asked, run, path))
+
+
+def _order(path: Path) -> tuple[int, str]:
+    match = _NAME.fullmatch(path.name)
+    return (int(match["number"]) if match else 0, path.name.removesuffix(RECORD_SUFFIX))
+
+
+def _read(asked: Search, run: str, path: Path) -> Iterator[Made]:
+    record = read_record(path)
+    if record.footer is None or record.footer.interrupted:
+        return
+    with naming_damage(path):
+        figures = figures_of(summarise(record))
+    value = asked.load.value_of(record.header)
+    yield _judged(asked, value, f"{run}{RECORD_SUFFIX}", figures)
+
+
+def _check_identity(folder: Path, now: Mapping[str, Any]) -> None:
+    path = folder / _IDENTITY
+    try:
+        then = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"no search to go on with: {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise RecordError(f"{path} is damaged: {error}") from None
+    now = json.loads(json.dumps(now))
+    names = dict.fromkeys((*then, *now))
+    if told := [
+        f"{it} was {then.get(it)}, is {now.get(it)}" for it in names if then.get(it) != now.get(it)
+    ]:
+        raise RecordError(f"{folder} is a search of something else: {'; '.join(told)}")
+
+
+def run_document(made: Made) -> dict[str, Any]:
+    """Give what a program is told of one run, as JSON has it."""
+    return {
+        "record": made.record,
+        "load": made.load,
+        "said": made.said,
+        "breaches": [asdict(breach) for breach in made.breaches],
+        "reasons": made.run.reasons,
+        "repeated": made.run.repeated,
+        "figures": made.run.figures,
+    }

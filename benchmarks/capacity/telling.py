@@ -1,0 +1,331 @@
+"""What a search found, in words and as data: one sentence, why it stopped there, and every load."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from benchmarks.capacity.objective import Breach, against
+from benchmarks.capacity.searching import Made, Search, run_document
+from benchmarks.judging.capacity import (
+    Answer,
+    Candidate,
+    Ending,
+    Said,
+    Standing,
+    Trial,
+    answer,
+    candidates,
+)
+from reports.capacity_table import LoadRow
+from reports.exit_status import ExitStatus
+from reports.figures import figure
+from reports.limit import limit_of
+from reports.threshold import Threshold
+from reports.units import format_figure
+
+_NOT_MEASURED: Final = "not measured"
+_STATUS: Final[Mapping[Ending, ExitStatus]] = {
+    Ending.FOUND: ExitStatus.HELD,
+    Ending.BELOW: ExitStatus.FAILED,
+    Ending.ABOVE: ExitStatus.INCONCLUSIVE,
+    Ending.UNJUDGED: ExitStatus.INCONCLUSIVE,
+    Ending.CONTRADICTED: ExitStatus.INCONCLUSIVE,
+    Ending.UNFINISHED: ExitStatus.INCONCLUSIVE,
+}
+_KINDS: Final[Mapping[Standing, str]] = {
+    Standing.HOLDS: "held",
+    Standing.LEANS: "held",
+    Standing.BREAKS: "broke",
+    Standing.OPEN: "open",
+    Standing.UNKNOWN: "unjudged",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A search, its runs, and what comes of them.
+
+    Attributes:
+        interval: of the load from which on it breaks more often than it holds; None where that is
+            not known.
+        most: why no larger load was to be tried than the largest of the span.
+        unfinished: how the search ended if it did so before it was decided.
+    """
+
+    asked: Search
+    made: tuple[Made, ...]
+    answer: Answer
+    interval: tuple[float, float] | None
+    most: str
+    unfinished: str
+
+    @property
+    def status(self) -> ExitStatus:
+        """The exit status."""
+        if self.answer.ending is Ending.UNJUDGED and self.answer.holds is None:
+            return ExitStatus.INVALID
+        if self.is_unmeasured:
+            return ExitStatus.INVALID
+        return _STATUS[self.answer.ending]
+
+    @property
+    def is_unmeasured(self) -> bool:
+        """Whether all that breaks even the smallest load is that a figure was not measured."""
+        broken = [breach for made in self.made for breach in made.breaches]
+        return self.answer.ending is Ending.BELOW and all(it.found is None for it in broken)
+
+    def load(self, value: float) -> str:
+        """Write a load with its unit."""
+        return f"{self.asked.load.told(value)} {self.asked.load.unit}"
+
+
+def told_of(asked: Search, made: Sequence[Made], *, most: str, unfinished: str) -> Told:
+    """Give what comes of the runs so far."""
+    # Here, because every command would start later: it needs numpy.
+    from benchmarks.judging.knee import knee_interval  # noqa: PLC0415
+
+    trials = [it.trial for it in made]
+    found = answer(asked.span, trials)
+    interval = None
+    if found.ending is Ending.FOUND and found.holds is not None and found.breaks is not None:
+        low, high = knee_interval(trials)
+        interval = min(low, found.holds), max(high, found.breaks)
+    return Told(asked, tuple(made), found, interval, most, unfinished)
+
+
+def sentence(told: Told) -> str:
+    """Say in one sentence what was found, and why it is not more."""
+    found = told.answer
+    match found.ending:
+        case Ending.FOUND:
+            return f"{_holds(told)}; {_broke(told)}."
+        case Ending.BELOW:
+            return f"Does not hold even {told.load(told.asked.span.low)}; {_broke(told)}."
+        case Ending.ABOVE:
+            return f"{_holds(told)} at least, the most that was to be tried: {told.most}."
+        case Ending.UNJUDGED:
+            return _unjudged(told)
+        case Ending.CONTRADICTED:
+            larger = ", ".join(map(told.asked.load.told, found.contradicting))
+            return (
+                f"{_holds(told)}, and {larger} again, but not what is between: {_broke(told)}. "
+                "There is no one capacity."
+            )
+        case Ending.UNFINISHED:
+            return f"{told.unfinished}: {_so_far(told)}."
+
+
+def _holds(told: Told) -> str:
+    assert told.answer.holds is not None
+    if told.interval is None:
+        return f"Holds {told.load(told.answer.holds)}"
+    low, high = map(told.asked.load.told, told.interval)
+    return f"Holds {told.load(told.answer.holds)} (95 % interval {low} to {high})"
+
+
+def _so_far(told: Told) -> str:
+    found = told.answer
+    if found.holds is None and not any(made.said is Said.HELD for made in told.made):
+        return _broke(told) if found.breaks is not None else "no load has held in enough runs yet"
+    best = found.holds or max(made.load for made in told.made if made.said is Said.HELD)
+    runs = next(it for it in candidates(told.asked.span, _trials(told)) if it.load == best)
+    held = f"{told.load(best)} held in {runs.held} of {_runs(runs.runs)}"
+    return held if found.breaks is None else f"{held}; {_broke(told)}"
+
+
+def _unjudged(told: Told) -> str:
+    found = told.answer
+    assert found.unjudged is not None
+    reasons = next(it.run.reasons for it in told.made if it.trial.load == found.unjudged)
+    why = "; ".join(reasons)
+    if found.holds is None:
+        return (
+            f"Nothing can be said: no run with {told.load(found.unjudged)} could be judged: {why}."
+        )
+    return (
+        f"{_holds(told)} at least; with {told.asked.load.told(found.unjudged)} the generator or "
+        f"this machine was the limit, not the server: {why}."
+    )
+
+
+def _broke(told: Told) -> str:
+    """Say what broke at the smallest load that does."""
+    value = told.answer.breaks
+    assert value is not None
+    at = f"at {told.asked.load.told(value)}"
+    broken = _broken(told)
+    if failures := [failure for it in broken for failure in it.run.failures]:
+        return f"breaks {at}: {failures[0]}"
+    worst = _most_broken(told.asked.objective, broken)
+    name = worst.condition.figure
+    if worst.found is None:
+        return f"breaks {at}: {name} {_NOT_MEASURED}"
+    bound = format_figure(name, worst.condition.value)
+    return (
+        f"breaks {at}: {name} {format_figure(name, worst.found)}{_kinds(name, broken)}, "
+        f"{against(worst.condition)} {bound}"
+    )
+
+
+def _broken(told: Told) -> list[Made]:
+    """Give the runs of the smallest load that breaks, those that broke."""
+    return [it for it in told.made if it.load == told.answer.breaks and it.said is Said.BROKE]
+
+
+def _kinds(name: str, broken: Sequence[Made]) -> str:
+    """Name the most frequent kind of error, where errors are what broke."""
+    kinds = sum((Counter(it.run.errors) for it in broken), Counter[str]())
+    return f" (mostly {kinds.most_common(1)[0][0]})" if name == "errors" and kinds else ""
+
+
+def _most_broken(objective: Sequence[Threshold], broken: Sequence[Made]) -> Breach:
+    """Give the condition that broke in the most runs, with the median of its figure in those."""
+    counted = Counter(breach.condition for made in broken for breach in made.breaches)
+    condition = max(objective, key=lambda it: counted[it])
+    found = [
+        breach.found
+        for made in broken
+        for breach in made.breaches
+        if breach.condition == condition and breach.found is not None
+    ]
+    return Breach(condition, statistics.median(found) if found else None)
+
+
+def limit_line(told: Told) -> str:
+    """Say who was the limit at the smallest load that breaks; nothing where that is not known."""
+    limits = [limit for it in _broken(told) if (limit := limit_of(it.run.figures)) is not None]
+    if not limits:
+        return ""
+    usual = Counter(limit.who for limit in limits).most_common(1)[0][0]
+    limit = next(limit for limit in limits if limit.who == usual)
+    assert told.answer.breaks is not None
+    return f"The limit at {told.asked.load.told(told.answer.breaks)}: {limit}."
+
+
+def condition_heads(told: Told) -> list[str]:
+    """Give the head of the column of each condition."""
+    return [
+        f"{figure(it.figure).label} {it.relation} {format_figure(it.figure, it.value)}"
+        for it in told.asked.objective
+    ]
+
+
+def rows(told: Told) -> list[LoadRow]:
+    """Give a row for each load that was tried, the smallest first."""
+    tried = candidates(told.asked.span, _trials(told))
+    return [_row(told, it, [made for made in told.made if made.load == it.load]) for it in tried]
+
+
+def _row(told: Told, candidate: Candidate, made: Sequence[Made]) -> LoadRow:
+    judged = [it for it in made if it.said is not Said.NOTHING]
+    limits = Counter(
+        limit.who
+        for it in judged
+        if it.said is Said.BROKE and (limit := limit_of(it.run.figures)) and limit.parts
+    )
+    return LoadRow(
+        load=told.asked.load.told(candidate.load),
+        kind=_KINDS[candidate.standing],
+        runs=f"{candidate.held} of {len(judged)}" if judged else "not judged",
+        figures=tuple(_cell(condition, judged) for condition in told.asked.objective),
+        limit=limits.most_common(1)[0][0] if limits else "",
+    )
+
+
+def _cell(condition: Threshold, judged: Sequence[Made]) -> str:
+    found = [
+        it.run.figures[condition.figure] for it in judged if condition.figure in it.run.figures
+    ]
+    if not found:
+        return "–"
+    mark = (
+        " ✘"
+        if any(breach.condition == condition for it in judged for breach in it.breaches)
+        else ""
+    )
+    return f"{format_figure(condition.figure, statistics.median(found))}{mark}"
+
+
+def notes(told: Told) -> Iterator[str]:
+    """Say what a reader should know of the answer besides."""
+    if told.interval is not None:
+        yield (
+            "The interval is of the load that holds in half of the runs, by a curve through all of "
+            "them; figures are medians over the runs of a load."
+        )
+    if told.answer.ending is Ending.BELOW:
+        yield "Smaller loads were not tried; --from says where to begin."
+    if told.is_unmeasured:
+        yield "A figure that was not measured is no pass; ask for one that this scenario has."
+    again = sum(bool(made.run.repeated) for made in told.made)
+    if again:
+        yield (
+            f"{_runs(again)} of {len(told.made)} had to be made again, because the generator or "
+            "the machine could not do its part."
+        )
+    if not told.asked.load.case.target.is_fresh:
+        yield "The server ran all the time: what one load left behind, the next one met."
+
+
+def run_line(asked: Search, made: Made) -> str:
+    """Say in a line what one run says."""
+    load = f"{asked.load.told(made.load)} {asked.load.unit}"
+    if made.said is Said.NOTHING:
+        return f"{load}: not to be judged: {'; '.join(made.run.reasons)}"
+    if made.run.failures:
+        return f"{load}: broke: {'; '.join(made.run.failures)}"
+    broken = [breach.condition for breach in made.breaches]
+    shown = broken or asked.objective[:1]
+    figures = ", ".join(
+        f"{it.figure} {format_figure(it.figure, made.run.figures[it.figure])}"
+        if it.figure in made.run.figures
+        else f"{it.figure} {_NOT_MEASURED}"
+        for it in shown
+    )
+    return f"{load}: {made.said} ({figures})"
+
+
+def document(told: Told, folder: str) -> dict[str, Any]:
+    """Give what a program is told, as JSON has it."""
+    found, span = told.answer, told.asked.span
+    return {
+        "status": told.status,
+        "says": sentence(told),
+        "limit": limit_line(told),
+        "ending": found.ending,
+        "search": told.asked.load.searched,
+        "unit": told.asked.load.unit,
+        "holds": found.holds,
+        "breaks": found.breaks,
+        "interval": told.interval,
+        "unjudged": found.unjudged,
+        "contradicting": found.contradicting,
+        "from": span.low,
+        "to": span.high,
+        "precision": span.precision,
+        "repeats": span.repeats,
+        "objective": [str(condition) for condition in told.asked.objective],
+        "loads": [
+            {
+                "load": it.load,
+                "runs": it.runs,
+                "held": it.held,
+                "broke": it.broke,
+                "standing": it.standing,
+            }
+            for it in candidates(span, _trials(told))
+        ],
+        "runs": [run_document(made) for made in told.made],
+        "notes": list(notes(told)),
+        "folder": folder,
+    }
+
+
+def _trials(told: Told) -> list[Trial]:
+    return [made.trial for made in told.made]
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' * (count != 1)}"

@@ -1,0 +1,317 @@
+"""The command ``capacity``: search for the largest load that still meets an objective."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import typer
+from rich.console import Console
+
+from benchmarks.capacity.load import MOST_RATE, Load, Searched, check_searched, most_connections
+from benchmarks.capacity.objective import objective_of
+from benchmarks.capacity.searching import Made, Search, prepare, resumed, search
+from benchmarks.capacity.telling import (
+    Told,
+    condition_heads,
+    document,
+    limit_line,
+    notes,
+    rows,
+    run_line,
+    sentence,
+    told_of,
+)
+from benchmarks.judging.capacity import Ending, Span
+from benchmarks.runs.making import InterruptedRunError
+from benchmarks.runs.targets import Target, base_of
+from benchmarks.runs.workload import Case, Workload
+from loadtests import cli as loadtests_cli
+from loadtests import limits
+from loadtests.errors import LoadTestError, UsageError
+from loadtests.flags import Flags, as_mapping, source_of, takes_flags
+from loadtests.help import RunCommand
+from loadtests.plan import Plan
+from loadtests.run import DEFAULT_FOLDER, checked
+from loadtests.scenario_file import ScenarioFile
+from reports.capacity_table import loads_markdown, loads_table
+from reports.exit_status import ExitStatus
+from reports.printable import printable
+from reports.record import RecordError
+from reports.terminal import live_view
+from reports.units import format_seconds, parse_count, parse_rate, parse_ratio, parse_seconds
+from reports.whole_file import write_whole
+
+# Columns of a table that goes to a file or a pipe.
+_WIDTH: Final = 100
+_MOST_PRECISE: Final = 0.01
+_MOST_REPEATS: Final = 15
+_FIRST: Final = {Searched.CONNECTIONS: "100", Searched.RATE: "10"}
+
+app = typer.Typer()
+_option = partial(typer.Option, rich_help_panel="Search")
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The search, where its records go, and how much may be spent on it."""
+
+    search: Search
+    folder: Path
+    before: tuple[Made, ...]
+    budget: str
+    most: str
+
+
+@app.command(cls=RunCommand)
+@takes_flags
+def capacity(
+    ctx: typer.Context,
+    flags: Flags,
+    *,
+    searched: Annotated[
+        Searched,
+        _option("--search", help="What of the load; the rest of it is as the flags have it."),
+    ] = Searched.CONNECTIONS,
+    low: Annotated[
+        str | None,
+        _option("--from", metavar="N", help="Begin with so much. [default: 100, or 10 a second]"),
+    ] = None,
+    high: Annotated[
+        str | None,
+        _option("--to", metavar="N", help="Try no more. [default: what this machine allows]"),
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        _option(
+            metavar="'FIGURE<=VALUE'",
+            help="What a load has to meet to count as held; nothing may go wrong or be lost "
+            "either. May be repeated. [default: p99 of replies or deliveries within 50 ms]",
+        ),
+    ] = None,
+    repeats: Annotated[
+        int,
+        _option(metavar="N", min=1, max=_MOST_REPEATS, help="Runs of one load; most decide."),
+    ] = 3,
+    precision: Annotated[
+        str, _option(metavar="SHARE", help="How near what breaks is to be to what holds.")
+    ] = "5%",
+    budget: Annotated[
+        str, _option(metavar="TIME", help="Begin no run that would end later than this.")
+    ] = "10m",
+    resume: Annotated[
+        Path | None,
+        _option(metavar="FOLDER", help="Go on with the records of a search that ended early."),
+    ] = None,
+    markdown: Annotated[
+        str | None, _option(metavar="FILE", help="Write it as Markdown; - prints it.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder of records. [default: under reports/runs/]",
+            rich_help_panel="This run",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Tell what is searched for.", rich_help_panel="This run"),
+    ] = False,
+) -> None:
+    """Search for the largest load that a server holds: every load in runs of its own.
+
+    The load doubles until it breaks, and then is halved in between. The flags are those of
+    `swarmgate run`.
+    """
+    try:
+        if flags.json_output and markdown == "-":
+            raise UsageError("--json and --markdown - both print; name a file for one of them")
+        load = _load(ctx, flags, searched)
+        span, most = _span(load, flags, low, high, _number("--precision", precision, parse_ratio))
+        span = Span(span.low, span.high, span.precision, repeats, span.is_whole)
+        plan = checked(load.at(span.low).plan())
+        texts = (*(objective or ()), *plan.thresholds)
+        wanted = Search(load, span, objective_of(texts, plan))
+        _check_budget(plan, span, budget)
+        if dry_run:
+            sys.stdout.write(_described(wanted, plan, most, budget))
+            return
+        asked = _prepared(wanted, resume, output, budget, most)
+    except (LoadTestError, RecordError) as error:
+        raise loadtests_cli.fail(error) from None
+    told, status = _searched(asked, quiet=flags.quiet)
+    _tell(told, asked.folder, markdown, as_json=flags.json_output)
+    raise typer.Exit(status)
+
+
+def _load(ctx: typer.Context, flags: Flags, searched: Searched) -> Load:
+    """Make the load of the flags. Raises UsageError."""
+    given = ctx.get_parameter_source("count")
+    check_searched(searched, flags, has_count=given is not None and given.name == "COMMANDLINE")
+    parts = urlsplit(flags.url)
+    file = ctx.meta.get("file", ScenarioFile())
+    content = ScenarioFile(as_mapping(flags), file.parameters, file.users)
+    path = urlunsplit(("", "", parts.path, parts.query, parts.fragment))
+    target = Target("target", source_of(flags), base_of(flags.url))
+    return Load(Case(target, Workload(path, content)), searched)
+
+
+def _span(
+    load: Load, flags: Flags, low: str | None, high: str | None, precision: float
+) -> tuple[Span, str]:
+    """Give what is to be searched, and why no more. Raises UsageError."""
+    if not _MOST_PRECISE <= precision <= 1:
+        raise UsageError("--precision is a share from 1% to 100%")
+    read: Callable[[str], float] = parse_count if load.is_whole else parse_rate
+    first = _number("--from", low or _FIRST[load.searched], read)
+    last = None if high is None else _number("--to", high, read)
+    if first <= 0:
+        raise UsageError(f"--from {low}: there is no load of {first:g}; begin above 0")
+    if last is not None and last <= first:
+        raise UsageError(
+            f"--from {load.told(first)} --to {load.told(last)}: there is nothing between to search"
+        )
+    most, why = float(MOST_RATE), "no --to was given"
+    if load.is_whole:
+        most, why = most_connections(
+            load.at(first).plan(), limits.read_limits(), has_processes=flags.processes is not None
+        )
+        why = f"{why} of this machine allows {most:,}"
+    if last is not None and last <= most:
+        most, why = last, f"--to {load.told(last)}"
+    if most <= first:
+        raise UsageError(f"--from {load.told(first)}: nothing to search, {why}")
+    return Span(first, most, precision, is_whole=load.is_whole), why
+
+
+def _number(option: str, text: str, read: Callable[[str], Read]) -> Read:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+def _seconds_of(plan: Plan) -> float:
+    """Give the least that one run takes, without what a server takes to start."""
+    return sum(
+        (
+            plan.duration_seconds,
+            plan.warmup_seconds,
+            plan.ramp_seconds,
+            plan.ramp_down_seconds,
+            plan.settle_seconds * plan.steps,
+        )
+    )
+
+
+def _check_budget(plan: Plan, span: Span, budget: str) -> None:
+    seconds = _number("--budget", budget, parse_seconds)
+    each = _seconds_of(plan)
+    if seconds < (needed := each * span.majority):
+        raise UsageError(
+            f"--budget {budget} is too little for one load: {span.majority} runs of "
+            f"{format_seconds(each)} or more are {format_seconds(needed)}; give more, or shorten "
+            "--duration"
+        )
+
+
+def _described(asked: Search, plan: Plan, most: str, budget: str) -> str:
+    span, load, each = asked.span, asked.load, format_seconds(_seconds_of(plan))
+    lines = {
+        "search": f"{load.unit}, {load.told(span.low)} to {load.told(span.high)} ({most})",
+        "objective": ", ".join(map(str, asked.objective)),
+        "runs": f"up to {span.repeats} of each load, {each} or more each",
+        "until": f"what breaks is within {span.precision:.3g} of what holds, or after {budget}",
+    }
+    return "".join(f"{name:<9}  {text}\n" for name, text in lines.items())
+
+
+def _prepared(
+    wanted: Search, resume: Path | None, output: Path | None, budget: str, most: str
+) -> _Asked:
+    """Give a search with its folder. Raises UsageError or RecordError."""
+    if resume is not None:
+        if output is not None:
+            raise UsageError("--resume and --output; a search that goes on stays in its folder")
+        return _Asked(wanted, resume, resumed(wanted, resume), budget, most)
+    stamp = datetime.now(UTC).strftime("capacity-%Y%m%dT%H%M%S")
+    folder = output or DEFAULT_FOLDER / stamp
+    prepare(wanted, folder)
+    return _Asked(wanted, folder, (), budget, most)
+
+
+def _searched(asked: _Asked, *, quiet: bool) -> tuple[Told, ExitStatus]:
+    """Make the runs, each told as it ends; give what comes of them."""
+    made = list(asked.before)
+    console = Console(stderr=True)
+    interruption = ""
+    try:
+        for each in search(
+            asked.search,
+            asked.folder,
+            asked.before,
+            # In a log a line for each run says enough.
+            lambda title: live_view(console, title, quiet=quiet or not console.is_terminal),
+            budget_seconds=parse_seconds(asked.budget),
+            clock=time.monotonic,
+        ):
+            made.append(each)
+            if not quiet:
+                sys.stderr.write(f"{printable(run_line(asked.search, each))}\n")
+    except (InterruptedRunError, KeyboardInterrupt):
+        interruption = "Interrupted"
+    except RecordError as error:
+        raise loadtests_cli.fail(error) from None
+    why = interruption or f"Not found within the budget of {asked.budget}"
+    told = told_of(asked.search, made, most=asked.most, unfinished=why)
+    return told, ExitStatus.INTERRUPTED if interruption else told.status
+
+
+def _tell(told: Told, folder: Path, markdown: str | None, *, as_json: bool) -> None:
+    """Print what was found, and keep it beside its records."""
+    found = json.dumps(document(told, str(folder)), indent=2) + "\n"
+    try:
+        write_whole(str(folder / "capacity.json"), found, ())
+        if markdown is not None:
+            write_whole(markdown, _as_markdown(told), ())
+    except RecordError as error:
+        raise loadtests_cli.fail(error) from None
+    if as_json:
+        sys.stdout.write(found)
+    elif markdown != "-":
+        _print(told, folder)
+
+
+def _as_markdown(told: Told) -> str:
+    table = loads_markdown(told.asked.load.unit, condition_heads(told), rows(told))
+    after = "".join(f"\n{note}\n" for note in notes(told))
+    said = "\n\n".join(filter(None, (sentence(told), limit_line(told))))
+    return f"{said}\n\n{table}{after}"
+
+
+def _print(told: Told, folder: Path) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
+
+    def say(line: str) -> None:
+        console.print(printable(line), markup=False, soft_wrap=not console.is_terminal)
+
+    for line in filter(None, (sentence(told), limit_line(told))):
+        say(line)
+    if told.made:
+        console.print(loads_table(told.asked.load.unit, condition_heads(told), rows(told)))
+    for note in notes(told):
+        say(note)
+    say(f"Records: {folder}")
+    if told.answer.ending is Ending.UNFINISHED:
+        say(f"Go on:   the same command with --resume {folder}")
