@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -131,11 +131,11 @@ def resumed(asked: Search, folder: Path) -> tuple[Made, ...]:
         RecordError: there is no search, or one of another load or server.
     """
     _check_identity(folder, identity(asked.load, asked.span))
-    tries: dict[str, Path] = {}
+    tries: dict[str, list[Path]] = {}
     for path in sorted(folder.glob(f"*{RECORD_SUFFIX}"), key=_order):
         if match := _NAME.fullmatch(path.name):
-            tries[match["run"]] = path
-    return tuple(made for run, path in tries.items() for made in _read(asked, run, path))
+            tries.setdefault(match["run"], []).append(path)
+    return tuple(made for run, paths in tries.items() for made in _read(asked, run, paths))
 
 
 def _order(path: Path) -> tuple[int, str]:
@@ -143,14 +143,18 @@ def _order(path: Path) -> tuple[int, str]:
     return (int(match["number"]) if match else 0, path.name.removesuffix(RECORD_SUFFIX))
 
 
-def _read(asked: Search, run: str, path: Path) -> Iterator[Made]:
-    record = read_record(path)
-    if record.footer is None or record.footer.interrupted:
+def _read(asked: Search, run: str, paths: Sequence[Path]) -> Iterator[Made]:
+    """Read the tries of one run, of which the last counts; nothing if that one was cut off."""
+    records = [read_record(path) for path in paths]
+    last = records[-1]
+    if last.footer is None or last.footer.interrupted:
         return
-    with naming_damage(path):
-        figures = figures_of(summarise(record))
-    value = asked.load.value_of(record.header)
-    yield _judged(asked, value, f"{run}{RECORD_SUFFIX}", figures)
+    with naming_damage(last.path):
+        *earlier, figures = [figures_of(summarise(record)) for record in records]
+    repeated = tuple(reason for it in earlier for reason in it.reasons)
+    value = asked.load.value_of(last.header)
+    name = f"{run}{RECORD_SUFFIX}"
+    yield _judged(asked, value, name, replace(figures, repeated=repeated))
 
 
 def _check_identity(folder: Path, now: Mapping[str, Any]) -> None:

@@ -21,9 +21,9 @@ from benchmarks.judging.capacity import (
 from reports.capacity_table import LoadRow
 from reports.exit_status import ExitStatus
 from reports.figures import figure
-from reports.limit import limit_of
+from reports.limit import Limit, limit_of
 from reports.threshold import Threshold
-from reports.units import format_figure
+from reports.units import format_figure, unit_of
 
 _NOT_MEASURED: Final = "not measured"
 _STATUS: Final[Mapping[Ending, ExitStatus]] = {
@@ -68,6 +68,8 @@ class Told:
             return ExitStatus.INVALID
         if self.is_unmeasured:
             return ExitStatus.INVALID
+        if self.answer.ending in (Ending.FOUND, Ending.BELOW) and limited_by(self):
+            return ExitStatus.INCONCLUSIVE
         return _STATUS[self.answer.ending]
 
     @property
@@ -100,7 +102,7 @@ def sentence(told: Told) -> str:
     found = told.answer
     match found.ending:
         case Ending.FOUND:
-            return f"{_holds(told)}; {_broke(told)}."
+            return f"{_holds(told)}{_how_surely(told)}; {_broke(told)}."
         case Ending.BELOW:
             return f"Does not hold even {told.load(told.asked.span.low)}; {_broke(told)}."
         case Ending.ABOVE:
@@ -119,10 +121,15 @@ def sentence(told: Told) -> str:
 
 def _holds(told: Told) -> str:
     assert told.answer.holds is not None
-    if told.interval is None:
-        return f"Holds {told.load(told.answer.holds)}"
+    return f"Holds {told.load(told.answer.holds)}"
+
+
+def _how_surely(told: Told) -> str:
+    if limited_by(told):
+        return " at least"
+    assert told.interval is not None
     low, high = map(told.asked.load.told, told.interval)
-    return f"Holds {told.load(told.answer.holds)} (95 % interval {low} to {high})"
+    return f" (95 % interval {low} to {high})"
 
 
 def _so_far(told: Told) -> str:
@@ -165,8 +172,13 @@ def _broke(told: Told) -> str:
     bound = format_figure(name, worst.condition.value)
     return (
         f"breaks {at}: {name} {format_figure(name, worst.found)}{_kinds(name, broken)}, "
-        f"{against(worst.condition)} {bound}"
+        f"{against(worst.condition)} {bound}{_elsewhere(told)}"
     )
+
+
+def _elsewhere(told: Told) -> str:
+    limit = limited_by(told)
+    return f", but there the {limit} was the limit" if limit else ""
 
 
 def _broken(told: Told) -> list[Made]:
@@ -195,13 +207,37 @@ def _most_broken(objective: Sequence[Threshold], broken: Sequence[Made]) -> Brea
 
 def limit_line(told: Told) -> str:
     """Say who was the limit at the smallest load that breaks; nothing where that is not known."""
-    limits = [limit for it in _broken(told) if (limit := limit_of(it.run.figures)) is not None]
-    if not limits:
+    if (limit := _limit(told)) is None:
         return ""
-    usual = Counter(limit.who for limit in limits).most_common(1)[0][0]
-    limit = next(limit for limit in limits if limit.who == usual)
     assert told.answer.breaks is not None
     return f"The limit at {told.asked.load.told(told.answer.breaks)}: {limit}."
+
+
+def limited_by(told: Told) -> str:
+    """Name who else than the server made a load break; nothing if it was the server."""
+    limit = _limit(told)
+    return limit.who if limit is not None and limit.parts and "server" not in limit.parts else ""
+
+
+def _limit(told: Told) -> Limit | None:
+    """Give the most frequent limit of the runs in which the smallest load that breaks did."""
+    limits = [*filter(None, map(_limit_in, _broken(told)))]
+    usual = Counter(limit.who for limit in limits).most_common(1)
+    return next((limit for limit in limits if limit.who == usual[0][0]), None)
+
+
+def _limit_in(made: Made) -> Limit | None:
+    """Give the limit of a run that broke, where it may be why.
+
+    A time has in it what a busy generator or machine adds; an error is the server's all the same.
+    """
+    limit = limit_of(made.run.figures)
+    if made.said is not Said.BROKE or limit is None:
+        return None
+    is_late = not made.run.failures and all(
+        unit_of(breach.condition.figure) == "seconds" for breach in made.breaches
+    )
+    return limit if is_late or "server" in limit.parts else None
 
 
 def condition_heads(told: Told) -> list[str]:
@@ -220,11 +256,7 @@ def rows(told: Told) -> list[LoadRow]:
 
 def _row(told: Told, candidate: Candidate, made: Sequence[Made]) -> LoadRow:
     judged = [it for it in made if it.said is not Said.NOTHING]
-    limits = Counter(
-        limit.who
-        for it in judged
-        if it.said is Said.BROKE and (limit := limit_of(it.run.figures)) and limit.parts
-    )
+    limits = Counter(limit.who for it in made if (limit := _limit_in(it)) and limit.parts)
     return LoadRow(
         load=told.asked.load.told(candidate.load),
         kind=_KINDS[candidate.standing],
@@ -250,10 +282,15 @@ def _cell(condition: Threshold, judged: Sequence[Made]) -> str:
 
 def notes(told: Told) -> Iterator[str]:
     """Say what a reader should know of the answer besides."""
-    if told.interval is not None:
+    if told.interval is not None and not limited_by(told):
         yield (
             "The interval is of the load that holds in half of the runs, by a curve through all of "
             "them; figures are medians over the runs of a load."
+        )
+    if told.answer.ending in (Ending.FOUND, Ending.BELOW) and limited_by(told):
+        yield (
+            "The server may hold more than this machine can tell: run the generator on another one "
+            "(or with more --processes, if that is what is busy)."
         )
     if told.answer.ending is Ending.BELOW:
         yield "Smaller loads were not tried; --from says where to begin."
@@ -294,6 +331,7 @@ def document(told: Told, folder: str) -> dict[str, Any]:
         "status": told.status,
         "says": sentence(told),
         "limit": limit_line(told),
+        "limited_by": limited_by(told) or None,
         "ending": found.ending,
         "search": told.asked.load.searched,
         "unit": told.asked.load.unit,

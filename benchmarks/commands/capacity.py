@@ -82,18 +82,22 @@ def capacity(
     ] = Searched.CONNECTIONS,
     low: Annotated[
         str | None,
-        _option("--from", metavar="N", help="Begin with so much. [default: 100, or 10 a second]"),
+        _option(
+            "--from",
+            metavar="N",
+            help="Begin with so much; else with 100 connections, or 10 a second.",
+        ),
     ] = None,
     high: Annotated[
         str | None,
-        _option("--to", metavar="N", help="Try no more. [default: what this machine allows]"),
+        _option("--to", metavar="N", help="Try no more; else no more than this machine allows."),
     ] = None,
     objective: Annotated[
         list[str] | None,
         _option(
             metavar="'FIGURE<=VALUE'",
             help="What a load has to meet to count as held; nothing may go wrong or be lost "
-            "either. May be repeated. [default: p99 of replies or deliveries within 50 ms]",
+            "either. Else 99 % of replies or deliveries within 50 ms. May be repeated.",
         ),
     ] = None,
     repeats: Annotated[
@@ -118,7 +122,7 @@ def capacity(
         typer.Option(
             "--output",
             "-o",
-            help="Folder of records. [default: under reports/runs/]",
+            help="Folder of records; else a new one under reports/runs/.",
             rich_help_panel="This run",
         ),
     ] = None,
@@ -129,12 +133,10 @@ def capacity(
 ) -> None:
     """Search for the largest load that a server holds: every load in runs of its own.
 
-    The load doubles until it breaks, and then is halved in between. The flags are those of
-    `swarmgate run`.
+    The load doubles until it breaks, and then is halved in between. It is put on as by run.
     """
     try:
-        if flags.json_output and markdown == "-":
-            raise UsageError("--json and --markdown - both print; name a file for one of them")
+        _check_outputs(markdown, as_json=flags.json_output)
         load = _load(ctx, flags, searched)
         span, most = _span(load, flags, low, high, _number("--precision", precision, parse_ratio))
         span = Span(span.low, span.high, span.precision, repeats, span.is_whole)
@@ -151,6 +153,14 @@ def capacity(
     told, status = _searched(asked, quiet=flags.quiet)
     _tell(told, asked.folder, markdown, as_json=flags.json_output)
     raise typer.Exit(status)
+
+
+def _check_outputs(markdown: str | None, *, as_json: bool) -> None:
+    """Refuse now what could not be written in the end. Raises UsageError."""
+    if as_json and markdown == "-":
+        raise UsageError("--json and --markdown - both print; name a file for one of them")
+    if markdown is not None and not (folder := Path(markdown).parent).is_dir():
+        raise UsageError(f"--markdown {markdown}: there is no folder {folder}")
 
 
 def _load(ctx: typer.Context, flags: Flags, searched: Searched) -> Load:

@@ -81,8 +81,9 @@ def test_the_rate_of_a_server_that_serves_so_many_a_second_is_found(capacity: Ca
         *("--from", "200", "--to", "400", "--precision", "60%", "--repeats", "1", "-d", "1s"),
         *("--objective", "latency.p50_seconds<=400ms", "--json", *PATIENCE),
     )
-    assert done.returncode == 0, done.stderr
+    # On a busy machine, which may have made what waits wait, it holds so much at least.
     document = json.loads(done.stdout)
+    assert done.returncode == (4 if document["limited_by"] else 0), done.stderr
     assert document["unit"] == "messages a second"
     assert (document["holds"], document["breaks"]) == (283, 400)
     low, high = document["interval"]
@@ -150,6 +151,7 @@ def test_a_server_that_does_not_start_is_told_after_one_run(capacity: Capacity) 
         ((URL, "--search", "size"), "'size' is not one of"),
         ((URL, "--resume", "nowhere"), "no search to go on with: nowhere/search.json: No such"),
         ((URL, "--json", "--markdown", "-"), "--json and --markdown - both print"),
+        ((URL, "--markdown", "no/where.md"), "--markdown no/where.md: there is no folder no"),
         (("http://h/",), "scheme 'http'"),
     ],
 )

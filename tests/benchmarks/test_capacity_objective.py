@@ -124,6 +124,27 @@ def test_the_sentence_says_what_holds_where_it_breaks_at_what_and_who_was_the_li
     assert document(found, "folder")["holds"] == 200
 
 
+@pytest.mark.parametrize(
+    ("busy", "who"),
+    [
+        ({"swarm.runnable_ratio": 0.95, "server.busiest_thread_ratio": 0.2}, "generator"),
+        ({"swarm.runnable_ratio": 0.95}, "generator"),
+        ({"swarm.runnable_ratio": 0.3, "machine.cpu_ratio": 1.0}, "machine"),
+    ],
+)
+def test_a_time_that_a_busy_generator_or_machine_made_long_is_no_capacity(
+    busy: Mapping[str, float], who: str
+) -> None:
+    slow = run(GOOD | busy | {"latency.p99_seconds": 0.071})
+    found = told(*((200, run(GOOD)),) * 3, *((400, slow),) * 3)
+    assert found.status is ExitStatus.INCONCLUSIVE
+    assert sentence(found).startswith("Holds 200 messages a second at least; breaks at 400: ")
+    assert sentence(found).endswith(f", but there the {who} was the limit.")
+    assert told((100, slow), (100, slow)).status is ExitStatus.INCONCLUSIVE
+    lossy = run(GOOD | busy | {"integrity.lost": 3.0})
+    assert told(*((200, run(GOOD)),) * 3, *((400, lossy),) * 3).status is ExitStatus.HELD
+
+
 def test_errors_are_told_with_their_most_frequent_kind() -> None:
     refused = run(GOOD | {"errors": 3.0}, errors={"open:http-503": 2.0, "open:reset": 1.0})
     found = told((100, refused), (100, refused))
