@@ -90,6 +90,13 @@ def bench(session: nox.Session) -> None:
         session.error("a cost benchmark failed; its figures stand above the verdicts")
 
 
+@nox.session(name="gate-power")
+def gate_power(session: nox.Session) -> None:
+    """Measure the gate's false alarms and power: -- series FOLDER --for 1h; whole, counts, table."""
+    install(session)
+    session.run("python", "-P", "-m", "benchmarks.gate_power", *session.posargs)
+
+
 @nox.session
 def locust(session: nox.Session) -> None:
     """Open the Locust web UI on the reference server; -- --host ws://… for a server of yours."""
