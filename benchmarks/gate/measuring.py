@@ -14,7 +14,6 @@ from benchmarks.gate.sides import BASE, HEAD, Side
 from benchmarks.judging.decision import Block, decide
 from benchmarks.judging.plan import FEWEST_EXACT_RUNS, Plan, block_order
 from benchmarks.runs.making import RunFigures, Watch, make_run
-from benchmarks.runs.workload import Case
 from reports.gate_decision import GateDecision, GateVerdict
 from reports.record import RECORD_SUFFIX
 from reports.units import format_count
@@ -154,9 +153,9 @@ class _Maker:
     def _measure(self, side: Side, name: str, title: str) -> None:
         """Make one run of each load on a side."""
         into = self._gathered[side.name]
-        for load, workload in self._gate.settings.loads.items():
+        for load in self._gate.settings.loads:
             made = make_run(
-                Case(side.target, workload),
+                self._gate.settings.case(load, side.target),
                 self._gate.folder / f"{name}-{load}{RECORD_SUFFIX}",
                 seed=self._gate.seed,
                 title=f"{title}: {load} on {side.name}",

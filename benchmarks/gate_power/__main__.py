@@ -35,7 +35,6 @@ from benchmarks.gate_power.telling import Whole, power_markdown
 from benchmarks.runs.making import InterruptedRunError, Watch, make_run
 from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import Target, started_by
-from benchmarks.runs.workload import Case
 from loadtests.own_module import own_module
 from reports.exit_status import ExitStatus
 from reports.record import RECORD_SUFFIX
@@ -97,7 +96,7 @@ def _sized(folder: Path, settings: GateSettings, watch: Watch) -> dict[str, Burd
     place = folder / HEADS
     if place.exists():
         return {name: Burden(**it) for name, it in json.loads(place.read_text()).items()}
-    case = Case(_target(BASE, Burden(), settings), settings.loads[LOAD])
+    case = settings.case(LOAD, _target(BASE, Burden(), settings))
     per_message, per_loop = [], []
     for number in range(_SIZING_RUNS):
         path = folder / RECORDS / f"sizing-{number + 1}{RECORD_SUFFIX}"
@@ -130,10 +129,11 @@ def series(
     watch = _watch(quiet=not sys.stderr.isatty())
     done = read_series(folder / SERIES) if (folder / SERIES).exists() else ()
     number, kept, failures = (done[-1].number + 1 if done else 0), len(done), 0
-    targets = {
-        name: _target(name, it, settings) for name, it in _sized(folder, settings, watch).items()
+    cases = {
+        name: settings.case(LOAD, _target(name, it, settings))
+        for name, it in _sized(folder, settings, watch).items()
     }
-    made = Series(targets, settings.loads[LOAD], folder / RECORDS, SEED)
+    made = Series(cases, folder / RECORDS, SEED)
     while monotonic() < until and (rounds is None or kept < rounds):
         try:
             append(folder / SERIES, make_round(made, number, watch))

@@ -17,8 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from benchmarks.judging.decision import Block
 from benchmarks.runs.making import Watch, make_run
-from benchmarks.runs.targets import Target
-from benchmarks.runs.workload import Case, Workload
+from benchmarks.runs.workload import Case
 from reports.record import RECORD_SUFFIX
 
 BASE: Final = "base"
@@ -77,14 +76,12 @@ class Series:
     """What is run in each round.
 
     Attributes:
-        targets: base and the heads, by name.
-        workload: the load.
+        cases: the load on base and on the heads, by their names.
         folder: of the records.
         seed: of the orders, and of the runs.
     """
 
-    targets: Mapping[str, Target]
-    workload: Workload
+    cases: Mapping[str, Case]
     folder: Path
     seed: int
 
@@ -97,14 +94,13 @@ def make_round(series: Series, number: int, watch: Watch) -> Round:
         InterruptedRunError: a person ended it.
         RecordError: a record cannot be written.
     """
-    order = order_of(series.seed, number, list(series.targets))
-    values: dict[str, dict[str, list[float]]] = {name: {} for name in series.targets}
+    order = order_of(series.seed, number, list(series.cases))
+    values: dict[str, dict[str, list[float]]] = {name: {} for name in series.cases}
     load_average, began = os.getloadavg()[0], time.monotonic()
     for turn, name in enumerate(order, 1):
-        case = Case(series.targets[name], series.workload)
         title = f"round {number + 1}, run {turn} of {len(order)}: {name}"
         path = series.folder / f"{number + 1:04}-{turn:02}-{name}{RECORD_SUFFIX}"
-        made = make_run(case, path, seed=series.seed, title=title, watch=watch)
+        made = make_run(series.cases[name], path, seed=series.seed, title=title, watch=watch)
         if not made.valid:
             raise SeriesError(f"{name}: {'; '.join(made.reasons)}")
         for figure in FIGURES:
