@@ -92,7 +92,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(name="gate-power")
 def gate_power(session: nox.Session) -> None:
-    """Measure the gate: false alarms, power. -- series FOLDER --for 1h; then whole, counts, table."""
+    """Measure the gate: false alarms, power. -- series DIR --for 1h; then whole, counts, table."""
     install(session)
     session.run("python", "-P", "-m", "benchmarks.gate_power", *session.posargs)
 

@@ -25,8 +25,7 @@ class MetricDecision:
         low: the lower end of the ratio's interval, 0 where nothing can be said. It is above the
             upper end where looks contradict each other, which the levels permit that rarely.
         high: its upper end, infinite where nothing can be said.
-        bound: the ratio from which on head is worse by more than is accepted; None where a
-            difference decides.
+        bound: the ratio from which on head is worse by more than is accepted; None where base is 0.
         blocks: how many blocks that is from.
         fail_level: the permitted chance, over all looks, that head is better than the better end of
             the interval says; 0 for an exact metric.

@@ -28,7 +28,7 @@ _MARKS: Final = {
     GateVerdict.INCONCLUSIVE: ("?", "yellow"),
     GateVerdict.UNDECIDED: ("…", "dim"),
 }
-_COLUMNS: Final = ("verdict", "metric", "head to base", "interval", "accepted", "blocks")
+_COLUMNS: Final = ("verdict", "metric", "head to base, interval", "accepted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,19 @@ class GateReport:
 
 def outcome_of_gate(report: GateReport) -> Outcome:
     """Say how a gate ended."""
-    return Outcome(STATUSES[report.decision.verdict], (printable(report.decision.sentence),))
+    decision = report.decision
+    # The status says already which verdict it is.
+    sentence = decision.sentence.removeprefix(f"{decision.verdict} ").removeprefix(": ")
+    for name, label in report.labels.items():
+        sentence = sentence.replace(f"{name}:", f"{label}:")
+    return Outcome(STATUSES[decision.verdict], (printable(sentence),))
 
 
 def gate_table(report: GateReport) -> Table:
     """Draw the metrics for a terminal."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in _COLUMNS:
-        is_number = name in ("head to base", "accepted", "blocks")
+        is_number = name == "accepted"
         table.add_column(name, justify="right" if is_number else "left", no_wrap=name != "metric")
     for metric in report.decision.metrics:
         mark, colour = _MARKS[metric.verdict]
@@ -86,14 +91,16 @@ def gate_lines(report: GateReport) -> Iterator[str]:
         if metric.verdict in (GateVerdict.INCONCLUSIVE, GateVerdict.UNDECIDED):
             yield f"{_label(report, metric)}: {metric.reason}{_needed(metric)}"
     if report.repeated:
-        yield f"Made again: {len(report.repeated)} runs, such as {printable(report.repeated[0])}"
+        count = len(report.repeated)
+        runs = "run" if count == 1 else "runs"
+        yield f"Made again: {count} {runs}, such as {printable(report.repeated[0])}"
 
 
 def gate_markdown(report: GateReport) -> str:
     """Write the sentence and the table, with what is behind them folded away."""
     rows = [
         _COLUMNS,
-        ("---", "---", "--:", "---", "--:", "--:"),
+        ("---", "---", "---", "--:"),
         *(
             (f"{_MARKS[it.verdict][0]} **{it.verdict}**", *_cells(report, it))
             for it in report.decision.metrics
@@ -160,9 +167,9 @@ def gate_document(report: GateReport) -> dict[str, Any]:
 
 
 def _cells(report: GateReport, metric: MetricDecision) -> tuple[str, ...]:
-    estimate = "" if metric.ratio is None else change(metric.ratio)
+    estimate = "–" if metric.ratio is None else f"{change(metric.ratio)}{_interval(metric)}"
     accepted = "" if metric.bound is None else change(metric.bound)
-    return _label(report, metric), estimate, _interval(metric), accepted, str(metric.blocks)
+    return _label(report, metric), estimate, accepted
 
 
 def _label(report: GateReport, metric: MetricDecision) -> str:
@@ -171,10 +178,10 @@ def _label(report: GateReport, metric: MetricDecision) -> str:
 
 def _interval(metric: MetricDecision) -> str:
     if metric.low == metric.high:
-        return "exact"
-    low = change(metric.low) if metric.low else "?"
-    high = change(metric.high) if math.isfinite(metric.high) else "?"
-    return "" if low == high == "?" else f"{low} to {high}"
+        return ", exact"
+    low = change(metric.low).removesuffix(" %") if metric.low else "?"
+    high = change(metric.high).removesuffix(" %") if math.isfinite(metric.high) else "?"
+    return "" if low == high == "?" else f" ({low} to {high})"
 
 
 def change(ratio: float) -> str:

@@ -266,6 +266,7 @@ def _judge_exact(metric: ExactMetric, blocks: Sequence[Block], done: bool) -> Me
         ratio=_factor(statistics.median(head), statistics.median(base)),
         low=_factor(min(head), max(base)),
         high=_factor(max(head), min(base)),
+        bound=_bound(metric, statistics.median(base), accepted),
         blocks=len(counted),
     )
 
@@ -277,6 +278,12 @@ def _worse(
     if metric.higher_is_better:
         return min(base) - max(head), max(base) - min(head)
     return min(head) - max(base), max(head) - min(base)
+
+
+def _bound(metric: ExactMetric, base: float, accepted: float) -> float | None:
+    if not base:
+        return None
+    return (base - accepted if metric.higher_is_better else base + accepted) / base
 
 
 def _exceeds(worse: float, accepted: float) -> bool:
