@@ -6,46 +6,16 @@ experiments are made on. :mod:`benchmarks.claims.reading` reads them from a file
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from benchmarks.runs.tables import InputFileError, Names, Table, human
+from benchmarks.runs.experiments import Experiments, LoadExperiment, check_known, on_targets
+from benchmarks.runs.tables import Names, Table
 from benchmarks.runs.targets import Target
-from benchmarks.runs.workload import Case, Workload
-from reports.units import format_figure, parse_count, parse_figure
-from reports.verdict import ALONE, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class LoadExperiment:
-    """A load on each of some servers.
-
-    Attributes:
-        workload: the load.
-        repeats: how many runs there are on each server.
-        targets: the servers by name; all of the file where none is named.
-        arguments: further words of the command of a server, by its name.
-    """
-
-    workload: Workload
-    repeats: int = 3
-    targets: tuple[str, ...] = ()
-    arguments: Mapping[str, str] = field(default_factory=dict)
-
-
-class AloneExperiment(Table):
-    """A primitive measured by itself, in a fresh process a run (:mod:`benchmarks.alone`)."""
-
-    kind: Literal["alone"]
-    subject: Literal["coroutine", "thread"]
-    count: Annotated[int, human(parse_count), Field(ge=1)]
-    repeats: Annotated[int, Field(ge=2)] = 3
-
-
-Experiment = LoadExperiment | AloneExperiment
+from reports.units import format_figure, parse_figure
+from reports.verdict import Verdict
 
 
 def _verdicts(given: object) -> object:
@@ -120,40 +90,16 @@ class Claim(Table):
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimsFile:
-    """A claims file, checked.
+class ClaimsFile(Experiments):
+    """A claims file, checked."""
 
-    Attributes:
-        left_out: servers that are optional and not there, with what is missing.
-    """
-
-    path: Path
-    targets: Mapping[str, Target]
-    experiments: Mapping[str, Experiment]
-    claims: tuple[Claim, ...]
-    left_out: Mapping[str, str] = field(default_factory=dict)
-
-    def targets_of(self, experiment: str) -> tuple[str, ...]:
-        """Give the servers that an experiment is made on; one without a name if it needs none."""
-        found = self.experiments[experiment]
-        if isinstance(found, AloneExperiment):
-            return (ALONE,)
-        return tuple(it for it in self.targets if not found.targets or it in found.targets)
+    claims: tuple[Claim, ...] = ()
 
     def judged_on(self, claim: Claim) -> tuple[str, ...]:
         """Give the servers that a claim is judged on."""
         made_on = self.targets_of(claim.experiment)
         wanted = claim.targets or made_on
         return tuple(it for it in made_on if it in wanted and it != claim.baseline_target)
-
-    def case(self, experiment: str, target: str) -> Case:
-        """Give the load of an experiment on a server."""
-        found = self.experiments[experiment]
-        assert isinstance(found, LoadExperiment)
-        server = self.targets[target]
-        if words := found.arguments.get(target):
-            server = server.with_arguments(words)
-        return Case(server, found.workload)
 
 
 def choose(file: ClaimsFile, ids: Sequence[str], targets: Sequence[str] = ()) -> ClaimsFile:
@@ -162,22 +108,17 @@ def choose(file: ClaimsFile, ids: Sequence[str], targets: Sequence[str] = ()) ->
     Raises:
         InputFileError: there is no claim or no target of that name.
     """
-    for kind, wanted, known in (
-        ("claim", ids, [claim.id for claim in file.claims]),
-        ("target", targets, list(file.targets)),
-    ):
-        for name in wanted:
-            if name not in known:
-                there_are = ", ".join(known)
-                raise InputFileError(
-                    f"{file.path}: no {kind} is called {name!r}; there are {there_are}"
-                )
-    chosen = replace(
-        file,
-        claims=tuple(it for it in file.claims if not ids or it.id in ids),
-        targets={k: v for k, v in file.targets.items() if not targets or k in targets},
-    )
-    return replace(chosen, claims=tuple(it for it in chosen.claims if chosen.judged_on(it)))
+    check_known(file.path, "claim", ids, [claim.id for claim in file.claims])
+    chosen = on_targets(file, targets)
+    wanted = (it for it in file.claims if not ids or it.id in ids)
+    return replace(chosen, claims=tuple(it for it in wanted if chosen.judged_on(it)))
+
+
+def needed(file: ClaimsFile) -> ClaimsFile:
+    """Give the file with only the experiments that some claim uses."""
+    used = {claim.experiment for claim in file.claims}
+    used |= {claim.baseline for claim in file.claims if claim.baseline}
+    return replace(file, experiments={k: v for k, v in file.experiments.items() if k in used})
 
 
 def about(file: ClaimsFile, target: Target) -> ClaimsFile:
@@ -195,4 +136,4 @@ def about(file: ClaimsFile, target: Target) -> ClaimsFile:
         for claim in file.claims
         if claim.experiment in experiments and claim.baseline_target is None
     )
-    return ClaimsFile(file.path, {target.name: target}, experiments, claims)
+    return ClaimsFile(file.path, {target.name: target}, experiments, claims=claims)

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from benchmarks.claims.claims_file import Claim
 from benchmarks.judging.statistics import mean_interval, ratio_interval, verdict
 from benchmarks.runs.making import RunFigures
+from benchmarks.runs.series import Key
 from reports.verdict import ClaimResult, Estimate, Verdict
 
-Key = tuple[str, str]
-"""An experiment and the server that it was made on."""
 Runs = Mapping[Key, Sequence[RunFigures]]
 
 

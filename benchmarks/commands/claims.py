@@ -11,12 +11,12 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from benchmarks.claims.claims_file import ClaimsFile, about, choose
-from benchmarks.claims.experiments import describe, needed, run_all, with_repeats
-from benchmarks.claims.experiments import quick as reduced
+from benchmarks.claims.claims_file import ClaimsFile, about, choose, needed
 from benchmarks.claims.judging import judge
 from benchmarks.claims.reading import load_claims
 from benchmarks.runs.making import ANY_MACHINE, InterruptedRunError
+from benchmarks.runs.series import check_plans, describe, run_all, with_repeats
+from benchmarks.runs.series import quick as reduced
 from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import LOOPBACK, Target, base_of, started_by
 from loadtests import cli as loadtests_cli
@@ -108,7 +108,7 @@ def claims(
             asked = reduced(asked)
         if not asked.claims:
             raise InputFileError(f"{file}: no claim is left to judge")
-        _check(asked)
+        check_plans(asked)
     except (InputFileError, UsageError) as error:
         sys.stderr.write(f"swarmgate: {error}\n")
         raise typer.Exit(ExitStatus.USAGE) from None
@@ -148,15 +148,6 @@ def _stranger(
         assert url is not None
         source, base = TargetSource(pids=tuple(pids)), base_of(url)
     return Target("target", source, base, renamed, words)
-
-
-def _check(file: ClaimsFile) -> None:
-    """Refuse, before anything runs, what no run could be made of. Raises InputFileError."""
-    for name, target in ((it, on) for it in file.experiments for on in file.targets_of(it)):
-        try:
-            describe(file, name, target)
-        except UsageError as error:
-            raise InputFileError(f"{file.path}: experiment {name}: {error}") from None
 
 
 def _judged(

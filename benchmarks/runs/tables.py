@@ -1,6 +1,8 @@
 """Read the tables of a TOML file of ours: servers, loads; what is wrong is told with its line."""
 
+import importlib.util
 import shlex
+import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,7 +60,8 @@ class TargetTable(Table):
             directory is relative to the file.
         paths: paths of the experiments that it has under another name.
         flags: further flags of ``swarmgate run`` for each run on it.
-        optional: leave it out, and say so, where its directory does not exist.
+        requires: without what it is left out, and that is said: a path, relative to the file, if
+            there is a slash in it; else a program, or a module of the Python that runs us.
     """
 
     command: str | None = None
@@ -71,7 +74,9 @@ class TargetTable(Table):
     warmup: Annotated[float, human(parse_seconds), Field(ge=0)] = 0.0
     paths: Mapping[str, str] = {}
     flags: str = ""
-    optional: bool = False
+    requires: Annotated[
+        Names, BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
+    ] = ()
 
 
 class WorkloadTable(Table):
@@ -119,6 +124,12 @@ class TableReader:
         shown = ".".join(str(key) for key in place)
         return InputFileError(f"{self.path}:{line_of(self._text, place)}: {shown}: {what}")
 
+    def check_keys(self, raw: Mapping[str, Any], known: Sequence[str]) -> None:
+        """Refuse a key of the file itself that is not known. Raises InputFileError."""
+        for key in raw:
+            if key not in known:
+                raise self.complaint((key,), "no such key is known")
+
     def validated(self, adapter: TypeAdapter[Validated], raw: object, place: Place) -> Validated:
         """Give what stands at a place, checked. Raises InputFileError."""
         if raw is MISSING:
@@ -147,12 +158,12 @@ class TableReader:
         for name, content in self.tables(raw, place).items():
             at = (*place, name)
             table = self.validated(_TARGET, content, at)
+            if missing := _missing(table.requires, self.path):
+                left_out[name] = missing
+                continue
             directory = directory_of(table.directory, self.path)
             if directory is not None and not Path(directory).is_dir():
-                if not table.optional:
-                    raise self.complaint((*at, "directory"), f"{directory} is no directory")
-                left_out[name] = directory
-                continue
+                raise self.complaint((*at, "directory"), f"{directory} is no directory")
             try:
                 found[name] = _target(name, table, directory)
             except (UsageError, ValueError) as error:
@@ -189,6 +200,25 @@ class TableReader:
             raise self.complaint((*place, "scenario"), "the key is missing")
         path = table.path or urlsplit(of_file.defaults.get("url", "")).path or "/ws"
         return Workload(path, merged)
+
+
+def _missing(requires: Sequence[str], path: Path) -> str:
+    """Name the first of what a server requires that is not there; nothing if all is."""
+    for name in requires:
+        if "/" in name:
+            wanted = (path.parent / name).resolve()
+            if not wanted.exists():
+                return str(wanted)
+        elif shutil.which(name) is None and not _is_module(name):
+            return name
+    return ""
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _target(name: str, table: TargetTable, directory: str | None) -> Target:

@@ -11,17 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.claims.claims_file import (
-    Claim,
-    LoadExperiment,
-    about,
-    choose,
-)
-from benchmarks.claims.experiments import describe, needed, quick, turns
-from benchmarks.claims.judging import Key, judge
+from benchmarks.claims.claims_file import Claim, about, choose, needed
+from benchmarks.claims.judging import judge
 from benchmarks.claims.reading import load_claims
 from benchmarks.commands.claims import DEFAULT_CLAIMS
+from benchmarks.runs.experiments import LoadExperiment
 from benchmarks.runs.making import RunFigures
+from benchmarks.runs.series import Key, describe, quick, turns
 from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import Target
 from loadtests.toml_lines import line_of
@@ -148,8 +144,7 @@ paths = { "/ws" = "/chat" }
 
 [target.absent]
 command = "serve {port}"
-directory = "nowhere"
-optional = true
+requires = "./nowhere"
 
 """
 

@@ -1,4 +1,4 @@
-"""The runs that claims need: every experiment on every server, every repeat afresh, interleaved.
+"""Make the runs of experiments: each on every server, every repeat afresh, interleaved.
 
 Repeats are interleaved, and every second round goes backwards, so that a machine that drifts
 touches all experiments and servers alike instead of whichever came last.
@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks.claims.claims_file import AloneExperiment, ClaimsFile, Experiment
-from benchmarks.claims.judging import Key
+from benchmarks.runs.experiments import AloneExperiment, Asked, Experiment, Experiments
 from benchmarks.runs.making import RunFigures, Watch, beside, make_run
+from benchmarks.runs.tables import InputFileError
 from loadtests.bounds import Bounds
+from loadtests.errors import UsageError
 from loadtests.own_module import own_module
 from reports.record import RECORD_SUFFIX, RecordError
 from reports.units import significant
@@ -24,6 +25,9 @@ QUICK_REPEATS: Final = 2
 QUICK_DIVISOR: Final = 10
 QUICK_SECONDS: Final = 2.0
 _ALONE_SECONDS: Final = 120.0
+
+Key = tuple[str, str]
+"""An experiment and the server that it was made on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +40,18 @@ class Turn:
     repeats: int
 
 
-def needed(file: ClaimsFile) -> ClaimsFile:
-    """Give the file with only the experiments and the servers that some claim uses."""
-    used = {claim.experiment for claim in file.claims}
-    used |= {claim.baseline for claim in file.claims if claim.baseline}
-    return replace(file, experiments={k: v for k, v in file.experiments.items() if k in used})
-
-
-def with_repeats(file: ClaimsFile, repeats: int) -> ClaimsFile:
+def with_repeats(file: Asked, repeats: int) -> Asked:
     """Give the file with so many runs of each experiment."""
     return replace(
         file, experiments={name: _repeated(it, repeats) for name, it in file.experiments.items()}
     )
 
 
-def quick(file: ClaimsFile) -> ClaimsFile:
-    """Give a reduced form that shows the machinery works; its figures judge no claim."""
+def quick(file: Asked, repeats: int = QUICK_REPEATS, seconds: float = QUICK_SECONDS) -> Asked:
+    """Give a reduced form that shows the machinery works; its figures judge nothing."""
+    smaller = {name: _smaller(file, name, seconds) for name in file.experiments}
     return replace(
-        file,
-        experiments={
-            name: _repeated(_smaller(file, name), QUICK_REPEATS) for name in file.experiments
-        },
+        file, experiments={name: _repeated(held, repeats) for name, held in smaller.items()}
     )
 
 
@@ -66,7 +61,7 @@ def _repeated(experiment: Experiment, repeats: int) -> Experiment:
     return replace(experiment, repeats=repeats)
 
 
-def _smaller(file: ClaimsFile, name: str) -> Experiment:
+def _smaller(file: Experiments, name: str, most_seconds: float) -> Experiment:
     experiment = file.experiments[name]
     if isinstance(experiment, AloneExperiment):
         return experiment
@@ -74,7 +69,7 @@ def _smaller(file: ClaimsFile, name: str) -> Experiment:
     if plan.population is not None or plan.profile is not None:
         return experiment
     connections = max(10, plan.connections // QUICK_DIVISOR)
-    seconds = min(plan.duration_seconds, QUICK_SECONDS)
+    seconds = min(plan.duration_seconds, most_seconds)
     workload = experiment.workload.with_flags(count=str(connections), duration=f"{seconds:g}s")
     active = workload.content.parameters.get("active")
     if active is not None:
@@ -82,7 +77,7 @@ def _smaller(file: ClaimsFile, name: str) -> Experiment:
     return replace(experiment, workload=workload)
 
 
-def describe(file: ClaimsFile, name: str, target: str) -> str:
+def describe(file: Experiments, name: str, target: str) -> str:
     """Say in a few words how an experiment is measured on a server."""
     experiment = file.experiments[name]
     if isinstance(experiment, AloneExperiment):
@@ -100,7 +95,7 @@ def describe(file: ClaimsFile, name: str, target: str) -> str:
     )
 
 
-def turns(file: ClaimsFile) -> Iterator[Turn]:
+def turns(file: Experiments) -> Iterator[Turn]:
     """Give every run in the order to make it: round by round, each second one backwards."""
     for repeat in range(max(held.repeats for held in file.experiments.values())):
         round_ = [
@@ -112,10 +107,37 @@ def turns(file: ClaimsFile) -> Iterator[Turn]:
         yield from reversed(round_) if repeat % 2 else round_
 
 
+def check_plans(file: Experiments) -> None:
+    """Refuse, before anything runs, what no run could be made of. Raises InputFileError."""
+    for name, target in ((it, on) for it in file.experiments for on in file.targets_of(it)):
+        try:
+            describe(file, name, target)
+        except UsageError as error:
+            raise InputFileError(f"{file.path}: experiment {name}: {error}") from None
+
+
 def run_all(
-    file: ClaimsFile, folder: Path, watch: Watch, bounds: Bounds | None = None
+    file: Experiments, folder: Path, watch: Watch, bounds: Bounds | None = None
 ) -> dict[Key, list[RunFigures]]:
-    """Make every run, each with its record in ``folder``.
+    """Make every run, as :func:`make_all` does, and give those of each experiment and server.
+
+    Raises:
+        InterruptedRunError: a run was interrupted.
+        RecordError: the folder cannot be written.
+    """
+    results: dict[Key, list[RunFigures]] = {}
+    for turn, made in make_all(file, folder, watch, bounds):
+        results.setdefault((turn.name, turn.target), []).append(made)
+    return results
+
+
+def make_all(
+    file: Experiments, folder: Path, watch: Watch, bounds: Bounds | None = None
+) -> Iterator[tuple[Turn, RunFigures]]:
+    """Make every run, each with its record in ``folder``, and give each as soon as it is made.
+
+    Where a run stays invalid no more are made of that experiment on that server: nothing can be
+    told of it any more.
 
     Args:
         file: the experiments.
@@ -132,20 +154,23 @@ def run_all(
     except OSError as error:
         raise RecordError(f"cannot write {folder}: {error.strerror}") from None
     order = list(turns(file))
-    results: dict[Key, list[RunFigures]] = {}
+    given_up: set[Key] = set()
     for number, turn in enumerate(order, 1):
+        if (turn.name, turn.target) in given_up:
+            continue
         of = f"{turn.repeat + 1} of {turn.repeats}"
         title = f"run {number} of {len(order)}: {turn.name} on {turn.target} ({of})"
         path = folder / f"{number:02}-{turn.name}-{turn.target}-{turn.repeat + 1}{RECORD_SUFFIX}"
-        made = results.setdefault((turn.name, turn.target), [])
         experiment = file.experiments[turn.name]
         if isinstance(experiment, AloneExperiment):
             with watch(title):
-                made.append(_run_alone(experiment, path))
-            continue
-        case = replace(file.case(turn.name, turn.target), bounds=bounds)
-        made.append(make_run(case, path, seed=turn.repeat + 1, title=title, watch=watch))
-    return results
+                made = _run_alone(experiment, path)
+        else:
+            case = replace(file.case(turn.name, turn.target), bounds=bounds)
+            made = make_run(case, path, seed=turn.repeat + 1, title=title, watch=watch)
+        if not made.valid:
+            given_up.add((turn.name, turn.target))
+        yield turn, made
 
 
 def _run_alone(experiment: AloneExperiment, path: Path) -> RunFigures:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.claims.claims_file import ClaimsFile
-from benchmarks.claims.experiments import run_all
 from benchmarks.claims.reading import load_claims
 from benchmarks.runs.making import ANY_MACHINE, TRIES, Observe, RunFigures
+from benchmarks.runs.series import run_all
 from loadtests.bounds import Bounds
 from reports.record import read_record
 

@@ -1,0 +1,105 @@
+"""Experiments on servers, as data: which loads are put on which servers, and how often."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field
+
+from benchmarks.runs.tables import InputFileError, Table, human
+from benchmarks.runs.targets import Target
+from benchmarks.runs.workload import Case, Workload
+from reports.figures import nearest
+from reports.units import parse_count
+from reports.verdict import ALONE
+
+
+@dataclass(frozen=True, slots=True)
+class LoadExperiment:
+    """A load on each of some servers.
+
+    Attributes:
+        workload: the load.
+        repeats: how many runs there are on each server.
+        targets: the servers by name; all of the file where none is named.
+        arguments: further words of the command of a server, by its name.
+    """
+
+    workload: Workload
+    repeats: int = 3
+    targets: tuple[str, ...] = ()
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+
+class AloneExperiment(Table):
+    """A primitive measured by itself, in a fresh process a run (:mod:`benchmarks.alone`)."""
+
+    kind: Literal["alone"]
+    subject: Literal["coroutine", "thread"]
+    count: Annotated[int, human(parse_count), Field(ge=1)]
+    repeats: Annotated[int, Field(ge=2)] = 3
+
+
+Experiment = LoadExperiment | AloneExperiment
+
+
+@dataclass(frozen=True, slots=True)
+class Experiments:
+    """What a file says of servers and of what is measured on them.
+
+    Attributes:
+        path: the file.
+        targets: the servers by name.
+        experiments: what is measured, by name.
+        left_out: servers that are not there, with what is missing.
+    """
+
+    path: Path
+    targets: Mapping[str, Target]
+    experiments: Mapping[str, Experiment]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def targets_of(self, experiment: str) -> tuple[str, ...]:
+        """Give the servers that an experiment is made on; one without a name if it needs none."""
+        found = self.experiments[experiment]
+        if isinstance(found, AloneExperiment):
+            return (ALONE,)
+        return tuple(it for it in self.targets if not found.targets or it in found.targets)
+
+    def case(self, experiment: str, target: str) -> Case:
+        """Give the load of an experiment on a server."""
+        found = self.experiments[experiment]
+        assert isinstance(found, LoadExperiment)
+        server = self.targets[target]
+        if words := found.arguments.get(target):
+            server = server.with_arguments(words)
+        return Case(server, found.workload)
+
+
+Asked = TypeVar("Asked", bound=Experiments)
+"""A file of experiments with what is asked of them, such as claims."""
+
+
+def check_known(path: Path, kind: str, wanted: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse a name that a file does not have. Raises InputFileError."""
+    for name in wanted:
+        if name not in known:
+            near = nearest(name, known) or f"; there are {', '.join(known)}"
+            raise InputFileError(f"{path}: no {kind} is called {name!r}{near}")
+
+
+def on_targets(file: Asked, targets: Sequence[str]) -> Asked:
+    """Give the file with only the servers named, all of them when none is.
+
+    Raises:
+        InputFileError: there is no server of that name, or it is left out.
+    """
+    for name in targets:
+        if name in file.left_out:
+            missing = file.left_out[name]
+            raise InputFileError(f"{file.path}: target {name} is left out: there is no {missing}")
+    check_known(file.path, "target", targets, list(file.targets))
+    return replace(
+        file, targets={k: v for k, v in file.targets.items() if not targets or k in targets}
+    )
