@@ -91,23 +91,46 @@ def rounded(value: float, digits: int = 3) -> float:
     return float(f"{value:.{digits - 1}e}")
 
 
-def _scaled(value: float, scales: tuple[tuple[float, str], ...]) -> str:
-    for factor, unit in scales:
-        # 999.6 ms is shown as 1 s, not as 1,000 ms.
-        if abs(value) >= factor * 0.9995:
-            return f"{significant(value / factor)} {unit}"
-    factor, unit = scales[-1]
+Scale = tuple[float, str]
+"""How much one of a unit is, and its sign."""
+
+_SECONDS_SCALES: Final = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_BYTES_SCALES: Final = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+
+
+def _scale(value: float, scales: tuple[Scale, ...]) -> Scale:
+    # 999.6 ms is shown as 1 s, not as 1,000 ms.
+    return next((it for it in scales if abs(value) >= it[0] * 0.9995), scales[-1])
+
+
+def _scaled(value: float, scales: tuple[Scale, ...]) -> str:
+    factor, unit = _scale(value, scales)
     return f"{significant(value / factor)} {unit}"
+
+
+def scale_of(figure: str, value: float) -> Scale:
+    """Give the unit in which a value of a figure is well read, for a column of them."""
+    match unit_of(figure):
+        case "seconds":
+            return _scale(value, _SECONDS_SCALES)
+        case "bytes":
+            return _scale(value, _BYTES_SCALES)
+        case "ratio":
+            return 0.01, "%"
+        case "per_second":
+            return 1.0, "/s"
+        case _:
+            return 1.0, ""
 
 
 def format_seconds(value: float) -> str:
     """Write a duration: ``1.23 ms``."""
-    return _scaled(value, ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")))
+    return _scaled(value, _SECONDS_SCALES)
 
 
 def format_bytes(value: float) -> str:
     """Write a size in the decimal units in which machines and claims are told: ``337 MB``."""
-    return _scaled(value, ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")))
+    return _scaled(value, _BYTES_SCALES)
 
 
 def format_ratio(value: float) -> str:

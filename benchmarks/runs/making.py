@@ -17,8 +17,9 @@ from benchmarks.runs.workload import Case
 from loadtests.bounds import Bounds
 from loadtests.errors import LoadTestError, TargetError
 from loadtests.run import execute
-from reports.record import RECORD_SUFFIX, Line
-from reports.summary import Summary
+from reports.damage import naming_damage
+from reports.record import RECORD_SUFFIX, Line, read_record
+from reports.summary import Summary, summarise
 
 Observe = Callable[[Line], None]
 Watch = Callable[[str], AbstractContextManager[Observe]]
@@ -46,6 +47,7 @@ class RunFigures:
         failures: those of the reasons that are the server's or a script's doing.
         errors: how many there were of each kind.
         is_final: whether it would be the same, made again.
+        record: the name of the file that it was read from; empty if none was written.
     """
 
     valid: bool
@@ -55,6 +57,7 @@ class RunFigures:
     failures: tuple[str, ...] = ()
     errors: Mapping[str, float] = field(default_factory=dict)
     is_final: bool = False
+    record: str = ""
 
 
 def beside(record: Path, suffix: str) -> Path:
@@ -104,9 +107,30 @@ def _try(case: Case, record: Path, seed: int, observe: Observe) -> RunFigures:
     if summary.interrupted:
         raise InterruptedRunError(f"{record.name.removesuffix(RECORD_SUFFIX)} was interrupted")
     if seen:
-        beside(record, ".redis.json").write_text(json.dumps(seen) + "\n", encoding="utf-8")
+        _seen_beside(record).write_text(json.dumps(seen) + "\n", encoding="utf-8")
+    return _told(summary, seen, record)
+
+
+def read_run(record: Path) -> RunFigures:
+    """Give again what a run measured, from its record and what was kept beside it.
+
+    Raises:
+        RecordError: it cannot be read.
+    """
+    read, kept = read_record(record), _seen_beside(record)
+    with naming_damage(record):
+        seen = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+        return _told(summarise(read), seen, record)
+
+
+def _told(summary: Summary, seen: Mapping[str, float], record: Path) -> RunFigures:
     made = figures_of(summary)
-    return replace(made, figures={**made.figures, **seen})
+    return replace(made, figures={**made.figures, **seen}, record=record.name)
+
+
+def _seen_beside(record: Path) -> Path:
+    """Name the file of what was seen of the Redis of a run."""
+    return beside(record, ".redis.json")
 
 
 def figures_of(summary: Summary) -> RunFigures:

@@ -1,10 +1,11 @@
 """Read the tables of a TOML file of ours: servers, loads; what is wrong is told with its line."""
 
 import importlib.util
+import itertools
 import shlex
 import shutil
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -29,6 +30,9 @@ _ELSEWHERE: Final = frozenset(
     | {"seed", "output", "json_output", "quiet"}
 )
 
+
+# What is filled in when a run is made, so that no variant may be called so.
+_FILLED_LATER: Final = ("port", "python", "redis")
 
 MISSING: Final = object()
 """Stands for a table or a key that is not there."""
@@ -92,6 +96,8 @@ class WorkloadTable(Table):
     file: str | None = None
 
 
+_Variants = dict[str, Annotated[tuple[str | int, ...], Field(strict=False, min_length=1)]]
+_VARIANTS: Final[TypeAdapter[_Variants]] = TypeAdapter(_Variants)
 _TARGET: Final = TypeAdapter(TargetTable)
 _WORKLOAD: Final = TypeAdapter(WorkloadTable)
 
@@ -155,20 +161,29 @@ class TableReader:
         """
         found: dict[str, Target] = {}
         left_out: dict[str, str] = {}
-        for name, content in self.tables(raw, place).items():
-            at = (*place, name)
-            table = self.validated(_TARGET, content, at)
-            if missing := _missing(table.requires, self.path):
-                left_out[name] = missing
-                continue
-            directory = directory_of(table.directory, self.path)
-            if directory is not None and not Path(directory).is_dir():
-                raise self.complaint((*at, "directory"), f"{directory} is no directory")
-            try:
-                found[name] = _target(name, table, directory)
-            except (UsageError, ValueError) as error:
-                raise self.complaint(at, str(error)) from None
+        for key, content in self.tables(raw, place).items():
+            at = (*place, key)
+            for name, variant in _variants(self, at, content):
+                if name in found or name in left_out:
+                    raise self.complaint(at, f"there are two targets called {name!r}")
+                made = self._target(name, self.validated(_TARGET, variant, at), at)
+                if isinstance(made, Target):
+                    found[name] = made
+                else:
+                    left_out[name] = made
         return found, left_out
+
+    def _target(self, name: str, table: TargetTable, at: Place) -> Target | str:
+        """Give a server, or what is missing of it. Raises InputFileError."""
+        if missing := _missing(table.requires, self.path):
+            return missing
+        directory = directory_of(table.directory, self.path)
+        if directory is not None and not Path(directory).is_dir():
+            raise self.complaint((*at, "directory"), f"{directory} is no directory")
+        try:
+            return _target(name, table, directory)
+        except (UsageError, ValueError) as error:
+            raise self.complaint(at, str(error)) from None
 
     def workload(self, content: Mapping[str, Any], place: Place) -> Workload:
         """Give the load that a table says by flags of ``swarmgate run``, its path and its file.
@@ -200,6 +215,44 @@ class TableReader:
             raise self.complaint((*place, "scenario"), "the key is missing")
         path = table.path or urlsplit(of_file.defaults.get("url", "")).path or "/ws"
         return Workload(path, merged)
+
+
+def _variants(
+    reader: TableReader, at: Place, content: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the one server of a table, or one for each way to fill in what its ``vary`` names."""
+    key = str(at[-1])
+    own = {name: value for name, value in content.items() if name != "vary"}
+    if "vary" not in content:
+        yield key, own
+        return
+    place = (*at, "vary")
+    vary = reader.validated(_VARIANTS, content["vary"], place)
+    for name in vary:
+        if name in _FILLED_LATER:
+            raise reader.complaint((*place, name), f"{{{name}}} is filled in for each run")
+        if f"{{{name}}}" not in key:
+            what = f'each variant needs a name: write [target."{key}-{{{name}}}"]'
+            raise reader.complaint((*place, name), what)
+    for values in itertools.product(*vary.values()):
+        chosen = dict(zip(vary, map(str, values), strict=True))
+        filled = _filled({key: own}, chosen)
+        yield from filled.items()
+
+
+def _filled(value: Any, chosen: Mapping[str, str]) -> Any:  # noqa: ANN401 - whatever TOML has
+    """Fill values in wherever their names stand in braces."""
+    match value:
+        case str():
+            for name, text in chosen.items():
+                value = value.replace(f"{{{name}}}", text)
+            return value
+        case dict():
+            return {_filled(key, chosen): _filled(item, chosen) for key, item in value.items()}
+        case list():
+            return [_filled(item, chosen) for item in value]
+        case _:
+            return value
 
 
 def _missing(requires: Sequence[str], path: Path) -> str:

@@ -16,6 +16,7 @@ from reports.units import (
     parse_rate,
     parse_ratio,
     parse_seconds,
+    scale_of,
     significant,
 )
 
@@ -110,3 +111,21 @@ def test_a_figure_is_read_in_the_unit_that_its_name_carries() -> None:
     assert parse_figure("errors", "3") == 3.0
     with pytest.raises(ValueError, match="no size"):
         parse_figure("server.memory_bytes", "2s")
+
+
+@pytest.mark.parametrize(
+    ("figure", "value", "scale"),
+    [
+        ("latency.p50_seconds", 0.9996, (1.0, "s")),
+        ("latency.p50_seconds", 0.0021, (1e-3, "ms")),
+        ("latency.p50_seconds", 0.0, (1e-9, "ns")),
+        ("server.memory_bytes", 29_100, (1e3, "kB")),
+        ("server.cpu_ratio", 0.4, (0.01, "%")),
+        ("messages.sent_per_second", 1e6, (1.0, "/s")),
+        ("errors", 12, (1.0, "")),
+    ],
+)
+def test_a_column_of_figures_has_one_unit(
+    figure: str, value: float, scale: tuple[float, str]
+) -> None:
+    assert scale_of(figure, value) == scale
