@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from benchmarks.commands import calibrate, capacity, claims, compare, count, gate, scaling
+from benchmarks.commands import calibrate, capacity, claims, compare, count, gate, matrix, scaling
 from loadtests import cli as loadtests_cli
 from loadtests.own_module import own_environment, own_module
 from reports import cli as reports_cli
@@ -34,7 +34,7 @@ def serve(context: typer.Context) -> None:
     os.execve(command[0], command, own_environment())  # noqa: S606
 
 
-for contributed in (claims, calibrate, compare, count, gate, scaling, capacity):
+for contributed in (claims, calibrate, compare, count, gate, matrix, scaling, capacity):
     app.add_typer(contributed.app)
 
 

@@ -1,0 +1,139 @@
+"""Put what the runs on several servers measured beside each other: arithmetic alone.
+
+The run is the unit. Runs of one round were made within minutes of each other, so that a ratio to
+the reference is taken round by round, and what drifts on the machine cancels in it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from benchmarks.judging.statistics import FEWEST_RUNS, mean_interval, ratio_interval
+from benchmarks.runs.making import RunFigures
+from benchmarks.runs.series import Key
+from reports.catalogue import Better
+from reports.matrix import Cell, Column, Row
+from reports.verdict import Estimate
+
+Runs = Mapping[Key, Sequence[RunFigures]]
+
+# What a server must not have done for its other figures to be worth anything.
+_FAULTS: Final = (
+    ("errors", "errors"),
+    ("integrity.lost", "lost messages"),
+    ("integrity.duplicated", "duplicated messages"),
+    ("integrity.reordered", "reordered messages"),
+    ("integrity.corrupted", "corrupted messages"),
+)
+
+
+def tabulate(
+    columns: Sequence[Column], targets: Sequence[str], reference: str, runs: Runs
+) -> tuple[Row, ...]:
+    """Give a row for each server, with what it measured and its ratio to the reference.
+
+    A server of which any run is invalid, lost something or lacks the figure has no figure: what is
+    left of its runs would be a choice. Runs that an interruption left without their counterpart in
+    the same round have no part in a ratio.
+
+    Args:
+        columns: what is shown.
+        targets: the servers, in the order of the rows.
+        reference: the one of them that the ratios are to.
+        runs: of each experiment on each server, round by round.
+    """
+    by_column = [_column(column, targets, reference, runs) for column in columns]
+    return tuple(Row(target, tuple(cells[target] for cells in by_column)) for target in targets)
+
+
+def _column(column: Column, targets: Sequence[str], reference: str, runs: Runs) -> dict[str, Cell]:
+    measured: dict[str, tuple[float, ...]] = {}
+    unmeasured: dict[str, Cell] = {}
+    for target in targets:
+        try:
+            measured[target] = _values(column, runs.get((column.experiment, target), ()))
+        except _NotMeasuredError as error:
+            reason = f"{target}, {error}"
+            unmeasured[target] = Cell(None, reason=reason, has_failed=error.has_failed)
+    cells = {}
+    for target in targets:
+        if target in unmeasured:
+            cells[target] = unmeasured[target]
+            continue
+        values = measured[target]
+        is_compared = target != reference and reference in measured
+        ratio = ratio_of(values, measured[reference]) if is_compared else None
+        cells[target] = Cell(estimate_of(values), ratio)
+    best = _best(column.better, measured)
+    return {name: replace(cell, is_best=name in best) for name, cell in cells.items()}
+
+
+class _NotMeasuredError(Exception):
+    """There is no figure; the message is why, and whether the server is to blame."""
+
+    def __init__(self, why: str, *, has_failed: bool = False) -> None:
+        super().__init__(why)
+        self.has_failed = has_failed
+
+
+def _values(column: Column, made: Sequence[RunFigures]) -> tuple[float, ...]:
+    values = []
+    for number, run in enumerate(made, 1):
+        where = f"{column.experiment}, run {number}"
+        if not run.valid:
+            why = "; ".join(run.reasons) or "invalid, and no reason was recorded"
+            raise _NotMeasuredError(f"{where}: {why}", has_failed=bool(run.failures))
+        if faults := _faults(run):
+            raise _NotMeasuredError(f"{where}: {faults}", has_failed=True)
+        value = run.figures.get(column.figure)
+        if value is None or not math.isfinite(value):
+            raise _NotMeasuredError(f"{where}: there is no figure {column.figure}")
+        values.append(value)
+    if not values:
+        raise _NotMeasuredError(f"{column.experiment}: no run has ended")
+    return tuple(values)
+
+
+def _faults(run: RunFigures) -> str:
+    counted = ((run.figures.get(name, 0.0), label) for name, label in _FAULTS)
+    return ", ".join(f"{count:,.0f} {label}" for count, label in counted if count)
+
+
+def estimate_of(values: Sequence[float]) -> Estimate:
+    """Estimate a figure over runs; of one run nothing is known of how far others would be."""
+    if len(values) < FEWEST_RUNS:
+        return Estimate(values[0], -math.inf, math.inf, tuple(values))
+    return mean_interval(values)
+
+
+def ratio_of(values: Sequence[float], others: Sequence[float]) -> Estimate | None:
+    """Estimate by what factor values differ from others, over the rounds that both have.
+
+    Returns:
+        None where a value is not above 0, and there is no ratio.
+    """
+    rounds = min(len(values), len(others))
+    values, others = values[:rounds], others[:rounds]
+    if any(not value > 0 for value in (*values, *others)):
+        return None
+    if rounds < FEWEST_RUNS:
+        ratio = values[0] / others[0]
+        return Estimate(ratio, 0.0, math.inf, (ratio,))
+    return ratio_interval(values, others)
+
+
+def _best(better: Better, measured: Mapping[str, tuple[float, ...]]) -> frozenset[str]:
+    """Name the best of a column, and whoever cannot be told from it; none where nobody can be."""
+    compared = {name: it for name, it in measured.items() if len(it) >= FEWEST_RUNS}
+    if better is Better.NEITHER or len(compared) < 2:
+        return frozenset()
+    sign = 1 if better is Better.LOWER else -1
+    best = min(compared, key=lambda name: sign * sum(compared[name]) / len(compared[name]))
+    alike = {name for name, it in compared.items() if _is_alike(it, compared[best])}
+    return frozenset() if len(alike) == len(compared) else frozenset({best} | alike)
+
+
+def _is_alike(values: Sequence[float], others: Sequence[float]) -> bool:
+    ratio = ratio_of(values, others)
+    return ratio is not None and ratio.low <= 1.0 <= ratio.high
