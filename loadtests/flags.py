@@ -174,7 +174,7 @@ class Flags:
         _before(
             metavar="'MESSAGE => ANSWER'",
             help="Whenever the server says just that, such as a ping of its protocol's own, answer "
-            "it. May be repeated.",
+            "it; 'regex:PATTERN => ANSWER' acknowledges what has it in it. May be repeated.",
         ),
     ] = None
     header: Annotated[

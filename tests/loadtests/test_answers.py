@@ -13,6 +13,7 @@ from tests.servers.launch import launch
 PATH = "/socket.io/?EIO=4&transport=websocket"
 CONNECT = '40{"token":"t-{n}"} => 40{"sid"'
 PONG = "2 => 3"
+ACKNOWLEDGED = r'regex:"id": "(?P<id>\w+)" => {"ack": "{saved.id}"}'
 SAY = '42["say","{}"]'
 clients = pytest.mark.parametrize("client", [Client.PICOWS, Client.WEBSOCKETS])
 
@@ -81,7 +82,51 @@ TEXTS = st.text(min_size=1).filter(lambda text: text.strip() == text and " => " 
 @given(st.dictionaries(TEXTS, TEXTS))
 def test_answers_are_read_as_they_are_written(answers: dict[str, str]) -> None:
     read = parse_answers([f"{message} => {answer}" for message, answer in answers.items()])
-    assert read == {message.encode(): answer.encode() for message, answer in answers.items()}
+    assert read.exact == {message.encode(): answer.encode() for message, answer in answers.items()}
+    assert not read.acknowledgements
+
+
+@clients
+async def test_deliveries_that_a_server_waits_to_have_acknowledged_are_acknowledged(
+    run: Run, client: Client
+) -> None:
+    with launch("tests.servers.acknowledged", "0") as server:
+        summary = await run(
+            server.url(),
+            "broadcast",
+            rate=10.0,
+            duration_seconds=2.0,
+            processes=2,
+            answers=(ACKNOWLEDGED,),
+            parameters={"wrap": '{"say": "{}"}'},
+            options=ConnectOptions(client=client),
+        )
+        done = server.stop()
+    assert summary.valid, summary.reasons
+    assert summary.errors == {}
+    assert done is not None
+    assert done["said"] == summary.figures["messages.sent"] == 20
+    # The server goes on to the next receiver when the one before has acknowledged.
+    assert done["acknowledged"] == done["deliveries"] == summary.figures["answers.sent"] == 200
+    assert summary.figures["integrity.expected"] == summary.figures["messages.received"] == 200
+    assert summary.figures["integrity.lost"] == summary.figures["messages.unsolicited"] == 0
+
+
+IDS = st.from_regex(r"[0-9a-f]{1,8}", fullmatch=True)
+
+
+@given(IDS, st.binary(), st.text(st.characters(exclude_characters="{}"), min_size=1))
+def test_an_acknowledgement_has_in_it_what_the_message_has(
+    number: str, after: bytes, around: str
+) -> None:
+    answer = f"{around.strip() or '-'}{{saved.id}}"
+    if " => " in f" {answer} ":
+        return
+    (read,) = parse_answers([rf'regex:"id":"(?P<id>\w+)" => {answer}']).acknowledgements
+    assert read.of(f'{{"id":"{number}",'.encode() + after) == (
+        answer.replace("{saved.id}", number).encode()
+    )
+    assert read.of(b'{"id":7}') is None
 
 
 @pytest.mark.parametrize(
@@ -91,6 +136,12 @@ def test_answers_are_read_as_they_are_written(answers: dict[str, str]) -> None:
         ((" => 3",), "is no answer"),
         (("2 => ",), "is no answer"),
         (("2 => 3", "2 => 4"), "'2' has another answer already"),
+        (("regex:(2 => 3",), r"'regex:\(2': missing \), unterminated subpattern"),
+        (
+            (r"regex:(?P<id>\d) => {saved.number}",),
+            r"fill in \{saved.number\}, but its pattern keeps: id",
+        ),
+        (("regex:2 => {saved.id}",), r"fill in \{saved.id\}, but its pattern keeps: nothing"),
     ],
 )
 async def test_answers_that_cannot_be_are_refused(
