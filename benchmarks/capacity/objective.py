@@ -78,7 +78,7 @@ def said_by(run: RunFigures, objective: Sequence[Threshold]) -> tuple[Said, tupl
     A run that failed broke, whatever its figures are. One that is invalid says nothing.
     """
     breaches = tuple(
-        Breach(condition, _measured(run, condition))
+        Breach(condition, measured(run, condition))
         for condition in objective
         if not holds(condition, run.figures)
     )
@@ -89,7 +89,8 @@ def said_by(run: RunFigures, objective: Sequence[Threshold]) -> tuple[Said, tupl
     return (Said.BROKE if breaches else Said.HELD), breaches
 
 
-def _measured(run: RunFigures, condition: Threshold) -> float | None:
+def measured(run: RunFigures, condition: Threshold) -> float | None:
+    """Give the figure of a condition; None if there is no such number."""
     found = run.figures.get(condition.figure)
     return None if found is None or math.isnan(found) else found
 

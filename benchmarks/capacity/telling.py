@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.capacity.objective import Breach, against
+from benchmarks.capacity.objective import Breach, against, measured
 from benchmarks.capacity.searching import Made, Search, run_document
 from benchmarks.judging.capacity import (
     Answer,
@@ -76,7 +76,12 @@ class Told:
     def is_unmeasured(self) -> bool:
         """Whether all that breaks even the smallest load is that a figure was not measured."""
         broken = [breach for made in self.made for breach in made.breaches]
-        return self.answer.ending is Ending.BELOW and all(it.found is None for it in broken)
+        has_failed = any(made.run.failures for made in self.made)
+        return (
+            self.answer.ending is Ending.BELOW
+            and not has_failed
+            and all(it.found is None for it in broken)
+        )
 
     def load(self, value: float) -> str:
         """Write a load with its unit."""
@@ -145,15 +150,16 @@ def _so_far(told: Told) -> str:
 def _unjudged(told: Told) -> str:
     found = told.answer
     assert found.unjudged is not None
-    reasons = next(it.run.reasons for it in told.made if it.trial.load == found.unjudged)
-    why = "; ".join(reasons)
+    unjudged = (it for it in told.made if it.load == found.unjudged and it.said is Said.NOTHING)
+    why = "; ".join(next(unjudged).run.reasons)
     if found.holds is None:
         return (
             f"Nothing can be said: no run with {told.load(found.unjudged)} could be judged: {why}."
         )
     return (
         f"{_holds(told)} at least; with {told.asked.load.told(found.unjudged)} the generator or "
-        f"this machine was the limit, not the server: {why}."
+        f"this machine was the limit, not the server: {why}"
+        f"{'' if found.breaks is None else f'; {_broke(told)}'}."
     )
 
 
@@ -267,9 +273,7 @@ def _row(told: Told, candidate: Candidate, made: Sequence[Made]) -> LoadRow:
 
 
 def _cell(condition: Threshold, judged: Sequence[Made]) -> str:
-    found = [
-        it.run.figures[condition.figure] for it in judged if condition.figure in it.run.figures
-    ]
+    found = [value for it in judged if (value := measured(it.run, condition)) is not None]
     if not found:
         return "–"
     mark = (
@@ -315,13 +319,13 @@ def run_line(asked: Search, made: Made) -> str:
         return f"{load}: broke: {'; '.join(made.run.failures)}"
     broken = [breach.condition for breach in made.breaches]
     shown = broken or asked.objective[:1]
-    figures = ", ".join(
-        f"{it.figure} {format_figure(it.figure, made.run.figures[it.figure])}"
-        if it.figure in made.run.figures
-        else f"{it.figure} {_NOT_MEASURED}"
-        for it in shown
-    )
+    figures = ", ".join(f"{it.figure} {_figure(made, it)}" for it in shown)
     return f"{load}: {made.said} ({figures})"
+
+
+def _figure(made: Made, condition: Threshold) -> str:
+    found = measured(made.run, condition)
+    return _NOT_MEASURED if found is None else format_figure(condition.figure, found)
 
 
 def document(told: Told, folder: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -139,7 +139,7 @@ def capacity(
         _check_outputs(markdown, as_json=flags.json_output)
         load = _load(ctx, flags, searched)
         span, most = _span(load, flags, low, high, _number("--precision", precision, parse_ratio))
-        span = Span(span.low, span.high, span.precision, repeats, span.is_whole)
+        span = replace(span, repeats=repeats)
         plan = checked(load.at(span.low).plan())
         texts = (*(objective or ()), *plan.thresholds)
         wanted = Search(load, span, objective_of(texts, plan))

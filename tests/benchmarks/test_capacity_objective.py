@@ -168,6 +168,18 @@ def test_a_figure_that_was_never_measured_is_no_verdict_on_the_server() -> None:
     assert any("no pass" in note for note in notes(found))
 
 
+def test_a_server_that_fails_before_anything_is_measured_has_failed_all_the_same() -> None:
+    gone = run({"errors": 0.0, "integrity.lost": 0.0}, valid=False, failures=("it died",))
+    assert told((100, gone), (100, gone)).status is ExitStatus.FAILED
+
+
+def test_a_figure_that_is_no_number_is_told_as_not_measured() -> None:
+    odd = run(GOOD | {"latency.p99_seconds": float("nan")})
+    found = told((100, odd), (100, odd))
+    assert rows(found)[0].figures[0] == "–"
+    assert "latency.p99_seconds not measured" in run_line(found.asked, found.made[0])
+
+
 def test_where_the_generator_was_the_limit_the_sentence_says_so_and_what_to_do() -> None:
     late = run(GOOD, valid=False, reasons=("sent late; use more --processes",))
     found = told((100, run(GOOD)), (200, late), (141, late), (119, late), *((100, run(GOOD)),) * 2)
@@ -177,6 +189,16 @@ def test_where_the_generator_was_the_limit_the_sentence_says_so_and_what_to_do()
         "limit, not the server: sent late; use more --processes."
     )
     assert "not to be judged: sent late" in run_line(found.asked, found.made[1])
+    # It held in one of the runs that could be judged, and breaks where it is told to.
+    slow = run(GOOD | {"latency.p99_seconds": 0.071})
+    both = told(
+        *((100, run(GOOD)),) * 3, *((400, slow),) * 2, (200, run(GOOD)), *((200, late),) * 2
+    )
+    assert "with 200 the generator or this machine was the limit" in sentence(both)
+    assert sentence(both).endswith(
+        "sent late; use more --processes; breaks at 400: "
+        "latency.p99_seconds 71.0 ms, more than 50.0 ms."
+    )
 
 
 def test_where_no_run_can_be_judged_nothing_is_said_of_the_server() -> None:
