@@ -75,14 +75,15 @@ def _faults(plan: Plan) -> tuple[str, ...]:
 def said_by(run: RunFigures, objective: Sequence[Threshold]) -> tuple[Said, tuple[Breach, ...]]:
     """Say whether a run met an objective, and what of it was not met.
 
-    A run that failed broke, whatever its figures are. One that is invalid says nothing.
+    A run that failed broke, whatever its figures are. One that is invalid says nothing, nor does
+    one without any figure: no load was put on a server that does not start.
     """
     breaches = tuple(
         Breach(condition, measured(run, condition))
         for condition in objective
         if not holds(condition, run.figures)
     )
-    if run.failures:
+    if run.failures and run.figures:
         return Said.BROKE, breaches
     if not run.valid:
         return Said.NOTHING, ()

@@ -84,6 +84,7 @@ def test_an_objective_that_cannot_be_meant_is_refused(text: str, complaint: str)
         (run({"errors": 0.0, "integrity.lost": 0.0}), Said.BROKE, ["latency.p99_seconds"]),
         (run(GOOD, valid=False, reasons=("sent late",)), Said.NOTHING, []),
         (run(GOOD, valid=False, reasons=("gone",), failures=("gone",)), Said.BROKE, []),
+        (run({}, valid=False, reasons=("no start",), failures=("no start",)), Said.NOTHING, []),
     ],
 )
 def test_only_a_judged_run_in_which_all_was_measured_and_held_counts_as_held(
@@ -156,7 +157,7 @@ def test_errors_are_told_with_their_most_frequent_kind() -> None:
 
 
 def test_a_server_that_failed_is_told_by_its_failure() -> None:
-    gone = run({}, valid=False, reasons=("it died",), failures=("it died",))
+    gone = run({"errors": 9.0}, valid=False, reasons=("it died",), failures=("it died",))
     assert "breaks at 100: it died." in sentence(told((100, gone), (100, gone)))
 
 
