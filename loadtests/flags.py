@@ -76,7 +76,7 @@ class Flags:
     ] = None
     duration: Annotated[
         str | None,
-        _load("--duration", "-d", metavar="TIME", help="Measured time. [default: 10s]"),
+        _load("--duration", "-d", metavar="TIME", help="Measured time. \\[default: 10s]"),
     ] = None
     rate: Annotated[
         str | None,
@@ -140,17 +140,18 @@ class Flags:
     processes: Annotated[
         str | None,
         _connections(
-            "--processes", "-p", metavar="N", help="Swarm processes. [default: as few as fit]"
+            "--processes", "-p", metavar="N", help="Swarm processes. \\[default: as few as fit]"
         ),
     ] = None
     seed: Annotated[
-        str | None, _connections(metavar="N", help="Seed of every random choice. [default: drawn]")
+        str | None,
+        _connections(metavar="N", help="Seed of every random choice. \\[default: drawn]"),
     ] = None
     setup: Annotated[
         Path | None,
         _before(
             help="Python file with setup(), called once in each process, and handshake(client), "
-            "called for each connection, such as for a login. [default: a script's own]"
+            "called for each connection, such as for a login. \\[default: a script's own]"
         ),
     ] = None
     feed: Annotated[
@@ -214,7 +215,7 @@ class Flags:
     ] = Client.AUTO
     pid: Annotated[
         list[int] | None,
-        _target(help="Watch this process. [default: what listens on the port here]"),
+        _target(help="Watch this process. \\[default: what listens on the port here]"),
     ] = None
     target_cmd: Annotated[
         str | None, _target(help="Start the server with this, {port} where its port goes.")
@@ -224,7 +225,7 @@ class Flags:
         _target(metavar="NAME=VALUE", help="A variable of its environment. May be repeated."),
     ] = None
     target_dir: Annotated[
-        str | None, _target(metavar="DIR", help="Where it is started. [default: here]")
+        str | None, _target(metavar="DIR", help="Where it is started. \\[default: here]")
     ] = None
     target_ready: Annotated[
         str | None,
@@ -273,7 +274,7 @@ class Flags:
     )
     output: Annotated[
         Path | None,
-        _run("--output", "-o", help="The record. [default: under reports/runs/]"),
+        _run("--output", "-o", help="The record. \\[default: under reports/runs/]"),
     ] = None
     json_output: Annotated[
         bool, _run("--json", help="Print one JSON document and nothing else.")

@@ -36,7 +36,7 @@ def calibrate(
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder of records. [default: under reports/runs/]"),
+        typer.Option("--output", "-o", help="Folder of records. \\[default: under reports/runs/]"),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing meanwhile.")] = False,

@@ -61,7 +61,7 @@ def claims(
     ] = None,
     pid: Annotated[
         list[int] | None,
-        typer.Option(help="Its process. [default: what listens on the port here]"),
+        typer.Option(help="Its process. \\[default: what listens on the port here]"),
     ] = None,
     path: Annotated[
         list[str] | None,
@@ -77,7 +77,7 @@ def claims(
         ),
     ] = "",
     repeats: Annotated[
-        int | None, typer.Option(min=2, help="Runs of each experiment. [default: the file's]")
+        int | None, typer.Option(min=2, help="Runs of each experiment. \\[default: the file's]")
     ] = None,
     quick: Annotated[
         bool,
@@ -89,7 +89,7 @@ def claims(
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder of records. [default: under reports/runs/]"),
+        typer.Option("--output", "-o", help="Folder of records. \\[default: under reports/runs/]"),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing meanwhile.")] = False,
 ) -> None:

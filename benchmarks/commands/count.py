@@ -43,7 +43,8 @@ def count(
         str, typer.Option(help="What is sent; {token} differs from message to message.")
     ] = "{token}",
     python: Annotated[
-        str, typer.Option(metavar="FILE", show_default=False, help="To run it. [default: this one]")
+        str,
+        typer.Option(metavar="FILE", show_default=False, help="To run it. \\[default: this one]"),
     ] = sys.executable,
     cwd: Annotated[Path, typer.Option(help="The directory to run it in.")] = Path(),
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

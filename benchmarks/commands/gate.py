@@ -90,7 +90,8 @@ def gate(
         str | None, typer.Option(metavar="REF", help="Compare with this commit of the repository.")
     ] = None,
     head: Annotated[
-        str | None, typer.Option(metavar="REF", help="What is judged. [default: the working tree]")
+        str | None,
+        typer.Option(metavar="REF", help="What is judged. \\[default: the working tree]"),
     ] = None,
     base_cmd: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Or: start base with this, {port} in it.")
@@ -105,23 +106,25 @@ def gate(
         typer.Option(
             metavar="FILE",
             help="Where the gate is told what to do. "
-            "[default: the nearest pyproject.toml with a table tool.swarmgate.gate]",
+            "\\[default: the nearest pyproject.toml with a table tool.swarmgate.gate]",
         ),
     ] = None,
     blocks: Annotated[
-        int | None, typer.Option(min=1, help="The most blocks, a run of each. [default: 48]")
+        int | None, typer.Option(min=1, help="The most blocks, a run of each. \\[default: 48]")
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="The most time for them. [default: 10m]")
+        str | None, typer.Option(metavar="TIME", help="The most time for them. \\[default: 10m]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the order of runs. [default: drawn]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the order of runs. \\[default: drawn]")
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Go on with a gate that was interrupted."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder of records. [default: under reports/runs/]"),
+        typer.Option("--output", "-o", help="Folder of records. \\[default: under reports/runs/]"),
     ] = None,
     markdown: Annotated[
         str | None,

@@ -48,7 +48,7 @@ def matrix(
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option(min=2, help="Runs of each experiment on each server. [default: the file's]"),
+        typer.Option(min=2, help="Runs of each experiment on each server. \\[default: the file's]"),
     ] = None,
     quick: Annotated[
         bool,
@@ -56,7 +56,7 @@ def matrix(
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder of records. [default: under reports/runs/]"),
+        typer.Option("--output", "-o", help="Folder of records. \\[default: under reports/runs/]"),
     ] = None,
     from_folder: Annotated[
         Path | None,

@@ -79,7 +79,7 @@ def scaling(
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each size.")] = 3,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder of records. [default: under reports/runs/]"),
+        typer.Option("--output", "-o", help="Folder of records. \\[default: under reports/runs/]"),
     ] = None,
     cores: Annotated[
         int | None, typer.Option(min=1, help="Of a machine; what is not said of it is as measured.")

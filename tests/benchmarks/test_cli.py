@@ -342,3 +342,11 @@ def test_claims_end_with_what_came_of_them(
     done = swarmgate("claims", str(file), "-q", "-o", str(tmp_path / "runs"), cwd=tmp_path)
     assert done.returncode == status, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("run", "[default: 10s]"), ("claims", "[default: under reports/runs/]")]
+)
+def test_help_says_what_is_taken_where_nothing_is_given(command: str, said: str) -> None:
+    text = " ".join(swarmgate(command, "--help").stdout.replace("│", " ").split())
+    assert said in text
