@@ -37,6 +37,7 @@ BENCHES = {
     "locust": (("test_locust_swarm_cost.py", "test_locust_cost.py"), ""),
     "100k": ((), "claims_100k.toml"),
     "calibrate": ((), ""),
+    "matrix": ((), ""),
 }
 
 
@@ -62,7 +63,7 @@ def free_port() -> int:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Verdicts on 10,000 connections, 5 minutes. Or: -- 100k, swarm, server, hostile, locust."""
+    """Verdicts on 10,000 connections, 6 minutes. Or: -- 100k, swarm, server, matrix, locust, …."""
     install(session)
     quick = {"SWARMGATE_QUICK": "1"} if "--quick" in session.posargs else {}
     chosen = next((word for word in session.posargs if word in BENCHES), "")
@@ -80,8 +81,8 @@ def bench(session: nox.Session) -> None:
             )
         except CommandFailed:
             costs_held = False
-    if chosen == "calibrate":
-        session.run("swarmgate", "calibrate", *options)
+    if chosen in ("calibrate", "matrix"):
+        session.run("swarmgate", chosen, *options)
         return
     if claims:
         # Inconclusive (4) is an answer: a machine that others share does not always let one tell.

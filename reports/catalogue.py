@@ -711,7 +711,48 @@ GROUPS: Final = (
     ),
 )
 
+_EACH: Final = {"connection": "connecting", "echo": "an echo", "broadcast": "a broadcast to all"}
+_COUNTED: Final = (
+    (
+        "allocations",
+        "allocations",
+        "Calls of malloc, calloc and realloc of Python's allocators",
+        tuple(_EACH),
+    ),
+    (
+        "instructions",
+        "instructions",
+        "Instructions of the processor outside the kernel",
+        tuple(_EACH),
+    ),
+    ("system_calls", "system calls", "System calls but for those on sockets", tuple(_EACH)),
+    ("writes", "writes", "Writes to transports", ("echo", "broadcast")),
+)
+
 APART: Final = (
+    _group(
+        "Counted without a network",
+        "Counted by `swarmgate count` in the server's own code, a process for each kind "
+        "(docs/counting.md).",
+        (
+            (
+                "counts.memory_per_connection_bytes",
+                "memory a connection, counted",
+                LOWER,
+                "What Python's allocators were asked for and what stays: the median connection.",
+            ),
+            *(
+                (
+                    f"counts.{kind}_per_{each}",
+                    f"{label} of {_EACH[each]}",
+                    LOWER,
+                    f"{what}, for {_EACH[each]}.",
+                )
+                for kind, label, what, of in _COUNTED
+                for each in of
+            ),
+        ),
+    ),
     _group(
         "Primitives alone",
         'Measured by `kind = "alone"` experiments of claims in a fresh process: the growth of '
@@ -752,7 +793,8 @@ APART: Final = (
     ),
     _group(
         "A server's Redis",
-        "Seen by claims with `redis = true`, which ask Redis itself ten times a second.",
+        "Seen by claims of servers whose command has a place for `{redis}`, which ask Redis itself "
+        "ten times a second.",
         (
             (
                 "redis.connections_peak",
@@ -764,4 +806,4 @@ APART: Final = (
         ),
     ),
 )
-"""Figures of claims that are no figures of a run."""
+"""Figures of claims and gates that are no figures of a run."""

@@ -1,6 +1,6 @@
-"""The figures of a count by their names: what each is, in which unit, and what it needs.
+"""What is counted by which kind of process, and which figures come of it.
 
-They are to be entries of the catalogue of figures like those of a run.
+What each figure means stands in the catalogue (:mod:`reports.catalogue`).
 """
 
 from collections.abc import Mapping
@@ -57,9 +57,10 @@ KINDS: Final[Mapping[str, Counted]] = {
 }
 
 FIGURES: Final[Mapping[str, tuple[str, str]]] = {
+    "counts.memory_per_connection_bytes": ("bytes", "connection"),
+} | {
     f"counts.{kind}_per_{each}": (kind, each)
     for kind, of in {
-        "bytes": ("connection",),
         "allocations": ("connection", "echo", "broadcast"),
         "instructions": ("connection", "echo", "broadcast"),
         "system_calls": ("connection", "echo", "broadcast"),

@@ -87,7 +87,7 @@ def test_without_tools_memory_allocations_and_writes_are_counted(
     counted = count(subject(tmp_path), QUICK)
     assert counted.figures["counts.writes_per_echo"] == 1
     assert counted.figures["counts.writes_per_broadcast"] == QUICK.connections
-    assert counted.figures["counts.bytes_per_connection"] > 5_000
+    assert counted.figures["counts.memory_per_connection_bytes"] > 5_000
     if machine_code.IS_AVAILABLE:
         echo = counted.figures["counts.allocations_per_echo"]
         assert 20 < echo < counted.figures["counts.allocations_per_broadcast"]
@@ -118,7 +118,7 @@ def test_a_tool_that_fails_is_a_failure_and_no_figure(tmp_path: Path, without_to
 
 def test_the_same_application_has_the_same_figures(tmp_path: Path, without_tools: Path) -> None:
     first, second = (count(subject(tmp_path), QUICK).figures for _ in range(2))
-    memory = "counts.bytes_per_connection"
+    memory = "counts.memory_per_connection_bytes"
     assert first.pop(memory) == pytest.approx(second.pop(memory), abs=64)
     for name in first:
         # A table of what is found by its address may grow a connection earlier.
@@ -450,7 +450,7 @@ def test_broadcasts_may_be_left_out(tmp_path: Path, without_tools: Path) -> None
     silent = subject(tmp_path, BROADCAST="room.clear()")
     figures = count(silent, replace(QUICK, broadcasts=False)).figures
     assert "counts.writes_per_echo" in figures
-    assert "counts.bytes_per_connection" in figures
+    assert "counts.memory_per_connection_bytes" in figures
     assert not [name for name in figures if name.endswith("broadcast")]
 
 

@@ -126,7 +126,7 @@ messages = 10
 
 [[tool.swarmgate.gate.metric]]
 load = "own"
-figure = "counts.bytes_per_connection"
+figure = "counts.memory_per_connection_bytes"
 effect = "5%"
 """
 
@@ -155,7 +155,12 @@ def git(folder: Path, *arguments: str) -> str:
     ("versions", "arguments", "status", "said"),
     [
         (({}, {}), ("--base", "HEAD~1"), 0, "HELD: .*no metric is worse"),
-        (({}, {"memory": 2048}), ("--base", "HEAD~1"), 1, "FAILED: .*counts.bytes_per_connection"),
+        (
+            ({}, {"memory": 2048}),
+            ("--base", "HEAD~1"),
+            1,
+            "FAILED: .*own: memory a connection",
+        ),
         (({"memory": 2048}, {}), ("--base", "HEAD~1"), 0, "HELD: "),
         (({}, {"memory": 2048}, {}), ("--base", "HEAD~2", "--head", "HEAD~1"), 1, "FAILED: "),
     ],
