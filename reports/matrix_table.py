@@ -105,7 +105,7 @@ def _scales(matrix: Matrix) -> list[Scale]:
     for number, column in enumerate(matrix.columns):
         estimates = (row.cells[number].estimate for row in matrix.rows)
         values = [abs(it.value) for it in estimates if it is not None]
-        scales.append(scale_of(column.figure, statistics.median(values) if values else 0.0))
+        scales.append(scale_of(column.figure, statistics.median(values) if values else 1.0))
     return scales
 
 

@@ -5,7 +5,7 @@ figures stand in the records alone.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -183,7 +183,12 @@ def _figures(folder: Path, run: MadeRun) -> RunFigures:
     return read_run(folder / Path(run.record).name)
 
 
-def _repeated(made: list[MadeRun]) -> Iterator[str]:
+def _repeated(made: Sequence[MadeRun]) -> Iterator[str]:
+    """Tell of each experiment on each server how often it was made again, and why at last."""
+    reasons: dict[Key, list[str]] = {}
     for run in made:
-        for reason in run.repeated:
-            yield f"{run.experiment} on {run.target}, {reason}"
+        reasons.setdefault((run.experiment, run.target), []).extend(run.repeated)
+    for (experiment, target), whys in reasons.items():
+        if whys:
+            often = "once" if len(whys) == 1 else f"{len(whys)} times, at last"
+            yield f"{experiment} on {target}, {often} because {whys[-1]}"

@@ -171,7 +171,7 @@ def test_a_folder_whose_last_line_was_cut_tells_what_stands_before_it(tmp_path: 
     found = read_matrix(tmp_path)
     assert (found.made, found.planned, found.is_complete) == (1, 3, False)
     assert found.rows[0].cells[0].reason == "a, e, run 1: it ended"
-    assert found.repeated == ("e on a, x",)
+    assert found.repeated == ("e on a, once because x",)
     path.write_text(f"{json.dumps(head)}\nno\n{json.dumps(run)}\n")
     with pytest.raises(RecordError, match=":2: no line of a matrix"):
         read_matrix(tmp_path)
