@@ -1,0 +1,144 @@
+"""Gates are replayed over a series in its own order, and what they decided is counted."""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.gate_power.replays import (
+    effect,
+    from_every_start,
+    one_after_the_other,
+    share_interval,
+)
+from benchmarks.gate_power.series import (
+    BASE,
+    Round,
+    SeriesError,
+    append,
+    order_of,
+    read_series,
+)
+from benchmarks.gate_power.telling import Whole, power_markdown
+from benchmarks.judging.plan import ExactMetric, Plan, SampledMetric, plan_gate
+from reports.gate_decision import GateVerdict
+
+CPU = "server.cpu_per_message_seconds"
+METRIC = SampledMetric(f"echo: {CPU}", 0.05)
+FIGURES = {METRIC.name: CPU}
+CALLS = ExactMetric("code: counts.system_calls_per_echo", share=0.02)
+
+
+def rounds_of(effects: Mapping[str, float], count: int, scatter: float = 0.02) -> list[Round]:
+    """Make a series in which each head is slower by a factor; the machine gets slower meanwhile."""
+    luck = random.Random(7)
+    made = []
+    for number in range(count):
+        drift = 1 + number / count
+        values = {
+            name: {CPU: [1e-4 * drift * factor * math.exp(luck.gauss(0, scatter))]}
+            for name, factor in {BASE: 1.0, **effects}.items()
+        }
+        made.append(Round(number, list(values), 5.0, 0.5, values))
+    return made
+
+
+PLAN: Plan = plan_gate([METRIC], 24)
+
+
+def test_gates_one_after_the_other_share_no_round() -> None:
+    rounds = rounds_of({"the same": 1.0, "+25 %": 1.25}, 100)
+    same = one_after_the_other(PLAN, rounds, "the same", FIGURES)
+    slower = one_after_the_other(PLAN, rounds, "+25 %", FIGURES)
+    assert same.verdicts == {GateVerdict.PASSES: same.gates}
+    assert slower.verdicts == {GateVerdict.FAILS: slower.gates}
+    for replayed in (same, slower):
+        assert sum(replayed.blocks) <= len(rounds)
+        assert sum(replayed.blocks) + PLAN.looks[-1] > len(rounds) - max(replayed.blocks)
+
+
+def test_a_gate_begins_at_every_round_that_has_enough_behind_it() -> None:
+    rounds = rounds_of({"the same": 1.0}, 30)
+    assert from_every_start(PLAN, rounds, "the same", FIGURES).gates == 7
+    none = from_every_start(PLAN, rounds[:23], "the same", FIGURES)
+    assert none.gates == 0
+    assert math.isnan(none.share(GateVerdict.FAILS))
+
+
+def test_the_effect_that_was_injected_is_measured_whatever_the_machine_does() -> None:
+    value, low, high = effect(rounds_of({"slower": 1.1}, 60), "slower", CPU)
+    assert low < 1.1 < high
+    assert value == pytest.approx(1.1, rel=0.02)
+
+
+@given(st.integers(0, 200), st.integers(1, 200))
+def test_the_interval_of_a_share_holds_it_and_stays_a_chance(hits: int, of: int) -> None:
+    hits = min(hits, of)
+    low, high = share_interval(hits, of)
+    assert 0 <= low <= hits / of <= high <= 1
+    mirrored = share_interval(of - hits, of)
+    assert mirrored == pytest.approx((1 - high, 1 - low))
+
+
+def test_the_interval_of_a_share_is_that_of_clopper_and_pearson() -> None:
+    # None of n: 1 - (alpha / 2) ** (1 / n); so the rule of three, a little wider.
+    assert share_interval(0, 100) == (0.0, pytest.approx(1 - 0.025 ** (1 / 100)))
+    with pytest.raises(ValueError, match="no tries"):
+        share_interval(0, 0)
+
+
+@given(st.integers(), st.integers(0, 1000))
+def test_every_server_has_its_turn_and_the_order_is_drawn_from_seed_and_round(
+    seed: int, number: int
+) -> None:
+    names = ["a", "b", "c"]
+    order = order_of(seed, number, names)
+    assert sorted(order) == names
+    assert order == order_of(seed, number, names)
+
+
+def test_each_head_comes_before_base_as_often_as_after() -> None:
+    orders = [order_of(1, number, [BASE, "a", "b", "c"]) for number in range(2000)]
+    before = sum(order.index("a") < order.index(BASE) for order in orders)
+    assert abs(before - 1000) < 5 * math.sqrt(500)
+
+
+def test_a_series_is_read_back_but_for_a_line_that_was_cut(tmp_path: Path) -> None:
+    path = tmp_path / "series.jsonl"
+    rounds = rounds_of({"x": 1.0}, 3)
+    for round_ in rounds:
+        append(path, round_)
+    with path.open("a") as file:
+        file.write('{"number": 3, "or')
+    assert [it.values for it in read_series(path)] == [it.values for it in rounds]
+    path.write_text("{}\n")
+    with pytest.raises(SeriesError, match="is damaged"):
+        read_series(path)
+    with pytest.raises(SeriesError, match="cannot read"):
+        read_series(tmp_path / "nothing")
+
+
+def counted(calls: Sequence[float]) -> list[dict[str, float]]:
+    return [{"counts.system_calls_per_echo": it} for it in calls]
+
+
+def test_the_tables_say_what_was_measured_and_what_was_decided() -> None:
+    plan = plan_gate([METRIC, CALLS], 24)
+    text = power_markdown(
+        plan,
+        rounds_of({"the same": 1.0, "+25 % CPU": 1.25}, 60),
+        [Whole("+25 % CPU", "fails", 8, 88.0, "fails after 8 of 24 blocks: it is slower")],
+        {BASE: counted([7, 7, 7, 7]), "the same": counted([7] * 4), "+1": counted([8] * 4)},
+    )
+    lines = text.splitlines()
+    (same, *_) = [line for line in lines if line.startswith("| the same") and "100 %" in line]
+    assert "| 0 % (0 % to" in same
+    assert any(line.startswith("| +25 % CPU | fails | 8 | 88.0 s |") for line in lines)
+    assert any("8 (+14.3 %)" in line for line in lines)
+    assert "| +1 | 2 | 2 | counts.system_calls_per_echo |" in lines
+    assert "| the same | 2 | 0 | – |" in lines
+    assert "60 rounds, 180 runs of 5.00 s" in text
