@@ -24,7 +24,15 @@ from benchmarks.gate.journal import (
     append,
     read_journal,
 )
-from benchmarks.gate.measuring import Gate, GateError, run_gate
+from benchmarks.gate.measuring import (
+    Gate,
+    GateError,
+    HeadFailedError,
+    decided,
+    failed,
+    rehearse,
+    run_gate,
+)
 from benchmarks.gate.settings import GateSettings, find_settings, load_settings
 from benchmarks.gate.sides import (
     BASE,
@@ -40,7 +48,7 @@ from benchmarks.gate.sides import (
     side_of_url,
     working_tree_commit,
 )
-from benchmarks.runs.making import InterruptedRunError
+from benchmarks.runs.making import InterruptedRunError, Watch
 from benchmarks.runs.tables import InputFileError
 from loadtests.errors import UsageError
 from loadtests.run import DEFAULT_FOLDER
@@ -59,7 +67,7 @@ from reports.gate_table import (
 from reports.printable import printable
 from reports.record import RecordError
 from reports.terminal import live_view
-from reports.units import parse_seconds
+from reports.units import format_seconds, parse_seconds
 from reports.whole_file import write_whole
 
 # Columns of a table that goes to a file or a pipe.
@@ -67,6 +75,8 @@ _WIDTH: Final = 110
 _SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 _UNFINISHED: Final = "unfinished"
 _COMMIT_DIGITS: Final = 12
+# Of the budget, for blocks: some will take longer than the rehearsal.
+_PLANNED_SHARE: Final = 0.9
 
 app = typer.Typer()
 
@@ -142,6 +152,7 @@ def gate(
     """Judge whether head is worse than base, from paired runs; say so when that cannot be told."""
     asked = _Asked(base, head, base_cmd, head_cmd, base_url, head_url)
     journal = None
+    folder = resume or output or DEFAULT_FOLDER / datetime.now(UTC).strftime("gate-%Y%m%dT%H%M%S")
     try:
         if resume is not None:
             if output is not None or seed is not None:
@@ -150,30 +161,63 @@ def gate(
                 )
             journal = read_journal(resume / JOURNAL)
         settings = _limited(load_settings(config or find_settings(Path.cwd())), blocks, budget)
-        folder = (
-            resume or output or DEFAULT_FOLDER / datetime.now(UTC).strftime("gate-%Y%m%dT%H%M%S")
-        )
         folder.mkdir(parents=True, exist_ok=True)
         with _sides(asked, settings, folder, journal) as (sides, commits):
             made = Gate(settings, {side.name: side for side in sides}, folder, _seed(seed, journal))
-            _begin(made, journal, commits)
-            done = () if journal is None else journal.blocks
-            _set_aside(folder, len(done))
             console = Console(stderr=True)
-            decision, measured = run_gate(
-                made, done, lambda title: live_view(console, title, quiet=quiet)
+            report = _run(
+                made, journal, commits, lambda title: live_view(console, title, quiet=quiet)
             )
-            report = _report(made, decision, measured)
         _write(report, markdown, junit)
     except (InputFileError, UsageError, OSError) as error:
         raise _fail(error, ExitStatus.USAGE) from None
     except (SideError, GateError, JournalError, RecordError) as error:
         raise _fail(error, ExitStatus.INVALID) from None
     except (InterruptedRunError, KeyboardInterrupt):
-        sys.stderr.write(f"swarmgate: interrupted; go on with {_resumed(folder)}\n")
+        further = (
+            f"go on with {_resumed(folder)}" if (folder / JOURNAL).exists() else "nothing is kept"
+        )
+        sys.stderr.write(f"swarmgate: interrupted; {further}\n")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
     _tell(report, folder, as_json=json_output, is_printed=markdown == "-")
     raise typer.Exit(outcome_of_gate(report).status)
+
+
+def _run(made: Gate, journal: Journal | None, commits: dict[str, str], watch: Watch) -> GateReport:
+    """Measure until it is decided. Raise whatever keeps it from being."""
+    try:
+        made = _planned(made, journal, watch)
+    except HeadFailedError as error:
+        return _report(made, failed(decided(made.settings.plan(), ()), error), ())
+    _begin(made, journal, commits)
+    done = () if journal is None else journal.blocks
+    _set_aside(made.folder, len(done))
+    decision, measured = run_gate(made, done, watch)
+    return _report(made, decision, measured)
+
+
+def _planned(made: Gate, journal: Journal | None, watch: Watch) -> Gate:
+    """Fix how many blocks there may be: as many as the time has room for.
+
+    Raises:
+        UsageError: that is too few to decide anything.
+        HeadFailedError, GateError: as :func:`rehearse` does.
+    """
+    settings = made.settings
+    if journal is not None:
+        blocks = int(journal.begin.plan["looks"][-1])
+        return replace(made, settings=replace(settings, blocks=blocks))
+    seconds = rehearse(made, watch)
+    room = int(settings.budget_seconds * _PLANNED_SHARE / seconds)
+    planned = replace(settings, blocks=min(settings.blocks, room))
+    try:
+        planned.plan()
+    except ValueError as error:
+        raise UsageError(
+            f"the budget of {format_seconds(settings.budget_seconds)} has room for {room} blocks of "
+            f"{format_seconds(seconds)}: {error}; raise --budget, or shorten the loads"
+        ) from None
+    return replace(made, settings=planned)
 
 
 def _fail(error: Exception, status: ExitStatus) -> typer.Exit:

@@ -40,6 +40,10 @@ class GateError(Exception):
     """Nothing can be decided; the message says what could not be measured, and why."""
 
 
+class HeadFailedError(Exception):
+    """Head does not do what base does; the message says what."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """What is compared, and where that is kept.
@@ -68,6 +72,23 @@ class _Gathered:
         self.values.setdefault(metric, []).append(value)
 
 
+def rehearse(gate: Gate, watch: Watch, clock: Clock = time.monotonic) -> float:
+    """Make a run of each side that nothing is kept of; give the seconds that they took.
+
+    Whatever is done only once on a machine, such as compiling modules, is done then. How many
+    blocks there may be has to be fixed before the first, and is found out by this.
+
+    Raises:
+        HeadFailedError: head does not do what base does.
+        GateError: base does not run.
+    """
+    began = clock()
+    maker = _Maker(gate, -1, watch)
+    for name in (BASE, HEAD):
+        maker.rehearse(gate.sides[name])
+    return clock() - began
+
+
 def run_gate(
     gate: Gate, done: Sequence[MeasuredBlock], watch: Watch, clock: Clock = time.monotonic
 ) -> tuple[GateDecision, tuple[MeasuredBlock, ...]]:
@@ -92,10 +113,15 @@ def run_gate(
             return decision, tuple(blocks)
         try:
             block = _Maker(gate, len(blocks), watch).make(clock)
-        except _HeadFailedError as error:
-            return replace(decision, verdict=GateVerdict.FAILS, sentence=str(error)), tuple(blocks)
+        except HeadFailedError as error:
+            return failed(decision, error), tuple(blocks)
         append(gate.folder / JOURNAL, block)
         blocks.append(block)
+
+
+def failed(decision: GateDecision, error: HeadFailedError) -> GateDecision:
+    """Give the decision where head does not do what base does."""
+    return replace(decision, verdict=GateVerdict.FAILS, sentence=f"{GateVerdict.FAILS}: {error}")
 
 
 def decided(plan: Plan, blocks: Sequence[MeasuredBlock], *, is_last: bool = False) -> GateDecision:
@@ -114,10 +140,6 @@ def _is_used_up(gate: Gate, blocks: Sequence[MeasuredBlock]) -> bool:
         return False
     seconds = [block.seconds for block in blocks]
     return sum(seconds) + max(seconds) > gate.settings.budget_seconds
-
-
-class _HeadFailedError(Exception):
-    """Head does not do what base does; the message says what."""
 
 
 class _Maker:
@@ -150,6 +172,10 @@ class _Maker:
             faults={BASE: tuple(base.faults), HEAD: tuple(head.faults)},
         )
 
+    def rehearse(self, side: Side) -> None:
+        """Make a run of each load on a side."""
+        self._measure(side, f"rehearsal-{side.name}", "rehearsal")
+
     def _measure(self, side: Side, name: str, title: str) -> None:
         """Make one run of each load on a side."""
         into = self._gathered[side.name]
@@ -165,7 +191,7 @@ class _Maker:
             if not made.valid:
                 why = f"{load} on {side.name}: {'; '.join(made.reasons)}"
                 if made.failures and side.name == HEAD:
-                    raise _HeadFailedError(f"fails: {why}")
+                    raise HeadFailedError(why)
                 raise GateError(why)
             into.faults += [f"{told} ({load})" for told in _faults(made)]
             self._keep(load, made.figures, into)

@@ -233,6 +233,12 @@ SILENT = "{python} -c 'import sys, time; time.sleep(1000)' {port}"
         ("blocks = 3\n" + LOAD, commands(), 2, "3 blocks cannot decide .* it takes \\d+ or more"),
         (LOAD, (*commands(), "--blocks", "1"), 2, "--blocks: 1 blocks cannot decide"),
         (LOAD, (*commands(), "--budget", "soon"), 2, "--budget: 'soon' is no duration"),
+        (
+            LOAD,
+            (*commands(), "--budget", "3s"),
+            2,
+            "budget of 3.00 s has room for .* raise --budget",
+        ),
         ("timeout = 0.5\n" + LOAD, commands(SILENT), 3, "echo on base: .* does not listen on"),
         ("timeout = 0.5\n" + LOAD, commands(PLAIN, SILENT), 1, "FAILED: .*echo on head: .* does"),
         (LOAD.replace('"/echo"', '"/"').replace("echo]", "x]"), commands(), 2, "no load is called"),
