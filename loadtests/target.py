@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shlex
 import signal
 import socket
@@ -18,6 +19,8 @@ from loadtests.errors import TargetError, UsageError
 from loadtests.plan import Endpoint
 
 _POLL_SECONDS: Final = 0.02
+_LAST_LINES: Final = 40
+_NAMES_AN_ERROR: Final = re.compile(r"[\w.]*(Error|Exception)\b[^:]*: ")
 _PORT_TRIES: Final = 5
 _ANSWER_SECONDS: Final = 5.0
 START_SECONDS: Final = 30.0
@@ -270,5 +273,7 @@ def free_port() -> int:
 
 
 def _last_words(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "(none)"
+    """Give the last line that names an error, else the last one: Node's is its version."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines[-_LAST_LINES:] if _NAMES_AN_ERROR.match(line)]
+    return (errors or lines or ["(none)"])[-1]

@@ -48,7 +48,7 @@ def outcome_of(summary: Summary) -> Outcome:
         return Outcome(ExitStatus.INTERRUPTED, _interruption(summary))
     if not summary.valid:
         return Outcome(ExitStatus.INVALID, summary.reasons)
-    problems = (*summary.failures, *_errors(summary), *_faults(summary), *_missed(summary))
+    problems = (*summary.failures, *told_errors(summary), *_faults(summary), *_missed(summary))
     return Outcome(ExitStatus.FAILED if problems else ExitStatus.HELD, problems)
 
 
@@ -84,7 +84,8 @@ def _interruption(summary: Summary) -> tuple[str, ...]:
     return summary.reasons or ("the run was ended early",)
 
 
-def _errors(summary: Summary) -> Iterator[str]:
+def told_errors(summary: Summary) -> Iterator[str]:
+    """Tell how many errors there were, and of which kinds most; nothing if there was none."""
     if not summary.errors:
         return
     most = sorted(summary.errors.items(), key=lambda item: (-item[1], item[0]))[:_MOST_ERRORS]

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from benchmarks.runs.experiments import Experiments, LoadExperiment, check_known, on_targets
-from benchmarks.runs.tables import Names, Table
+from benchmarks.runs.tables import InputFileError, Names, Table
 from benchmarks.runs.targets import Target
 from reports.units import format_figure, parse_figure
 from reports.verdict import Verdict
@@ -125,7 +125,12 @@ def about(file: ClaimsFile, target: Target) -> ClaimsFile:
     """Give the same claims about another server alone; what is about no server is left out.
 
     What the file expects is of its own servers: of this one every claim is expected to hold.
+
+    Raises:
+        InputFileError: the server renames a path that no load has.
     """
+    if complaint := file.against_paths(target):
+        raise InputFileError(f"{file.path}: {complaint}")
     experiments = {
         name: replace(held, targets=(), arguments={})
         for name, held in file.experiments.items()

@@ -1,6 +1,6 @@
 """The command ``claims``: run what claims need, on any server, and print a verdict on each."""
 
-import shlex
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,11 +14,12 @@ from rich.console import Console
 from benchmarks.claims.claims_file import ClaimsFile, about, choose, needed
 from benchmarks.claims.judging import judge
 from benchmarks.claims.reading import load_claims
+from benchmarks.runs.experiments import with_flags
 from benchmarks.runs.making import ANY_MACHINE, InterruptedRunError
 from benchmarks.runs.series import check_plans, describe, run_all, with_repeats
 from benchmarks.runs.series import quick as reduced
 from benchmarks.runs.tables import InputFileError
-from benchmarks.runs.targets import LOOPBACK, Target, base_of, started_by
+from benchmarks.runs.targets import LOOPBACK, Target, base_of, split_words, started_by
 from loadtests import cli as loadtests_cli
 from loadtests.errors import UsageError
 from loadtests.run import DEFAULT_FOLDER
@@ -31,7 +32,7 @@ from reports.terminal import live_view
 from reports.verdict import ClaimResult, outcome_of_claims
 
 DEFAULT_CLAIMS: Final = Path(__file__).parents[1] / "claims.toml"
-# Columns of a table that goes to a file or a pipe.
+# Columns of a table that goes to a file or a pipe, unless COLUMNS says how many.
 REPORT_WIDTH: Final = 132
 
 app = typer.Typer()
@@ -73,7 +74,7 @@ def claims(
         str,
         typer.Option(
             metavar='"FLAGS"',
-            help="Flags of `swarmgate run` for every run, such as how one logs in.",
+            help="Further flags of `swarmgate run` for every run, such as how one logs in.",
         ),
     ] = "",
     repeats: Annotated[
@@ -97,10 +98,10 @@ def claims(
     try:
         asked = load_claims(file)
         if target_cmd is not None or url is not None:
-            stranger = _stranger(target_cmd, url, pid or (), path or (), flags)
-            asked = about(asked, stranger)
-        elif pid or path or flags:
-            raise UsageError("--pid, --path and --flags go with --target-cmd or --url")
+            asked = about(asked, _stranger(target_cmd, url, pid or (), path or ()))
+        elif pid or path:
+            raise UsageError("--pid and --path go with --target-cmd or --url")
+        asked = with_flags(asked, split_words("--flags", flags))
         asked = needed(choose(asked, only or (), target or ()))
         if repeats is not None:
             asked = with_repeats(asked, repeats)
@@ -125,7 +126,7 @@ def claims(
 
 
 def _stranger(
-    command: str | None, url: str | None, pids: Sequence[int], paths: Sequence[str], flags: str
+    command: str | None, url: str | None, pids: Sequence[int], paths: Sequence[str]
 ) -> Target:
     """Make a target of what the command line says. Raises UsageError."""
     if (command is None) == (url is None):
@@ -136,10 +137,6 @@ def _stranger(
         if not (equals and old.startswith("/") and new.startswith("/")):
             raise UsageError(f"--path takes OLD=NEW, both from a slash on, not {item!r}")
         renamed[old] = new
-    try:
-        words = tuple(shlex.split(flags))
-    except ValueError as error:
-        raise UsageError(f"--flags {flags!r}: {error}") from None
     if command is not None:
         if pids:
             raise UsageError("--pid goes with --url; what a command starts is watched anyway")
@@ -147,7 +144,7 @@ def _stranger(
     else:
         assert url is not None
         source, base = TargetSource(pids=tuple(pids)), base_of(url)
-    return Target("target", source, base, renamed, words)
+    return Target("target", source, base, renamed)
 
 
 def _judged(
@@ -161,8 +158,9 @@ def _judged(
             lambda title: live_view(console, title, quiet=quiet),
             ANY_MACHINE if is_reduced else None,
         )
-    except InterruptedRunError as error:
-        sys.stderr.write(f"swarmgate: {error}; the records up to then are in {folder}\n")
+    except (InterruptedRunError, KeyboardInterrupt) as error:
+        what = str(error) or "interrupted between two runs"
+        sys.stderr.write(f"swarmgate: {what}; the records up to then are in {folder}\n")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
     except RecordError as error:
         raise loadtests_cli.fail(error) from None
@@ -184,7 +182,7 @@ def _tell(results: Sequence[ClaimResult], folder: Path, *, is_reduced: bool) -> 
     )
     (folder / "claims.svg").write_text(verdict_svg(results), encoding="utf-8")
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(highlight=False, width=REPORT_WIDTH)
     console.print(verdict_table(results))
     console.print(f"{notice if is_reduced else ''}{tally(results)}", soft_wrap=True)

@@ -67,6 +67,15 @@ class Experiments:
             return (ALONE,)
         return tuple(it for it in self.targets if not found.targets or it in found.targets)
 
+    def against_paths(self, target: Target) -> str:
+        """Say that a server renames a path that no load has; nothing if it does not."""
+        loads = (it for it in self.experiments.values() if isinstance(it, LoadExperiment))
+        known = list(dict.fromkeys(it.workload.path for it in loads))
+        for path in target.paths:
+            if path not in known:
+                return f"no experiment is made on {path}; there are {', '.join(known)}"
+        return ""
+
     def case(self, experiment: str, target: str) -> Case:
         """Give the load of an experiment on a server."""
         found = self.experiments[experiment]
@@ -103,3 +112,9 @@ def on_targets(file: Asked, targets: Sequence[str]) -> Asked:
     return replace(
         file, targets={k: v for k, v in file.targets.items() if not targets or k in targets}
     )
+
+
+def with_flags(file: Asked, words: Sequence[str]) -> Asked:
+    """Give the file with further flags for each load on each of its servers."""
+    targets = {name: target.with_flags(words) for name, target in file.targets.items()}
+    return replace(file, targets=targets)

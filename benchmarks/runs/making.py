@@ -18,6 +18,7 @@ from loadtests.bounds import Bounds
 from loadtests.errors import LoadTestError, TargetError
 from loadtests.run import execute
 from reports.damage import naming_damage
+from reports.outcome import told_errors
 from reports.record import RECORD_SUFFIX, Line, read_record
 from reports.summary import Summary, summarise
 
@@ -138,7 +139,7 @@ def figures_of(summary: Summary) -> RunFigures:
     problems = (*summary.reasons, *summary.failures)
     return RunFigures(
         valid=not problems,
-        reasons=problems,
+        reasons=(*problems, *told_errors(summary)) if problems else (),
         figures=summary.judged_figures,
         failures=tuple(summary.failures),
         errors=summary.errors,

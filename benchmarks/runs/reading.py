@@ -47,6 +47,9 @@ def read_experiments(reader: TableReader, raw: Mapping[str, Any], repeats: int =
         for name, content in reader.tables(raw.get("experiment", {}), ("experiment",)).items()
     }
     read = Experiments(reader.path, targets, experiments, left_out)
+    for name, target in targets.items():
+        if complaint := read.against_paths(target):
+            raise reader.complaint(("target", name, "paths"), complaint)
     for name in experiments:
         _check(reader, read, name)
     return read

@@ -25,6 +25,8 @@ QUICK_REPEATS: Final = 2
 QUICK_DIVISOR: Final = 10
 QUICK_SECONDS: Final = 2.0
 _ALONE_SECONDS: Final = 120.0
+# Parameters that hold the text that a message is sent in.
+_FORMS: Final = ("wrap", "publish")
 
 Key = tuple[str, str]
 """An experiment and the server that it was made on."""
@@ -85,9 +87,12 @@ def describe(file: Experiments, name: str, target: str) -> str:
     case = file.case(name, target)
     plan = case.plan()
     pace = "" if plan.rate is None else f", {significant(plan.rate)}/s"
-    extra = "".join(f", {key} {value}" for key, value in plan.parameters.items())
+    extra = "".join(
+        f", {key} {value}" if key not in _FORMS else ", in a form of its own"
+        for key, value in plan.parameters.items()
+    )
     served = f"; {target} with {words}" if (words := experiment.arguments.get(target)) else ""
-    warm = "" if case.target.warmup == "0s" else f", after {case.target.warmup} of it"
+    warm = f", after {plan.warmup_seconds:g}\u00a0s to warm up" if plan.warmup_seconds else ""
     return (
         f"{plan.scenario} on {case.target.paths.get(case.workload.path, case.workload.path)}, "
         f"{plan.connections:,} connections{extra}{pace}, "

@@ -2,22 +2,22 @@
 
 import importlib.util
 import itertools
-import shlex
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from benchmarks.runs.targets import LOOPBACK, Target, base_of, directory_of, started_by
+from benchmarks.runs.targets import LOOPBACK, Target, base_of, directory_of, split_words, started_by
 from benchmarks.runs.workload import Workload
 from loadtests.errors import UsageError
 from loadtests.scenario_file import ScenarioFile, read_scenario_file, read_tables
 from loadtests.target import START_SECONDS, TargetSource
 from loadtests.toml_lines import line_of
+from reports.figures import nearest
 from reports.units import parse_seconds
 
 Validated = TypeVar("Validated")
@@ -134,7 +134,7 @@ class TableReader:
         """Refuse a key of the file itself that is not known. Raises InputFileError."""
         for key in raw:
             if key not in known:
-                raise self.complaint((key,), "no such key is known")
+                raise self.complaint((key,), _unknown(key, known))
 
     def validated(self, adapter: TypeAdapter[Validated], raw: object, place: Place) -> Validated:
         """Give what stands at a place, checked. Raises InputFileError."""
@@ -144,7 +144,10 @@ class TableReader:
             return adapter.validate_python(raw)
         except ValidationError as error:
             first = error.errors()[0]
-            raise self.complaint((*place, *first["loc"]), _expected(first)) from None
+            told = _expected(first)
+            if first["type"] == "extra_forbidden":
+                told = _unknown(str(first["loc"][-1]), _keys_of(adapter))
+            raise self.complaint((*place, *first["loc"]), told) from None
 
     def tables(self, raw: object, place: Place) -> Mapping[str, Mapping[str, Any]]:
         """Give the tables ``[place.NAME]`` by their names. Raises InputFileError."""
@@ -290,14 +293,23 @@ def _target(name: str, table: TargetTable, directory: str | None) -> Target:
             ready=table.ready,
             start_seconds=table.timeout,
         )
-    flags = tuple(shlex.split(table.flags))
+    flags = split_words("flags", table.flags)
     return Target(name, source, base_of(base), table.paths, flags, warmup=f"{table.warmup:g}s")
+
+
+def _unknown(key: str, known: Iterable[str]) -> str:
+    return f"no such key is known{nearest(key, known)}"
+
+
+def _keys_of(adapter: TypeAdapter[Any]) -> Iterator[str]:
+    """Give the keys of the tables that an adapter reads."""
+    schema = adapter.json_schema()
+    for table in (schema, *schema.get("$defs", {}).values()):
+        yield from table.get("properties", ())
 
 
 def _expected(error: Any) -> str:  # noqa: ANN401 - pydantic's own error type
     match error["type"]:
-        case "extra_forbidden":
-            return "no such key is known"
         case "missing":
             return "the key is missing"
         case _:

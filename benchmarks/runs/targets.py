@@ -1,8 +1,10 @@
 """Servers that are judged: started by a command, afresh for each run, or running already."""
 
+import difflib
+import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,8 @@ from loadtests.target import TargetSource
 LOOPBACK: Final = "ws://127.0.0.1:{port}"
 _PYTHON: Final = "{python}"
 _REDIS: Final = "{redis}"
+_PLACES: Final = ("port", "python", "redis")
+_LIKE_A_PLACE: Final = re.compile(r"(?<!\$)\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,16 @@ class Target:
         return f"{self.base}{self.paths.get(path, path)}"
 
     def with_arguments(self, words: str) -> "Target":
-        """Give the same with further words, as a shell splits them, at the end of its command."""
-        return replace(self, source=self.source.with_words(*shlex.split(words)))
+        """Give the same with further words, as a shell splits them, at the end of its command.
+
+        Raises:
+            UsageError: unbalanced quotes.
+        """
+        return replace(self, source=self.source.with_words(*split_words("arguments", words)))
+
+    def with_flags(self, words: Sequence[str]) -> "Target":
+        """Give the same with further flags for each load on it."""
+        return replace(self, flags=(*self.flags, *words))
 
     def with_redis(self, url: str) -> "Target":
         """Give the same with the address of a Redis where its command has a place for it."""
@@ -72,18 +84,29 @@ def started_by(command: str, python: str = sys.executable) -> tuple[str, ...]:
     """Split a command as a shell would; ``{python}`` in it is the Python that runs us, or another.
 
     Raises:
-        UsageError: unbalanced quotes, or no ``{port}``.
+        UsageError: unbalanced quotes, no ``{port}``, or what seems to be one of these misspelt.
     """
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise UsageError(f"command {command!r}: {error}") from None
+    words = split_words("command", command)
+    for name in set(_LIKE_A_PLACE.findall(command)) - set(_PLACES):
+        # Only what is nearly one of ours: a server may take braces for something of its own.
+        if near := difflib.get_close_matches(name, _PLACES, n=1, cutoff=0.75):
+            raise UsageError(
+                f"nothing is filled in for {{{name}}} in a command; did you mean {{{near[0]}}}?"
+            )
     if not any("{port}" in word for word in words):
         raise UsageError(
             f"command {command!r} has no {{port}}; "
             "write it where the server takes the port to listen on"
         )
     return tuple(word.replace(_PYTHON, python) for word in words)
+
+
+def split_words(what: str, text: str) -> tuple[str, ...]:
+    """Split a text as a shell would. Raises UsageError, which calls it ``what``."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"{what} {text!r}: {error}") from None
 
 
 def base_of(url: str) -> str:

@@ -1,5 +1,6 @@
 """A claims file is checked to the line, and a verdict needs every run and the whole interval."""
 
+import io
 import math
 import re
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from benchmarks.claims.claims_file import Claim, about, choose, needed
 from benchmarks.claims.judging import judge
@@ -21,7 +23,7 @@ from benchmarks.runs.series import Key, describe, quick, turns
 from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import Target
 from loadtests.toml_lines import line_of
-from reports.claims_table import tally, verdict_markdown
+from reports.claims_table import tally, verdict_markdown, verdict_table
 from reports.exit_status import ExitStatus
 from reports.verdict import ALONE, ClaimResult, Verdict, outcome_of_claims
 
@@ -57,6 +59,10 @@ tolerance = 0.5
 TARGET = '[target.a]\ncommand = "x {port}"\n'
 NOWHERE = f'{TARGET}directory = "nowhere"\n\n[experiment.idle]'
 NO_PATH = f'{TARGET}ready = "ok"\n\n[experiment.idle]'
+UNKNOWN_PATH = f'{TARGET}paths = {{ "/chat" = "/x" }}\n\n[experiment.idle]'
+UNBALANCED = f'{TARGET}flags = "--bearer \'x"\n\n[experiment.idle]'
+MISSPELT = '[target.a]\ncomand = "x {port}"\n\n[experiment.idle]'
+NO_PLACE = '[target.a]\ncommand = "x {port} {pyton}"\n\n[experiment.idle]'
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -101,6 +107,17 @@ def test_a_claims_file_is_read_with_its_units(tmp_path: Path) -> None:
          ":1: target.a: command 'serve' has no {port}"),
         ('[experiment.idle]', NOWHERE, ":3: target.a.directory: .*nowhere is no directory"),
         ('[experiment.idle]', NO_PATH, ":3: target.a.ready: 'ok': string should match"),
+        ('[experiment.idle]', UNKNOWN_PATH,
+         ":3: target.a.paths: no experiment is made on /chat; there are /ws"),
+        ('[experiment.idle]', UNBALANCED, ":1: target.a: flags \"--bearer 'x\": No closing quot"),
+        ('[experiment.idle]', MISSPELT,
+         ":2: target.a.comand: no such key is known; did you mean command.$"),
+        ('[experiment.idle]', NO_PLACE,
+         ":1: target.a: nothing is filled in for {pyton} in a command; did you mean {python}.$"),
+        ('[experiment.idle]', '[experiments.idle]',
+         ":1: experiments: no such key is known; did you mean experiment.$"),
+        ('source = "somewhere"', 'source = "somewhere"\nbase_line = "idle"',
+         ":10: claim.0.base_line: no such key is known; did you mean baseline, baseline_target.$"),
         ('id = "memory"', 'id = "memory"\nidd = 1', ":8: claim.0.idd: no such key is known"),
         ('id = "cpu"', 'id = "memory"', ":16: claim.1.id: 'memory' is taken already"),
         ('"at_most"', '"below"', ":12: claim.0.comparison: 'below': .*'at_most'"),
@@ -120,6 +137,28 @@ def test_a_malformed_file_is_told_with_file_line_key_and_what_was_expected(
     with pytest.raises(InputFileError, match=rf"claims\.toml:? ?{complaint}") as error:
         load_claims(written(tmp_path, GOOD.replace(old, new, 1)))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("where", ["experiment", "target"])
+def test_memory_a_connection_is_not_judged_after_a_warm_up(tmp_path: Path, where: str) -> None:
+    """What the connections of a warm-up had, those after it use again: it would seem to be less."""
+    text = GOOD.replace("server.memory_bytes", "server.memory_per_connection_bytes")
+    warm = 'warmup = "1s"\n'
+    if where == "experiment":
+        text = text.replace("arguments", f"{warm}arguments")
+    else:
+        text = f"{TARGET}{warm}\n{text}".replace("reference", "a")
+    complaint = (
+        r"claim\.0\.experiment: after a warm-up .* misses the memory .*; give idle warmup = 0"
+    )
+    with pytest.raises(InputFileError, match=complaint):
+        load_claims(written(tmp_path, text))
+    of_its_own = (
+        text.replace(warm, "")
+        if where == "experiment"
+        else text.replace("arguments", "warmup = 0\narguments")
+    )
+    assert load_claims(written(tmp_path, of_its_own))
 
 
 def test_a_file_without_claims_is_refused(tmp_path: Path) -> None:
@@ -384,6 +423,34 @@ def test_several_servers_have_a_column_each() -> None:
         "3 verdicts on 2 servers: 2 holds, 1 refuted. Not as expected: c on theirs."
     )
     assert outcome_of_claims(results).line == "FAILED: c on theirs: refuted, expected was holds"
+
+
+@pytest.mark.parametrize("width", [80, 100, 132, 200])
+@pytest.mark.parametrize("servers", [1, 2, 3])
+def test_no_number_is_told_apart_from_its_unit_at_any_width(width: int, servers: int) -> None:
+    context = tuple((f"latency.p{99 + i}_seconds", (i + 1) * 1.11e-3) for i in range(9))
+    results = [
+        replace(result(Verdict.HOLDS, target=f"s{i}"), context=context, how="h, " * i + "9\u00a0s")
+        for i in range(servers)
+    ]
+    missing = RunFigures(False, ("it was so late: " * 40 + "by 8.4 ms or more",), {})
+    results += [replace(judged(claim(), {("e", "t"): [missing]}), target="s0", claim="d")]
+    console = Console(width=width, file=io.StringIO(), highlight=False)
+    console.print(verdict_table(results))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    for whole in ("9 s", "500 ms", "8.4 ms", *(f"{(i + 1) * 1.11:.2f} ms" for i in range(8))):
+        assert whole in shown, shown
+    assert max(len(line) for line in shown.splitlines()) <= width
+
+
+def test_a_form_of_its_own_is_told_without_its_text(tmp_path: Path) -> None:
+    """A page of JSON would say nothing in a table."""
+    text = GOOD.replace('"hold"', '"broadcast"\nrate = 2').replace(
+        "arguments =", 'parameters = { publish = \'{"text": "{}"}\' }\narguments ='
+    )
+    told = describe(load_claims(written(tmp_path, text)), "idle", "reference")
+    assert told.startswith("broadcast on /ws, 1,000 connections, in a form of its own, 2.00/s, ")
 
 
 def test_rounds_are_interleaved_and_every_second_one_goes_backwards(tmp_path: Path) -> None:
