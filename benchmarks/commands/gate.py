@@ -214,7 +214,8 @@ def _planned(made: Gate, journal: Journal | None, watch: Watch) -> Gate:
         planned.plan()
     except ValueError as error:
         raise UsageError(
-            f"the budget of {format_seconds(settings.budget_seconds)} has room for {room} blocks of "
+            f"the budget of {format_seconds(settings.budget_seconds)} has room for {room} blocks "
+            "of "
             f"{format_seconds(seconds)}: {error}; raise --budget, or shorten the loads"
         ) from None
     return replace(made, settings=planned)

@@ -309,11 +309,12 @@ def test_a_server_that_never_gets_ready_is_not_measured_nor_waited_for_twice(
 
 def test_a_server_that_dies_in_the_middle_is_not_measured(tmp_path: Path) -> None:
     text = SMALL.replace("tests.servers.plain_websockets", "benchmarks.known_server").replace(
-        "{port}", "{port} --die-after 10"
+        "{port}", "{port} --die-at-message 5"
     )
     done = claims(tmp_path / "runs", written(tmp_path, text), *PATIENTLY)
     assert (done.status, done.last) == (3, "INVALID: not measured: loss"), done.output
-    assert "ended" in done.output
+    told = " ".join(done.output.split())
+    assert re.search("loss: run 1 of echo is invalid: the target died in the middle", told), told
 
 
 def test_an_address_where_nobody_listens_is_not_measured(tmp_path: Path) -> None:
@@ -327,10 +328,12 @@ def test_an_address_where_nobody_listens_is_not_measured(tmp_path: Path) -> None
 
 def test_a_port_that_another_has_is_told(tmp_path: Path) -> None:
     with launch(TUTORIAL) as server:
-        text = SMALL.replace("{port}", f"{server.port} {{port}}")
-        done = claims(tmp_path / "runs", written(tmp_path, text))
+        taken = f"sh -c 'exec {{python}} -m tests.servers.plain_websockets {server.port}' {{port}}"
+        plain = "{python} -m tests.servers.plain_websockets {port}"
+        assert plain in SMALL
+        done = claims(tmp_path / "runs", written(tmp_path, SMALL.replace(plain, taken)))
     assert done.status == 3
-    assert "ended with status 2" in " ".join(done.output.split())
+    assert "address already in use" in " ".join(done.output.split())
 
 
 def test_what_was_measured_is_kept_when_a_person_ends_it_in_the_middle(tmp_path: Path) -> None:
