@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 
 from benchmarks.claims.claims_file import ClaimsFile, about, choose, needed
-from benchmarks.claims.judging import judge
+from benchmarks.claims.judging import Runs, judge
 from benchmarks.claims.reading import load_claims
 from benchmarks.runs.experiments import with_flags
 from benchmarks.runs.making import ANY_MACHINE, InterruptedRunError
-from benchmarks.runs.series import check_plans, describe, run_all, with_repeats
+from benchmarks.runs.series import check_plans, describe, made_again, run_all, with_repeats
 from benchmarks.runs.series import quick as reduced
 from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import LOOPBACK, Target, base_of, split_words, started_by
@@ -27,6 +27,7 @@ from loadtests.target import TargetSource
 from reports.claims_table import tally, verdict_markdown, verdict_svg, verdict_table
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome
+from reports.printable import printable
 from reports.record import RecordError
 from reports.terminal import live_view
 from reports.verdict import ClaimResult, outcome_of_claims
@@ -116,8 +117,9 @@ def claims(
     for name, missing in asked.left_out.items():
         sys.stderr.write(f"swarmgate: target {name} is left out: there is no {missing}\n")
     folder = output or DEFAULT_FOLDER / datetime.now(UTC).strftime("claims-%Y%m%dT%H%M%S")
-    results = _judged(asked, folder, is_reduced=quick, quiet=quiet)
-    _tell(results, folder, is_reduced=quick)
+    runs = _made(asked, folder, is_reduced=quick, quiet=quiet)
+    results = _judged(asked, runs)
+    _tell(results, _repeated(runs), folder, is_reduced=quick)
     outcome = outcome_of_claims(results)
     if quick and outcome.status is not ExitStatus.INVALID:
         outcome = Outcome(ExitStatus.HELD, ("everything was measured, and nothing is judged",))
@@ -147,12 +149,10 @@ def _stranger(
     return Target("target", source, base, renamed)
 
 
-def _judged(
-    file: ClaimsFile, folder: Path, *, is_reduced: bool, quiet: bool
-) -> Sequence[ClaimResult]:
+def _made(file: ClaimsFile, folder: Path, *, is_reduced: bool, quiet: bool) -> Runs:
     console = Console(stderr=True)
     try:
-        runs = run_all(
+        return run_all(
             file,
             folder,
             lambda title: live_view(console, title, quiet=quiet),
@@ -164,6 +164,9 @@ def _judged(
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
     except RecordError as error:
         raise loadtests_cli.fail(error) from None
+
+
+def _judged(file: ClaimsFile, runs: Runs) -> Sequence[ClaimResult]:
     results = [
         judge(claim, target, describe(file, claim.experiment, target), runs)
         for claim in file.claims
@@ -172,12 +175,20 @@ def _judged(
     return results if len(file.targets) > 1 else [replace(it, target="") for it in results]
 
 
-def _tell(results: Sequence[ClaimResult], folder: Path, *, is_reduced: bool) -> None:
+def _repeated(runs: Runs) -> tuple[str, ...]:
+    reasons = {key: [why for run in made for why in run.repeated] for key, made in runs.items()}
+    return tuple(f"Made again: {printable(line)}." for line in made_again(reasons))
+
+
+def _tell(
+    results: Sequence[ClaimResult], repeated: Sequence[str], folder: Path, *, is_reduced: bool
+) -> None:
     """Print the verdict table, and keep it beside its records."""
     notice = "Reduced load (--quick): these verdicts say nothing about the claims.\n"
     markdown = folder / "claims.md"
     markdown.write_text(
-        f"{notice if is_reduced else ''}{tally(results)}\n\n{verdict_markdown(results)}",
+        f"{notice if is_reduced else ''}{tally(results)}\n\n{verdict_markdown(results)}"
+        + "".join(f"\n{line}\n" for line in repeated),
         encoding="utf-8",
     )
     (folder / "claims.svg").write_text(verdict_svg(results), encoding="utf-8")
@@ -185,5 +196,7 @@ def _tell(results: Sequence[ClaimResult], folder: Path, *, is_reduced: bool) -> 
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(highlight=False, width=REPORT_WIDTH)
     console.print(verdict_table(results))
+    for line in repeated:
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"{notice if is_reduced else ''}{tally(results)}", soft_wrap=True)
     console.print(f"Records, and the table as Markdown and SVG: {folder}", soft_wrap=True)

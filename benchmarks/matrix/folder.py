@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from benchmarks.judging.matrix import tabulate
 from benchmarks.runs.making import RunFigures, read_run
-from benchmarks.runs.series import Key, Turn
+from benchmarks.runs.series import Key, Turn, made_again
 from reports.matrix import Column, Matrix
 from reports.record import RecordCutError, RecordError
 
@@ -184,11 +184,7 @@ def _figures(folder: Path, run: MadeRun) -> RunFigures:
 
 
 def _repeated(made: Sequence[MadeRun]) -> Iterator[str]:
-    """Tell of each experiment on each server how often it was made again, and why at last."""
     reasons: dict[Key, list[str]] = {}
     for run in made:
         reasons.setdefault((run.experiment, run.target), []).extend(run.repeated)
-    for (experiment, target), whys in reasons.items():
-        if whys:
-            often = "once" if len(whys) == 1 else f"{len(whys)} times, at last"
-            yield f"{experiment} on {target}, {often} because {whys[-1]}"
+    return made_again(reasons)

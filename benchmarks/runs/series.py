@@ -7,7 +7,7 @@ touches all experiments and servers alike instead of whichever came last.
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -194,3 +194,15 @@ def _run_alone(experiment: AloneExperiment, path: Path) -> RunFigures:
     kept = beside(path, ".json")
     kept.write_text(finished.stdout, encoding="utf-8")
     return RunFigures(valid=True, reasons=(), figures=json.loads(finished.stdout))
+
+
+def made_again(reasons: Mapping[Key, Sequence[str]]) -> Iterator[str]:
+    """Tell of each experiment on each server how often it was made again, and why at last.
+
+    Args:
+        reasons: why each try but the last of its runs was invalid.
+    """
+    for (experiment, target), whys in reasons.items():
+        if whys:
+            often = "once" if len(whys) == 1 else f"{len(whys)} times, at last"
+            yield f"{experiment} on {target}, {often} because {whys[-1]}"

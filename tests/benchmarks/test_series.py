@@ -8,7 +8,7 @@ import pytest
 from benchmarks.claims.claims_file import ClaimsFile
 from benchmarks.claims.reading import load_claims
 from benchmarks.runs.making import ANY_MACHINE, TRIES, Observe, RunFigures
-from benchmarks.runs.series import run_all
+from benchmarks.runs.series import made_again, run_all
 from loadtests.bounds import Bounds
 from reports.record import read_record
 
@@ -96,3 +96,11 @@ def test_a_server_that_does_not_start_is_told_and_not_tried_again(
     for run in runs["echo", "fastapi"]:
         assert "no_such_module" in run.reasons[0]
         assert not run.repeated
+
+
+def test_what_was_made_again_is_told_once_for_each_server() -> None:
+    reasons = {("echo", "a"): ["sent late"], ("echo", "b"): ["late", "later"], ("hold", "a"): []}
+    assert list(made_again(reasons)) == [
+        "echo on a, once because sent late",
+        "echo on b, 2 times, at last because later",
+    ]
