@@ -1,41 +1,52 @@
-"""Several servers under one load, in turn, and one judged by another: by a ratio, never by itself.
+"""Several subjects under one load, in turn, and one judged by another, by the ratio of the two.
 
 How fast a machine is, and what else it does at the time, is in every figure of a round alike, and
-cancels in their ratio. Judged is the interval over the rounds, so that neither a lucky round nor
-an unlucky one decides.
+cancels in their ratio. Only what no machine changes, such as the bytes of a connection, is judged
+by itself. Judged is the interval over the rounds, so that neither a lucky round nor an unlucky one
+decides.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from benchmarks.judging.statistics import ratio_interval, verdict
-from reports.units import significant
+from benchmarks.judging.statistics import mean_interval, ratio_interval, verdict
+from reports.units import format_figure, significant
 from reports.verdict import Estimate, Verdict
+
+FEWEST_ROUNDS: Final = 5
+"""That are judged: the interval of fewer is so wide that it depends on chance what it shows."""
 
 Figures = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a ratio has to be."""
+    """What a ratio, or a figure that no machine changes, has to be."""
 
     at_least: float = 0.0
     at_most: float = math.inf
 
-    def __str__(self) -> str:
-        least = f"at least {self.at_least:g}" if self.at_least else ""
-        most = f"at most {self.at_most:g}" if self.at_most < math.inf else ""
+    def told(self, write: Callable[[float], str]) -> str:
+        """Tell it for a person, with its numbers written by ``write``."""
+        least = f"at least {write(self.at_least)}" if self.at_least > 0 else ""
+        most = f"at most {write(self.at_most)}" if self.at_most < math.inf else ""
         return ", ".join(filter(None, (least, most))) or "not bounded"
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How many times a figure of one server is that of another, round by round."""
+    """How many times a figure of one subject is that of another, or how large it is by itself.
+
+    Attributes:
+        figure: that is judged by itself; empty where it is a ratio.
+    """
 
     name: str
     bound: Bound
     estimate: Estimate
+    figure: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -44,39 +55,74 @@ class Comparison:
 
     def __str__(self) -> str:
         told = self.estimate
-        value, low, high = map(significant, (told.value, told.low, told.high))
-        return f"{self.name}: {value} times ({low} to {high}; {self.bound}): {self.verdict}"
+        value, low, high = map(self._written, (told.value, told.low, told.high))
+        what = value if self.figure else f"{value} times"
+        bound = self.bound.told(self._written)
+        verdict = "told" if self.bound == Bound() else self.verdict
+        return f"{self.name}: {what} ({low} to {high}; {bound}): {verdict}"
+
+    def _written(self, value: float) -> str:
+        return format_figure(self.figure, value) if self.figure else significant(value)
 
 
 class Beside:
-    """What each of several servers measured, round after round.
+    """What each of several subjects measured, round after round.
 
     Attributes:
-        figures: the figures of each round, by server.
+        figures: the figures of each round that is whole, by subject.
     """
 
-    def __init__(self, servers: Sequence[str], measure: Callable[[str], Figures]) -> None:
+    def __init__(self, subjects: Sequence[str], measure: Callable[[str], Figures]) -> None:
         self._measure = measure
-        self.figures: dict[str, list[Figures]] = {name: [] for name in servers}
+        self._begun = 0
+        self.figures: dict[str, list[Figures]] = {name: [] for name in subjects}
 
     def round(self) -> None:
-        """Measure each once; every second time backwards, lest a drift favour one of them."""
+        """Measure each once; every second time backwards, lest a drift favour one of them.
+
+        Raises whatever the measuring of one of them does; nothing is kept of such a round.
+        """
         order = list(self.figures)
-        if len(self.figures[order[0]]) % 2:
+        if self._begun % 2:
             order.reverse()
-        for name in order:
-            self.figures[name].append(self._measure(name))
+        self._begun += 1
+        measured = {name: self._measure(name) for name in order}
+        for name, figures in measured.items():
+            self.figures[name].append(figures)
 
-    def values(self, server: str, figure: str) -> list[float]:
+    @property
+    def whole_rounds(self) -> int:
+        """How many rounds there are in which each was measured."""
+        return min(map(len, self.figures.values()))
+
+    def values(self, subject: str, figure: str) -> list[float]:
         """Return a figure of each round. Raise :class:`KeyError` if a round has none."""
-        return [figures[figure] for figures in self.figures[server]]
+        return [figures[figure] for figures in self.figures[subject]]
 
-    def compare(self, figure: str, server: str, reference: str, bound: Bound) -> Comparison:
-        """Compare a figure of two servers, each round's with that of the same round.
+    def compare(self, figure: str, subject: str, reference: str, bound: Bound) -> Comparison:
+        """Compare a figure of two subjects, each round's with that of the same round.
 
         Raises:
             KeyError: a round has no such figure.
-            ValueError: there are fewer than two rounds, or a figure is not above 0.
+            ValueError: there are too few rounds, or a figure is not above 0.
         """
-        estimate = ratio_interval(self.values(server, figure), self.values(reference, figure))
-        return Comparison(f"{figure}, {server} beside {reference}", bound, estimate)
+        self._check_rounds()
+        estimate = ratio_interval(self.values(subject, figure), self.values(reference, figure))
+        return Comparison(f"{figure}, {subject} beside {reference}", bound, estimate)
+
+    def by_itself(self, figure: str, subject: str, bound: Bound) -> Comparison:
+        """Judge a figure that is the same on every machine.
+
+        Raises:
+            KeyError: a round has no such figure.
+            ValueError: there are too few rounds, or a figure is not finite.
+        """
+        self._check_rounds()
+        estimate = mean_interval(self.values(subject, figure))
+        return Comparison(f"{figure}, {subject}", bound, estimate, figure)
+
+    def _check_rounds(self) -> None:
+        if self.whole_rounds < FEWEST_ROUNDS:
+            raise ValueError(
+                f"{self.whole_rounds} rounds are too few; judged are at least {FEWEST_ROUNDS}"
+            )

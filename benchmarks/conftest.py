@@ -1,4 +1,4 @@
-"""What the cost benchmarks share: one run, its figures, and how several rounds are told."""
+"""What the cost benchmarks share: one run and its figures, several rounds, and their judgement."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.beside import Comparison
+from benchmarks.beside import FEWEST_ROUNDS, Beside, Comparison
 from benchmarks.runs.making import ANY_MACHINE
 from loadtests.bounds import changed
 from loadtests.target import TargetSource
@@ -17,7 +17,7 @@ from reports.record import Record, read_record
 from reports.summary import MARK_MEASURE_BEGIN, MARK_START
 from reports.units import format_figure
 from reports.verdict import Verdict
-from swarmgate import Swarmgate
+from swarmgate import RunInvalidError, Swarmgate
 
 ECHO_SERVER = TargetSource((sys.executable, "-m", "benchmarks.picows_echo", "{port}"))
 
@@ -42,8 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def measure(swarmgate: Swarmgate, is_quick: bool) -> Measure:
-    """Make one run and give its figures; of the picows echo server, unless another is named."""
+def measure(swarmgate: Swarmgate) -> Measure:
+    """Make one run and give its figures; of the picows echo server, unless another is named.
+
+    What is judged of them is CPU time, memory and counts, which a message sent late changes in
+    nothing: so a slow machine makes no run invalid by that.
+    """
     number = 0
 
     def run(
@@ -52,9 +56,12 @@ def measure(swarmgate: Swarmgate, is_quick: bool) -> Measure:
     ) -> Mapping[str, float]:
         nonlocal number
         number += 1
-        usual: dict[str, Any] = {"path": "/echo", "payload": 32, "seed": number}
-        if is_quick:
-            usual["bound"] = [*changed(ANY_MACHINE)]
+        usual: dict[str, Any] = {
+            "path": "/echo",
+            "payload": 32,
+            "seed": number,
+            "bound": [*changed(ANY_MACHINE)],
+        }
         result = swarmgate.run(command=source.command, **(usual | keywords))
         return {**result.figures, **opening_figures(read_record(result.record))}
 
@@ -63,29 +70,61 @@ def measure(swarmgate: Swarmgate, is_quick: bool) -> Measure:
 
 @pytest.fixture
 def is_quick() -> bool:
-    """Tell whether this only shows that the benchmarks run, on a machine of unknown speed."""
+    """Tell whether only what is the same on every machine is judged, with small loads."""
     return bool(os.environ.get("SWARMGATE_QUICK"))
 
 
 def opening_figures(record: Record) -> Mapping[str, float]:
-    """Give what a handshake costs the server in CPU time, its share of a quiet start included.
+    """Give what an opening costs in CPU time: the server, its share of a quiet start included.
 
-    It says more than how many there are a second, which the generator is part of.
+    It says more than how many there are a second, in which generator and server both are, and
+    whoever else wants a core.
     """
+    opening = [line for line in record.intervals if line.phase == "open"]
+    count = sum(line.opened for line in opening)
+    if not count:
+        return {}
+    figures = {"swarm.cpu_per_opening_seconds": sum(line.cpu_ns for line in opening) / 1e9 / count}
     server = {line.mark: line.values for line in record.samples if line.source == "server"}
     start, opened = server.get(MARK_START), server.get(MARK_MEASURE_BEGIN)
-    count = sum(line.opened for line in record.intervals if line.phase == "open")
-    if start is None or opened is None or not count:
-        return {}
-    used = opened["cpu_seconds"] - start["cpu_seconds"]
-    return {"server.cpu_per_handshake_seconds": used / count}
+    if start is not None and opened is not None:
+        used = opened["cpu_seconds"] - start["cpu_seconds"]
+        figures["server.cpu_per_handshake_seconds"] = used / count
+    return figures
 
 
-def note(benchmark: BenchmarkFixture, figure: str, values: Sequence[float], bound: str) -> None:
+def make_rounds(benchmark: BenchmarkFixture, beside: Beside, rounds: int) -> None:
+    """Make so many rounds; skip the benchmark if too few of them are whole.
+
+    A round with a run that stayed invalid, because generator or machine could not keep up, says
+    nothing: it is told, and left out. With too few others nothing was shown, which is no pass.
+    """
+
+    def one() -> None:
+        try:
+            beside.round()
+        except RunInvalidError as error:
+            print(f"\na round is left out: {error}")
+
+    benchmark.pedantic(one, rounds=rounds)  # type: ignore[no-untyped-call]
+    if beside.whole_rounds < min(rounds, FEWEST_ROUNDS):
+        pytest.skip(
+            f"inconclusive: of {rounds} rounds {beside.whole_rounds} were whole; in the others "
+            "generator or machine could not keep up"
+        )
+
+
+def note(benchmark: BenchmarkFixture, figure: str, values: Sequence[float], about: str) -> None:
     """Keep a figure of every round beside the benchmark, and print it."""
-    benchmark.extra_info[figure] = list(values)
+    benchmark.extra_info[f"{figure}, {about}"] = list(values)
     shown = ", ".join(format_figure(figure, value) for value in values)
-    print(f"\n{figure}: {shown} ({bound})")
+    print(f"\n{figure}: {shown} ({about})")
+
+
+def note_each(benchmark: BenchmarkFixture, figure: str, beside: Beside, about: str = "") -> None:
+    """Keep and print a figure of every subject and round."""
+    for name in beside.figures:
+        note(benchmark, figure, beside.values(name, figure), ", ".join(filter(None, (name, about))))
 
 
 def judge(benchmark: BenchmarkFixture, *comparisons: Comparison) -> None:

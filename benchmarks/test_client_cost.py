@@ -1,39 +1,51 @@
 """What each client library costs the swarm, side by side: CPU a round trip, memory a connection."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.conftest import Measure, note
+from benchmarks.beside import Beside, Bound
+from benchmarks.conftest import Measure, judge, make_rounds, note_each
 
-ROUNDS = 3
+ROUNDS = 6
+
+CPU_BESIDE_WEBSOCKETS = Bound(at_most=0.8)
+NO_BOUND = Bound()
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "picows": {"client": "picows"},
+    "websockets": {"client": "websockets"},
+    "websockets, deflate": {"client": "websockets", "deflate": True},
+}
 
 
 def test_both_clients(benchmark: BenchmarkFixture, measure: Measure, is_quick: bool) -> None:
     """The same load with each, in turn; picows is the default because it is the cheaper one."""
-    options: dict[str, dict[str, Any]] = {
-        "picows": {"client": "picows"},
-        "websockets": {"client": "websockets"},
-        "websockets, deflate": {"client": "websockets", "deflate": True},
+    load = {
+        "scenario": "echo",
+        "connections": 100 if is_quick else 1_000,
+        "rate": 500.0 if is_quick else 2_000.0,
+        "duration": 0.5 if is_quick else 2.0,
     }
-    cpu: dict[str, list[float]] = {name: [] for name in options}
-    memory: dict[str, list[float]] = {name: [] for name in options}
 
-    def round_() -> None:
-        for name, held in options.items():
-            figures = measure(
-                scenario="echo",
-                connections=100 if is_quick else 1_000,
-                rate=500.0 if is_quick else 5_000.0,
-                duration=0.5 if is_quick else 2.0,
-                **held,
-            )
-            assert figures["integrity.lost"] == 0
-            cpu[name].append(figures["swarm.cpu_per_round_trip_seconds"])
-            memory[name].append(figures["swarm.memory_per_connection_bytes"])
+    def one(name: str) -> Mapping[str, float]:
+        figures = measure(**load, **OPTIONS[name])
+        assert figures["integrity.lost"] == 0
+        return figures
 
-    benchmark.pedantic(round_, rounds=ROUNDS)  # type: ignore[no-untyped-call]
-    for name in options:
-        note(benchmark, "swarm.cpu_per_round_trip_seconds", cpu[name], name)
-        note(benchmark, "swarm.memory_per_connection_bytes", memory[name], name)
-    assert is_quick or min(cpu["picows"]) < min(cpu["websockets"])
+    beside = Beside(list(OPTIONS), one)
+    make_rounds(benchmark, beside, 1 if is_quick else ROUNDS)
+    cpu = "swarm.cpu_per_round_trip_seconds"
+    memory = "swarm.memory_per_connection_bytes"
+    note_each(benchmark, cpu, beside)
+    note_each(benchmark, memory, beside)
+    if is_quick:
+        return
+    judge(
+        benchmark,
+        beside.compare(cpu, "picows", "websockets", CPU_BESIDE_WEBSOCKETS),
+        beside.compare(cpu, "websockets, deflate", "websockets", NO_BOUND),
+        beside.compare(memory, "picows", "websockets", NO_BOUND),
+        beside.compare(memory, "websockets, deflate", "websockets", NO_BOUND),
+    )

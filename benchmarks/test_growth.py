@@ -5,17 +5,20 @@ only a collection would free counts as growth. The first intervals are left out:
 the allocator's arenas are filled by them.
 """
 
+import math
 import subprocess
 import sys
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.conftest import note
+from benchmarks.beside import Beside, Bound
+from benchmarks.conftest import judge, make_rounds, note_each
 
 INTERVALS = 10_000
 SETTLED = 2_000
-MOST_BYTES = 2**20
+ROUNDS = 5
+GROWTH = Bound(at_least=-math.inf, at_most=2**20)
 
 COMMON = """
 import gc, random, sys
@@ -72,9 +75,11 @@ def test_nothing_grows_with_the_length_of_a_run(
     intervals, settled = (INTERVALS // 10, SETTLED // 10) if is_quick else (INTERVALS, SETTLED)
     words = [sys.executable, "-c", COMMON + SUBJECTS[subject] + LOOP, str(intervals), str(settled)]
 
-    def grow() -> int:
-        return int(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
+    def grow(_: str) -> dict[str, float]:
+        done = subprocess.run(words, capture_output=True, check=True, text=True)
+        return {"growth.memory_bytes": float(done.stdout)}
 
-    grown = benchmark.pedantic(grow, rounds=1)  # type: ignore[no-untyped-call]
-    note(benchmark, "growth_bytes", [float(grown)], f"{subject}, over {intervals - settled:,}")
-    assert grown <= MOST_BYTES, f"{subject} grew by {grown:,} bytes"
+    beside = Beside([subject], grow)
+    make_rounds(benchmark, beside, ROUNDS)
+    note_each(benchmark, "growth.memory_bytes", beside, f"over {intervals - settled:,} intervals")
+    judge(benchmark, beside.by_itself("growth.memory_bytes", subject, GROWTH))

@@ -4,7 +4,9 @@ Nothing is judged by itself, for a machine that is half as fast gives half the f
 compared with that of a reference in the same round, in turn, and the interval of the ratio over the
 rounds is judged (:mod:`benchmarks.beside`). The references are a loop of sockets that does nothing
 else (``send_loop``, ``frame_loop``), an ASGI application that does nothing else (``bare_asgi``) and
-Node's ``ws``. With ``SWARMGATE_QUICK`` set the loads are small and no figure is judged.
+Node's ``ws``. What is compared is CPU time where it can be, for a rate is also the generator's.
+Where the bounds are from stands in docs/benchmarks.md. With ``SWARMGATE_QUICK`` set the loads are
+small, and memory and counts alone are judged.
 """
 
 import asyncio
@@ -12,13 +14,12 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.beside import Beside, Bound
-from benchmarks.conftest import UVICORN, Measure, judge, note
+from benchmarks.conftest import UVICORN, Measure, judge, make_rounds, note_each
 from loadtests.plan import Plan
 from loadtests.run import execute
 from loadtests.target import TargetSource, running
@@ -32,8 +33,8 @@ PING_SECONDS = 20
 
 BROADCAST_CPU_BESIDE_THE_SEND_LOOP = Bound(at_most=1.6)
 BROADCAST_CPU_BESIDE_NODE = Bound(at_most=1.05)
-HANDSHAKES_BESIDE_THE_SEND_LOOP = Bound(at_least=0.35)
-HANDSHAKES_BESIDE_BARE_ASGI = Bound(at_least=0.6)
+HANDSHAKE_CPU_BESIDE_THE_SEND_LOOP = Bound(at_most=6.0)
+HANDSHAKE_CPU_BESIDE_BARE_ASGI = Bound(at_most=1.6)
 MEMORY_BESIDE_BARE_ASGI = Bound(at_most=0.5)
 MEMORY_BESIDE_NODE = Bound(at_most=1.0)
 IDLE_CPU_BESIDE_THE_FRAME_LOOP = Bound(at_most=1.8)
@@ -68,19 +69,6 @@ def with_node(servers: Mapping[str, TargetSource]) -> Mapping[str, TargetSource]
     return servers
 
 
-def measured(
-    benchmark: BenchmarkFixture,
-    servers: Mapping[str, TargetSource],
-    measure: Measure,
-    is_quick: bool,
-    **load: Any,  # noqa: ANN401 - the keywords of a run
-) -> Beside:
-    """Put one load on each server, in turn, for some rounds."""
-    beside = Beside(list(servers), lambda name: measure(servers[name], **load))
-    benchmark.pedantic(beside.round, rounds=1 if is_quick else ROUNDS)  # type: ignore[no-untyped-call]
-    return beside
-
-
 def test_a_broadcast_beside_a_plain_send_loop_and_node(
     benchmark: BenchmarkFixture, measure: Measure, is_quick: bool
 ) -> None:
@@ -89,20 +77,24 @@ def test_a_broadcast_beside_a_plain_send_loop_and_node(
     load = {
         "path": "/ws",
         "scenario": "broadcast",
-        "rate": 4.0,
+        # So few that the swarm keeps up on half a core.
+        "rate": 2.0,
         "payload": PAYLOAD_BYTES,
         "connections": 500 if is_quick else 10_000,
-        "duration": 1.0 if is_quick else 4.0,
+        "duration": 1.0 if is_quick else 6.0,
     }
-    beside = measured(benchmark, servers, measure, is_quick, **load)
-    cpu = "server.cpu_per_message_seconds"
-    for name, rounds in beside.figures.items():
+
+    def one(name: str) -> Mapping[str, float]:
+        figures = measure(servers[name], **load)
         # So many deliveries in each of them, that CPU time may be told of one.
-        assert all(round_["integrity.lost"] == 0 for round_ in rounds), name
-        assert all(round_["integrity.duplicated"] == 0 for round_ in rounds), name
-        note(benchmark, cpu, beside.values(name, cpu), f"{name}, for one receiver")
-        last = "delivery.last_seconds"
-        note(benchmark, last, beside.values(name, last), f"{name}, swarm included")
+        assert figures["integrity.lost"] == figures["integrity.duplicated"] == 0, name
+        return figures
+
+    beside = Beside(list(servers), one)
+    make_rounds(benchmark, beside, 1 if is_quick else ROUNDS)
+    cpu = "server.cpu_per_message_seconds"
+    note_each(benchmark, cpu, beside, "for one receiver")
+    note_each(benchmark, "delivery.last_seconds", beside, "swarm included")
     if is_quick:
         return
     comparisons = [
@@ -115,44 +107,59 @@ def test_a_broadcast_beside_a_plain_send_loop_and_node(
         pytest.skip("compared with the send loop only: node or its ws is not installed")
 
 
-def test_connections_and_handshakes(
+def test_memory_of_a_connection(
     benchmark: BenchmarkFixture, measure: Measure, is_quick: bool
 ) -> None:
-    """Half the memory of an ASGI application that does nothing, and 0.6 times its handshakes.
-
-    No more memory than Node's; its handshakes are told beside them, as the mark to reach.
-    """
-    servers = with_node({"swarmgate": SILENT, "bare ASGI": BARE_ASGI, "send loop": SEND_LOOP})
-    load = {
-        "path": "/ws",
-        "scenario": "hold",
-        "connections": 1_000 if is_quick else 6_000,
-        "steps": 4,
-        "duration": 0.5,
-    }
-    beside = measured(benchmark, servers, measure, is_quick, **load)
+    """Half the memory of an ASGI application that does nothing, and no more than Node's."""
+    servers = {"swarmgate": SILENT, "bare ASGI": BARE_ASGI}
+    if not is_quick:
+        servers = dict(with_node(servers))
+    beside = opened_connections(benchmark, measure, servers, 1_500 if is_quick else 6_000, ROUNDS)
     memory = "server.memory_per_connection_bytes"
-    opened = "connections.opened_per_second"
+    note_each(benchmark, memory, beside)
+    comparisons = [beside.compare(memory, "swarmgate", "bare ASGI", MEMORY_BESIDE_BARE_ASGI)]
+    if "node" in servers:
+        comparisons.append(beside.compare(memory, "swarmgate", "node", MEMORY_BESIDE_NODE))
+    judge(benchmark, *comparisons)
+
+
+def test_cpu_of_a_handshake(benchmark: BenchmarkFixture, measure: Measure, is_quick: bool) -> None:
+    """At most 1.6 times the CPU of an ASGI application that does nothing; Node's is told."""
+    servers = with_node({"swarmgate": SILENT, "bare ASGI": BARE_ASGI, "send loop": SEND_LOOP})
+    beside = opened_connections(
+        benchmark, measure, servers, 500 if is_quick else 4_000, 1 if is_quick else ROUNDS
+    )
     cpu = "server.cpu_per_handshake_seconds"
-    for figure in (memory, opened, cpu):
-        for name in servers:
-            note(benchmark, figure, beside.values(name, figure), name)
+    note_each(benchmark, cpu, beside)
+    note_each(benchmark, "connections.opened_per_second", beside, "swarm included")
     if is_quick:
         return
     comparisons = [
-        beside.compare(memory, "swarmgate", "bare ASGI", MEMORY_BESIDE_BARE_ASGI),
-        beside.compare(opened, "swarmgate", "bare ASGI", HANDSHAKES_BESIDE_BARE_ASGI),
-        beside.compare(opened, "swarmgate", "send loop", HANDSHAKES_BESIDE_THE_SEND_LOOP),
-        beside.compare(cpu, "swarmgate", "bare ASGI", NO_BOUND),
+        beside.compare(cpu, "swarmgate", "bare ASGI", HANDSHAKE_CPU_BESIDE_BARE_ASGI),
+        beside.compare(cpu, "swarmgate", "send loop", HANDSHAKE_CPU_BESIDE_THE_SEND_LOOP),
     ]
     if "node" in servers:
         comparisons += [
-            beside.compare(memory, "swarmgate", "node", MEMORY_BESIDE_NODE),
-            beside.compare(opened, "swarmgate", "node", NO_BOUND),
             beside.compare(cpu, "swarmgate", "node", NO_BOUND),
             beside.compare(cpu, "bare ASGI", "node", NO_BOUND),
         ]
     judge(benchmark, *comparisons)
+
+
+def opened_connections(
+    benchmark: BenchmarkFixture,
+    measure: Measure,
+    servers: Mapping[str, TargetSource],
+    connections: int,
+    rounds: int,
+) -> Beside:
+    """Open so many connections to each server, in four steps, for some rounds."""
+    load = {"path": "/ws", "scenario": "hold", "steps": 4, "duration": 0.5}
+    beside = Beside(
+        list(servers), lambda name: measure(servers[name], connections=connections, **load)
+    )
+    make_rounds(benchmark, beside, rounds)
+    return beside
 
 
 def test_idle_connections_with_heartbeat_and_pings(
@@ -166,12 +173,11 @@ def test_idle_connections_with_heartbeat_and_pings(
         "connections": 500 if is_quick else 10_000,
         "duration": 2.0 if is_quick else 10.0,
     }
-    beside = measured(benchmark, servers, measure, is_quick, **load)
+    beside = Beside(list(servers), lambda name: measure(servers[name], **load))
+    make_rounds(benchmark, beside, 1 if is_quick else ROUNDS)
     cpu = "server.cpu_ratio"
-    for name in servers:
-        note(benchmark, cpu, beside.values(name, cpu), f"{name}, of a core")
-        heard = "messages.unsolicited"
-        note(benchmark, heard, beside.values(name, heard), f"{name}, heartbeats heard")
+    note_each(benchmark, cpu, beside, "of a core")
+    note_each(benchmark, "messages.unsolicited", beside, "heartbeats heard")
     if not is_quick:
         bound = IDLE_CPU_BESIDE_THE_FRAME_LOOP
         judge(benchmark, beside.compare(cpu, "swarmgate", "frame loop", bound))
@@ -192,8 +198,8 @@ def test_a_drain_of_10_000_clients_over_4_workers(
             parameters={"leave": 0.9},
         )
     )
-    note(benchmark, "drain.told_last_seconds", [figures["drain.told_last_seconds"]], "last told")
-    note(benchmark, "drain.exit_seconds", [figures["drain.exit_seconds"]], "after SIGTERM")
+    last, exited = (figures[f"drain.{name}_seconds"] for name in ("told_last", "exit"))
+    print(f"\nlast told after {last:.3g} s, exit {exited:.3g} s after SIGTERM")
     # Not a matter of speed, so judged at any size.
     assert figures["drain.told"] == figures["drain.connected"] == connections
     assert figures["drain.closed_1000"] + figures["drain.closed_1001"] == connections
@@ -218,10 +224,9 @@ def test_others_are_served_during_broadcasts(
         return asyncio.run(echo_during_broadcasts(servers[name], folder, connections, seconds))
 
     beside = Beside(list(servers), both)
-    benchmark.pedantic(beside.round, rounds=1 if is_quick else ROUNDS)  # type: ignore[no-untyped-call]
+    make_rounds(benchmark, beside, 1 if is_quick else ROUNDS)
     p99 = "latency.p99_seconds"
-    for name in servers:
-        note(benchmark, p99, beside.values(name, p99), f"{name}, echo during broadcasts")
+    note_each(benchmark, p99, beside, "echo during broadcasts")
     if not is_quick:
         bound = ECHO_P99_BESIDE_THE_SEND_LOOP
         judge(benchmark, beside.compare(p99, "swarmgate", "send loop", bound))
