@@ -26,7 +26,7 @@ ROUNDS = 6
 BROADCASTS_PER_SECOND = 20.0
 
 BYTES_PER_IDLE_CONNECTION = Bound(at_most=12 * 1024)
-OPENING_BESIDE_BARE = Bound(at_most=1.5)
+OPENING_BESIDE_BARE = Bound(at_most=1.8)
 ROUND_TRIP_BESIDE_BARE = Bound(at_most=1.5)
 DELIVERY_BESIDE_BARE = Bound(at_most=1.5)
 
@@ -82,7 +82,7 @@ def test_holding_a_connection(
 def test_opening_a_connection(
     benchmark: BenchmarkFixture, measure: Measure, is_quick: bool
 ) -> None:
-    """To open one costs little more than it costs the client library alone."""
+    """At most 1.8 times what it costs the client library alone."""
     connections = 500 if is_quick else 4_000
     subjects: Mapping[str, Callable[[], Mapping[str, float]]] = {
         "swarm": lambda: measure(scenario="hold", connections=connections, duration=0.1),
@@ -104,7 +104,7 @@ def test_echo_round_trips_with_everything_recorded(
     connections: int,
     processes: int,
 ) -> None:
-    """A closed model costs little more than the client library alone.
+    """A closed model costs at most 1.5 times what the client library alone does.
 
     With two processes it is beside two bare clients at once: how much three processes hinder each
     other is the machine's, and a second process must cost no more than the first.
@@ -132,7 +132,7 @@ def test_echo_round_trips_with_everything_recorded(
 def test_receiving_a_broadcast_with_the_ledger(
     benchmark: BenchmarkFixture, measure: Measure, is_quick: bool
 ) -> None:
-    """A delivered message costs little more than the library alone, with ledger and histogram."""
+    """At most 1.5 times what the library alone takes, with ledger and histogram."""
     connections = 100 if is_quick else 1_000
     seconds = 0.5 if is_quick else 3.0
 
