@@ -5,7 +5,8 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from timeit import repeat
+from time import process_time
+from timeit import timeit
 from typing import Final
 
 import pytest
@@ -19,13 +20,16 @@ from websockets.uri import parse_uri
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
-from benchmarks.conftest import note
+from benchmarks.beside import Beside, Bound
+from benchmarks.conftest import judge, make_rounds, note_each
 from loadtests.gevent_connection import framed
 
-ROUNDS = 3
-DEADLINE_SECONDS = 120.0
-SECONDS_PER_ROUND_TRIP_AT_MOST = 30e-6
-BYTES_PER_CONNECTION_AT_MOST = 24 * 1024
+ROUNDS = 6
+DEADLINE_SECONDS = 300.0
+
+NO_DEARER = Bound(at_most=1.0)
+ROUND_TRIP_BESIDE_CLIENT = Bound(at_most=0.8)
+BYTES_PER_CONNECTION = Bound(at_most=24 * 1024)
 
 _PAYLOAD: Final = b"x" * 32
 _FROM_SERVER: Final = Frame(Opcode.TEXT, _PAYLOAD).serialize(mask=False)
@@ -128,60 +132,54 @@ def users(subject: str, url: str, count: int, seconds: float = 0.0) -> Mapping[s
 
 def test_framing_and_parsing(benchmark: BenchmarkFixture, is_quick: bool) -> None:
     """A 32-byte echo through each library's own code, without a socket: why it is this core."""
-    number = 100 if is_quick else 20_000
-    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in CORES}
+    number = 100 if is_quick else 60_000
 
-    def round_() -> None:
-        for name, make in CORES.items():
-            frame, parse = make()
-            costs[name].append(
-                (
-                    min(repeat(frame, number=number, repeat=3)) / number,
-                    min(repeat(parse, number=number, repeat=3)) / number,
-                )
-            )
+    def cost(name: str) -> Mapping[str, float]:
+        frame, parse = CORES[name]()
+        framing = timeit(frame, timer=process_time, number=number) / number
+        parsing = timeit(parse, timer=process_time, number=number) / number
+        return {
+            "frame.cpu_seconds": framing,
+            "parse.cpu_seconds": parsing,
+            "both.cpu_seconds": framing + parsing,
+        }
 
-    benchmark.pedantic(round_, rounds=ROUNDS)  # type: ignore[no-untyped-call]
-    print(f"\n{'':20}{'frame':>10}{'parse':>10}{'both':>10}   µs, best of {ROUNDS} rounds")
-    for name, rounds in costs.items():
-        frame, parse = (min(round_[part] for round_ in rounds) * 1e6 for part in (0, 1))
-        benchmark.extra_info[name] = rounds
-        print(f"{name:20}{frame:10.2f}{parse:10.2f}{frame + parse:10.2f}")
-    both = {name: min(map(sum, rounds)) for name, rounds in costs.items()}
-    assert is_quick or min(both, key=both.__getitem__) == "WebSocketUser"
+    beside = Beside(list(CORES), cost)
+    make_rounds(benchmark, beside, 1 if is_quick else ROUNDS)
+    for figure in ("frame.cpu_seconds", "parse.cpu_seconds"):
+        note_each(benchmark, figure, beside)
+    if not is_quick:
+        ours, *others = CORES
+        judge(
+            benchmark,
+            *(beside.compare("both.cpu_seconds", ours, other, NO_DEARER) for other in others),
+        )
 
 
 def test_an_echo_round_trip(benchmark: BenchmarkFixture, echo_url: str, is_quick: bool) -> None:
     """CPU time of the Locust process, in turn with a user on websocket-client."""
     subjects = ("asking", "client", "tasks")
-    cpu: dict[str, list[float]] = {subject: [] for subject in subjects}
-    rate: dict[str, list[float]] = {subject: [] for subject in subjects}
-
-    def round_() -> None:
-        for subject in subjects:
-            figures = users(subject, echo_url, 20, 0.2 if is_quick else 3.0)
-            cpu[subject].append(figures["cpu_per_round_trip_seconds"])
-            rate[subject].append(figures["round_trips_per_second"])
-
-    benchmark.pedantic(round_, rounds=1 if is_quick else ROUNDS)  # type: ignore[no-untyped-call]
-    for subject in subjects:
-        note(benchmark, "locust.cpu_per_round_trip_seconds", cpu[subject], subject)
-        note(benchmark, "locust.round_trips_per_second", rate[subject], subject)
-    assert is_quick or min(cpu["asking"]) < SECONDS_PER_ROUND_TRIP_AT_MOST
-    assert is_quick or min(cpu["asking"]) < min(cpu["client"])
+    beside = Beside(
+        subjects, lambda subject: users(subject, echo_url, 20, 0.2 if is_quick else 3.0)
+    )
+    make_rounds(benchmark, beside, 1 if is_quick else ROUNDS)
+    cpu = "cpu_per_round_trip_seconds"
+    note_each(benchmark, cpu, beside)
+    note_each(benchmark, "round_trips_per_second", beside)
+    if not is_quick:
+        judge(
+            benchmark,
+            beside.compare(cpu, "asking", "client", ROUND_TRIP_BESIDE_CLIENT),
+            beside.compare(cpu, "tasks", "client", Bound()),
+        )
 
 
 def test_an_idle_connection(benchmark: BenchmarkFixture, echo_url: str, is_quick: bool) -> None:
     """Private memory of the Locust process, beside that of a user without a connection."""
-    subjects = ("idle", "bare")
-    memory: dict[str, list[float]] = {subject: [] for subject in subjects}
-
-    def round_() -> None:
-        for subject in subjects:
-            figures = users(subject, echo_url, 40 if is_quick else 2_000)
-            memory[subject].append(figures["memory_per_connection_bytes"])
-
-    benchmark.pedantic(round_, rounds=1 if is_quick else ROUNDS)  # type: ignore[no-untyped-call]
-    for subject in subjects:
-        note(benchmark, "locust.memory_per_connection_bytes", memory[subject], subject)
-    assert is_quick or max(memory["idle"]) < BYTES_PER_CONNECTION_AT_MOST
+    beside = Beside(
+        ("idle", "bare"), lambda subject: users(subject, echo_url, 200 if is_quick else 2_000)
+    )
+    make_rounds(benchmark, beside, ROUNDS)
+    memory = "memory_per_connection_bytes"
+    note_each(benchmark, memory, beside)
+    judge(benchmark, beside.by_itself(memory, "idle", BYTES_PER_CONNECTION))
