@@ -1,0 +1,78 @@
+"""What the reference server's own code does for a connection, an echo and a broadcast, counted.
+
+Beside the least that an ASGI application can do (``bare_asgi``), under the same interpreter and
+uvicorn, because both change the counts. They are the same on every machine and in every run, so
+that one of each is enough and nothing but the code can break a bound; ``SWARMGATE_QUICK`` changes
+nothing here.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.beside import Bound
+from benchmarks.counting.count import Count, count
+from benchmarks.counting.process import Load, Subject
+from reports.units import significant
+
+CONNECTIONS = 100
+SILENT = ("HEARTBEAT_SECONDS", "WS_PING_INTERVAL", "ANNOUNCE_LIMIT")
+
+BESIDE_BARE_ASGI = {
+    "counts.bytes_per_connection": Bound(at_most=0.42),
+    "counts.allocations_per_connection": Bound(at_most=1.45),
+    "counts.allocations_per_echo": Bound(at_most=1.45),
+    "counts.system_calls_per_connection": Bound(at_most=1.3),
+    "counts.system_calls_per_echo": Bound(at_most=1.25),
+    "counts.instructions_per_connection": Bound(at_most=1.8),
+    "counts.instructions_per_echo": Bound(at_most=1.45),
+}
+OF_A_BROADCAST = {
+    "counts.writes_per_broadcast": Bound(CONNECTIONS, CONNECTIONS),
+    "counts.allocations_per_broadcast": Bound(at_most=4.5 * CONNECTIONS),
+    "counts.system_calls_per_broadcast": Bound(at_most=8),
+}
+
+
+def counted(app: str, *, broadcasts: bool) -> Count:
+    """Count an application of this repository with the interpreter that runs this."""
+    load = Load(connections=CONNECTIONS, broadcasts=broadcasts)
+    found = count(Subject(app, sys.executable, Path()), load)
+    failed = [missing.reason for missing in found.missing.values() if missing.is_failure]
+    assert not failed, failed
+    return found
+
+
+def test_what_a_connection_an_echo_and_a_broadcast_take(
+    benchmark: BenchmarkFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Little more than an application that does nothing; a broadcast is one write a receiver."""
+    for setting in SILENT:
+        monkeypatch.setenv(f"TARGET_{setting}", "0")
+    bare = counted("benchmarks.bare_asgi:app", broadcasts=False)
+    ours: Count = benchmark.pedantic(  # type: ignore[no-untyped-call]
+        lambda: counted("target_app.app:app", broadcasts=True)
+    )
+    values = {
+        figure: (ours.figures[figure] / bare.figures[figure], bound)
+        for figure, bound in BESIDE_BARE_ASGI.items()
+        if figure in ours.figures
+    } | {
+        figure: (ours.figures[figure], bound)
+        for figure, bound in OF_A_BROADCAST.items()
+        if figure in ours.figures
+    }
+    broken = []
+    for figure, (value, bound) in values.items():
+        beside = ", times that of bare ASGI" if figure in BESIDE_BARE_ASGI else ""
+        told = f"{figure}: {significant(value)} ({bound.told(significant)}{beside})"
+        benchmark.extra_info[figure] = value
+        print(f"\n{told}")
+        if not bound.at_least <= value <= bound.at_most:
+            broken.append(told)
+    assert not broken, "\n".join(broken)
+    if ours.missing:
+        reasons = ", ".join(missing.reason for missing in ours.missing.values())
+        pytest.skip(f"judged without what cannot be counted here: {reasons}")
