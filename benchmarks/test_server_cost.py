@@ -39,12 +39,12 @@ ECHO_BOUNDS = Bounds(lateness_p99_seconds=0.02)
 """A late sender makes all servers alike: it hides no difference, and can show none that is not."""
 
 BROADCAST_CPU_BESIDE_THE_SEND_LOOP = Bound(at_most=1.6)
-BROADCAST_CPU_BESIDE_NODE = Bound(at_most=1.05)
-HANDSHAKE_CPU_BESIDE_BARE_ASGI = Bound(at_most=1.8)
+BROADCAST_CPU_BESIDE_NODE = Bound(at_most=1.15)
+HANDSHAKE_CPU_BESIDE_BARE_ASGI = Bound(at_most=1.5)
 MEMORY_BESIDE_BARE_ASGI = Bound(at_most=0.5)
 MEMORY_BESIDE_NODE = Bound(at_most=1.0)
 IDLE_CPU_BESIDE_THE_FRAME_LOOP = Bound(at_most=1.8)
-ECHO_P99_BESIDE_THE_SEND_LOOP = Bound(at_most=0.4)
+ECHO_P99_BESIDE_THE_SEND_LOOP = Bound(at_most=0.3)
 NO_BOUND = Bound()
 
 
@@ -78,7 +78,7 @@ def with_node(servers: Mapping[str, TargetSource]) -> Mapping[str, TargetSource]
 def test_a_broadcast_beside_a_plain_send_loop_and_node(
     benchmark: BenchmarkFixture, measure: Measure, is_quick: bool
 ) -> None:
-    """At most 1.6 times the CPU of the plain loop, at most 1.05 times that of Node."""
+    """At most 1.6 times the CPU of the plain loop, at most 1.15 times that of Node."""
     servers = with_node({"swarmgate": SILENT, "send loop": SEND_LOOP})
     load = {
         "path": "/ws",
@@ -129,7 +129,7 @@ def test_memory_of_a_connection(
 
 
 def test_cpu_of_a_handshake(benchmark: BenchmarkFixture, measure: Measure, is_quick: bool) -> None:
-    """At most 1.8 times the CPU of an ASGI application that does nothing; the others are told."""
+    """At most 1.5 times the CPU of an ASGI application that does nothing; the others are told."""
     servers = with_node({"swarmgate": SILENT, "bare ASGI": BARE_ASGI, "send loop": SEND_LOOP})
     beside = opened_connections(
         benchmark, measure, servers, 500 if is_quick else 4_000, 1 if is_quick else ROUNDS
@@ -215,7 +215,7 @@ def test_a_drain_of_10_000_clients_over_4_workers(
 def test_others_are_served_during_broadcasts(
     benchmark: BenchmarkFixture, tmp_path: Path, is_quick: bool
 ) -> None:
-    """Broadcasts to 10,000 hold up the echoes of others less than half as long as a loop does."""
+    """Broadcasts to 10,000 hold up the echoes of others at most 0.3 times as long as a loop."""
     connections = 500 if is_quick else 10_000
     seconds = 1.0 if is_quick else 6.0
     bounds = ANY_MACHINE if is_quick else ECHO_BOUNDS
