@@ -28,7 +28,7 @@ ROUNDS = 6
 DEADLINE_SECONDS = 300.0
 
 NO_DEARER = Bound(at_most=1.0)
-ROUND_TRIP_BESIDE_CLIENT = Bound(at_most=0.8)
+ROUND_TRIP_BESIDE_CLIENT = Bound(at_most=0.7)
 BYTES_PER_CONNECTION = Bound(at_most=24 * 1024)
 
 _PAYLOAD: Final = b"x" * 32
