@@ -98,7 +98,7 @@ def bench(session: nox.Session) -> None:
 def gate(session: nox.Session) -> None:
     """Is head worse than base? -- --base REF; paired runs, a stated chance of a false alarm."""
     install(session)
-    # Inconclusive (4) is an answer, as with the claims, and told in its first line.
+    # Inconclusive (4) is an answer, as with the claims, and told in its last line.
     session.run("swarmgate", "gate", *session.posargs, success_codes=[0, 4])
 
 
