@@ -5,7 +5,7 @@ experiment says how the figure is measured, and may serve several claims; a targ
 experiments are made on. :mod:`benchmarks.claims.reading` reads them from a file.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -100,6 +100,12 @@ class ClaimsFile(Experiments):
         made_on = self.targets_of(claim.experiment)
         wanted = claim.targets or made_on
         return tuple(it for it in made_on if it in wanted and it != claim.baseline_target)
+
+    def against_warm_memory(self, claim: Claim) -> Iterator[tuple[str, str]]:
+        """Give each key of a claim that names memory a connection after a warm-up, and why not."""
+        for key, name in (("experiment", claim.experiment), ("baseline", claim.baseline)):
+            if name is not None and (complaint := self.against_warmup(name, claim.metric)):
+                yield key, complaint
 
 
 def choose(file: ClaimsFile, ids: Sequence[str], targets: Sequence[str] = ()) -> ClaimsFile:

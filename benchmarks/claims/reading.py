@@ -12,10 +12,6 @@ from benchmarks.runs.reading import check_targets, read_experiments
 from benchmarks.runs.tables import MISSING, TableReader, parsed
 from reports.figures import against_figure
 
-_OF_NEW_MEMORY: Final = (
-    "server.memory_per_connection_bytes",
-    "server.memory_growth_per_connection_bytes",
-)
 _CLAIMS: Final[TypeAdapter[tuple[Claim, ...]]] = TypeAdapter(
     Annotated[tuple[Claim, ...], Field(strict=False, min_length=1)]
 )
@@ -44,7 +40,9 @@ def _check(reader: TableReader, file: ClaimsFile) -> None:
         if claim.id in seen:
             raise reader.complaint((*place, "id"), f"{claim.id!r} is taken already")
         seen.add(claim.id)
-        for key, complaint in (*_against(file, claim), *_against_warmup(file, claim)):
+        for key, complaint in _against(file, claim):
+            raise reader.complaint((*place, key), complaint)
+        for key, complaint in file.against_warm_memory(claim):
             raise reader.complaint((*place, key), complaint)
         check_targets(reader, file, claim.targets, (*place, "targets"))
         if isinstance(claim.expected, Mapping):
@@ -74,19 +72,3 @@ def _against(file: ClaimsFile, claim: Claim) -> Iterator[tuple[str, str]]:
         yield "value", str(error)
     if (claim.comparison == "within") != (claim.tolerance is not None):
         yield "comparison", "a tolerance goes with comparison = 'within', and only with it"
-
-
-def _against_warmup(file: ClaimsFile, claim: Claim) -> Iterator[tuple[str, str]]:
-    """Refuse memory a connection after a warm-up, whose own memory is then used again."""
-    if claim.metric not in _OF_NEW_MEMORY:
-        return
-    for key, name in (("experiment", claim.experiment), ("baseline", claim.baseline)):
-        if name is not None and _is_warmed_up(file, name):
-            what = f"after a warm-up {claim.metric} misses the memory that it has left behind"
-            yield key, f"{what}; give {name} warmup = 0"
-
-
-def _is_warmed_up(file: ClaimsFile, name: str) -> bool:
-    return isinstance(file.experiments[name], LoadExperiment) and any(
-        file.case(name, target).plan().warmup_seconds for target in file.targets_of(name)
-    )

@@ -111,6 +111,7 @@ def claims(
         if not asked.claims:
             raise InputFileError(f"{file}: no claim is left to judge")
         check_plans(asked)
+        _check_memory(asked)
     except (InputFileError, UsageError) as error:
         sys.stderr.write(f"swarmgate: {error}\n")
         raise typer.Exit(ExitStatus.USAGE) from None
@@ -147,6 +148,13 @@ def _stranger(
         assert url is not None
         source, base = TargetSource(pids=tuple(pids)), base_of(url)
     return Target("target", source, base, renamed)
+
+
+def _check_memory(file: ClaimsFile) -> None:
+    """Refuse memory after a warm-up that came with other flags. Raises InputFileError."""
+    for claim in file.claims:
+        for _, complaint in file.against_warm_memory(claim):
+            raise InputFileError(f"{file.path}: claim {claim.id}: {complaint}")
 
 
 def _made(file: ClaimsFile, folder: Path, *, is_reduced: bool, quiet: bool) -> Runs:

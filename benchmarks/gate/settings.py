@@ -336,9 +336,13 @@ def _check(reader: TableReader, settings: GateSettings, place: Place) -> None:
         raise reader.complaint(place, f"nothing is measured; write a load, such as\n{EXAMPLE}")
     for name, workload in settings.loads.items():
         try:
-            Case(settings.server.target(name, ("{port}",), None), workload).plan()
+            case = Case(settings.server.target(name, ("{port}",), None), workload)
+            case.plan()
+            judged = [case.against_warmup(it.figure) for it in settings.metrics if it.load == name]
         except (LoadTestError, ValueError) as error:
             raise reader.complaint((*place, "load", name), str(error)) from None
+        for complaint in filter(None, judged):
+            raise reader.complaint((*place, "load", name), f"{complaint}; give it warmup = 0")
     try:
         settings.plan()
     except ValueError as error:

@@ -113,6 +113,8 @@ def _column(reader: TableReader, read: Experiments, number: int, table: _ColumnT
         raise reader.complaint((*place, "experiment"), what)
     if complaint := against_figure(table.figure, held.workload.scenario):
         raise reader.complaint((*place, "figure"), complaint)
+    if complaint := read.against_warmup(table.experiment, table.figure):
+        raise reader.complaint((*place, "figure"), complaint)
     known_figure = figure(table.figure)
     better = known_figure.better if table.better is None else Better(table.better)
     return Column(table.experiment, table.figure, table.label or known_figure.label, better)

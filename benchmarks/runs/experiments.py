@@ -76,6 +76,15 @@ class Experiments:
                 return f"no experiment is made on {path}; there are {', '.join(known)}"
         return ""
 
+    def against_warmup(self, experiment: str, figure: str) -> str:
+        """Say that a figure of an experiment misses what a warm-up has left behind, if it does."""
+        if not isinstance(self.experiments[experiment], LoadExperiment):
+            return ""
+        for target in self.targets_of(experiment):
+            if complaint := self.case(experiment, target).against_warmup(figure):
+                return f"{complaint}; give {experiment} warmup = 0"
+        return ""
+
     def case(self, experiment: str, target: str) -> Case:
         """Give the load of an experiment on a server."""
         found = self.experiments[experiment]

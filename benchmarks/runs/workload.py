@@ -1,7 +1,7 @@
 """A load as it is judged: what a file of ``swarmgate run`` says, put on whichever server."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.runs.targets import Target
 from loadtests.bounds import Bounds
@@ -10,6 +10,11 @@ from loadtests.plan import Plan
 from loadtests.run import checked
 from loadtests.scenario_file import ScenarioFile
 from loadtests.users import plan_of_run
+
+_OF_NEW_MEMORY: Final = (
+    "server.memory_per_connection_bytes",
+    "server.memory_growth_per_connection_bytes",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +73,15 @@ class Case:
         flags, _ = read_flags(self.target.flags, defaults)
         plan = checked(plan_of_run(flags, self.workload.content))
         return plan if self.bounds is None else replace(plan, bounds=self.bounds)
+
+    def against_warmup(self, figure: str) -> str:
+        """Say that a figure misses what a warm-up has left behind; nothing if it does not.
+
+        The memory of the connections of a warm-up is used again by those after them.
+
+        Raises:
+            LoadTestError: as :meth:`plan`.
+        """
+        if figure not in _OF_NEW_MEMORY or not self.plan().warmup_seconds:
+            return ""
+        return f"after a warm-up {figure} misses the memory that it has left behind"

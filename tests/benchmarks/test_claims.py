@@ -161,6 +161,17 @@ def test_memory_a_connection_is_not_judged_after_a_warm_up(tmp_path: Path, where
     assert load_claims(written(tmp_path, of_its_own))
 
 
+@pytest.mark.parametrize("key", ["experiment", "baseline"])
+def test_memory_of_an_experiment_that_there_is_not_is_told_as_any_figure_is(
+    tmp_path: Path, key: str
+) -> None:
+    text = GOOD.replace("server.memory_bytes", "server.memory_per_connection_bytes")
+    old = 'experiment = "idle"\n'
+    text = text.replace(old, f'{"" if key == "experiment" else old}{key} = "other"\n', 1)
+    with pytest.raises(InputFileError, match=rf"claim\.0\.{key}: no experiment is called 'other'"):
+        load_claims(written(tmp_path, text))
+
+
 def test_a_file_without_claims_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="claim: the key is missing"):
         load_claims(written(tmp_path, "[experiment]\n"))

@@ -274,6 +274,17 @@ def test_a_command_that_cannot_be_is_refused_in_a_line_before_anything_runs(
     assert not (tmp_path / "runs").exists()
 
 
+def test_memory_is_not_judged_after_a_warm_up_that_comes_with_flags(tmp_path: Path) -> None:
+    metric = "server.memory_growth_per_connection_bytes"
+    file = written(tmp_path, SMALL.replace("integrity.lost", metric).replace('"0"', '"9kB"'))
+    done = claims(tmp_path / "runs", file, "--flags", "--warmup 1s")
+    assert done.status == 2
+    assert done.errors.endswith(
+        f"claim loss: after a warm-up {metric} misses the memory that it has left behind; "
+        "give echo warmup = 0\n"
+    )
+
+
 def test_a_figure_that_there_is_not_is_answered_with_those_that_come_near(tmp_path: Path) -> None:
     file = written(tmp_path, SMALL.replace("integrity.lost", "integrity.loss"))
     done = claims(tmp_path / "runs", file)

@@ -230,6 +230,8 @@ SILENT = "{python} -c 'import sys, time; time.sleep(1000)' {port}"
         (LOAD + LENIENT.replace("p50", "p55"), commands(), 2, "did you mean latency.p50_seconds"),
         (LOAD + LENIENT.replace('"echo"', '"eco"'), commands(), 2, "no load is called 'eco': echo"),
         (LOAD + LENIENT.replace("900%", "0%"), commands(), 2, "metric.0.effect"),
+        ("block = 2\n" + LOAD, commands(), 2, "no such key is known; did you mean blocks"),
+        ('warmup = "1s"\n' + LOAD, commands(), 2, "load.echo: after a warm-up .* warmup = 0"),
         ("blocks = 3\n" + LOAD, commands(), 2, "3 blocks cannot decide .* it takes \\d+ or more"),
         (LOAD, (*commands(), "--blocks", "1"), 2, "--blocks: 1 blocks cannot decide"),
         (LOAD, (*commands(), "--budget", "soon"), 2, "--budget: 'soon' is no duration"),

@@ -53,6 +53,14 @@ figure = "connections.opened_per_second"
 """
 
 HOLD = '[experiment.hold]\nscenario = "hold"\nconnections = 1\n[experiment.echo]'
+WARM = """\
+rate = 10
+warmup = "1s"
+
+[[column]]
+experiment = "echo"
+figure = "server.memory_growth_per_connection_bytes"
+"""
 
 MEMORY = Column("idle", "server.memory_per_connection_bytes", "memory", Better.LOWER)
 HANDSHAKES = Column("idle", "connections.opened_per_second", "handshakes", Better.HIGHER)
@@ -98,6 +106,9 @@ def test_the_reference_stays_whichever_server_is_chosen(tmp_path: Path) -> None:
         ('experiment = "echo"\nfigure = "conn', 'experiment = "eco"\nfigure = "conn',
          ":25: column.1.experiment: no experiment is called 'eco'; did you mean echo"),
         ('label = "middle"', 'better = "neither"', ":22: column.0.better: 'neither'"),
+        ('label = "middle"', 'labl = "middle"',
+         ":22: column.0.labl: no such key is known; did you mean label"),
+        ("rate = 10\n", WARM, ":22: column.0.figure: after a warm-up .*; give echo warmup = 0"),
         ("[experiment.echo]", HOLD, ":14: experiment.hold: no column shows a figure of it"),
         ("rate = 10", 'rate = 10\ntargets = ["fast"]', ":18: .*targets: .* on every target"),
         ('scenario = "echo"\nconnections = 3\nrate = 10',
