@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.calibration import Row
 from reports.units import format_count, format_seconds
@@ -34,7 +35,7 @@ def calibration_table(rows: Sequence[Row]) -> Table:
     subject = ""
     for row in rows:
         first, *rest = _cells(row)
-        mark = "[green]✔[/]" if row.holds else "[red]✘[/]"
+        mark = Text("✔", "green") if row.holds else Text("✘", "red")
         table.add_row(mark, first if first != subject else "", *rest)
         subject = row.subject
     return table

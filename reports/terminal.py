@@ -4,6 +4,7 @@ The live view goes to standard error, on a terminal as a panel that redraws itse
 plain lines; the summary is text for standard output.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,18 @@ _TOLD_PHASES: Final = ("open", "measure", "drain", "collect")
 _REFRESH_PER_SECOND: Final = 4
 # Scenarios in which each message is answered.
 ROUND_TRIPS: Final = frozenset({"echo", "events", "session"})
+
+
+def result_console(width: int) -> Console:
+    """Give what a result is printed with on standard output.
+
+    Args:
+        width: columns where that is a file or a pipe, unless COLUMNS says how many.
+    """
+    console = Console(highlight=False, markup=False)
+    if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
+        return console
+    return Console(highlight=False, markup=False, width=width)
 
 
 class Progress:

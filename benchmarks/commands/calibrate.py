@@ -23,7 +23,7 @@ from loadtests.run import DEFAULT_FOLDER
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome
 from reports.record import RecordError
-from reports.terminal import live_view
+from reports.terminal import live_view, result_console
 
 app = typer.Typer()
 
@@ -80,9 +80,7 @@ def tell_calibration(rows: Sequence[Row], folder: Path, *, as_json: bool) -> Non
         document = [asdict(row) | {"holds": row.holds} for row in rows]
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=REPORT_WIDTH)
+    console = result_console(REPORT_WIDTH)
     console.print(calibration_table(rows))
     held = sum(row.holds for row in rows)
     console.print(f"{held} of {len(rows)} figures are what was injected. Records: {folder}")

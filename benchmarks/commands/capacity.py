@@ -44,11 +44,11 @@ from reports.capacity_table import loads_markdown, loads_table
 from reports.exit_status import ExitStatus
 from reports.printable import printable
 from reports.record import RecordError
-from reports.terminal import live_view
+from reports.terminal import live_view, result_console
 from reports.units import format_seconds, parse_count, parse_rate, parse_ratio, parse_seconds
 from reports.whole_file import write_whole
 
-# Columns of a table that goes to a file or a pipe.
+# Columns of a table that goes to a file or a pipe, unless COLUMNS says how many.
 _WIDTH: Final = 100
 _MOST_PRECISE: Final = 0.01
 _MOST_REPEATS: Final = 15
@@ -309,12 +309,10 @@ def _as_markdown(told: Told) -> str:
 
 
 def _print(told: Told, folder: Path) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
+    console = result_console(_WIDTH)
 
     def say(line: str) -> None:
-        console.print(printable(line), markup=False, soft_wrap=not console.is_terminal)
+        console.print(printable(line), soft_wrap=not console.is_terminal)
 
     for line in filter(None, (sentence(told), limit_line(told))):
         say(line)

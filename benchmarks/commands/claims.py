@@ -1,6 +1,5 @@
 """The command ``claims``: run what claims need, on any server, and print a verdict on each."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,7 +28,7 @@ from reports.exit_status import ExitStatus
 from reports.outcome import Outcome
 from reports.printable import printable
 from reports.record import RecordError
-from reports.terminal import live_view
+from reports.terminal import live_view, result_console
 from reports.verdict import ClaimResult, outcome_of_claims
 
 DEFAULT_CLAIMS: Final = Path(__file__).parents[1] / "claims.toml"
@@ -200,11 +199,9 @@ def _tell(
         encoding="utf-8",
     )
     (folder / "claims.svg").write_text(verdict_svg(results), encoding="utf-8")
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(highlight=False, width=REPORT_WIDTH)
+    console = result_console(REPORT_WIDTH)
     console.print(verdict_table(results))
     for line in repeated:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     console.print(f"{notice if is_reduced else ''}{tally(results)}", soft_wrap=True)
     console.print(f"Records, and the table as Markdown and SVG: {folder}", soft_wrap=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
 from benchmarks.judging.alike import NotComparableError, Run, grouped, matched
 from benchmarks.judging.compare import Choose, compare, matters
@@ -29,9 +28,10 @@ from reports.figures import nearest
 from reports.printable import printable
 from reports.record import RECORD_SUFFIX, RecordError, read_record
 from reports.summary import Summary, summarise
+from reports.terminal import result_console
 from reports.whole_file import write_whole
 
-# Columns of a table that goes to a file or a pipe.
+# Columns of a table that goes to a file or a pipe, unless COLUMNS says how many.
 _WIDTH: Final = 100
 
 app = typer.Typer()
@@ -166,17 +166,15 @@ def _told(text: str, status: ExitStatus) -> typer.Exit:
 
 def _tell(comparison: Comparison) -> None:
     """Print it: what came out first."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
+    console = result_console(_WIDTH)
 
     def say(line: str) -> None:
-        console.print(printable(line), markup=False, soft_wrap=True)
+        console.print(printable(line), soft_wrap=True)
 
     say(headline(comparison))
     for group in comparison.groups:
         say("")
-        console.print(printable(group.what), style="bold", markup=False, soft_wrap=True)
+        console.print(printable(group.what), style="bold", soft_wrap=True)
         for line in group_lines(group):
             say(f"  {line}")
         if group.rows:

@@ -66,11 +66,11 @@ from reports.gate_table import (
 )
 from reports.printable import printable
 from reports.record import RecordError
-from reports.terminal import live_view
+from reports.terminal import live_view, result_console
 from reports.units import format_seconds, parse_seconds
 from reports.whole_file import write_whole
 
-# Columns of a table that goes to a file or a pipe.
+# Columns of a table that goes to a file or a pipe, unless COLUMNS says how many.
 _WIDTH: Final = 110
 _SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 _UNFINISHED: Final = "unfinished"
@@ -388,13 +388,11 @@ def _tell(report: GateReport, folder: Path, *, as_json: bool, is_printed: bool) 
         return
     if is_printed:
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
+    console = result_console(_WIDTH)
     console.print(gate_table(report))
     for line in gate_lines(report):
-        console.print(line, markup=False, soft_wrap=True)
-    console.print(f"Records: {folder}", markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
+    console.print(f"Records: {folder}", soft_wrap=True)
     sys.stdout.write(f"{outcome_of_gate(report).line}\n")
 
 

@@ -26,11 +26,11 @@ from reports.matrix_table import matrix_markdown, matrix_table, reasons
 from reports.outcome import Outcome
 from reports.printable import printable
 from reports.record import RecordError
-from reports.terminal import live_view
+from reports.terminal import live_view, result_console
 from reports.whole_file import write_whole
 
 DEFAULT_MATRIX: Final = Path(__file__).parents[1] / "matrix.toml"
-# Columns of a table that goes to a file or a pipe.
+# Columns of a table that goes to a file or a pipe, unless COLUMNS says how many.
 REPORT_WIDTH: Final = 132
 QUICK_ROUNDS: Final = 1
 QUICK_SECONDS: Final = 1.0
@@ -160,9 +160,7 @@ def _markdown(found: Matrix) -> str:
 
 def _tell(found: Matrix, folder: Path, outcome: Outcome) -> None:
     """Print the table, what it says, and what one must know to read it."""
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=REPORT_WIDTH)
+    console = result_console(REPORT_WIDTH)
     console.print(matrix_table(found, console.width))
     for sentence in (*findings(found), *reasons(found), *notes(found)):
         console.print(printable(sentence.replace("\u00a0", " ")), soft_wrap=True)

@@ -30,10 +30,10 @@ from reports.outcome import Outcome
 from reports.printable import printable
 from reports.record import RecordError
 from reports.summary import Summary
-from reports.terminal import live_view
+from reports.terminal import live_view, result_console
 from reports.units import parse_bytes, parse_count
 
-# Columns of what goes to a file or a pipe.
+# Columns of what goes to a file or a pipe, unless COLUMNS says how many.
 REPORT_WIDTH: Final = 110
 PROJECTED: Final = "100k,1M,10M"
 
@@ -235,6 +235,5 @@ def _tell(report: Report, outcome: Outcome, file: Path | None, *, as_json: bool)
     if as_json:
         sys.stdout.write(json.dumps(document_of(report, outcome), indent=2) + "\n")
         return
-    console = Console()
-    width = console.width if console.is_terminal else REPORT_WIDTH
+    width = result_console(REPORT_WIDTH).width
     sys.stdout.write(f"{line}\n{terminal_text(report, width)}{line}\n")

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from reports.record import Line, Sample
 from reports.summary import Totals
-from reports.terminal import Progress, live_view, summary_text
+from reports.terminal import Progress, live_view, result_console, summary_text
 from tests.reports.builders import encoded, event, footer, header, interval
 
 MS = 1_000_000
@@ -98,3 +98,20 @@ def test_progress_estimates_the_time_left_while_opening() -> None:
     left = progress.seconds_left()
     assert left is not None
     assert left >= 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "width"), [("80", 80), ("200", 200), (None, 132), ("", 132), ("many", 132)]
+)
+def test_a_result_in_a_pipe_is_as_wide_as_columns_says_or_as_it_must(
+    monkeypatch: pytest.MonkeyPatch, columns: str | None, width: int
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert result_console(132).width == width
+
+
+def test_brackets_in_a_result_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    result_console(80).print("Records: /tmp/[bold]")
+    assert capsys.readouterr().out == "Records: /tmp/[bold]\n"
