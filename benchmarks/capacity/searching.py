@@ -151,7 +151,7 @@ def _read(asked: Search, run: str, paths: Sequence[Path]) -> Iterator[Made]:
         return
     with naming_damage(last.path):
         *earlier, figures = [figures_of(summarise(record)) for record in records]
-    repeated = tuple(reason for it in earlier for reason in it.reasons)
+    repeated = tuple("; ".join(it.reasons) for it in earlier)
     value = asked.load.value_of(last.header)
     name = f"{run}{RECORD_SUFFIX}"
     yield _judged(asked, value, name, replace(figures, repeated=repeated))

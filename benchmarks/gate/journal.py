@@ -50,7 +50,7 @@ class MeasuredBlock:
     Attributes:
         order: which side was run when: A is base, B is head.
         seconds: how long all of it took.
-        repeated: why runs were made again, a sentence each.
+        repeated: why runs were made again, one text for each try.
         faults: what went wrong in runs that were valid, by side: errors, messages lost.
     """
 

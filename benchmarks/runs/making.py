@@ -44,7 +44,7 @@ class RunFigures:
     """What one run measured: its figures by name, or why they may not be judged.
 
     Attributes:
-        repeated: why earlier tries of it were invalid, a sentence each.
+        repeated: why earlier tries of it were invalid, one text for each try.
         failures: those of the reasons that are the server's or a script's doing.
         errors: how many there were of each kind.
         is_final: whether it would be the same, made again.
@@ -87,7 +87,7 @@ def make_run(case: Case, path: Path, *, seed: int, title: str, watch: Watch) -> 
             made = _try(case, record, seed, observe)
         if made.valid or made.is_final or number == TRIES:
             return replace(made, repeated=tuple(repeated))
-        repeated += made.reasons
+        repeated.append("; ".join(made.reasons))
     raise AssertionError("there is no try after the last")
 
 
