@@ -8,6 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from reports.markdown import markdown_table
+
 _MARKS: Final = {"held": ("✔", "green"), "broke": ("✘", "red"), "open": ("?", "yellow")}
 _UNJUDGED: Final = ("–", "magenta")
 
@@ -50,8 +52,8 @@ def loads_table(unit: str, conditions: Sequence[str], rows: Sequence[LoadRow]) -
 def loads_markdown(unit: str, conditions: Sequence[str], rows: Sequence[LoadRow]) -> str:
     """Write the table as Markdown."""
     heads = _heads(unit, conditions)
-    lines = [heads, ["--:", "---", *("--:" for _ in conditions), "---"], *map(_cells, rows)]
-    return "".join(f"| {' | '.join(map(_escaped, line))} |\n" for line in lines)
+    rule = ["--:", "---", *("--:" for _ in conditions), "---"]
+    return markdown_table([heads, rule, *map(_cells, rows)])
 
 
 def _heads(unit: str, conditions: Sequence[str]) -> list[str]:
@@ -67,7 +69,3 @@ def _each(row: LoadRow) -> Iterator[str]:
     yield f"{_MARKS.get(row.kind, _UNJUDGED)[0]} {row.runs}"
     yield from row.figures
     yield row.limit
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

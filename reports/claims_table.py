@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.figures import figure
+from reports.markdown import markdown_table
 from reports.printable import printable
 from reports.units import format_figure
 from reports.verdict import ALONE, ClaimResult, Estimate, Verdict, named
@@ -162,7 +163,7 @@ def verdict_markdown(results: Sequence[ClaimResult]) -> str:
     """Write the table as Markdown: with a column for each server if there are several."""
     servers = _servers(results)
     rows = _compared_rows(results, servers) if len(servers) > 1 else _listed_rows(results)
-    return "".join(f"| {' | '.join(_cell(text) for text in row)} |\n" for row in rows)
+    return markdown_table(rows)
 
 
 def _compared_rows(
@@ -253,7 +254,3 @@ def _figure(name: str, value: float) -> str:
 
 def _runs(result: ClaimResult) -> str:
     return str(len(result.estimate.runs)) if result.estimate else "0"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.comparison import Comparison, Difference, GroupComparison, Row, Side
+from reports.markdown import markdown_table
 from reports.printable import printable
 from reports.units import format_figure, rounded, significant
 
@@ -52,10 +53,9 @@ def comparison_markdown(comparison: Comparison) -> str:
                 for row in _sorted(group.rows)
             ),
         ]
-        lines = (f"| {' | '.join(map(_escaped, cells))} |\n" for cells in rows)
         said = "".join(f"- {line}\n" for line in group_lines(group))
         after = "".join(f"{line}\n\n" for line in after_table(group))
-        table = f"{''.join(lines)}\n" if group.rows else ""
+        table = f"{markdown_table(rows)}\n" if group.rows else ""
         parts.append(f"**{group.what}**\n\n{said}\n{table}{after}".rstrip() + "\n")
     parts += [f"{line}\n" for line in footnotes(comparison)]
     return "\n".join(parts)
@@ -188,7 +188,3 @@ def _side(side: Side, other: Side) -> Iterator[str]:
     own = (f"{name} {it}" for name, it in side.versions if (name, it) not in other.versions)
     if told := ", ".join(own):
         yield told
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

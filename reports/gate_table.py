@@ -12,6 +12,7 @@ from rich.text import Text
 
 from reports.exit_status import ExitStatus
 from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
+from reports.markdown import markdown_table
 from reports.outcome import Outcome
 from reports.printable import printable
 from reports.units import format_seconds, significant
@@ -106,7 +107,7 @@ def gate_markdown(report: GateReport) -> str:
             for it in report.decision.metrics
         ),
     ]
-    table = "".join(f"| {' | '.join(map(_escaped, row))} |\n" for row in rows)
+    table = markdown_table(rows)
     mark = _MARKS[report.decision.verdict][0]
     said = "".join(f"- {line}\n" for line in gate_lines(report))
     again = f"\n```sh\n{report.again}\n```\n" if report.again else ""
@@ -205,7 +206,3 @@ def _listed(decision: GateDecision) -> str:
 
 def _percent(share: float) -> str:
     return f"{significant(share * 100)} %"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

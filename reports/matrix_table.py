@@ -1,7 +1,6 @@
 """The table of a matrix: a row for each server, drawn for a terminal or written as Markdown."""
 
 import math
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -11,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from reports.markdown import markdown_table
 from reports.matrix import Cell, Matrix
 from reports.printable import printable
 from reports.units import Scale, scale_of, significant
@@ -79,7 +79,8 @@ def matrix_markdown(matrix: Matrix) -> str:
     for row in matrix.rows:
         cells = zip(row.cells, scales, strict=True)
         lines.append((row.target, *(_words(cell, scale, numbers) for cell, scale in cells)))
-    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+    # A star marks the best; in Markdown two of them would make what is between them bold.
+    return markdown_table([text.replace("*", "\\*") for text in line] for line in lines)
 
 
 def _words(cell: Cell, scale: Scale, numbers: Mapping[str, int]) -> str:
@@ -141,7 +142,3 @@ def _percent(percent: float) -> str:
     if percent > 999:
         return ">999"
     return f"{percent:.0f}" if percent >= 1 else significant(percent, 1)
-
-
-def _cell(text: str) -> str:
-    return re.sub(r"[|*]", r"\\\g<0>", text).replace("\n", " ")

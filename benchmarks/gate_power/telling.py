@@ -18,6 +18,7 @@ from benchmarks.judging.plan import FEWEST_EXACT_RUNS, ExactMetric, Plan
 from reports.figures import figure
 from reports.gate_decision import GateVerdict
 from reports.gate_table import change
+from reports.markdown import markdown_table
 from reports.units import format_seconds, significant
 
 _VERDICTS: Final = (GateVerdict.FAILS, GateVerdict.PASSES, GateVerdict.INCONCLUSIVE)
@@ -193,5 +194,4 @@ def _judged(
 
 
 def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return markdown_table([head, ["---"] * len(head), *rows])

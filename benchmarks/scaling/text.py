@@ -9,6 +9,7 @@ from rich.text import Text
 
 from benchmarks.scaling.blocks import Block, Heading, Table, blocks_of
 from benchmarks.scaling.report import Report
+from reports.markdown import escaped, markdown_table
 
 
 def terminal_text(report: Report, width: int) -> str:
@@ -29,7 +30,7 @@ def terminal_text(report: Report, width: int) -> str:
 
 def markdown(report: Report, outcome: str) -> str:
     """Write a report as Markdown, the outcome first."""
-    return "\n\n".join([f"**{_escaped(outcome)}**", *_paragraphs(report)]) + "\n"
+    return "\n\n".join([f"**{escaped(outcome)}**", *_paragraphs(report)]) + "\n"
 
 
 def _paragraphs(report: Report) -> list[str]:
@@ -47,11 +48,11 @@ def _paragraphs(report: Report) -> list[str]:
 def _markdown_block(block: Block) -> str:
     match block:
         case Heading():
-            return f"### {_escaped(block.text)}"
+            return f"### {escaped(block.text)}"
         case Table():
             return _markdown_table(block)
         case str():
-            return _escaped(block)
+            return escaped(block)
 
 
 def _table(table: Table) -> RichTable:
@@ -68,9 +69,4 @@ def _table(table: Table) -> RichTable:
 
 def _markdown_table(table: Table) -> str:
     rules = ("---" if number < table.words else "---:" for number in range(len(table.headings)))
-    rows = (table.headings, tuple(rules), *(tuple(map(_escaped, row)) for row in table.rows))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
+    return markdown_table((table.headings, tuple(rules), *table.rows)).removesuffix("\n")
