@@ -57,6 +57,11 @@ def default_record_path(plan: Plan, folder: Path = DEFAULT_FOLDER) -> Path:
     return folder / f"{stamp}-{scenario}-{plan.connections}-{unique}{RECORD_SUFFIX}"
 
 
+def default_folder(command: str) -> Path:
+    """Name a folder of records after the command that makes them, and its time."""
+    return DEFAULT_FOLDER / datetime.now(UTC).strftime(f"{command}-%Y%m%dT%H%M%S")
+
+
 async def execute(
     plan: Plan,
     source: TargetSource,

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,7 @@ from benchmarks.commands.claims import REPORT_WIDTH
 from benchmarks.runs.making import InterruptedRunError
 from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError
-from loadtests.run import DEFAULT_FOLDER
+from loadtests.run import default_folder
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome
 from reports.record import RecordError
@@ -42,7 +41,7 @@ def calibrate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing meanwhile.")] = False,
 ) -> None:
     """Measure a server with known delays and faults: does the instrument tell the truth?"""
-    folder = output or DEFAULT_FOLDER / datetime.now(UTC).strftime("calibrate-%Y%m%dT%H%M%S")
+    folder = output or default_folder("calibrate")
     console = Console(stderr=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)

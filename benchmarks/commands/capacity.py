@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -38,7 +37,7 @@ from loadtests.errors import LoadTestError, UsageError
 from loadtests.flags import Flags, as_mapping, source_of, takes_flags
 from loadtests.help import RunCommand
 from loadtests.plan import Plan
-from loadtests.run import DEFAULT_FOLDER, checked
+from loadtests.run import checked, default_folder
 from loadtests.scenario_file import ScenarioFile
 from reports.capacity_table import loads_markdown, loads_table
 from reports.exit_status import ExitStatus
@@ -253,8 +252,7 @@ def _prepared(
         if output is not None:
             raise UsageError("--resume and --output; a search that goes on stays in its folder")
         return _Asked(wanted, resume, resumed(wanted, resume), budget, most)
-    stamp = datetime.now(UTC).strftime("capacity-%Y%m%dT%H%M%S")
-    folder = output or DEFAULT_FOLDER / stamp
+    folder = output or default_folder("capacity")
     prepare(wanted, folder)
     return _Asked(wanted, folder, (), budget, most)
 

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -21,7 +20,7 @@ from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import LOOPBACK, Target, base_of, split_words, started_by
 from loadtests import cli as loadtests_cli
 from loadtests.errors import UsageError
-from loadtests.run import DEFAULT_FOLDER
+from loadtests.run import default_folder
 from loadtests.target import TargetSource
 from reports.claims_table import tally, verdict_markdown, verdict_svg, verdict_table
 from reports.exit_status import ExitStatus
@@ -116,7 +115,7 @@ def claims(
         raise typer.Exit(ExitStatus.USAGE) from None
     for name, missing in asked.left_out.items():
         sys.stderr.write(f"swarmgate: target {name} is left out: there is no {missing}\n")
-    folder = output or DEFAULT_FOLDER / datetime.now(UTC).strftime("claims-%Y%m%dT%H%M%S")
+    folder = output or default_folder("claims")
     runs = _made(asked, folder, is_reduced=quick, quiet=quiet)
     results = _judged(asked, runs)
     _tell(results, _repeated(runs), folder, is_reduced=quick)

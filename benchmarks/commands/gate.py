@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -51,7 +51,7 @@ from benchmarks.gate.sides import (
 from benchmarks.runs.making import InterruptedRunError, Watch
 from benchmarks.runs.tables import InputFileError
 from loadtests.errors import UsageError
-from loadtests.run import DEFAULT_FOLDER
+from loadtests.run import default_folder
 from reports.exit_status import ExitStatus
 from reports.figures import figure
 from reports.gate_decision import GateDecision
@@ -152,7 +152,7 @@ def gate(
     """Judge whether head is worse than base, from paired runs; say so when that cannot be told."""
     asked = _Asked(base, head, base_cmd, head_cmd, base_url, head_url)
     journal = None
-    folder = resume or output or DEFAULT_FOLDER / datetime.now(UTC).strftime("gate-%Y%m%dT%H%M%S")
+    folder = resume or output or default_folder("gate")
     try:
         if resume is not None:
             if output is not None or seed is not None:

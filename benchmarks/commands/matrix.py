@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,7 +18,7 @@ from benchmarks.runs.series import quick as reduced
 from benchmarks.runs.tables import InputFileError
 from loadtests import cli as loadtests_cli
 from loadtests.errors import UsageError
-from loadtests.run import DEFAULT_FOLDER
+from loadtests.run import default_folder
 from reports.matrix import Matrix, matrix_document, outcome_of_matrix
 from reports.matrix_findings import findings, notes
 from reports.matrix_table import matrix_markdown, matrix_table, reasons
@@ -83,7 +82,7 @@ def matrix(
             folder = from_folder
         else:
             asked = _asked(file, only or [], rounds, is_reduced=quick)
-            folder = output or DEFAULT_FOLDER / datetime.now(UTC).strftime("matrix-%Y%m%dT%H%M%S")
+            folder = output or default_folder("matrix")
             _make(asked, folder, is_reduced=quick, quiet=quiet)
         found = read_matrix(folder)
         if from_folder is None:

@@ -5,7 +5,6 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -22,7 +21,7 @@ from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError, UsageError
 from loadtests.flags import Flags, read_flags, source_of
 from loadtests.limits import SPARE_FILES, USABLE_PORT_SHARE
-from loadtests.run import DEFAULT_FOLDER, checked, execute
+from loadtests.run import checked, default_folder, execute
 from loadtests.scenario_file import ScenarioFile
 from loadtests.users import plan_of_run
 from reports.exit_status import ExitStatus
@@ -107,7 +106,7 @@ def scaling(
         series_given = (_listed(sizes), _listed(rates), _listed(workers))
         if target_cmd is not None:
             runs = runs_of(_flags(words, target_cmd), *series_given)
-            folder = output or DEFAULT_FOLDER / datetime.now(UTC).strftime("scaling-%Y%m%dT%H%M%S")
+            folder = output or default_folder("scaling")
             failed = _make(runs, repeats, folder, _maker(quiet=quiet))
             folders = [folder]
         else:
