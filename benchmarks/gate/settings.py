@@ -4,7 +4,7 @@ It stands in ``[tool.swarmgate.gate]`` of a ``pyproject.toml``, or at the top of
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,7 +14,7 @@ from benchmarks.counting.figures import FIGURES
 from benchmarks.counting.process import Load
 from benchmarks.judging.plan import ExactMetric, Metric, Plan, SampledMetric, plan_gate
 from benchmarks.runs.tables import InputFileError, Place, Table, TableReader, human, parsed
-from benchmarks.runs.targets import LOOPBACK, Target
+from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
 from loadtests.bounds import Bounds
 from loadtests.errors import LoadTestError
@@ -130,26 +130,20 @@ class Server:
         command: its words; empty where no checkout is compared.
         prepare: what makes a checkout ready, a command each; None to find that out.
         directory: below the checkout.
+        source: its environment, and until when it is waited for.
+        warmup: how long the same load comes first, as a flag.
     """
 
-    command: str = ""
-    prepare: tuple[str, ...] | None = None
-    directory: str = "."
-    environment: Mapping[str, str] = field(default_factory=dict)
-    ready: str | None = None
-    start_seconds: float = START_SECONDS
-    warmup_seconds: float = 0.0
+    command: str
+    prepare: tuple[str, ...] | None
+    directory: str
+    source: TargetSource
+    warmup: str
 
     def target(self, name: str, words: tuple[str, ...], directory: str | None) -> Target:
         """Give one side as a server that loads are put on."""
-        source = TargetSource(
-            words,
-            environment=self.environment,
-            directory=directory,
-            ready=self.ready,
-            start_seconds=self.start_seconds,
-        )
-        return Target(name, source, LOOPBACK, warmup=f"{self.warmup_seconds:g}s")
+        source = replace(self.source, command=words, directory=directory)
+        return Target(name, source, warmup=self.warmup)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,10 +258,12 @@ def load_settings(path: Path) -> GateSettings:
             table.command or "",
             table.prepare,
             table.directory,
-            table.environment,
-            table.ready,
-            table.timeout,
-            table.warmup,
+            TargetSource(
+                environment=table.environment,
+                ready=table.ready,
+                start_seconds=table.timeout,
+            ),
+            f"{table.warmup:g}s",
         ),
         loads,
         counts,
@@ -306,15 +302,7 @@ def _metrics(
         if metric.load in loads:
             complaint = against_figure(metric.figure, loads[metric.load].scenario)
         elif metric.load in counts:
-            known = FIGURES if metric.figure not in FIGURES else (metric.figure,)
-            complaint = (
-                ""
-                if metric.figure in FIGURES
-                else (
-                    f"nothing that is counted is called {metric.figure!r}"
-                    f"{nearest(metric.figure, known)}"
-                )
-            )
+            complaint = _against_count(metric.figure)
         else:
             there_are = ", ".join((*loads, *counts)) or "none"
             raise reader.complaint((*at, "load"), f"no load is called {metric.load!r}: {there_are}")
@@ -328,6 +316,12 @@ def _metrics(
         if not any(metric.load == load for metric in metrics):
             metrics += [GateMetric(load, name, effect) for name, effect in usual.items()]
     return tuple(metrics)
+
+
+def _against_count(name: str) -> str:
+    if name in FIGURES:
+        return ""
+    return f"nothing that is counted is called {name!r}{nearest(name, FIGURES)}"
 
 
 def _check(reader: TableReader, settings: GateSettings, place: Place) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.gate.settings import Server
-from benchmarks.runs.targets import Target, base_of, started_by
+from benchmarks.runs.targets import Target, base_of, split_words, started_by
 from loadtests.errors import UsageError
 from loadtests.target import TargetSource
 
@@ -121,7 +121,7 @@ def side_of_checkout(name: str, label: str, place: Path, server: Server, log: Pa
 
     Raises:
         SideError: it does not build.
-        UsageError: the command has no ``{port}``.
+        UsageError: the command has no ``{port}``, or one to prepare it has unbalanced quotes.
     """
     directory = place / server.directory
     if not directory.is_dir():
@@ -148,7 +148,7 @@ def _usual(directory: Path) -> Iterator[str]:
 
 
 def _prepare(name: str, label: str, command: str, directory: Path, log: Path) -> None:
-    words = [word.replace("{python}", sys.executable) for word in shlex.split(command)]
+    words = [word.replace("{python}", sys.executable) for word in split_words("prepare", command)]
     with log.open("ab") as output:
         try:
             done = subprocess.run(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.gate_power.series import BASE, Round
 from benchmarks.judging.decision import replay
 from benchmarks.judging.plan import Plan
-from benchmarks.judging.sequential import lower_limit, pseudo_median
+from benchmarks.judging.sequential import lower_limit, pseudo_median, upper_limit
 from benchmarks.judging.statistics import CONFIDENCE
 from reports.gate_decision import GateDecision, GateVerdict
 
@@ -85,7 +85,7 @@ def effect(rounds: Sequence[Round], head: str, figure: str) -> tuple[float, floa
         for round_ in rounds
     ]
     level = (1 - CONFIDENCE) / 2
-    low, high = lower_limit(ratios, level), -lower_limit([-it for it in ratios], level)
+    low, high = lower_limit(ratios, level), upper_limit(ratios, level)
     return math.exp(pseudo_median(ratios)), math.exp(low), math.exp(high)
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from benchmarks.cli import app
 from loadtests.bounds import changed
 from reports.record import read_record
 from reports.summary import summarise
+from tests.interrupting import interrupted
 from tests.loadtests.conftest import PATIENT
 from tests.loadtests.test_other_servers import node_command
 from tests.servers.launch import ROOT, launch
@@ -351,24 +351,11 @@ def test_a_port_that_another_has_is_told(tmp_path: Path) -> None:
 
 def test_what_was_measured_is_kept_when_a_person_ends_it_in_the_middle(tmp_path: Path) -> None:
     file = written(tmp_path, SMALL.replace('"0.5s"', '"60s"'))
-    process = subprocess.Popen(
-        [*(sys.executable, "-m", "benchmarks", "claims", file, "-o", str(tmp_path / "runs"))],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    while "measure" not in (line := process.stderr.readline()):
-        assert line, "it ended before it measured"
-    # As a terminal does it: to every process of the group.
-    os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=DEADLINE_SECONDS)
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
-    assert output == ""
-    (line,) = [line for line in errors.splitlines() if line.startswith("swarmgate: ")]
+    cut = interrupted("claims", file, "-o", str(tmp_path / "runs"), when="measure")
+    assert cut.returncode == 130, cut.stderr
+    assert "Traceback" not in cut.stderr
+    assert cut.stdout == ""
+    (line,) = [line for line in cut.stderr.splitlines() if line.startswith("swarmgate: ")]
     assert line == (
         f"swarmgate: 01-echo-a-1 was interrupted; the records up to then are in {tmp_path / 'runs'}"
     )
@@ -381,10 +368,10 @@ def test_what_was_measured_is_kept_when_a_person_ends_it_in_the_middle(tmp_path:
 def test_a_person_may_end_it_between_two_runs_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*arguments: object) -> None:
+    def ended(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmarks.commands.claims.run_all", interrupted)
+    monkeypatch.setattr("benchmarks.commands.claims.run_all", ended)
     done = CliRunner().invoke(
         app, ["claims", written(tmp_path, SMALL), "-q", "-o", str(tmp_path / "runs")]
     )

@@ -1,9 +1,7 @@
 """The command line: what it prints, where, and with which exit status."""
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reports.record import read_record
+from tests.interrupting import interrupted
 from tests.servers.launch import ROOT, known, launch
 from tests.servers.ports import nobody_listens
 
@@ -279,26 +278,10 @@ main()
 def test_ctrl_c_exits_with_130_and_leaves_the_record_complete(tmp_path: Path) -> None:
     path = tmp_path / "a.run.jsonl"
     with known() as server:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "benchmarks", "run", server.url(), "5"),
-                *("-d", "60s", "-o", str(path)),
-            ],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert process.stderr is not None
-        while "measure" not in (line := process.stderr.readline()):
-            assert line, "it ended before it measured"
-        # As a terminal does it: to every process of the group.
-        os.killpg(process.pid, signal.SIGINT)
-        output, errors = process.communicate(timeout=DEADLINE_SECONDS)
-    assert process.returncode == 130
-    assert "Traceback" not in errors
-    assert output.splitlines()[-1] == "INTERRUPTED: the run was interrupted"
+        cut = interrupted("run", server.url(), "5", "-d", "60s", "-o", str(path), when="measure")
+    assert cut.returncode == 130
+    assert "Traceback" not in cut.stderr
+    assert cut.stdout.splitlines()[-1] == "INTERRUPTED: the run was interrupted"
     footer = read_record(path).footer
     assert footer is not None
     assert footer.interrupted

@@ -1,8 +1,6 @@
 """The command ``matrix``: real servers beside each other, told again from the records alone."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +9,7 @@ import pytest
 
 from benchmarks.matrix.folder import NAME, read_matrix
 from reports.record import RecordError
+from tests.interrupting import interrupted
 from tests.servers.launch import ROOT
 
 DEADLINE_SECONDS = 240.0
@@ -133,26 +132,14 @@ def test_ctrl_c_keeps_what_was_measured_and_prints_the_table_so_far(
 ) -> None:
     file.write_text(TEXT.replace('"0.5s"', '"60s"', 1))
     folder = tmp_path / "runs"
-    process = subprocess.Popen(
-        command(str(file), "--only", "fastapi", "-o", str(folder), "--rounds", "2"),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    while "measure" not in (line := process.stderr.readline()):
-        assert line, "it ended before it measured"
-    # As a terminal does it: to every process of the group.
-    os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=DEADLINE_SECONDS)
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
-    assert output.splitlines()[-1] == "INTERRUPTED: 0 of 8 runs were made"
-    assert "no run has ended" in output
+    words = ("matrix", str(file), "--only", "fastapi", "-o", str(folder), "--rounds", "2")
+    cut = interrupted(*words, when="measure")
+    assert cut.returncode == 130, cut.stderr
+    assert "Traceback" not in cut.stderr
+    assert cut.stdout.splitlines()[-1] == "INTERRUPTED: 0 of 8 runs were made"
+    assert "no run has ended" in cut.stdout
     again = swarmgate("--from", str(folder))
-    assert (again.returncode, again.stdout) == (130, output)
+    assert (again.returncode, again.stdout) == (130, cut.stdout)
 
 
 def test_a_folder_whose_last_line_was_cut_tells_what_stands_before_it(tmp_path: Path) -> None:

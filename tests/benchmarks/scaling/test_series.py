@@ -1,9 +1,6 @@
 """The runs of a series are made interleaved, each in a fresh server, and then fitted."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,10 +10,10 @@ from loadtests.errors import TargetError
 from loadtests.flags import Flags
 from reports.record import Header, read_record
 from reports.summary import Summary
-from tests.benchmarks.scaling.command import DEADLINE_SECONDS, laws, scaling
+from tests.benchmarks.scaling.command import laws, scaling
+from tests.interrupting import interrupted
 from tests.loadtests.conftest import PATIENT
 from tests.reports.builders import header
-from tests.servers.launch import ROOT
 
 SERVER = f"{sys.executable} -P -m benchmarks.send_loop {{port}}"
 URL = "ws://127.0.0.1:{port}/ws"
@@ -100,24 +97,10 @@ def test_rates_are_a_series_too() -> None:
 
 def test_ctrl_c_exits_with_130_and_keeps_what_was_recorded(tmp_path: Path) -> None:
     folder = tmp_path / "made"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "benchmarks", "scaling", "--target-cmd", SERVER),
-            *("--sizes", "1,2,3", "-o", str(folder), "--", URL, "-d", "60s"),
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    while "measure" not in (line := process.stderr.readline()):
-        assert line, "it ended before it measured"
-    os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=DEADLINE_SECONDS)
-    assert (process.returncode, output) == (130, "")
-    assert errors.splitlines()[-1] == (
+    words = ("scaling", "--target-cmd", SERVER, "--sizes", "1,2,3", "-o", str(folder))
+    cut = interrupted(*words, "--", URL, "-d", "60s", when="measure")
+    assert (cut.returncode, cut.stdout) == (130, "")
+    assert cut.stderr.splitlines()[-1] == (
         f"swarmgate: interrupted; the records up to then are in {folder}"
     )
     (record,) = folder.glob("*.run.jsonl")
