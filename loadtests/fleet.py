@@ -101,8 +101,9 @@ class Fleet:
         self._origin_ns = origin_ns
         self._departure = departure
         self._departing = False
-        come_back = [scenario_kind(part.scenario).comes_back for part in plan.parts]
-        self._may_be_away, self._may_be_dead = any(come_back), all(come_back)
+        kinds = [scenario_kind(part.scenario) for part in plan.parts]
+        self._may_be_away = any(it.comes_back or it.replaces for it in kinds)
+        self._may_be_dead = all(it.comes_back for it in kinds)
         self._members: list[_Member] = []
         self._abort_on = tuple(map(parse_threshold, plan.abort_on))
         # What the generator lost, and what the target or a script failed at.

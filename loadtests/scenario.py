@@ -73,6 +73,8 @@ class Scenario(Generic[P]):
             nothing to send.
         is_spread: whether every connection sends, so that a rate may be of each.
         comes_back: whether clients return to a target that ended them all, or that was restarted.
+        replaces: whether it ends connections itself and opens others for them, so that for a moment
+            none may be open.
         ready: the steps before a connection counts as open, where the plan names none.
         joins: whether connections may come and go while the load lasts; where not, a live load is
             one of rounds, in each of which they are the same.
@@ -86,6 +88,7 @@ class Scenario(Generic[P]):
     default_rate: ClassVar[float | None] = None
     is_spread: ClassVar[bool] = False
     comes_back: ClassVar[bool] = False
+    replaces: ClassVar[bool] = False
     ready: ClassVar[tuple[str, ...]] = ()
     joins: ClassVar[bool] = False
     takes_stages: ClassVar[bool] = False

@@ -3,7 +3,8 @@
 Arrivals are an open model: each connection has an intended time, and ``arrival`` is timed from it
 to the completed handshake, whether or not the ones before it are done. As many leave as arrive,
 each a connection drawn at random, so that the number stays about the same and lifetimes are
-exponential (a client stays for connections / rate on average: Little's law).
+exponential (a client stays for connections / rate on average: Little's law). Where all are still
+on their way, the next to arrive goes at once.
 """
 
 import asyncio
@@ -43,6 +44,7 @@ class Churn(Scenario[ChurnParameters]):
 
     parameters_type = ChurnParameters
     default_rate = 100.0
+    replaces = True
     main = "arrival"
 
     def __init__(self, share: ProcessPlan, parameters: ChurnParameters, meter: Meter) -> None:
@@ -54,6 +56,8 @@ class Churn(Scenario[ChurnParameters]):
         self._places: dict[Connection, int] = {}
         self._arriving: set[asyncio.Task[None]] = set()
         self._departing: set[Connection] = set()
+        # Those who should have left while nobody was there.
+        self._overdue = 0
         self._population: Population | None = None
 
     def opened(self, connection: Connection) -> None:
@@ -74,10 +78,11 @@ class Churn(Scenario[ChurnParameters]):
 
         def fire(intended_ns: int) -> None:
             self._lateness(perf_counter_ns() - intended_ns)
-            self._leave()
             if len(self._arriving) >= self.parameters.at_once:
                 self.meter.errors["churn:too many under way"] += 1
                 return
+            self._overdue += 1
+            self._leave()
             task = asyncio.create_task(self._arrive(population, intended_ns))
             self._arriving.add(task)
             task.add_done_callback(self._arriving.discard)
@@ -104,11 +109,13 @@ class Churn(Scenario[ChurnParameters]):
         else:
             self._arrival(perf_counter_ns() - intended_ns)
             self.meter.counts["churn.arrived"] += 1
+            self._leave()
 
     def _leave(self) -> None:
-        """End one connection, drawn at random."""
-        if not self._here:
+        """Let one connection that is drawn at random end, if one is to go and one is there."""
+        if not self._overdue or not self._here:
             return
+        self._overdue -= 1
         connection = self._random.choice(self._here)
         self._forget(connection)
         self._departing.add(connection)

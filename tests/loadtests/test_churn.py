@@ -1,6 +1,9 @@
 """A churning population stays the same in number, and every arrival is timed."""
 
+import asyncio
 import sys
+
+from websockets.asyncio.server import Request, ServerConnection, serve
 
 from loadtests.target import TargetSource
 from tests.loadtests.conftest import Run
@@ -21,6 +24,39 @@ async def test_as_many_come_as_go(run: Run, broadcaster: TargetSource) -> None:
     # About half of those who left did so without a closing handshake.
     assert 10 < summary.close_codes[1006] < 70
     assert summary.close_codes[1000] + summary.close_codes[1006] == 280
+
+
+async def test_as_many_go_where_those_who_come_are_long_on_their_way(run: Run) -> None:
+    async def wait(_connection: ServerConnection, _request: Request) -> None:
+        await asyncio.sleep(0.2)
+
+    async def listen(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    # Ten come while one is on its way, so that often nobody is there who could leave.
+    async with serve(listen, "127.0.0.1", 0, process_request=wait) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        summary = await run(f"ws://127.0.0.1:{port}/", "churn", connections=2, rate=50.0)
+    figures = summary.figures
+    assert summary.valid, summary.reasons
+    assert not summary.errors and not summary.failures, summary.failures
+    assert figures["churn.arrived"] == figures["churn.left"] == 50
+    assert figures["connections.open"] == 2
+
+
+async def test_who_cannot_arrive_takes_nobody_s_place(run: Run, broadcaster: TargetSource) -> None:
+    summary = await run(
+        *(URL, "churn"),
+        source=broadcaster,
+        connections=5,
+        rate=2000.0,
+        duration_seconds=0.2,
+        parameters={"at_once": 1},
+    )
+    figures = summary.figures
+    assert summary.errors["churn:too many under way"] > 0
+    assert figures["churn.arrived"] == figures["churn.left"]
+    assert figures["connections.open"] == 5
 
 
 async def test_arrivals_at_a_server_that_refuses_them_are_errors(run: Run) -> None:
