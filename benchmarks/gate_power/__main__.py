@@ -28,6 +28,7 @@ from benchmarks.gate_power.series import (
     Series,
     SeriesError,
     append,
+    forget,
     make_round,
     read_series,
 )
@@ -37,7 +38,7 @@ from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import Target, started_by
 from loadtests.own_module import own_module
 from reports.exit_status import ExitStatus
-from reports.record import RECORD_SUFFIX
+from reports.record import RECORD_SUFFIX, RecordError
 from reports.terminal import live_view
 from reports.units import parse_seconds
 
@@ -98,6 +99,7 @@ def _sized(folder: Path, settings: GateSettings, watch: Watch) -> dict[str, Burd
         return {name: Burden(**it) for name, it in json.loads(place.read_text()).items()}
     case = settings.case(LOAD, _target(BASE, Burden(), settings))
     per_message, per_loop = [], []
+    forget(folder / RECORDS, "sizing-*")
     for number in range(_SIZING_RUNS):
         path = folder / RECORDS / f"sizing-{number + 1}{RECORD_SUFFIX}"
         made = make_run(case, path, seed=SEED, title=f"sizing {number + 1}", watch=watch)
@@ -168,6 +170,7 @@ def whole(
     for number, name in list(enumerate(order))[done:]:
         records = folder / f"gate-{number + 1}"
         records.mkdir(exist_ok=True)
+        forget(records, "*")
         sides = {
             side: Side(side, called, _target(side, heads[called], settings))
             for side, called in ((BASE, BASE), (HEAD, name))
@@ -229,7 +232,7 @@ def main() -> None:
     """Run a command; what cannot be done is told in one line."""
     try:
         sys.exit(app(standalone_mode=False))
-    except (SeriesError, InputFileError) as error:
+    except (SeriesError, InputFileError, RecordError) as error:
         sys.stderr.write(f"swarmgate: {error}\n")
         sys.exit(ExitStatus.INVALID)
     except (InterruptedRunError, KeyboardInterrupt):

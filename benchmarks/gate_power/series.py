@@ -96,6 +96,8 @@ def make_round(series: Series, number: int, watch: Watch) -> Round:
     """
     order = order_of(series.seed, number, list(series.cases))
     values: dict[str, dict[str, list[float]]] = {name: {} for name in series.cases}
+    # Of a try of the round that was ended in the middle, nothing is in the series.
+    forget(series.folder, f"{number + 1:04}-*")
     load_average, began = os.getloadavg()[0], time.monotonic()
     for turn, name in enumerate(order, 1):
         title = f"round {number + 1}, run {turn} of {len(order)}: {name}"
@@ -113,6 +115,12 @@ def make_round(series: Series, number: int, watch: Watch) -> Round:
         load_average,
         values,
     )
+
+
+def forget(folder: Path, pattern: str) -> None:
+    """Remove the files of runs of which nothing was kept."""
+    for path in folder.glob(pattern):
+        path.unlink()
 
 
 def append(path: Path, round_: Round) -> None:
