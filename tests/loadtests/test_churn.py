@@ -39,7 +39,7 @@ async def test_as_many_go_where_those_who_come_are_long_on_their_way(run: Run) -
         summary = await run(f"ws://127.0.0.1:{port}/", "churn", connections=2, rate=50.0)
     figures = summary.figures
     assert summary.valid, summary.reasons
-    assert not summary.errors and not summary.failures, summary.failures
+    assert (summary.errors, summary.failures) == ({}, ())
     assert figures["churn.arrived"] == figures["churn.left"] == 50
     assert figures["connections.open"] == 2
 
