@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -103,29 +103,41 @@ async def test_a_closed_model_on_a_silent_server_tells_of_every_message(run: Run
 
 
 @contextmanager
-def hogs() -> Iterator[None]:
-    """Keep every core busy."""
-    busy = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"])
-        for _ in range(2 * (os.cpu_count() or 1))
-    ]
+def starving() -> Iterator[Callable[[Line], None]]:
+    """Give an observer that leaves the swarm, while it measures, what a busy process does not take.
+
+    Both are bound to one core, so that whatever else runs has the others.
+    """
+    every = os.sched_getaffinity(0)
+    core = {max(every)}
+    hogs: list[subprocess.Popen[bytes]] = []
+
+    def end_hogs() -> None:
+        while hogs:
+            hog = hogs.pop()
+            hog.kill()
+            hog.wait()
+
+    def starve(line: Line) -> None:
+        if not (isinstance(line, Event) and line.name == "phase"):
+            return
+        measures = line.detail["phase"] == "measure"
+        if measures:
+            hogs.append(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            os.sched_setaffinity(hogs[-1].pid, core)
+        else:
+            end_hogs()
+        for child in psutil.Process().children():
+            if "loadtests.swarm" in child.cmdline():
+                for thread in child.threads():
+                    os.sched_setaffinity(thread.id, core if measures else every)
+                    policy = os.SCHED_IDLE if measures else os.SCHED_OTHER
+                    os.sched_setscheduler(thread.id, policy, os.sched_param(0))
+
     try:
-        yield
+        yield starve
     finally:
-        for process in busy:
-            process.kill()
-            process.wait()
-
-
-def starve(line: Line) -> None:
-    """Give the swarm only the cores that nobody else wants, while it measures."""
-    if not (isinstance(line, Event) and line.name == "phase"):
-        return
-    policy = os.SCHED_IDLE if line.detail["phase"] == "measure" else os.SCHED_OTHER
-    for child in psutil.Process().children():
-        if "loadtests.swarm" in child.cmdline():
-            for thread in child.threads():
-                os.sched_setscheduler(thread.id, policy, os.sched_param(0))
+        end_hogs()
 
 
 def is_told(summary: Summary) -> bool:
@@ -136,10 +148,10 @@ def is_told(summary: Summary) -> bool:
 async def test_a_generator_that_gets_no_core_is_never_a_silent_pass(
     run: Run, scenario: str
 ) -> None:
-    with hogs():
+    with starving() as starve:
         summary = await run(
             "ws://127.0.0.1:{port}"
-            + {"heartbeat": "/ws", "session": "/ws/s{n}"}.get(scenario, "/ws"),
+            + {"events": "/ws/py_client", "session": "/ws/s-{n}"}.get(scenario, "/ws"),
             scenario,
             source=TargetSource(REFERENCE),
             connections=4,
@@ -148,11 +160,12 @@ async def test_a_generator_that_gets_no_core_is_never_a_silent_pass(
             observe=starve,
             **LOADS[scenario],
         )
+    assert summary.figures["connections.opened"] == 4
     assert outcome_of(summary).status is not ExitStatus.HELD or is_told(summary), summary.figures
 
 
 async def test_a_closed_model_whose_generator_gets_no_core_is_bounded_by_it(run: Run) -> None:
-    with hogs():
+    with starving() as starve:
         summary = await run(
             "ws://127.0.0.1:{port}/echo",
             source=TargetSource(REFERENCE),
