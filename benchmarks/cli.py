@@ -2,25 +2,59 @@
 
 import os
 import sys
+from importlib import import_module
+from typing import Any, Final
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
 
-from benchmarks.commands import calibrate, capacity, claims, compare, count, gate, matrix, scaling
-from loadtests import cli as loadtests_cli
 from loadtests.own_module import own_environment, own_module
-from reports import cli as reports_cli
 from reports.exit_status import ExitStatus
+
+_HOMES: Final = {
+    "run": "loadtests.cli",
+    "scenarios": "loadtests.cli",
+    "doctor": "loadtests.cli",
+    "report": "reports.cli",
+    "claims": "benchmarks.commands.claims",
+    "compare": "benchmarks.commands.compare",
+    "gate": "benchmarks.commands.gate",
+    "capacity": "benchmarks.commands.capacity",
+    "scaling": "benchmarks.commands.scaling",
+    "matrix": "benchmarks.commands.matrix",
+    "count": "benchmarks.commands.count",
+    "calibrate": "benchmarks.commands.calibrate",
+}
+
+
+class _Commands(TyperGroup):
+    """Imports what the command that is called needs: all of them together take half a second."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as Typer has them
+        super().__init__(**options)
+        self.commands = {name: TyperCommand(name) for name in _HOMES} | dict(self.commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - of a click of Typer's own
+        """Give the command of that name, None if there is none."""
+        if cmd_name in _HOMES:
+            self.commands.update(get_group(import_module(_HOMES[cmd_name]).app).commands)
+        return super().get_command(ctx, cmd_name)
+
 
 app = typer.Typer(
     name="swarmgate",
-    help="Load-test WebSocket servers with real connections; a verdict on every scaling claim.",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(loadtests_cli.app)
-app.add_typer(reports_cli.app)
+
+
+@app.callback()
+def swarmgate() -> None:
+    """Load-test WebSocket servers with real connections; a verdict on every scaling claim."""
 
 
 @app.command(
@@ -32,10 +66,6 @@ def serve(context: typer.Context) -> None:
     # A process of its own: the server under test knows nothing of what measures it.
     command = [*own_module("target_app"), *context.args]
     os.execve(command[0], command, own_environment())  # noqa: S606
-
-
-for contributed in (claims, calibrate, compare, count, gate, matrix, scaling, capacity):
-    app.add_typer(contributed.app)
 
 
 def main() -> None:

@@ -22,7 +22,12 @@ with TestClient(create_app(Settings({settings}))) as client:
         (SERVER.format(settings=""), "redis", False),
         # Nobody listens there; the server waits for it to come.
         (SERVER.format(settings="redis_url='redis://127.0.0.1:1/0'"), "redis", True),
-        ("import benchmarks.cli", "scipy", False),
+        ("import loadtests.cli, reports.cli", "scipy", False),
+        ("import benchmarks.commands.gate, benchmarks.commands.claims", "scipy", False),
+        ("import benchmarks.cli", "numpy", False),
+        ("import loadtests.cli", "jinja2", False),
+        ("import loadtests.swarm", "loadtests.scenarios.echo", False),
+        (SERVER.format(settings=""), "zmq", False),
     ],
 )
 def test_what_is_not_used_is_not_loaded(program: str, package: str, *, is_loaded: bool) -> None:

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -59,13 +59,19 @@ class Counted:
     calls: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-def count(subject: Subject, load: Load, say: Callable[[str], None] = lambda _: None) -> Count:
+def count(
+    subject: Subject,
+    load: Load,
+    say: Callable[[str], None] = lambda _: None,
+    asked: Collection[str] = FIGURES,
+) -> Count:
     """Count an application, in about 5 s without valgrind and 20 s with it.
 
     Args:
         subject: the application.
         load: what is put on it.
         say: told what is counted now.
+        asked: names of figures; what gives none of them is not counted.
 
     Returns:
         Its figures, without those that cannot be counted here.
@@ -79,16 +85,20 @@ def count(subject: Subject, load: Load, say: Callable[[str], None] = lambda _: N
     memory = memory_of(subject, load)
     by_kind = {"bytes": memory, "writes": Counted(memory.told, memory.told.writes)}
     missing: dict[str, Missing] = {}
+    kinds = {FIGURES[name][0] for name in asked}
     for kind, counted_by in _OTHERS.items():
+        if kind not in kinds:
+            continue
         say(KINDS[kind].label)
         try:
             by_kind[kind] = counted_by(subject, load)
         except CountError as error:
             missing[kind] = Missing(str(error), not isinstance(error, UnavailableError))
+    figures = figures_of({kind: counted.totals for kind, counted in by_kind.items()}, load)
     return Count(
         memory.told.python,
         memory.told.uvicorn,
-        figures_of({kind: counted.totals for kind, counted in by_kind.items()}, load),
+        {name: value for name, value in figures.items() if name in asked},
         missing,
         {
             each: {name: calls / _number(load, each) for name, calls in names.items()}

@@ -199,9 +199,10 @@ class _Maker:
     def _count(self, side: Side, title: str) -> None:
         for name, counted in self._gate.settings.counts.items():
             subject = Subject(counted.app, side.python, side.directory)
+            asked = {it.figure for it in self._gate.settings.metrics if it.load == name}
             with self._watch(f"{title}: {name} of {side.name}"):
                 try:
-                    figures = count(subject, counted.load).figures
+                    figures = count(subject, counted.load, asked=asked).figures
                 except CountError as error:
                     raise GateError(f"{name} of {side.name}: {error}") from None
             self._keep(name, figures, self._gathered[side.name])

@@ -1,6 +1,7 @@
 """The scenarios by name, and how one is made for a process."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,31 +14,41 @@ from loadtests.meter import Meter
 from loadtests.plan import Plan, ProcessPlan
 from loadtests.ready import kept_names, parse_steps
 from loadtests.scenario import Parameters, Scenario
-from loadtests.scenarios.broadcast import Broadcast
-from loadtests.scenarios.chat import Chat
-from loadtests.scenarios.churn import Churn
-from loadtests.scenarios.drain import Drain
-from loadtests.scenarios.echo import Echo, Events, Session
-from loadtests.scenarios.heartbeat import Heartbeat
-from loadtests.scenarios.hold import Hold
-from loadtests.scenarios.slow_consumer import SlowConsumer
-from loadtests.scenarios.storm import Storm
 from loadtests.scripted import load_script
 from loadtests.template import feed_names, fill, saved_names
 
-SCENARIOS: Final[Mapping[str, type[Scenario[Any]]]] = {
-    "broadcast": Broadcast,
-    "chat": Chat,
-    "churn": Churn,
-    "drain": Drain,
-    "echo": Echo,
-    "events": Events,
-    "heartbeat": Heartbeat,
-    "hold": Hold,
-    "session": Session,
-    "slow-consumer": SlowConsumer,
-    "storm": Storm,
+_CLASSES: Final = {
+    "broadcast": "broadcast.Broadcast",
+    "chat": "chat.Chat",
+    "churn": "churn.Churn",
+    "drain": "drain.Drain",
+    "echo": "echo.Echo",
+    "events": "echo.Events",
+    "heartbeat": "heartbeat.Heartbeat",
+    "hold": "hold.Hold",
+    "session": "echo.Session",
+    "slow-consumer": "slow_consumer.SlowConsumer",
+    "storm": "storm.Storm",
 }
+
+
+class _Scenarios(Mapping[str, type[Scenario[Any]]]):
+    """Imports the one that is looked up: each of a run's processes needs no more."""
+
+    def __getitem__(self, name: str) -> type[Scenario[Any]]:
+        module, _, kind = _CLASSES[name].partition(".")
+        found: type[Scenario[Any]] = getattr(import_module(f"{__name__}.{module}"), kind)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+
+SCENARIOS: Final = _Scenarios()
+"""Those that come with swarmgate, by name."""
 
 
 def scenario_kind(name: str) -> type[Scenario[Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_app.bus.local import LocalBus
-from target_app.bus.zmq import ZmqBus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +21,8 @@ def make_bus(url: str, *, directory: Path, name: str) -> Bus:
     if url == "local":
         return LocalBus()
     if url == "zmq":
+        from target_app.bus.zmq import ZmqBus  # noqa: PLC0415 - one worker alone starts sooner
+
         return ZmqBus(directory, name)
     if url.startswith(("redis://", "rediss://", "unix://")):
         from target_app.bus.redis import RedisBus  # noqa: PLC0415 - see redis_client

@@ -107,6 +107,15 @@ def test_a_tool_that_is_not_installed_is_named_and_its_figures_are_absent(
     assert {FIGURES[name][0] for name in absent} == {"system_calls", "instructions"}
 
 
+def test_what_nobody_asks_for_is_not_counted(tmp_path: Path, without_tools: Path) -> None:
+    said: list[str] = []
+    asked = {"counts.memory_per_connection_bytes"}
+    counted = count(subject(tmp_path), QUICK, said.append, asked)
+    assert counted.figures.keys() == asked
+    assert counted.missing == {}
+    assert said == ["Memory"]
+
+
 def test_a_tool_that_fails_is_a_failure_and_no_figure(tmp_path: Path, without_tools: Path) -> None:
     fake = without_tools / "strace"
     fake.write_text("#!/bin/sh\necho 'strace: ptrace(PTRACE_TRACEME): not permitted' >&2\nexit 1\n")
