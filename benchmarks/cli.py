@@ -73,7 +73,9 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except typer.TyperException as error:
-        sys.stderr.write(f"swarmgate: {_one_line(error)}\n")
+        # Without a command it has shown what there is.
+        if str(error):
+            sys.stderr.write(f"swarmgate: {_one_line(error)}\n")
         status = ExitStatus.USAGE
     sys.exit(status)
 

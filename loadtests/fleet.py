@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from loadtests import probe
 from loadtests.departure import Departure
-from loadtests.own_module import MOST_SILENT_SECONDS, own_environment, own_module
+from loadtests.own_module import MOST_SILENT_SECONDS, own_environment, own_module, sheltered
 from loadtests.plan import Endpoint, Plan, processes_of
 from loadtests.scenario import merged
 from loadtests.scenarios import scenario_kind
@@ -177,14 +177,15 @@ class Fleet:
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
         for number, share in enumerate(self._shares):
-            process = await asyncio.create_subprocess_exec(
-                *own_module("loadtests.swarm"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                limit=_LINE_LIMIT_BYTES,
-                env={**own_environment(), "PYTHONUNBUFFERED": "1"},
-            )
+            with sheltered():
+                process = await asyncio.create_subprocess_exec(
+                    *own_module("loadtests.swarm"),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    limit=_LINE_LIMIT_BYTES,
+                    env={**own_environment(), "PYTHONUNBUFFERED": "1"},
+                )
             member = _Member(process)
             self._members.append(member)
             assert process.stdin is not None

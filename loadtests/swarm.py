@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import resource
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from loadtests.dial import Dialer
 from loadtests.feed import read_feed
 from loadtests.keeper import Keeper
 from loadtests.meter import Meter
+from loadtests.own_module import ignore_ctrl_c
 from loadtests.plan import ProcessPlan
 from loadtests.population import Population
 from loadtests.scenario import Published
@@ -320,8 +320,8 @@ def _last_words(error: BaseException) -> str:
 
 def main() -> None:
     """Run one swarm process to its end."""
-    # Ctrl-C in a terminal reaches every process of it; the fleet says what to do about it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The fleet says what to do about it.
+    ignore_ctrl_c()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.set_threshold(_GC_THRESHOLD, 20, 100)

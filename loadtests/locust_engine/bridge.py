@@ -18,7 +18,7 @@ from gevent.pool import Group
 from pydantic import TypeAdapter
 
 from loadtests import probe
-from loadtests.own_module import MOST_SILENT_SECONDS, own_environment, own_module
+from loadtests.own_module import MOST_SILENT_SECONDS, own_environment, own_module, sheltered
 from loadtests.plan import Endpoint, ProcessPlan, port_of, split_url
 from reports.printable import printable
 
@@ -98,13 +98,14 @@ class Bridge:
             return
         self._is_closing, self._is_held, self._order, self._open = False, False, 0, 0
         self._silent = 0
-        self._swarm = subprocess.Popen(
-            own_module("loadtests.swarm"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**own_environment(), "PYTHONUNBUFFERED": "1"},
-        )
+        with sheltered():
+            self._swarm = subprocess.Popen(
+                own_module("loadtests.swarm"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**own_environment(), "PYTHONUNBUFFERED": "1"},
+            )
         self._readers = Group()
         self._readers.spawn(self._read, self._swarm)
         self._readers.spawn(self._hear_prints, self._swarm)

@@ -181,6 +181,26 @@ async def test_ctrl_c_ends_the_run_with_its_record_complete(run: Run, tmp_path: 
     assert summary.figures["integrity.lost"] == 0
 
 
+async def test_ctrl_c_does_not_end_swarm_processes_that_still_start(run: Run) -> None:
+    """A terminal sends it to all processes; here those alone have it, as early as can be."""
+    struck: set[int] = set()
+
+    async def strike() -> None:
+        while len(struck) < 2:
+            for child in psutil.Process().children():
+                if child.pid not in struck and "loadtests.swarm" in child.cmdline():
+                    child.send_signal(signal.SIGINT)
+                    struck.add(child.pid)
+            await asyncio.sleep(0)
+
+    async with plain_server("127.0.0.1") as port:
+        striking = asyncio.create_task(strike())
+        summary = await run(f"ws://127.0.0.1:{port}/", processes=2)
+        await striking
+    assert summary.valid, summary.reasons
+    assert summary.figures["connections.opened"] == 10
+
+
 async def test_the_swarm_does_not_outlive_a_killed_command(tmp_path: Path) -> None:
     with known() as server:
         process = await asyncio.create_subprocess_exec(

@@ -69,7 +69,12 @@ class Server:
         self._reading = asyncio.create_task(self._read_on())
         self.http = await self._clients.enter_async_context(
             httpx.AsyncClient(
-                base_url=f"http://127.0.0.1:{self.port}", timeout=DEADLINE_SECONDS, trust_env=False
+                base_url=f"http://127.0.0.1:{self.port}",
+                timeout=DEADLINE_SECONDS,
+                trust_env=False,
+                # The server ends an idle one after some seconds, which on a busy machine may be
+                # the moment in which it is used again.
+                limits=httpx.Limits(max_keepalive_connections=0),
             )
         )
         return self
