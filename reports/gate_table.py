@@ -15,7 +15,7 @@ from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
 from reports.markdown import markdown_table
 from reports.outcome import Outcome
 from reports.printable import printable
-from reports.units import format_seconds, significant
+from reports.units import format_change, format_seconds, significant
 
 STATUSES: Final[Mapping[GateVerdict, ExitStatus]] = {
     GateVerdict.PASSES: ExitStatus.HELD,
@@ -168,8 +168,8 @@ def gate_document(report: GateReport) -> dict[str, Any]:
 
 
 def _cells(report: GateReport, metric: MetricDecision) -> tuple[str, ...]:
-    estimate = "–" if metric.ratio is None else f"{change(metric.ratio)}{_interval(metric)}"
-    accepted = "" if metric.bound is None else change(metric.bound)
+    estimate = "–" if metric.ratio is None else f"{format_change(metric.ratio)}{_interval(metric)}"
+    accepted = "" if metric.bound is None else format_change(metric.bound)
     return _label(report, metric), estimate, accepted
 
 
@@ -180,18 +180,9 @@ def _label(report: GateReport, metric: MetricDecision) -> str:
 def _interval(metric: MetricDecision) -> str:
     if metric.low == metric.high:
         return ", exact"
-    low = change(metric.low).removesuffix(" %") if metric.low else "?"
-    high = change(metric.high).removesuffix(" %") if math.isfinite(metric.high) else "?"
+    low = format_change(metric.low).removesuffix(" %") if metric.low else "?"
+    high = format_change(metric.high).removesuffix(" %") if math.isfinite(metric.high) else "?"
     return "" if low == high == "?" else f" ({low} to {high})"
-
-
-def change(ratio: float) -> str:
-    """Write a ratio of head to base as a change: ``+4.20 %``."""
-    if math.isinf(ratio):
-        return "from 0"
-    percent = round((ratio - 1) * 100, 4)
-    sign = "+" if percent > 0 else "−" if percent < 0 else ""
-    return f"{sign}{significant(abs(percent))} %"
 
 
 def _needed(metric: MetricDecision) -> str:

@@ -86,6 +86,16 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{short:,.{min(decimals, 12)}f}"
 
 
+def format_change(ratio: float) -> str:
+    """Write by how much one value differs from another, from their ratio: ``+4.20 %``, ``−5 %``."""
+    if math.isinf(ratio):
+        return "from 0"
+    # Below a millionth it is rounding.
+    percent = round((ratio - 1) * 100, 4)
+    sign = "+" if percent > 0 else "−" if percent < 0 else ""
+    return f"{sign}{significant(abs(percent))} %"
+
+
 def rounded(value: float, digits: int = 3) -> float:
     """Give a number to that many significant digits."""
     return float(f"{value:.{digits - 1}e}")

@@ -17,9 +17,8 @@ from benchmarks.judging.decision import Block, decide
 from benchmarks.judging.plan import FEWEST_EXACT_RUNS, ExactMetric, Plan
 from reports.figures import figure
 from reports.gate_decision import GateVerdict
-from reports.gate_table import change
 from reports.markdown import markdown_table
-from reports.units import format_seconds, significant
+from reports.units import format_change, format_seconds, significant
 
 _VERDICTS: Final = (GateVerdict.FAILS, GateVerdict.PASSES, GateVerdict.INCONCLUSIVE)
 
@@ -89,7 +88,7 @@ def _series(plan: Plan, rounds: Sequence[Round]) -> Iterator[str]:
 
 def _effect(rounds: Sequence[Round], head: str, name: str) -> str:
     value, low, high = effect(rounds, head, name)
-    return f"{change(value)} ({change(low)} to {change(high)})"
+    return f"{format_change(value)} ({format_change(low)} to {format_change(high)})"
 
 
 def _row(head: str, replayed: Replayed, block_seconds: float) -> tuple[str, ...]:
@@ -160,7 +159,7 @@ def _counted(
     told = f"{low:,.9g}" if low == high else f"{low:,.9g} to {high:,.9g}"
     reference = [it[name] for it in base if name in it]
     factor = statistics.median(values) / statistics.median(reference) if any(reference) else 1.0
-    return told if counted is base else f"{told} ({change(factor)})"
+    return told if counted is base else f"{told} ({format_change(factor)})"
 
 
 def _judged(

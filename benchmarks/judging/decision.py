@@ -22,7 +22,7 @@ from benchmarks.judging.sequential import (
     upper_limit_so_far,
 )
 from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
-from reports.units import significant
+from reports.units import format_change
 
 # Further away, what is needed is a guess.
 MOST_TIMES_THE_BLOCKS: Final = 100
@@ -192,7 +192,8 @@ def _judge_sampled(
     return MetricDecision(
         name=metric.name,
         verdict=verdict,
-        reason=f"{_change(ratio)}, {_range(low, high)}, where {_change(bound)} is accepted",
+        reason=f"{format_change(ratio)}, {_range(low, high)}, "
+        f"where {format_change(bound)} is accepted",
         ratio=ratio,
         low=low,
         high=high,
@@ -221,19 +222,12 @@ def _blocks_needed(metric: SampledMetric, found: _Evidence) -> int | None:
 def _range(low: float, high: float) -> str:
     """Write between which ratios the true one is; an end of 0 or infinity is none."""
     if low and math.isfinite(high):
-        return f"between {_change(low)} and {_change(high)}"
+        return f"between {format_change(low)} and {format_change(high)}"
     if low:
-        return f"at least {_change(low)}"
+        return f"at least {format_change(low)}"
     if math.isfinite(high):
-        return f"at most {_change(high)}"
+        return f"at most {format_change(high)}"
     return "too few blocks for an interval"
-
-
-def _change(ratio: float) -> str:
-    """Write how much larger head is than base: ``+4.20 %``."""
-    # Below a millionth it is rounding.
-    percent = round((ratio - 1) * 100, 4)
-    return f"{'+' if percent > 0 else ''}{significant(percent)} %"
 
 
 def _judge_exact(metric: ExactMetric, blocks: Sequence[Block], done: bool) -> MetricDecision:

@@ -1,7 +1,6 @@
 """What a gate decided is told once, for a terminal, for CI servers and for programs."""
 
 import json
-import math
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -12,7 +11,6 @@ from reports.exit_status import ExitStatus
 from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
 from reports.gate_table import (
     GateReport,
-    change,
     gate_document,
     gate_junit,
     gate_lines,
@@ -104,11 +102,3 @@ def test_junit_has_a_case_for_each_metric() -> None:
 def test_json_has_no_infinity() -> None:
     text = json.dumps(gate_document(REPORT), allow_nan=False)
     assert json.loads(text)["metrics"][1]["high"] is None
-
-
-@pytest.mark.parametrize(
-    ("ratio", "told"),
-    [(1.05, "+5.00 %"), (0.95, "−5.00 %"), (1.0, "0 %"), (math.inf, "from 0"), (2.5, "+150 %")],
-)
-def test_a_ratio_is_written_as_a_change(ratio: float, told: str) -> None:
-    assert change(ratio) == told

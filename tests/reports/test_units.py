@@ -1,11 +1,14 @@
 """Numbers with units are read as people write them and written as people read them."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.units import (
     format_bytes,
+    format_change,
     format_count,
     format_figure,
     format_ratio,
@@ -129,3 +132,11 @@ def test_a_column_of_figures_has_one_unit(
     figure: str, value: float, scale: tuple[float, str]
 ) -> None:
     assert scale_of(figure, value) == scale
+
+
+@pytest.mark.parametrize(
+    ("ratio", "told"),
+    [(1.05, "+5.00 %"), (0.95, "−5.00 %"), (1.0, "0 %"), (math.inf, "from 0"), (2.5, "+150 %")],
+)
+def test_a_ratio_is_written_as_a_change(ratio: float, told: str) -> None:
+    assert format_change(ratio) == told

@@ -193,7 +193,7 @@ def test_a_rate_that_falls_fails_and_is_told_with_its_sign() -> None:
     decision = replay(plan_gate([RATE], 48), blocks_of([1.0] * 48, [0.8] * 48, "rate"))
     assert decision.sentence == (
         "fails after 16 of 48 blocks: rate: "
-        "-20.0 %, between -20.0 % and -20.0 %, where -4.76 % is accepted"
+        "−20.0 %, between −20.0 % and −20.0 %, where −4.76 % is accepted"
     )
 
 
