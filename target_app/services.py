@@ -24,7 +24,6 @@ from target_app.lifecycle.garbage import what_stays_put_aside
 from target_app.lifecycle.heartbeat import in_turns
 from target_app.lifecycle.keepalive import Keepalive
 from target_app.lifecycle.leaving import Leaving
-from target_app.lifecycle.upstream import Upstream
 from target_app.lifecycle.workers import Worker, WorkerCoordinator, is_reloaded, run_dir, supervisor
 from target_app.protocol import CHAT
 from target_app.sessions.classes import Classes
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from target_app.connections.connection import Connection, Endpoint
+    from target_app.lifecycle.upstream import Upstream
     from target_app.sessions.answers import Answers
     from target_app.sessions.store import SessionStore
     from target_app.settings import Settings
@@ -304,6 +304,10 @@ def _sessions(services: Services) -> tuple[Sessions, Questions, Classes]:
 
 def _upstreams(services: Services) -> tuple[Upstream, ...]:
     settings = services.settings
+    if not settings.upstreams:
+        return ()
+    from target_app.lifecycle.upstream import Upstream  # noqa: PLC0415 - see redis_client
+
     room = Room(CHAT, settings.upstream_room)
 
     # To the clients of this worker alone: every worker has a connection of its own.

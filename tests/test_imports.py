@@ -28,6 +28,7 @@ with TestClient(create_app(Settings({settings}))) as client:
         ("import loadtests.cli", "jinja2", False),
         ("import loadtests.swarm", "loadtests.scenarios.echo", False),
         (SERVER.format(settings=""), "zmq", False),
+        (SERVER.format(settings=""), "websockets.asyncio.client", False),
     ],
 )
 def test_what_is_not_used_is_not_loaded(program: str, package: str, *, is_loaded: bool) -> None:
