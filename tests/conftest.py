@@ -1,5 +1,6 @@
 """What all tests share: that none of them depends on how fast the machine is."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes is the machine's affair; a test that hangs is ended by pytest-timeout.
@@ -7,3 +8,9 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long ones, so that none of them is left alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)

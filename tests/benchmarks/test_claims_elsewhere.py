@@ -108,6 +108,7 @@ def records(folder: Path, name: str = "*") -> Sequence[Path]:
     return found
 
 
+@pytest.mark.long
 def test_the_claims_about_node_are_judged_beside_fastapi_and_counted_as_node_counts(
     tmp_path: Path,
 ) -> None:
@@ -197,6 +198,7 @@ def test_the_same_claims_are_judged_on_another_server_which_counts_the_same(
     assert published["answers.sent"] == published["integrity.expected"] == 400
 
 
+@pytest.mark.long
 def test_our_claims_are_judged_on_a_stranger_as_far_as_they_can_be_measured_there(
     tmp_path: Path,
 ) -> None:

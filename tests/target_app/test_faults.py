@@ -394,6 +394,7 @@ class Injection:
         self.may_talk.set()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(SECONDS + 10 * DEADLINE_SECONDS)
 async def test_nothing_accepted_is_missing_after_two_minutes_of_faults(serve, redis):
     seed = int.from_bytes(os.urandom(4))

@@ -32,6 +32,7 @@ def _are_there(running: Locust, users: int) -> bool:
     return rows["Open now"].startswith(f"{users}, of {users} asked")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [(), ("--processes", "2")], ids=["local", "two workers"])
 def test_users_of_every_scenario_are_edited_and_stopped_in_the_middle_of_rounds(
     tmp_path: Path, options: tuple[str, ...]
@@ -66,6 +67,7 @@ def test_users_of_every_scenario_are_edited_and_stopped_in_the_middle_of_rounds(
             assert summary.figures.get(f"integrity.{fault}", 0) == 0, (kind, fault)
 
 
+@pytest.mark.long
 def test_a_shape_edits_users_in_rounds_too(tmp_path: Path) -> None:
     with launch(*REFERENCE) as server:
         done = headless_until(

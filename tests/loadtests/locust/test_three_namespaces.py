@@ -42,6 +42,7 @@ def has_namespaces() -> bool:
     return subprocess.run(tried, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not has_namespaces(), reason="needs ip, unshare and the right to use them")
 def test_three_namespaces_measure_what_one_local_run_does(tmp_path: Path) -> None:
