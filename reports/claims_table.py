@@ -28,7 +28,7 @@ _NO_BREAK: Final = "\u00a0"
 _JOINT: Final = "\ue000"
 _BEFORE_A_UNIT: Final = re.compile(r"(?<=\d) (?=(?:[nµm]?s|[kMG]?B|%)(?!\w))")
 _WIDEST_BOUND: Final = 16
-_EACH: Final = f"Of each server: the mean over the runs, and its 95{_NO_BREAK}% interval."
+_EACH: Final = f"Of each server: the geometric mean over the runs, and its 95{_NO_BREAK}% interval."
 
 _MARKS: Final = {
     Verdict.HOLDS: ("✔", "green"),

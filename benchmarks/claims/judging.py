@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from benchmarks.claims.claims_file import Claim
-from benchmarks.judging.statistics import mean_interval, ratio_interval, verdict
+from benchmarks.judging.statistics import level_interval, ratio_interval, verdict
 from benchmarks.runs.making import RunFigures
 from benchmarks.runs.series import Key
 from reports.verdict import ClaimResult, Estimate, Verdict
@@ -52,7 +52,7 @@ def _estimate(claim: Claim, target: str, runs: Runs) -> Estimate:
     values = _values((claim.experiment, target), claim.metric, runs)
     try:
         if not claim.is_ratio:
-            return mean_interval(values)
+            return level_interval(values)
         other = (claim.baseline or claim.experiment, claim.baseline_target or target)
         return ratio_interval(values, _values(other, claim.metric, runs))
     except ValueError as error:

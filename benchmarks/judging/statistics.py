@@ -33,6 +33,24 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half, tuple(values))
 
 
+def level_interval(values: Sequence[float]) -> Estimate:
+    """Estimate at which level runs lie: the geometric mean of values above 0, else the mean.
+
+    Times, sizes and rates scatter from run to run by a factor, which makes their logarithms alike
+    to either side; the interval is that of the logarithms (Student 1908), brought back. It never
+    reaches below 0, and few runs suffice where the bound is far away.
+
+    Raises:
+        ValueError: fewer than two values, or one that is not finite.
+    """
+    _check(values)
+    if not all(value > 0 for value in values):
+        return mean_interval(values)
+    if len(set(values)) == 1:
+        return Estimate(values[0], values[0], values[0], tuple(values))
+    return _brought_back([math.log(value) for value in values], tuple(values))
+
+
 def ratio_interval(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
     """Estimate by what factor ``values`` differ from ``baseline``, run by run in pairs.
 
@@ -49,9 +67,7 @@ def ratio_interval(values: Sequence[float], baseline: Sequence[float]) -> Estima
     _check(values)
     _check(baseline)
     logs = [math.log(value / base) for value, base in zip(values, baseline, strict=True)]
-    mean, half = statistics.fmean(logs), _half_width(logs)
-    ratios = tuple(math.exp(log) for log in logs)
-    return Estimate(math.exp(mean), math.exp(mean - half), math.exp(mean + half), ratios)
+    return _brought_back(logs, tuple(math.exp(log) for log in logs))
 
 
 def median_interval(values: Sequence[float]) -> Estimate:
@@ -83,6 +99,15 @@ def verdict(estimate: Estimate, low: float, high: float) -> Verdict:
     if estimate.high < low or estimate.low > high:
         return Verdict.REFUTED
     return Verdict.INCONCLUSIVE
+
+
+def _brought_back(logs: Sequence[float], runs: tuple[float, ...]) -> Estimate:
+    mean, half = statistics.fmean(logs), _half_width(logs)
+    try:
+        high = math.exp(mean + half)
+    except OverflowError:
+        high = math.inf
+    return Estimate(math.exp(mean), math.exp(mean - half), high, runs)
 
 
 def _half_width(values: Sequence[float]) -> float:

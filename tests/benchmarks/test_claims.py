@@ -256,7 +256,9 @@ def test_the_committed_claims_are_well_formed_and_complete() -> None:
     file = load_claims(DEFAULT_CLAIMS)
     assert list(file.targets) == ["reference", "tutorial"]
     assert set(needed(file).experiments) == set(file.experiments)
-    assert all(held.repeats >= 3 for held in file.experiments.values())
+    # Two runs do where what is measured lies far from its bound.
+    far = {"idle", "idle-silent", "coroutine", "thread"}
+    assert all(held.repeats >= (2 if name in far else 3) for name, held in file.experiments.items())
     smaller = quick(file)
     for name in smaller.experiments:
         for target in smaller.targets_of(name):

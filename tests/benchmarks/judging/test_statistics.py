@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.judging.statistics import mean_interval, median_interval, ratio_interval
+from benchmarks.judging.statistics import (
+    level_interval,
+    mean_interval,
+    median_interval,
+    ratio_interval,
+)
 
 values = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20)
 positives = st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=20)
@@ -35,6 +40,46 @@ def test_95_of_100_intervals_hold_the_true_mean() -> None:
         estimate = mean_interval(generator.normal(10, 3, 4).tolist())
         held += estimate.low <= 10 <= estimate.high
     assert 0.935 <= held / 2000 <= 0.965
+
+
+@given(positives, st.floats(0.01, 100))
+def test_the_interval_of_a_level_does_not_hang_on_its_unit(
+    sample: list[float], factor: float
+) -> None:
+    estimate = level_interval(sample)
+    scaled = level_interval([value * factor for value in sample])
+    assert 0 <= estimate.low <= estimate.value * (1 + 1e-9)
+    assert estimate.value <= estimate.high * (1 + 1e-9)
+    assert estimate.value == pytest.approx(stats.gmean(sample), rel=1e-6)
+    assert (scaled.low, scaled.value, scaled.high) == pytest.approx(
+        tuple(factor * it for it in (estimate.low, estimate.value, estimate.high)), rel=1e-6
+    )
+    assert estimate.runs == tuple(sample)
+
+
+@given(values.filter(lambda sample: min(sample) <= 0))
+def test_a_level_that_may_be_0_is_a_mean(sample: list[float]) -> None:
+    assert level_interval(sample) == mean_interval(sample)
+
+
+@pytest.mark.parametrize("runs", [2, 3])
+def test_95_of_100_intervals_hold_the_level_of_what_scatters_by_a_factor(runs: int) -> None:
+    generator = np.random.default_rng(1)
+    held = 0
+    for _ in range(2000):
+        estimate = level_interval((5 * np.exp(generator.normal(0, 0.3, runs))).tolist())
+        held += estimate.low <= 5 <= estimate.high
+    assert 0.935 <= held / 2000 <= 0.965
+
+
+def test_runs_that_agree_are_at_their_level_exactly() -> None:
+    estimate = level_interval([0.1, 0.1, 0.1])
+    assert (estimate.low, estimate.value, estimate.high) == (0.1, 0.1, 0.1)
+
+
+def test_levels_far_apart_say_nothing() -> None:
+    estimate = level_interval([1e-200, 1e200])
+    assert (estimate.low, estimate.high) == (0.0, math.inf)
 
 
 @given(positives, st.floats(0.01, 100))
