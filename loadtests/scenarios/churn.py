@@ -4,7 +4,7 @@ Arrivals are an open model: each connection has an intended time, and ``arrival`
 to the completed handshake, whether or not the ones before it are done. As many leave as arrive,
 each a connection drawn at random, so that the number stays about the same and lifetimes are
 exponential (a client stays for connections / rate on average: Little's law). Where all are still
-on their way, the next to arrive goes at once.
+on their way, the next to arrive goes at once; for one that cannot arrive, the next to leave stays.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ class Churn(Scenario[ChurnParameters]):
         self._places: dict[Connection, int] = {}
         self._arriving: set[asyncio.Task[None]] = set()
         self._departing: set[Connection] = set()
-        # Those who should have left while nobody was there.
+        # How many are still to leave for those who came; below 0, who left for one who never came.
         self._overdue = 0
         self._population: Population | None = None
 
@@ -71,6 +71,11 @@ class Churn(Scenario[ChurnParameters]):
         self._departing.discard(connection)
         if self._population is not None:
             self._population.forget(connection)
+
+    @property
+    def away(self) -> int:
+        """How many are on their way in the place of one that has left."""
+        return max(0, len(self._arriving) - self._overdue)
 
     async def measure(self, population: Population, load: Span) -> Published:
         """Let clients arrive and leave at the plan's rate."""
@@ -106,6 +111,7 @@ class Churn(Scenario[ChurnParameters]):
             await population.open(number)
         except DialError as error:
             population.fail(error)
+            self._overdue -= 1
         else:
             self._arrival(perf_counter_ns() - intended_ns)
             self.meter.counts["churn.arrived"] += 1
@@ -113,7 +119,7 @@ class Churn(Scenario[ChurnParameters]):
 
     def _leave(self) -> None:
         """Let one connection that is drawn at random end, if one is to go and one is there."""
-        if not self._overdue or not self._here:
+        if self._overdue <= 0 or not self._here:
             return
         self._overdue -= 1
         connection = self._random.choice(self._here)

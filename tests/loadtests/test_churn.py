@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from websockets.asyncio.server import Request, ServerConnection, serve
+from websockets.asyncio.server import Request, Response, ServerConnection, serve
 
 from loadtests.target import TargetSource
 from tests.loadtests.conftest import Run
@@ -42,6 +42,29 @@ async def test_as_many_go_where_those_who_come_are_long_on_their_way(run: Run) -
     assert (summary.errors, summary.failures) == ({}, ())
     assert figures["churn.arrived"] == figures["churn.left"] == 50
     assert figures["connections.open"] == 2
+
+
+async def test_a_server_that_refuses_for_a_while_has_as_many_as_before_in_the_end(run: Run) -> None:
+    asked = 0
+
+    def refuse(connection: ServerConnection, _request: Request) -> Response | None:
+        nonlocal asked
+        asked += 1
+        # The ten that come first are let in, the fifty after them are not.
+        return connection.respond(503, "busy") if 10 < asked <= 60 else None
+
+    async def listen(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    async with serve(listen, "127.0.0.1", 0, process_request=refuse) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        summary = await run(f"ws://127.0.0.1:{port}/", "churn", connections=10, rate=150.0)
+    figures = summary.figures
+    assert summary.errors == {"upgrade:http-503": 50}
+    assert figures["churn.arrivals"] == 150
+    assert figures["churn.arrived"] == 100
+    # Where nobody was left, nobody could leave either; who came afterwards stayed.
+    assert figures["connections.open"] == 10
 
 
 async def test_who_cannot_arrive_takes_nobody_s_place(run: Run, broadcaster: TargetSource) -> None:
