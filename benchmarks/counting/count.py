@@ -71,7 +71,8 @@ def count(
         subject: the application.
         load: what is put on it.
         say: told what is counted now.
-        asked: names of figures; what gives none of them is not counted.
+        asked: names of figures; what gives none of them is not counted, but for memory, which shows
+            that the application does what is to be counted.
 
     Returns:
         Its figures, without those that cannot be counted here.
@@ -106,6 +107,20 @@ def count(
             for each, names in counted.calls.items()
         },
     )
+
+
+def countable(load: Load) -> list[str]:
+    """Name the figures that a load has, and that the tools on this machine can count."""
+    stretches = {
+        "connection": True,
+        "echo": load.echo_path is not None,
+        "broadcast": load.broadcasts,
+    }
+    return [
+        name
+        for name, (kind, each) in FIGURES.items()
+        if stretches[each] and (not KINDS[kind].needs or shutil.which(KINDS[kind].needs))
+    ]
 
 
 def figures_of(totals: Mapping[str, Mapping[str, int]], load: Load) -> dict[str, float]:

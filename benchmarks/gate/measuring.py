@@ -202,10 +202,15 @@ class _Maker:
             asked = {it.figure for it in self._gate.settings.metrics if it.load == name}
             with self._watch(f"{title}: {name} of {side.name}"):
                 try:
-                    figures = count(subject, counted.load, asked=asked).figures
+                    found = count(subject, counted.load, asked=asked)
                 except CountError as error:
                     raise GateError(f"{name} of {side.name}: {error}") from None
-            self._keep(name, figures, self._gathered[side.name])
+            for kind, missing in found.missing.items():
+                raise GateError(
+                    f"{name} of {side.name}: {missing.reason}, without which there are no {kind}; "
+                    "leave out the metrics of them"
+                )
+            self._keep(name, found.figures, self._gathered[side.name])
 
     def _keep(self, load: str, figures: Mapping[str, float], into: _Gathered) -> None:
         for metric in self._gate.settings.metrics:

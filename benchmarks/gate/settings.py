@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, TypeAdapter
 
+from benchmarks.counting.count import countable
 from benchmarks.counting.figures import FIGURES
 from benchmarks.counting.process import Load
 from benchmarks.judging.plan import ExactMetric, Metric, Plan, SampledMetric, plan_gate
@@ -311,7 +312,10 @@ def _metrics(
     metrics = [GateMetric(it.load, it.figure, it.effect) for it in named]
     for load, usual in (
         *((name, DEFAULT_METRICS) for name in loads),
-        *((name, dict.fromkeys(FIGURES, DEFAULT_COUNT_EFFECT)) for name in counts),
+        *(
+            (name, dict.fromkeys(countable(it.load), DEFAULT_COUNT_EFFECT))
+            for name, it in counts.items()
+        ),
     ):
         if not any(metric.load == load for metric in metrics):
             metrics += [GateMetric(load, name, effect) for name, effect in usual.items()]

@@ -20,6 +20,7 @@ from benchmarks.counting import instructions, system_calls
 from benchmarks.counting.count import (
     allocations_of,
     count,
+    countable,
     instructions_of,
     memory_of,
     system_calls_of,
@@ -114,6 +115,23 @@ def test_what_nobody_asks_for_is_not_counted(tmp_path: Path, without_tools: Path
     assert counted.figures.keys() == asked
     assert counted.missing == {}
     assert said == ["Memory"]
+
+
+def test_what_a_load_does_not_have_and_no_tool_counts_is_not_countable(without_tools: Path) -> None:
+    assert countable(Load(broadcasts=False, echo_path=None)) == [
+        "counts.memory_per_connection_bytes",
+        "counts.allocations_per_connection",
+    ]
+    (without_tools / "strace").symlink_to("/bin/true")
+    assert {FIGURES[name] for name in countable(Load(broadcasts=False))} == {
+        ("bytes", "connection"),
+        *(
+            (kind, each)
+            for kind in ("allocations", "system_calls")
+            for each in ("connection", "echo")
+        ),
+        ("writes", "echo"),
+    }
 
 
 def test_a_tool_that_fails_is_a_failure_and_no_figure(tmp_path: Path, without_tools: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -191,6 +192,23 @@ def test_the_working_tree_is_what_is_judged(tmp_path: Path) -> None:
     assert "4096" in (place / "app.py").read_text()
     assert git(place, "status", "--porcelain") == "M app.py"
     assert git(place, "stash", "list") == ""
+
+
+def test_a_tool_without_which_a_metric_cannot_be_counted_is_named_at_once(tmp_path: Path) -> None:
+    place = repository(tmp_path / "project", {})
+    path = place / "pyproject.toml"
+    figure = "counts.memory_per_connection_bytes"
+    path.write_text(path.read_text().replace(figure, "counts.instructions_per_echo"))
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "git").symlink_to(shutil.which("git") or "")
+    words = ("gate", "--base", "HEAD", "-q", "-o", "../runs")
+    done = swarmgate(*words, cwd=place, environment={"PATH": str(tools)})
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert re.search(
+        r"own of \w+: valgrind is not installed, without which there are no instructions",
+        last(done),
+    )
 
 
 @pytest.mark.parametrize(
