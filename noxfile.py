@@ -156,7 +156,7 @@ def _test(session: nox.Session) -> None:
     # Most of them wait for processes, so that with several for each CPU all are done sooner.
     at_once = min(3 * len(os.sched_getaffinity(0)), 12)
     session.run(
-        # One at a time, for in a larger piece one process would get all of the long ones.
+        # In larger pieces one process would get all of the long ones (tests/conftest.py).
         *("pytest", f"--numprocesses={at_once}", "--maxschedchunk=1", *session.posargs),
         # Else each of the processes that they start would compile the project again.
         env={"PYTHONDONTWRITEBYTECODE": ""},

@@ -30,11 +30,11 @@ def sheltered() -> Iterator[None]:
     A terminal sends it to every process, and one that still imports would die of it. What is
     blocked stays so in a process that is started (sigprocmask(2)): it calls :func:`ignore_ctrl_c`.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def ignore_ctrl_c() -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 import uvloop
 from pydantic import TypeAdapter
@@ -32,7 +32,6 @@ from loadtests.plan import ProcessPlan
 from loadtests.population import Population
 from loadtests.scenario import Published
 from loadtests.scenarios import make_scenario
-from loadtests.scenarios.drain import Drain
 from loadtests.self_watch import SelfWatch
 from loadtests.setup import setup_of
 from loadtests.span import Span
@@ -49,6 +48,9 @@ _CLOSE_SECONDS: Final = 10.0
 _SETUP_SECONDS: Final = 60.0
 # Collections of the oldest generation walk every connection; while they open, most find nothing.
 _GC_THRESHOLD: Final = 50_000
+
+if TYPE_CHECKING:
+    from loadtests.scenarios.drain import Drain
 
 PLAN: Final = TypeAdapter(ProcessPlan)
 
@@ -161,15 +163,13 @@ class Swarm:
                 self._write(self._meter.take(self._phase))
                 self._say("measured", published=published)
             case "expect end":
-                assert isinstance(self._scenario, Drain)
-                self._say("expecting", open=self._scenario.expect_end())
+                self._say("expecting", open=cast("Drain", self._scenario).expect_end())
             case "drain":
-                assert isinstance(self._scenario, Drain)
-                published = await self._scenario.see_off(command["signal_ns"])
+                drain = cast("Drain", self._scenario)
+                published = await drain.see_off(command["signal_ns"])
                 self._say("drained", published=published)
             case "return":
-                assert isinstance(self._scenario, Drain)
-                await self._scenario.come_back(command["restarted_ns"])
+                await cast("Drain", self._scenario).come_back(command["restarted_ns"])
                 self._say("returned")
             case "collect":
                 await self._collect(command["published"])

@@ -1,6 +1,7 @@
 """The verdict table: one set of cells, drawn for a terminal or written as Markdown."""
 
 import io
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ _NO_BREAK: Final = "\u00a0"
 _JOINT: Final = "\ue000"
 _BEFORE_A_UNIT: Final = re.compile(r"(?<=\d) (?=(?:[nµm]?s|[kMG]?B|%)(?!\w))")
 _WIDEST_BOUND: Final = 16
-_EACH: Final = f"Of each server: the geometric mean over the runs, and its 95{_NO_BREAK}% interval."
+_EACH: Final = (
+    "Of each server: the mean over the runs, a geometric one where none is 0, and its "
+    f"95{_NO_BREAK}% interval."
+)
 
 _MARKS: Final = {
     Verdict.HOLDS: ("✔", "green"),
@@ -245,7 +249,8 @@ def _interval(metric: str, estimate: Estimate) -> str:
         return f"{value} in every run"
     # The figures measured are never below nothing; an interval from few runs may reach there.
     low = max(0.0, estimate.low)
-    return f"{value} ({_figure(metric, low)} to {_figure(metric, estimate.high)})"
+    high = _figure(metric, estimate.high) if math.isfinite(estimate.high) else "?"
+    return f"{value} ({_figure(metric, low)} to {high})"
 
 
 def _figure(name: str, value: float) -> str:

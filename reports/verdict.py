@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure over several runs: its mean, the ends of its 95 % interval, and each run's value."""
+    """A figure over several runs: their mean, the ends of its 95 % interval, each run's value."""
 
     value: float
     low: float

@@ -12,5 +12,11 @@ settings.load_profile("any machine")
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long ones, so that none of them is left alone at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Begin with the long ones, so that none of them is left alone at the end.
+
+    Each is followed by another one, because pytest-xdist gives every process two to begin with.
+    """
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    first = [item for pair in zip(long, others, strict=False) for item in pair]
+    items[:] = first + long[len(others) :] + others[len(long) :]

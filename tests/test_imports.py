@@ -27,6 +27,7 @@ with TestClient(create_app(Settings({settings}))) as client:
         ("import benchmarks.cli", "numpy", False),
         ("import loadtests.cli", "jinja2", False),
         ("import loadtests.swarm", "loadtests.scenarios.echo", False),
+        ("import loadtests.swarm", "loadtests.scenarios.drain", False),
         (SERVER.format(settings=""), "zmq", False),
         (SERVER.format(settings=""), "websockets.asyncio.client", False),
     ],

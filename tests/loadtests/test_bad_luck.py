@@ -7,7 +7,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -188,15 +188,19 @@ async def test_ctrl_c_does_not_end_swarm_processes_that_still_start(run: Run) ->
     async def strike() -> None:
         while len(struck) < 2:
             for child in psutil.Process().children():
-                if child.pid not in struck and "loadtests.swarm" in child.cmdline():
-                    child.send_signal(signal.SIGINT)
-                    struck.add(child.pid)
+                with suppress(psutil.Error):
+                    if child.pid not in struck and "loadtests.swarm" in child.cmdline():
+                        child.send_signal(signal.SIGINT)
+                        struck.add(child.pid)
             await asyncio.sleep(0)
 
     async with plain_server("127.0.0.1") as port:
         striking = asyncio.create_task(strike())
-        summary = await run(f"ws://127.0.0.1:{port}/", processes=2)
-        await striking
+        try:
+            summary = await run(f"ws://127.0.0.1:{port}/", processes=2)
+        finally:
+            striking.cancel()
+    assert len(struck) == 2
     assert summary.valid, summary.reasons
     assert summary.figures["connections.opened"] == 10
 
