@@ -72,11 +72,6 @@ class Churn(Scenario[ChurnParameters]):
         if self._population is not None:
             self._population.forget(connection)
 
-    @property
-    def away(self) -> int:
-        """How many are on their way in the place of one that has left."""
-        return max(0, len(self._arriving) - self._overdue)
-
     async def measure(self, population: Population, load: Span) -> Published:
         """Let clients arrive and leave at the plan's rate."""
         self._population = population
