@@ -84,11 +84,10 @@ def _verdict(claim: Claim, estimate: Estimate) -> Verdict:
 
 
 def _context(claim: Claim, target: str, runs: Runs) -> tuple[tuple[str, float], ...]:
-    """Give the mean over the runs of each figure to show beside, those that every run has."""
-    means = []
+    """Give the level over the runs of each figure to show beside, those that every run has."""
+    levels = []
     for metric in claim.context:
         values = [run.figures.get(metric, math.nan) for run in runs[claim.experiment, target]]
-        mean = sum(values) / len(values)
-        if math.isfinite(mean):
-            means.append((metric, mean))
-    return tuple(means)
+        if all(map(math.isfinite, values)):
+            levels.append((metric, level_interval(values).value))
+    return tuple(levels)
