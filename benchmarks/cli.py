@@ -12,7 +12,7 @@ from typer.main import get_group
 from loadtests.own_module import own_environment, own_module
 from reports.exit_status import ExitStatus
 
-_HOMES: Final = {
+MODULES: Final = {
     "run": "loadtests.cli",
     "scenarios": "loadtests.cli",
     "doctor": "loadtests.cli",
@@ -26,6 +26,7 @@ _HOMES: Final = {
     "count": "benchmarks.commands.count",
     "calibrate": "benchmarks.commands.calibrate",
 }
+"""In which module each command is, in the order in which help lists them."""
 
 
 class _Commands(TyperGroup):
@@ -33,12 +34,12 @@ class _Commands(TyperGroup):
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as Typer has them
         super().__init__(**options)
-        self.commands = {name: TyperCommand(name) for name in _HOMES} | dict(self.commands)
+        self.commands = {name: TyperCommand(name) for name in MODULES} | dict(self.commands)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - of a click of Typer's own
         """Give the command of that name, None if there is none."""
-        if cmd_name in _HOMES:
-            self.commands.update(get_group(import_module(_HOMES[cmd_name]).app).commands)
+        if cmd_name in MODULES:
+            self.commands.update(get_group(import_module(MODULES[cmd_name]).app).commands)
         return super().get_command(ctx, cmd_name)
 
 

@@ -4,10 +4,13 @@ import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from typer.main import get_group
 
+from benchmarks.cli import MODULES
 from reports.record import read_record
 from tests.interrupting import interrupted
 from tests.servers.launch import ROOT, known, launch
@@ -285,6 +288,17 @@ def test_ctrl_c_exits_with_130_and_leaves_the_record_complete(tmp_path: Path) ->
     footer = read_record(path).footer
     assert footer is not None
     assert footer.interrupted
+
+
+def test_every_command_of_every_module_is_there() -> None:
+    files = sorted(path.stem for path in (ROOT / "benchmarks" / "commands").glob("[a-z]*.py"))
+    homes = ["loadtests.cli", "reports.cli", *(f"benchmarks.commands.{name}" for name in files)]
+    there = {
+        command: home for home in homes for command in get_group(import_module(home).app).commands
+    }
+    assert there == MODULES
+    said = swarmgate("--help").stdout
+    assert all(re.search(rf"│ {command} ", said) for command in (*MODULES, "serve"))
 
 
 def test_the_doctor_prints_limit_value_and_remedy() -> None:
