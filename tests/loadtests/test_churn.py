@@ -2,6 +2,8 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 
@@ -9,6 +11,19 @@ from loadtests.target import TargetSource
 from tests.loadtests.conftest import Run
 
 URL = "ws://127.0.0.1:{port}/ws"
+
+Answer = Callable[[ServerConnection, Request], Response | Awaitable[Response | None] | None]
+
+
+@asynccontextmanager
+async def listening(answer: Answer) -> AsyncIterator[str]:
+    """Listen to clients in this process, whose handshakes are answered so; give the address."""
+
+    async def listen(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    async with serve(listen, "127.0.0.1", 0, process_request=answer) as server:
+        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
 
 
 async def test_as_many_come_as_go(run: Run, broadcaster: TargetSource) -> None:
@@ -30,13 +45,9 @@ async def test_as_many_go_where_those_who_come_are_long_on_their_way(run: Run) -
     async def wait(_connection: ServerConnection, _request: Request) -> None:
         await asyncio.sleep(0.2)
 
-    async def listen(connection: ServerConnection) -> None:
-        await connection.wait_closed()
-
     # Ten come while one is on its way, so that often nobody is there who could leave.
-    async with serve(listen, "127.0.0.1", 0, process_request=wait) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        summary = await run(f"ws://127.0.0.1:{port}/", "churn", connections=2, rate=50.0)
+    async with listening(wait) as url:
+        summary = await run(url, "churn", connections=2, rate=50.0)
     figures = summary.figures
     assert summary.valid, summary.reasons
     assert (summary.errors, summary.failures) == ({}, ())
@@ -53,12 +64,8 @@ async def test_a_server_that_refuses_for_a_while_has_as_many_as_before_in_the_en
         # The ten that come first are let in, the fifty after them are not.
         return connection.respond(503, "busy") if 10 < asked <= 60 else None
 
-    async def listen(connection: ServerConnection) -> None:
-        await connection.wait_closed()
-
-    async with serve(listen, "127.0.0.1", 0, process_request=refuse) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        summary = await run(f"ws://127.0.0.1:{port}/", "churn", connections=10, rate=150.0)
+    async with listening(refuse) as url:
+        summary = await run(url, "churn", connections=10, rate=150.0)
     figures = summary.figures
     assert summary.errors == {"upgrade:http-503": 50}
     assert figures["churn.arrivals"] == 150
