@@ -119,7 +119,7 @@ def countable(load: Load) -> list[str]:
     return [
         name
         for name, (kind, each) in FIGURES.items()
-        if stretches[each] and (not KINDS[kind].needs or shutil.which(KINDS[kind].needs))
+        if stretches[each] and _has(KINDS[kind].needs)
     ]
 
 
@@ -169,8 +169,12 @@ def instructions_of(subject: Subject, load: Load) -> Counted:
     return Counted(told, instructions.summed(texts))
 
 
+def _has(tool: str) -> bool:
+    return not tool or shutil.which(tool) is not None
+
+
 def _need(tool: str) -> None:
-    if shutil.which(tool) is None:
+    if not _has(tool):
         raise UnavailableError(f"{tool} is not installed")
 
 

@@ -205,7 +205,8 @@ class _Maker:
                     found = count(subject, counted.load, asked=asked)
                 except CountError as error:
                     raise GateError(f"{name} of {side.name}: {error}") from None
-            for kind, missing in found.missing.items():
+            if found.missing:
+                kind, missing = next(iter(found.missing.items()))
                 raise GateError(
                     f"{name} of {side.name}: {missing.reason}, without which there are no {kind}; "
                     "leave out the metrics of them"
