@@ -38,6 +38,9 @@ from loadtests.span import Span
 from reports.printable import printable
 from reports.record import Event, Line, encode_line
 
+if TYPE_CHECKING:
+    from loadtests.scenarios.drain import Drain
+
 _FOLD_SECONDS: Final = 0.02
 _INTERVAL_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.02
@@ -48,9 +51,6 @@ _CLOSE_SECONDS: Final = 10.0
 _SETUP_SECONDS: Final = 60.0
 # Collections of the oldest generation walk every connection; while they open, most find nothing.
 _GC_THRESHOLD: Final = 50_000
-
-if TYPE_CHECKING:
-    from loadtests.scenarios.drain import Drain
 
 PLAN: Final = TypeAdapter(ProcessPlan)
 

@@ -87,7 +87,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def format_change(ratio: float) -> str:
-    """Write by how much one value differs from another, from their ratio: ``+4.20 %``, ``−5 %``."""
+    """Write by how much one value differs from another, from their ratio: ``+4.20 %``."""
     if math.isinf(ratio):
         return "from 0"
     # Below a millionth it is rounding.
