@@ -6,10 +6,8 @@ With the project's own settings of the gate and its reference server, weighed do
 
 import json
 import os
-import statistics
 import sys
-import timeit
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Final
@@ -23,6 +21,7 @@ from benchmarks.gate.measuring import Gate, run_gate
 from benchmarks.gate.settings import GateSettings, find_settings, load_settings
 from benchmarks.gate.sides import BASE, HEAD, Side
 from benchmarks.gate_power.burden import VARIABLE
+from benchmarks.gate_power.heads import SAME, Burden, doubling_loops, heads_by
 from benchmarks.gate_power.series import (
     SERIES,
     Series,
@@ -33,12 +32,12 @@ from benchmarks.gate_power.series import (
     read_series,
 )
 from benchmarks.gate_power.telling import Whole, power_markdown
-from benchmarks.runs.making import InterruptedRunError, Watch, make_run
+from benchmarks.runs.making import InterruptedRunError, Watch
 from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import Target, started_by
 from loadtests.own_module import own_module
 from reports.exit_status import ExitStatus
-from reports.record import RECORD_SUFFIX, RecordError
+from reports.record import RecordError
 from reports.terminal import live_view
 from reports.units import parse_seconds
 
@@ -49,29 +48,17 @@ COUNTS: Final = "counts.json"
 WHOLE: Final = "whole.jsonl"
 TABLE: Final = "power.md"
 RECORDS: Final = "records"
-SAME: Final = "the same"
+SIZING: Final = "sizing"
 SEED: Final = 1
-# Runs of base that its CPU per message is taken from, to size the burdens.
-_SIZING_RUNS: Final = 3
-_LOOPS: Final = 1_000_000
+# To size the burdens by: rounds of base beside base with a loop of so many turns, which takes about
+# as much as a message.
+_SIZING_ROUNDS: Final = 8
+_SIZING_LOOPS: Final = 5_000
 # Rounds in a row.
 _MOST_FAILURES: Final = 5
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 Folder = Annotated[Path, typer.Argument(help="Where it is kept.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Burden:
-    """What a head does more than base: per message, and per connection."""
-
-    loops: int = 0
-    kept_bytes: int = 0
-    calls: int = 0
-
-    def words(self) -> tuple[str, ...]:
-        """Give it as the burden's own command takes it."""
-        return str(self.loops), str(self.kept_bytes), str(self.calls)
 
 
 def _settings() -> GateSettings:
@@ -93,27 +80,26 @@ def _watch(*, quiet: bool) -> Watch:
 
 
 def _sized(folder: Path, settings: GateSettings, watch: Watch) -> dict[str, Burden]:
-    """Give the heads, their burdens sized by what base takes on this machine now."""
+    """Give the heads, their burdens sized by what base takes on this machine now.
+
+    Raises:
+        SeriesError: a run says nothing, however often it is made, or the loop took no CPU.
+        InterruptedRunError: a person ended it.
+        RecordError: a record cannot be written.
+    """
     place = folder / HEADS
     if place.exists():
         return {name: Burden(**it) for name, it in json.loads(place.read_text()).items()}
-    case = settings.case(LOAD, _target(BASE, Burden(), settings))
-    per_message, per_loop = [], []
-    forget(folder / RECORDS, "sizing-*")
-    for number in range(_SIZING_RUNS):
-        path = folder / RECORDS / f"sizing-{number + 1}{RECORD_SUFFIX}"
-        made = make_run(case, path, seed=SEED, title=f"sizing {number + 1}", watch=watch)
-        per_message.append(made.figures[CPU])
-        per_loop.append(timeit.timeit("for _ in range(n): pass", globals={"n": _LOOPS}, number=1))
-    loops = statistics.median(per_message) / statistics.median(per_loop) * _LOOPS
-    heads = {
-        BASE: Burden(),
-        SAME: Burden(),
-        "+5 % CPU": Burden(loops=round(loops * 0.05)),
-        "+10 % CPU": Burden(loops=round(loops * 0.10)),
-        "+25 % CPU": Burden(loops=round(loops * 0.25)),
-        "+2 KiB": Burden(kept_bytes=2048),
-    }
+    burdens = {BASE: Burden(), SIZING: Burden(loops=_SIZING_LOOPS)}
+    cases = {name: settings.case(LOAD, _target(name, it, settings)) for name, it in burdens.items()}
+    (folder / SIZING).mkdir(exist_ok=True)
+    made = Series(cases, folder / SIZING, SEED)
+    rounds = [make_round(made, number, watch) for number in range(_SIZING_ROUNDS)]
+    base, burdened = ([it.values[name][CPU][0] for it in rounds] for name in cases)
+    try:
+        heads = heads_by(doubling_loops(base, burdened, _SIZING_LOOPS))
+    except ValueError as error:
+        raise SeriesError(f"the burdens cannot be sized: {error}") from None
     place.write_text(json.dumps({name: asdict(it) for name, it in heads.items()}, indent=2) + "\n")
     return heads
 

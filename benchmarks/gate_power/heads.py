@@ -1,0 +1,52 @@
+"""The heads of the series: what each does more than base, by how much this machine takes for it."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.gate_power.series import BASE
+
+SAME: Final = "the same"
+SHARES: Final = {"+5 % CPU": 0.05, "+10 % CPU": 0.10, "+25 % CPU": 0.25}
+"""The heads that take more CPU for a message, and how much of what base takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Burden:
+    """What a head does more than base: per message, and per connection."""
+
+    loops: int = 0
+    kept_bytes: int = 0
+    calls: int = 0
+
+    def words(self) -> tuple[str, ...]:
+        """Give it as the burden's own command takes it."""
+        return str(self.loops), str(self.kept_bytes), str(self.calls)
+
+
+def doubling_loops(base: Sequence[float], burdened: Sequence[float], loops: int) -> float:
+    """Give how many turns of the loop take as much CPU as base takes for a message.
+
+    By what servers took under load: a loop that is timed by itself, with the caches and the
+    processor to itself, says a quarter too much.
+
+    Args:
+        base: CPU per message of runs of base.
+        burdened: of runs of base with the loop, each beside the one of base in its place.
+        loops: turns of the loop per message in them.
+
+    Raises:
+        ValueError: the loop took nothing.
+    """
+    pairs = zip(base, burdened, strict=True)
+    more = statistics.median(with_loop / without for without, with_loop in pairs) - 1
+    if not more > 0:
+        raise ValueError(f"{loops} turns of the loop took no CPU: {more:+.1%}")
+    return loops / more
+
+
+def heads_by(doubling: float) -> dict[str, Burden]:
+    """Give base and the heads, by how many turns take as much as base does for a message."""
+    slower = {name: Burden(loops=round(doubling * share)) for name, share in SHARES.items()}
+    return {BASE: Burden(), SAME: Burden(), **slower, "+2 KiB": Burden(kept_bytes=2048)}
