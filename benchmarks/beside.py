@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.judging.statistics import mean_interval, ratio_interval, verdict
+from benchmarks.judging.statistics import level_interval, ratio_interval, verdict
 from reports.units import format_figure, significant
 from reports.verdict import Estimate, Verdict
 
@@ -118,7 +118,7 @@ class Beside:
             ValueError: there are too few rounds, or a figure is not finite.
         """
         self._check_rounds()
-        estimate = mean_interval(self.values(subject, figure))
+        estimate = level_interval(self.values(subject, figure))
         return Comparison(f"{figure}, {subject}", bound, estimate, figure)
 
     def _check_rounds(self) -> None:

@@ -101,9 +101,11 @@ class Fleet:
         self._origin_ns = origin_ns
         self._departure = departure
         self._departing = False
-        kinds = [scenario_kind(part.scenario) for part in plan.parts]
-        self._may_be_away = any(it.comes_back or it.replaces for it in kinds)
+        kinds = [scenario_kind(share.plan.scenario) for share in self._shares]
+        self._may_be_away = any(it.comes_back for it in kinds)
         self._may_be_dead = all(it.comes_back for it in kinds)
+        # Processes of which at any moment some connection is open, unless the target ends them all.
+        self._staying = [number for number, it in enumerate(kinds) if not it.replaces]
         self._members: list[_Member] = []
         self._abort_on = tuple(map(parse_threshold, plan.abort_on))
         # What the generator lost, and what the target or a script failed at.
@@ -380,12 +382,15 @@ class Fleet:
                 member.process.kill()
 
     def _notice_loss_of_all(self) -> None:
-        if self._may_be_away or self._plan.population is not None:
+        if self._may_be_away or not self._staying or self._plan.population is not None:
             return
-        if self._totals.phase == "measure" and not self._totals.open:
+        there = sum(self._totals.open_by_process.get(number, 0) for number in self._staying)
+        if self._totals.phase == "measure" and not there:
             codes = ", ".join(str(code) for code in sorted(self._totals.close_codes))
+            which = "" if len(self._staying) == len(self._shares) else " that was to stay"
             self._fail(
-                f"the target ended every connection in the middle of the run (close codes {codes})"
+                f"the target ended every connection{which} in the middle of the run "
+                f"(close codes {codes})"
             )
 
     def _look_for_abort(self) -> None:

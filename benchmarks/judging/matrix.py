@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from benchmarks.judging.statistics import FEWEST_RUNS, mean_interval, ratio_interval
+from benchmarks.judging.statistics import FEWEST_RUNS, level_interval, ratio_interval
 from benchmarks.runs.making import RunFigures
 from benchmarks.runs.series import Key
 from reports.catalogue import Better
@@ -104,7 +104,7 @@ def estimate_of(values: Sequence[float]) -> Estimate:
     """Estimate a figure over runs; of one run nothing is known of how far others would be."""
     if len(values) < FEWEST_RUNS:
         return Estimate(values[0], -math.inf, math.inf, tuple(values))
-    return mean_interval(values)
+    return level_interval(values)
 
 
 def ratio_of(values: Sequence[float], others: Sequence[float]) -> Estimate | None:

@@ -1,5 +1,6 @@
 """Users of several kinds in one run: each does what it is for; figures for each and for all."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -14,15 +15,16 @@ from loadtests.errors import UsageError
 from loadtests.flags import read_flags
 from loadtests.plan import Endpoint, Plan, processes_of
 from loadtests.replay import replay_command
-from loadtests.run import checked
+from loadtests.run import checked, execute
 from loadtests.scenario_file import ScenarioFile
 from loadtests.target import TargetSource
 from loadtests.users import Kind, parse_user, parts_of, plan_of_run
 from reports.exit_status import ExitStatus
 from reports.html import html_report
-from reports.record import read_record
+from reports.outcome import outcome_of
+from reports.record import Interval, Line, read_record
 from reports.summary import summarise
-from tests.loadtests.conftest import PATIENT
+from tests.loadtests.conftest import PATIENT, broadcasting
 from tests.servers.launch import launch
 
 JSON_CHAT = [sys.executable, "-m", "tests.servers.json_chat", "0"]
@@ -117,6 +119,27 @@ def test_a_lost_message_is_its_own_kinds_and_a_threshold_may_be_of_one(tmp_path:
     assert summary.users["talker"].figures["integrity.lost"] == 0
     lost = summary.users["broadcast"].figures["integrity.lost"]
     assert 0 < lost == summary.figures["integrity.lost"]
+
+
+async def test_who_was_to_stay_is_missed_beside_others_who_come_and_go(tmp_path: Path) -> None:
+    ending: list[asyncio.Task[None]] = []
+    async with broadcasting() as (port, clients):
+
+        def end_all(line: Line) -> None:
+            if isinstance(line, Interval) and line.phase == "measure" and line.opened:
+                ending.extend(asyncio.create_task(client.close(4000)) for client in clients)
+
+        plan = plan_of(
+            *("--duration", "600s", *FLAGS),
+            *users("50% --scenario hold", "50% --scenario churn --rate 20"),
+            count="4",
+            url=f"ws://127.0.0.1:{port}/",
+        )
+        summary = await execute(plan, TargetSource(), tmp_path / "mix.run.jsonl", end_all)
+        await asyncio.gather(*ending)
+    assert "ended every connection that was to stay" in summary.failures[0]
+    assert summary.users["churn"].figures["churn.arrived"] > 0
+    assert outcome_of(summary).status is ExitStatus.FAILED
 
 
 def test_a_file_has_a_table_for_each_kind(tmp_path: Path) -> None:
