@@ -21,7 +21,7 @@ from benchmarks.gate.measuring import Gate, run_gate
 from benchmarks.gate.settings import GateSettings, find_settings, load_settings
 from benchmarks.gate.sides import BASE, HEAD, Side
 from benchmarks.gate_power.burden import VARIABLE
-from benchmarks.gate_power.heads import SAME, Burden, doubling_loops, heads_by
+from benchmarks.gate_power.heads import Burden, doubling_loops, heads_by
 from benchmarks.gate_power.series import (
     SERIES,
     Series,
@@ -92,10 +92,10 @@ def _sized(folder: Path, settings: GateSettings, watch: Watch) -> dict[str, Burd
         return {name: Burden(**it) for name, it in json.loads(place.read_text()).items()}
     burdens = {BASE: Burden(), SIZING: Burden(loops=_SIZING_LOOPS)}
     cases = {name: settings.case(LOAD, _target(name, it, settings)) for name, it in burdens.items()}
-    (folder / SIZING).mkdir(exist_ok=True)
+    (folder / SIZING).mkdir(parents=True, exist_ok=True)
     made = Series(cases, folder / SIZING, SEED)
     rounds = [make_round(made, number, watch) for number in range(_SIZING_ROUNDS)]
-    base, burdened = ([it.values[name][CPU][0] for it in rounds] for name in cases)
+    base, burdened = zip(*(it.values[SIZING][CPU] for it in rounds), strict=True)
     try:
         heads = heads_by(doubling_loops(base, burdened, _SIZING_LOOPS))
     except ValueError as error:
@@ -175,17 +175,13 @@ def counts(
     *,
     repeats: Annotated[int, typer.Option(min=2, help="Of each.")] = 10,
 ) -> None:
-    """Count the reference server's own code, with and without one more system call a message."""
+    """Count the server's own code: of base, the heads, and one more system call a message."""
     folder.mkdir(parents=True, exist_ok=True)
-    ((_, counted),) = _settings().counts.items()
+    settings, watch = _settings(), _watch(quiet=not sys.stderr.isatty())
+    ((_, counted),) = settings.counts.items()
+    burdens = {**_sized(folder, settings, watch), "+1 system call": Burden(calls=1)}
     environment = os.environ.copy()
     found: dict[str, list[dict[str, float]]] = {}
-    burdens = {
-        BASE: Burden(),
-        SAME: Burden(),
-        "+1 system call": Burden(calls=1),
-        "+2 KiB": Burden(kept_bytes=2048),
-    }
     for number in range(repeats):
         for name, burden in burdens.items():
             os.environ[VARIABLE] = ",".join((*burden.words(), counted.app))

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.gate_power.series import BASE, Round
+from benchmarks.gate_power.series import Round
 from benchmarks.judging.decision import replay
 from benchmarks.judging.plan import Plan
 from benchmarks.judging.sequential import lower_limit, pseudo_median, upper_limit
@@ -80,17 +80,11 @@ def effect(rounds: Sequence[Round], head: str, figure: str) -> tuple[float, floa
     Returns:
         The pseudo-median of the rounds' ratios and its 95 % interval, by the signed-rank test.
     """
-    ratios = [
-        _mean_log(round_.values[head][figure]) - _mean_log(round_.values[BASE][figure])
-        for round_ in rounds
-    ]
+    pairs = [round_.values[head][figure] for round_ in rounds]
+    ratios = [math.log(other) - math.log(base) for base, other in pairs]
     level = (1 - CONFIDENCE) / 2
     low, high = lower_limit(ratios, level), upper_limit(ratios, level)
     return math.exp(pseudo_median(ratios)), math.exp(low), math.exp(high)
-
-
-def _mean_log(values: Sequence[float]) -> float:
-    return math.fsum(map(math.log, values)) / len(values)
 
 
 def share_interval(hits: int, of: int) -> tuple[float, float]:

@@ -1,8 +1,9 @@
 """A long series of short runs of base and of heads that are slower by design, a line a round.
 
-In each round every server is run once, in an order that is drawn. So a fair coin has drawn which of
-base and a head came first, as in a block of a gate: what a gate would have seen can be replayed for
-each of them, from the same runs of base.
+In each round every head is run once, right before or right after a run of base, as in a block of a
+gate: what the machine does changes within seconds, and cancels only between neighbours. A run of
+base stands between two heads and serves both; a fair coin has drawn for each on which side it is.
+So what a gate would have seen can be replayed for every head.
 """
 
 import os
@@ -34,26 +35,29 @@ FIGURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What the run of each server in one round measured, by server and figure.
+    """What one round measured.
 
     Attributes:
+        order: the servers as they were run.
         seconds: how long a run took, all told, in the mean.
         load_average: of the machine when the round began.
+        values: of each head and figure, what base's run beside it had, and what its own had.
     """
 
     number: int
     order: Sequence[str]
     seconds: float
     load_average: float
-    values: Mapping[str, Mapping[str, Sequence[float]]]
+    values: Mapping[str, Mapping[str, tuple[float, float]]]
     type: Literal["round"] = "round"
 
     def block(self, head: str, figures: Mapping[str, str]) -> Block:
         """Give the runs of base and of one head as a block of a gate, by the names of metrics."""
-        base, other = self.values[BASE], self.values[head]
+        pairs = self.values[head]
+        known = {metric: pairs[figure] for metric, figure in figures.items() if figure in pairs}
         return Block(
-            {metric: base[figure] for metric, figure in figures.items() if figure in base},
-            {metric: other[figure] for metric, figure in figures.items() if figure in other},
+            {metric: [base] for metric, (base, _) in known.items()},
+            {metric: [other] for metric, (_, other) in known.items()},
         )
 
 
@@ -64,11 +68,19 @@ class SeriesError(Exception):
     """A series cannot be made or read; the message says why."""
 
 
-def order_of(seed: int, number: int, names: Sequence[str]) -> list[str]:
-    """Draw the order of a round."""
-    order = list(names)
-    random.Random(f"{seed}:{number}").shuffle(order)
-    return order
+def draw_groups(seed: int, number: int, heads: Sequence[str]) -> list[tuple[str, ...]]:
+    """Draw the order of a round: base between two heads, and beside the last where it is alone."""
+    luck = random.Random(f"{seed}:{number}")
+    order = list(heads)
+    luck.shuffle(order)
+    groups: list[tuple[str, ...]] = []
+    for start in range(0, len(order), 2):
+        match order[start : start + 2]:
+            case [before, after]:
+                groups.append((before, BASE, after))
+            case [alone]:
+                groups.append((alone, BASE) if luck.random() < 1 / 2 else (BASE, alone))
+    return groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,7 @@ class Series:
     """What is run in each round.
 
     Attributes:
-        cases: the load on base and on the heads, by their names.
+        cases: the load on base and on the heads, by their names, base among them.
         folder: of the records.
         seed: of the orders, and of the runs.
     """
@@ -94,27 +106,35 @@ def make_round(series: Series, number: int, watch: Watch) -> Round:
         InterruptedRunError: a person ended it.
         RecordError: a record cannot be written.
     """
-    order = order_of(series.seed, number, list(series.cases))
-    values: dict[str, dict[str, list[float]]] = {name: {} for name in series.cases}
+    heads = [name for name in series.cases if name != BASE]
+    groups = draw_groups(series.seed, number, heads)
+    order = [name for group in groups for name in group]
     # Of a try of the round that was ended in the middle, nothing is in the series.
     forget(series.folder, f"{number + 1:04}-*")
     load_average, began = os.getloadavg()[0], time.monotonic()
-    for turn, name in enumerate(order, 1):
-        title = f"round {number + 1}, run {turn} of {len(order)}: {name}"
-        path = series.folder / f"{number + 1:04}-{turn:02}-{name}{RECORD_SUFFIX}"
-        made = make_run(series.cases[name], path, seed=series.seed, title=title, watch=watch)
-        if not made.valid:
-            raise SeriesError(f"{name}: {'; '.join(made.reasons)}")
-        for figure in FIGURES:
-            if figure in made.figures:
-                values[name].setdefault(figure, []).append(made.figures[figure])
-    return Round(
-        number,
-        order,
-        (time.monotonic() - began) / len(order),
-        load_average,
-        values,
-    )
+    turns = iter(enumerate(order, 1))
+    values: dict[str, Mapping[str, tuple[float, float]]] = {}
+    for group in groups:
+        measured = {name: _figures(series, number, next(turns), watch) for name in group}
+        base = measured.pop(BASE)
+        for head, figures in measured.items():
+            shared = [it for it in FIGURES if it in base and it in figures]
+            values[head] = {figure: (base[figure], figures[figure]) for figure in shared}
+    seconds = (time.monotonic() - began) / len(order)
+    in_order = {head: values[head] for head in heads}
+    return Round(number, order, seconds, load_average, in_order)
+
+
+def _figures(
+    series: Series, number: int, turn: tuple[int, str], watch: Watch
+) -> Mapping[str, float]:
+    place, name = turn
+    title = f"round {number + 1}, run {place}: {name}"
+    path = series.folder / f"{number + 1:04}-{place:02}-{name}{RECORD_SUFFIX}"
+    made = make_run(series.cases[name], path, seed=series.seed, title=title, watch=watch)
+    if not made.valid:
+        raise SeriesError(f"{name}: {'; '.join(made.reasons)}")
+    return made.figures
 
 
 def forget(folder: Path, pattern: str) -> None:

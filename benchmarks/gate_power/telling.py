@@ -61,10 +61,10 @@ def power_markdown(
 def _series(plan: Plan, rounds: Sequence[Round]) -> Iterator[str]:
     sampled = replace(plan, metrics=plan.sampled)
     figures = {it.name: it.name.partition(": ")[2] for it in sampled.metrics}
-    heads = [name for name in rounds[0].values if name != BASE]
+    heads = list(rounds[0].values)
     seconds = statistics.fmean(round_.seconds for round_ in rounds)
-    runs = sum(len(next(iter(of.values()))) for it in rounds for of in it.values.values())
-    blocks = 2 * seconds * len(next(iter(rounds[0].values[BASE].values())))
+    runs = sum(len(round_.order) for round_ in rounds)
+    blocks = 2 * seconds
     yield (
         f"{len(rounds)} rounds, {runs} runs of {significant(seconds)} s all told, so that a block "
         f"takes {format_seconds(blocks)} and a gate of at most {plan.looks[-1]} blocks "

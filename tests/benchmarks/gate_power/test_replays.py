@@ -20,7 +20,7 @@ from benchmarks.gate_power.series import (
     Round,
     SeriesError,
     append,
-    order_of,
+    draw_groups,
     read_series,
 )
 from benchmarks.gate_power.telling import Whole, power_markdown
@@ -39,11 +39,12 @@ def rounds_of(effects: Mapping[str, float], count: int, scatter: float = 0.02) -
     made = []
     for number in range(count):
         drift = 1 + number / count
-        values = {
-            name: {CPU: [1e-4 * drift * factor * math.exp(luck.gauss(0, scatter))]}
-            for name, factor in {BASE: 1.0, **effects}.items()
-        }
-        made.append(Round(number, list(values), 5.0, 0.5, values))
+
+        def once(factor: float, drift: float = drift) -> float:
+            return 1e-4 * drift * factor * math.exp(luck.gauss(0, scatter))
+
+        values = {name: {CPU: (once(1.0), once(factor))} for name, factor in effects.items()}
+        made.append(Round(number, [BASE, *values], 5.0, 0.5, values))
     return made
 
 
@@ -92,18 +93,22 @@ def test_the_interval_of_a_share_is_that_of_clopper_and_pearson() -> None:
 
 
 @given(st.integers(), st.integers(0, 1000))
-def test_every_server_has_its_turn_and_the_order_is_drawn_from_seed_and_round(
+def test_every_head_has_its_turn_beside_base_drawn_from_seed_and_round(
     seed: int, number: int
 ) -> None:
-    names = ["a", "b", "c"]
-    order = order_of(seed, number, names)
-    assert sorted(order) == names
-    assert order == order_of(seed, number, names)
+    heads = ["a", "b", "c", "d", "e"]
+    groups = draw_groups(seed, number, heads)
+    assert sorted(name for group in groups for name in group if name != BASE) == heads
+    assert [group[1] for group in groups[:2]] == [BASE, BASE]
+    assert [len(group) for group in groups] == [3, 3, 2]
+    assert groups == draw_groups(seed, number, heads)
 
 
-def test_each_head_comes_before_base_as_often_as_after() -> None:
-    orders = [order_of(1, number, [BASE, "a", "b", "c"]) for number in range(2000)]
-    before = sum(order.index("a") < order.index(BASE) for order in orders)
+@pytest.mark.parametrize("heads", ["a", "ab", "abc"])
+def test_each_head_comes_before_base_as_often_as_after(heads: str) -> None:
+    drawn = [draw_groups(1, number, list(heads)) for number in range(2000)]
+    (groups,) = zip(*([g for g in it if "a" in g] for it in drawn), strict=True)
+    before = sum(group.index("a") < group.index(BASE) for group in groups)
     assert abs(before - 1000) < 5 * math.sqrt(500)
 
 

@@ -16,15 +16,17 @@ def test_a_round_that_was_ended_in_the_middle_is_made_anew(tmp_path: Path) -> No
     command = (sys.executable, "-m", "tests.servers.plain_websockets", "{port}")
     load = Workload("/talk", ScenarioFile({"scenario": "echo", "rate": "20", "duration": "0.3s"}))
     case = Case(Target(BASE, TargetSource(command)), load.with_flags(connections=2), ANY_MACHINE)
-    series = Series({BASE: case}, tmp_path, seed=1)
-    left = tmp_path / "0012-01-base.run.jsonl"
+    series = Series({BASE: case, "head": case}, tmp_path, seed=1)
+    left = tmp_path / "0012-01-head.run.jsonl"
     others = tmp_path / "0011-01-base.run.jsonl"
-    for path in (left, others, tmp_path / "0012-01-base-try-2.run.jsonl"):
+    for path in (left, others, tmp_path / "0012-02-base-try-2.run.jsonl"):
         path.write_text("cut\n")
 
     made = make_round(series, 11, lambda _title: contextlib.nullcontext(lambda _line: None))
 
-    assert made.values[BASE]["messages.received"] == [6.0]
-    assert len(left.read_text().splitlines()) > 3
+    assert made.values["head"]["messages.received"] == (6.0, 6.0)
+    assert sorted(made.order) == [BASE, "head"]
+    assert left.exists() == (made.order[0] == "head")
+    assert not left.exists() or len(left.read_text().splitlines()) > 3
     assert others.read_text() == "cut\n"
-    assert not (tmp_path / "0012-01-base-try-2.run.jsonl").exists()
+    assert not (tmp_path / "0012-02-base-try-2.run.jsonl").exists()
