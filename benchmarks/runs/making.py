@@ -81,7 +81,7 @@ def make_run(case: Case, path: Path, *, seed: int, title: str, watch: Watch) -> 
         RecordError: the record cannot be written.
     """
     repeated: list[str] = []
-    for number, record in enumerate(_records(path), 1):
+    for number, record in enumerate(records_of_tries(path), 1):
         again = f", try {number} of {TRIES}" if repeated else ""
         with watch(f"{title}{again}") as observe:
             made = _try(case, record, seed, observe)
@@ -91,7 +91,8 @@ def make_run(case: Case, path: Path, *, seed: int, title: str, watch: Watch) -> 
     raise AssertionError("there is no try after the last")
 
 
-def _records(path: Path) -> Iterator[Path]:
+def records_of_tries(path: Path) -> Iterator[Path]:
+    """Give where each try of a run is recorded, the first at the run's own path."""
     yield path
     for number in range(2, TRIES + 1):
         yield beside(path, f"-try-{number}{RECORD_SUFFIX}")

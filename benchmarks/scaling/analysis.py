@@ -89,11 +89,17 @@ class Projected:
 
 
 def find(series: Series, fit_up_to: float = math.inf) -> tuple[Finding, ...]:
-    """Look for every law of a series in its runs up to a size, and check it on those beyond."""
+    """Look for every law of a series in its runs up to a size; see :func:`check` for the others."""
     laws = laws_of(series.axis, sends=series.sends)
-    found = [_find(law, series, fit_up_to) for law in laws]
-    count = sum(len(it.beyond) for it in found if it.choice is not None)
-    return tuple(replace(it, checks=tuple(_checks(it, count))) for it in found)
+    return tuple(_find(law, series, fit_up_to) for law in laws)
+
+
+def check(findings: Sequence[Sequence[Finding]]) -> list[tuple[Finding, ...]]:
+    """Check the laws of all series of a report on what was measured beyond."""
+    count = sum(len(it.beyond) for part in findings for it in part if it.choice is not None)
+    return [
+        tuple(replace(it, checks=tuple(_checks(it, count))) for it in part) for part in findings
+    ]
 
 
 def project(finding: Finding, sizes: Sequence[float]) -> tuple[Projected, ...]:

@@ -123,13 +123,15 @@ def _told(law: Law, fit: Fit) -> Iterator[tuple[str, Interval, "_Write"]]:
             yield "p, the exponent", fit.coefficient(1), _Write("")
         case model if model in (AMDAHL, UNIVERSAL):
             first = fit.coefficient(0)
-            inverse = Interval(
-                1 / first.value, 1 / first.high, 1 / first.low if first.low else math.inf
-            )
+            inverse = Interval(*map(_inverse, (first.value, first.high, first.low)))
             yield "1/c, one worker", inverse, figure
             yield "σ, contention", fit.ratio(1, 0), _Write("_ratio")
             if model is UNIVERSAL:
                 yield "κ, coherency", fit.ratio(2, 0), _Write("_ratio")
+
+
+def _inverse(cost: float) -> float:
+    return 1 / cost if cost else math.inf
 
 
 def _times(fit: Fit, number: int, factor: float) -> Interval:
@@ -147,6 +149,8 @@ class _Write:
     def __call__(self, value: float) -> str:
         if math.isinf(value):
             return "unbounded"
+        if math.isnan(value):
+            return "–"
         if self.in_cores and self.figure.endswith("cpu_ratio"):
             return f"{significant(value)} {'core' if value == 1 else 'cores'}"
         return format_figure(self.figure, value) if self.figure else significant(value)

@@ -141,8 +141,8 @@ def _wins(best: Model, others: Sequence[Model], points: Points) -> dict[str, flo
     wins = {}
     for other in others:
         theirs = _scores(other, sizes, drawn)
-        simpler = len(best.coefficients) < len(other.coefficients)
-        wins[other.key] = float(np.mean(np.where(np.isclose(bar, theirs), simpler, bar < theirs)))
+        # A tie is no win: it is what a model that includes the best one comes to where it is right.
+        wins[other.key] = float(np.mean((bar < theirs) & ~np.isclose(bar, theirs)))
     return wins
 
 

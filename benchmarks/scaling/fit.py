@@ -10,7 +10,8 @@ Student's t.
 Whether the model fits is tested against the scatter of runs of one size (the F test for lack of
 fit: Draper & Smith 1998, section 2.1). Where it does not fit, what the sizes deviate by is no
 scatter of runs that more of them would average out: the size becomes the unit, with as many degrees
-of freedom as sizes beyond coefficients, and every interval is as wide as that makes it.
+of freedom as sizes beyond coefficients, and every interval is as wide as that makes it. What a size
+not yet measured would deviate by is then a component of variance of its own.
 """
 
 import math
@@ -77,8 +78,10 @@ class Fit:
         coefficients: the best, none of them below 0 where the model is not logarithmic.
         free: the best if they might be; intervals are about these, cut off at 0.
         unscaled: their covariance for a relative scatter of 1, by rows.
-        scatter: the relative standard deviation on which intervals rest.
+        scatter: the relative standard deviation on which intervals of coefficients rest.
         freedom: its degrees of freedom.
+        within: that of runs of one size.
+        between: that of sizes around the model; 0 where it fits.
         lack_of_fit: the chance of deviations this large were the model true; None where there is
             one run a size, or no size beyond the coefficients.
         deviations: how far the runs of each size lie from the model, as the mean of ln(measured /
@@ -92,6 +95,8 @@ class Fit:
     unscaled: tuple[tuple[float, ...], ...]
     scatter: float
     freedom: int
+    within: float
+    between: float
     lack_of_fit: float | None
     deviations: tuple[tuple[float, float], ...]
 
@@ -155,8 +160,9 @@ class Fit:
         fitted = float(row @ np.array(self.coefficients))
         middle = float(row @ np.array(self.free))
         noise = 1.0 if self.model.scale is Scale.LOGARITHM else fitted
-        spread = noise**2 / runs + float(row @ np.array(self.unscaled) @ row)
-        half = self._quantile(confidence) * self.scatter * math.sqrt(spread)
+        of_mean = noise**2 * (self.between**2 + self.within**2 / runs)
+        of_model = self.scatter**2 * float(row @ np.array(self.unscaled) @ row)
+        half = self._quantile(confidence) * math.sqrt(of_mean + of_model)
         # Where a coefficient was cut off at 0 the two differ, and neither is left out.
         ends = (
             self.model.figure(size, min(middle, fitted) - half),
@@ -187,16 +193,18 @@ def fit(model: Model, points: Points) -> Fit:
     unscaled = _inverse(rows.T @ (weights[:, None] * rows))
     free = unscaled @ (rows.T @ (weights * response))
     residuals = np.sqrt(weights) * (response - fitted)
-    scatter, freedom, chance = _scatter(points, residuals, len(coefficients))
+    found = _scatter(points, residuals, len(coefficients))
     return Fit(
         model=model,
         points=points,
         coefficients=tuple(coefficients.tolist()),
         free=tuple(free.tolist()),
         unscaled=tuple(tuple(row) for row in unscaled.tolist()),
-        scatter=scatter,
-        freedom=freedom,
-        lack_of_fit=chance,
+        scatter=found.scatter,
+        freedom=found.freedom,
+        within=found.within,
+        between=found.between,
+        lack_of_fit=found.chance,
         deviations=_deviations(model, coefficients, points),
     )
 
@@ -277,10 +285,18 @@ def _least_squares_above_zero(rows: Floats, responses: Floats, weights: Floats) 
     return best
 
 
-def _scatter(
-    points: Points, residuals: Floats, coefficients: int
-) -> tuple[float, int, float | None]:
-    """Give the scatter, its degrees of freedom, and the chance of the lack of fit."""
+@dataclass(frozen=True, slots=True)
+class _Scatter:
+    """What of a fit's scatter is whose, and the chance of its lack of fit."""
+
+    scatter: float
+    freedom: int
+    within: float
+    between: float = 0.0
+    chance: float | None = None
+
+
+def _scatter(points: Points, residuals: Floats, coefficients: int) -> _Scatter:
     groups = [residuals[np.array(points.sizes) == size] for size in points.distinct]
     within = sum(float(np.sum((group - group.mean()) ** 2)) for group in groups)
     total = float(residuals @ residuals)
@@ -290,11 +306,20 @@ def _scatter(
     free = len(residuals) - coefficients
     pooled = math.sqrt(total / free)
     if free_within < 1 or free_between < 1:
-        return pooled, free, None
+        return _Scatter(pooled, free, pooled)
     chance = _chance(between / free_between, within / free_within, free_between, free_within)
-    if chance < LACK_OF_FIT:
-        return math.sqrt(between / free_between), free_between, chance
-    return pooled, free, chance
+    if chance >= LACK_OF_FIT:
+        return _Scatter(pooled, free, pooled, chance=chance)
+    # The mean square between sizes holds the runs' scatter, too, each size having so many runs.
+    of_sizes, of_runs = between / free_between, within / free_within
+    each = len(residuals) / len(groups)
+    return _Scatter(
+        scatter=math.sqrt(of_sizes),
+        freedom=free_between,
+        within=math.sqrt(of_runs),
+        between=math.sqrt(max(of_sizes - of_runs, 0.0) / each),
+        chance=chance,
+    )
 
 
 def _chance(between: float, within: float, free_between: int, free_within: int) -> float:

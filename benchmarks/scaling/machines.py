@@ -1,7 +1,7 @@
 """What machines a number of connections needs, and which limit bites first: pure arithmetic.
 
 Each limit says how many connections fit one machine; a load is spread evenly over machines. Needs
-that were projected are taken at the upper end of their interval.
+that were projected are those of the chosen model, at the upper end of its interval.
 """
 
 import math

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.scaling.analysis import Finding, Projected, find, project
+from benchmarks.scaling.analysis import Finding, Projected, check, find, project
 from benchmarks.scaling.fit import Fit
 from benchmarks.scaling.laws import IDLE_CPU, LOAD_CPU, Axis, Law
 from benchmarks.scaling.machines import Bound, MachineSpec, bounds_of, workers_needed
@@ -71,8 +71,8 @@ def report_on(
             f"{format_count(largest)}: fit up to less, or add a folder of larger runs"
         )
     parts = []
-    for one in series:
-        findings = find(one, fit_up_to if one.axis is Axis.CONNECTIONS else math.inf)
+    found = [find(one, fit_up_to if one.axis is Axis.CONNECTIONS else math.inf) for one in series]
+    for one, findings in zip(series, check(found), strict=True):
         projected = [it for finding in findings for it in project(finding, sizes)]
         parts.append(SeriesReport(one, findings, tuple(projected)))
     fits = _fits(parts)

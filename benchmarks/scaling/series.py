@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.runs.making import records_of_tries
 from benchmarks.scaling.fit import FEWEST_SIZES
 from benchmarks.scaling.readings import LeftOut, workers_of
 from loadtests.errors import TargetError, UsageError
@@ -104,7 +105,8 @@ class Made:
 def make_all(runs: Sequence[ScalingRun], repeats: int, folder: Path, make: Make) -> Made:
     """Make every run, each with its record in a folder, until one is interrupted.
 
-    A target that does not start once is left out; one that never did is a wrong command.
+    One in which the generator or the machine had no time is made again, twice at most. A target
+    that does not start once is left out; one that never did is a wrong command.
 
     Raises:
         LoadTestError: the first run could not be made, or one cannot be at all.
@@ -114,7 +116,7 @@ def make_all(runs: Sequence[ScalingRun], repeats: int, folder: Path, make: Make)
     for number, (run, repeat) in enumerate(in_turn(runs, repeats), 1):
         path = folder / f"{number:02}-{run.name.replace('/', '-')}-{repeat + 1}{RECORD_SUFFIX}"
         try:
-            summary = make(f"run {number} of {total}: {run.name}", run.flags, path)
+            summary = _make(f"run {number} of {total}: {run.name}", run.flags, path, make)
         except TargetError as error:
             if number == 1:
                 raise
@@ -123,3 +125,12 @@ def make_all(runs: Sequence[ScalingRun], repeats: int, folder: Path, make: Make)
             if summary.interrupted:
                 return Made(tuple(failed), interrupted=True)
     return Made(tuple(failed))
+
+
+def _make(title: str, flags: Flags, path: Path, make: Make) -> Summary:
+    for record in records_of_tries(path):
+        summary = make(title, flags, record)
+        # What failed would fail again; what had no time may have some now.
+        if summary.valid or summary.failures or summary.interrupted:
+            break
+    return summary

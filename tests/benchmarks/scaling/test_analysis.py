@@ -1,22 +1,28 @@
 """Which laws a series has, when there is none, and when one says nothing of the server."""
 
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.scaling.analysis import Check, find, project
+from benchmarks.scaling.analysis import Check, check, find, project
 from benchmarks.scaling.fit import Interval
 from benchmarks.scaling.laws import Axis
+from benchmarks.scaling.machines import MachineSpec
 from benchmarks.scaling.readings import Reading, Series
+from benchmarks.scaling.report import report_on
+from benchmarks.scaling.text import terminal_text
 from reports.verdict import Verdict
 from tests.reports.builders import header
 
 SIZES = (1_000.0, 2_000.0, 4_000.0, 8_000.0)
 WORKERS = (1.0, 2.0, 4.0, 8.0)
+MACHINE = MachineSpec(2, 8e9, 20_000, 1_000_000, 1e9, 28_000)
 
 
 def series(
@@ -146,12 +152,33 @@ def test_checks_are_at_95_percent_over_all_of_them_together() -> None:
         reading(size, {"server.memory_bytes": (1e8 + 1e4 * size) * factor})
         for size, factor in zip(SIZES * 2, noise, strict=True)
     ]
-    one = find(series(Axis.CONNECTIONS, readings), 4_000)[0].checks[0]
+    one = checks(readings)[0]
     two = find(series(Axis.CONNECTIONS, readings), 2_000)[0]
     assert two.choice is None
     fit = find(series(Axis.CONNECTIONS, readings), 4_000)[0].choice
     assert fit is not None
     assert one.projected == fit.fit.prediction(8_000, 2, 0.95)
     more = [*readings, reading(16_000, {"server.memory_bytes": 2.6e8})]
-    first = find(series(Axis.CONNECTIONS, more), 4_000)[0].checks[0]
-    assert first.projected == fit.fit.prediction(8_000, 2, 0.975)
+    assert checks(more)[0].projected == fit.fit.prediction(8_000, 2, 0.975)
+    # Those of another series of the same report count as well.
+    assert checks(readings, readings)[0] == replace(
+        one, projected=fit.fit.prediction(8_000, 2, 0.975)
+    )
+
+
+def checks(*readings: list[Reading]) -> tuple[Check, ...]:
+    """Give the checks on the memory of the first of several series that were fitted up to 4,000."""
+    found = [find(series(Axis.CONNECTIONS, it), 4_000)[:1] for it in readings]
+    return check(found)[0][0].checks
+
+
+def test_throughput_that_falls_from_the_first_size_on_is_told_without_a_number_for_one() -> None:
+    sizes = (2.0, 4.0, 8.0)
+    figure = "messages.received_per_second"
+    readings = [
+        reading(n, {figure: 1000 * factor}, "server")
+        for n, factor in zip(sizes * 2, (1, 0.4, 0.08) * 2, strict=True)
+    ]
+    report = report_on([series(Axis.WORKERS, readings, sends=True)], (), (), MACHINE)
+    text = terminal_text(report, 100)
+    assert "1/c, one worker    unbounded" in re.sub(" {5,}", "    ", text)

@@ -67,7 +67,8 @@ def test_where_runs_do_not_tell_it_is_said_and_the_simpler_model_is_taken() -> N
     ]
     assert sum(it.chosen == "line" for it in choices) >= 0.9 * TIMES
     undecided = sum(bool(it.rivals) for it in choices if it.chosen == "line")
-    assert undecided >= 0.5 * TIMES
+    # Only a quadratic that is worse, and not one that comes to the same line, can be excluded.
+    assert undecided >= 0.9 * TIMES
 
 
 def test_one_run_a_size_tells_no_models_apart() -> None:

@@ -75,6 +75,23 @@ def test_95_of_100_predictions_hold_a_run_ten_times_further_out(name: str) -> No
     assert within(hits, TIMES, 0.95) or within(hits, TIMES, 0.965)
 
 
+@pytest.mark.parametrize("new_runs", [1, 3, 30])
+def test_95_of_100_predictions_hold_where_sizes_lie_off_the_law_themselves(new_runs: int) -> None:
+    """Many runs of a size are no surer than the size is of lying on the law."""
+    sizes, generator, hits, kept = (*SIZES, 30_000.0, 40_000.0), np.random.default_rng(7), 0, 0
+    for _ in range(TIMES):
+        off = np.repeat(generator.normal(0, 0.1, 6), 3)
+        fitted = fit(LINE, runs(LAWS["line"][1], sizes, off + generator.normal(0, 0.02, 18)))
+        measured = (5e7 + 15_000 * 25_000) * np.exp(
+            generator.normal(0, 0.1) + generator.normal(0, 0.02, new_runs)
+        ).mean()
+        interval = fitted.prediction(25_000, new_runs)
+        kept += not fitted.fits
+        hits += bool(interval.low <= measured <= interval.high)
+    assert kept >= 0.9 * TIMES
+    assert within(hits, TIMES, 0.95) or within(hits, TIMES, 0.965)
+
+
 def test_95_of_100_intervals_hold_the_slope() -> None:
     generator, hits = np.random.default_rng(2), 0
     for _ in range(TIMES):

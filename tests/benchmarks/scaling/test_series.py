@@ -52,8 +52,8 @@ def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     assert "is not empty; name another folder" in done.stderr
 
 
-def summary_of(header: Header, *, interrupted: bool = False) -> Summary:
-    return Summary(header, True, (), (), interrupted, {}, {}, {})
+def summary_of(header: Header, *, interrupted: bool = False, valid: bool = True) -> Summary:
+    return Summary(header, valid, (), (), interrupted, {}, {}, {})
 
 
 def test_a_target_that_does_not_start_once_is_left_out_and_the_series_goes_on() -> None:
@@ -72,6 +72,25 @@ def test_a_target_that_does_not_start_once_is_left_out_and_the_series_goes_on() 
         ("02-2-connections-1.run.jsonl", "it does not listen")
     ]
     assert not made.interrupted
+
+
+def test_a_run_in_which_the_generator_had_no_time_is_made_again() -> None:
+    runs = runs_of(Flags(url=URL, target_cmd="x {port}"), ["1", "2", "3"], [], [])
+    records: list[str] = []
+
+    def make(title: str, flags: Flags, path: Path) -> Summary:
+        records.append(path.name)
+        return summary_of(header(), valid=flags.count != "2")
+
+    made = make_all(runs, 1, Path("folder"), make)
+    assert records == [
+        "01-1-connections-1.run.jsonl",
+        "02-2-connections-1.run.jsonl",
+        "02-2-connections-1-try-2.run.jsonl",
+        "02-2-connections-1-try-3.run.jsonl",
+        "03-3-connections-1.run.jsonl",
+    ]
+    assert made.failed == ()
 
 
 def test_an_interruption_ends_the_series() -> None:
