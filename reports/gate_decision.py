@@ -64,6 +64,8 @@ class GateDecision:
         false_alarm: the permitted chance that the gate fails, though no metric is worse by more
             than its smallest effect that matters.
         false_pass: the permitted chance that it passes, though one is.
+        fault_alarm: the permitted chance, besides, that it fails for runs with faults, though they
+            are as likely in base; 0 where those were not looked at.
     """
 
     verdict: GateVerdict
@@ -74,3 +76,4 @@ class GateDecision:
     looks_taken: int
     false_alarm: float
     false_pass: float
+    fault_alarm: float = 0.0

@@ -58,7 +58,7 @@ def outcome_of_gate(report: GateReport) -> Outcome:
     """Say how a gate ended."""
     decision = report.decision
     # The status says already which verdict it is.
-    sentence = decision.sentence.removeprefix(f"{decision.verdict} ").removeprefix(": ")
+    sentence = decision.sentence.removeprefix(decision.verdict).lstrip(": ")
     for name, label in report.labels.items():
         sentence = sentence.replace(f"{name}:", f"{label}:")
     return Outcome(STATUSES[decision.verdict], (printable(sentence),))
@@ -85,8 +85,8 @@ def gate_lines(report: GateReport) -> Iterator[str]:
         f"{decision.blocks} of at most {decision.looks[-1]} blocks in "
         f"{format_seconds(report.seconds)}, looked at after {_listed(decision)}. An unchanged head "
         f"fails with a chance of at most {_percent(decision.false_alarm)}, over all metrics and "
-        "looks; one that is worse by more than is accepted passes with at most "
-        f"{_percent(decision.false_pass)}."
+        f"looks{_by_faults(decision)}; one that is worse by more than is accepted passes with at "
+        f"most {_percent(decision.false_pass)}."
     )
     for metric in decision.metrics:
         if metric.verdict in (GateVerdict.INCONCLUSIVE, GateVerdict.UNDECIDED):
@@ -189,6 +189,12 @@ def _needed(metric: MetricDecision) -> str:
     if metric.blocks_needed is None:
         return ""
     return f"; about {metric.blocks_needed} blocks would decide, should it stay what it is"
+
+
+def _by_faults(decision: GateDecision) -> str:
+    if not decision.fault_alarm:
+        return ""
+    return f", and of {_percent(decision.fault_alarm)} by runs with faults"
 
 
 def _listed(decision: GateDecision) -> str:

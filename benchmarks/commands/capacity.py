@@ -3,11 +3,10 @@
 import json
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import typer
@@ -27,6 +26,7 @@ from benchmarks.capacity.telling import (
     sentence,
     told_of,
 )
+from benchmarks.commands.options import check_outputs, parsed
 from benchmarks.judging.capacity import Ending, Span
 from benchmarks.runs.making import InterruptedRunError
 from benchmarks.runs.targets import Target, base_of
@@ -55,7 +55,6 @@ _FIRST: Final = {Searched.CONNECTIONS: "100", Searched.RATE: "10"}
 
 app = typer.Typer()
 _option = partial(typer.Option, rich_help_panel="Search")
-Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +134,9 @@ def capacity(
     The load doubles until it breaks, and then is halved in between. It is put on as by run.
     """
     try:
-        _check_outputs(markdown, as_json=flags.json_output)
+        check_outputs({"--markdown": markdown}, as_json=flags.json_output)
         load = _load(ctx, flags, searched)
-        span, most = _span(load, flags, low, high, _number("--precision", precision, parse_ratio))
+        span, most = _span(load, flags, low, high, parsed("--precision", precision, parse_ratio))
         span = replace(span, repeats=repeats)
         plan = checked(load.at(span.low).plan())
         texts = (*(objective or ()), *plan.thresholds)
@@ -152,14 +151,6 @@ def capacity(
     told, status = _searched(asked, quiet=flags.quiet)
     _tell(told, asked.folder, markdown, as_json=flags.json_output)
     raise typer.Exit(status)
-
-
-def _check_outputs(markdown: str | None, *, as_json: bool) -> None:
-    """Refuse now what could not be written in the end. Raises UsageError."""
-    if as_json and markdown == "-":
-        raise UsageError("--json and --markdown - both print; name a file for one of them")
-    if markdown is not None and not (folder := Path(markdown).parent).is_dir():
-        raise UsageError(f"--markdown {markdown}: there is no folder {folder}")
 
 
 def _load(ctx: typer.Context, flags: Flags, searched: Searched) -> Load:
@@ -180,9 +171,9 @@ def _span(
     """Give what is to be searched, and why no more. Raises UsageError."""
     if not _MOST_PRECISE <= precision <= 1:
         raise UsageError("--precision is a share from 1% to 100%")
-    read: Callable[[str], float] = parse_count if load.is_whole else parse_rate
-    first = _number("--from", low or _FIRST[load.searched], read)
-    last = None if high is None else _number("--to", high, read)
+    read = parse_count if load.is_whole else parse_rate
+    first = parsed("--from", low or _FIRST[load.searched], read)
+    last = None if high is None else parsed("--to", high, read)
     if first <= 0:
         raise UsageError(f"--from {low}: there is no load of {first:g}; begin above 0")
     if last is not None and last <= first:
@@ -202,13 +193,6 @@ def _span(
     return Span(first, most, precision, is_whole=load.is_whole), why
 
 
-def _number(option: str, text: str, read: Callable[[str], Read]) -> Read:
-    try:
-        return read(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from None
-
-
 def _seconds_of(plan: Plan) -> float:
     """Give the least that one run takes, without what a server takes to start."""
     return sum(
@@ -223,7 +207,7 @@ def _seconds_of(plan: Plan) -> float:
 
 
 def _check_budget(plan: Plan, span: Span, budget: str) -> None:
-    seconds = _number("--budget", budget, parse_seconds)
+    seconds = parsed("--budget", budget, parse_seconds)
     each = _seconds_of(plan)
     if seconds < (needed := each * span.majority):
         raise UsageError(

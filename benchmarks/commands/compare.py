@@ -10,8 +10,10 @@ from typing import Annotated, Final
 
 import typer
 
+from benchmarks.commands.options import check_outputs
 from benchmarks.judging.alike import NotComparableError, Run, grouped, matched
 from benchmarks.judging.compare import Choose, compare, matters
+from loadtests.errors import UsageError
 from reports.comparison import Comparison
 from reports.comparison_table import (
     after_table,
@@ -70,7 +72,9 @@ def compare_records(
 ) -> None:
     """Compare two sets of run records: each figure's ratio, and whether it is better or worse."""
     try:
-        _check_options(figures or (), every=every, markdown=markdown, as_json=json_output)
+        check_outputs({"--markdown": markdown}, as_json=json_output)
+        if figures and every:
+            raise UsageError("--figure and --all; leave one of them out")
         sides = [_read(base, "base"), _read(head, "head")]
         choose = _chosen(figures or (), sides, every=every)
         found = matched(*(grouped(side.runs) for side in sides), force=force)
@@ -79,7 +83,7 @@ def compare_records(
         if markdown is not None:
             records = [path for side in sides for path in side.paths]
             write_whole(markdown, comparison_markdown(comparison), records)
-    except RecordError as error:
+    except (RecordError, UsageError) as error:
         raise _told(str(error), ExitStatus.USAGE) from None
     except _NothingToJudgeError as error:
         raise _told(str(error), ExitStatus.INVALID) from None
@@ -90,16 +94,6 @@ def compare_records(
         sys.stdout.write(json.dumps(comparison_document(comparison), indent=2) + "\n")
     elif markdown != "-":
         _tell(comparison)
-
-
-def _check_options(
-    figures: Sequence[str], *, every: bool, markdown: str | None, as_json: bool
-) -> None:
-    """Refuse what cannot be meant together. Raises RecordError."""
-    if figures and every:
-        raise RecordError("--figure and --all; leave one of them out")
-    if as_json and markdown == "-":
-        raise RecordError("--json and --markdown - both print; name a file for one of them")
 
 
 def _read(path: Path, side: str) -> _Read:

@@ -3,25 +3,22 @@
 import json
 import os
 import shlex
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
+from benchmarks.commands.options import check_outputs, parsed
 from benchmarks.gate.journal import (
     JOURNAL,
-    Begin,
     Journal,
     JournalError,
     MeasuredBlock,
-    append,
     read_journal,
 )
 from benchmarks.gate.measuring import (
@@ -30,9 +27,9 @@ from benchmarks.gate.measuring import (
     HeadFailedError,
     decided,
     failed,
-    rehearse,
     run_gate,
 )
+from benchmarks.gate.planning import begin, planned, set_aside
 from benchmarks.gate.settings import GateSettings, find_settings, load_settings
 from benchmarks.gate.sides import (
     BASE,
@@ -46,6 +43,7 @@ from benchmarks.gate.sides import (
     side_of_checkout,
     side_of_command,
     side_of_url,
+    unfollowed_files,
     working_tree_commit,
 )
 from benchmarks.runs.making import InterruptedRunError, Watch
@@ -67,16 +65,13 @@ from reports.gate_table import (
 from reports.printable import printable
 from reports.record import RecordError
 from reports.terminal import live_view, result_console
-from reports.units import format_seconds, parse_seconds
+from reports.units import format_count, parse_seconds
 from reports.whole_file import write_whole
 
 # Columns of a table that goes to a file or a pipe, unless COLUMNS says how many.
 _WIDTH: Final = 110
 _SUMMARY: Final = "GITHUB_STEP_SUMMARY"
-_UNFINISHED: Final = "unfinished"
 _COMMIT_DIGITS: Final = 12
-# Of the budget, for blocks: some will take longer than the rehearsal.
-_PLANNED_SHARE: Final = 0.9
 
 app = typer.Typer()
 
@@ -154,6 +149,8 @@ def gate(
     journal = None
     folder = resume or output or default_folder("gate")
     try:
+        files = {"--markdown": markdown, "--junit": junit, f"${_SUMMARY}": _summary()}
+        check_outputs(files, as_json=json_output)
         if resume is not None:
             if output is not None or seed is not None:
                 raise UsageError(
@@ -161,14 +158,17 @@ def gate(
                 )
             journal = read_journal(resume / JOURNAL)
         settings = _limited(load_settings(config or find_settings(Path.cwd())), blocks, budget)
+        if resume is None and folder.is_dir() and any(folder.iterdir()):
+            raise UsageError(f"--output {folder} is not empty; name another folder")
         folder.mkdir(parents=True, exist_ok=True)
         with _sides(asked, settings, folder, journal) as (sides, commits):
+            if not commits:
+                settings = _without_counts(settings)
             made = Gate(settings, {side.name: side for side in sides}, folder, _seed(seed, journal))
             console = Console(stderr=True)
             report = _run(
                 made, journal, commits, lambda title: live_view(console, title, quiet=quiet)
             )
-        _write(report, markdown, junit)
     except (InputFileError, UsageError, OSError) as error:
         raise _fail(error, ExitStatus.USAGE) from None
     except (SideError, GateError, JournalError, RecordError) as error:
@@ -180,45 +180,28 @@ def gate(
         sys.stderr.write(f"swarmgate: interrupted; {further}\n")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
     _tell(report, folder, as_json=json_output, is_printed=markdown == "-")
+    try:
+        _write(report, markdown, junit)
+    except (RecordError, OSError) as error:
+        raise _fail(error, ExitStatus.INVALID) from None
     raise typer.Exit(outcome_of_gate(report).status)
 
 
 def _run(made: Gate, journal: Journal | None, commits: dict[str, str], watch: Watch) -> GateReport:
     """Measure until it is decided. Raise whatever keeps it from being."""
     try:
-        made = _planned(made, journal, watch)
+        made = planned(made, journal, watch, _say)
     except HeadFailedError as error:
         return _report(made, failed(decided(made.settings.plan(), ()), error), ())
-    _begin(made, journal, commits)
+    begin(made, journal, commits)
     done = () if journal is None else journal.blocks
-    _set_aside(made.folder, len(done))
+    set_aside(made.folder, len(done))
     decision, measured = run_gate(made, done, watch)
     return _report(made, decision, measured)
 
 
-def _planned(made: Gate, journal: Journal | None, watch: Watch) -> Gate:
-    """Fix how many blocks there may be: as many as the time has room for.
-
-    Raises:
-        UsageError: that is too few to decide anything.
-        HeadFailedError, GateError: as :func:`rehearse` does.
-    """
-    settings = made.settings
-    if journal is not None:
-        blocks = int(journal.begin.plan["looks"][-1])
-        return replace(made, settings=replace(settings, blocks=blocks))
-    seconds = rehearse(made, watch)
-    room = int(settings.budget_seconds * _PLANNED_SHARE / seconds)
-    planned = replace(settings, blocks=min(settings.blocks, room))
-    try:
-        planned.plan()
-    except ValueError as error:
-        raise UsageError(
-            f"the budget of {format_seconds(settings.budget_seconds)} has room for {room} blocks "
-            "of "
-            f"{format_seconds(seconds)}: {error}; raise --budget, or shorten the loads"
-        ) from None
-    return replace(made, settings=planned)
+def _say(line: str) -> None:
+    sys.stderr.write(f"{printable(line)}\n")
 
 
 def _fail(error: Exception, status: ExitStatus) -> typer.Exit:
@@ -233,15 +216,34 @@ def _fail(error: Exception, status: ExitStatus) -> typer.Exit:
 
 def _limited(settings: GateSettings, blocks: int | None, budget: str | None) -> GateSettings:
     """Give settings with what the command line says otherwise. Raises UsageError."""
+    if budget is not None:
+        settings = replace(settings, budget_seconds=parsed("--budget", budget, parse_seconds))
+    if blocks is not None:
+        settings = replace(settings, blocks=blocks)
     try:
-        if budget is not None:
-            settings = replace(settings, budget_seconds=parse_seconds(budget))
-        if blocks is not None:
-            settings = replace(settings, blocks=blocks)
         settings.plan()
     except ValueError as error:
-        raise UsageError(f"--{'blocks' if blocks is not None else 'budget'}: {error}") from None
+        raise UsageError(f"--blocks: {error}") from None
     return settings
+
+
+def _without_counts(settings: GateSettings) -> GateSettings:
+    """Leave out what is counted, which is the code of a checkout, and there is none.
+
+    Raises:
+        UsageError: a metric of it was asked for, or nothing else is judged.
+    """
+    counted = [it for it in settings.metrics if it.load in settings.counts]
+    if asked := [it for it in counted if not it.is_usual]:
+        raise UsageError(
+            f"{asked[0].name} is counted of what is checked out; compare commits, or leave it out"
+        )
+    if counted:
+        _say(f"not counted: {', '.join(settings.counts)}: what is counted is checked out")
+    kept = settings.without(counted)
+    if not kept.metrics:
+        raise UsageError(f"{settings.path} only counts what is checked out; compare commits")
+    return kept
 
 
 def _seed(given: int | None, journal: Journal | None) -> int:
@@ -291,6 +293,10 @@ def _checked_out(
     journal: Journal | None,
     checkouts: ExitStack,
 ) -> tuple[tuple[Side, Side], dict[str, str]]:
+    if journal is not None and not journal.begin.commits:
+        raise UsageError(
+            f"the gate began with {journal.begin.base} and {journal.begin.head}; give them again"
+        )
     if asked.base is None and journal is None:
         raise UsageError("compare with what? --base REF, such as origin/main, or --base-cmd")
     if not settings.server.command:
@@ -298,10 +304,11 @@ def _checked_out(
     repository = repository_of(settings.path.resolve().parent)
     if journal is not None:
         commits = dict(journal.begin.commits)
+        _check_same(asked, commits, repository)
     else:
         commits = {
             BASE: commit_of(str(asked.base), repository),
-            HEAD: working_tree_commit(repository)
+            HEAD: _working_tree(repository)
             if asked.head is None
             else commit_of(asked.head, repository),
         }
@@ -317,44 +324,24 @@ def _checked_out(
     return (sides[0], sides[1]), commits
 
 
-def _begin(made: Gate, journal: Journal | None, commits: dict[str, str]) -> None:
-    """Write what the gate is, or refuse to go on with another. Raises UsageError, JournalError."""
-    settings = made.settings
-    begin = Begin(
-        seed=made.seed,
-        base=made.sides[BASE].label,
-        head=made.sides[HEAD].label,
-        plan=_plain(asdict(settings.plan())),
-        loads=_plain(
-            {name: asdict(load) for name, load in settings.loads.items()}
-            | {name: asdict(counted) for name, counted in settings.counts.items()}
-        ),
-        started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
-        commits=commits,
-    )
-    if journal is None:
-        append(made.folder / JOURNAL, begin)
-        return
-    for what in ("plan", "loads"):
-        if getattr(journal.begin, what) != getattr(begin, what):
+def _check_same(asked: _Asked, commits: Mapping[str, str], repository: Path) -> None:
+    """Refuse to go on with other commits than the gate began with. Raises UsageError."""
+    for name, reference in ((BASE, asked.base), (HEAD, asked.head)):
+        if reference is not None and commit_of(reference, repository) != commits[name]:
             raise UsageError(
-                f"{settings.path} says another {what[:-1] if what == 'loads' else what} now than "
-                "when the gate began; undo that, or begin anew without --resume"
+                f"--{name} {reference} is another commit than the gate began with, "
+                f"{commits[name][:_COMMIT_DIGITS]}; begin anew without --resume"
             )
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
-    """Give what remains of a value in JSON."""
-    return json.loads(json.dumps(value, default=str))
-
-
-def _set_aside(folder: Path, done: int) -> None:
-    """Move records of a block that was not whole out of the way of those that follow."""
-    for path in sorted(folder.glob("[0-9]*-[0-9]-*")):
-        if int(path.name.split("-")[0]) > done:
-            aside = folder / _UNFINISHED
-            aside.mkdir(exist_ok=True)
-            shutil.move(path, aside / f"{len(list(aside.iterdir())):03}-{path.name}")
+def _working_tree(repository: Path) -> str:
+    """Give a commit of the working tree, and say what is not in it."""
+    if left_out := unfollowed_files(repository):
+        _say(
+            f"head: the working tree without {format_count(len(left_out))} of its files, such as "
+            f"{left_out[0]}, which git does not follow: git add what belongs to it"
+        )
+    return working_tree_commit(repository)
 
 
 def _report(made: Gate, decision: GateDecision, blocks: Sequence[MeasuredBlock]) -> GateReport:
@@ -377,9 +364,13 @@ def _write(report: GateReport, markdown: str | None, junit: str | None) -> None:
         write_whole(markdown, text, ())
     if junit is not None:
         write_whole(junit, gate_junit(report), ())
-    if summary := os.environ.get(_SUMMARY):
+    if summary := _summary():
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(text)
+
+
+def _summary() -> str | None:
+    return os.environ.get(_SUMMARY) or None
 
 
 def _tell(report: GateReport, folder: Path, *, as_json: bool, is_printed: bool) -> None:

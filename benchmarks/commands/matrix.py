@@ -1,7 +1,6 @@
 """The command ``matrix``: the same experiments on several servers, interleaved, in one table."""
 
 import json
-import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from benchmarks.commands.options import check_outputs
 from benchmarks.matrix.folder import Heading, add, begin, end, read_matrix
 from benchmarks.matrix.matrix_file import MatrixFile, chosen, load_matrix
 from benchmarks.runs.making import ANY_MACHINE, InterruptedRunError
@@ -75,7 +75,7 @@ def matrix(
     """Run the same experiments on several servers, interleaved, and compare their figures."""
     try:
         # Before the runs, which take long: what cannot be written is known at once.
-        _check_output(markdown, as_json=as_json)
+        check_outputs({"--markdown": markdown}, as_json=as_json)
         if from_folder is not None:
             if only or rounds is not None or quick or output is not None:
                 raise UsageError("--from makes no run: leave --only, --rounds, --quick, -o out")
@@ -100,17 +100,6 @@ def matrix(
     elif markdown != "-":
         _tell(found, folder, outcome)
     raise typer.Exit(outcome.status)
-
-
-def _check_output(markdown: str | None, *, as_json: bool) -> None:
-    """Refuse what cannot be written, before anything is made. Raises UsageError."""
-    if markdown == "-":
-        if as_json:
-            raise UsageError("--json and --markdown - both print; name a file for one of them")
-    elif markdown is not None:
-        path = Path(markdown)
-        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise UsageError(f"cannot write {path}; name a file in a folder that is there")
 
 
 def _asked(file: Path, only: list[str], rounds: int | None, *, is_reduced: bool) -> MatrixFile:

@@ -6,11 +6,12 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
+from benchmarks.commands.options import check_outputs, parsed
 from benchmarks.scaling.document import document_of
 from benchmarks.scaling.machines import MachineSpec
 from benchmarks.scaling.readings import LeftOut, Series, SeriesError, TooFewError, read_series
@@ -31,12 +32,12 @@ from reports.record import RecordError
 from reports.summary import Summary
 from reports.terminal import live_view, result_console
 from reports.units import parse_bytes, parse_count
+from reports.whole_file import write_whole
 
 # Columns of what goes to a file or a pipe, unless COLUMNS says how many.
 REPORT_WIDTH: Final = 110
 PROJECTED: Final = "100k,1M,10M"
 
-Read = TypeVar("Read")
 
 app = typer.Typer()
 
@@ -91,7 +92,8 @@ def scaling(
         int, typer.Option(min=0, help="Source addresses of a proxy in front; 0 is no proxy.")
     ] = 0,
     markdown_output: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write it as Markdown too.")
+        str | None,
+        typer.Option("--markdown", metavar="FILE", help="Write it as Markdown; - prints that."),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing meanwhile.")] = False,
@@ -101,7 +103,7 @@ def scaling(
         limit = math.inf if fit_up_to is None else _count("--fit-up-to", fit_up_to)
         asked = [float(_count("--project", it)) for it in _listed(project)]
         failed: tuple[LeftOut, ...] = ()
-        _check_writable(markdown_output)
+        check_outputs({"--markdown": markdown_output}, as_json=json_output)
         given = _given_machine(cores, memory, files, proxy_sources)
         series_given = (_listed(sizes), _listed(rates), _listed(workers))
         if target_cmd is not None:
@@ -127,24 +129,10 @@ def scaling(
 
 
 def _count(option: str, text: str) -> int:
-    count = _parsed(option, text, parse_count)
+    count = parsed(option, text, parse_count)
     if count < 1:
         raise UsageError(f"{option} is {text}; it must be 1 or more")
     return count
-
-
-def _parsed(option: str, text: str, parse: Callable[[str], Read]) -> Read:
-    try:
-        value = parse(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from None
-    return value
-
-
-def _check_writable(file: Path | None) -> None:
-    """Refuse a file that cannot be written before an hour of runs. Raises RecordError."""
-    if file is not None and (file.is_dir() or not file.parent.is_dir()):
-        raise RecordError(f"cannot write {file}: its folder is missing, or it is one itself")
 
 
 def _listed(text: str | None) -> list[str]:
@@ -173,7 +161,7 @@ def _given_machine(
     cores: int | None, memory: str | None, files: str | None, proxy_sources: int
 ) -> Callable[[Sequence[Series]], MachineSpec]:
     """Read what is said of a machine; the rest is that of the records."""
-    memory_bytes = None if memory is None else _parsed("--memory", memory, parse_bytes)
+    memory_bytes = None if memory is None else parsed("--memory", memory, parse_bytes)
     most_files = None if files is None else _count("--files", files)
     if memory_bytes is not None and memory_bytes < 1:
         raise UsageError(f"--memory is {memory}; it must be 1 or more")
@@ -222,15 +210,15 @@ def _maker(*, quiet: bool) -> Make:
     return make
 
 
-def _tell(report: Report, outcome: Outcome, file: Path | None, *, as_json: bool) -> None:
+def _tell(report: Report, outcome: Outcome, file: str | None, *, as_json: bool) -> None:
     line = printable(outcome.line)
     if file is not None:
         try:
-            file.write_text(markdown(report, line), encoding="utf-8")
-        except OSError as error:
-            raise loadtests_cli.fail(
-                RecordError(f"cannot write {file}: {error.strerror}")
-            ) from None
+            write_whole(file, markdown(report, line), ())
+        except RecordError as error:
+            raise loadtests_cli.fail(error) from None
+    if file == "-":
+        return
     if as_json:
         sys.stdout.write(json.dumps(document_of(report, outcome), indent=2) + "\n")
         return

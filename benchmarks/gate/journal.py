@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from benchmarks.runs.json_lines import append_line, whole_lines
+
 JOURNAL: Final = "gate.jsonl"
 FORMAT_VERSION: Final = 1
 
@@ -29,6 +31,7 @@ class Begin:
         commits: what was checked out for each, if that is what is compared.
         plan: metrics, looks and error rates.
         loads: what the metrics are measured in.
+        server: what starts and prepares a side.
         started_at: when, in the time of this place.
     """
 
@@ -37,6 +40,7 @@ class Begin:
     head: str
     plan: Mapping[str, Any]
     loads: Mapping[str, Any]
+    server: Mapping[str, Any]
     started_at: str
     commits: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
@@ -49,7 +53,8 @@ class MeasuredBlock:
 
     Attributes:
         order: which side was run when: A is base, B is head.
-        seconds: how long all of it took.
+        seconds: how long the runs took.
+        counting_seconds: how long counting took beside them.
         repeated: why runs were made again, one text for each try.
         faults: what went wrong in runs that were valid, by side: errors, messages lost.
     """
@@ -59,6 +64,7 @@ class MeasuredBlock:
     seconds: float
     base: Mapping[str, Sequence[float]]
     head: Mapping[str, Sequence[float]]
+    counting_seconds: float = 0.0
     repeated: Sequence[str] = ()
     faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
     type: Literal["block"] = "block"
@@ -80,8 +86,7 @@ def append(path: Path, line: Begin | MeasuredBlock) -> None:
     """Write a line and hand it to the operating system. Raises JournalError."""
     adapter: TypeAdapter[Any] = _BEGIN if isinstance(line, Begin) else _BLOCK
     try:
-        with path.open("ab", buffering=0) as file:
-            file.write(adapter.dump_json(line) + b"\n")
+        append_line(path, adapter.dump_json(line))
     except OSError as error:
         why = os.strerror(error.errno or 0)
         raise JournalError(f"cannot write {path}: {why}; it stands up to there") from None
@@ -94,11 +99,9 @@ def read_journal(path: Path) -> Journal:
         JournalError: there is none, or it is damaged.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        whole = whole_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise JournalError(f"cannot read {path}: {error}") from None
-    # The last piece is what follows the last line end: nothing, or a line that was cut.
-    whole = lines[:-1]
     try:
         begin = _BEGIN.validate_json(whole[0])
         if begin.format_version > FORMAT_VERSION:

@@ -6,22 +6,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks.counting.count import count
+from benchmarks.counting.count import Count, count
+from benchmarks.counting.figures import FIGURES
 from benchmarks.counting.process import CountError, Subject
 from benchmarks.gate.journal import JOURNAL, MeasuredBlock, append
-from benchmarks.gate.settings import GateSettings
+from benchmarks.gate.settings import GateMetric, GateSettings
 from benchmarks.gate.sides import BASE, HEAD, Side
 from benchmarks.judging.decision import Block, decide
 from benchmarks.judging.plan import FEWEST_EXACT_RUNS, Plan, block_order
-from benchmarks.runs.making import RunFigures, Watch, make_run
-from reports.gate_decision import GateDecision, GateVerdict
+from benchmarks.runs.making import TRIES, RunFigures, Watch, beside, make_run
+from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
 from reports.record import RECORD_SUFFIX
 from reports.units import format_count
 
 # Of each side in a block: see docs/gate-statistics.md for why it is not two.
 RUNS: Final = 1
 # Blocks in which is counted, what is the same each time.
-_COUNTED_BLOCKS: Final = FEWEST_EXACT_RUNS // RUNS
+COUNTED_BLOCKS: Final = FEWEST_EXACT_RUNS // RUNS
 _LETTERS: Final = {"A": BASE, "B": HEAD}
 # What is wrong with a server, however fast it is.
 _FAULTS: Final = {
@@ -60,6 +61,20 @@ class Gate:
     seed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a run of each side showed, of which nothing is kept.
+
+    Attributes:
+        seconds: that the runs took; ``counting_seconds`` that counting took.
+        missing: usual metrics that base does not have, or that cannot be counted here, and why.
+    """
+
+    seconds: float
+    counting_seconds: float
+    missing: Mapping[GateMetric, str]
+
+
 @dataclass(slots=True)
 class _Gathered:
     """What the runs of one side in a block have measured so far."""
@@ -67,26 +82,33 @@ class _Gathered:
     values: dict[str, list[float]] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    missing: dict[GateMetric, str] = field(default_factory=dict)
 
     def add(self, metric: str, value: float) -> None:
         self.values.setdefault(metric, []).append(value)
 
 
-def rehearse(gate: Gate, watch: Watch, clock: Clock = time.monotonic) -> float:
-    """Make a run of each side that nothing is kept of; give the seconds that they took.
+def rehearse(gate: Gate, watch: Watch, clock: Clock = time.monotonic) -> Rehearsal:
+    """Make a run of each side, and count it, and keep nothing of that.
 
     Whatever is done only once on a machine, such as compiling modules, is done then. How many
-    blocks there may be has to be fixed before the first, and is found out by this.
+    blocks there may be, and what is judged, have to be fixed before the first, and are found out by
+    this.
 
     Raises:
         HeadFailedError: head does not do what base does.
         GateError: base does not run.
     """
-    began = clock()
     maker = _Maker(gate, -1, watch)
+    seconds, counting_seconds = 0.0, 0.0
     for name in (BASE, HEAD):
+        began = clock()
         maker.rehearse(gate.sides[name])
-    return clock() - began
+        counting = clock()
+        maker.count(gate.sides[name], "rehearsal")
+        seconds += counting - began
+        counting_seconds += clock() - counting
+    return Rehearsal(seconds, counting_seconds, maker.missing_in(gate.sides[BASE]))
 
 
 def run_gate(
@@ -121,25 +143,30 @@ def run_gate(
 
 def failed(decision: GateDecision, error: HeadFailedError) -> GateDecision:
     """Give the decision where head does not do what base does."""
-    return replace(decision, verdict=GateVerdict.FAILS, sentence=f"{GateVerdict.FAILS}: {error}")
+    verdict = GateVerdict.FAILS
+    metrics = (*decision.metrics, MetricDecision("head does what base does", verdict, str(error)))
+    return replace(decision, verdict=verdict, sentence=f"{verdict}: {error}", metrics=metrics)
 
 
 def decided(plan: Plan, blocks: Sequence[MeasuredBlock], *, is_last: bool = False) -> GateDecision:
-    """Give what blocks say: their metrics, and what went wrong in head though not in base."""
-    decision = decide(plan, [Block(it.base, it.head) for it in blocks], is_last=is_last)
-    wrong = [fault for block in blocks for fault in block.faults.get(HEAD, ())]
-    if wrong and not any(block.faults.get(BASE) for block in blocks):
-        sentence = f"fails after {len(blocks)} blocks: head has {wrong[0]}, and base has none"
-        return replace(decision, verdict=GateVerdict.FAILS, sentence=sentence)
-    return decision
+    """Give what blocks say: of their metrics, and of what went wrong in runs."""
+    return decide(plan, list(map(_judged, blocks)), is_last=is_last)
+
+
+def _judged(block: MeasuredBlock) -> Block:
+    faults = (block.faults[BASE], block.faults[HEAD]) if block.faults else None
+    return Block(block.base, block.head, faults)
 
 
 def _is_used_up(gate: Gate, blocks: Sequence[MeasuredBlock]) -> bool:
     """Tell whether the budget has no room for another block as long as the longest."""
     if not blocks:
         return False
-    seconds = [block.seconds for block in blocks]
-    return sum(seconds) + max(seconds) > gate.settings.budget_seconds
+    used = sum(block.seconds + block.counting_seconds for block in blocks)
+    further = max(block.seconds for block in blocks)
+    if len(blocks) < COUNTED_BLOCKS:
+        further += max(block.counting_seconds for block in blocks)
+    return used + further > gate.settings.budget_seconds
 
 
 class _Maker:
@@ -153,65 +180,106 @@ class _Maker:
 
     def make(self, clock: Clock) -> MeasuredBlock:
         """Make it; what is counted is the same each time, and is counted in the first ones."""
-        began = clock()
+        began, counting_seconds = clock(), 0.0
         order = block_order(self._gate.seed, self._number, RUNS)
         for turn, letter in enumerate(order, 1):
             side = self._gate.sides[_LETTERS[letter]]
             title = f"block {self._number + 1} of at most {self._gate.settings.blocks}, run {turn}"
             self._measure(side, f"{self._number + 1:02}-{turn}-{side.name}", title)
-            if self._number < _COUNTED_BLOCKS:
-                self._count(side, title)
+            if self._number < COUNTED_BLOCKS:
+                counting = clock()
+                self.count(side, title)
+                counting_seconds += clock() - counting
         base, head = self._gathered[BASE], self._gathered[HEAD]
         return MeasuredBlock(
             block=self._number,
             order=order,
-            seconds=clock() - began,
+            seconds=clock() - began - counting_seconds,
+            counting_seconds=counting_seconds,
             base=base.values,
             head=head.values,
             repeated=(*base.repeated, *head.repeated),
-            faults={BASE: tuple(base.faults), HEAD: tuple(head.faults)},
+            faults=(
+                {BASE: tuple(base.faults), HEAD: tuple(head.faults)}
+                if self._gate.settings.loads
+                else {}
+            ),
         )
 
     def rehearse(self, side: Side) -> None:
         """Make a run of each load on a side."""
         self._measure(side, f"rehearsal-{side.name}", "rehearsal")
 
+    def missing_in(self, side: Side) -> Mapping[GateMetric, str]:
+        """Give the usual metrics that a side has not had, and why."""
+        gathered = self._gathered[side.name]
+        usual = [it for it in self._gate.settings.metrics if it.is_usual]
+        absent = {it: "not measured" for it in usual if it.name not in gathered.values}
+        return absent | gathered.missing
+
     def _measure(self, side: Side, name: str, title: str) -> None:
         """Make one run of each load on a side."""
         into = self._gathered[side.name]
         for load in self._gate.settings.loads:
-            made = make_run(
-                self._gate.settings.case(load, side.target),
-                self._gate.folder / f"{name}-{load}{RECORD_SUFFIX}",
-                seed=self._gate.seed,
-                title=f"{title}: {load} on {side.name}",
-                watch=self._watch,
-            )
-            into.repeated += [f"{load} on {side.name}: {reason}" for reason in made.repeated]
-            if not made.valid:
-                why = f"{load} on {side.name}: {'; '.join(made.reasons)}"
-                if made.failures and side.name == HEAD:
-                    raise HeadFailedError(why)
-                raise GateError(why)
+            path = self._gate.folder / f"{name}-{load}{RECORD_SUFFIX}"
+            made = self._run(load, side, path, title)
             into.faults += [f"{told} ({load})" for told in _faults(made)]
             self._keep(load, made.figures, into)
 
-    def _count(self, side: Side, title: str) -> None:
+    def _run(self, load: str, side: Side, path: Path, title: str) -> RunFigures:
+        """Make a run that says something; a server that failed has a fault, and a further try."""
+        into, what = self._gathered[side.name], f"{load} on {side.name}"
+        for number in range(1, TRIES + 1):
+            again = beside(path, f"-again-{number}{RECORD_SUFFIX}")
+            made = make_run(
+                self._gate.settings.case(load, side.target),
+                path if number == 1 else again,
+                seed=self._gate.seed,
+                title=f"{title}: {what}",
+                watch=self._watch,
+            )
+            into.repeated += [f"{what}: {reason}" for reason in made.repeated]
+            if made.valid:
+                return made
+            why = "; ".join(made.reasons)
+            if not made.failures:
+                raise GateError(f"{what}: {why}")
+            into.repeated.append(f"{what}: {why}")
+            into.faults.append(f"{why} ({load})")
+        raise (HeadFailedError if side.name == HEAD else GateError)(f"{what}, {TRIES} times: {why}")
+
+    def count(self, side: Side, title: str) -> None:
+        """Count the code of a side.
+
+        Raises:
+            HeadFailedError: head does not do what is to be counted.
+            GateError: base does not, or this cannot be counted here.
+        """
         for name, counted in self._gate.settings.counts.items():
             subject = Subject(counted.app, side.python, side.directory)
-            asked = {it.figure for it in self._gate.settings.metrics if it.load == name}
-            with self._watch(f"{title}: {name} of {side.name}"):
+            metrics = [it for it in self._gate.settings.metrics if it.load == name]
+            what = f"{name} of {side.name}"
+            with self._watch(f"{title}: {what}"):
                 try:
-                    found = count(subject, counted.load, asked=asked)
+                    found = count(subject, counted.load, asked={it.figure for it in metrics})
                 except CountError as error:
-                    raise GateError(f"{name} of {side.name}: {error}") from None
-            if found.missing:
-                kind, missing = next(iter(found.missing.items()))
-                raise GateError(
-                    f"{name} of {side.name}: {missing.reason}, without which there are no {kind}; "
-                    "leave out the metrics of them"
-                )
+                    is_head = side.name == HEAD
+                    raise (HeadFailedError if is_head else GateError)(f"{what}: {error}") from None
+            self._miss(what, [it for it in metrics if it.figure not in found.figures], found)
             self._keep(name, found.figures, self._gathered[side.name])
+
+    def _miss(self, what: str, metrics: Sequence[GateMetric], found: Count) -> None:
+        """Note why usual metrics cannot be counted. Raise GateError where one was asked for."""
+        for metric in metrics:
+            kind = FIGURES[metric.figure][0]
+            missing = found.missing.get(kind)
+            reason = missing.reason if missing else "there is none"
+            if not metric.is_usual:
+                raise GateError(
+                    f"{what}: {reason}, without which there are no {kind}; leave out the metrics "
+                    "of them"
+                )
+            self._gathered[BASE].missing[metric] = reason
 
     def _keep(self, load: str, figures: Mapping[str, float], into: _Gathered) -> None:
         for metric in self._gate.settings.metrics:

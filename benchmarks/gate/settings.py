@@ -3,10 +3,10 @@
 It stands in ``[tool.swarmgate.gate]`` of a ``pyproject.toml``, or at the top of a file of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -30,7 +30,7 @@ MOST_BLOCKS: Final = 48
 BUDGET_SECONDS: Final = 600.0
 
 DEFAULT_COUNT_EFFECT: Final = 0.02
-# Of a load without metrics of its own, those of these that its scenario has.
+# Of a load without metrics of its own, those of these that base's first run has.
 DEFAULT_METRICS: Final[Mapping[str, float]] = {
     "server.cpu_per_message_seconds": 0.05,
     "server.memory_growth_per_connection_bytes": 0.05,
@@ -38,11 +38,16 @@ DEFAULT_METRICS: Final[Mapping[str, float]] = {
 
 
 class _MetricTable(Table):
-    """A figure of a load, and the smallest change for the worse that matters."""
+    """A figure of a load, and the smallest change for the worse that matters.
+
+    Attributes:
+        better: in which direction, for a figure of which the catalogue does not say that.
+    """
 
     load: str
     figure: str
     effect: Annotated[float, human(parse_ratio), Field(gt=0, lt=10)]
+    better: Literal["lower", "higher"] | None = None
 
 
 class _GateTable(Table):
@@ -103,11 +108,15 @@ class GateMetric:
         load: the load, or the count, that it is measured in.
         figure: its name.
         effect: the smallest change for the worse that matters, as a share.
+        higher_is_better: so that a lower one is worse.
+        is_usual: whether nobody asked for it: it is judged if it can be measured.
     """
 
     load: str
     figure: str
     effect: float
+    higher_is_better: bool = False
+    is_usual: bool = False
 
     @property
     def name(self) -> str:
@@ -189,8 +198,15 @@ class GateSettings:
         metrics = tuple(map(self._metric, self.metrics))
         return plan_gate(metrics, self.blocks, self.false_alarms, self.false_passes)
 
+    def without(self, metrics: Collection[GateMetric]) -> "GateSettings":
+        """Leave metrics out, and what is counted for nothing else."""
+        kept = tuple(it for it in self.metrics if it not in metrics)
+        loads = {it.load for it in kept}
+        counts = {name: it for name, it in self.counts.items() if name in loads}
+        return replace(self, metrics=kept, counts=counts)
+
     def _metric(self, metric: GateMetric) -> Metric:
-        higher = figure(metric.figure).better is Better.HIGHER
+        higher = metric.higher_is_better
         if metric.load in self.counts:
             return ExactMetric(metric.name, share=metric.effect, higher_is_better=higher)
         return SampledMetric(metric.name, metric.effect, higher_is_better=higher)
@@ -253,6 +269,8 @@ def load_settings(path: Path) -> GateSettings:
         name: _counted(reader, count, (*place, "count", name))
         for name, count in reader.tables(content.get("count", {}), (*place, "count")).items()
     }
+    for name in loads.keys() & counts.keys():
+        raise reader.complaint((*place, "count", name), "a load is called so, too")
     settings = GateSettings(
         path,
         Server(
@@ -309,7 +327,12 @@ def _metrics(
             raise reader.complaint((*at, "load"), f"no load is called {metric.load!r}: {there_are}")
         if complaint:
             raise reader.complaint((*at, "figure"), complaint)
-    metrics = [GateMetric(it.load, it.figure, it.effect) for it in named]
+        if figure(metric.figure).better is Better.NEITHER and metric.better is None:
+            told = (
+                f'nobody knows what is better of {metric.figure}; say better = "higher" or "lower"'
+            )
+            raise reader.complaint((*at, "better"), told)
+    metrics = [GateMetric(it.load, it.figure, it.effect, _is_higher_better(it)) for it in named]
     for load, usual in (
         *((name, DEFAULT_METRICS) for name in loads),
         *(
@@ -318,8 +341,14 @@ def _metrics(
         ),
     ):
         if not any(metric.load == load for metric in metrics):
-            metrics += [GateMetric(load, name, effect) for name, effect in usual.items()]
+            metrics += [
+                GateMetric(load, name, effect, is_usual=True) for name, effect in usual.items()
+            ]
     return tuple(metrics)
+
+
+def _is_higher_better(metric: _MetricTable) -> bool:
+    return (metric.better or figure(metric.figure).better) == Better.HIGHER
 
 
 def _against_count(name: str) -> str:

@@ -73,9 +73,26 @@ def commit_of(reference: str, repository: Path) -> str:
 def working_tree_commit(repository: Path) -> str:
     """Give a commit of what stands in the files that git follows, changed or not.
 
-    Files that git does not follow are not in it.
+    Files that git does not follow are not in it; see :func:`unfollowed_files`.
+
+    Raises:
+        SideError: there can be none, as in the middle of a merge.
     """
-    return _git(repository, "stash", "create", "swarmgate gate") or commit_of("HEAD", repository)
+    try:
+        made = _git(repository, "stash", "create", "swarmgate gate")
+    except subprocess.CalledProcessError as error:
+        told = (error.stderr or error.stdout).strip().splitlines()
+        raise SideError(
+            f"the working tree cannot be taken as it is: {told[-1] if told else 'git fails'}; "
+            "name a commit with --head"
+        ) from None
+    return made or commit_of("HEAD", repository)
+
+
+def unfollowed_files(repository: Path) -> list[str]:
+    """List the files of a working tree that git neither follows nor ignores."""
+    listed = _git(repository, "ls-files", "--others", "--exclude-standard", "-z")
+    return [name for name in listed.split("\0") if name]
 
 
 def repository_of(folder: Path) -> Path:

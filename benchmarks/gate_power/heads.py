@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.gate_power.series import BASE
+from benchmarks.gate.sides import BASE
 
 SAME: Final = "the same"
 SHARES: Final = {"+5 % CPU": 0.05, "+10 % CPU": 0.10, "+25 % CPU": 0.25}

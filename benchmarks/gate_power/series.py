@@ -16,12 +16,13 @@ from typing import Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from benchmarks.gate.sides import BASE
 from benchmarks.judging.decision import Block
+from benchmarks.runs.json_lines import append_line, whole_lines
 from benchmarks.runs.making import Watch, make_run
 from benchmarks.runs.workload import Case
 from reports.record import RECORD_SUFFIX
 
-BASE: Final = "base"
 SERIES: Final = "series.jsonl"
 FIGURES: Final = (
     "server.cpu_per_message_seconds",
@@ -145,8 +146,7 @@ def forget(folder: Path, pattern: str) -> None:
 
 def append(path: Path, round_: Round) -> None:
     """Write a round and hand it to the operating system. Raises OSError."""
-    with path.open("ab", buffering=0) as file:
-        file.write(_ROUND.dump_json(round_) + b"\n")
+    append_line(path, _ROUND.dump_json(round_))
 
 
 def read_series(path: Path) -> tuple[Round, ...]:
@@ -156,8 +156,7 @@ def read_series(path: Path) -> tuple[Round, ...]:
         SeriesError: there is no series, or it is damaged.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-        return tuple(map(_ROUND.validate_json, lines))
+        return tuple(map(_ROUND.validate_json, whole_lines(path)))
     except (OSError, UnicodeDecodeError) as error:
         raise SeriesError(f"cannot read {path}: {error}") from None
     except ValidationError as error:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from benchmarks.gate.sides import BASE
 from benchmarks.gate_power.replays import (
     Replayed,
     effect,
@@ -12,7 +13,7 @@ from benchmarks.gate_power.replays import (
     one_after_the_other,
     share_interval,
 )
-from benchmarks.gate_power.series import BASE, Round
+from benchmarks.gate_power.series import Round
 from benchmarks.judging.decision import Block, decide
 from benchmarks.judging.plan import FEWEST_EXACT_RUNS, ExactMetric, Plan
 from reports.figures import figure
@@ -79,10 +80,16 @@ def _series(plan: Plan, rounds: Sequence[Round]) -> Iterator[str]:
         ("head", "gates", *map(str, _VERDICTS), "blocks", "time"),
         (_row(name, one_after_the_other(sampled, rounds, name, figures), blocks) for name in heads),
     )
-    yield "A gate from each round on that has enough behind it, overlapping:\n"
+    yield (
+        "A gate from each round on that has enough behind it. Neighbours share nearly all of their "
+        "runs, so that these shares have no interval:\n"
+    )
     yield _table(
         ("head", "gates", *map(str, _VERDICTS), "blocks", "time"),
-        (_row(name, from_every_start(sampled, rounds, name, figures), blocks) for name in heads),
+        (
+            _row(name, from_every_start(sampled, rounds, name, figures), blocks, overlap=True)
+            for name in heads
+        ),
     )
 
 
@@ -91,10 +98,14 @@ def _effect(rounds: Sequence[Round], head: str, name: str) -> str:
     return f"{format_change(value)} ({format_change(low)} to {format_change(high)})"
 
 
-def _row(head: str, replayed: Replayed, block_seconds: float) -> tuple[str, ...]:
+def _row(
+    head: str, replayed: Replayed, block_seconds: float, *, overlap: bool = False
+) -> tuple[str, ...]:
     if not replayed.gates:
         return (head, "0", *("–",) * 5)
-    shares = (f"{_percent(replayed.share(it))} ({_interval(replayed, it)})" for it in _VERDICTS)
+    # Of gates that share runs no interval is known.
+    intervals = ("" if overlap else f" ({_interval(replayed, it)})" for it in _VERDICTS)
+    shares = map("{}{}".format, (_percent(replayed.share(it)) for it in _VERDICTS), intervals)
     blocks = statistics.fmean(replayed.blocks)
     return (
         head,
@@ -172,14 +183,14 @@ def _judged(
     plan = Plan(tuple(exact), (1,))
     decisions = []
     for start in range(0, len(base) - FEWEST_EXACT_RUNS + 1, FEWEST_EXACT_RUNS):
-        sides = [
+        of_base, of_head = (
             {
                 metric: [it[name] for it in side[start : start + FEWEST_EXACT_RUNS] if name in it]
                 for metric, name in names.items()
             }
             for side in (base, counted)
-        ]
-        decisions.append(decide(plan, [Block(*sides)], is_last=True))
+        )
+        decisions.append(decide(plan, [Block(of_base, of_head)], is_last=True))
     failed = [it for it in decisions if it.verdict is GateVerdict.FAILS]
     by = sorted(
         {

@@ -6,9 +6,10 @@ docs/gate-statistics.md says why it is decided in this way, and what that costs 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from benchmarks.judging.faults import FAULT_SHARE, judge_faults
 from benchmarks.judging.plan import (
     FEWEST_EXACT_RUNS,
     ExactMetric,
@@ -35,10 +36,12 @@ class Block:
     Attributes:
         base: the values of base's runs; one each in a block of two.
         head: the values of head's runs.
+        faults: what was wrong in base's runs and in head's; None where that was not looked at.
     """
 
     base: Mapping[str, Sequence[float]]
     head: Mapping[str, Sequence[float]]
+    faults: tuple[Sequence[str], Sequence[str]] | None = None
 
 
 def decide(plan: Plan, blocks: Sequence[Block], *, is_last: bool = False) -> GateDecision:
@@ -75,7 +78,11 @@ def decide(plan: Plan, blocks: Sequence[Block], *, is_last: bool = False) -> Gat
         else:
             level = failing.get(metric.name)
             judged.append(_judge_sampled(metric, plan, sampled[metric.name], level, done))
-    return _gate(plan, tuple(judged), len(taken))
+    fault_alarm = 0.0
+    if seen := [block.faults for block in taken if block.faults is not None]:
+        judged.append(judge_faults(plan, seen, done=done))
+        fault_alarm = plan.false_alarm * FAULT_SHARE
+    return replace(_gate(plan, tuple(judged), len(taken)), fault_alarm=fault_alarm)
 
 
 def replay(plan: Plan, blocks: Sequence[Block]) -> GateDecision:
@@ -246,7 +253,9 @@ def _judge_exact(metric: ExactMetric, blocks: Sequence[Block], done: bool) -> Me
     accepted = max(min(base) * metric.share, metric.difference)
     at_least, at_most = _worse(metric, base, head)
     verdict = GateVerdict.INCONCLUSIVE
-    if _exceeds(at_least, accepted):
+    # Where runs of one side differ by as much, two of the other would lie beyond them by chance.
+    is_exact = not any(_exceeds(max(side) - min(side), accepted) for side in sides)
+    if is_exact and _exceeds(at_least, accepted):
         verdict = GateVerdict.FAILS
     elif not _exceeds(at_most, accepted):
         verdict = GateVerdict.PASSES

@@ -57,7 +57,8 @@ class ExactMetric:
 
     If runs of one side differ a little, it is judged by those that are furthest apart: it fails
     when head is worse by more than is accepted whichever runs are compared, and passes when it is
-    not whichever are. Accepted is what either of the two allows.
+    not whichever are. If they differ by more than is accepted, nothing is decided. Accepted is what
+    either of the two allows.
 
     Attributes:
         name: the figure.

@@ -151,7 +151,10 @@ def test_a_server_that_does_not_start_is_told_after_one_run(capacity: Capacity) 
         ((URL, "--search", "size"), "'size' is not one of"),
         ((URL, "--resume", "nowhere"), "no search to go on with: nowhere/search.json: No such"),
         ((URL, "--json", "--markdown", "-"), "--json and --markdown - both print"),
-        ((URL, "--markdown", "no/where.md"), "--markdown no/where.md: there is no folder no"),
+        (
+            (URL, "--markdown", "no/where.md"),
+            "--markdown: cannot write no/where.md; name a file in",
+        ),
         (("http://h/",), "scheme 'http'"),
     ],
 )

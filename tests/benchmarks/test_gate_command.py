@@ -91,8 +91,9 @@ def test_a_server_that_is_the_same_passes_and_everything_is_kept(tmp_path: Path)
     # Each run has a process of its own.
     assert len({read_record(record).header.target.pids for record in records}) == 2
     suite = ET.parse(tmp_path / "j.xml").getroot()  # noqa: S314 - we have written it
-    assert (suite.get("tests"), suite.get("failures")) == ("1", "0")
-    assert [case.get("name") for case in suite.iter("testcase")] == ["echo: latency p50"]
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "0")
+    names = [case.get("name") for case in suite.iter("testcase")]
+    assert names == ["echo: latency p50", "runs with faults"]
     assert "| ✔ **passes** | echo: latency p50 |" in (tmp_path / "m.md").read_text()
 
 
@@ -194,6 +195,36 @@ def test_the_working_tree_is_what_is_judged(tmp_path: Path) -> None:
     assert git(place, "stash", "list") == ""
 
 
+def test_what_git_does_not_follow_is_not_judged_and_that_is_said(tmp_path: Path) -> None:
+    place = repository(tmp_path / "project", {})
+    (place / "more.py").write_text("")
+    done = swarmgate("gate", "--base", "HEAD", "-q", "-o", "../runs", cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "head: the working tree without 1 of its files, such as more.py, which" in done.stderr
+
+
+def test_a_working_tree_in_the_middle_of_a_merge_is_told_in_one_line(tmp_path: Path) -> None:
+    place = repository(tmp_path / "project", {}, {"calls": 1})
+    git(place, "checkout", "-q", "-b", "other", "HEAD~1")
+    (place / "app.py").write_text("other = 1\n")
+    git(place, "commit", "-qam", "another")
+    with pytest.raises(subprocess.CalledProcessError):
+        git(place, "merge", "main")
+    done = swarmgate("gate", "--base", "main", "-q", "-o", "../runs", cwd=place)
+    assert done.returncode == 3
+    assert "the working tree cannot be taken as it is: " in last(done)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_head_that_does_not_do_what_is_counted_fails(tmp_path: Path) -> None:
+    place = repository(tmp_path / "project", {})
+    text = (place / "app.py").read_text()
+    (place / "app.py").write_text(text.replace('message["text"]', '"something else"'))
+    done = swarmgate("gate", "--base", "HEAD", "-q", "-o", "../runs", cwd=place)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.match("FAILED: own of head: ", last(done))
+
+
 def test_a_tool_without_which_a_metric_cannot_be_counted_is_named_at_once(tmp_path: Path) -> None:
     place = repository(tmp_path / "project", {})
     path = place / "pyproject.toml"
@@ -260,9 +291,25 @@ SILENT = "{python} -c 'import sys, time; time.sleep(1000)' {port}"
             2,
             "budget of 3.00 s has room for .* raise --budget",
         ),
-        ("timeout = 0.5\n" + LOAD, commands(SILENT), 3, "echo on base: .* does not listen on"),
-        ("timeout = 0.5\n" + LOAD, commands(PLAIN, SILENT), 1, "FAILED: .*echo on head: .* does"),
+        ("timeout = 0.5\n" + LOAD, commands(SILENT), 3, "echo on base, 3 times: .* does not"),
+        (
+            "timeout = 0.5\n" + LOAD,
+            commands(PLAIN, SILENT),
+            1,
+            "FAILED: echo on head, 3 times: .* does",
+        ),
         (LOAD.replace('"/echo"', '"/"').replace("echo]", "x]"), commands(), 2, "no load is called"),
+        (LOAD + '[count.echo]\napp = "app:app"\n', commands(), 2, "a load is called so, too"),
+        ('[count.one]\napp = "app:app"\n', commands(), 2, "only counts what is checked out"),
+        (
+            LOAD + LENIENT.replace("latency.p50_seconds", "messages.sent"),
+            commands(),
+            2,
+            "metric.0.better: nobody knows what is better of messages.sent; say better = ",
+        ),
+        (LOAD, (*commands(), "--json", "--markdown", "-"), 2, "--json and --markdown - both print"),
+        (LOAD, (*commands(), "--junit", "no/x.xml"), 2, "--junit: cannot write no/x.xml"),
+        (LOAD, (*commands(), "-o", "."), 2, "--output . is not empty; name another folder"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(
@@ -279,9 +326,40 @@ def test_what_cannot_be_is_told_in_one_line(
 
 def test_a_head_that_loses_messages_fails_however_fast_it_is(tmp_path: Path) -> None:
     known = "{python} -m benchmarks.known_server {port}"
-    done = gate(tmp_path, FAST + LOAD + LENIENT, *commands(known, f"{known} --lose-every 5"))
+    text = 'blocks = 8\nfalse_alarms = "30%"\n' + LOAD + LENIENT
+    words = ("--junit", str(tmp_path / "j.xml"))
+    done = gate(tmp_path, text, *commands(known, f"{known} --lose-every 5"), *words)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert re.match("FAILED: .*head has .* messages lost .echo., and base has none", last(done))
+    assert re.match(
+        r"FAILED: .*runs with faults: (\d) of \1 of head and 0 of base, such as .* messages lost",
+        last(done),
+    )
+    suite = ET.parse(tmp_path / "j.xml").getroot()  # noqa: S314 - we have written it
+    (case,) = [it for it in suite.iter("testcase") if it.find("failure") is not None]
+    assert case.get("name") == "runs with faults"
+
+
+def test_code_that_is_not_checked_out_is_not_counted(tmp_path: Path) -> None:
+    count = '[count.code]\napp = "app:app"\n'
+    done = gate(tmp_path, FAST + LOAD + LENIENT + count, *commands(), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not counted: code: what is counted is checked out" in done.stderr
+    names = [metric["name"] for metric in json.loads(done.stdout)["metrics"]]
+    assert names == ["echo: latency.p50_seconds", "runs with faults"]
+
+
+def test_a_usual_metric_that_base_does_not_have_is_not_judged(tmp_path: Path) -> None:
+    """Of a server that ran before nobody knows which memory is new."""
+    plain = "tests.servers.plain_websockets"
+    with launch(plain, "0") as one, launch(plain, "0") as other:
+        urls = ("--base-url", one.url(), "--head-url", other.url())
+        done = gate(tmp_path, FAST.replace("2", "3", 1) + LOAD, *urls)
+    # How it is decided is up to the machine.
+    assert done.returncode in (0, 1, 4), done.stdout + done.stderr
+    name = "server.memory_growth_per_connection_bytes"
+    assert f"not judged: echo: {name}: not measured" in done.stderr
+    assert "memory growth" not in done.stdout
+    assert "echo: server CPU per message" in done.stdout
 
 
 def test_servers_that_run_already_are_compared_too(tmp_path: Path) -> None:
@@ -319,9 +397,19 @@ def test_a_gate_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -> None
     changed = config(tmp_path, text.replace("0.001%", "1%"))
     refused = swarmgate("gate", "--config", changed, *commands(), "--resume", "runs", cwd=tmp_path)
     assert refused.returncode == 2
-    assert "says another plan now than when the gate began" in refused.stderr
+    assert "plan is another than when the gate began" in refused.stderr
 
     config(tmp_path, text)
+    for others, said in (
+        ((), "the gate began with .* and .*; give them again"),
+        (commands(PLAIN, f"{PLAIN} more"), "head is another, .*, than when the gate began"),
+    ):
+        refused = swarmgate(*words[:3], *others, "--resume", "runs", cwd=tmp_path)
+        assert refused.returncode == 2, refused.stderr
+        assert re.search(said, refused.stderr)
+    # As where a machine ended while it wrote.
+    with journal.open("a") as file:
+        file.write('{"block": 1, "ord')
     done = swarmgate(*words, "--resume", "runs", "-q", cwd=tmp_path)
     # How it is decided is up to the machine; one that is alike may pass, too.
     assert done.returncode in (0, 1, 4), done.stdout + done.stderr

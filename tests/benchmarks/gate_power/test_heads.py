@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.gate.sides import BASE
 from benchmarks.gate_power.heads import Burden, doubling_loops, heads_by
-from benchmarks.gate_power.series import BASE
 
 MESSAGE = st.floats(1e-6, 1e-3)
 

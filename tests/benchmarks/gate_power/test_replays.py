@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.gate.sides import BASE
 from benchmarks.gate_power.replays import (
     effect,
     from_every_start,
@@ -16,7 +17,6 @@ from benchmarks.gate_power.replays import (
     share_interval,
 )
 from benchmarks.gate_power.series import (
-    BASE,
     Round,
     SeriesError,
     append,

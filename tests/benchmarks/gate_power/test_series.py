@@ -4,7 +4,8 @@ import contextlib
 import sys
 from pathlib import Path
 
-from benchmarks.gate_power.series import BASE, Series, make_round
+from benchmarks.gate.sides import BASE
+from benchmarks.gate_power.series import Series, make_round
 from benchmarks.runs.making import ANY_MACHINE
 from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
