@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -351,6 +351,12 @@ def _reader() -> Any:  # noqa: ANN401 - of the library's own copy of click, whos
     reader = typer.Typer(add_completion=False)
     reader.command(add_help_option=False)(takes_flags(note))
     return typer.main.get_command(reader)
+
+
+OF_THE_TARGET: Final = (
+    *("url", "pid", "target_cmd", "target_env", "target_dir", "target_ready", "target_timeout"),
+)
+"""What is said of the server itself, and not of the load that is put on it."""
 
 
 def flag_of(name: str) -> str:

@@ -192,20 +192,19 @@ def _check_figures(plan: Plan) -> None:
     """Refuse a threshold on a figure that there never is; a script has what it likes."""
     for flag, texts in (("--threshold", plan.thresholds), ("--abort-on", plan.abort_on)):
         for text in texts:
-            figure, scenario = _figure_of(plan, parse_threshold(text).figure)
-            if complaint := against_figure(figure, scenario):
+            if complaint := against_figure_of(plan, parse_threshold(text).figure):
                 raise UsageError(f"{flag} {text!r}: {complaint}")
 
 
-def _figure_of(plan: Plan, name: str) -> tuple[str, str]:
-    """Give the figure that is meant, and the scenario that it is of."""
+def against_figure_of(plan: Plan, name: str) -> str:
+    """Say that a run has no such figure, of all together or of one kind; nothing if it may."""
     first, _, rest = name.partition(".")
     of_users = {user.name: user.plan.scenario for user in plan.users}
     if first in of_users and not is_known(name):
-        return rest, of_users[first]
+        return against_figure(rest, of_users[first])
     # A script of one kind may have measured what is told of all together.
     scripts = (part.scenario for part in plan.parts if part.scenario.endswith(".py"))
-    return name, next(scripts, plan.scenario)
+    return against_figure(name, next(scripts, plan.scenario))
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from benchmarks.judging.capacity import Said
 from benchmarks.runs.making import RunFigures
 from loadtests.errors import UsageError
 from loadtests.plan import Plan
-from reports.figures import against_figure
+from loadtests.run import against_figure_of
+from reports.faults import FAULTS
 from reports.terminal import ROUND_TRIPS
 from reports.threshold import Threshold, holds, parse_threshold
 
@@ -50,13 +51,7 @@ def _condition(text: str, plan: Plan) -> Threshold:
         condition = parse_threshold(text)
     except ValueError as error:
         raise UsageError(f"--objective: {error}") from None
-    kinds = {user.name: user.plan.scenario for user in plan.users}
-    first, _, rest = condition.figure.partition(".")
-    # A script has whatever figures it likes.
-    scripts = (part.scenario for part in plan.parts if part.scenario.endswith(".py"))
-    scenario = kinds.get(first) or next(scripts, plan.scenario)
-    name = rest if first in kinds else condition.figure
-    if complaint := against_figure(name, scenario):
+    if complaint := against_figure_of(plan, condition.figure):
         raise UsageError(f"--objective {text!r}: {complaint}")
     return condition
 
@@ -75,12 +70,15 @@ def _faults(plan: Plan) -> tuple[str, ...]:
 def said_by(run: RunFigures, objective: Sequence[Threshold]) -> tuple[Said, tuple[Breach, ...]]:
     """Say whether a run met an objective, and what of it was not met.
 
-    A run that failed broke, whatever its figures are. One that is invalid says nothing, nor does
-    one without any figure: no load was put on a server that does not start.
+    A run that failed broke, and one that doubled, swapped or damaged messages, whatever the figures
+    are that were asked for. One that is invalid says nothing, nor does one without any figure: no
+    load was put on a server that does not start.
     """
+    named = {condition.figure for condition in objective}
+    faults = (name for name in FAULTS if name not in named and run.figures.get(name))
     breaches = tuple(
         Breach(condition, measured(run, condition))
-        for condition in objective
+        for condition in (*objective, *(parse_threshold(f"{name}<=0") for name in faults))
         if not holds(condition, run.figures)
     )
     if run.failures and run.figures:

@@ -41,6 +41,7 @@ class Claim(Table):
         value: the bound, in the metric's unit; a plain factor when there is a baseline.
         context: figures shown beside the judged one.
         expected: the verdict that is known and accepted, of all servers or by name.
+        despite_faults: judge also runs in which messages were lost, or something else went wrong.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Claim(Table):
     tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
     context: Names = ()
     expected: Annotated[Verdict | Mapping[str, Verdict], BeforeValidator(_verdicts)] = Verdict.HOLDS
+    despite_faults: bool = False
 
     @property
     def is_ratio(self) -> bool:
@@ -96,8 +98,10 @@ class ClaimsFile(Experiments):
     claims: tuple[Claim, ...] = ()
 
     def judged_on(self, claim: Claim) -> tuple[str, ...]:
-        """Give the servers that a claim is judged on."""
-        made_on = self.targets_of(claim.experiment)
+        """Give the servers that a claim is judged on; none without the one that it is beside."""
+        made_on, beside = self.targets_of(claim.experiment), claim.baseline_target
+        if beside and beside not in self.targets_of(claim.baseline or claim.experiment):
+            return ()
         wanted = claim.targets or made_on
         return tuple(it for it in made_on if it in wanted and it != claim.baseline_target)
 

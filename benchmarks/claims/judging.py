@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from benchmarks.claims.claims_file import Claim
+from benchmarks.judging.measured import NotMeasuredError, measured
 from benchmarks.judging.statistics import level_interval, ratio_interval, verdict
 from benchmarks.runs.making import RunFigures
 from benchmarks.runs.series import Key
@@ -26,7 +27,7 @@ def judge(claim: Claim, target: str, how: str, runs: Runs) -> ClaimResult:
     try:
         estimate = _estimate(claim, target, runs)
         judged = _verdict(claim, estimate)
-    except _NotMeasuredError as error:
+    except NotMeasuredError as error:
         judged, reasons = Verdict.NOT_MEASURED, (str(error),)
     return ClaimResult(
         claim=claim.id,
@@ -44,32 +45,20 @@ def judge(claim: Claim, target: str, how: str, runs: Runs) -> ClaimResult:
     )
 
 
-class _NotMeasuredError(Exception):
-    """There is nothing to judge; the message is why."""
-
-
 def _estimate(claim: Claim, target: str, runs: Runs) -> Estimate:
-    values = _values((claim.experiment, target), claim.metric, runs)
+    values = _values(claim, claim.experiment, target, runs)
     try:
         if not claim.is_ratio:
             return level_interval(values)
         other = (claim.baseline or claim.experiment, claim.baseline_target or target)
-        return ratio_interval(values, _values(other, claim.metric, runs))
+        return ratio_interval(values, _values(claim, *other, runs))
     except ValueError as error:
-        raise _NotMeasuredError(f"{claim.metric}: {error}") from None
+        raise NotMeasuredError(f"{claim.metric}: {error}") from None
 
 
-def _values(key: Key, metric: str, runs: Runs) -> tuple[float, ...]:
-    values = []
-    for number, run in enumerate(runs.get(key, ()), 1):
-        if not run.valid:
-            why = "; ".join(run.reasons) or "no reason was recorded"
-            raise _NotMeasuredError(f"run {number} of {key[0]} is invalid: {why}")
-        value = run.figures.get(metric)
-        if value is None or not math.isfinite(value):
-            raise _NotMeasuredError(f"run {number} of {key[0]} has no figure {metric!r}")
-        values.append(value)
-    return tuple(values)
+def _values(claim: Claim, experiment: str, target: str, runs: Runs) -> tuple[float, ...]:
+    made = runs.get((experiment, target), ())
+    return measured(experiment, claim.metric, made, despite_faults=claim.despite_faults)
 
 
 def _verdict(claim: Claim, estimate: Estimate) -> Verdict:

@@ -10,7 +10,6 @@ from benchmarks.claims.claims_file import Claim, ClaimsFile
 from benchmarks.runs.experiments import LoadExperiment
 from benchmarks.runs.reading import check_targets, read_experiments
 from benchmarks.runs.tables import MISSING, TableReader, parsed
-from reports.figures import against_figure
 
 _CLAIMS: Final[TypeAdapter[tuple[Claim, ...]]] = TypeAdapter(
     Annotated[tuple[Claim, ...], Field(strict=False, min_length=1)]
@@ -58,14 +57,20 @@ def _against(file: ClaimsFile, claim: Claim) -> Iterator[tuple[str, str]]:
             yield key, f"no experiment is called {name!r}; there are {known}"
             return
     other = claim.baseline_target
-    if other is not None and other not in file.targets_of(claim.baseline or claim.experiment):
+    made_on = file.targets_of(claim.baseline or claim.experiment)
+    if other is not None and other not in (*made_on, *file.left_out):
         known = ", ".join(file.targets_of(claim.experiment))
         yield "baseline_target", f"the experiment is not made on {other!r}, but on {known}"
     judged = file.experiments[claim.experiment]
     if isinstance(judged, LoadExperiment) and not claim.metric.startswith("redis."):
-        complaint = against_figure(claim.metric, judged.workload.scenario)
+        complaint = judged.workload.against_figure(claim.metric)
         if complaint:
             yield "metric", complaint
+    if claim.baseline and (other_repeats := file.experiments[claim.baseline].repeats) != (
+        judged.repeats
+    ):
+        pair = f"{claim.baseline} has {other_repeats} and {claim.experiment} {judged.repeats}"
+        yield "baseline", f"a ratio is taken run by run: give both as many repeats; {pair}"
     try:
         _ = claim.limit
     except ValueError as error:

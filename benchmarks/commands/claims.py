@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from benchmarks.claims.claims_file import ClaimsFile, about, choose, needed
+from benchmarks.claims.claims_file import Claim, ClaimsFile, about, choose, needed
 from benchmarks.claims.judging import Runs, judge
 from benchmarks.claims.reading import load_claims
 from benchmarks.runs.experiments import with_flags
@@ -17,11 +17,18 @@ from benchmarks.runs.making import ANY_MACHINE, InterruptedRunError
 from benchmarks.runs.series import check_plans, describe, made_again, run_all, with_repeats
 from benchmarks.runs.series import quick as reduced
 from benchmarks.runs.tables import InputFileError
-from benchmarks.runs.targets import LOOPBACK, Target, base_of, split_words, started_by
+from benchmarks.runs.targets import (
+    LOOPBACK,
+    Target,
+    base_of,
+    check_of_load,
+    split_words,
+    started_by,
+)
 from loadtests import cli as loadtests_cli
 from loadtests.errors import UsageError
+from loadtests.flags import read_flags, source_of
 from loadtests.run import default_folder
-from loadtests.target import TargetSource
 from reports.claims_table import tally, verdict_markdown, verdict_svg, verdict_table
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome
@@ -73,7 +80,8 @@ def claims(
         str,
         typer.Option(
             metavar='"FLAGS"',
-            help="Further flags of `swarmgate run` for every run, such as how one logs in.",
+            help="Further flags of `swarmgate run` for every run, such as how one logs in, or "
+            "when the server of --target-cmd is ready: --target-ready /healthz.",
         ),
     ] = "",
     repeats: Annotated[
@@ -95,13 +103,15 @@ def claims(
 ) -> None:
     """Run what the claims need and print a verdict on each, from repeated fresh-process runs."""
     try:
-        asked = load_claims(file)
+        asked, words = load_claims(file), split_words("--flags", flags)
+        claims = asked.claims
         if target_cmd is not None or url is not None:
-            asked = about(asked, _stranger(target_cmd, url, pid or (), path or ()))
+            asked = about(asked, _stranger(target_cmd, url, pid or (), path or (), words))
         elif pid or path:
             raise UsageError("--pid and --path go with --target-cmd or --url")
-        asked = with_flags(asked, split_words("--flags", flags))
-        asked = needed(choose(asked, only or (), target or ()))
+        else:
+            check_of_load(words)
+        asked = needed(choose(with_flags(asked, words), only or (), target or ()))
         if repeats is not None:
             asked = with_repeats(asked, repeats)
         if quick:
@@ -113,8 +123,8 @@ def claims(
     except (InputFileError, UsageError) as error:
         sys.stderr.write(f"swarmgate: {error}\n")
         raise typer.Exit(ExitStatus.USAGE) from None
-    for name, missing in asked.left_out.items():
-        sys.stderr.write(f"swarmgate: target {name} is left out: there is no {missing}\n")
+    beside = [it for it in claims if it.id in (only or [it.id]) and it.baseline_target]
+    _tell_left_out(asked, beside)
     folder = output or default_folder("claims")
     runs = _made(asked, folder, is_reduced=quick, quiet=quiet)
     results = _judged(asked, runs)
@@ -126,10 +136,26 @@ def claims(
     raise typer.Exit(outcome.status)
 
 
+def _tell_left_out(file: ClaimsFile, beside: Sequence[Claim]) -> None:
+    """Say which servers, and which claims beside one, are not judged, and why."""
+    lines = [f"target {name} is left out: there is no {it}" for name, it in file.left_out.items()]
+    lines += [
+        f"claim {claim.id} is left out: it is judged beside {claim.baseline_target}, which is not"
+        for claim in beside
+        if claim.baseline_target not in file.targets
+    ]
+    for line in lines:
+        sys.stderr.write(f"swarmgate: {line}\n")
+
+
 def _stranger(
-    command: str | None, url: str | None, pids: Sequence[int], paths: Sequence[str]
+    command: str | None,
+    url: str | None,
+    pids: Sequence[int],
+    paths: Sequence[str],
+    words: Sequence[str],
 ) -> Target:
-    """Make a target of what the command line says. Raises UsageError."""
+    """Make a target of what the command line says, its flags among it. Raises UsageError."""
     if (command is None) == (url is None):
         raise UsageError("--target-cmd and --url; leave one of them out")
     renamed = {}
@@ -138,13 +164,15 @@ def _stranger(
         if not (equals and old.startswith("/") and new.startswith("/")):
             raise UsageError(f"--path takes OLD=NEW, both from a slash on, not {item!r}")
         renamed[old] = new
+    flags, _ = read_flags(words, {"url": LOOPBACK.format(port=1)})
     if command is not None:
         if pids:
             raise UsageError("--pid goes with --url; what a command starts is watched anyway")
-        source, base = TargetSource(started_by(command)), LOOPBACK
+        source = source_of(replace(flags, target_cmd=command))
+        source, base = replace(source, command=started_by(command)), LOOPBACK
     else:
         assert url is not None
-        source, base = TargetSource(pids=tuple(pids)), base_of(url)
+        source, base = source_of(replace(flags, pid=[*pids])), base_of(url)
     return Target("target", source, base, renamed)
 
 

@@ -1,7 +1,7 @@
 """Make the blocks of a gate, one after the other, until it is decided or its budget is used up."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -15,23 +15,15 @@ from benchmarks.gate.sides import BASE, HEAD, Side
 from benchmarks.judging.decision import Block, decide
 from benchmarks.judging.plan import FEWEST_EXACT_RUNS, Plan, block_order
 from benchmarks.runs.making import TRIES, RunFigures, Watch, beside, make_run
+from reports.faults import told_faults
 from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
 from reports.record import RECORD_SUFFIX
-from reports.units import format_count
 
 # Of each side in a block: see docs/gate-statistics.md for why it is not two.
 RUNS: Final = 1
 # Blocks in which is counted, what is the same each time.
 COUNTED_BLOCKS: Final = FEWEST_EXACT_RUNS // RUNS
 _LETTERS: Final = {"A": BASE, "B": HEAD}
-# What is wrong with a server, however fast it is.
-_FAULTS: Final = {
-    "errors": "errors",
-    "integrity.lost": "messages lost",
-    "integrity.duplicated": "messages duplicated",
-    "integrity.reordered": "messages reordered",
-    "integrity.corrupted": "messages corrupted",
-}
 
 Clock = Callable[[], float]
 """Gives seconds that only go forwards."""
@@ -223,7 +215,7 @@ class _Maker:
         for load in self._gate.settings.loads:
             path = self._gate.folder / f"{name}-{load}{RECORD_SUFFIX}"
             made = self._run(load, side, path, title)
-            into.faults += [f"{told} ({load})" for told in _faults(made)]
+            into.faults += [f"{told} ({load})" for told in told_faults(made.figures)]
             self._keep(load, made.figures, into)
 
     def _run(self, load: str, side: Side, path: Path, title: str) -> RunFigures:
@@ -285,9 +277,3 @@ class _Maker:
         for metric in self._gate.settings.metrics:
             if metric.load == load and metric.figure in figures:
                 into.add(metric.name, figures[metric.figure])
-
-
-def _faults(made: RunFigures) -> Iterator[str]:
-    for figure, told in _FAULTS.items():
-        if number := made.figures.get(figure, 0):
-            yield f"{format_count(number)} {told}"

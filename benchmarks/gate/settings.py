@@ -21,7 +21,7 @@ from loadtests.bounds import Bounds
 from loadtests.errors import LoadTestError
 from loadtests.target import START_SECONDS, TargetSource
 from reports.catalogue import Better
-from reports.figures import against_figure, figure, nearest
+from reports.figures import figure, nearest
 from reports.units import parse_ratio, parse_seconds
 
 PYPROJECT: Final = "pyproject.toml"
@@ -319,7 +319,7 @@ def _metrics(
     for number, metric in enumerate(named):
         at = (*place, "metric", number)
         if metric.load in loads:
-            complaint = against_figure(metric.figure, loads[metric.load].scenario)
+            complaint = loads[metric.load].against_figure(metric.figure)
         elif metric.load in counts:
             complaint = _against_count(metric.figure)
         else:

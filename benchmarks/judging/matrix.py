@@ -7,8 +7,8 @@ the reference is taken round by round, and what drifts on the machine cancels in
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
 
+from benchmarks.judging.measured import NotMeasuredError, measured
 from benchmarks.judging.statistics import FEWEST_RUNS, level_interval, ratio_interval
 from benchmarks.runs.making import RunFigures
 from benchmarks.runs.series import Key
@@ -17,15 +17,6 @@ from reports.matrix import Cell, Column, Row
 from reports.verdict import Estimate
 
 Runs = Mapping[Key, Sequence[RunFigures]]
-
-# What a server must not have done for its other figures to be worth anything.
-_FAULTS: Final = (
-    ("errors", "errors"),
-    ("integrity.lost", "lost messages"),
-    ("integrity.duplicated", "duplicated messages"),
-    ("integrity.reordered", "reordered messages"),
-    ("integrity.corrupted", "corrupted messages"),
-)
 
 
 def tabulate(
@@ -48,56 +39,31 @@ def tabulate(
 
 
 def _column(column: Column, targets: Sequence[str], reference: str, runs: Runs) -> dict[str, Cell]:
-    measured: dict[str, tuple[float, ...]] = {}
+    values_of: dict[str, tuple[float, ...]] = {}
     unmeasured: dict[str, Cell] = {}
     for target in targets:
         try:
-            measured[target] = _values(column, runs.get((column.experiment, target), ()))
-        except _NotMeasuredError as error:
-            reason = f"{target}, {error}"
+            values_of[target] = _values(column, runs.get((column.experiment, target), ()))
+        except NotMeasuredError as error:
+            reason = f"{target}: {error}"
             unmeasured[target] = Cell(None, reason=reason, has_failed=error.has_failed)
     cells = {}
     for target in targets:
         if target in unmeasured:
             cells[target] = unmeasured[target]
             continue
-        values = measured[target]
-        is_compared = target != reference and reference in measured
-        ratio = ratio_of(values, measured[reference]) if is_compared else None
+        values = values_of[target]
+        is_compared = target != reference and reference in values_of
+        ratio = ratio_of(values, values_of[reference]) if is_compared else None
         cells[target] = Cell(estimate_of(values), ratio)
-    best = _best(column.better, measured)
+    best = _best(column.better, values_of)
     return {name: replace(cell, is_best=name in best) for name, cell in cells.items()}
 
 
-class _NotMeasuredError(Exception):
-    """There is no figure; the message is why, and whether the server is to blame."""
-
-    def __init__(self, why: str, *, has_failed: bool = False) -> None:
-        super().__init__(why)
-        self.has_failed = has_failed
-
-
-def _values(column: Column, made: Sequence[RunFigures]) -> tuple[float, ...]:
-    values = []
-    for number, run in enumerate(made, 1):
-        where = f"{column.experiment}, run {number}"
-        if not run.valid:
-            why = "; ".join(run.reasons) or "invalid, and no reason was recorded"
-            raise _NotMeasuredError(f"{where}: {why}", has_failed=bool(run.failures))
-        if faults := _faults(run):
-            raise _NotMeasuredError(f"{where}: {faults}", has_failed=True)
-        value = run.figures.get(column.figure)
-        if value is None or not math.isfinite(value):
-            raise _NotMeasuredError(f"{where}: there is no figure {column.figure}")
-        values.append(value)
-    if not values:
-        raise _NotMeasuredError(f"{column.experiment}: no run has ended")
-    return tuple(values)
-
-
-def _faults(run: RunFigures) -> str:
-    counted = ((run.figures.get(name, 0.0), label) for name, label in _FAULTS)
-    return ", ".join(f"{count:,.0f} {label}" for count, label in counted if count)
+def _values(column: Column, runs: Sequence[RunFigures]) -> tuple[float, ...]:
+    if not runs:
+        raise NotMeasuredError(f"no run of {column.experiment} has ended")
+    return measured(column.experiment, column.figure, runs)
 
 
 def estimate_of(values: Sequence[float]) -> Estimate:
@@ -129,11 +95,14 @@ def _best(better: Better, measured: Mapping[str, tuple[float, ...]]) -> frozense
     if better is Better.NEITHER or len(compared) < 2:
         return frozenset()
     sign = 1 if better is Better.LOWER else -1
-    best = min(compared, key=lambda name: sign * sum(compared[name]) / len(compared[name]))
+    best = min(compared, key=lambda name: sign * estimate_of(compared[name]).value)
     alike = {name for name, it in compared.items() if _is_alike(it, compared[best])}
     return frozenset() if len(alike) == len(compared) else frozenset({best} | alike)
 
 
 def _is_alike(values: Sequence[float], others: Sequence[float]) -> bool:
     ratio = ratio_of(values, others)
-    return ratio is not None and ratio.low <= 1.0 <= ratio.high
+    if ratio is None:
+        # Where a run gave 0, only what is the same is alike.
+        return sorted(values) == sorted(others)
+    return ratio.low <= 1.0 <= ratio.high

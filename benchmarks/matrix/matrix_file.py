@@ -11,7 +11,7 @@ from benchmarks.runs.experiments import AloneExperiment, Experiments, on_targets
 from benchmarks.runs.reading import read_experiments
 from benchmarks.runs.tables import MISSING, Table, TableReader, parsed
 from reports.catalogue import Better
-from reports.figures import against_figure, figure, nearest
+from reports.figures import figure, nearest
 from reports.matrix import Column
 
 ROUNDS: Final = 5
@@ -111,7 +111,7 @@ def _column(reader: TableReader, read: Experiments, number: int, table: _ColumnT
         known = known or f"; there are {', '.join(read.experiments)}"
         what = f"no experiment is called {table.experiment!r}{known}"
         raise reader.complaint((*place, "experiment"), what)
-    if complaint := against_figure(table.figure, held.workload.scenario):
+    if complaint := held.workload.against_figure(table.figure):
         raise reader.complaint((*place, "figure"), complaint)
     if complaint := read.against_warmup(table.experiment, table.figure):
         raise reader.complaint((*place, "figure"), complaint)

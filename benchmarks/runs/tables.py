@@ -11,7 +11,15 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from benchmarks.runs.targets import LOOPBACK, Target, base_of, directory_of, split_words, started_by
+from benchmarks.runs.targets import (
+    LOOPBACK,
+    Target,
+    base_of,
+    check_of_load,
+    directory_of,
+    split_words,
+    started_by,
+)
 from benchmarks.runs.workload import Workload
 from loadtests.errors import UsageError
 from loadtests.scenario_file import ScenarioFile, read_scenario_file, read_tables
@@ -280,7 +288,8 @@ def _is_module(name: str) -> bool:
 def _target(name: str, table: TargetTable, directory: str | None) -> Target:
     """Make a server of its table. Raises UsageError."""
     if (table.command is None) == (table.url is None):
-        raise UsageError("it has either a command or a url")
+        given = "neither" if table.command is None else "both"
+        raise UsageError(f"it has either a command, as starts it, or a url, not {given}")
     if table.url is not None:
         source, base = TargetSource(pids=() if table.pid is None else (table.pid,)), table.url
     else:
@@ -294,6 +303,7 @@ def _target(name: str, table: TargetTable, directory: str | None) -> Target:
             start_seconds=table.timeout,
         )
     flags = split_words("flags", table.flags)
+    check_of_load(flags)
     return Target(name, source, base_of(base), table.paths, flags, warmup=f"{table.warmup:g}s")
 
 

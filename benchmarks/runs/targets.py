@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from loadtests.errors import UsageError
+from loadtests.flags import OF_THE_TARGET, flag_of, read_flags
 from loadtests.own_module import own_module
 from loadtests.plan import split_url
 from loadtests.target import TargetSource
@@ -107,6 +108,16 @@ def split_words(what: str, text: str) -> tuple[str, ...]:
         return tuple(shlex.split(text))
     except ValueError as error:
         raise UsageError(f"{what} {text!r}: {error}") from None
+
+
+def check_of_load(words: Sequence[str]) -> None:
+    """Refuse flags that are of a server among those of the loads on it. Raises UsageError."""
+    _, given = read_flags(words, {"url": LOOPBACK.format(port=1)})
+    if of_target := sorted(given & set(OF_THE_TARGET)):
+        raise UsageError(
+            f"{flag_of(of_target[0])} is of the server, not of a load on it; write it as a key of "
+            "its table"
+        )
 
 
 def base_of(url: str) -> str:

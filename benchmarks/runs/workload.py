@@ -5,9 +5,10 @@ from typing import Any, Final
 
 from benchmarks.runs.targets import Target
 from loadtests.bounds import Bounds
+from loadtests.errors import LoadTestError
 from loadtests.flags import read_flags
 from loadtests.plan import Plan
-from loadtests.run import checked
+from loadtests.run import against_figure_of, checked
 from loadtests.scenario_file import ScenarioFile
 from loadtests.users import plan_of_run
 
@@ -34,6 +35,17 @@ class Workload:
         """The scenario; of several kinds of users, that of the first."""
         flags = self.content.users[0].defaults if self.content.users else self.content.defaults
         return str(flags.get("scenario", "hold"))
+
+    def against_figure(self, name: str) -> str:
+        """Say that a run of it has no such figure; nothing if it may, or its flags are wrong."""
+        address = {"url": f"ws://127.0.0.1:1{self.path}"}
+        try:
+            flags, _ = read_flags((), {**self.content.defaults, **address})
+            plan = plan_of_run(flags, self.content)
+        except LoadTestError:
+            # What is wrong with it is told where it is planned.
+            return ""
+        return against_figure_of(plan, name)
 
     def with_flags(self, **flags: Any) -> "Workload":  # noqa: ANN401 - each flag's own
         """Give the same with other values of some flags, by their names in Python."""

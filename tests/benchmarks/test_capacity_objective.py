@@ -82,6 +82,7 @@ def test_an_objective_that_cannot_be_meant_is_refused(text: str, complaint: str)
         (run(GOOD | {"latency.p99_seconds": 0.2}), Said.BROKE, ["latency.p99_seconds"]),
         (run(GOOD | {"latency.p99_seconds": float("nan")}), Said.BROKE, ["latency.p99_seconds"]),
         (run({"errors": 0.0, "integrity.lost": 0.0}), Said.BROKE, ["latency.p99_seconds"]),
+        (run(GOOD | {"integrity.duplicated": 1.0}), Said.BROKE, ["integrity.duplicated"]),
         (run(GOOD, valid=False, reasons=("sent late",)), Said.NOTHING, []),
         (run(GOOD, valid=False, reasons=("gone",), failures=("gone",)), Said.BROKE, []),
         (run({}, valid=False, reasons=("no start",), failures=("no start",)), Said.NOTHING, []),

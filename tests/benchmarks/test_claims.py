@@ -61,6 +61,15 @@ NOWHERE = f'{TARGET}directory = "nowhere"\n\n[experiment.idle]'
 NO_PATH = f'{TARGET}ready = "ok"\n\n[experiment.idle]'
 UNKNOWN_PATH = f'{TARGET}paths = {{ "/chat" = "/x" }}\n\n[experiment.idle]'
 UNBALANCED = f'{TARGET}flags = "--bearer \'x"\n\n[experiment.idle]'
+OF_THE_SERVER = f'{TARGET}flags = "--pid 1"\n\n[experiment.idle]'
+OTHER_REPEATS = """\
+[experiment.more]
+scenario = "hold"
+repeats = 5
+[[claim]]
+id = "memory"
+baseline = "more"
+"""
 MISSPELT = '[target.a]\ncomand = "x {port}"\n\n[experiment.idle]'
 NO_PLACE = '[target.a]\ncommand = "x {port} {pyton}"\n\n[experiment.idle]'
 
@@ -102,7 +111,12 @@ def test_a_claims_file_is_read_with_its_units(tmp_path: Path) -> None:
         ('id = "memory"', 'id = "memory"\nbaseline_target = "x"',
          ":8: claim.0.baseline_target: the experiment is not made on 'x', but on reference"),
         ('[experiment.idle]', '[target.a]\n\n[experiment.idle]',
-         ":1: target.a: it has either a command or a url"),
+         ":1: target.a: it has either a command, as starts it, or a url, not neither"),
+        ('[experiment.idle]', OF_THE_SERVER,
+         ":1: target.a: --pid is of the server, not of a load on it"),
+        ('[[claim]]\nid = "memory"', OTHER_REPEATS,
+         ":11: claim.0.baseline: a ratio is taken .*: give both as many repeats; .* 5 and idle 3"),
+        ('server.cpu_ratio', 'watcher.server.cpu_ratio', ":2\\d: claim.1.metric: no figure"),
         ('[experiment.idle]', '[target.a]\ncommand = "serve"\n\n[experiment.idle]',
          ":1: target.a: command 'serve' has no {port}"),
         ('[experiment.idle]', NOWHERE, ":3: target.a.directory: .*nowhere is no directory"),
@@ -170,6 +184,46 @@ def test_memory_of_an_experiment_that_there_is_not_is_told_as_any_figure_is(
     text = text.replace(old, f'{"" if key == "experiment" else old}{key} = "other"\n', 1)
     with pytest.raises(InputFileError, match=rf"claim\.0\.{key}: no experiment is called 'other'"):
         load_claims(written(tmp_path, text))
+
+
+def test_figures_of_one_kind_of_users_may_be_judged(tmp_path: Path) -> None:
+    kinds = """
+[[experiment.idle.user]]
+name = "talker"
+share = 0.5
+scenario = "echo"
+
+[[experiment.idle.user]]
+name = "watcher"
+share = 0.5
+scenario = "hold"
+
+[[claim]]
+id = "memory"
+"""
+    text = GOOD.replace('scenario = "hold"\n', "").replace('[[claim]]\nid = "memory"\n', kinds)
+    text = text.replace("server.memory_bytes", "talker.latency.p99_seconds").replace("2GB", "20ms")
+    (claim, _) = load_claims(written(tmp_path, text)).claims
+    assert claim.bound() == "at most 20.0 ms"
+    with pytest.raises(InputFileError, match=r"no figure is called 'latency\.p98_seconds'"):
+        load_claims(written(tmp_path, text.replace("p99", "p98")))
+
+
+def test_a_claim_beside_a_server_that_is_left_out_is_left_out_too(tmp_path: Path) -> None:
+    servers = (
+        '[target.a]\ncommand = "x {port}"\n[target.b]\ncommand = "y {port}"\n'
+        'requires = "no_such_module"\n\n[experiment.idle]'
+    )
+    text = GOOD.replace("[experiment.idle]", servers).replace(
+        'arguments = { reference = "--heartbeat-seconds 0" }\n', ""
+    )
+    beside = 'id = "memory"\nbaseline_target = "b"'
+    text = text.replace('id = "memory"', beside).replace('"2GB"', "2.0")
+    file = load_claims(written(tmp_path, text))
+    assert [it.id for it in choose(file, ()).claims] == ["cpu"]
+    both = load_claims(written(tmp_path, text.replace('requires = "no_such_module"\n', "")))
+    assert [it.id for it in choose(both, ()).claims] == ["memory", "cpu"]
+    assert [it.id for it in choose(both, (), ["a"]).claims] == ["cpu"]
 
 
 def test_a_file_without_claims_is_refused(tmp_path: Path) -> None:
@@ -297,6 +351,11 @@ def runs(*values: float, experiment: str = "e", target: str = "t") -> dict[Key, 
     }
 
 
+def runs_with(**figures: float) -> dict[Key, list[RunFigures]]:
+    made = {"latency.mean_seconds": 0.5, **figures}
+    return {("e", "t"): [RunFigures(True, (), made)] * 3}
+
+
 def judged(claim: Claim, measured: dict[Key, list[RunFigures]]) -> ClaimResult:
     return judge(claim, "t", "how it was", measured)
 
@@ -335,6 +394,10 @@ def test_only_an_interval_that_is_all_on_one_side_decides(
             {("e", "t"): [*runs(0.5, 0.5)["e", "t"], RunFigures(False, ("sent late",), {})]},
             "run 3 of e is invalid: sent late",
         ),
+        (
+            runs_with(**{"integrity.lost": 3.0, "errors": 1.0}),
+            "run 1 of e: 1 errors, 3 messages lost",
+        ),
     ],
 )
 def test_what_was_not_measured_is_never_a_pass(
@@ -344,6 +407,12 @@ def test_what_was_not_measured_is_never_a_pass(
     assert result.verdict is Verdict.NOT_MEASURED
     assert reason in result.reasons[0]
     assert outcome_of_claims([result]).status is ExitStatus.INVALID
+
+
+def test_faults_are_judged_by_themselves_and_others_despite_them_where_that_is_said() -> None:
+    faulty = runs_with(**{"integrity.lost": 3.0})
+    assert judged(claim(metric="integrity.lost", value=2.0), faulty).verdict is Verdict.REFUTED
+    assert judged(claim(despite_faults=True), faulty).verdict is Verdict.HOLDS
 
 
 @pytest.mark.parametrize(

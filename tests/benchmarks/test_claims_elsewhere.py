@@ -264,6 +264,11 @@ def test_a_server_that_runs_is_judged_where_it_is_its_paths_renamed(tmp_path: Pa
         (("--flags", "--brearer x"), "No such option: --brearer"),
         (("--only", "losses"), "no claim is called 'losses'; did you mean loss"),
         (("--target", "b"), "no target is called 'b'; there are a"),
+        (("--flags", "--target-ready /x"), "--target-ready is of the server, not of a load on it"),
+        (
+            ("--url", "ws://127.0.0.1:9", "--flags", "--target-env A=1"),
+            "--target-env goes with --target-cmd",
+        ),
     ],
 )
 def test_a_command_that_cannot_be_is_refused_in_a_line_before_anything_runs(
@@ -274,6 +279,16 @@ def test_a_command_that_cannot_be_is_refused_in_a_line_before_anything_runs(
     assert complaint in done.errors
     assert len(done.errors.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("path", "status"), [("/healthz", 0), ("/no-such-path", 3)])
+def test_a_stranger_is_waited_for_until_it_is_ready(tmp_path: Path, path: str, status: int) -> None:
+    command = "{python} -m target_app --port {port} --log-level warning"
+    flags = f"{PATIENTLY[1]} --target-ready {path} --target-timeout {'60s' if not status else '2s'}"
+    where = ("--target-cmd", command, "--path", "/talk=/echo", "--flags", flags)
+    done = claims(tmp_path / "runs", written(tmp_path, SMALL), *where)
+    assert done.status == status, done.output + done.errors
+    assert status == 0 or f"{path}" in " ".join(done.output.split())
 
 
 def test_memory_is_not_judged_after_a_warm_up_that_comes_with_flags(tmp_path: Path) -> None:

@@ -174,16 +174,23 @@ def test_the_best_is_marked_with_whoever_cannot_be_told_from_it() -> None:
     assert {name for name, cell in high.items() if cell.is_best} == {"near", "far"}
     same = dict.fromkeys(runs, runs["ref"])
     assert not any(cell.is_best for cell in cells(MEMORY, same).values())
+    # A 0 has no ratio: two that have the same are alike, and both the best.
+    nothing = {"ref": [run(1), run(1)], "one": [run(0), run(0)], "two": [run(0), run(0)]}
+    none = cells(MEMORY, nothing)
+    assert {name for name, cell in none.items() if cell.is_best} == {"one", "two"}
 
 
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (RunFigures(False, ("it did not start",), {}), "a, idle, run 2: it did not start"),
-        (run(1, errors=3.0), "a, idle, run 2: 3 errors"),
-        (run(1, **{"integrity.lost": 2.0}), "a, idle, run 2: 2 lost messages"),
-        (run(math.nan), "a, idle, run 2: there is no figure server.memory_per_connection_bytes"),
-        (RunFigures(True, (), {}), "a, idle, run 2: there is no figure server.mem"),
+        (
+            RunFigures(False, ("it did not start",), {}),
+            "a: run 2 of idle is invalid: it did not start",
+        ),
+        (run(1, errors=3.0), "a: run 2 of idle: 3 errors"),
+        (run(1, **{"integrity.lost": 2.0}), "a: run 2 of idle: 2 messages lost"),
+        (run(math.nan), "a: run 2 of idle has no figure 'server.memory_per_connection_bytes'"),
+        (RunFigures(True, (), {}), "a: run 2 of idle has no figure 'server.mem"),
     ],
 )
 def test_one_run_that_cannot_be_judged_leaves_the_server_without_a_figure(
@@ -211,7 +218,7 @@ def test_an_interrupted_matrix_compares_the_rounds_that_both_have() -> None:
     assert one["a"].estimate.high == math.inf
     assert not one["a"].differs
     assert not one["a"].is_best
-    assert one["none"].reason == "none, idle: no run has ended"
+    assert one["none"].reason == "none: no run of idle has ended"
 
 
 values = st.lists(st.floats(1e-6, 1e9), min_size=2, max_size=8)
@@ -271,7 +278,7 @@ def test_the_table_has_a_row_for_each_server_with_figures_ratios_and_marks() -> 
     assert "memory" in lines[0]
     assert "kB" in lines[1]
     squeezed = [" ".join(line.split()) for line in lines]
-    first = squeezed.index("plain 30.1 ± 1 % *1,000 ± 2 %")
+    first = squeezed.index("plain 30.1 ± 1 % *1,000 ± 3 %")
     assert squeezed[first + 1] == "reference reference"
     lean = squeezed.index("lean *6.60 ± 0.4 % *1,000 ± 0.7 %")
     assert squeezed[lean + 1] == "0.219× ± 1 % ~"
@@ -289,7 +296,7 @@ def test_a_narrow_terminal_gets_the_columns_in_parts() -> None:
 def test_the_markdown_has_a_line_for_each_server() -> None:
     lines = matrix_markdown(a_matrix()).replace("\u00a0", " ").splitlines()
     assert lines[0] == "| target | memory, kB | handshakes, /s |"
-    assert lines[2] == "| plain | 30.1 ± 1 % | \\*1,000 ± 2 % |"
+    assert lines[2] == "| plain | 30.1 ± 1 % | \\*1,000 ± 3 % |"
     assert lines[4].startswith("| heavy\\|one | 36.2 ± 1 % (1.20× ± ")
     assert lines[5] == "| broken | – [1] | – [1] |"
 
