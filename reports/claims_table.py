@@ -212,7 +212,7 @@ def tally(results: Sequence[ClaimResult]) -> str:
     """Say in one line how many claims hold, are refuted, and so on."""
     counted = ((verdict, sum(r.verdict is verdict for r in results)) for verdict in Verdict)
     parts = [f"{count} {verdict}" for verdict, count in counted if count]
-    news = [named(result) for result in results if result.verdict is not result.expected]
+    news = [named(result) for result in results if result.expected not in (None, result.verdict)]
     servers = len(_servers(results))
     what = (
         f"verdict{'s' * (len(results) != 1)} on {servers} servers"

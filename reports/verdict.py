@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure over several runs: their mean, the ends of its 95 % interval, each run's value."""
+    """A figure over several runs: its level, the ends of its 95 % interval, each run's value."""
 
     value: float
     low: float
@@ -41,7 +41,7 @@ class ClaimResult:
             one only.
         metric: the figure that was judged, its unit in its name.
         bound: what the figure had to be, for a person.
-        expected: the verdict that is known and accepted; any other one is news.
+        expected: the verdict that is known and accepted; any other one is news. None where any is.
         estimate: None when it was not measured.
         reasons: why it was not measured, a sentence each.
         context: further figures of the same runs, by name.
@@ -52,7 +52,7 @@ class ClaimResult:
     says: str
     source: str
     verdict: Verdict
-    expected: Verdict
+    expected: Verdict | None
     metric: str
     bound: str
     how: str
@@ -72,13 +72,15 @@ def outcome_of_claims(results: Iterable[ClaimResult]) -> Outcome:
     """Say how the judging of a set of claims ended: what could not be measured weighs most.
 
     A claim that is refuted where its file says ``expected = "refuted"`` is no failure: it is known,
-    and told in every table. A claim that was expected to be refuted and holds is one.
+    and told in every table. A claim that was expected to be refuted and holds is one. Where any
+    verdict is expected, none is.
     """
     held = tuple(results)
     if missing := [named(it) for it in held if it.verdict is Verdict.NOT_MEASURED]:
         return Outcome(ExitStatus.INVALID, (f"not measured: {', '.join(missing)}",))
-    undecided = [named(it) for it in held if it.verdict is Verdict.INCONCLUSIVE]
-    news = [it for it in held if it.verdict not in (it.expected, Verdict.INCONCLUSIVE)]
+    others = [it for it in held if it.expected not in (None, it.verdict)]
+    undecided = [named(it) for it in others if it.verdict is Verdict.INCONCLUSIVE]
+    news = [it for it in others if it.verdict is not Verdict.INCONCLUSIVE]
     if news:
         told = (f"{named(it)}: {it.verdict}, expected was {it.expected}" for it in news)
         return Outcome(ExitStatus.FAILED, tuple(told))

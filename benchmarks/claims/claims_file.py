@@ -7,7 +7,7 @@ experiments are made on. :mod:`benchmarks.claims.reading` reads them from a file
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -17,14 +17,23 @@ from benchmarks.runs.targets import Target
 from reports.units import format_figure, parse_figure
 from reports.verdict import Verdict
 
+_ANY: Final = "any"
+
 
 def _verdicts(given: object) -> object:
-    """Read a verdict, or one for each of some servers."""
+    """Read a verdict, or one for each of some servers; None for any of them."""
     if isinstance(given, str):
-        return Verdict(given)
+        return None if given == _ANY else _verdict(given)
     if isinstance(given, dict):
-        return {name: Verdict(verdict) for name, verdict in given.items()}
+        return {name: _verdicts(verdict) for name, verdict in given.items()}
     return given
+
+
+def _verdict(text: str) -> Verdict:
+    known = [it.value for it in (Verdict.HOLDS, Verdict.REFUTED, Verdict.INCONCLUSIVE)]
+    if text not in known:
+        raise ValueError(f"{text!r} is no verdict to expect; there are {', '.join(known)}, {_ANY}")
+    return Verdict(text)
 
 
 class Claim(Table):
@@ -40,7 +49,8 @@ class Claim(Table):
         comparison: ``at_most``, ``at_least``, or ``within`` a relative ``tolerance``.
         value: the bound, in the metric's unit; a plain factor when there is a baseline.
         context: figures shown beside the judged one.
-        expected: the verdict that is known and accepted, of all servers or by name.
+        expected: the verdict that is known and accepted, of all servers or by name; None, ``any``
+            in a file, where it depends on how fast the machine is.
         despite_faults: judge also runs in which messages were lost, or something else went wrong.
     """
 
@@ -56,7 +66,9 @@ class Claim(Table):
     value: float | str
     tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
     context: Names = ()
-    expected: Annotated[Verdict | Mapping[str, Verdict], BeforeValidator(_verdicts)] = Verdict.HOLDS
+    expected: Annotated[
+        Verdict | Mapping[str, Verdict | None] | None, BeforeValidator(_verdicts)
+    ] = Verdict.HOLDS
     despite_faults: bool = False
 
     @property
@@ -71,11 +83,11 @@ class Claim(Table):
             return self.value
         return parse_figure("ratio" if self.is_ratio else self.metric, self.value)
 
-    def expected_of(self, target: str) -> Verdict:
-        """Give the verdict that is known and accepted of a server."""
-        if isinstance(self.expected, Verdict):
-            return self.expected
-        return self.expected.get(target, Verdict.HOLDS)
+    def expected_of(self, target: str) -> Verdict | None:
+        """Give the verdict that is known and accepted of a server; None for any."""
+        if isinstance(self.expected, Mapping):
+            return self.expected.get(target, Verdict.HOLDS)
+        return self.expected
 
     def bound(self) -> str:
         """Say what the figure must be."""

@@ -107,7 +107,7 @@ def test_a_claims_file_is_read_with_its_units(tmp_path: Path) -> None:
         ('id = "memory"', 'id = "memory"\nexpected = { x = "holds" }',
          ":8: claim.0.expected: no target is called 'x'"),
         ('id = "memory"', 'id = "memory"\nexpected = "maybe"',
-         ":8: claim.0.expected: 'maybe': .*not a valid Verdict"),
+         ":8: claim.0.expected: 'maybe': .*no verdict to expect; there are holds, refuted"),
         ('id = "memory"', 'id = "memory"\nbaseline_target = "x"',
          ":8: claim.0.baseline_target: the experiment is not made on 'x', but on reference"),
         ('[experiment.idle]', '[target.a]\n\n[experiment.idle]',

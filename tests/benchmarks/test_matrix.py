@@ -283,7 +283,7 @@ def test_the_table_has_a_row_for_each_server_with_figures_ratios_and_marks() -> 
     lean = squeezed.index("lean *6.60 ± 0.4 % *1,000 ± 0.7 %")
     assert squeezed[lean + 1] == "0.219× ± 1 % ~"
     assert "broken – [1] – [1]" in squeezed
-    assert reasons(a_matrix()) == ["[1] broken, idle, run 1: it ended with status 1"]
+    assert reasons(a_matrix()) == ["[1] broken: run 1 of idle is invalid: it ended with status 1"]
 
 
 def test_a_narrow_terminal_gets_the_columns_in_parts() -> None:
