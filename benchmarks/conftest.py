@@ -13,8 +13,6 @@ from benchmarks.beside import FEWEST_ROUNDS, Beside, Comparison
 from benchmarks.runs.making import ANY_MACHINE
 from loadtests.bounds import changed
 from loadtests.target import TargetSource
-from reports.record import Record, read_record
-from reports.summary import MARK_MEASURE_BEGIN, MARK_START
 from reports.units import format_figure
 from reports.verdict import Verdict
 from swarmgate import RunInvalidError, Swarmgate
@@ -63,7 +61,7 @@ def measure(swarmgate: Swarmgate) -> Measure:
             "bound": [*changed(ANY_MACHINE)],
         }
         result = swarmgate.run(command=source.command, **(usual | keywords))
-        return {**result.figures, **opening_figures(read_record(result.record))}
+        return result.figures
 
     return run
 
@@ -72,25 +70,6 @@ def measure(swarmgate: Swarmgate) -> Measure:
 def is_quick() -> bool:
     """Tell whether only what is the same on every machine is judged, with small loads."""
     return bool(os.environ.get("SWARMGATE_QUICK"))
-
-
-def opening_figures(record: Record) -> Mapping[str, float]:
-    """Give what an opening costs in CPU time: the server, its share of a quiet start included.
-
-    It says more than how many there are a second, in which generator and server both are, and
-    whoever else wants a core.
-    """
-    opening = [line for line in record.intervals if line.phase == "open"]
-    count = sum(line.opened for line in opening)
-    if not count:
-        return {}
-    figures = {"swarm.cpu_per_opening_seconds": sum(line.cpu_ns for line in opening) / 1e9 / count}
-    server = {line.mark: line.values for line in record.samples if line.source == "server"}
-    start, opened = server.get(MARK_START), server.get(MARK_MEASURE_BEGIN)
-    if start is not None and opened is not None:
-        used = opened["cpu_seconds"] - start["cpu_seconds"]
-        figures["server.cpu_per_handshake_seconds"] = used / count
-    return figures
 
 
 def make_rounds(benchmark: BenchmarkFixture, beside: Beside, rounds: int) -> None:

@@ -45,7 +45,7 @@ def bare_client(
     used = sum(one["cpu_seconds"] for one in told) / received
     opening = sum(one["opening_cpu_seconds"] for one in told) / connections
     return {
-        "swarm.cpu_per_opening_seconds": opening,
+        "swarm.cpu_per_handshake_seconds": opening,
         "swarm.cpu_per_round_trip_seconds": used,
         "swarm.cpu_per_message_seconds": used,
     }
@@ -91,7 +91,7 @@ def test_opening_a_connection(
     }
     beside = Beside(list(subjects), lambda name: subjects[name]())
     make_rounds(benchmark, beside, 1 if is_quick else ROUNDS)
-    cpu = "swarm.cpu_per_opening_seconds"
+    cpu = "swarm.cpu_per_handshake_seconds"
     note_each(benchmark, cpu, beside)
     if not is_quick:
         judge(benchmark, beside.compare(cpu, "swarm", "bare client", OPENING_BESIDE_BARE))

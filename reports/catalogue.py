@@ -563,6 +563,12 @@ GROUPS: Final = (
                 "CPU time over the messages that came.",
             ),
             (
+                "server.cpu_per_handshake_seconds",
+                "server CPU per handshake",
+                LOWER,
+                "CPU time from before the first connection until the load, over those opened.",
+            ),
+            (
                 "server.busiest_thread_ratio",
                 "server's busiest thread",
                 LOWER,
@@ -665,6 +671,12 @@ GROUPS: Final = (
                 "generator CPU per round trip",
                 LOWER,
                 "CPU time of all swarm processes over the replies.",
+            ),
+            (
+                "swarm.cpu_per_handshake_seconds",
+                "generator CPU per handshake",
+                LOWER,
+                "CPU time of all swarm processes in the opening phase over the connections opened.",
             ),
             (
                 "swarm.memory_per_connection_bytes",

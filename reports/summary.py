@@ -141,6 +141,7 @@ class Totals:
         self._measured_ns: Counter[int] = Counter()
         self._measured: Counter[str] = Counter()
         self._opening_ns: Counter[int] = Counter()
+        self._opening_cpu_ns = 0
         # Kept encoded: a histogram takes 270 KB, and there is one a broadcast and process.
         self._deliveries: defaultdict[_Message, list[tuple[int, int, str]]] = defaultdict(list)
         self._settled = _Delivered()
@@ -289,6 +290,8 @@ class Totals:
             )
         if opening and (line.opened or not self._is_live):
             self._opening_ns[line.process] += line.duration_ns
+        if line.phase == "open":
+            self._opening_cpu_ns += line.cpu_ns
         if line.phase == "measure":
             self._measured_ns[line.process] += line.duration_ns
             self._measured_cpu_ns[line.process] += line.cpu_ns
@@ -419,6 +422,8 @@ class Totals:
             figures["swarm.cpu_per_round_trip_seconds"] = each
         if self._measured["received"]:
             figures["swarm.cpu_per_message_seconds"] = cpu_seconds / self._measured["received"]
+        if count := self._opened_at_first():
+            figures["swarm.cpu_per_handshake_seconds"] = self._opening_cpu_ns / 1e9 / count
         growth = self._growth("swarm", "pss_bytes")
         if growth is not None:
             figures["swarm.memory_per_connection_bytes"] = growth
@@ -452,6 +457,10 @@ class Totals:
                 figures["server.rss_growth_bytes"] = peak - begin.values["rss_bytes"]
             if self._measured["received"]:
                 figures["server.cpu_per_message_seconds"] = used / self._measured["received"]
+        start = self._mark("server", MARK_START)
+        if begin is not None and start is not None and (count := self._opened_at_first()):
+            used = begin.values["cpu_seconds"] - start.values["cpu_seconds"]
+            figures["server.cpu_per_handshake_seconds"] = used / count
         if self._busiest_of_ns:
             figures["server.busiest_thread_ratio"] = self._busiest_ns / self._busiest_of_ns
         if end is not None and (unreadable := end.values.get("unreadable")):
@@ -471,6 +480,10 @@ class Totals:
         if slope is not None:
             figures["server.memory_per_connection_bytes"] = slope
         return figures
+
+    def _opened_at_first(self) -> int:
+        """Give how many connections opened before a load that all of them were there for."""
+        return 0 if self._is_live else self.counts["opened"]
 
     def _server_cpu_seconds(self) -> tuple[float, float]:
         """Give the server's CPU time while it was measured, and for how long that was."""
