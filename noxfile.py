@@ -24,6 +24,7 @@ LOCK = Path("constraints.txt")
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
 SERVER_LOCK = Path("requirements.txt")
 LOCUST_LOCK = Path("requirements-locust.txt")
+MATRIX_PYTHONS = ("3.12", "3.13")
 LOCUSTFILES = (Path("loadtests/locustfile.py"), *sorted(Path("loadtests/shapes").glob("s*.py")))
 # What `nox -s bench -- NAME` measures: cost benchmarks, then claims.
 BENCHES = {
@@ -57,6 +58,22 @@ def install(session: nox.Session) -> None:
     stamp.write_text(wanted)
 
 
+def make_other_pythons(session: nox.Session) -> None:
+    """Install what a server needs under the other Pythons that are here, for the matrix."""
+    for version in MATRIX_PYTHONS:
+        found = [str(it / "bin/python") for it in sorted(PYENV.glob(f"{version}.*"))]
+        python = next(iter(found), shutil.which(f"python{version}"))
+        if python is None:
+            session.log(f"the matrix goes without Python {version}, which is not here")
+            continue
+        environment = Path(".nox") / f"servers-{version}"
+        own = str(environment / "bin/python")
+        if not Path(own).exists():
+            session.run(python, "-m", "venv", str(environment), external=True)
+        words = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        session.run(own, *words, "--require-hashes", "-r", str(SERVER_LOCK), external=True)
+
+
 def free_port() -> int:
     """Give a TCP port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as free:
@@ -85,6 +102,8 @@ def bench(session: nox.Session) -> None:
         except CommandFailed:
             costs_held = False
     if chosen in ("calibrate", "matrix"):
+        if chosen == "matrix":
+            make_other_pythons(session)
         session.run("swarmgate", chosen, *options)
         return
     if claims:

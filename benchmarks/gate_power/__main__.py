@@ -16,8 +16,9 @@ import typer
 from rich.console import Console
 
 from benchmarks.counting.count import count
-from benchmarks.counting.process import Subject
-from benchmarks.gate.measuring import Gate, run_gate
+from benchmarks.counting.process import CountError, Subject
+from benchmarks.gate.journal import JournalError
+from benchmarks.gate.measuring import Gate, GateError, run_gate
 from benchmarks.gate.settings import GateSettings, find_settings, load_settings
 from benchmarks.gate.sides import BASE, HEAD, Side
 from benchmarks.gate_power.burden import VARIABLE
@@ -180,24 +181,26 @@ def counts(
     settings, watch = _settings(), _watch(quiet=not sys.stderr.isatty())
     ((_, counted),) = settings.counts.items()
     burdens = {**_sized(folder, settings, watch), "+1 system call": Burden(calls=1)}
-    environment = os.environ.copy()
-    found: dict[str, list[dict[str, float]]] = {}
-    for number in range(repeats):
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in burdens}
+    if (folder / COUNTS).exists():
+        found |= json.loads((folder / COUNTS).read_text())
+    subject = Subject("benchmarks.gate_power.burden:application", sys.executable, Path.cwd())
+    for number in range(min(map(len, found.values())), repeats):
         for name, burden in burdens.items():
+            if len(found[name]) > number:
+                continue
+            # The process that is counted has our environment.
             os.environ[VARIABLE] = ",".join((*burden.words(), counted.app))
-            subject = Subject(
-                "benchmarks.gate_power.burden:application", sys.executable, Path.cwd()
-            )
-            found.setdefault(name, []).append(dict(count(subject, counted.load).figures))
+            found[name].append(dict(count(subject, counted.load).figures))
+            (folder / COUNTS).write_text(json.dumps(found, indent=2) + "\n")
             sys.stderr.write(f"{number + 1} of {repeats}: {name}\n")
-    os.environ.clear()
-    os.environ.update(environment)
-    (folder / COUNTS).write_text(json.dumps(found, indent=2) + "\n")
 
 
 @app.command()
 def table(folder: Folder) -> None:
     """Tell what the series, the whole gates and the counts of a folder say, as Markdown."""
+    if not folder.is_dir():
+        raise SeriesError(f"there is no folder {folder}; make a series first")
     plan = _settings().plan()
     rounds = read_series(folder / SERIES) if (folder / SERIES).exists() else ()
     wholes = [
@@ -214,7 +217,10 @@ def main() -> None:
     """Run a command; what cannot be done is told in one line."""
     try:
         sys.exit(app(standalone_mode=False))
-    except (SeriesError, InputFileError, RecordError) as error:
+    except typer.TyperException as error:
+        sys.stderr.write(f"{error.format_message()}\n")
+        sys.exit(ExitStatus.USAGE)
+    except (SeriesError, GateError, JournalError, CountError, InputFileError, RecordError) as error:
         sys.stderr.write(f"swarmgate: {error}\n")
         sys.exit(ExitStatus.INVALID)
     except (InterruptedRunError, KeyboardInterrupt):

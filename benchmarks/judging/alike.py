@@ -1,6 +1,7 @@
 """Which runs may be compared: those of the same load on the same machine."""
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from loadtests.plan import Plan
-from reports.record import Header, Machine
+from reports.record import Header, Machine, Target
 from reports.units import format_bytes
 
 # They judge a run, or follow from the rest, and change nothing of what was measured.
@@ -87,10 +88,16 @@ def server_of(header: Header) -> str:
     target = header.target
     if not target.command:
         return urlsplit(target.url).netloc
+    return shlex.join(without_port(target)).replace("'{port}'", "{port}")
+
+
+def without_port(target: Target) -> list[str]:
+    """Give the words of a target's command with ``{port}`` where its port stands by itself."""
     port = target.address.rpartition(":")[2]
-    return shlex.join(word.replace(port, "{port}") for word in target.command).replace(
-        "'{port}'", "{port}"
-    )
+    if not port:
+        return list(target.command)
+    alone = re.compile(rf"(?<!\d){re.escape(port)}(?!\d)")
+    return [alone.sub("{port}", word) for word in target.command]
 
 
 def grouped(runs: Iterable[Run]) -> list[Alike]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from benchmarks.judging.alike import without_port
 from benchmarks.scaling.laws import KERNEL_MEMORY, Axis
 from reports.limit import limit_of
 from reports.printable import printable
@@ -276,9 +277,7 @@ def _differing_in(
 
 def _command(header: Header) -> str:
     """Give a server's command without what changes from run to run of a series."""
-    port = header.target.address.rpartition(":")[2]
-    command = " ".join(word.replace(port, "{port}") for word in header.target.command)
-    return _WORKERS.sub("{workers}", command)
+    return _WORKERS.sub("{workers}", " ".join(without_port(header.target)))
 
 
 def _notes(runs: Sequence[_Run]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Which runs are comparable, and what is said where they are not."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -93,6 +94,16 @@ def test_the_port_that_a_target_was_given_is_no_difference() -> None:
     one, other = (started_by("serve", "--port", "{port}", port=port) for port in (40001, 40002))
     assert server_of(header(target=one)) == "serve --port {port}"
     assert len(groups(header(target=one), header(target=other))) == 1
+
+
+def test_only_the_port_itself_is_taken_for_it() -> None:
+    words = ("serve", "127.0.0.1:80", "--port=80", "--limit", "8000", "{port}")
+    target = started_by(*words, port=80)
+    assert server_of(header(target=target)) == (
+        "serve '127.0.0.1:{port}' '--port={port}' --limit 8000 {port}"
+    )
+    nowhere = replace(target, address="", command=("serve",))
+    assert server_of(header(target=nowhere)) == "serve"
 
 
 def test_the_same_load_on_several_servers_is_compared_server_by_server() -> None:
