@@ -9,13 +9,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from reports.verdict import Estimate, Verdict
 
 CONFIDENCE: Final = 0.95
 FEWEST_RUNS: Final = 2
-FEWEST_FOR_A_MEDIAN: Final = 6
 
 
 def mean_interval(values: Sequence[float]) -> Estimate:
@@ -68,28 +65,6 @@ def ratio_interval(values: Sequence[float], baseline: Sequence[float]) -> Estima
     _check(baseline)
     logs = [math.log(value / base) for value, base in zip(values, baseline, strict=True)]
     return _brought_back(logs, tuple(math.exp(log) for log in logs))
-
-
-def median_interval(values: Sequence[float]) -> Estimate:
-    """Estimate the median of what each run measured, between two of the values (Thompson 1936).
-
-    For what has outliers, like a p99: nothing is assumed of how it is distributed.
-
-    Raises:
-        ValueError: fewer than six values, which can say nothing at 95 %, or one that is not finite.
-    """
-    if len(values) < FEWEST_FOR_A_MEDIAN:
-        needed = f"needs at least {FEWEST_FOR_A_MEDIAN} runs, there are {len(values)}"
-        raise ValueError(f"the interval of a median {needed}")
-    _check(values)
-    ordered = sorted(values)
-    from scipy import special  # noqa: PLC0415 - see _half_width
-
-    # So many of the values may lie below the median with too little a chance to be looked at.
-    chances = special.bdtr(np.arange(len(ordered)), len(ordered), 0.5)
-    outside = int(np.searchsorted(chances, (1 - CONFIDENCE) / 2)) - 1
-    low, high = ordered[outside], ordered[-1 - outside]
-    return Estimate(statistics.median(ordered), low, high, tuple(values))
 
 
 def verdict(estimate: Estimate, low: float, high: float) -> Verdict:

@@ -11,7 +11,6 @@ from scipy import stats
 from benchmarks.judging.statistics import (
     level_interval,
     mean_interval,
-    median_interval,
     ratio_interval,
 )
 
@@ -125,26 +124,3 @@ def test_unlike_numbers_of_runs_are_no_pairs() -> None:
         ratio_interval([1.0, 2.0], [1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="above 0"):
         ratio_interval([1.0, 0.0], [1.0, 2.0])
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=6, max_size=40))
-def test_the_interval_of_a_median_is_between_two_of_the_values(sample: list[float]) -> None:
-    estimate = median_interval(sample)
-    assert estimate.low <= estimate.value <= estimate.high
-    assert {estimate.low, estimate.high} <= set(sample)
-    assert estimate.runs == tuple(sample)
-
-
-@pytest.mark.parametrize("runs", [6, 9, 12])
-def test_95_of_100_intervals_at_least_hold_the_true_median(runs: int) -> None:
-    generator = np.random.default_rng(1)
-    held = 0
-    for _ in range(2000):
-        estimate = median_interval(generator.lognormal(0, 2, runs).tolist())
-        held += estimate.low <= 1 <= estimate.high
-    assert held / 2000 >= 0.95
-
-
-def test_five_values_give_no_interval_of_their_median() -> None:
-    with pytest.raises(ValueError, match="at least 6 runs, there are 5"):
-        median_interval([1.0] * 5)
