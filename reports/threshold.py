@@ -47,11 +47,6 @@ def parse_threshold(text: str) -> Threshold:
     return Threshold(figure, relation, parse_figure(figure, value))
 
 
-def parse_thresholds(text: str) -> tuple[Threshold, ...]:
-    """Read any number of them, with commas between. Raises ValueError."""
-    return tuple(parse_threshold(part) for part in text.split(",") if part.strip())
-
-
 def holds(threshold: Threshold, figures: Mapping[str, float]) -> bool:
     """Tell whether a threshold holds; not on a figure that was not measured."""
     found = figures.get(threshold.figure)

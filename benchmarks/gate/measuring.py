@@ -19,10 +19,8 @@ from reports.faults import told_faults
 from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
 from reports.record import RECORD_SUFFIX
 
-# Of each side in a block: see docs/gate-statistics.md for why it is not two.
-RUNS: Final = 1
-# Blocks in which is counted, what is the same each time.
-COUNTED_BLOCKS: Final = FEWEST_EXACT_RUNS // RUNS
+# Blocks in which is counted, what is the same each time; there is one run of each side in each.
+COUNTED_BLOCKS: Final = FEWEST_EXACT_RUNS
 _LETTERS: Final = {"A": BASE, "B": HEAD}
 
 Clock = Callable[[], float]
@@ -173,7 +171,7 @@ class _Maker:
     def make(self, clock: Clock) -> MeasuredBlock:
         """Make it; what is counted is the same each time, and is counted in the first ones."""
         began, counting_seconds = clock(), 0.0
-        order = block_order(self._gate.seed, self._number, RUNS)
+        order = block_order(self._gate.seed, self._number)
         for turn, letter in enumerate(order, 1):
             side = self._gate.sides[_LETTERS[letter]]
             title = f"block {self._number + 1} of at most {self._gate.settings.blocks}, run {turn}"

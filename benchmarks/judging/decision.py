@@ -250,7 +250,7 @@ def _judge_exact(metric: ExactMetric, blocks: Sequence[Block], done: bool) -> Me
         reason = f"not judged: it takes {FEWEST_EXACT_RUNS} runs of each side"
         return MetricDecision(metric.name, open_verdict, reason)
     base, head = sides
-    accepted = max(min(base) * metric.share, metric.difference)
+    accepted = min(base) * metric.share
     at_least, at_most = _worse(metric, base, head)
     verdict = GateVerdict.INCONCLUSIVE
     # Where runs of one side differ by as much, two of the other would lie beyond them by chance.
