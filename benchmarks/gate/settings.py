@@ -14,12 +14,20 @@ from benchmarks.counting.count import countable
 from benchmarks.counting.figures import FIGURES
 from benchmarks.counting.process import Load
 from benchmarks.judging.plan import ExactMetric, Metric, Plan, SampledMetric, plan_gate
-from benchmarks.runs.tables import InputFileError, Place, Table, TableReader, human, parsed
+from benchmarks.runs.tables import (
+    InputFileError,
+    Place,
+    StartTable,
+    Table,
+    TableReader,
+    human,
+    parsed,
+)
 from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
 from loadtests.bounds import Bounds
 from loadtests.errors import LoadTestError
-from loadtests.target import START_SECONDS, TargetSource
+from loadtests.target import TargetSource
 from reports.catalogue import Better
 from reports.figures import figure, nearest
 from reports.units import parse_ratio, parse_seconds
@@ -50,26 +58,19 @@ class _MetricTable(Table):
     better: Literal["lower", "higher"] | None = None
 
 
-class _GateTable(Table):
+class _GateTable(StartTable):
     """The gate itself.
 
     Attributes:
-        command: what starts the server, in each checkout; ``{port}`` and ``{python}`` in it.
         prepare: what makes a checkout ready, a command each.
-        directory: below the checkout, where all of these are run.
-        environment, ready, timeout, warmup: as the flags of ``swarmgate run``.
+        directory: below the checkout, where these and the server's command are run.
         blocks: the most that are run; ``budget`` is the most time that they take.
         false_alarms: the permitted chance of failing an unchanged head, over all metrics and looks.
         false_passes: the permitted chance of passing one that is worse by more than matters.
     """
 
-    command: str | None = None
     prepare: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     directory: str = "."
-    environment: Mapping[str, str] = {}
-    ready: Annotated[str, Field(pattern="^/")] | None = None
-    timeout: Annotated[float, human(parse_seconds), Field(gt=0)] = START_SECONDS
-    warmup: Annotated[float, human(parse_seconds), Field(ge=0)] = 0.0
     blocks: Annotated[int, Field(ge=1)] = MOST_BLOCKS
     budget: Annotated[float, human(parse_seconds), Field(gt=0)] = BUDGET_SECONDS
     false_alarms: Annotated[float, human(parse_ratio), Field(gt=0, lt=1)] = 0.01
@@ -277,11 +278,7 @@ def load_settings(path: Path) -> GateSettings:
             table.command or "",
             table.prepare,
             table.directory,
-            TargetSource(
-                environment=table.environment,
-                ready=table.ready,
-                start_seconds=table.timeout,
-            ),
+            table.source(),
             f"{table.warmup:g}s",
         ),
         loads,

@@ -61,29 +61,46 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class TargetTable(Table):
+class StartTable(Table):
+    """How a server is started.
+
+    Attributes:
+        command: what starts it, afresh for each run; what stands in braces is filled in.
+        environment, ready, timeout, warmup: as the flags of ``swarmgate run``.
+    """
+
+    command: str | None = None
+    environment: Mapping[str, str] = {}
+    ready: Annotated[str, Field(pattern="^/")] | None = None
+    timeout: Annotated[float, human(parse_seconds), Field(gt=0)] = START_SECONDS
+    warmup: Annotated[float, human(parse_seconds), Field(ge=0)] = 0.0
+
+    def source(self, words: tuple[str, ...] = (), directory: str | None = None) -> TargetSource:
+        """Give what starts it with these words, in a directory."""
+        return TargetSource(
+            words,
+            environment=self.environment,
+            directory=directory,
+            ready=self.ready,
+            start_seconds=self.timeout,
+        )
+
+
+class TargetTable(StartTable):
     """A server.
 
     Attributes:
-        command: what starts it, afresh for each run; ``{port}``, ``{python}`` and ``{redis}`` in it
-            are filled in.
         url: where it runs already, in place of a command; ``pid`` is then what is watched.
-        environment, directory, ready, timeout, warmup: as the flags of ``swarmgate run``; the
-            directory is relative to the file.
+        directory: where it is started, relative to the file.
         paths: paths of the experiments that it has under another name.
         flags: further flags of ``swarmgate run`` for each run on it.
         requires: without what it is left out, and that is said: a path, relative to the file, if
             there is a slash in it; else a program, or a module of the Python that runs us.
     """
 
-    command: str | None = None
     url: str | None = None
     pid: int | None = None
-    environment: Mapping[str, str] = {}
     directory: str | None = None
-    ready: Annotated[str, Field(pattern="^/")] | None = None
-    timeout: Annotated[float, human(parse_seconds), Field(gt=0)] = START_SECONDS
-    warmup: Annotated[float, human(parse_seconds), Field(ge=0)] = 0.0
     paths: Mapping[str, str] = {}
     flags: str = ""
     requires: Annotated[
@@ -295,13 +312,7 @@ def _target(name: str, table: TargetTable, directory: str | None) -> Target:
     else:
         assert table.command is not None
         base = LOOPBACK
-        source = TargetSource(
-            started_by(table.command),
-            environment=table.environment,
-            directory=directory,
-            ready=table.ready,
-            start_seconds=table.timeout,
-        )
+        source = table.source(started_by(table.command), directory)
     flags = split_words("flags", table.flags)
     check_of_load(flags)
     return Target(name, source, base_of(base), table.paths, flags, warmup=f"{table.warmup:g}s")
