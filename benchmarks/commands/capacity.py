@@ -26,7 +26,7 @@ from benchmarks.capacity.telling import (
     sentence,
     told_of,
 )
-from benchmarks.commands.options import check_outputs, parsed
+from benchmarks.command_options import check_outputs, parsed
 from benchmarks.judging.capacity import Ending, Span
 from benchmarks.runs.making import InterruptedRunError
 from benchmarks.runs.targets import Target, base_of

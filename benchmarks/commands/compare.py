@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from benchmarks.commands.options import check_outputs
+from benchmarks.command_options import check_outputs
 from benchmarks.judging.alike import NotComparableError, Run, grouped, matched
 from benchmarks.judging.compare import Choose, compare, matters
 from loadtests.errors import UsageError

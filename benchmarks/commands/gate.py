@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from benchmarks.commands.options import check_outputs, parsed
+from benchmarks.command_options import check_outputs, parsed
 from benchmarks.gate.journal import (
     JOURNAL,
     Journal,

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from benchmarks.commands.options import check_outputs
+from benchmarks.command_options import check_outputs
 from benchmarks.matrix.folder import Heading, add, begin, end, read_matrix
 from benchmarks.matrix.matrix_file import MatrixFile, chosen, load_matrix
 from benchmarks.runs.making import ANY_MACHINE, InterruptedRunError

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from benchmarks.commands.options import check_outputs, parsed
+from benchmarks.command_options import check_outputs, parsed
 from benchmarks.scaling.document import document_of
 from benchmarks.scaling.machines import MachineSpec
 from benchmarks.scaling.readings import LeftOut, Series, SeriesError, TooFewError, read_series
