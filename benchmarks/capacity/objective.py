@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.judging.capacity import Said
-from benchmarks.runs.making import RunFigures
+from benchmarks.judging.run_figures import RunFigures
 from loadtests.errors import UsageError
 from loadtests.plan import Plan
 from loadtests.run import against_figure_of

@@ -10,7 +10,8 @@ from typing import Any, Final
 from benchmarks.capacity.load import Load, identity
 from benchmarks.capacity.objective import Breach, said_by
 from benchmarks.judging.capacity import Said, Span, Trial, next_load
-from benchmarks.runs.making import RunFigures, Watch, figures_of, make_run
+from benchmarks.judging.run_figures import RunFigures
+from benchmarks.runs.making import Watch, figures_of, make_run
 from reports.damage import naming_damage
 from reports.record import RECORD_SUFFIX, RecordError, read_record
 from reports.summary import summarise

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.claims.claims_file import Claim
 from benchmarks.judging.measured import NotMeasuredError, measured
+from benchmarks.judging.run_figures import Key, RunFigures
 from benchmarks.judging.statistics import level_interval, ratio_interval, verdict
-from benchmarks.runs.making import RunFigures
-from benchmarks.runs.series import Key
 from reports.verdict import ClaimResult, Estimate, Verdict
 
 Runs = Mapping[Key, Sequence[RunFigures]]

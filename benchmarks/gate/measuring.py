@@ -14,7 +14,8 @@ from benchmarks.gate.settings import GateMetric, GateSettings
 from benchmarks.gate.sides import BASE, HEAD, Side
 from benchmarks.judging.decision import Block, decide
 from benchmarks.judging.plan import FEWEST_EXACT_RUNS, Plan, block_order
-from benchmarks.runs.making import TRIES, RunFigures, Watch, beside, make_run
+from benchmarks.judging.run_figures import RunFigures
+from benchmarks.runs.making import TRIES, Watch, beside, make_run
 from reports.faults import told_faults
 from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
 from reports.record import RECORD_SUFFIX

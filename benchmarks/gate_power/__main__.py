@@ -22,7 +22,7 @@ from benchmarks.gate.measuring import Gate, GateError, run_gate
 from benchmarks.gate.settings import GateSettings, find_settings, load_settings
 from benchmarks.gate.sides import BASE, HEAD, Side
 from benchmarks.gate_power.burden import VARIABLE
-from benchmarks.gate_power.heads import Burden, doubling_loops, heads_by
+from benchmarks.gate_power.heads import CPU, Burden, doubling_loops, heads_by
 from benchmarks.gate_power.series import (
     SERIES,
     Series,
@@ -43,7 +43,6 @@ from reports.terminal import live_view
 from reports.units import parse_seconds
 
 LOAD: Final = "echo"
-CPU: Final = "server.cpu_per_message_seconds"
 HEADS: Final = "heads.json"
 COUNTS: Final = "counts.json"
 WHOLE: Final = "whole.jsonl"

@@ -7,9 +7,14 @@ from typing import Final
 
 from benchmarks.gate.sides import BASE
 
+CPU: Final = "server.cpu_per_message_seconds"
+MEMORY: Final = "server.memory_growth_per_connection_bytes"
 SAME: Final = "the same"
+LARGER: Final = "+2 KiB"
 SHARES: Final = {"+5 % CPU": 0.05, "+10 % CPU": 0.10, "+25 % CPU": 0.25}
 """The heads that take more CPU for a message, and how much of what base takes."""
+WORSE: Final = {**dict.fromkeys(SHARES, CPU), LARGER: MEMORY}
+"""The figure in which a head is worse; in the others it is the same as base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +54,4 @@ def doubling_loops(base: Sequence[float], burdened: Sequence[float], loops: int)
 def heads_by(doubling: float) -> dict[str, Burden]:
     """Give base and the heads, by how many turns take as much as base does for a message."""
     slower = {name: Burden(loops=round(doubling * share)) for name, share in SHARES.items()}
-    return {BASE: Burden(), SAME: Burden(), **slower, "+2 KiB": Burden(kept_bytes=2048)}
+    return {BASE: Burden(), SAME: Burden(), **slower, LARGER: Burden(kept_bytes=2048)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.gate.sides import BASE
+from benchmarks.gate_power.heads import WORSE
 from benchmarks.gate_power.replays import (
     Replayed,
     effect,
@@ -15,7 +16,7 @@ from benchmarks.gate_power.replays import (
 )
 from benchmarks.gate_power.series import Round
 from benchmarks.judging.decision import Block, decide
-from benchmarks.judging.plan import FEWEST_EXACT_RUNS, ExactMetric, Plan
+from benchmarks.judging.plan import FEWEST_EXACT_RUNS, ExactMetric, Plan, SampledMetric
 from reports.figures import figure
 from reports.gate_decision import GateVerdict
 from reports.markdown import markdown_table
@@ -80,6 +81,16 @@ def _series(plan: Plan, rounds: Sequence[Round]) -> Iterator[str]:
         ("head", "gates", *map(str, _VERDICTS), "blocks", "time"),
         (_row(name, one_after_the_other(sampled, rounds, name, figures), blocks) for name in heads),
     )
+    yield "One metric alone, where head is the same as base in it, one gate after the other:\n"
+    yield _table(
+        ("head", "metric", "gates", *map(str, _VERDICTS)),
+        (
+            (name, figure(figures[metric.name]).label, *_tally(sampled, rounds, name, metric))
+            for name in heads
+            for metric in sampled.sampled
+            if WORSE.get(name) != figures[metric.name]
+        ),
+    )
     yield (
         "A gate from each round on that has enough behind it. Neighbours share nearly all of their "
         "runs, so that these shares have no interval:\n"
@@ -91,6 +102,15 @@ def _series(plan: Plan, rounds: Sequence[Round]) -> Iterator[str]:
             for name in heads
         ),
     )
+
+
+def _tally(
+    plan: Plan, rounds: Sequence[Round], head: str, metric: SampledMetric
+) -> tuple[str, ...]:
+    """Say how many gates on one metric there would have been, and how many ended how."""
+    figures = {metric.name: metric.name.partition(": ")[2]}
+    alone = one_after_the_other(replace(plan, metrics=(metric,)), rounds, head, figures)
+    return str(alone.gates), *(str(alone.verdicts.get(it, 0)) for it in _VERDICTS)
 
 
 def _effect(rounds: Sequence[Round], head: str, name: str) -> str:

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from benchmarks.judging.measured import NotMeasuredError, measured
+from benchmarks.judging.run_figures import Key, RunFigures
 from benchmarks.judging.statistics import FEWEST_RUNS, level_interval, ratio_interval
-from benchmarks.runs.making import RunFigures
-from benchmarks.runs.series import Key
 from reports.catalogue import Better
 from reports.matrix import Cell, Column, Row
 from reports.verdict import Estimate

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from benchmarks.runs.making import RunFigures
+from benchmarks.judging.run_figures import RunFigures
 from reports.faults import counts_faults, told_faults
 
 

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from benchmarks.judging.matrix import tabulate
-from benchmarks.runs.making import RunFigures, read_run
-from benchmarks.runs.series import Key, Turn, made_again
+from benchmarks.judging.run_figures import Key, RunFigures
+from benchmarks.runs.making import read_run
+from benchmarks.runs.series import Turn, made_again
 from reports.matrix import Column, Matrix
 from reports.record import RecordCutError, RecordError
 

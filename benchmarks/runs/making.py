@@ -8,10 +8,11 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from benchmarks.judging.run_figures import RunFigures
 from benchmarks.runs.redis_server import watched_redis
 from benchmarks.runs.workload import Case
 from loadtests.bounds import Bounds
@@ -37,28 +38,6 @@ ANY_MACHINE: Final = Bounds(
 
 class InterruptedRunError(Exception):
     """A person ended the runs; what was recorded stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunFigures:
-    """What one run measured: its figures by name, or why they may not be judged.
-
-    Attributes:
-        repeated: why earlier tries of it were invalid, one text for each try.
-        failures: those of the reasons that are the server's or a script's doing.
-        errors: how many there were of each kind.
-        is_final: whether it would be the same, made again.
-        record: the name of the file that it was read from; empty if none was written.
-    """
-
-    valid: bool
-    reasons: tuple[str, ...]
-    figures: Mapping[str, float]
-    repeated: tuple[str, ...] = ()
-    failures: tuple[str, ...] = ()
-    errors: Mapping[str, float] = field(default_factory=dict)
-    is_final: bool = False
-    record: str = ""
 
 
 def beside(record: Path, suffix: str) -> Path:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from benchmarks.judging.run_figures import Key, RunFigures
 from benchmarks.runs.experiments import AloneExperiment, Asked, Experiment, Experiments
-from benchmarks.runs.making import RunFigures, Watch, beside, make_run
+from benchmarks.runs.making import Watch, beside, make_run
 from benchmarks.runs.tables import InputFileError
 from loadtests.bounds import Bounds
 from loadtests.errors import UsageError
@@ -27,9 +28,6 @@ QUICK_SECONDS: Final = 2.0
 _ALONE_SECONDS: Final = 120.0
 # Parameters that hold the text that a message is sent in.
 _FORMS: Final = ("wrap", "publish")
-
-Key = tuple[str, str]
-"""An experiment and the server that it was made on."""
 
 
 @dataclass(frozen=True, slots=True)

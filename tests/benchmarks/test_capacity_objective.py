@@ -19,7 +19,7 @@ from benchmarks.capacity.telling import (
     told_of,
 )
 from benchmarks.judging.capacity import Said, Span
-from benchmarks.runs.making import RunFigures
+from benchmarks.judging.run_figures import RunFigures
 from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
 from loadtests.errors import UsageError

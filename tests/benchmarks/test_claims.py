@@ -17,9 +17,9 @@ from benchmarks.claims.claims_file import Claim, about, choose, needed
 from benchmarks.claims.judging import judge
 from benchmarks.claims.reading import load_claims
 from benchmarks.commands.claims import DEFAULT_CLAIMS
+from benchmarks.judging.run_figures import Key, RunFigures
 from benchmarks.runs.experiments import LoadExperiment
-from benchmarks.runs.making import RunFigures
-from benchmarks.runs.series import Key, describe, quick, turns
+from benchmarks.runs.series import describe, quick, turns
 from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import Target
 from loadtests.toml_lines import line_of

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from benchmarks.commands.matrix import DEFAULT_MATRIX
 from benchmarks.judging.matrix import tabulate
+from benchmarks.judging.run_figures import Key, RunFigures
 from benchmarks.matrix.matrix_file import chosen, load_matrix
-from benchmarks.runs.making import RunFigures
-from benchmarks.runs.series import Key, turns
+from benchmarks.runs.series import turns
 from benchmarks.runs.tables import InputFileError
 from reports.catalogue import Better
 from reports.exit_status import ExitStatus

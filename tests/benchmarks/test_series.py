@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.claims.claims_file import ClaimsFile
 from benchmarks.claims.reading import load_claims
-from benchmarks.runs.making import ANY_MACHINE, TRIES, Observe, RunFigures
+from benchmarks.runs.making import ANY_MACHINE, TRIES, Observe
 from benchmarks.runs.series import made_again, run_all
 from loadtests.bounds import Bounds
 from reports.record import read_record
@@ -78,7 +78,7 @@ def test_a_run_that_is_invalid_is_made_again_and_that_is_told(
     TITLES.clear()
     impossible = Bounds(lateness_p99_seconds=0.0, loop_lag_p99_seconds=0.0)
     runs = run_all(file, tmp_path / "runs", watch, impossible)
-    made: list[RunFigures] = runs["echo", "plain"]
+    made = runs["echo", "plain"]
     for run in made:
         assert not run.valid
         assert "sent late" in run.reasons[0]
