@@ -115,7 +115,11 @@ async def test_deliveries_that_a_server_waits_to_have_acknowledged_are_acknowled
 IDS = st.from_regex(r"[0-9a-f]{1,8}", fullmatch=True)
 
 
-@given(IDS, st.binary(), st.text(st.characters(exclude_characters="{}"), min_size=1))
+# Half of a surrogate pair is no text that could be sent.
+TEXTS = st.text(st.characters(exclude_characters="{}", exclude_categories=["Cs"]), min_size=1)
+
+
+@given(IDS, st.binary(), TEXTS)
 def test_an_acknowledgement_has_in_it_what_the_message_has(
     number: str, after: bytes, around: str
 ) -> None:
