@@ -222,7 +222,7 @@ def test_our_claims_are_judged_on_a_stranger_as_far_as_they_can_be_measured_ther
         r"be opened; [\d,]+ errors \(upgrade:http-403 × [\d,]+\)",
         told,
     )
-    assert re.search(r"– broadcast: run 1 of broadcast: [\d,]+ messages lost", told)
+    assert re.search(r"– broadcast: run 1 of broadcast: [\d,]+ errors, [\d,]+ messages lost", told)
     # Told once, whatever number of claims it keeps from being judged.
     assert told.count("upgrade:http-403") == 1
 
