@@ -49,7 +49,10 @@ async def browse() -> AsyncIterator[Open]:
             page = await context.new_page()
             page.set_default_timeout(DEADLINE_MS)
             page.on("pageerror", lambda error: complaints.append(str(error)))
-            await page.goto(f"http://127.0.0.1:{port}/")
+            # Of a test that begins before Locust's page has had its first answer, which says that
+            # none does, the page asks no more.
+            async with page.expect_response("**/stats/requests"):
+                await page.goto(f"http://127.0.0.1:{port}/")
             return page
 
         yield open_page
