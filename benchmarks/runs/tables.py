@@ -22,6 +22,7 @@ from benchmarks.runs.targets import (
 )
 from benchmarks.runs.workload import Workload
 from loadtests.errors import UsageError
+from loadtests.flags import OF_THE_TARGET
 from loadtests.scenario_file import ScenarioFile, read_scenario_file, read_tables
 from loadtests.target import START_SECONDS, TargetSource
 from loadtests.toml_lines import line_of
@@ -33,10 +34,7 @@ Place = tuple[int | str, ...]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 
 # Flags of a run that say something of its server, or of how it is told.
-_ELSEWHERE: Final = frozenset(
-    {"url", "pid", "target_cmd", "target_env", "target_dir", "target_ready", "target_timeout"}
-    | {"seed", "output", "json_output", "quiet"}
-)
+_ELSEWHERE: Final = frozenset({*OF_THE_TARGET, "seed", "output", "json_output", "quiet"})
 
 
 # What is filled in when a run is made, so that no variant may be called so.
