@@ -18,7 +18,7 @@ from reports.summary import totals_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/figures.md").read_text()
-RECORDS = sorted((ROOT / "reports/baselines").rglob("*.run.jsonl"))
+RECORDS = sorted((ROOT / "reports/published").rglob("*.run.jsonl"))
 
 
 ALL_GROUPS = (*DURATION_GROUPS, *GROUPS, *APART)

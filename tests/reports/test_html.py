@@ -21,9 +21,9 @@ from reports.svg import step_for
 from tests.reports.builders import interval
 from tests.servers.launch import ROOT
 
-BASELINES = sorted((ROOT / "reports/baselines").rglob("*.run.jsonl"))
-ECHO = next(path for path in BASELINES if "echo" in path.name and "claims" in str(path))
-SMALLEST = min(BASELINES, key=lambda path: path.stat().st_size)
+PUBLISHED = sorted((ROOT / "reports/published").rglob("*.run.jsonl"))
+ECHO = next(path for path in PUBLISHED if "echo" in path.name and "claims" in str(path))
+SMALLEST = min(PUBLISHED, key=lambda path: path.stat().st_size)
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 
@@ -39,7 +39,7 @@ def written(path: Path, content: list[Line]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("path", BASELINES, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_committed_record_makes_a_page_that_asks_nobody(path: Path) -> None:
     page = html_report(read_record(path))
     assert page.startswith("<!doctype html>")
@@ -157,7 +157,7 @@ def test_the_command_writes_page_and_figures(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_what_each_record_says() -> None:
-    done = command(str(ECHO), str(BASELINES[0]))
+    done = command(str(ECHO), str(PUBLISHED[0]))
     assert done.returncode == 0
     assert done.stdout.count("Connected:") == 2
 
