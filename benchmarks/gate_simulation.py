@@ -6,25 +6,15 @@
 import argparse
 import math
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from benchmarks.judging.decision import Block, decide
 from benchmarks.judging.noise import Noise, simulate_differences
-from benchmarks.judging.plan import (
-    Plan,
-    SampledMetric,
-    plan_gate,
-)
-from benchmarks.judging.sequential import (
-    Floats,
-    lower_limit,
-    power_shares,
-)
+from benchmarks.judging.plan import SampledMetric, plan_gate
+from benchmarks.judging.sequential import Floats, lower_limit, power_shares
+from benchmarks.judging.simulation import run_gates
 from reports.gate_decision import GateVerdict
 from reports.units import significant
 
@@ -38,49 +28,6 @@ SCALES: Final = (0.02, 0.05, 0.10)
 RESAMPLES: Final = 999
 # As a gate would that looks after each block, from where an interval of the median is possible.
 EVERY_BLOCK: Final = range(6, BLOCKS + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Gates:
-    """What many gates ended with.
-
-    Attributes:
-        verdicts: how many gates by verdict.
-        blocks: the mean number of blocks they took.
-    """
-
-    verdicts: Counter[GateVerdict]
-    blocks: float
-
-    def share(self, verdict: GateVerdict) -> float:
-        """Return the share of the gates that ended with a verdict."""
-        return self.verdicts[verdict] / self.verdicts.total()
-
-
-def run_gates(plan: Plan, differences: Sequence[Floats]) -> Gates:
-    """Decide many gates.
-
-    Args:
-        plan: of each of them.
-        differences: for each metric of the plan, logarithms by gate and block.
-    """
-    verdicts: Counter[GateVerdict] = Counter()
-    blocks = 0
-    names = [metric.name for metric in plan.metrics]
-    ones = dict.fromkeys(names, (1.0,))
-    for gate in np.exp(np.stack(differences, axis=2)):
-        made = [
-            Block(ones, {name: (float(ratio),) for name, ratio in zip(names, row, strict=True)})
-            for row in gate
-        ]
-        # Sampled metrics are decided at looks alone, so nothing is missed between them.
-        for look in plan.looks:
-            decision = decide(plan, made[:look])
-            if decision.verdict is not GateVerdict.UNDECIDED:
-                break
-        verdicts[decision.verdict] += 1
-        blocks += decision.blocks
-    return Gates(verdicts, blocks / verdicts.total())
 
 
 def bootstrap_limit(differences: Floats, level: float, generator: np.random.Generator) -> float:

@@ -1,16 +1,27 @@
-"""What gates would have decided on stretches of a series: false alarms and power."""
+"""What gates would have decided on a series: false alarms and power.
+
+On stretches of it in their own order, which are few, and on blocks drawn from it, which can be as
+many as one likes: what the machine does over minutes is in the former alone.
+"""
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
 
 from benchmarks.gate_power.series import Round
 from benchmarks.judging.decision import replay
 from benchmarks.judging.plan import Plan
-from benchmarks.judging.sequential import lower_limit, pseudo_median, upper_limit
+from benchmarks.judging.sequential import Floats, lower_limit, pseudo_median, upper_limit
+from benchmarks.judging.simulation import run_gates
 from benchmarks.judging.statistics import CONFIDENCE
 from reports.gate_decision import GateDecision, GateVerdict
+
+SAMPLES: Final = 100
+_SEED: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,68 @@ def from_every_start(
     """Replay a gate from each round on that has enough behind it: they overlap."""
     starts = range(len(rounds) - plan.looks[-1] + 1)
     return _counted([_replay(plan, rounds[start:], head, figures) for start in starts])
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """In which share of drawn gates something happened, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def drawn(
+    plan: Plan,
+    rounds: Sequence[Round],
+    head: str,
+    figures: Mapping[str, str],
+    *,
+    by_arithmetic: bool = False,
+    samples: int = SAMPLES,
+) -> Mapping[GateVerdict, Drawn]:
+    """Say how gates end whose blocks are drawn from the rounds, in any order and again and again.
+
+    The interval is of the rounds: so many samples of as many rounds are drawn from them first, each
+    with gates of its own (the percentile bootstrap: Efron, Annals of Statistics 7, 1979). That
+    rounds after each other have something in common is not in it.
+
+    Args:
+        plan: of each gate, sampled metrics alone.
+        rounds: of the series.
+        head: which of the servers is judged.
+        figures: the figure of each metric of the plan, by the metric's name.
+        by_arithmetic: make head worse in each metric by as much as is just accepted.
+        samples: of the rounds, and gates on each of these; of the rounds themselves the square.
+    """
+    found = _differences(plan, rounds, head, figures)
+    if by_arithmetic:
+        found += [-it.margin if it.higher_is_better else it.margin for it in plan.sampled]
+    luck = np.random.default_rng(_SEED)
+
+    def shares(of: Floats, number: int) -> list[float]:
+        chosen = of[luck.integers(len(of), size=(number, plan.looks[-1]))]
+        ended = run_gates(plan, [chosen[:, :, at] for at in range(chosen.shape[2])])
+        return [ended.share(it) for it in GateVerdict]
+
+    values, count = shares(found, samples**2), len(found)
+    again = [shares(found[luck.integers(count, size=count)], samples) for _ in range(samples)]
+    tail = (1 - CONFIDENCE) / 2
+    lows, highs = np.quantile(again, [tail, 1 - tail], axis=0).tolist()
+    return {
+        it: Drawn(value, min(low, value), max(high, value))
+        for it, value, low, high in zip(GateVerdict, values, lows, highs, strict=True)
+    }
+
+
+def _differences(
+    plan: Plan, rounds: Sequence[Round], head: str, figures: Mapping[str, str]
+) -> Floats:
+    """Give the logarithm of head to base, by round and metric."""
+    pairs = [round_.values[head] for round_ in rounds]
+    logs = np.log([[pair[figures[it.name]] for it in plan.sampled] for pair in pairs])
+    differences: Floats = logs[:, :, 1] - logs[:, :, 0]
+    return differences
 
 
 def _replay(

@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.gate.sides import BASE
-from benchmarks.gate_power.heads import WORSE
+from benchmarks.gate_power.heads import SAME, WORSE
 from benchmarks.gate_power.replays import (
+    SAMPLES,
+    Drawn,
     Replayed,
+    drawn,
     effect,
     from_every_start,
     one_after_the_other,
@@ -41,6 +44,8 @@ def power_markdown(
     rounds: Sequence[Round],
     wholes: Sequence[Whole],
     counts: Mapping[str, Sequence[Mapping[str, float]]],
+    *,
+    samples: int = SAMPLES,
 ) -> str:
     """Write all tables.
 
@@ -49,10 +54,11 @@ def power_markdown(
         rounds: of the series.
         wholes: whole gates.
         counts: of each application, what was counted of it again and again.
+        samples: of the rounds, for gates that are drawn from them.
     """
     parts = []
     if rounds:
-        parts += ["## Replayed over the series\n", *_series(plan, rounds)]
+        parts += ["## Replayed over the series\n", *_series(plan, rounds, samples)]
     if wholes:
         parts += ["## Whole gates\n", *_wholes(wholes)]
     if counts:
@@ -60,7 +66,7 @@ def power_markdown(
     return "\n".join(parts) + "\n"
 
 
-def _series(plan: Plan, rounds: Sequence[Round]) -> Iterator[str]:
+def _series(plan: Plan, rounds: Sequence[Round], samples: int) -> Iterator[str]:
     sampled = replace(plan, metrics=plan.sampled)
     figures = {it.name: it.name.partition(": ")[2] for it in sampled.metrics}
     heads = list(rounds[0].values)
@@ -102,6 +108,32 @@ def _series(plan: Plan, rounds: Sequence[Round]) -> Iterator[str]:
             for name in heads
         ),
     )
+    yield (
+        "Gates whose blocks are drawn from all rounds, so that what rounds in a row have in common "
+        "is not in them:\n"
+    )
+    yield _table(
+        ("head", *map(str, _VERDICTS)),
+        (
+            (told, *(_drawn(ended[it]) for it in _VERDICTS))
+            for told, ended in _drawn_gates(sampled, rounds, figures, samples)
+        ),
+    )
+
+
+def _drawn_gates(
+    plan: Plan, rounds: Sequence[Round], figures: Mapping[str, str], samples: int
+) -> Iterator[tuple[str, Mapping[GateVerdict, Drawn]]]:
+    """Draw gates on each head, and on each that was not made worse as if it had just been."""
+    for name in rounds[0].values:
+        yield name, drawn(plan, rounds, name, figures, samples=samples)
+        if name == SAME:
+            told = f"{name}, each figure raised to what is accepted"
+            yield told, drawn(plan, rounds, name, figures, by_arithmetic=True, samples=samples)
+
+
+def _drawn(share: Drawn) -> str:
+    return f"{_percent(share.value)} ({_percent(share.low)} to {_percent(share.high)})"
 
 
 def _tally(

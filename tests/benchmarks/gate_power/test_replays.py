@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.gate.sides import BASE
 from benchmarks.gate_power.replays import (
+    drawn,
     effect,
     from_every_start,
     one_after_the_other,
@@ -68,6 +70,29 @@ def test_a_gate_begins_at_every_round_that_has_enough_behind_it() -> None:
     none = from_every_start(PLAN, rounds[:23], "the same", FIGURES)
     assert none.gates == 0
     assert math.isnan(none.share(GateVerdict.FAILS))
+
+
+def test_gates_are_drawn_from_the_rounds_of_a_head() -> None:
+    rounds = rounds_of({"the same": 1.0, "+25 %": 1.25}, 40)
+    same = drawn(PLAN, rounds, "the same", FIGURES, samples=7)
+    slower = drawn(PLAN, rounds, "+25 %", FIGURES, samples=7)
+    assert same[GateVerdict.PASSES].value > 0.9
+    assert same[GateVerdict.FAILS].value == 0
+    assert slower[GateVerdict.FAILS].value == 1
+    for ended in (same, slower):
+        assert sum(share.value for share in ended.values()) == pytest.approx(1)
+        assert all(0 <= share.low <= share.value <= share.high <= 1 for share in ended.values())
+    assert drawn(PLAN, rounds, "the same", FIGURES, samples=7) == same
+
+
+@pytest.mark.parametrize("higher_is_better", [False, True])
+def test_a_head_that_is_worse_by_what_is_just_accepted_is_not_decided(
+    *, higher_is_better: bool
+) -> None:
+    plan = plan_gate([replace(METRIC, higher_is_better=higher_is_better)], 24)
+    rounds = rounds_of({"the same": 1.0}, 40, scatter=0.01)
+    ended = drawn(plan, rounds, "the same", FIGURES, by_arithmetic=True, samples=7)
+    assert ended[GateVerdict.INCONCLUSIVE].value > 0.8
 
 
 def test_the_effect_that_was_injected_is_measured_whatever_the_machine_does() -> None:
@@ -138,6 +163,7 @@ def test_the_tables_say_what_was_measured_and_what_was_decided() -> None:
         rounds_of({"the same": 1.0, "+25 % CPU": 1.25}, 60),
         [Whole("+25 % CPU", "fails", 8, 88.0, "fails after 8 of 24 blocks: it is slower")],
         {BASE: counted([7, 7, 7, 7]), "the same": counted([7] * 4), "+1": counted([8] * 4)},
+        samples=3,
     )
     lines = text.splitlines()
     (same, *_) = [line for line in lines if line.startswith("| the same") and "100 %" in line]
@@ -147,3 +173,4 @@ def test_the_tables_say_what_was_measured_and_what_was_decided() -> None:
     assert "| +1 | 2 | 2 | counts.system_calls_per_echo |" in lines
     assert "| the same | 2 | 0 | – |" in lines
     assert "60 rounds, 180 runs of 5.00 s" in text
+    assert any(line.startswith("| the same, each figure raised") for line in lines)

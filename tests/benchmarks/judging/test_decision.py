@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.gate_simulation import run_gates
 from benchmarks.judging.decision import Block, decide, replay
 from benchmarks.judging.noise import Noise, simulate_differences
 from benchmarks.judging.plan import ExactMetric, Metric, Plan, SampledMetric, plan_gate
+from benchmarks.judging.simulation import run_gates
 from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
 
 CPU = SampledMetric("cpu", 0.05)
