@@ -8,7 +8,7 @@ from reports.matrix import Column, Matrix
 from reports.units import format_figure, significant
 from reports.verdict import Estimate
 
-# Below this factor a difference is told in per cent, from it on in times.
+# From this factor on more is told in times; less, which ends at 100 %, always in per cent.
 _TIMES: Final = 2.0
 
 
@@ -58,26 +58,21 @@ def _extremes(
 
 
 def _difference(ratio: Estimate) -> str:
-    is_lower = ratio.value < 1.0
-    if not _is_in_times(ratio):
-        percent = significant(_percent(ratio.value), 2)
-        return f"{percent} % lower than" if is_lower else f"{percent} % higher than"
-    times = significant(_factor(ratio.value), 2)
-    return f"{times} times lower than" if is_lower else f"{times} times as high as"
+    if _is_in_times(ratio):
+        return f"{significant(ratio.value, 2)} times as high as"
+    percent = significant(_percent(ratio.value), 2)
+    return f"{percent} % {'lower' if ratio.value < 1.0 else 'higher'} than"
 
 
 def _range(ratio: Estimate) -> str:
-    tell = _factor if _is_in_times(ratio) else _percent
-    ends = sorted((tell(ratio.low), tell(ratio.high)))
+    ends = [ratio.low, ratio.high]
+    if not _is_in_times(ratio):
+        ends = sorted(map(_percent, ends))
     return f"({' to '.join(significant(it, 2) for it in ends)})"
 
 
 def _is_in_times(ratio: Estimate) -> bool:
-    return _factor(ratio.value) >= _TIMES
-
-
-def _factor(ratio: float) -> float:
-    return max(ratio, 1 / ratio)
+    return ratio.value >= _TIMES
 
 
 def _percent(ratio: float) -> float:

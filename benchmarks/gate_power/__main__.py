@@ -5,6 +5,7 @@ With the project's own settings of the gate and its reference server, weighed do
 """
 
 import json
+import math
 import os
 import sys
 from dataclasses import asdict, replace
@@ -196,19 +197,27 @@ def counts(
 
 
 @app.command()
-def table(folder: Folder) -> None:
+def table(
+    folder: Folder,
+    *,
+    most_load: Annotated[
+        float, typer.Option(help="Leave out rounds that began at a higher load average.")
+    ] = math.inf,
+) -> None:
     """Tell what the series, the whole gates and the counts of a folder say, as Markdown."""
     if not folder.is_dir():
         raise SeriesError(f"there is no folder {folder}; make a series first")
     plan = _settings().plan()
-    rounds = read_series(folder / SERIES) if (folder / SERIES).exists() else ()
+    made = read_series(folder / SERIES) if (folder / SERIES).exists() else ()
+    rounds = [it for it in made if it.load_average <= most_load]
     wholes = [
         Whole(**json.loads(line))
         for line in ((folder / WHOLE).read_text().splitlines() if (folder / WHOLE).exists() else ())
     ]
     counted = json.loads((folder / COUNTS).read_text()) if (folder / COUNTS).exists() else {}
     text = power_markdown(plan, rounds, wholes, counted)
-    (folder / TABLE).write_text(text, encoding="utf-8")
+    if most_load == math.inf:
+        (folder / TABLE).write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 
 

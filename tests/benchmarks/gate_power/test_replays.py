@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from benchmarks.gate.sides import BASE
+from benchmarks.gate_power.__main__ import TABLE, app
 from benchmarks.gate_power.replays import (
     drawn,
     effect,
@@ -19,6 +21,7 @@ from benchmarks.gate_power.replays import (
     share_interval,
 )
 from benchmarks.gate_power.series import (
+    SERIES,
     Round,
     SeriesError,
     append,
@@ -154,6 +157,15 @@ def test_a_series_is_read_back_but_for_a_line_that_was_cut(tmp_path: Path) -> No
 
 def counted(calls: Sequence[float]) -> list[dict[str, float]]:
     return [{"counts.system_calls_per_echo": it} for it in calls]
+
+
+def test_rounds_of_a_busy_machine_can_be_left_out(tmp_path: Path) -> None:
+    for round_ in rounds_of({"the same": 1.0}, 3):
+        append(tmp_path / SERIES, replace(round_, load_average=9.0))
+    told = CliRunner().invoke(app, ["table", str(tmp_path), "--most-load", "2"])
+    assert told.exit_code == 0, told.output
+    assert "Replayed" not in told.output
+    assert not (tmp_path / TABLE).exists()
 
 
 def test_the_tables_say_what_was_measured_and_what_was_decided() -> None:
