@@ -8,7 +8,7 @@ from reports.matrix import Column, Matrix
 from reports.units import format_figure, significant
 from reports.verdict import Estimate
 
-# From this factor on more is told in times; less, which ends at 100 %, always in per cent.
+# Ratios from this on are told in times, smaller ones in per cent.
 _TIMES: Final = 2.0
 
 

@@ -1,16 +1,18 @@
-"""Counts that were committed, which may be held beside those of any machine.
+"""Counts that were committed, to hold those of other machines beside.
 
-Counts are the same on every machine that has the same interpreter and uvicorn. Instructions are
-not, for those of the C library are among them.
+Counts hang on the interpreter, on uvicorn and on the load, and not on how fast a machine is.
+Instructions are left out, for those of the machine's C library are among them.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from benchmarks.counting.count import Count
 from benchmarks.counting.figures import FIGURES
+from benchmarks.counting.process import Load
 
 _OF_A_MACHINE: Final = "instructions"
 
@@ -25,20 +27,26 @@ class Baseline:
 
     Attributes:
         python: the version of the interpreter that ran it, ``uvicorn`` that of its server.
+        connections: how many there were, and ``messages`` of each kind.
         figures: by name (:data:`benchmarks.counting.figures.FIGURES`).
     """
 
     python: str
     uvicorn: str
-    figures: dict[str, float]
+    connections: int
+    messages: int
+    figures: Mapping[str, float]
 
-    def against(self, counted: Count) -> str:
-        """Say why a count cannot be held beside this one; nothing if it can."""
-        mine, other = (_minor(it) for it in (self.python, counted.python))
-        if mine != other:
-            return f"the baseline is of Python {mine}, counted was on {other}"
-        if self.uvicorn != counted.uvicorn:
-            return f"the baseline is of uvicorn {self.uvicorn}, counted was on {counted.uvicorn}"
+    def against(self, counted: Count, load: Load) -> str:
+        """Say why a count under a load cannot be held beside this one; nothing if it can."""
+        for what, mine, other in (
+            ("Python", _minor(self.python), _minor(counted.python)),
+            ("uvicorn", self.uvicorn, counted.uvicorn),
+            ("connections", self.connections, load.connections),
+            ("messages", self.messages, load.messages),
+        ):
+            if mine != other:
+                return f"{what}: {mine} in the baseline, {other} here"
         return ""
 
     def ratios(self, counted: Count) -> dict[str, float]:
@@ -59,7 +67,8 @@ def read_baseline(path: Path) -> Baseline:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         figures = {name: float(value) for name, value in document["figures"].items()}
-        found = Baseline(document["python"], document["uvicorn"], figures)
+        numbers = int(document["connections"]), int(document["messages"])
+        found = Baseline(document["python"], document["uvicorn"], *numbers, figures)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BaselineError(f"{path} is no document of swarmgate count --json: {error}") from None
     for name, value in found.figures.items():

@@ -24,6 +24,7 @@ from benchmarks.gate.settings import GateSettings, find_settings, load_settings
 from benchmarks.gate.sides import BASE, HEAD, Side
 from benchmarks.gate_power.burden import VARIABLE
 from benchmarks.gate_power.heads import CPU, Burden, doubling_loops, heads_by
+from benchmarks.gate_power.replays import SAMPLES
 from benchmarks.gate_power.series import (
     SERIES,
     Series,
@@ -203,6 +204,9 @@ def table(
     most_load: Annotated[
         float, typer.Option(help="Leave out rounds that began at a higher load average.")
     ] = math.inf,
+    samples: Annotated[
+        int, typer.Option(min=2, help="Of the rounds, for gates drawn from them.")
+    ] = SAMPLES,
 ) -> None:
     """Tell what the series, the whole gates and the counts of a folder say, as Markdown."""
     if not folder.is_dir():
@@ -215,7 +219,7 @@ def table(
         for line in ((folder / WHOLE).read_text().splitlines() if (folder / WHOLE).exists() else ())
     ]
     counted = json.loads((folder / COUNTS).read_text()) if (folder / COUNTS).exists() else {}
-    text = power_markdown(plan, rounds, wholes, counted)
+    text = power_markdown(plan, rounds, wholes, counted, samples=samples)
     if most_load == math.inf:
         (folder / TABLE).write_text(text, encoding="utf-8")
     sys.stdout.write(text)

@@ -75,7 +75,11 @@ def from_every_start(
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """In which share of drawn gates something happened, with its 95 % interval."""
+    """In which share of drawn gates something happened, with its 95 % interval.
+
+    Where it happened in all of them, or in none, both ends are the same and say nothing: the rounds
+    that there are cannot show how seldom the opposite is.
+    """
 
     value: float
     low: float
@@ -93,9 +97,10 @@ def drawn(
 ) -> Mapping[GateVerdict, Drawn]:
     """Say how gates end whose blocks are drawn from the rounds, in any order and again and again.
 
-    The interval is of the rounds: so many samples of as many rounds are drawn from them first, each
-    with gates of its own (the percentile bootstrap: Efron, Annals of Statistics 7, 1979). That
-    rounds after each other have something in common is not in it.
+    The interval is by the percentile bootstrap (Efron, Annals of Statistics 7, 1979): so many
+    samples of as many rounds are drawn from them first, each with gates of its own, so that what
+    these few gates scatter by is in it too, and makes it a little wider. That rounds after each
+    other have something in common is not in it.
 
     Args:
         plan: of each gate, sampled metrics alone.
@@ -120,7 +125,7 @@ def drawn(
     tail = (1 - CONFIDENCE) / 2
     lows, highs = np.quantile(again, [tail, 1 - tail], axis=0).tolist()
     return {
-        it: Drawn(value, min(low, value), max(high, value))
+        it: Drawn(value, low, high)
         for it, value, low, high in zip(GateVerdict, values, lows, highs, strict=True)
     }
 

@@ -109,8 +109,8 @@ def _series(plan: Plan, rounds: Sequence[Round], samples: int) -> Iterator[str]:
         ),
     )
     yield (
-        "Gates whose blocks are drawn from all rounds, so that what rounds in a row have in common "
-        "is not in them:\n"
+        "Gates whose blocks are drawn from these rounds, so that what rounds in a row have in "
+        "common is not in them. No interval where all gates ended alike, which shows none:\n"
     )
     yield _table(
         ("head", *map(str, _VERDICTS)),
@@ -124,7 +124,7 @@ def _series(plan: Plan, rounds: Sequence[Round], samples: int) -> Iterator[str]:
 def _drawn_gates(
     plan: Plan, rounds: Sequence[Round], figures: Mapping[str, str], samples: int
 ) -> Iterator[tuple[str, Mapping[GateVerdict, Drawn]]]:
-    """Draw gates on each head, and on each that was not made worse as if it had just been."""
+    """Draw gates on each head, and on the same one made worse by what is accepted."""
     for name in rounds[0].values:
         yield name, drawn(plan, rounds, name, figures, samples=samples)
         if name == SAME:
@@ -133,6 +133,8 @@ def _drawn_gates(
 
 
 def _drawn(share: Drawn) -> str:
+    if share.low == share.high:
+        return _percent(share.value)
     return f"{_percent(share.value)} ({_percent(share.low)} to {_percent(share.high)})"
 
 

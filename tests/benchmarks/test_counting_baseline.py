@@ -9,16 +9,19 @@ import pytest
 from benchmarks.counting.baseline import BaselineError, read_baseline
 from benchmarks.counting.count import Count
 from benchmarks.counting.figures import FIGURES
+from benchmarks.counting.process import Load
 from tests.servers.launch import ROOT
 
 COMMITTED = ROOT / "reports/baselines/counts.json"
 FIGURE = "counts.allocations_per_echo"
+LOAD = Load(connections=100, messages=50)
 COUNTED = Count("3.11.9", "0.54.0", {FIGURE: 110.0, "counts.instructions_per_echo": 5e5}, {}, {})
 
 
 def document(path: Path, **changes: object) -> Path:
     figures = {FIGURE: 100.0, "counts.instructions_per_echo": 1e5, "counts.writes_per_echo": 1.0}
-    whole = {"python": "3.11.7", "uvicorn": "0.54.0", "figures": figures} | changes
+    whole = {"python": "3.11.7", "uvicorn": "0.54.0", "connections": 100, "messages": 50}
+    whole |= {"figures": figures} | changes
     path.write_text(json.dumps(whole))
     return path
 
@@ -29,18 +32,19 @@ def test_each_figure_that_both_have_is_a_ratio_but_for_instructions(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("changes", "complaint"),
+    ("counted", "load", "complaint"),
     [
-        ({}, ""),
-        ({"python": "3.12.9"}, "the baseline is of Python 3.11, counted was on 3.12"),
-        ({"uvicorn": "0.55.0"}, "the baseline is of uvicorn 0.54.0, counted was on 0.55.0"),
+        (COUNTED, LOAD, ""),
+        (replace(COUNTED, python="3.12.9"), LOAD, "Python: 3.11 in the baseline, 3.12 here"),
+        (replace(COUNTED, uvicorn="1.0"), LOAD, "uvicorn: 0.54.0 in the baseline, 1.0 here"),
+        (COUNTED, Load(200, 50), "connections: 100 in the baseline, 200 here"),
+        (COUNTED, Load(100, 20), "messages: 50 in the baseline, 20 here"),
     ],
 )
-def test_another_interpreter_or_uvicorn_is_not_comparable(
-    tmp_path: Path, changes: dict[str, str], complaint: str
+def test_what_is_not_comparable_is_told(
+    tmp_path: Path, counted: Count, load: Load, complaint: str
 ) -> None:
-    baseline = read_baseline(document(tmp_path / "counts.json"))
-    assert baseline.against(replace(COUNTED, **changes)) == complaint  # type: ignore[arg-type]
+    assert read_baseline(document(tmp_path / "counts.json")).against(counted, load) == complaint
 
 
 @pytest.mark.parametrize(

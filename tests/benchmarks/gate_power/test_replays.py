@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from benchmarks.gate.sides import BASE
 from benchmarks.gate_power.__main__ import TABLE, app
+from benchmarks.gate_power.heads import MEMORY
 from benchmarks.gate_power.replays import (
     drawn,
     effect,
@@ -84,8 +85,18 @@ def test_gates_are_drawn_from_the_rounds_of_a_head() -> None:
     assert slower[GateVerdict.FAILS].value == 1
     for ended in (same, slower):
         assert sum(share.value for share in ended.values()) == pytest.approx(1)
-        assert all(0 <= share.low <= share.value <= share.high <= 1 for share in ended.values())
     assert drawn(PLAN, rounds, "the same", FIGURES, samples=7) == same
+
+
+def test_more_rounds_make_the_interval_of_drawn_gates_narrower() -> None:
+    # A scatter at which a gate finds +10 % about every second time.
+    few, many = (
+        drawn(PLAN, rounds_of({"+10 %": 1.1}, count, scatter=0.05), "+10 %", FIGURES, samples=20)
+        for count in (40, 1_000)
+    )
+    fails = GateVerdict.FAILS
+    assert many[fails].high - many[fails].low < few[fails].high - few[fails].low
+    assert many[fails].low < many[fails].value < many[fails].high
 
 
 @pytest.mark.parametrize("higher_is_better", [False, True])
@@ -160,11 +171,12 @@ def counted(calls: Sequence[float]) -> list[dict[str, float]]:
 
 
 def test_rounds_of_a_busy_machine_can_be_left_out(tmp_path: Path) -> None:
-    for round_ in rounds_of({"the same": 1.0}, 3):
-        append(tmp_path / SERIES, replace(round_, load_average=9.0))
-    told = CliRunner().invoke(app, ["table", str(tmp_path), "--most-load", "2"])
+    figures = {CPU: (1e-4, 1e-4), MEMORY: (8e3, 8e3)}
+    for number, load in enumerate((0.5, 9.0)):
+        append(tmp_path / SERIES, Round(number, [BASE, "x"], 5.0, load, {"x": figures}))
+    told = CliRunner().invoke(app, ["table", str(tmp_path), "--most-load", "2", "--samples", "2"])
     assert told.exit_code == 0, told.output
-    assert "Replayed" not in told.output
+    assert "1 rounds, 2 runs" in told.output
     assert not (tmp_path / TABLE).exists()
 
 
