@@ -110,7 +110,7 @@ def _series(plan: Plan, rounds: Sequence[Round], samples: int) -> Iterator[str]:
     )
     yield (
         "Gates whose blocks are drawn from these rounds, so that what rounds in a row have in "
-        "common is not in them. No interval where all gates ended alike, which shows none:\n"
+        "common is not in them; where all gates ended alike there is no interval to show:\n"
     )
     yield _table(
         ("head", *map(str, _VERDICTS)),
