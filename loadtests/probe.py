@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 
@@ -18,6 +18,8 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 # clock_getcpuclockid(3): the scheduler's clock of a process, encoded in a clock number.
 _CPUCLOCK_SCHED: Final = 2
+# TCP_LISTEN, as /proc/net/tcp has it.
+_LISTENS: Final = "0A"
 
 
 def cpu_seconds(pid: int) -> float:
@@ -200,29 +202,44 @@ def listener_roots(port: int) -> tuple[int, ...]:
 
     Empty when nothing listens, or when another user's processes do and may not be looked at.
     """
-    try:
-        sockets = psutil.net_connections(kind="tcp")
-    except psutil.AccessDenied:
-        return ()
-    pids = {found.pid for found in sockets if _listens(found, port) and found.pid is not None}
-    return tuple(sorted({_root(pid, port) for pid in pids}))
+    links = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    holders = {pid for pid in psutil.pids() if _holds(pid, links)} if links else set()
+    return tuple(sorted({_root(pid, holders) for pid in holders}))
 
 
-def _listens(found: Any, port: int) -> bool:  # noqa: ANN401 - two kinds of named tuple
-    return found.status == psutil.CONN_LISTEN and bool(found.laddr) and found.laddr.port == port
+def _listening_inodes(port: int) -> set[str]:
+    """Read which sockets listen on a TCP port (``/proc/net/tcp``: proc(5)).
 
-
-def _root(pid: int, port: int) -> int:
-    """Climb from a worker to the process that it has its listening socket from.
-
-    A socket that several processes share is listed once, for whichever of them.
+    The kernel tells what listens first (``tcp_get_idx`` in its ``tcp_ipv4.c``), and no more is
+    read: after it comes each of the connections, of which those of the runs before may be 50,000.
     """
-    try:
-        parent = psutil.Process(pid).parent()
-        while parent is not None and any(
-            _listens(found, port) for found in parent.net_connections(kind="tcp")
-        ):
-            pid, parent = parent.pid, parent.parent()
-    except psutil.Error:
-        pass  # it ended, or is another user's
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        with suppress(FileNotFoundError), Path("/proc/net", table).open() as lines:
+            next(lines, None)
+            for line in lines:
+                _, local, _, state, *_, inode = line.split()[:10]
+                if state != _LISTENS:
+                    break
+                if int(local.rpartition(":")[2], 16) == port:
+                    inodes.add(inode)
+    return inodes
+
+
+def _holds(pid: int, links: set[str]) -> bool:
+    """Tell whether one of a process's files is one of these sockets; not if it may not be seen."""
+    with suppress(OSError):
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            # Whatever is closed meanwhile is not what listens.
+            with suppress(FileNotFoundError):
+                if str(file.readlink()) in links:
+                    return True
+    return False
+
+
+def _root(pid: int, holders: set[int]) -> int:
+    """Climb from a worker to the process that it has its listening socket from."""
+    with suppress(psutil.Error):
+        while (parent := psutil.Process(pid).ppid()) in holders:
+            pid = parent
     return pid

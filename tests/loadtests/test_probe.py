@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -154,6 +155,22 @@ def test_whoever_listens_on_a_port_is_found() -> None:
         assert probe.listener_roots(server.port) == (server.pid,)
         port = server.port
     assert probe.listener_roots(port) == ()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_it_is_found_among_connections_and_on_either_protocol(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family, backlog=50) as server:
+        port = server.getsockname()[1]
+        clients = [socket.create_connection((host, port)) for _ in range(20)]
+        accepted = [server.accept()[0] for _ in clients]
+        from_port = clients[0].getsockname()[1]
+        assert probe.listener_roots(port) == (os.getpid(),)
+        assert probe.listener_roots(from_port) == ()
+        for connection in (*clients, *accepted):
+            connection.close()
+        # They go on in TIME_WAIT, and are no listeners.
+        assert probe.listener_roots(port) == (os.getpid(),)
 
 
 def test_of_workers_that_share_a_socket_the_master_is_found() -> None:
