@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -107,7 +107,8 @@ def scaling(
         given = _given_machine(cores, memory, files, proxy_sources)
         series_given = (_listed(sizes), _listed(rates), _listed(workers))
         if target_cmd is not None:
-            runs = runs_of(_flags(words, target_cmd), *series_given)
+            changed = {"count": sizes, "rate": rates}
+            runs = runs_of(_flags(words, target_cmd, changed), *series_given)
             folder = output or default_folder("scaling")
             failed = _make(runs, repeats, folder, _maker(quiet=quiet))
             folders = [folder]
@@ -147,13 +148,18 @@ def _refuse_runs(words: Sequence[str], has_sizes: bool) -> None:
         raise UsageError("--sizes, --rates and --workers are of runs to make: give --target-cmd")
 
 
-def _flags(words: Sequence[str], target_cmd: str) -> Flags:
-    """Read the flags of every run. Raises UsageError."""
+def _flags(words: Sequence[str], target_cmd: str, changed: Mapping[str, str | None]) -> Flags:
+    """Read the flags of every run.
+
+    Raises:
+        UsageError: they cannot be read, or one is not for a run of a series, or is what the series
+            itself changes.
+    """
     flags, given = read_flags([*words, "--target-cmd", target_cmd], {})
-    for name in ("file", "output", "dry_run", "count"):
+    for name in ("file", "output", "dry_run", *(name for name, sizes in changed.items() if sizes)):
         if name in given:
             shown = "COUNT" if name == "count" else f"--{name.replace('_', '-')}"
-            raise UsageError(f"{shown} is not for the runs of a series; leave it out")
+            raise UsageError(f"{shown} is not for the runs of this series; leave it out")
     return flags
 
 

@@ -129,8 +129,14 @@ def test_what_larger_runs_measured_is_held_against_the_projection(tmp_path: Path
         ([URL, "--target-cmd", "x {port}", "--sizes", "1,b,2"], 2, "--sizes: 'b' is no count"),
         ([URL, "--target-cmd", "x {port}", "--workers", "1,2,4"], 2, "{workers} in --target-cmd"),
         ([URL, "9", "--target-cmd", "x {port}", "--sizes", "1,2,3"], 2, "COUNT is not for"),
+        ([URL, "-r", "9", "--target-cmd", "x {port}", "--rates", "1,2,3"], 2, "--rate is not for"),
         ([URL, "--target-cmd", "x {port}", "--sizes", "1,2,3", "-s", "ech"], 2, "'ech'"),
         ([URL, "--target-cmd", "no-such {port}", "--sizes", "1,2,3"], 3, "cannot start the target"),
+        # How many connections there are may be said where the series is of something else.
+        (
+            [URL, "9", "-s", "echo", "--target-cmd", "no-such {port}", "--rates", "1,2,3"],
+            *(3, "cannot start the target"),
+        ),
     ],
 )
 def test_wrong_usage_and_too_little_are_one_line(
