@@ -28,4 +28,4 @@ def test_a_report_on_the_page_is_made_from_the_published_records(command: str, s
 
 
 def test_the_page_shows_reports() -> None:
-    assert len(SHOWN) >= 2
+    assert len(SHOWN) == 4
