@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 from benchmarks.runs.experiments import Experiments, LoadExperiment, check_known, on_targets
 from benchmarks.runs.tables import InputFileError, Names, Table
 from benchmarks.runs.targets import Target
+from benchmarks.runs.workload import Case
 from reports.units import format_figure, parse_figure
 from reports.verdict import Verdict
 
@@ -108,6 +109,13 @@ class ClaimsFile(Experiments):
     """A claims file, checked."""
 
     claims: tuple[Claim, ...] = ()
+
+    def case(self, experiment: str, target: str) -> Case:
+        """Give the load of an experiment on a server; where no time is judged, late is fine."""
+        case = Experiments.case(self, experiment, target)
+        claims = [it for it in self.claims if experiment in (it.experiment, it.baseline)]
+        judged = [name for it in claims for name in (it.metric, *it.context)]
+        return replace(case, bounds=case.workload.bounds_for(judged) if judged else None)
 
     def judged_on(self, claim: Claim) -> tuple[str, ...]:
         """Give the servers that a claim is judged on; none without the one that it is beside."""

@@ -25,7 +25,6 @@ from benchmarks.runs.tables import (
 )
 from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
-from loadtests.bounds import Bounds
 from loadtests.errors import LoadTestError
 from loadtests.target import TargetSource
 from reports.catalogue import Better
@@ -96,9 +95,6 @@ _METRICS: Final[TypeAdapter[tuple[_MetricTable, ...]]] = TypeAdapter(
     Annotated[tuple[_MetricTable, ...], Field(strict=False)]
 )
 _TABLES: Final = ("load", "count", "metric")
-_LATE_IS_FINE: Final = Bounds(
-    lateness_p99_seconds=1.0, loop_lag_p99_seconds=1.0, gc_pause_seconds=1.0
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,15 +176,10 @@ class GateSettings:
     false_passes: float = 0.05
 
     def case(self, load: str, target: Target) -> Case:
-        """Give a load on a side.
-
-        Where no time is judged, a generator that sends late disturbs nothing that is, so that a
-        busy machine need not make a run invalid.
-        """
+        """Give a load on a side."""
         workload = self.loads[load]
-        judged = [it.figure for it in self.metrics if it.load == load]
-        is_lenient = not any(map(_is_timed, judged)) and "bound" not in workload.content.defaults
-        return Case(target, workload, _LATE_IS_FINE if is_lenient else None)
+        judged = (it.figure for it in self.metrics if it.load == load)
+        return Case(target, workload, workload.bounds_for(judged))
 
     def plan(self) -> Plan:
         """Give what is fixed before the first run.
@@ -211,11 +202,6 @@ class GateSettings:
         if metric.load in self.counts:
             return ExactMetric(metric.name, share=metric.effect, higher_is_better=higher)
         return SampledMetric(metric.name, metric.effect, higher_is_better=higher)
-
-
-def _is_timed(name: str) -> bool:
-    """Tell whether a figure is a time by the generator's clock, not a server's CPU time."""
-    return figure(name).unit == "seconds" and "server." not in name
 
 
 def find_settings(start: Path) -> Path:

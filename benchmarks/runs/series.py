@@ -169,7 +169,8 @@ def make_all(
             with watch(title):
                 made = _run_alone(experiment, path)
         else:
-            case = replace(file.case(turn.name, turn.target), bounds=bounds)
+            case = file.case(turn.name, turn.target)
+            case = case if bounds is None else replace(case, bounds=bounds)
             made = make_run(case, path, seed=turn.repeat + 1, title=title, watch=watch)
         if not made.valid:
             given_up.add((turn.name, turn.target))

@@ -1,5 +1,6 @@
 """A load as it is judged: what a file of ``swarmgate run`` says, put on whichever server."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -11,7 +12,11 @@ from loadtests.plan import Plan
 from loadtests.run import against_figure_of, checked
 from loadtests.scenario_file import ScenarioFile
 from loadtests.users import plan_of_run
+from reports.figures import figure
 
+_LATE_IS_FINE: Final = Bounds(
+    lateness_p99_seconds=1.0, loop_lag_p99_seconds=1.0, gc_pause_seconds=1.0
+)
 _OF_NEW_MEMORY: Final = (
     "server.memory_per_connection_bytes",
     "server.memory_growth_per_connection_bytes",
@@ -47,6 +52,19 @@ class Workload:
             return ""
         return against_figure_of(plan, name)
 
+    def bounds_for(self, judged: Iterable[str]) -> Bounds | None:
+        """Give the bounds within which a run is valid; None for those that the load has.
+
+        Where no time is judged, a generator that sends late disturbs nothing that is, so that a
+        busy machine need not make a run invalid.
+
+        Args:
+            judged: the figures of a run that are judged or shown.
+        """
+        if any(map(_is_timed, judged)) or "bound" in self.content.defaults:
+            return None
+        return _LATE_IS_FINE
+
     def with_flags(self, **flags: Any) -> "Workload":  # noqa: ANN401 - each flag's own
         """Give the same with other values of some flags, by their names in Python."""
         defaults = {**self.content.defaults, **flags}
@@ -56,6 +74,11 @@ class Workload:
         """Give the same with other values of some parameters of the scenario."""
         changed = {**self.content.parameters, **parameters}
         return replace(self, content=replace(self.content, parameters=changed))
+
+
+def _is_timed(name: str) -> bool:
+    """Tell whether a figure is a time by the generator's clock, not a server's CPU time."""
+    return figure(name).unit == "seconds" and "server." not in name
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,26 @@ def test_a_claims_file_is_read_with_its_units(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "allowed_seconds"),
+    [
+        ("", "", 1.0),
+        ("server.memory_bytes", "server.cpu_per_message_seconds", 1.0),
+        ("server.memory_bytes", "latency.p99_seconds", 0.005),
+        ('"2GB"', '"2GB"\ncontext = ["latency.p99_seconds"]', 0.005),
+        ('"1k"', '"1k"\nbound = ["lateness_p99_seconds=20ms"]', 0.02),
+    ],
+)
+def test_where_no_time_is_judged_or_shown_a_generator_may_be_late(
+    tmp_path: Path, old: str, new: str, allowed_seconds: float
+) -> None:
+    text = GOOD.replace(old, new, 1)
+    if old == "server.memory_bytes":
+        text = text.replace("2GB", "20ms")
+    plan = load_claims(written(tmp_path, text)).case("idle", "reference").plan()
+    assert plan.bounds.lateness_p99_seconds == allowed_seconds
+
+
+@pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
         ('scenario = "hold"', "", ":1: experiment.idle.scenario: the key is missing"),
