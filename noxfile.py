@@ -25,7 +25,8 @@ PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
 SERVER_LOCK = Path("requirements.txt")
 LOCUST_LOCK = Path("requirements-locust.txt")
 MATRIX_PYTHONS = ("3.12", "3.13")
-LOCUSTFILES = (Path("loadtests/locustfile.py"), *sorted(Path("loadtests/shapes").glob("s*.py")))
+LOCUST = Path("loadtests/locust")
+LOCUSTFILES = (LOCUST / "locustfile.py", *sorted((LOCUST / "shapes").glob("s*.py")))
 # What `nox -s bench -- NAME` measures: cost benchmarks, then claims.
 BENCHES = {
     "": ((), "claims.toml"),
@@ -94,7 +95,7 @@ def bench(session: nox.Session) -> None:
     if costs:
         try:
             session.run(
-                *("pytest", *(f"benchmarks/{name}" for name in costs), "-s"),
+                *("pytest", *(f"benchmarks/cost/{name}" for name in costs), "-s"),
                 # In the order in which they are named; the tests alone go in a random one.
                 *("--benchmark-columns=min,median,max,rounds", "-p", "no:randomly"),
                 env=quick,

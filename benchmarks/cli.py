@@ -3,13 +3,14 @@
 import os
 import sys
 from importlib import import_module
-from typing import Any, Final
+from importlib.metadata import version
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
-from loadtests.own_module import own_environment, own_module
+from loadtests.run.child_process import own_environment, own_module
 from reports.exit_status import ExitStatus
 
 MODULES: Final = {
@@ -47,14 +48,27 @@ app = typer.Typer(
     name="swarmgate",
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"swarmgate {version('swarmgate')}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def swarmgate() -> None:
+def swarmgate(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
     """Load-test WebSocket servers with real connections; a verdict on every scaling claim."""
 
 

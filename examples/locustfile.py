@@ -2,7 +2,7 @@
 
 from locust import between, task
 
-from loadtests.locust_users import SwarmUser, WebSocketUser
+from swarmgate.locust import SwarmUser, WebSocketUser
 
 
 class Listener(SwarmUser):

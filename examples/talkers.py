@@ -1,6 +1,6 @@
 """People who join a chat, say something every second or so, and wait until they hear it."""
 
-from loadtests.script import Parameters, Script, Seconds
+from swarmgate import Parameters, Script, Seconds
 
 
 class Talk(Parameters):

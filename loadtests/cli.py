@@ -11,16 +11,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from loadtests import limits
-from loadtests.dry_run import plan_document, plan_rows
 from loadtests.errors import LoadTestError, UsageError
-from loadtests.flags import Flags, source_of, takes_flags
-from loadtests.help import RunCommand, parameter_lines
-from loadtests.plan import Endpoint, Plan, split_url
-from loadtests.run import checked, default_record_path, execute
-from loadtests.scenario_file import ScenarioFile
-from loadtests.scenarios import SCENARIOS, scenario_kind
-from loadtests.users import plan_of_run
+from loadtests.plan.plan import Endpoint, Plan, split_url
+from loadtests.run import limits
+from loadtests.run.dry_run import plan_document, plan_rows
+from loadtests.run.flags import Flags, source_of, takes_flags
+from loadtests.run.help import RunCommand, parameter_lines
+from loadtests.run.run import checked, default_record_path, execute
+from loadtests.run.scenario_file import ScenarioFile
+from loadtests.run.user_kinds import plan_of_run
+from loadtests.scenarios.registry import SCENARIOS, scenario_kind
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome, outcome_of, run_document
 from reports.printable import printable

@@ -11,7 +11,7 @@ import typer
 
 from reports.damage import naming_damage
 from reports.exit_status import ExitStatus
-from reports.html import html_report
+from reports.html.page import html_report
 from reports.outcome import Outcome, outcome_of, run_document, worst
 from reports.printable import printable
 from reports.record import RecordError, read_record

@@ -1,4 +1,12 @@
-"""What a project imports of swarmgate: the types behind the pytest fixture of that name."""
+"""What people import of swarmgate: to write scripts and scenarios, and to run them from tests.
+
+Scripts and scenarios are written with the names of docs/scripting.md, Locust users with those of
+:mod:`swarmgate.locust`; the rest are the types behind the pytest fixture ``swarmgate``. The names
+of scripts are imported when first asked for: every session of pytest imports this package.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from swarmgate.result import Figures, OfUsers, Result
 from swarmgate.runner import (
@@ -9,13 +17,49 @@ from swarmgate.runner import (
     Swarmgate,
 )
 
+if TYPE_CHECKING:
+    from loadtests.scenarios.script import (
+        Bytes,
+        Client,
+        Connection,
+        ConnectionEndedError,
+        Count,
+        ExpectationError,
+        Handshake,
+        Parameters,
+        Scenario,
+        Script,
+        ScriptLedger,
+        Seconds,
+    )
+
 __all__ = [
+    "Bytes",
+    "Client",
+    "Connection",
+    "ConnectionEndedError",
+    "Count",
+    "ExpectationError",
     "Figures",
+    "Handshake",
     "NoRunError",
     "OfUsers",
+    "Parameters",
     "Result",
     "RunFailedError",
     "RunInvalidError",
+    "Scenario",
+    "Script",
+    "ScriptLedger",
+    "Seconds",
     "Server",
     "Swarmgate",
 ]
+
+_HOME_OF_SCRIPTS: Final = "loadtests.scenarios.script"
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name is of
+    if name in __all__:
+        return getattr(import_module(_HOME_OF_SCRIPTS), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """The pytest plugin: the fixture ``swarmgate``, where its records go, and what a failure tells.
 
 It is loaded in every test session of whoever installs the package, so it imports nothing that such
-a session would notice; runs are made in processes of their own (:mod:`loadtests.called`).
+a session would notice; runs are made in processes of their own (:mod:`loadtests.run.called`).
 """
 
 import os

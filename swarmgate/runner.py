@@ -20,7 +20,7 @@ TRIES: Final = 3
 _CALLED: Final = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})
-from loadtests.called import main
+from loadtests.run.called import main
 main()
 """
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from target_app.app import ServeAdopted, TargetApp, create_app
     from target_app.connections.adoption import adopt, told_on_shutdown
     from target_app.connections.connection import Connection, Endpoint
-    from target_app.connections.message import Message
     from target_app.connections.names import ClientId, Room
+    from target_app.message import Message
     from target_app.routes.admission import GUARDED, Identity, guard, identified_by
     from target_app.services import Services
     from target_app.settings import Settings
@@ -42,7 +42,7 @@ _HOMES: Final = {
     "target_app.app": ("ServeAdopted", "TargetApp", "create_app"),
     "target_app.connections.adoption": ("adopt", "told_on_shutdown"),
     "target_app.connections.connection": ("Connection", "Endpoint"),
-    "target_app.connections.message": ("Message",),
+    "target_app.message": ("Message",),
     "target_app.connections.names": ("ClientId", "Room"),
     "target_app.routes.admission": ("GUARDED", "Identity", "guard", "identified_by"),
     "target_app.services": ("Services",),

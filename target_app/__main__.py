@@ -21,9 +21,9 @@ import uvicorn
 from target_app import logs
 from target_app.app import EXIT_USAGE, STARTUP_FAILURE, create_app
 from target_app.connections.bounded import BoundedWebSocket, bounded_http
+from target_app.lifecycle.supervisor import Supervisor
 from target_app.logs import address_of
 from target_app.settings import Settings, told
-from target_app.supervisor import Supervisor
 from target_app.telemetry import as_set_up
 
 if TYPE_CHECKING:

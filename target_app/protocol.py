@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError, from_json
 
-from target_app.connections.message import Message
+from target_app.message import Message
 
 CHAT: Final = "chat"
 EVENTS: Final = "events"

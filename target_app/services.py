@@ -16,15 +16,16 @@ from target_app.bus.make import make_bus
 from target_app.bus.router import MessageRouter
 from target_app.connections.delivery import Delivery
 from target_app.connections.fanout import Fanout
-from target_app.connections.message import Message
 from target_app.connections.names import Room
 from target_app.connections.registry import ConnectionManager
+from target_app.counters import Counters
 from target_app.lifecycle.drain import GracefulShutdown
 from target_app.lifecycle.garbage import what_stays_put_aside
 from target_app.lifecycle.heartbeat import in_turns
 from target_app.lifecycle.keepalive import Keepalive
 from target_app.lifecycle.leaving import Leaving
 from target_app.lifecycle.workers import Worker, WorkerCoordinator, is_reloaded, run_dir, supervisor
+from target_app.message import Message
 from target_app.protocol import CHAT
 from target_app.sessions.classes import Classes
 from target_app.sessions.hub_answers import HubAnswers
@@ -33,7 +34,6 @@ from target_app.sessions.questions import Questions
 from target_app.sessions.registry import Sessions
 from target_app.sessions.responder import Responder
 from target_app.stats.collector import StatsCollector
-from target_app.stats.counters import Counters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -7,7 +7,7 @@ late one is invalid; a test that asks for another exit status is not about that.
 import sys
 
 from benchmarks.cli import main
-from loadtests.bounds import changed
+from loadtests.plan.bounds import changed
 from tests.loadtests.conftest import PATIENT
 
 if __name__ == "__main__":

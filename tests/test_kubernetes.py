@@ -19,8 +19,8 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate.utils import all_versions, resources_from_file
 
-from loadtests import fleet
-from loadtests.run import DEFAULT_FOLDER
+from loadtests.run import fleet
+from loadtests.run.run import DEFAULT_FOLDER
 
 ROOT = Path(__file__).parents[1]
 MANIFEST = ROOT / "deploy/kubernetes/swarmgate.yaml"
@@ -190,6 +190,7 @@ def test_the_image_holds_what_measures_and_nothing_of_the_server():
     assert copied() == {
         "loadtests": PurePosixPath("/app/loadtests"),
         "reports": PurePosixPath("/app/reports"),
+        "swarmgate": PurePosixPath("/app/swarmgate"),
     }
     sent = {line[1:] for line in IGNORED.splitlines() if line.startswith("!")}
     assert sent == {*copied(), "requirements-locust.txt"}

@@ -9,16 +9,16 @@ from typing import Any, Final
 from benchmarks.judging.alike import conditions, server_of
 from benchmarks.judging.capacity import Span
 from benchmarks.runs.workload import Case
-from loadtests import limits
 from loadtests.errors import UsageError
-from loadtests.flags import Flags
-from loadtests.header import run_header
-from loadtests.limits import Limits
-from loadtests.masking import masked
-from loadtests.plan import Plan, split_url
-from loadtests.run import checked
-from loadtests.stages import are_stages
-from loadtests.validity import SENDING
+from loadtests.plan.masking import masked
+from loadtests.plan.plan import Plan, split_url
+from loadtests.plan.stages import are_stages
+from loadtests.run import limits
+from loadtests.run.flags import Flags
+from loadtests.run.header import run_header
+from loadtests.run.limits import Limits
+from loadtests.run.run import checked
+from loadtests.run.validity import SENDING
 from reports.record import Header, Target
 from reports.units import significant
 

@@ -8,8 +8,8 @@ from typing import Final
 from benchmarks.judging.capacity import Said
 from benchmarks.judging.run_figures import RunFigures
 from loadtests.errors import UsageError
-from loadtests.plan import Plan
-from loadtests.run import against_figure_of
+from loadtests.plan.plan import Plan
+from loadtests.run.run import against_figure_of
 from reports.faults import FAULTS
 from reports.terminal import ROUND_TRIPS
 from reports.threshold import Threshold, holds, parse_threshold

@@ -18,10 +18,10 @@ from benchmarks.judging.capacity import (
     answer,
     candidates,
 )
-from reports.capacity_table import LoadRow
 from reports.exit_status import ExitStatus
 from reports.figures import figure
 from reports.limit import Limit, limit_of
+from reports.tables.capacity_table import LoadRow
 from reports.threshold import Threshold
 from reports.units import format_figure, unit_of
 

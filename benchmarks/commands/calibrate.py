@@ -10,15 +10,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.calibrate import FULL, QUICK, CalibrationError
-from benchmarks.calibrate import calibrate as run_calibration
-from benchmarks.calibration import Row
-from benchmarks.calibration_table import calibration_markdown, calibration_table
+from benchmarks.calibration.calibrate import FULL, QUICK, CalibrationError
+from benchmarks.calibration.calibrate import calibrate as run_calibration
+from benchmarks.calibration.calibration_table import calibration_markdown, calibration_table
+from benchmarks.calibration.judging import Row
 from benchmarks.commands.claims import REPORT_WIDTH
 from benchmarks.runs.making import InterruptedRunError
 from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError
-from loadtests.run import default_folder
+from loadtests.run.run import default_folder
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome
 from reports.record import RecordError

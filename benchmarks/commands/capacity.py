@@ -32,17 +32,17 @@ from benchmarks.runs.making import InterruptedRunError
 from benchmarks.runs.targets import Target, base_of
 from benchmarks.runs.workload import Case, Workload
 from loadtests import cli as loadtests_cli
-from loadtests import limits
 from loadtests.errors import LoadTestError, UsageError
-from loadtests.flags import Flags, as_mapping, source_of, takes_flags
-from loadtests.help import RunCommand
-from loadtests.plan import Plan
-from loadtests.run import checked, default_folder
-from loadtests.scenario_file import ScenarioFile
-from reports.capacity_table import loads_markdown, loads_table
+from loadtests.plan.plan import Plan
+from loadtests.run import limits
+from loadtests.run.flags import Flags, as_mapping, source_of, takes_flags
+from loadtests.run.help import RunCommand
+from loadtests.run.run import checked, default_folder
+from loadtests.run.scenario_file import ScenarioFile
 from reports.exit_status import ExitStatus
 from reports.printable import printable
 from reports.record import RecordError
+from reports.tables.capacity_table import loads_markdown, loads_table
 from reports.terminal import live_view, result_console
 from reports.units import format_seconds, parse_count, parse_rate, parse_ratio, parse_seconds
 from reports.whole_file import write_whole

@@ -27,13 +27,13 @@ from benchmarks.runs.targets import (
 )
 from loadtests import cli as loadtests_cli
 from loadtests.errors import UsageError
-from loadtests.flags import read_flags, source_of
-from loadtests.run import default_folder
-from reports.claims_table import tally, verdict_markdown, verdict_svg, verdict_table
+from loadtests.run.flags import read_flags, source_of
+from loadtests.run.run import default_folder
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome
 from reports.printable import printable
 from reports.record import RecordError
+from reports.tables.claims_table import tally, verdict_markdown, verdict_svg, verdict_table
 from reports.terminal import live_view, result_console
 from reports.verdict import ClaimResult, outcome_of_claims
 

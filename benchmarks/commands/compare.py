@@ -15,7 +15,13 @@ from benchmarks.judging.alike import NotComparableError, Run, grouped, matched
 from benchmarks.judging.compare import Choose, compare, matters
 from loadtests.errors import UsageError
 from reports.comparison import Comparison
-from reports.comparison_table import (
+from reports.damage import naming_damage
+from reports.exit_status import ExitStatus
+from reports.figures import nearest
+from reports.printable import printable
+from reports.record import RECORD_SUFFIX, RecordError, read_record
+from reports.summary import Summary, summarise
+from reports.tables.comparison_table import (
     after_table,
     comparison_document,
     comparison_markdown,
@@ -24,12 +30,6 @@ from reports.comparison_table import (
     group_lines,
     headline,
 )
-from reports.damage import naming_damage
-from reports.exit_status import ExitStatus
-from reports.figures import nearest
-from reports.printable import printable
-from reports.record import RECORD_SUFFIX, RecordError, read_record
-from reports.summary import Summary, summarise
 from reports.terminal import result_console
 from reports.whole_file import write_whole
 

@@ -49,11 +49,13 @@ from benchmarks.gate.sides import (
 from benchmarks.runs.making import InterruptedRunError, Watch
 from benchmarks.runs.tables import InputFileError
 from loadtests.errors import UsageError
-from loadtests.run import default_folder
+from loadtests.run.run import default_folder
 from reports.exit_status import ExitStatus
 from reports.figures import figure
 from reports.gate_decision import GateDecision
-from reports.gate_table import (
+from reports.printable import printable
+from reports.record import RecordError
+from reports.tables.gate_table import (
     GateReport,
     gate_document,
     gate_junit,
@@ -62,8 +64,6 @@ from reports.gate_table import (
     gate_table,
     outcome_of_gate,
 )
-from reports.printable import printable
-from reports.record import RecordError
 from reports.terminal import live_view, result_console
 from reports.units import format_count, parse_seconds
 from reports.whole_file import write_whole

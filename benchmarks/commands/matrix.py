@@ -18,13 +18,13 @@ from benchmarks.runs.series import quick as reduced
 from benchmarks.runs.tables import InputFileError
 from loadtests import cli as loadtests_cli
 from loadtests.errors import UsageError
-from loadtests.run import default_folder
+from loadtests.run.run import default_folder
 from reports.matrix import Matrix, matrix_document, outcome_of_matrix
-from reports.matrix_findings import findings, notes
-from reports.matrix_table import matrix_markdown, matrix_table, reasons
 from reports.outcome import Outcome
 from reports.printable import printable
 from reports.record import RecordError
+from reports.tables.matrix_findings import findings, notes
+from reports.tables.matrix_table import matrix_markdown, matrix_table, reasons
 from reports.terminal import live_view, result_console
 from reports.whole_file import write_whole
 

@@ -20,11 +20,11 @@ from benchmarks.scaling.series import Make, ScalingRun, make_all, runs_of
 from benchmarks.scaling.text import markdown, terminal_text
 from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError, UsageError
-from loadtests.flags import Flags, read_flags, source_of
-from loadtests.limits import SPARE_FILES, USABLE_PORT_SHARE
-from loadtests.run import checked, default_folder, execute
-from loadtests.scenario_file import ScenarioFile
-from loadtests.users import plan_of_run
+from loadtests.run.flags import Flags, read_flags, source_of
+from loadtests.run.limits import SPARE_FILES, USABLE_PORT_SHARE
+from loadtests.run.run import checked, default_folder, execute
+from loadtests.run.scenario_file import ScenarioFile
+from loadtests.run.user_kinds import plan_of_run
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome
 from reports.printable import printable

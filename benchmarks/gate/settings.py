@@ -26,7 +26,7 @@ from benchmarks.runs.tables import (
 from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
 from loadtests.errors import LoadTestError
-from loadtests.target import TargetSource
+from loadtests.plan.target_source import TargetSource
 from reports.catalogue import Better
 from reports.figures import figure, nearest
 from reports.units import parse_ratio, parse_seconds

@@ -13,7 +13,7 @@ from typing import Final
 from benchmarks.gate.settings import Server
 from benchmarks.runs.targets import Target, base_of, split_words, started_by
 from loadtests.errors import UsageError
-from loadtests.target import TargetSource
+from loadtests.plan.target_source import TargetSource
 
 BASE: Final = "base"
 HEAD: Final = "head"

@@ -38,7 +38,7 @@ from benchmarks.gate_power.telling import Whole, power_markdown
 from benchmarks.runs.making import InterruptedRunError, Watch
 from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import Target, started_by
-from loadtests.own_module import own_module
+from loadtests.run.child_process import own_module
 from reports.exit_status import ExitStatus
 from reports.record import RecordError
 from reports.terminal import live_view

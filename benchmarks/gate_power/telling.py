@@ -22,7 +22,7 @@ from benchmarks.judging.decision import Block, decide
 from benchmarks.judging.plan import FEWEST_EXACT_RUNS, ExactMetric, Plan, SampledMetric
 from reports.figures import figure
 from reports.gate_decision import GateVerdict
-from reports.markdown import markdown_table
+from reports.tables.markdown import markdown_table
 from reports.units import format_change, format_seconds, significant
 
 _VERDICTS: Final = (GateVerdict.FAILS, GateVerdict.PASSES, GateVerdict.INCONCLUSIVE)

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from loadtests.plan import Plan
+from loadtests.plan.plan import Plan
 from reports.record import Header, Machine, Target
 from reports.units import format_bytes
 

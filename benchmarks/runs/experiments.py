@@ -33,7 +33,7 @@ class LoadExperiment:
 
 
 class AloneExperiment(Table):
-    """A primitive measured by itself, in a fresh process a run (:mod:`benchmarks.alone`)."""
+    """A primitive measured by itself, in a fresh process a run (:mod:`benchmarks.runs.alone`)."""
 
     kind: Literal["alone"]
     subject: Literal["coroutine", "thread"]

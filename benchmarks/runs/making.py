@@ -15,9 +15,9 @@ from typing import Final
 from benchmarks.judging.run_figures import RunFigures
 from benchmarks.runs.redis_server import watched_redis
 from benchmarks.runs.workload import Case
-from loadtests.bounds import Bounds
 from loadtests.errors import LoadTestError, TargetError
-from loadtests.run import execute
+from loadtests.plan.bounds import Bounds
+from loadtests.run.run import execute
 from reports.damage import naming_damage
 from reports.outcome import told_errors
 from reports.record import RECORD_SUFFIX, Line, read_record

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from loadtests.errors import TargetError
-from loadtests.target import TargetSource, running
+from loadtests.plan.target_source import TargetSource
+from loadtests.run.target import running
 
 _LOOK_SECONDS: Final = 0.1
 

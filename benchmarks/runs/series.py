@@ -16,9 +16,9 @@ from benchmarks.judging.run_figures import Key, RunFigures
 from benchmarks.runs.experiments import AloneExperiment, Asked, Experiment, Experiments
 from benchmarks.runs.making import Watch, beside, make_run
 from benchmarks.runs.tables import InputFileError
-from loadtests.bounds import Bounds
 from loadtests.errors import UsageError
-from loadtests.own_module import own_module
+from loadtests.plan.bounds import Bounds
+from loadtests.run.child_process import own_module
 from reports.record import RECORD_SUFFIX, RecordError
 from reports.units import significant
 
@@ -180,7 +180,7 @@ def make_all(
 def _run_alone(experiment: AloneExperiment, path: Path) -> RunFigures:
     """Measure a primitive in a process of its own, and keep what it printed beside the records."""
     finished = subprocess.run(
-        [*own_module("benchmarks.alone"), experiment.subject, str(experiment.count)],
+        [*own_module("benchmarks.runs.alone"), experiment.subject, str(experiment.count)],
         capture_output=True,
         text=True,
         check=False,

@@ -22,10 +22,10 @@ from benchmarks.runs.targets import (
 )
 from benchmarks.runs.workload import Workload
 from loadtests.errors import UsageError
-from loadtests.flags import OF_THE_TARGET
-from loadtests.scenario_file import ScenarioFile, read_scenario_file, read_tables
-from loadtests.target import START_SECONDS, TargetSource
-from loadtests.toml_lines import line_of
+from loadtests.plan.target_source import START_SECONDS, TargetSource
+from loadtests.plan.toml_lines import line_of
+from loadtests.run.flags import OF_THE_TARGET
+from loadtests.run.scenario_file import ScenarioFile, read_scenario_file, read_tables
 from reports.figures import nearest
 from reports.units import parse_seconds
 

@@ -11,10 +11,10 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from loadtests.errors import UsageError
-from loadtests.flags import OF_THE_TARGET, flag_of, read_flags
-from loadtests.own_module import own_module
-from loadtests.plan import split_url
-from loadtests.target import TargetSource
+from loadtests.plan.plan import split_url
+from loadtests.plan.target_source import TargetSource
+from loadtests.run.child_process import own_module
+from loadtests.run.flags import OF_THE_TARGET, flag_of, read_flags
 
 LOOPBACK: Final = "ws://127.0.0.1:{port}"
 _PYTHON: Final = "{python}"

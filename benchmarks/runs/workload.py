@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from benchmarks.runs.targets import Target
-from loadtests.bounds import Bounds
 from loadtests.errors import LoadTestError
-from loadtests.flags import read_flags
-from loadtests.plan import Plan
-from loadtests.run import against_figure_of, checked
-from loadtests.scenario_file import ScenarioFile
-from loadtests.users import plan_of_run
+from loadtests.plan.bounds import Bounds
+from loadtests.plan.plan import Plan
+from loadtests.run.flags import read_flags
+from loadtests.run.run import against_figure_of, checked
+from loadtests.run.scenario_file import ScenarioFile
+from loadtests.run.user_kinds import plan_of_run
 from reports.figures import figure
 
 _LATE_IS_FINE: Final = Bounds(

@@ -9,8 +9,8 @@ from benchmarks.runs.making import records_of_tries
 from benchmarks.scaling.fit import FEWEST_SIZES
 from benchmarks.scaling.readings import LeftOut, workers_of
 from loadtests.errors import TargetError, UsageError
-from loadtests.flags import Flags
-from loadtests.target import split_command
+from loadtests.plan.target_source import split_command
+from loadtests.run.flags import Flags
 from reports.record import RECORD_SUFFIX
 from reports.summary import Summary
 from reports.units import parse_count, parse_rate

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from benchmarks.scaling.blocks import Block, Heading, Table, blocks_of
 from benchmarks.scaling.report import Report
-from reports.markdown import escaped, markdown_table
+from reports.tables.markdown import escaped, markdown_table
 
 
 def terminal_text(report: Report, width: int) -> str:

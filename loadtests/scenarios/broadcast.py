@@ -7,17 +7,17 @@ where connections come and go, whatever is published while it is there.
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
-from loadtests.connection import Connection
-from loadtests.correlation import PublishedParameters
+from loadtests.clients.connection import Connection
+from loadtests.clients.pool import ConnectionPool
 from loadtests.errors import UsageError
-from loadtests.ledger import Ledger
-from loadtests.meter import Meter
-from loadtests.plan import Plan, ProcessPlan
-from loadtests.population import Population
-from loadtests.presence import Attendance
-from loadtests.publication import Publisher, StampReader, check_payload, observe
-from loadtests.scenario import Published, Scenario
-from loadtests.span import Span
+from loadtests.measure.ledger import Ledger
+from loadtests.measure.load_window import LoadWindow
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.plan import Plan, ProcessPlan
+from loadtests.scenarios.correlation import PublishedParameters
+from loadtests.scenarios.presence import Attendance
+from loadtests.scenarios.publication import Publisher, StampReader, check_payload, observe
+from loadtests.scenarios.scenario import Published, Scenario
 
 # Broadcasts a second where the plan does not say.
 DEFAULT_RATE = 1.0
@@ -38,11 +38,13 @@ class Broadcast(Scenario[BroadcastParameters]):
     takes_stages = True
     main = "deliveries"
 
-    def __init__(self, share: ProcessPlan, parameters: BroadcastParameters, meter: Meter) -> None:
-        super().__init__(share, parameters, meter)
+    def __init__(
+        self, share: ProcessPlan, parameters: BroadcastParameters, recorder: Recorder
+    ) -> None:
+        super().__init__(share, parameters, recorder)
         self._receivers: list[Connection] = []
-        self._publisher = Publisher(share, parameters, meter)
-        self._stamp = StampReader(share, parameters, meter)
+        self._publisher = Publisher(share, parameters, recorder)
+        self._stamp = StampReader(share, parameters, recorder)
         self._by_stages = share.plan.population is not None
         self._attendance = Attendance()
 
@@ -83,21 +85,21 @@ class Broadcast(Scenario[BroadcastParameters]):
         ledger: Ledger = connection.state
         if sequence == ledger.next_expected:
             ledger.next_expected = sequence + 1
-        elif not observe(ledger, sequence, self.meter):
+        elif not observe(ledger, sequence, self.recorder):
             return
-        deliveries = self.meter.deliveries
+        deliveries = self.recorder.deliveries
         times_ns = deliveries.get(sequence)
         if times_ns is None:
             times_ns = deliveries[sequence] = array("q")
         times_ns.append(now_ns - stamp.intended_ns)
 
-    async def measure(self, population: Population, load: Span) -> Published:
+    async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
         """Publish all the while, if this process has the publisher."""
         if self._by_stages:
             on = self._first_here if self.share.process == 0 else None
             await self._publisher.run(on, self.arrivals(), load)
             return {"sent_ns": list(self._publisher.sent_ns)}
-        connections = population.connections
+        connections = pool.connections
         is_publisher = self.share.process == 0 and bool(connections)
         self._receivers = connections
         if is_publisher and not self.parameters.publisher_receives:
@@ -109,7 +111,7 @@ class Broadcast(Scenario[BroadcastParameters]):
         return {"count": len(self._publisher.sent_ns)}
 
     def _count_own(self, connection: Connection, payload: bytes, now_ns: int) -> None:  # noqa: ARG002
-        self.meter.unsolicited += 1
+        self.recorder.unsolicited += 1
 
     def _first_here(self) -> Connection | None:
         """Give the one that came first of those that are here, if there is any."""
@@ -127,7 +129,7 @@ class Broadcast(Scenario[BroadcastParameters]):
 
     def account(self, published: Published) -> None:
         """Count what was published and never delivered."""
-        integrity = self.meter.integrity
+        integrity = self.recorder.integrity
         if self._by_stages:
             for expected, lost in self._accounts(self._attendance.presences, published):
                 integrity["expected"] += expected

@@ -16,19 +16,14 @@ from urllib.parse import urlsplit, urlunsplit
 from picows import WSMsgType
 from pydantic import Field
 
-from loadtests.connection import Connection
-from loadtests.correlation import Envelope, Finder, PublishedParameters, Reading, readings
+from loadtests.clients.connection import Connection
+from loadtests.clients.pool import ConnectionPool
 from loadtests.errors import UsageError
-from loadtests.ledger import Ledger
-from loadtests.meter import Meter
-from loadtests.pacer import Pacer
-from loadtests.payload import Fillers
-from loadtests.plan import Plan, ProcessPlan
-from loadtests.population import Population
-from loadtests.presence import Attendance
-from loadtests.scenario import Count, Published, Scenario
-from loadtests.span import Span
-from loadtests.stamp import (
+from loadtests.measure.ledger import Ledger
+from loadtests.measure.load_window import LoadWindow
+from loadtests.measure.pacer import Pacer
+from loadtests.measure.recorder import Recorder
+from loadtests.measure.stamp import (
     CHAT_BYTES,
     STREAM_BYTES,
     STREAM_END,
@@ -36,6 +31,12 @@ from loadtests.stamp import (
     run_tag,
     stream_tag,
 )
+from loadtests.plan.payload import Fillers
+from loadtests.plan.plan import Plan, ProcessPlan
+from loadtests.scenarios.correlation import Envelope, Finder, PublishedParameters, Reading, readings
+from loadtests.scenarios.parameters import Count
+from loadtests.scenarios.presence import Attendance
+from loadtests.scenarios.scenario import Published, Scenario
 
 # Messages a second, of all publishers together, where the plan does not say.
 DEFAULT_RATE = 10.0
@@ -117,13 +118,13 @@ class Chat(Scenario[ChatParameters]):
     takes_stages = True
     main = "delivered"
 
-    def __init__(self, share: ProcessPlan, parameters: ChatParameters, meter: Meter) -> None:
-        super().__init__(share, parameters, meter)
+    def __init__(self, share: ProcessPlan, parameters: ChatParameters, recorder: Recorder) -> None:
+        super().__init__(share, parameters, recorder)
         plan = share.plan
         self._share = share
-        self._meter = meter
+        self._recorder = recorder
         # Making one for each of hundreds of messages a second would hold up their sending.
-        meter.has_delivery_histograms = False
+        recorder.has_delivery_histograms = False
         self._rooms = parameters.rooms or 1
         self._publishers = publishers_of(plan, parameters)
         self._publisher_receives = parameters.publisher_receives
@@ -133,11 +134,11 @@ class Chat(Scenario[ChatParameters]):
         self._listeners: Sequence[Connection] = ()
         self._issued: dict[int, int] = {}
         self._tag = run_tag(plan.seed)
-        self._finder = Finder(parameters.find, self._tag, CHAT_BYTES, meter)
+        self._finder = Finder(parameters.find, self._tag, CHAT_BYTES, recorder)
         self._fillers = Fillers(plan, CHAT_BYTES)
         self._kind = WSMsgType.BINARY if plan.binary else WSMsgType.TEXT
-        self._lateness = meter.durations("lateness").append
-        self._delivered = meter.durations("delivered").append
+        self._lateness = recorder.durations("lateness").append
+        self._delivered = recorder.durations("delivered").append
         # Of connections that come and go: who is there, who publishes, and when what was sent.
         self._by_stages = plan.population is not None
         self._attendance = Attendance()
@@ -184,10 +185,10 @@ class Chat(Scenario[ChatParameters]):
         listener: Listener = connection.state
         if publisher == listener.number and not self._publisher_receives:
             # It would stand for one that another has lost.
-            self.meter.unsolicited += 1
+            self.recorder.unsolicited += 1
             return
         if listener.room != room or not listener.expected_next:
-            self._meter.errors["chat:wrong-room"] += 1
+            self._recorder.errors["chat:wrong-room"] += 1
             return
         if sequence == listener.expected_next[slot]:
             listener.expected_next[slot] = sequence + 1
@@ -195,7 +196,7 @@ class Chat(Scenario[ChatParameters]):
             return
         listener.arrived += 1
         self._delivered(now_ns - intended_ns)
-        deliveries = self._meter.deliveries
+        deliveries = self._recorder.deliveries
         times_ns = deliveries.get(key)
         if times_ns is None:
             times_ns = deliveries[key] = array("q")
@@ -213,7 +214,7 @@ class Chat(Scenario[ChatParameters]):
                     self._said.clear()
                 self._said[payload] = said
                 return said
-        self._meter.integrity["corrupted"] += 1
+        self._recorder.integrity["corrupted"] += 1
         return None
 
     def _said_by(self, reading: Reading, now_ns: int) -> _Said | None:
@@ -244,7 +245,7 @@ class Chat(Scenario[ChatParameters]):
             listener.expected_next[slot] = sequence + 1
             return True
         if sequence - listener.expected_next[slot] > _LARGEST_GAP:
-            self._meter.integrity["corrupted"] += 1
+            self._recorder.integrity["corrupted"] += 1
             return False
         if listener.ledgers is None:
             listener.ledgers = {}
@@ -252,7 +253,7 @@ class Chat(Scenario[ChatParameters]):
         # Until now, and whenever all went well, only this number was kept up.
         ledger.next_expected = listener.expected_next[slot]
         ledger.begin = listener.begins[slot] if listener.begins else 0
-        integrity = self._meter.integrity
+        integrity = self._recorder.integrity
         reordered = ledger.reordered
         is_first = ledger.observe(sequence)
         listener.expected_next[slot] = ledger.next_expected
@@ -262,9 +263,9 @@ class Chat(Scenario[ChatParameters]):
         integrity["duplicated"] += not is_first
         return is_first
 
-    def prepare(self, population: Population) -> None:
+    def prepare(self, pool: ConnectionPool) -> None:
         """Make room for what each waits for, of each publisher of its room."""
-        for connection in population.connections:
+        for connection in pool.connections:
             connection.state.expected_next = array("I", bytes(4 * self._slots))
 
     def opened(self, connection: Connection) -> None:
@@ -288,11 +289,11 @@ class Chat(Scenario[ChatParameters]):
         for connection in connections:
             self.closed(connection)
 
-    async def measure(self, population: Population, load: Span) -> Published:
+    async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
         """Publish all the while, the publishers in turn."""
         if self._by_stages:
             return await self._measure_by_stages(load)
-        plan, part, connections = self.plan, self.share.process, population.connections
+        plan, part, connections = self.plan, self.share.process, pool.connections
         self._listeners = list(connections)
         publishing = [it for it in connections if it.state.number < self._publishers]
         if not publishing:
@@ -310,13 +311,13 @@ class Chat(Scenario[ChatParameters]):
             if publisher.is_open:
                 self._publish(publisher, intended_ns)
             else:
-                self._meter.errors["send:closed"] += 1
+                self._recorder.errors["send:closed"] += 1
 
         times = self.arrivals(asked / self._publishers)
         await Pacer(asyncio.get_running_loop(), times, load, fire).run()
         return {str(publisher): count for publisher, count in self._issued.items()}
 
-    async def _measure_by_stages(self, load: Span) -> Published:
+    async def _measure_by_stages(self, load: LoadWindow) -> Published:
         """Have those publish in turn that are here."""
         numbers = range(self.share.process, self._publishers, self.plan.processes)
         if not numbers:
@@ -351,8 +352,8 @@ class Chat(Scenario[ChatParameters]):
         )
         payload = self._write(message, number, publisher.saved)
         publisher.transport.send(self._kind, payload)
-        self._meter.sent += 1
-        self._meter.sent_bytes += len(payload)
+        self._recorder.sent += 1
+        self._recorder.sent_bytes += len(payload)
         self._lateness(sent_ns - intended_ns)
         return sent_ns + self.share.clock_ns
 
@@ -371,7 +372,7 @@ class Chat(Scenario[ChatParameters]):
 
     def account(self, published: Published) -> None:
         """Count what was published and never delivered."""
-        integrity = self._meter.integrity
+        integrity = self._recorder.integrity
         if self._by_stages:
             for listener in self._attendance.presences:
                 due = self._due(listener, published)

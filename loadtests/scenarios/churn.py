@@ -15,14 +15,15 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from loadtests.connection import Connection
-from loadtests.dial import DialError
-from loadtests.meter import Meter
-from loadtests.pacer import Pacer
-from loadtests.plan import ProcessPlan
-from loadtests.population import Population
-from loadtests.scenario import Parameters, Published, Scenario
-from loadtests.span import Span
+from loadtests.clients.connection import Connection
+from loadtests.clients.dial import DialError
+from loadtests.clients.pool import ConnectionPool
+from loadtests.measure.load_window import LoadWindow
+from loadtests.measure.pacer import Pacer
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.plan import ProcessPlan
+from loadtests.scenarios.parameters import Parameters
+from loadtests.scenarios.scenario import Published, Scenario
 
 _POLL_SECONDS: Final = 0.01
 # A server that does not answer a close is not waited for any longer.
@@ -40,17 +41,17 @@ class ChurnParameters(Parameters):
 
 
 class Churn(Scenario[ChurnParameters]):
-    """One process's part of a churning population; the rate is arrivals a second."""
+    """One process's part of a churning pool; the rate is arrivals a second."""
 
     parameters_type = ChurnParameters
     default_rate = 100.0
     replaces = True
     main = "arrival"
 
-    def __init__(self, share: ProcessPlan, parameters: ChurnParameters, meter: Meter) -> None:
-        super().__init__(share, parameters, meter)
-        self._arrival = meter.durations("arrival").append
-        self._lateness = meter.durations("lateness").append
+    def __init__(self, share: ProcessPlan, parameters: ChurnParameters, recorder: Recorder) -> None:
+        super().__init__(share, parameters, recorder)
+        self._arrival = recorder.durations("arrival").append
+        self._lateness = recorder.durations("lateness").append
         self._random = random.Random(share.plan.seed + share.process)
         self._here: list[Connection] = []
         self._places: dict[Connection, int] = {}
@@ -58,7 +59,7 @@ class Churn(Scenario[ChurnParameters]):
         self._departing: set[Connection] = set()
         # How many are still to leave for those who came; below 0, who left for one who never came.
         self._overdue = 0
-        self._population: Population | None = None
+        self._pool: ConnectionPool | None = None
 
     def opened(self, connection: Connection) -> None:
         """Know a client that has come."""
@@ -69,21 +70,21 @@ class Churn(Scenario[ChurnParameters]):
         """Know a client no longer, whoever ended its connection."""
         self._forget(connection)
         self._departing.discard(connection)
-        if self._population is not None:
-            self._population.forget(connection)
+        if self._pool is not None:
+            self._pool.forget(connection)
 
-    async def measure(self, population: Population, load: Span) -> Published:
+    async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
         """Let clients arrive and leave at the plan's rate."""
-        self._population = population
+        self._pool = pool
 
         def fire(intended_ns: int) -> None:
             self._lateness(perf_counter_ns() - intended_ns)
             if len(self._arriving) >= self.parameters.at_once:
-                self.meter.errors["churn:too many under way"] += 1
+                self.recorder.errors["churn:too many under way"] += 1
                 return
             self._overdue += 1
             self._leave()
-            task = asyncio.create_task(self._arrive(population, intended_ns))
+            task = asyncio.create_task(self._arrive(pool, intended_ns))
             self._arriving.add(task)
             task.add_done_callback(self._arriving.discard)
 
@@ -99,17 +100,17 @@ class Churn(Scenario[ChurnParameters]):
                     await asyncio.sleep(_POLL_SECONDS)
         return {}
 
-    async def _arrive(self, population: Population, intended_ns: int) -> None:
-        number = population.fresh_number()
-        self.meter.counts["churn.arrivals"] += 1
+    async def _arrive(self, pool: ConnectionPool, intended_ns: int) -> None:
+        number = pool.fresh_number()
+        self.recorder.counts["churn.arrivals"] += 1
         try:
-            await population.open(number)
+            await pool.open(number)
         except DialError as error:
-            population.fail(error)
+            pool.fail(error)
             self._overdue -= 1
         else:
             self._arrival(perf_counter_ns() - intended_ns)
-            self.meter.counts["churn.arrived"] += 1
+            self.recorder.counts["churn.arrived"] += 1
             self._leave()
 
     def _leave(self) -> None:
@@ -120,7 +121,7 @@ class Churn(Scenario[ChurnParameters]):
         connection = self._random.choice(self._here)
         self._forget(connection)
         self._departing.add(connection)
-        self.meter.counts["churn.left"] += 1
+        self.recorder.counts["churn.left"] += 1
         leave = self.parameters.leave
         if leave == "abort" or (leave == "both" and self._random.random() < 1 / 2):
             connection.abort()

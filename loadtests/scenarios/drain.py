@@ -2,7 +2,7 @@
 
 Half of what is measured here belongs to the clients (told when, closed how, what was lost), which
 is this file; the other half to the server's processes (refuses whom, exits when, leaves what
-behind), which is :mod:`loadtests.departure`.
+behind), which is :mod:`loadtests.run.target_shutdown`.
 
 With a rate, one connection, the first of the first process, publishes before and during the drain.
 *Lost* is what was sent before the signal and never came, and of what was sent after it each gap
@@ -18,17 +18,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from loadtests.connection import Connection
-from loadtests.correlation import PublishedParameters
-from loadtests.ledger import Ledger
-from loadtests.meter import Meter
-from loadtests.pacer import Pacer
-from loadtests.plan import Plan, ProcessPlan
-from loadtests.population import Population
-from loadtests.publication import Publisher, StampReader, check_payload, observe
-from loadtests.reconnect import Reconnector, ReconnectParameters
-from loadtests.scenario import Published, Scenario, Seconds
-from loadtests.span import Span
+from loadtests.clients.connection import Connection
+from loadtests.clients.pool import ConnectionPool
+from loadtests.clients.reconnect import Reconnector
+from loadtests.measure.ledger import Ledger
+from loadtests.measure.load_window import LoadWindow
+from loadtests.measure.pacer import Pacer
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.plan import Plan, ProcessPlan
+from loadtests.scenarios.correlation import PublishedParameters
+from loadtests.scenarios.parameters import ReconnectParameters, Seconds
+from loadtests.scenarios.publication import Publisher, StampReader, check_payload, observe
+from loadtests.scenarios.scenario import Published, Scenario
 
 SHUTTING_DOWN = "Server is shutting down, please disconnect."
 _POLL_SECONDS = 0.02
@@ -78,18 +79,18 @@ class Drain(Scenario[DrainParameters]):
     parameters_type = DrainParameters
     main = "delivered"
 
-    def __init__(self, share: ProcessPlan, parameters: DrainParameters, meter: Meter) -> None:
-        super().__init__(share, parameters, meter)
+    def __init__(self, share: ProcessPlan, parameters: DrainParameters, recorder: Recorder) -> None:
+        super().__init__(share, parameters, recorder)
         self._notice = parameters.notice.encode()
         self._random = random.Random(share.plan.seed + share.process)
-        self._publisher = Publisher(share, parameters, meter)
-        self._stamp = StampReader(share, parameters, meter)
-        self._delivered = meter.durations("delivered").append
-        self._back = meter.durations("back").append
+        self._publisher = Publisher(share, parameters, recorder)
+        self._stamp = StampReader(share, parameters, recorder)
+        self._delivered = recorder.durations("delivered").append
+        self._back = recorder.durations("back").append
         seed = self._random.getrandbits(32)
-        self._reconnector = Reconnector("drain", parameters.policy(), meter, seed)
+        self._reconnector = Reconnector("drain", parameters.policy(), recorder, seed)
         self._publishing: asyncio.Task[None] | None = None
-        self._population: Population | None = None
+        self._pool: ConnectionPool | None = None
         self._here: list[Connection] = []
         self._signal_ns = 0
         self._back_at_ns: list[int] = []
@@ -116,7 +117,7 @@ class Drain(Scenario[DrainParameters]):
         told: Told = connection.state
         if stamp.sequence == told.ledger.next_expected:
             told.ledger.next_expected = stamp.sequence + 1
-        elif not observe(told.ledger, stamp.sequence, self.meter):
+        elif not observe(told.ledger, stamp.sequence, self.recorder):
             return
         self._delivered(now_ns - stamp.intended_ns)
 
@@ -133,26 +134,26 @@ class Drain(Scenario[DrainParameters]):
 
     def opened(self, connection: Connection) -> None:  # noqa: ARG002
         """Note when a client came back."""
-        if self._population is not None:
+        if self._pool is not None:
             self._back_at_ns.append(perf_counter_ns())
 
     def closed(self, connection: Connection) -> None:
         """Have a client come back, where the target is to be started again."""
-        if self._population is not None and self.parameters.restart:
-            self._reconnector.bring_back(self._population, connection)
+        if self._pool is not None and self.parameters.restart:
+            self._reconnector.bring_back(self._pool, connection)
 
-    async def measure(self, population: Population, load: Span) -> Published:
+    async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
         """Let the load run for the duration; it goes on from then until the connections end."""
-        self._here = population.open_connections()
+        self._here = pool.open_connections()
         if self.plan.rate is not None and self.share.process == 0 and self._here:
             self._publishing = asyncio.create_task(self._publish(self._here[0], load))
         await load.over()
-        self._population = population
+        self._pool = pool
         # Of a load that is ended early; else :meth:`see_off` says it.
         return {"sent_ns": list(self._publisher.sent_ns)}
 
-    async def _publish(self, connection: Connection, load: Span) -> None:
-        longer = Span(load.start_ns, load.end_ns + round(self.parameters.within * 1e9))
+    async def _publish(self, connection: Connection, load: LoadWindow) -> None:
+        longer = LoadWindow(load.start_ns, load.end_ns + round(self.parameters.within * 1e9))
         load.when_cut(longer.cut)
 
         def fire(intended_ns: int) -> None:
@@ -180,7 +181,7 @@ class Drain(Scenario[DrainParameters]):
             self._publishing.cancel()
             with suppress(asyncio.CancelledError):
                 await self._publishing
-        told = self.meter.durations("told").append
+        told = self.recorder.durations("told").append
         for connection in self._here:
             if at_ns := connection.state.at_ns:
                 # A notice that came before the signal was read is one of an earlier stop.
@@ -193,8 +194,8 @@ class Drain(Scenario[DrainParameters]):
             async with asyncio.timeout(self.parameters.within):
                 await self._reconnector.all_back()
         if self._reconnector.away:
-            self.meter.errors["drain:not back"] += self._reconnector.away
-        self._population = None
+            self.recorder.errors["drain:not back"] += self._reconnector.away
+        self._pool = None
         self._reconnector.give_up()
         for at_ns in self._back_at_ns:
             # Whoever came before the target was seen to listen was not a moment late.
@@ -207,7 +208,7 @@ class Drain(Scenario[DrainParameters]):
         self._account_messages(published.get("sent_ns", []))
 
     def _account_ends(self) -> None:
-        errors = self.meter.errors
+        errors = self.recorder.errors
         for connection in self._here:
             if not connection.state.at_ns:
                 errors["drain:not told"] += 1
@@ -227,8 +228,8 @@ class Drain(Scenario[DrainParameters]):
                 if sequence < ledger.next_expected or sent_ns[sequence] < lost_before_ns
             ]
             arrived = ledger.next_expected - ledger.lost(ledger.next_expected)
-            self.meter.integrity["expected"] += arrived + len(missing)
-            self.meter.integrity["lost"] += len(missing)
+            self.recorder.integrity["expected"] += arrived + len(missing)
+            self.recorder.integrity["lost"] += len(missing)
 
 
 def _leave(connection: Connection) -> None:

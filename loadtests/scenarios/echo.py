@@ -1,6 +1,6 @@
 """Send messages that come back to their sender: how long does a round trip take?
 
-A codec (:mod:`loadtests.codec`) tells how messages travel on a server that wraps them: ``events``
+A codec (``codec.py``) tells how messages travel on a server that wraps them: ``events``
 and ``session`` are this scenario with what the reference server's protocols need.
 
 Open model when the plan has a rate: arrivals over all active connections, in turn. Closed model
@@ -19,20 +19,21 @@ from typing import Annotated, ClassVar, Final
 from picows import WSMsgType
 from pydantic import Field
 
-from loadtests.codec import Codec
-from loadtests.connection import Connection
-from loadtests.correlation import SEVERAL, CorrelatedParameters, are_several, readings
+from loadtests.clients.connection import Connection
+from loadtests.clients.pool import ConnectionPool
 from loadtests.errors import UsageError
-from loadtests.ledger import Ledger
-from loadtests.messages import Messages
-from loadtests.meter import Meter
-from loadtests.plan import Plan, ProcessPlan
-from loadtests.population import Population
-from loadtests.scenario import Parameters, Published, Scenario
-from loadtests.schedule import ArrivalKind
-from loadtests.schedule import share as part_of
-from loadtests.span import Span
-from loadtests.stamp import ECHO_BYTES, TAG_BYTES, run_tag
+from loadtests.measure.ledger import Ledger
+from loadtests.measure.load_window import LoadWindow
+from loadtests.measure.messages import Messages
+from loadtests.measure.recorder import Recorder
+from loadtests.measure.stamp import ECHO_BYTES, TAG_BYTES, run_tag
+from loadtests.plan.plan import Plan, ProcessPlan
+from loadtests.plan.schedule import ArrivalKind
+from loadtests.plan.schedule import share as part_of
+from loadtests.scenarios.codec import Codec
+from loadtests.scenarios.correlation import SEVERAL, CorrelatedParameters, are_several, readings
+from loadtests.scenarios.parameters import Parameters
+from loadtests.scenarios.scenario import Published, Scenario
 
 # Think times that are drawn; then they come again.
 _THINKS: Final = 65_536
@@ -110,13 +111,13 @@ class Echo(Scenario[EchoParameters]):
     joins = True
     main = "latency"
 
-    def __init__(self, share: ProcessPlan, parameters: EchoParameters, meter: Meter) -> None:
-        super().__init__(share, parameters, meter)
+    def __init__(self, share: ProcessPlan, parameters: EchoParameters, recorder: Recorder) -> None:
+        super().__init__(share, parameters, recorder)
         plan = share.plan
         active = parameters.active or plan.connections
         self._active_total = active
         self._active_here = part_of(active, plan.processes, share.process)
-        self._meter = meter
+        self._recorder = recorder
         self._streams: list[Connection] = []
         self._turn = -1
         # Where a connection is in the list, and which are about to leave: of a live load alone.
@@ -134,9 +135,9 @@ class Echo(Scenario[EchoParameters]):
         self._thinks = cycle(drawn) if drawn else None
         self._kind = WSMsgType.BINARY if plan.binary else WSMsgType.TEXT
         self._codec = self._make_codec()
-        self._latency = meter.durations("latency").append
-        self._service_time = meter.durations("service_time").append
-        self._lateness = meter.durations("lateness").append
+        self._latency = recorder.durations("latency").append
+        self._service_time = recorder.durations("service_time").append
+        self._lateness = recorder.durations("lateness").append
 
     @classmethod
     def check(cls, plan: Plan, parameters: EchoParameters) -> None:
@@ -162,7 +163,7 @@ class Echo(Scenario[EchoParameters]):
         return Codec(
             parameters,
             self.plan.row_for(parameters.wrap),
-            self.meter,
+            self.recorder,
             parameters.acknowledged,
         )
 
@@ -210,9 +211,9 @@ class Echo(Scenario[EchoParameters]):
         if self._codec is not None:
             message = self._codec.form_of(message, connection)
         if not self._is_fixed or self._codec is not None:
-            self._meter.sent_bytes += len(message)
+            self._recorder.sent_bytes += len(message)
         connection.transport.send(self._kind, message)
-        self._meter.sent += 1
+        self._recorder.sent += 1
 
     def _send_after_thought(self, connection: Connection) -> None:
         """Send the next message when its user has thought; that is when it is intended."""
@@ -226,7 +227,7 @@ class Echo(Scenario[EchoParameters]):
     def _out_of_order(self, ledger: Ledger, sequence: int) -> None:
         reordered = ledger.reordered
         ledger.observe(sequence)
-        self._meter.integrity["reordered"] += ledger.reordered - reordered
+        self._recorder.integrity["reordered"] += ledger.reordered - reordered
 
     def _answered(self, stream: Stream, payload: bytes) -> tuple[int, int, int] | None:
         """Find the message under way that a payload has in it; count what is no reply."""
@@ -235,7 +236,7 @@ class Echo(Scenario[EchoParameters]):
             del stream.pending[payload[: self._key_bytes]]
             return sent
         if are_several(payload, self._tag, ECHO_BYTES):
-            self._meter.errors[SEVERAL] += 1
+            self._recorder.errors[SEVERAL] += 1
             return None
         for _, stamped in readings(payload, self._tag):
             key = stamped[: self._key_bytes]
@@ -251,12 +252,12 @@ class Echo(Scenario[EchoParameters]):
         if stream.pending.pop(key, None) is None:
             assert stream.overdue is not None
             del stream.overdue[key]
-            self._meter.integrity["lost"] -= 1
+            self._recorder.integrity["lost"] -= 1
 
     def _on_other(self, stream: Stream, payload: bytes) -> None:
         """Tell apart what is no reply under way: another's message, a damaged or a second reply."""
         if self._tag not in payload:
-            self._meter.unsolicited += 1
+            self._recorder.unsolicited += 1
             return
         for _, stamped in readings(payload, self._tag):
             try:
@@ -265,14 +266,14 @@ class Echo(Scenario[EchoParameters]):
                 continue
             if sequence < stream.issued and self._messages.is_intact(sequence, stamped):
                 stream.ledger.observe(sequence)
-                self._meter.integrity["duplicated"] += 1
+                self._recorder.integrity["duplicated"] += 1
                 return
-        self._meter.integrity["corrupted"] += 1
+        self._recorder.integrity["corrupted"] += 1
 
-    async def measure(self, population: Population, load: Span) -> Published:
+    async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
         """Send from the start of the load to its end."""
         is_live = self.plan.live
-        for connection in population.connections[: None if is_live else self._active_here]:
+        for connection in pool.connections[: None if is_live else self._active_here]:
             self._join(connection)
         if not (self._streams or is_live):
             return {}
@@ -288,7 +289,7 @@ class Echo(Scenario[EchoParameters]):
         self._running = False
         return {}
 
-    async def _measure_closed(self, load: Span) -> None:
+    async def _measure_closed(self, load: LoadWindow) -> None:
         await load.begun()
         for connection in self._streams:
             self._start(connection)
@@ -316,16 +317,16 @@ class Echo(Scenario[EchoParameters]):
         self._tell_issued(stream)
         if not (overdue := stream.give_up(before_ns)):
             return
-        self._meter.integrity["lost"] += overdue
+        self._recorder.integrity["lost"] += overdue
         if self._closed_model and not stream.pending and connection.is_open:
             stream.given_up = stream.issued - 1
-            self._meter.errors[TIMEOUT] += 1
+            self._recorder.errors[TIMEOUT] += 1
             self._send_now(connection)
 
     def _tell_issued(self, stream: Stream) -> None:
         if stream.issued == stream.told:
             return
-        self._meter.integrity["expected"] += stream.issued - stream.told
+        self._recorder.integrity["expected"] += stream.issued - stream.told
         stream.told = stream.issued
 
     def _start(self, connection: Connection) -> None:
@@ -336,7 +337,7 @@ class Echo(Scenario[EchoParameters]):
         elif connection.is_open:
             self._send(connection, perf_counter_ns())
 
-    async def _measure_open(self, load: Span) -> None:
+    async def _measure_open(self, load: LoadWindow) -> None:
         turn = self._turns()
 
         def fire(intended_ns: int) -> None:
@@ -349,7 +350,7 @@ class Echo(Scenario[EchoParameters]):
                 self._lateness(perf_counter_ns() - intended_ns)
                 self._send(connection, intended_ns)
             else:
-                self._meter.errors["send:closed"] += 1
+                self._recorder.errors["send:closed"] += 1
 
         # Of those asked for, not of those that opened: refused ones must not thin the load.
         senders = (self._active_here, self._active_total)
@@ -441,7 +442,7 @@ class Echo(Scenario[EchoParameters]):
         self._tell_issued(stream)
         # Those that have taken too long are counted already.
         told = len(stream.overdue or ())
-        self._meter.integrity["lost"] += stream.ledger.lost(stream.issued) - told
+        self._recorder.integrity["lost"] += stream.ledger.lost(stream.issued) - told
 
 
 class EventsParameters(EchoParameters):

@@ -18,16 +18,17 @@ from typing import Annotated, Any, Final
 from picows import WSMsgType
 from pydantic import Field
 
-from loadtests.connection import Connection
-from loadtests.correlation import CorrelatedParameters, Envelope, readings, rule
+from loadtests.clients.connection import Connection
+from loadtests.clients.pool import ConnectionPool
 from loadtests.errors import UsageError
-from loadtests.meter import Meter
-from loadtests.pacer import Pacer
-from loadtests.plan import Plan, ProcessPlan
-from loadtests.population import Population
-from loadtests.scenario import Published, Scenario, Seconds
-from loadtests.span import Span
-from loadtests.stamp import ECHO_BYTES, run_tag
+from loadtests.measure.load_window import LoadWindow
+from loadtests.measure.pacer import Pacer
+from loadtests.measure.recorder import Recorder
+from loadtests.measure.stamp import ECHO_BYTES, run_tag
+from loadtests.plan.plan import Plan, ProcessPlan
+from loadtests.scenarios.correlation import CorrelatedParameters, Envelope, readings, rule
+from loadtests.scenarios.parameters import Seconds
+from loadtests.scenarios.scenario import Published, Scenario
 
 _POLL_SECONDS: Final = 0.02
 _LISTENING: Final = 0.75
@@ -81,18 +82,20 @@ class Heartbeat(Scenario[HeartbeatParameters]):
     default_rate = 10.0
     main = "heartbeat_interval"
 
-    def __init__(self, share: ProcessPlan, parameters: HeartbeatParameters, meter: Meter) -> None:
-        super().__init__(share, parameters, meter)
+    def __init__(
+        self, share: ProcessPlan, parameters: HeartbeatParameters, recorder: Recorder
+    ) -> None:
+        super().__init__(share, parameters, recorder)
         self._message = parameters.message.encode()
         self._interval_ns = round(parameters.interval * 1e9)
         self._ping_interval_ns = round((parameters.ping_interval or 0) * 1e9)
-        self._beats = meter.durations("heartbeat_interval").append
-        self._beat_jitter = meter.durations("heartbeat_jitter").append
-        self._pings = meter.durations("ping_interval").append
-        self._ping_jitter = meter.durations("ping_jitter").append
-        self._round_trip = meter.durations("ping_round_trip").append
-        self._detected = meter.durations("detected").append
-        self._lateness = meter.durations("lateness").append
+        self._beats = recorder.durations("heartbeat_interval").append
+        self._beat_jitter = recorder.durations("heartbeat_jitter").append
+        self._pings = recorder.durations("ping_interval").append
+        self._ping_jitter = recorder.durations("ping_jitter").append
+        self._round_trip = recorder.durations("ping_round_trip").append
+        self._detected = recorder.durations("detected").append
+        self._lateness = recorder.durations("lateness").append
         self._random = random.Random(share.plan.seed + share.process)
         self._beaten = 0
         # Of a ping that is a message.
@@ -127,7 +130,7 @@ class Heartbeat(Scenario[HeartbeatParameters]):
         if self._pinged and self._is_answer(connection, payload, now_ns):
             return
         if self._message not in payload:
-            self.meter.unsolicited += 1
+            self.recorder.unsolicited += 1
             return
         pulse: Pulse = connection.state
         self._beaten += 1
@@ -144,7 +147,7 @@ class Heartbeat(Scenario[HeartbeatParameters]):
             intended_ns = self._pinged.pop(key, None)
             if intended_ns is not None:
                 self._round_trip(now_ns - intended_ns)
-                self.meter.counts["heartbeat.pongs"] += 1
+                self.recorder.counts["heartbeat.pongs"] += 1
                 return True
         return False
 
@@ -155,9 +158,9 @@ class Heartbeat(Scenario[HeartbeatParameters]):
         if kind is WSMsgType.PONG:
             if len(payload) == struct.calcsize("q"):
                 self._round_trip(now_ns - struct.unpack("q", payload)[0])
-                self.meter.counts["heartbeat.pongs"] += 1
+                self.recorder.counts["heartbeat.pongs"] += 1
             return
-        self.meter.counts["heartbeat.pings_received"] += 1
+        self.recorder.counts["heartbeat.pings_received"] += 1
         if pulse.ping_ns:
             gap_ns = now_ns - pulse.ping_ns
             self._pings(gap_ns)
@@ -165,28 +168,28 @@ class Heartbeat(Scenario[HeartbeatParameters]):
                 self._ping_jitter(abs(gap_ns - self._ping_interval_ns))
         pulse.ping_ns = now_ns
 
-    async def measure(self, population: Population, load: Span) -> Published:
+    async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
         """Listen for the duration, pinging; some are silent from the start."""
         await load.begun()
-        here = population.open_connections()
+        here = pool.open_connections()
         silent = self._random.sample(here, round(len(here) * self.parameters.half_open))
         if silent:
-            population.say("half open", connections=len(silent))
+            pool.say("half open", connections=len(silent))
         finding = asyncio.create_task(self._give_up_on(silent))
         unheard = set(silent)
         listening = [connection for connection in here if connection not in unheard]
         self._beaten = 0
         await self._ping(listening, load)
         seconds = load.seconds
-        self.meter.counts["heartbeat.beats"] += self._beaten
+        self.recorder.counts["heartbeat.beats"] += self._beaten
         expected = len(listening) * int(seconds / self.parameters.interval)
-        self.meter.counts["heartbeat.expected"] += expected
+        self.recorder.counts["heartbeat.expected"] += expected
         if self._beaten < expected * _LISTENING:
-            self.meter.errors["heartbeat:too few beats"] += expected - self._beaten
+            self.recorder.errors["heartbeat:too few beats"] += expected - self._beaten
         await finding
         return {}
 
-    async def _ping(self, listening: list[Connection], load: Span) -> None:
+    async def _ping(self, listening: list[Connection], load: LoadWindow) -> None:
         turn = 0
 
         def fire(intended_ns: int) -> None:
@@ -194,12 +197,12 @@ class Heartbeat(Scenario[HeartbeatParameters]):
             connection = listening[turn % len(listening)]
             turn += 1
             if not connection.is_open:
-                self.meter.errors["send:closed"] += 1
+                self.recorder.errors["send:closed"] += 1
                 return
             now_ns = perf_counter_ns()
             self._lateness(now_ns - intended_ns)
             self._send_ping(connection, intended_ns)
-            self.meter.counts["heartbeat.pings_sent"] += 1
+            self.recorder.counts["heartbeat.pings_sent"] += 1
 
         times = self.arrivals(1 / self.plan.processes)
         if listening:
@@ -229,10 +232,10 @@ class Heartbeat(Scenario[HeartbeatParameters]):
             for connection in [it for it in waiting if not _is_established(it)]:
                 waiting.remove(connection)
                 self._detected(now_ns - since_ns)
-                self.meter.counts["heartbeat.detected"] += 1
+                self.recorder.counts["heartbeat.detected"] += 1
                 connection.abort()
         if waiting:
-            self.meter.errors["heartbeat:half open not detected"] += len(waiting)
+            self.recorder.errors["heartbeat:half open not detected"] += len(waiting)
 
 
 def _is_established(connection: Connection) -> bool:

@@ -1,10 +1,11 @@
 """Open the connections and hold them idle: what do waiting clients cost?"""
 
+from loadtests.clients.pool import ConnectionPool
 from loadtests.errors import UsageError
-from loadtests.plan import Plan
-from loadtests.population import Population
-from loadtests.scenario import Parameters, Published, Scenario
-from loadtests.span import Span
+from loadtests.measure.load_window import LoadWindow
+from loadtests.plan.plan import Plan
+from loadtests.scenarios.parameters import Parameters
+from loadtests.scenarios.scenario import Published, Scenario
 
 
 class Hold(Scenario[Parameters]):
@@ -20,7 +21,7 @@ class Hold(Scenario[Parameters]):
                 "hold sends nothing: leave --rate and --profile out, or take --scenario echo"
             )
 
-    async def measure(self, population: Population, load: Span) -> Published:  # noqa: ARG002
+    async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:  # noqa: ARG002
         """Wait out the duration."""
         await load.over()
         return {}

@@ -15,15 +15,16 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from loadtests.connection import Connection
-from loadtests.correlation import PublishedParameters
-from loadtests.ledger import Ledger
-from loadtests.meter import Meter
-from loadtests.plan import Plan, ProcessPlan
-from loadtests.population import Population
-from loadtests.publication import Publisher, StampReader, check_payload, observe
-from loadtests.scenario import Bytes, Published, Scenario
-from loadtests.span import Span
+from loadtests.clients.connection import Connection
+from loadtests.clients.pool import ConnectionPool
+from loadtests.measure.ledger import Ledger
+from loadtests.measure.load_window import LoadWindow
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.plan import Plan, ProcessPlan
+from loadtests.scenarios.correlation import PublishedParameters
+from loadtests.scenarios.parameters import Bytes
+from loadtests.scenarios.publication import Publisher, StampReader, check_payload, observe
+from loadtests.scenarios.scenario import Published, Scenario
 
 _TICK_SECONDS: Final = 0.05
 _QUIET_SECONDS: Final = 0.3
@@ -75,13 +76,13 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
     main = "delivered_beside_slow"
 
     def __init__(
-        self, share: ProcessPlan, parameters: SlowConsumerParameters, meter: Meter
+        self, share: ProcessPlan, parameters: SlowConsumerParameters, recorder: Recorder
     ) -> None:
-        super().__init__(share, parameters, meter)
-        self._publisher = Publisher(share, parameters, meter)
-        self._stamp = StampReader(share, parameters, meter)
-        self._before = meter.durations("delivered_before").append
-        self._beside = meter.durations("delivered_beside_slow").append
+        super().__init__(share, parameters, recorder)
+        self._publisher = Publisher(share, parameters, recorder)
+        self._stamp = StampReader(share, parameters, recorder)
+        self._before = recorder.durations("delivered_before").append
+        self._beside = recorder.durations("delivered_beside_slow").append
         self._to_others = self._before
         self._random = random.Random(share.plan.seed + share.process)
         self._slow: list[Connection] = []
@@ -109,7 +110,7 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         ledger = reader.ledger
         if stamp.sequence == ledger.next_expected:
             ledger.next_expected = stamp.sequence + 1
-        elif not observe(ledger, stamp.sequence, self.meter):
+        elif not observe(ledger, stamp.sequence, self.recorder):
             return
         if not reader.is_chosen:
             self._to_others(now_ns - stamp.intended_ns)
@@ -117,11 +118,11 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
     def closed(self, connection: Connection) -> None:
         """Count what the server ended of the slow ones; of the others it is an error."""
         if connection.was_ended_as_expected:
-            self.meter.counts["slow-consumer.ended"] += 1
+            self.recorder.counts["slow-consumer.ended"] += 1
 
-    def prepare(self, population: Population) -> None:
+    def prepare(self, pool: ConnectionPool) -> None:
         """Draw those that become slow, of whose deliveries none is timed."""
-        here = population.open_connections()
+        here = pool.open_connections()
         first = int(self.share.process == 0)
         count = min(len(here[first:]), max(1, round(len(here) * self.parameters.share)))
         for connection in self._random.sample(here[first:], count):
@@ -129,12 +130,12 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
             if self.parameters.receive_buffer:
                 _set_receive_buffer(connection, self.parameters.receive_buffer)
 
-    async def measure(self, population: Population, load: Span) -> Published:
+    async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
         """Publish all the while; let some become slow half way."""
-        here = population.open_connections()
+        here = pool.open_connections()
         self._slow = [connection for connection in here if connection.state.is_chosen]
         self._others = [connection for connection in here if not connection.state.is_chosen]
-        slowing = asyncio.create_task(self._slow_down(population, load))
+        slowing = asyncio.create_task(self._slow_down(pool, load))
         try:
             on = (lambda: here[0]) if self.share.process == 0 and here else None
             await self._publisher.run(on, self.arrivals(), load)
@@ -145,11 +146,11 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         await self._read_on()
         return {"count": len(self._publisher.sent_ns)}
 
-    async def _slow_down(self, population: Population, load: Span) -> None:
+    async def _slow_down(self, pool: ConnectionPool, load: LoadWindow) -> None:
         half_ns = (load.start_ns + load.end_ns) // 2
         await asyncio.sleep((half_ns - perf_counter_ns()) / 1e9)
-        population.say("slow", connections=len(self._slow), read_bytes=self.parameters.read)
-        self.meter.counts["slow-consumer.slow"] += len(self._slow)
+        pool.say("slow", connections=len(self._slow), read_bytes=self.parameters.read)
+        self.recorder.counts["slow-consumer.slow"] += len(self._slow)
         self._to_others = self._beside
         for connection in self._slow:
             # What becomes of it now is what is being measured, no error.
@@ -186,11 +187,11 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
     def account(self, published: Published) -> None:
         """Count what never came: to the others lost, to the slow ones withheld."""
         count = published.get("count", 0)
-        self.meter.integrity["expected"] += count * len(self._others)
+        self.recorder.integrity["expected"] += count * len(self._others)
         for connection in self._others:
-            self.meter.integrity["lost"] += connection.state.ledger.lost(count)
+            self.recorder.integrity["lost"] += connection.state.ledger.lost(count)
         for connection in self._slow:
-            self.meter.counts["slow-consumer.withheld"] += connection.state.ledger.lost(count)
+            self.recorder.counts["slow-consumer.withheld"] += connection.state.ledger.lost(count)
 
 
 def _pause(connection: Connection) -> None:

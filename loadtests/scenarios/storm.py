@@ -14,16 +14,17 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from loadtests.connection import Connection
-from loadtests.correlation import PublishedParameters
-from loadtests.ledger import Ledger
-from loadtests.meter import Meter
-from loadtests.plan import Plan, ProcessPlan
-from loadtests.population import Population
-from loadtests.publication import Publisher, StampReader, check_payload, observe
-from loadtests.reconnect import Reconnector, ReconnectParameters
-from loadtests.scenario import Published, Scenario, Seconds
-from loadtests.span import Span
+from loadtests.clients.connection import Connection
+from loadtests.clients.pool import ConnectionPool
+from loadtests.clients.reconnect import Reconnector
+from loadtests.measure.ledger import Ledger
+from loadtests.measure.load_window import LoadWindow
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.plan import Plan, ProcessPlan
+from loadtests.scenarios.correlation import PublishedParameters
+from loadtests.scenarios.parameters import ReconnectParameters, Seconds
+from loadtests.scenarios.publication import Publisher, StampReader, check_payload, observe
+from loadtests.scenarios.scenario import Published, Scenario
 
 _NEVER_NS: Final = 2**63
 
@@ -73,16 +74,16 @@ class Storm(Scenario[StormParameters]):
     comes_back = True
     main = "delivered"
 
-    def __init__(self, share: ProcessPlan, parameters: StormParameters, meter: Meter) -> None:
-        super().__init__(share, parameters, meter)
-        self._publisher = Publisher(share, parameters, meter)
-        self._stamp = StampReader(share, parameters, meter)
-        self._delivered = meter.durations("delivered").append
-        self._back = meter.durations("back").append
+    def __init__(self, share: ProcessPlan, parameters: StormParameters, recorder: Recorder) -> None:
+        super().__init__(share, parameters, recorder)
+        self._publisher = Publisher(share, parameters, recorder)
+        self._stamp = StampReader(share, parameters, recorder)
+        self._delivered = recorder.durations("delivered").append
+        self._back = recorder.durations("back").append
         self._random = random.Random(share.plan.seed + share.process)
         seed = self._random.getrandbits(32)
-        self._reconnector = Reconnector("storm", parameters.policy(), meter, seed)
-        self._population: Population | None = None
+        self._reconnector = Reconnector("storm", parameters.policy(), recorder, seed)
+        self._pool: ConnectionPool | None = None
         self._first: int | None = None
         self._guests: list[Guest] = []
 
@@ -104,75 +105,75 @@ class Storm(Scenario[StormParameters]):
         ledger = guest.ledger
         if stamp.sequence == ledger.next_expected:
             ledger.next_expected = stamp.sequence + 1
-        elif not observe(ledger, stamp.sequence, self.meter):
+        elif not observe(ledger, stamp.sequence, self.recorder):
             return
         self._delivered(now_ns - stamp.intended_ns)
 
     def opened(self, connection: Connection) -> None:
         """Take a client that is back."""
         guest: Guest = connection.state
-        if self._population is None or not guest.away_ns:
+        if self._pool is None or not guest.away_ns:
             return
         now_ns = perf_counter_ns()
         self._back(now_ns - guest.away_ns)
         guest.away_ns = 0
         first, _ = guest.gaps[-1]
         guest.gaps[-1] = (first, now_ns + self.share.clock_ns)
-        self.meter.counts["storm.back"] += 1
+        self.recorder.counts["storm.back"] += 1
         connection.expect_end()
 
     def closed(self, connection: Connection) -> None:
         """Bring a client back, whoever ended its connection."""
         guest: Guest = connection.state
-        if self._population is None:
+        if self._pool is None:
             return
         # Of a dropped one the storm has begun before its connection has ended.
         guest.away_ns = guest.away_ns or perf_counter_ns()
         guest.gaps.append((guest.ledger.next_expected, _NEVER_NS))
-        self.meter.counts["storm.dropped"] += 1
-        self._reconnector.bring_back(self._population, connection)
+        self.recorder.counts["storm.dropped"] += 1
+        self._reconnector.bring_back(self._pool, connection)
 
     @property
     def away(self) -> int:
         """How many are not back yet."""
         return self._reconnector.away
 
-    async def measure(self, population: Population, load: Span) -> Published:
+    async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
         """Publish all the while; drop, and wait until everyone is back."""
-        self._population = population
-        here = population.connections
+        self._pool = pool
+        here = pool.connections
         self._guests = [connection.state for connection in here]
         for connection in here:
             connection.expect_end()
         if self.share.process == 0 and here:
             self._first = here[0].number
-        storming = asyncio.create_task(self._drop(population, load))
+        storming = asyncio.create_task(self._drop(pool, load))
         first = self._first
-        on = None if first is None else lambda: population[first]
+        on = None if first is None else lambda: pool[first]
         await self._publisher.run(on, self.arrivals(), load)
         with suppress(TimeoutError):
             async with asyncio.timeout(self.parameters.within):
                 await storming
                 await self._reconnector.all_back()
         if self._reconnector.away:
-            self.meter.errors["storm:not back"] += self._reconnector.away
-        self._population = None
+            self.recorder.errors["storm:not back"] += self._reconnector.away
+        self._pool = None
         self._reconnector.give_up()
-        for connection in population.open_connections():
+        for connection in pool.open_connections():
             connection.expect_no_end()
         return {"sent_ns": list(self._publisher.sent_ns)}
 
-    async def _drop(self, population: Population, load: Span) -> None:
+    async def _drop(self, pool: ConnectionPool, load: LoadWindow) -> None:
         if self.parameters.drop == "none":
             return
         at = self.parameters.at
         at_ns = load.start_ns + round((load.seconds / 5 if at is None else at) * 1e9)
         if not await load.reaches(at_ns):
             return
-        those = [it for it in population.open_connections() if it.number != self._first]
+        those = [it for it in pool.open_connections() if it.number != self._first]
         chosen = self._random.sample(those, round(len(those) * self.parameters.share))
         now_ns = perf_counter_ns()
-        population.say("storm", dropped=len(chosen), how=self.parameters.drop)
+        pool.say("storm", dropped=len(chosen), how=self.parameters.drop)
         for connection in chosen:
             connection.state.away_ns = now_ns
             if self.parameters.drop == "abort":
@@ -180,7 +181,7 @@ class Storm(Scenario[StormParameters]):
             else:
                 connection.close()
         await self._reconnector.all_back()
-        population.say("all back", after_seconds=(perf_counter_ns() - now_ns) / 1e9)
+        pool.say("all back", after_seconds=(perf_counter_ns() - now_ns) / 1e9)
 
     def outstanding(self, published: Published) -> int:
         """Count the deliveries that can still come."""
@@ -194,7 +195,7 @@ class Storm(Scenario[StormParameters]):
     def account(self, published: Published) -> None:
         """Count what never came, the missed apart from the lost."""
         sent_ns = published.get("sent_ns", [])
-        integrity = self.meter.integrity
+        integrity = self.recorder.integrity
         for guest in self._guests:
             integrity["expected"] += len(sent_ns)
             for sequence in guest.ledger.missing(len(sent_ns)):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from target_app.bounded_queue import BytesQueue
-from target_app.connections.message import Message
+from target_app.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

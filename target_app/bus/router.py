@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from target_app.connections.connection import Connection
     from target_app.connections.delivery import Delivery
     from target_app.connections.fanout import Fanout
-    from target_app.connections.message import Message
     from target_app.connections.registry import ConnectionManager
+    from target_app.message import Message
 
 
 class MessageRouter:

@@ -24,9 +24,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from target_app.connections import wire
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.ended import has_ended
-from target_app.connections.message import Message
 from target_app.connections.registry import READ_IN_A_ROW
 from target_app.logs import described, is_of_the_client, one_line
+from target_app.message import Message
 from target_app.misread import OF_THE_WRONG_KIND, misread_in
 from target_app.protocol import SHUTTING_DOWN, CloseCode
 

@@ -19,10 +19,10 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Opcode
 
 from target_app.connections.backlog import Backlog
-from target_app.connections.message import NOT_KEPT
 from target_app.connections.reading import HeldFlow, Unread
 from target_app.connections.waiting import Inbox
 from target_app.logs import address_of, described, one_line
+from target_app.message import NOT_KEPT
 
 if TYPE_CHECKING:
     from uvicorn.config import Config

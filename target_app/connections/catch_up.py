@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from target_app.connections.connection import Connection
-    from target_app.connections.message import Message
+    from target_app.counters import Counters
+    from target_app.message import Message
     from target_app.settings import Settings
-    from target_app.stats.counters import Counters
 
 FAULT: Final = Close(CloseCode.INTERNAL_ERROR, "internal error")
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 from target_app.connections import wire
 from target_app.connections.ended import has_ended
 from target_app.connections.lag import Close
-from target_app.connections.message import Message, close_message
 from target_app.logs import address_of
+from target_app.message import Message, close_message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from target_app.connections.catch_up import CatchUp
-    from target_app.connections.message import ASGIMessage
+    from target_app.connections.lag import Laggard
     from target_app.connections.names import ClientId, Room
     from target_app.connections.wire import Wire
+    from target_app.message import ASGIMessage
 
     CoroutineSend = Callable[[ASGIMessage], Coroutine[Any, Any, None]]
 
@@ -115,7 +115,7 @@ class Connection:
         self.phase = random.randrange(PHASES)
         """Which part of an interval is its turn."""
         self.rooms = rooms
-        self.lag: CatchUp | None = None
+        self.lag: Laggard | None = None
         self.close_code: int | None = None
         self.close_sent = False
 

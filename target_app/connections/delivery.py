@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from target_app.connections.connection import Connection
-    from target_app.connections.message import Message
+    from target_app.counters import Counters
+    from target_app.message import Message
     from target_app.settings import Settings
-    from target_app.stats.counters import Counters
 
 logger = logging.getLogger(__name__)
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from anyio import BrokenResourceError, ClosedResourceError
 
 from target_app.connections import wire
-
-if TYPE_CHECKING:
-    from target_app.connections.connection import Connection
 
 ENDED: Final = (OSError, BrokenResourceError, ClosedResourceError)
 """What is raised for nothing but an end.
@@ -19,7 +16,19 @@ one in all its protocols. Starlette's test client sends through a stream of anyi
 """
 
 
-def has_ended(error: Exception, connection: Connection) -> bool:
+class Sending(Protocol):
+    """What is asked of a connection."""
+
+    @property
+    def send(self) -> object:
+        """The ASGI server's callable that it sends through."""
+
+    @property
+    def close_sent(self) -> bool:
+        """Whether a close frame of ours is on its way."""
+
+
+def has_ended(error: Exception, connection: Sending) -> bool:
     """Return whether a send raised ``error`` because ``connection`` has ended or is closing.
 
     After a close frame of the server's own (ours, or uvicorn's for a message that it refuses) ASGI

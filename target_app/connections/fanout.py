@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from target_app.connections.connection import Connection
     from target_app.connections.delivery import Delivery
-    from target_app.connections.message import Message
-    from target_app.stats.counters import Counters
+    from target_app.counters import Counters
+    from target_app.message import Message
 
 QUEUED_BROADCASTS: Final = 64
 """Broadcasts that wait for their turn before those who publish have to wait as well."""

@@ -18,11 +18,11 @@ from __future__ import annotations
 import enum
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from target_app.connections.message import Message
-    from target_app.stats.counters import Counters
+    from target_app.counters import Counters
+    from target_app.message import Message
 
 OVERHEAD_BYTES: Final = 16
 """What a waiting message counts for beyond its frame: its place in the queue."""
@@ -178,3 +178,14 @@ class Lag:
 
 def _size(message: Message) -> int:
     return len(message.frame) + OVERHEAD_BYTES
+
+
+class Laggard(Protocol):
+    """Whoever drives the lag of one connection, as the connection sees it."""
+
+    @property
+    def state(self) -> Lag:
+        """What it has still to be sent."""
+
+    def push(self, message: Message) -> bool:
+        """Let ``message`` wait for its turn; return False if it will not be sent."""

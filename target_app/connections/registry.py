@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from target_app.connections import wire
 from target_app.connections.connection import PHASES
-from target_app.connections.message import received_bytes, received_data
 from target_app.connections.rate_limit import TokenBucket
 from target_app.connections.rooms import Rooms
 from target_app.logs import one_line
+from target_app.message import received_bytes, received_data
 from target_app.protocol import CloseCode, too_large
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from target_app.connections.connection import Connection, Endpoint
     from target_app.connections.names import ClientId
+    from target_app.counters import Counters
     from target_app.settings import Settings
-    from target_app.stats.counters import Counters
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from target_app.connections.connection import Connection
     from target_app.connections.registry import ConnectionManager
-    from target_app.stats.counters import Counters
+    from target_app.counters import Counters
 
 CLOSE_SECONDS: Final = 1.0
 """What a client that did not answer a ping is given for the closing handshake."""

@@ -11,8 +11,8 @@ from starlette.convertors import Convertor, register_url_convertor
 from target_app.connections.adoption import adopt
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.ended import has_ended
-from target_app.connections.message import Message
 from target_app.connections.names import ClientId, Room
+from target_app.message import Message
 from target_app.protocol import CHAT, RUNNING, SHUTTING_DOWN, connected, disconnected, said_by
 from target_app.routes.admission import GUARDED
 

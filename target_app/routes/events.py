@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from target_app.connections.message import Message
+    from target_app.message import Message
     from target_app.protocol import Problem
     from target_app.services import Services
 

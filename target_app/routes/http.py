@@ -11,13 +11,13 @@ from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyQuery, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from target_app.connections.message import Message
 from target_app.connections.names import ClientId, Room
+from target_app.counters import Stats  # noqa: TC001 - FastAPI needs it at run time
+from target_app.message import Message
 from target_app.protocol import CHAT, EVENTS, SESSIONS
 from target_app.routes.admission import GUARDED
 from target_app.routes.chat import IntegerConvertor
 from target_app.routes.session import from_server
-from target_app.stats.counters import Stats  # noqa: TC001 - FastAPI needs it at run time
 from target_app.stats.metrics import CONTENT_TYPE, exposition
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from target_app.sessions.state import compact
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from target_app.connections.message import Message
+    from target_app.message import Message
     from target_app.protocol import Problem
     from target_app.services import Services
 

@@ -7,7 +7,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Final
 
-from target_app.connections.message import Message
+from target_app.message import Message
 from target_app.sessions.session import class_room, session_of
 from target_app.sessions.state import NotUnderstoodError
 from target_app.sessions.store import StoreUnavailableError

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from target_app.connections.message import Message
+from target_app.message import Message
 from target_app.sessions.session import Session, known, session_of
 from target_app.sessions.state import NotUnderstoodError, compact, event
 from target_app.sessions.store import StoreFullError, StoreUnavailableError

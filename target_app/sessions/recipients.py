@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from target_app.connections.message import Message
+from target_app.message import Message
 from target_app.sessions.session import Handed, session_of
 from target_app.sessions.state import KEPT_ANSWERS, NotUnderstoodError, answer_from, digest
 from target_app.sessions.store import (

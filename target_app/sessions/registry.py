@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from target_app.connections.message import Message
+from target_app.message import Message
 from target_app.protocol import CloseCode
 from target_app.sessions.holder import Holder
 from target_app.sessions.recipients import Recipients

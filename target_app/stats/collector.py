@@ -10,16 +10,16 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from target_app.stats.counters import BusStats, Stats, UpstreamStats, WorkerStats
+from target_app.counters import BusStats, Stats, UpstreamStats, WorkerStats
 
 if TYPE_CHECKING:
     from target_app.bus.hub import Envelope, Hub
     from target_app.connections.delivery import Delivery
     from target_app.connections.registry import ConnectionManager
+    from target_app.counters import Counters
     from target_app.lifecycle.drain import GracefulShutdown
     from target_app.lifecycle.upstream import Upstream
     from target_app.sessions.questions import Questions
-    from target_app.stats.counters import Counters
 
 
 ROOMS_TOLD: Final = 100

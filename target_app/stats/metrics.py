@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from target_app.stats.counters import Stats, WorkerStats
+    from target_app.counters import Stats, WorkerStats
 
 __all__ = ["CONTENT_TYPE", "exposition"]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.beside import FEWEST_ROUNDS, Beside, Bound
-from benchmarks.conftest import judge, make_rounds
+from benchmarks.cost.beside import FEWEST_ROUNDS, Beside, Bound
+from benchmarks.cost.conftest import judge, make_rounds
 from reports.verdict import Verdict
 from swarmgate import RunInvalidError
 

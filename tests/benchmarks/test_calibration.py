@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.calibrate import QUICK, calibrate
-from benchmarks.calibration import (
+from benchmarks.calibration.calibrate import QUICK, calibrate
+from benchmarks.calibration.calibration_table import calibration_markdown
+from benchmarks.calibration.judging import (
     Row,
     bound_seconds,
     count_rows,
     latency_rows,
     stall_delays,
 )
-from benchmarks.calibration_table import calibration_markdown
 from benchmarks.commands.calibrate import tell_calibration
 from reports.histogram import Histogram
 from reports.record import read_record

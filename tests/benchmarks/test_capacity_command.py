@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cli import main
-from loadtests.bounds import changed
+from loadtests.plan.bounds import changed
 from tests.loadtests.conftest import PATIENT
 from tests.servers.launch import ROOT
 

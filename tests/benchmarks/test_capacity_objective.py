@@ -23,11 +23,11 @@ from benchmarks.judging.run_figures import RunFigures
 from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
 from loadtests.errors import UsageError
-from loadtests.plan import Plan
-from loadtests.scenario_file import ScenarioFile
-from loadtests.target import TargetSource
-from reports.capacity_table import loads_markdown
+from loadtests.plan.plan import Plan
+from loadtests.plan.target_source import TargetSource
+from loadtests.run.scenario_file import ScenarioFile
 from reports.exit_status import ExitStatus
+from reports.tables.capacity_table import loads_markdown
 
 GOOD = {"latency.p99_seconds": 0.004, "errors": 0.0, "integrity.lost": 0.0}
 BUSY = {"swarm.runnable_ratio": 0.3, "server.busiest_thread_ratio": 0.99}

@@ -22,9 +22,9 @@ from benchmarks.runs.experiments import LoadExperiment
 from benchmarks.runs.series import describe, quick, turns
 from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import Target
-from loadtests.toml_lines import line_of
-from reports.claims_table import tally, verdict_markdown, verdict_table
+from loadtests.plan.toml_lines import line_of
 from reports.exit_status import ExitStatus
+from reports.tables.claims_table import tally, verdict_markdown, verdict_table
 from reports.verdict import ALONE, ClaimResult, Verdict, outcome_of_claims
 
 GOOD = """\

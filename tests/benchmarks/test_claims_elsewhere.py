@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from loadtests.bounds import changed
+from loadtests.plan.bounds import changed
 from reports.record import read_record
 from reports.summary import summarise
 from tests.interrupting import interrupted
@@ -336,9 +336,9 @@ def test_a_server_that_never_gets_ready_is_not_measured_nor_waited_for_twice(
 
 
 def test_a_server_that_dies_in_the_middle_is_not_measured(tmp_path: Path) -> None:
-    text = SMALL.replace("tests.servers.plain_websockets", "benchmarks.known_server").replace(
-        "{port}", "{port} --die-at-message 5"
-    )
+    text = SMALL.replace(
+        "tests.servers.plain_websockets", "benchmarks.calibration.known_server"
+    ).replace("{port}", "{port} --die-at-message 5")
     done = claims(tmp_path / "runs", written(tmp_path, text), *PATIENTLY)
     assert (done.status, done.last) == (3, "INVALID: not measured: loss"), done.output
     told = " ".join(done.output.split())

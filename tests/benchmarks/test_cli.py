@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -147,12 +148,12 @@ def test_a_target_that_refuses_has_failed(tmp_path: Path) -> None:
 def test_a_target_command_is_started_and_stopped(tmp_path: Path) -> None:
     done = swarmgate(
         "run", "ws://127.0.0.1:{port}/echo", "10", "-d", "0.5s", "-q", "--json",
-        "--target-cmd", f"{sys.executable} -m benchmarks.picows_echo {{port}}",
+        "--target-cmd", f"{sys.executable} -m benchmarks.cost.picows_echo {{port}}",
         cwd=tmp_path, module=PATIENT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     header = read_record(Path(tmp_path, json.loads(done.stdout)["record"])).header
-    assert header.target.command[1:3] == ("-m", "benchmarks.picows_echo")
+    assert header.target.command[1:3] == ("-m", "benchmarks.cost.picows_echo")
     (pid,) = header.target.pids
     assert not Path(f"/proc/{pid}").exists()
 
@@ -299,6 +300,30 @@ def test_every_command_of_every_module_is_there() -> None:
     assert there == MODULES
     said = swarmgate("--help").stdout
     assert all(re.search(rf"│ {command} ", said) for command in (*MODULES, "serve"))
+
+
+def test_the_package_is_the_command_line_and_tells_its_version() -> None:
+    done = swarmgate("--version", module="swarmgate")
+    assert (done.returncode, done.stdout) == (0, f"swarmgate {version('swarmgate')}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("swarmgate ga", ["gate"]), ("swarmgate run --sc", ["--scenario"])],
+)
+def test_a_shell_completes_commands_and_their_options(typed: str, completed: list[str]) -> None:
+    place = len(typed.split()) - 1
+    asked = {"COMP_WORDS": typed, "COMP_CWORD": str(place), "_SWARMGATE_COMPLETE": "complete_bash"}
+    program = "import sys; sys.argv[0] = 'swarmgate'; from benchmarks.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **asked},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=True,
+    )
+    assert done.stdout.split() == completed
 
 
 def test_the_doctor_prints_limit_value_and_remedy() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.counting.baseline import BaselineError, read_baseline
+from benchmarks.cost.baseline import BaselineError, read_baseline
 from benchmarks.counting.count import Count
 from benchmarks.counting.figures import FIGURES
 from benchmarks.counting.process import Load

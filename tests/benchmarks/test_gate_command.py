@@ -325,7 +325,7 @@ def test_what_cannot_be_is_told_in_one_line(
 
 
 def test_a_head_that_loses_messages_fails_however_fast_it_is(tmp_path: Path) -> None:
-    known = "{python} -m benchmarks.known_server {port}"
+    known = "{python} -m benchmarks.calibration.known_server {port}"
     text = 'blocks = 8\nfalse_alarms = "30%"\n' + LOAD + LENIENT
     words = ("--junit", str(tmp_path / "j.xml"))
     done = gate(tmp_path, text, *commands(known, f"{known} --lose-every 5"), *words)

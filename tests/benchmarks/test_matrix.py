@@ -20,8 +20,8 @@ from benchmarks.runs.tables import InputFileError
 from reports.catalogue import Better
 from reports.exit_status import ExitStatus
 from reports.matrix import Cell, Column, Matrix, Row, matrix_document, outcome_of_matrix
-from reports.matrix_findings import findings, notes
-from reports.matrix_table import matrix_markdown, matrix_table, reasons
+from reports.tables.matrix_findings import findings, notes
+from reports.tables.matrix_table import matrix_markdown, matrix_table, reasons
 
 GOOD = """\
 reference = "plain"

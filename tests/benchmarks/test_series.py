@@ -9,7 +9,7 @@ from benchmarks.claims.claims_file import ClaimsFile
 from benchmarks.claims.reading import load_claims
 from benchmarks.runs.making import ANY_MACHINE, TRIES, Observe
 from benchmarks.runs.series import made_again, run_all
-from loadtests.bounds import Bounds
+from loadtests.plan.bounds import Bounds
 from reports.record import read_record
 
 TEXT = """\

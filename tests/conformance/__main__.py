@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from loadtests import picows_client
+from loadtests.clients import picows_client
 from tests.conformance.echoing import CLIENTS, visitor
 from tests.servers.launch import launch
 from tests.servers.ports import nobody_listens

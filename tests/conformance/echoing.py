@@ -7,12 +7,12 @@ from typing import Any
 
 from picows import WSFrame, WSMsgType, WSTransport
 
-from loadtests.connection import Connection
-from loadtests.dial import Dialer, DialError
-from loadtests.meter import Meter
-from loadtests.options import DEFAULT_MAX_MESSAGE_BYTES, Client, ConnectOptions
-from loadtests.plan import Endpoint, Plan, ProcessPlan
-from loadtests.setup import NOTHING
+from loadtests.clients.connection import Connection
+from loadtests.clients.dial import Dialer, DialError
+from loadtests.clients.setup import NOTHING
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.connect_options import DEFAULT_MAX_MESSAGE_BYTES, Client, ConnectOptions
+from loadtests.plan.plan import Endpoint, Plan, ProcessPlan
 
 DEADLINE_SECONDS = 60.0
 CLIENTS = ("picows", "websockets", "gevent")
@@ -39,7 +39,7 @@ async def visit_with_the_swarm(client: Client, url: str, told: Told) -> None:
     options = ConnectOptions(client=client)
     plan = Plan(url, 1, "hold", {}, options=options, handshake_timeout_seconds=DEADLINE_SECONDS)
     host, _, port = url.removeprefix("ws://").partition("/")[0].partition(":")
-    share, meter = ProcessPlan(plan, 0, Endpoint(host, int(port)), (), 0), Meter(0, 0, 1)
+    share, recorder = ProcessPlan(plan, 0, Endpoint(host, int(port)), (), 0), Recorder(0, 0, 1)
 
     def receive(connection: Any, payload: bytes, _now_ns: int) -> None:
         told(payload)
@@ -47,12 +47,12 @@ async def visit_with_the_swarm(client: Client, url: str, told: Told) -> None:
             connection.transport.send(connection.kind, payload)
 
     def make() -> Connection:
-        connection = Echoing(meter, receive, None)
+        connection = Echoing(recorder, receive, None)
         connection.ended = lambda _connection: ended.set()
         return connection
 
     try:
-        await Dialer(share, meter).dial(make, 0, NOTHING)
+        await Dialer(share, recorder).dial(make, 0, NOTHING)
     except DialError as error:
         raise AssertionError(f"{url}: {error.kind}") from error
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -66,8 +66,8 @@ async def visit_with_gevent(url: str, told: Told) -> None:
     from gevent.event import Event  # noqa: PLC0415
     from gevent.queue import SimpleQueue  # noqa: PLC0415
 
-    from loadtests.gevent_connection import GeventConnection  # noqa: PLC0415
-    from loadtests.gevent_dial import Opener, Opening  # noqa: PLC0415
+    from loadtests.locust.gevent_connection import GeventConnection  # noqa: PLC0415
+    from loadtests.locust.gevent_dial import Opener, Opening  # noqa: PLC0415
 
     ended, came = Event(), SimpleQueue()
     seconds = DEADLINE_SECONDS

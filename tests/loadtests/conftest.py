@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 import pytest
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-from loadtests.bounds import Bounds
-from loadtests.dial import Dialer
-from loadtests.meter import Meter
-from loadtests.plan import Endpoint, Plan, ProcessPlan
-from loadtests.population import Population
-from loadtests.run import execute
-from loadtests.scenario import Scenario
-from loadtests.target import TargetSource
+from loadtests.clients.dial import Dialer
+from loadtests.clients.pool import ConnectionPool
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.bounds import Bounds
+from loadtests.plan.plan import Endpoint, Plan, ProcessPlan
+from loadtests.plan.target_source import TargetSource
+from loadtests.run.run import execute
+from loadtests.scenarios.scenario import Scenario
 from reports.figures import is_known
 from reports.record import Line
 from reports.summary import Summary
@@ -109,12 +109,12 @@ async def broadcasting() -> AsyncIterator[tuple[int, set[ServerConnection]]]:
 
 
 def in_this_process(
-    make: Callable[[ProcessPlan, Meter], S], *, port: int, process: int = 0, **plan: Any
-) -> tuple[S, Population, Meter]:
-    """Return a scenario, its population and its meter, for what no record of a run tells."""
+    make: Callable[[ProcessPlan, Recorder], S], *, port: int, process: int = 0, **plan: Any
+) -> tuple[S, ConnectionPool, Recorder]:
+    """Return a scenario, its pool and its recorder, for what no record of a run tells."""
     whole = Plan(f"ws://127.0.0.1:{port}/", parameters={}, **plan)
     share = ProcessPlan(whole, process, Endpoint("127.0.0.1", port), (), 0)
-    meter = Meter(process, 0, 64)
-    scenario, dialer = make(share, meter), Dialer(share, meter)
-    population = Population(share, scenario, dialer, meter, lambda *_, **__: None)
-    return scenario, population, meter
+    recorder = Recorder(process, 0, 64)
+    scenario, dialer = make(share, recorder), Dialer(share, recorder)
+    pool = ConnectionPool(share, scenario, dialer, recorder, lambda *_, **__: None)
+    return scenario, pool, recorder

@@ -2,18 +2,18 @@
 
 from websockets.utils import accept_key
 
-from loadtests.connection import Connection
-from loadtests.meter import Meter
-from loadtests.plan import ProcessPlan
-from loadtests.scenario import Parameters
+from loadtests.clients.connection import Connection
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.plan import ProcessPlan
 from loadtests.scenarios.hold import Hold
+from loadtests.scenarios.parameters import Parameters
 
 
 class Diary(Hold):
     """Writes down what it is told."""
 
-    def __init__(self, share: ProcessPlan, parameters: Parameters, meter: Meter) -> None:
-        super().__init__(share, parameters, meter)
+    def __init__(self, share: ProcessPlan, parameters: Parameters, recorder: Recorder) -> None:
+        super().__init__(share, parameters, recorder)
         self.told: list[str] = []
 
     def opened(self, connection: Connection) -> None:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.answers import parse_answers
+from loadtests.clients.answers import parse_answers
 from loadtests.errors import UsageError
-from loadtests.options import Client, ConnectOptions
+from loadtests.plan.connect_options import Client, ConnectOptions
 from tests.loadtests.conftest import Run
 from tests.servers.launch import launch
 

@@ -17,8 +17,8 @@ import trustme
 from websockets.asyncio.server import ServerConnection, serve
 
 from loadtests.errors import LimitError, TargetError, UsageError
-from loadtests.options import ConnectOptions
-from loadtests.target import TargetSource
+from loadtests.plan.connect_options import ConnectOptions
+from loadtests.plan.target_source import TargetSource
 from reports.exit_status import ExitStatus
 from reports.outcome import outcome_of
 from reports.record import Event, Interval, Line, read_record
@@ -133,7 +133,7 @@ async def test_the_rest_goes_on_without_a_swarm_process_that_is_killed(run: Run)
             victim = next(
                 child
                 for child in psutil.Process().children()
-                if "loadtests.swarm" in child.cmdline()
+                if "loadtests.run.swarm" in child.cmdline()
             )
             os.kill(victim.pid, signal.SIGKILL)
 
@@ -189,7 +189,7 @@ async def test_ctrl_c_does_not_end_swarm_processes_that_still_start(run: Run) ->
         while len(struck) < 2:
             for child in psutil.Process().children():
                 with suppress(psutil.Error):
-                    if child.pid not in struck and "loadtests.swarm" in child.cmdline():
+                    if child.pid not in struck and "loadtests.run.swarm" in child.cmdline():
                         child.send_signal(signal.SIGINT)
                         struck.add(child.pid)
             await asyncio.sleep(0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.bounds import Bounds, changed, parse_bounds, told
+from loadtests.plan.bounds import Bounds, changed, parse_bounds, told
 
 BOUNDS = st.builds(
     Bounds,

@@ -1,4 +1,4 @@
-"""A churning population stays the same in number, and every arrival is timed."""
+"""A churning pool stays the same in number, and every arrival is timed."""
 
 import asyncio
 import sys
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 
-from loadtests.target import TargetSource
+from loadtests.plan.target_source import TargetSource
 from tests.loadtests.conftest import Run
 
 URL = "ws://127.0.0.1:{port}/ws"

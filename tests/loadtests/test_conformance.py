@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadtests.meter import Meter
-from loadtests.options import Client, ConnectOptions
-from loadtests.scenario import Parameters
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.connect_options import Client, ConnectOptions
+from loadtests.scenarios.parameters import Parameters
 from reports.record import Event, Line
 from tests.loadtests.conftest import DEADLINE_SECONDS, Run, in_this_process
 from tests.loadtests.diary import Diary, accepted
@@ -27,10 +27,10 @@ def close(code: int, reason: bytes = b"") -> bytes:
     return frame(0x88, code.to_bytes(2) + reason)
 
 
-async def heard(client: Client, said: bytes) -> tuple[list[str], list[tuple[int, bytes]], Meter]:
+async def heard(client: Client, said: bytes) -> tuple[list[str], list[tuple[int, bytes]], Recorder]:
     """Say that to a client after its handshake.
 
-    Gives what its scenario was told, the frames that it sent, and its meter.
+    Gives what its scenario was told, the frames that it sent, and its recorder.
     """
     got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
@@ -43,18 +43,18 @@ async def heard(client: Client, said: bytes) -> tuple[list[str], list[tuple[int,
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server, asyncio.timeout(DEADLINE_SECONDS):
-        diary, population, meter = in_this_process(
-            lambda share, meter: Diary(share, Parameters(), meter),
+        diary, pool, recorder = in_this_process(
+            lambda share, recorder: Diary(share, Parameters(), recorder),
             port=server.sockets[0].getsockname()[1],
             connections=1,
             scenario="hold",
             options=ConnectOptions(client=client, max_message_bytes=MOST_BYTES),
         )
-        await population.open(0)
+        await pool.open(0)
         data = await got
-        while not meter.closed:  # noqa: ASYNC110 - nobody tells
+        while not recorder.closed:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
-    return diary.told[1:-1], list(_frames(data)), meter
+    return diary.told[1:-1], list(_frames(data)), recorder
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -100,44 +100,44 @@ def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
 async def test_a_server_that_breaks_the_protocol_is_told_so(
     client: Client, said: bytes, code: int
 ) -> None:
-    told, frames, meter = await heard(client, said)
+    told, frames, recorder = await heard(client, said)
     assert told == []
     assert [(kind, payload[:2]) for kind, payload in frames] == [(8, code.to_bytes(2))]
-    assert meter.errors == {f"protocol:{code}": 1}
+    assert recorder.errors == {f"protocol:{code}": 1}
 
 
 @CLIENTS
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1011, 1014, 3000, 3999, 4999])
 async def test_a_close_frame_is_answered_with_its_own_code(client: Client, code: int) -> None:
-    told, frames, meter = await heard(client, frame(0x81, b"bye") + close(code, b"why"))
+    told, frames, recorder = await heard(client, frame(0x81, b"bye") + close(code, b"why"))
     assert told == ["bye"]
     assert [(kind, payload[:2]) for kind, payload in frames] == [(8, code.to_bytes(2))]
-    assert meter.errors == {f"closed:{code}": 1}
-    assert meter.close_codes == {code: 1}
+    assert recorder.errors == {f"closed:{code}": 1}
+    assert recorder.close_codes == {code: 1}
 
 
 @CLIENTS
 async def test_a_close_frame_without_a_code_is_answered_without_one(client: Client) -> None:
-    _, frames, meter = await heard(client, frame(0x88))
+    _, frames, recorder = await heard(client, frame(0x88))
     assert frames == [(8, b"")]
-    assert meter.errors == {"closed:1005": 1}
+    assert recorder.errors == {"closed:1005": 1}
 
 
 @CLIENTS
 async def test_pings_are_answered_in_order_also_between_fragments(client: Client) -> None:
     said = frame(0x89, b"1") + frame(0x01, b"a") + frame(0x89, b"2") + frame(0x80, b"b")
-    told, frames, meter = await heard(client, said + frame(0x8A, b"unasked") + close(1000))
+    told, frames, recorder = await heard(client, said + frame(0x8A, b"unasked") + close(1000))
     assert told == ["ab"]
     assert frames[:2] == [(10, b"1"), (10, b"2")]
-    assert meter.errors == {"closed:1000": 1}
+    assert recorder.errors == {"closed:1000": 1}
 
 
 @CLIENTS
 async def test_any_number_of_empty_fragments_is_one_message(client: Client) -> None:
     said = frame(0x01) + frame(0x00) * 20_000 + frame(0x80, b"end") + close(1000)
-    told, _, meter = await heard(client, said)
+    told, _, recorder = await heard(client, said)
     assert told == ["end"]
-    assert meter.received == 1
+    assert recorder.received == 1
 
 
 @CLIENTS

@@ -16,15 +16,15 @@ import pytest
 import trustme
 from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
 
-from loadtests.dial import Dialer
+from loadtests.clients.dial import Dialer
+from loadtests.clients.pool import ConnectionPool
 from loadtests.errors import UsageError
-from loadtests.meter import Meter
-from loadtests.options import Client, ConnectOptions
-from loadtests.plan import Endpoint, Plan, ProcessPlan
-from loadtests.population import Population
-from loadtests.scenario import Parameters
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.connect_options import Client, ConnectOptions
+from loadtests.plan.plan import Endpoint, Plan, ProcessPlan
+from loadtests.plan.template import fill
 from loadtests.scenarios.hold import Hold
-from loadtests.template import fill
+from loadtests.scenarios.parameters import Parameters
 from reports.terminal import summary_text
 from tests.loadtests.conftest import (
     DEADLINE_SECONDS,
@@ -362,16 +362,16 @@ async def test_an_answer_in_the_moment_of_the_timeout_is_an_opening_or_a_failure
             options=ConnectOptions(client=client),
         )
         share = ProcessPlan(plan, 0, Endpoint("127.0.0.1", server.port), (), 0)
-        meter = Meter(0, 0, 64)
-        scenario, dialer = Hold(share, Parameters(), meter), Dialer(share, meter)
-        population = Population(share, scenario, dialer, meter, lambda *_, **__: None)
-        opening = asyncio.create_task(population.open_planned(1))
+        recorder = Recorder(0, 0, 64)
+        scenario, dialer = Hold(share, Parameters(), recorder), Dialer(share, recorder)
+        pool = ConnectionPool(share, scenario, dialer, recorder, lambda *_, **__: None)
+        opening = asyncio.create_task(pool.open_planned(1))
         for _ in range(20):
             await asyncio.sleep(0.001)
         time.sleep(2.0)  # noqa: ASYNC251 - this is what is tested
         await opening
-        assert meter.opened + meter.failed == 1
-        population.abort_all()
+        assert recorder.opened + recorder.failed == 1
+        pool.abort_all()
 
 
 @CLIENTS
@@ -398,14 +398,14 @@ async def test_an_opening_that_is_cancelled_does_not_open_unknown_to_anybody(
 
     async with serve(handle, "127.0.0.1", 0, process_request=wait, process_response=tell) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        _, population, meter = in_this_process(
-            lambda share, meter: Hold(share, Parameters(), meter),
+        _, pool, recorder = in_this_process(
+            lambda share, recorder: Hold(share, Parameters(), recorder),
             port=port,
             connections=2,
             scenario="hold",
             options=ConnectOptions(client=client),
         )
-        opening = asyncio.create_task(population.open(0))
+        opening = asyncio.create_task(pool.open(0))
         async with asyncio.timeout(DEADLINE_SECONDS):
             await asked.wait()
             if moment == "unanswered":
@@ -414,16 +414,16 @@ async def test_an_opening_that_is_cancelled_does_not_open_unknown_to_anybody(
             answer.set()
             await asyncio.wait((opening,))
             # Answered after the first one.
-            await population.open(1)
+            await pool.open(1)
             # One that has opened is known, and can be closed in order.
-            assert len(population.open_connections()) == meter.open == meter.opened
-            assert moment != "unanswered" or meter.opened == 1
-            await population.close_all()
-            while meter.open:  # noqa: ASYNC110 - nobody tells
+            assert len(pool.open_connections()) == recorder.open == recorder.opened
+            assert moment != "unanswered" or recorder.opened == 1
+            await pool.close_all()
+            while recorder.open:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
     assert opening.cancelled()
-    assert set(meter.close_codes) == {1000}
-    assert meter.errors == {}
+    assert set(recorder.close_codes) == {1000}
+    assert recorder.errors == {}
 
 
 @CLIENTS
@@ -438,16 +438,16 @@ async def test_a_scenario_is_told_of_an_opening_before_all_else(client: Client) 
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
-        diary, population, meter = in_this_process(
-            lambda share, meter: Diary(share, Parameters(), meter),
+        diary, pool, recorder = in_this_process(
+            lambda share, recorder: Diary(share, Parameters(), recorder),
             port=server.sockets[0].getsockname()[1],
             connections=1,
             scenario="hold",
             options=ConnectOptions(client=client),
         )
         async with asyncio.timeout(DEADLINE_SECONDS):
-            await population.open(0)
-            while not meter.closed:  # noqa: ASYNC110 - nobody tells
+            await pool.open(0)
+            while not recorder.closed:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
     assert diary.told == ["opened", "hello", "closed"]
 
@@ -458,18 +458,18 @@ async def test_a_connection_whose_state_cannot_be_made_is_known_all_the_same() -
             raise LookupError(number)
 
     async with echo() as server:
-        diary, population, meter = in_this_process(
-            lambda share, meter: Broken(share, Parameters(), meter),
+        diary, pool, recorder = in_this_process(
+            lambda share, recorder: Broken(share, Parameters(), recorder),
             port=server.port,
             connections=1,
             scenario="hold",
         )
-        await population.open(0)
-        assert len(population.open_connections()) == meter.open == 1
-        population.serve(diary)
-        await population.close_all()
+        await pool.open(0)
+        assert len(pool.open_connections()) == recorder.open == 1
+        pool.serve(diary)
+        await pool.close_all()
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while meter.open:  # noqa: ASYNC110 - nobody tells
+            while recorder.open:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
     assert diary.told == ["closed"]
-    assert meter.errors == {"script:LookupError: 0": 2}
+    assert recorder.errors == {"script:LookupError: 0": 2}

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport, ws_connect
 from picows.picows import _make_test_ws_frame as frame
 
-from loadtests.connection import Connection
-from loadtests.meter import Meter
+from loadtests.clients.connection import Connection
+from loadtests.measure.recorder import Recorder
 from tests.servers.launch import known
 
 TEXT, BINARY = WSMsgType.TEXT, WSMsgType.BINARY
@@ -35,25 +35,25 @@ class Transport:
         self.is_disconnected = True
 
 
-def received(*frames: Any) -> tuple[list[bytes], Transport, Meter]:
+def received(*frames: Any) -> tuple[list[bytes], Transport, Recorder]:
     """Give a connection frames; gives the messages it made of them."""
     messages: list[bytes] = []
-    meter = Meter(process=0, origin_ns=0, payload_bytes=1)
+    recorder = Recorder(process=0, origin_ns=0, payload_bytes=1)
     connection = Connection(
-        meter, lambda _connection, payload, _now: messages.append(payload), None
+        recorder, lambda _connection, payload, _now: messages.append(payload), None
     )
     transport: Any = Transport()
     connection.on_ws_connected(transport)
     for one in frames:
         connection.on_ws_frame(transport, one)
-    return messages, transport, meter
+    return messages, transport, recorder
 
 
 @given(st.binary(max_size=300))
 def test_a_binary_message_is_handed_on_as_it_is(payload: bytes) -> None:
-    messages, _, meter = received(frame(BINARY, payload, True, False))
+    messages, _, recorder = received(frame(BINARY, payload, True, False))
     assert messages == [payload]
-    assert (meter.received, meter.received_bytes) == (1, len(payload))
+    assert (recorder.received, recorder.received_bytes) == (1, len(payload))
 
 
 @given(st.text(max_size=100), st.lists(st.integers(0, 400), max_size=5), st.booleans())
@@ -70,10 +70,10 @@ def test_fragments_are_put_together_wherever_they_were_cut(
         if is_pinged and number < len(parts) - 1:
             # A control frame may come between fragments (section 5.4).
             frames.append(frame(PING, b"p", True, False))
-    messages, transport, meter = received(*frames)
+    messages, transport, recorder = received(*frames)
     assert messages == [payload]
     assert transport.pongs == [b"p"] * (is_pinged * (len(parts) - 1))
-    assert meter.received == 1
+    assert recorder.received == 1
     assert transport.closed_with == []
 
 
@@ -114,8 +114,8 @@ async def test_nothing_can_be_sent_any_more_once_the_peer_has_closed() -> None:
                 found.append(self.is_open)
 
     def make() -> Watched:
-        meter = Meter(process=0, origin_ns=0, payload_bytes=1)
-        return Watched(meter, lambda *_: None, None)
+        recorder = Recorder(process=0, origin_ns=0, payload_bytes=1)
+        return Watched(recorder, lambda *_: None, None)
 
     with known("--close-after", "1") as server:
         transport, connection = await ws_connect(make, server.url("/echo"))

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-from loadtests.correlation import Envelope, readings
 from loadtests.errors import UsageError
-from loadtests.options import ConnectOptions
-from loadtests.scenarios import parse_parameters
+from loadtests.plan.connect_options import ConnectOptions
 from loadtests.scenarios.broadcast import BroadcastParameters
+from loadtests.scenarios.correlation import Envelope, readings
+from loadtests.scenarios.registry import parse_parameters
 from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
 from tests.servers.json_chat import FORMS
 from tests.servers.launch import Launched, launch

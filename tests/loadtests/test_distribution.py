@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from loadtests.distribution import parse_distribution
+from loadtests.plan.distribution import parse_distribution
 from reports.units import parse_bytes, parse_seconds
 
 

@@ -7,7 +7,7 @@ import pytest
 from websockets.asyncio.server import serve
 
 from loadtests.errors import UsageError
-from loadtests.target import TargetSource
+from loadtests.plan.target_source import TargetSource
 from reports.record import read_record
 from reports.summary import Summary, summarise
 from reports.terminal import summary_text

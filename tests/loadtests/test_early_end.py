@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from loadtests.errors import UsageError
-from loadtests.plan import Plan
-from loadtests.replay import replay_command
-from loadtests.target import TargetSource
+from loadtests.plan.plan import Plan
+from loadtests.plan.replay import replay_command
+from loadtests.plan.target_source import TargetSource
 from reports.exit_status import ExitStatus
 from reports.outcome import outcome_of
 from reports.record import Event, Interval, Line

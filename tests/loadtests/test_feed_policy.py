@@ -7,8 +7,8 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from loadtests.errors import UsageError
-from loadtests.feed import FeedPolicy, NoRowError, row_of
-from loadtests.options import ConnectOptions
+from loadtests.plan.connect_options import ConnectOptions
+from loadtests.plan.feed import FeedPolicy, NoRowError, row_of
 from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
 from tests.servers.launch import launch
 

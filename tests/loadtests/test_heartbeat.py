@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from loadtests.errors import UsageError
-from loadtests.target import TargetSource
+from loadtests.plan.target_source import TargetSource
 from tests.loadtests.conftest import PLAIN, Run
 
 URL = "ws://127.0.0.1:{port}/ws"

@@ -9,13 +9,13 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from loadtests.dial import Dialer
-from loadtests.keeper import Keeper
-from loadtests.meter import Meter
-from loadtests.plan import Endpoint, Plan, ProcessPlan
-from loadtests.population import Population
-from loadtests.scenario import Parameters
+from loadtests.clients.dial import Dialer
+from loadtests.clients.pool import ConnectionPool
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.plan import Endpoint, Plan, ProcessPlan
+from loadtests.run.keeper import Keeper
 from loadtests.scenarios.hold import Hold
+from loadtests.scenarios.parameters import Parameters
 from tests.loadtests.conftest import DEADLINE_SECONDS
 from tests.servers.ports import nobody_listens
 
@@ -26,15 +26,15 @@ class Kept:
     def __init__(self, port: int) -> None:
         plan = Plan(f"ws://127.0.0.1:{port}/", 1, "hold", {}, live=True)
         share = ProcessPlan(plan, 0, Endpoint("127.0.0.1", port), (), 0, number_step=2)
-        self.meter = Meter(0, 0, 64)
-        scenario = Hold(share, Parameters(), self.meter)
-        dialer = Dialer(share, self.meter)
-        self.population = Population(share, scenario, dialer, self.meter, lambda *_, **__: None)
-        self.keeper = Keeper(share, self.population, scenario, self.meter)
+        self.recorder = Recorder(0, 0, 64)
+        scenario = Hold(share, Parameters(), self.recorder)
+        dialer = Dialer(share, self.recorder)
+        self.pool = ConnectionPool(share, scenario, dialer, self.recorder, lambda *_, **__: None)
+        self.keeper = Keeper(share, self.pool, scenario, self.recorder)
 
     @property
     def numbers(self) -> list[int]:
-        return [connection.number for connection in self.population.open_connections()]
+        return [connection.number for connection in self.pool.open_connections()]
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -50,7 +50,7 @@ async def keeping(port: int) -> AsyncIterator[Kept]:
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
-    kept.population.abort_all()
+    kept.pool.abort_all()
 
 
 async def read_all(connection: ServerConnection) -> None:
@@ -66,39 +66,39 @@ def port_of(server: Server) -> int:
 async def test_those_that_came_last_go_first_and_their_numbers_come_again() -> None:
     async with serve(read_all, "127.0.0.1", 0) as server, keeping(port_of(server)) as kept:
         kept.keeper.add(10, 0.0, order=1)
-        await kept.until(lambda: kept.meter.open == 10)
+        await kept.until(lambda: kept.recorder.open == 10)
         assert kept.numbers == list(range(0, 20, 2))
         assert (kept.keeper.pending, kept.keeper.staying, kept.keeper.order) == (0, 10, 1)
         kept.keeper.remove(4, order=2)
         # They are not counted from now on, though a closing handshake takes a while.
         assert kept.keeper.staying == 6
-        await kept.until(lambda: kept.meter.open == 6)
+        await kept.until(lambda: kept.recorder.open == 6)
         assert kept.numbers == [0, 2, 4, 6, 8, 10]
         kept.keeper.add(2, 0.0, order=3)
-        await kept.until(lambda: kept.meter.open == 8)
+        await kept.until(lambda: kept.recorder.open == 8)
         assert kept.numbers == [0, 2, 4, 6, 8, 10, 12, 14]
-        assert kept.meter.close_codes == {1000: 4}
-        assert not kept.meter.errors
+        assert kept.recorder.close_codes == {1000: 4}
+        assert not kept.recorder.errors
 
 
 async def test_each_is_counted_once_at_every_moment_of_its_opening() -> None:
     async with serve(read_all, "127.0.0.1", 0) as server, keeping(port_of(server)) as kept:
         kept.keeper.add(10, 0.0, order=1)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while kept.meter.open < 10:
+            while kept.recorder.open < 10:
                 assert kept.keeper.pending + kept.keeper.staying == 10
                 await asyncio.sleep(0)
         # Nobody has gone on with the last of them yet, and they are the ones to go.
         kept.keeper.remove(4, order=2)
         assert (kept.keeper.pending, kept.keeper.staying) == (0, 6)
-        await kept.until(lambda: kept.meter.open == 6)
+        await kept.until(lambda: kept.recorder.open == 6)
         assert kept.numbers == [0, 2, 4, 6, 8, 10]
 
 
 async def test_what_is_not_opened_yet_is_not_opened_any_more() -> None:
     async with serve(read_all, "127.0.0.1", 0) as server, keeping(port_of(server)) as kept:
         kept.keeper.add(100, 3600.0, order=1)
-        await kept.until(lambda: kept.meter.open == 1)
+        await kept.until(lambda: kept.recorder.open == 1)
         assert kept.keeper.pending == 99
         kept.keeper.remove(99, order=2)
         assert (kept.keeper.pending, kept.keeper.staying) == (0, 1)
@@ -125,8 +125,8 @@ async def test_those_in_the_middle_of_their_handshake_are_closed_when_it_is_done
         kept.keeper.remove(removed, order=2)
         assert kept.keeper.pending == 10 - removed
         answer.set()
-        await kept.until(lambda: kept.meter.opened == 10)
-        await kept.until(lambda: kept.meter.open == 10 - removed)
+        await kept.until(lambda: kept.recorder.opened == 10)
+        await kept.until(lambda: kept.recorder.open == 10 - removed)
         assert (kept.keeper.pending, kept.keeper.staying) == (0, 10 - removed)
 
 
@@ -134,9 +134,9 @@ async def test_those_that_fail_are_pending_no_longer() -> None:
     with nobody_listens() as port:
         async with keeping(port) as kept:
             kept.keeper.add(5, 0.0, order=1)
-            await kept.until(lambda: kept.meter.failed == 5)
+            await kept.until(lambda: kept.recorder.failed == 5)
             assert (kept.keeper.pending, kept.keeper.staying) == (0, 0)
-            assert kept.meter.errors == {"connect:refused": 5}
+            assert kept.recorder.errors == {"connect:refused": 5}
 
 
 async def test_who_was_overdue_when_let_go_is_told_apart() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.errors import UsageError
-from loadtests.flags import Flags, plan_of, read_flags, source_of
-from loadtests.keywords import KEYWORDS, RENAMED, flags_of
+from loadtests.run.flags import Flags, plan_of, read_flags, source_of
+from loadtests.run.keywords import KEYWORDS, RENAMED, flags_of
 
 URL = "ws://127.0.0.1:1/"
 

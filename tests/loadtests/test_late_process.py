@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from loadtests.meter import Meter
-from loadtests.plan import ProcessPlan
-from loadtests.scenario import Scenario
-from loadtests.scenarios import make_scenario
-from loadtests.span import Span
+from loadtests.measure.load_window import LoadWindow
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.plan import ProcessPlan
+from loadtests.scenarios.registry import make_scenario
+from loadtests.scenarios.scenario import Scenario
 from tests.loadtests.conftest import DEADLINE_SECONDS, broadcasting, in_this_process
 
 EARLY = 3
@@ -38,8 +38,8 @@ async def test_what_comes_before_a_process_begins_is_entered_and_timed_once(
 ) -> None:
     heard: list[int] = []
 
-    def make(share: ProcessPlan, meter: Meter) -> Scenario[Any]:
-        scenario = make_scenario(share, meter)
+    def make(share: ProcessPlan, recorder: Recorder) -> Scenario[Any]:
+        scenario = make_scenario(share, recorder)
         receive = scenario.receive
 
         def counted(connection: Any, payload: bytes, now_ns: int) -> None:
@@ -53,22 +53,22 @@ async def test_what_comes_before_a_process_begins_is_entered_and_timed_once(
     async with broadcasting() as (port, _):
         plan = {"scenario": name, "connections": 8, "rate": 50.0, "processes": 2}
         first, late = (in_this_process(make, port=port, process=it, **plan) for it in (0, 1))
-        for scenario, population, _ in (first, late):
-            await population.open_planned(4)
-            scenario.prepare(population)
-        load = Span(now_ns := perf_counter_ns(), now_ns + 10**9)
+        for scenario, pool, _ in (first, late):
+            await pool.open_planned(4)
+            scenario.prepare(pool)
+        load = LoadWindow(now_ns := perf_counter_ns(), now_ns + 10**9)
         publishing = asyncio.create_task(first[0].measure(first[1], load))
-        scenario, population, meter = late
-        await until(lambda: len(heard) >= EARLY * len(population.connections))
-        _, published = await asyncio.gather(scenario.measure(population, load), publishing)
+        scenario, pool, recorder = late
+        await until(lambda: len(heard) >= EARLY * len(pool.connections))
+        _, published = await asyncio.gather(scenario.measure(pool, load), publishing)
         await until(lambda: not scenario.outstanding(published))
         scenario.account(published)
-        times = [meter.durations(it) for it in timed] or meter.deliveries.values()
+        times = [recorder.durations(it) for it in timed] or recorder.deliveries.values()
         counted = sum(map(len, times))
         for _, each, _ in (first, late):
             each.abort_all()
-    assert meter.errors == {}
-    assert meter.integrity["expected"] > 0
+    assert recorder.errors == {}
+    assert recorder.integrity["expected"] > 0
     # Of a storm there are those that nobody was there to take.
-    assert counted + meter.integrity["missed"] == meter.integrity["expected"]
-    assert meter.integrity["lost"] == meter.integrity["duplicated"] == 0
+    assert counted + recorder.integrity["missed"] == recorder.integrity["expected"]
+    assert recorder.integrity["lost"] == recorder.integrity["duplicated"] == 0

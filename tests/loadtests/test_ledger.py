@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.ledger import Ledger
+from loadtests.measure.ledger import Ledger
 
 
 def observed(sequences: list[int]) -> tuple[Ledger, list[bool]]:

@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 
 from loadtests.errors import LimitError
-from loadtests.limits import (
+from loadtests.plan.connect_options import ConnectOptions
+from loadtests.plan.plan import Endpoint
+from loadtests.run.limits import (
     Limits,
     check_files,
     diagnose,
@@ -13,8 +15,6 @@ from loadtests.limits import (
     read_limits,
     sources_for,
 )
-from loadtests.options import ConnectOptions
-from loadtests.plan import Endpoint
 
 LIMITS = Limits(
     files=1024,

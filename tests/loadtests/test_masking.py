@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
 
 from loadtests.errors import UsageError
-from loadtests.locust_engine.options import told_flags
-from loadtests.masking import MASK, masked, masked_url
-from loadtests.options import ConnectOptions
-from loadtests.plan import Plan
-from loadtests.template import fill, fill_secret, is_file, split_places
+from loadtests.locust.arguments import told_flags
+from loadtests.plan.connect_options import ConnectOptions
+from loadtests.plan.masking import MASK, masked, masked_url
+from loadtests.plan.plan import Plan
+from loadtests.plan.template import fill, fill_secret, is_file, split_places
 from tests.loadtests.conftest import Run
 
 UNTOLD = "hunter2-f3a9"

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from loadtests.distribution import parse_distribution
 from loadtests.errors import UsageError
-from loadtests.rate_profile import parse_profile
-from loadtests.schedule import ArrivalKind
-from loadtests.target import TargetSource
+from loadtests.plan.distribution import parse_distribution
+from loadtests.plan.rate_profile import parse_profile
+from loadtests.plan.schedule import ArrivalKind
+from loadtests.plan.target_source import TargetSource
 from reports.units import parse_bytes, parse_seconds
 from tests.loadtests.conftest import PLAIN, Run
 

@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from loadtests.bounds import Bounds
-from loadtests.scenarios import SCENARIOS
-from loadtests.target import TargetSource
+from loadtests.plan.bounds import Bounds
+from loadtests.plan.target_source import TargetSource
+from loadtests.scenarios.registry import SCENARIOS
 from reports.exit_status import ExitStatus
 from reports.outcome import outcome_of
 from reports.record import Event, Line
@@ -128,7 +128,7 @@ def starving() -> Iterator[Callable[[Line], None]]:
         else:
             end_hogs()
         for child in psutil.Process().children():
-            if "loadtests.swarm" in child.cmdline():
+            if "loadtests.run.swarm" in child.cmdline():
                 for thread in child.threads():
                     os.sched_setaffinity(thread.id, core if measures else every)
                     policy = os.SCHED_IDLE if measures else os.SCHED_OTHER

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from loadtests.options import Client, ConnectOptions
+from loadtests.plan.connect_options import Client, ConnectOptions
 from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run
 from tests.servers.launch import launch
 
@@ -25,7 +25,7 @@ def command(name: str) -> list[str]:
     """Give the command of a server, a port of its own choice included."""
     return {
         "websockets": lambda: [sys.executable, "-m", "tests.servers.plain_websockets", "0"],
-        "picows": lambda: [sys.executable, "-m", "benchmarks.picows_echo", "0"],
+        "picows": lambda: [sys.executable, "-m", "benchmarks.cost.picows_echo", "0"],
         "node": node_command,
         "target_app": lambda: [sys.executable, "-m", "target_app", "--port", "0"],
     }[name]()
@@ -121,7 +121,7 @@ LOGIN = """
 import ssl
 
 import httpx
-from loadtests.setup import Client, Handshake
+from loadtests.clients.setup import Client, Handshake
 
 
 async def setup() -> httpx.AsyncClient:

@@ -4,10 +4,10 @@ import asyncio
 from itertools import islice
 from time import perf_counter_ns
 
-from loadtests.pacer import Pacer
-from loadtests.schedule import constant_arrivals, poisson_arrivals
-from loadtests.span import Span
-from loadtests.timer import Timer
+from loadtests.measure.load_window import LoadWindow
+from loadtests.measure.pacer import Pacer
+from loadtests.measure.timer import Timer
+from loadtests.plan.schedule import constant_arrivals, poisson_arrivals
 
 
 async def fired(arrivals: object, start_ns: int, length_ns: int) -> list[tuple[int, int]]:
@@ -16,7 +16,7 @@ async def fired(arrivals: object, start_ns: int, length_ns: int) -> list[tuple[i
     await Pacer(
         asyncio.get_running_loop(),
         arrivals,  # type: ignore[arg-type]
-        Span(start_ns, start_ns + length_ns),
+        LoadWindow(start_ns, start_ns + length_ns),
         lambda intended_ns: times.append((intended_ns, perf_counter_ns())),
     ).run()
     return times

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.errors import UsageError
-from loadtests.plan import Endpoint, Plan, port_of, processes_of, split_url
-from loadtests.scenarios import parse_parameters, scenario_kind
+from loadtests.plan.plan import Endpoint, Plan, port_of, processes_of, split_url
+from loadtests.scenarios.registry import parse_parameters, scenario_kind
 
 
 def plan(**changes: Any) -> Plan:

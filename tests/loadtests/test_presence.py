@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.connection import Connection
-from loadtests.meter import Meter
-from loadtests.presence import Attendance, Presence
+from loadtests.clients.connection import Connection
+from loadtests.measure.recorder import Recorder
+from loadtests.scenarios.presence import Attendance, Presence
 
 TIMES = st.lists(st.integers(0, 1000), max_size=50).map(sorted)
 
@@ -37,7 +37,7 @@ def test_whatever_was_heard_and_all_between_was_to_come(
 
 
 def test_its_first_end_counts() -> None:
-    connection = Connection(Meter(0, 0, 1), lambda *_: None, "mine")
+    connection = Connection(Recorder(0, 0, 1), lambda *_: None, "mine")
     attendance = Attendance()
     attendance.come(connection, 1)
     assert list(attendance.here) == [connection]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from loadtests.rate_profile import Profile, Segment, parse_profile
-from loadtests.schedule import NEVER_NS, ArrivalKind, profile_arrivals
+from loadtests.plan.rate_profile import Profile, Segment, parse_profile
+from loadtests.plan.schedule import NEVER_NS, ArrivalKind, profile_arrivals
 
 rates = st.sampled_from([0.0, 1.0, 10.0, 333.3])
 segments = st.builds(Segment, rates, rates, st.sampled_from([0.1, 1.0, 7.5]))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtests.clients.ready import kept_names, parse_steps
 from loadtests.errors import UsageError
-from loadtests.options import Client, ConnectOptions
-from loadtests.ready import kept_names, parse_steps
-from loadtests.scenario import Parameters
+from loadtests.plan.connect_options import Client, ConnectOptions
+from loadtests.scenarios.parameters import Parameters
 from tests.loadtests.conftest import DEADLINE_SECONDS, Run, in_this_process
 from tests.loadtests.diary import Diary, accepted
 from tests.servers.launch import launch
@@ -201,23 +201,23 @@ async def test_what_comes_with_the_last_answer_is_of_the_load(client: Client) ->
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
-        diary, population, meter = in_this_process(
-            lambda share, meter: Diary(share, Parameters(), meter),
+        diary, pool, recorder = in_this_process(
+            lambda share, recorder: Diary(share, Parameters(), recorder),
             port=server.sockets[0].getsockname()[1],
             connections=1,
             scenario="hold",
             ready=("hello => ack",),
             options=ConnectOptions(client=client),
         )
-        await population.open(0)
+        await pool.open(0)
         async with asyncio.timeout(DEADLINE_SECONDS):
             while len(diary.told) < 3:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
         assert diary.told == ["opened", "first", "second"]
-        assert (meter.received, meter.received_bytes) == (2, 11)
-        interval = meter.take("open")
+        assert (recorder.received, recorder.received_bytes) == (2, 11)
+        interval = recorder.take("open")
         assert {"first_message", "ready"} <= set(interval.histograms)
-        population.abort_all()
+        pool.abort_all()
         await ended.wait()
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from loadtests.target import TargetSource
-from loadtests.template import fill
+from loadtests.plan.target_source import TargetSource
+from loadtests.plan.template import fill
 from tests.loadtests.conftest import Run
 
 SERVER = TargetSource(

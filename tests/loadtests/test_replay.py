@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from benchmarks.cli import app
 from loadtests import cli
-from loadtests.bounds import Bounds
-from loadtests.distribution import parse_distribution
-from loadtests.feed import FeedPolicy
-from loadtests.options import Client, ConnectOptions
-from loadtests.plan import Plan
-from loadtests.rate_profile import parse_profile
-from loadtests.replay import replay_command
-from loadtests.schedule import ArrivalKind
-from loadtests.target import TargetSource
+from loadtests.plan.bounds import Bounds
+from loadtests.plan.connect_options import Client, ConnectOptions
+from loadtests.plan.distribution import parse_distribution
+from loadtests.plan.feed import FeedPolicy
+from loadtests.plan.plan import Plan
+from loadtests.plan.rate_profile import parse_profile
+from loadtests.plan.replay import replay_command
+from loadtests.plan.schedule import ArrivalKind
+from loadtests.plan.target_source import TargetSource
 from reports.units import parse_bytes, parse_seconds
 
 options = st.builds(

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from loadtests.schedule import ArrivalKind, arrivals, constant_arrivals, poisson_arrivals, share
+from loadtests.plan.schedule import (
+    ArrivalKind,
+    arrivals,
+    constant_arrivals,
+    poisson_arrivals,
+    share,
+)
 
 rates = st.floats(0.01, 1e6)
 

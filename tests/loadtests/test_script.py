@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from loadtests import fleet
-from loadtests.connection import Connection
+from loadtests.clients.connection import Connection
 from loadtests.errors import UsageError
-from loadtests.feed import read_feed
-from loadtests.help import parameter_lines
-from loadtests.meter import Meter
-from loadtests.options import Client, ConnectOptions
-from loadtests.rate_profile import parse_profile
-from loadtests.scenario import Parameters
-from loadtests.scenarios import parse_parameters, scenario_kind
+from loadtests.measure.load_window import LoadWindow
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.connect_options import Client, ConnectOptions
+from loadtests.plan.feed import read_feed
+from loadtests.plan.rate_profile import parse_profile
+from loadtests.run import fleet
+from loadtests.run.help import parameter_lines
 from loadtests.scenarios.echo import Echo, EchoParameters
-from loadtests.script import match
-from loadtests.scripted import load_script
-from loadtests.span import Span
+from loadtests.scenarios.parameters import Parameters
+from loadtests.scenarios.registry import parse_parameters, scenario_kind
+from loadtests.scenarios.script import match
+from loadtests.scenarios.scripted import load_script
 from reports.exit_status import ExitStatus
 from reports.outcome import outcome_of
 from reports.record import read_record
@@ -38,7 +38,7 @@ from tests.loadtests.conftest import (
 )
 
 URL = "ws://127.0.0.1:{port}/echo"
-HEAD = "from loadtests.script import Connection, Parameters, Scenario, Script, Seconds\n"
+HEAD = "from loadtests.scenarios.script import Connection, Parameters, Scenario, Script, Seconds\n"
 
 
 @pytest.fixture
@@ -111,12 +111,12 @@ class Counting(Scenario[Parameters]):
 
     def opened(self, connection: Connection) -> None:
         connection.transport.send(WSMsgType.TEXT, b"one")
-        self.meter.sent += 1
+        self.recorder.sent += 1
 
     def receive(self, connection, payload, now_ns) -> None:
-        self.meter.counts["counting.heard"] += payload == b"one"
+        self.recorder.counts["counting.heard"] += payload == b"one"
 
-    async def measure(self, population, load):
+    async def measure(self, pool, load):
         await asyncio.sleep(self.plan.duration_seconds)
         return {}
 ''')
@@ -277,27 +277,27 @@ def test_a_feed_of_json_lines(tmp_path: Path) -> None:
         read_feed(tmp_path / "none.jsonl")
 
 
-async def begins_as_a_handshake_is_complete(make: Any, scenario: str) -> Meter:
+async def begins_as_a_handshake_is_complete(make: Any, scenario: str) -> Recorder:
     """Let a load begin before anybody has gone on with a connection that has just been opened."""
     async with broadcasting() as (port, _):
-        made, population, meter = in_this_process(
+        made, pool, recorder = in_this_process(
             make, port=port, connections=1, scenario=scenario, live=True
         )
         measuring: list[asyncio.Task[object]] = []
 
         def arrive(_connection: Connection) -> None:
             now_ns = perf_counter_ns()
-            load = Span(now_ns, now_ns + 10**9)
-            measuring.append(asyncio.create_task(made.measure(population, load)))
+            load = LoadWindow(now_ns, now_ns + 10**9)
+            measuring.append(asyncio.create_task(made.measure(pool, load)))
 
-        await population.open(population.fresh_number(), arrive)
+        await pool.open(pool.fresh_number(), arrive)
         await asyncio.gather(*measuring)
         async with asyncio.timeout(DEADLINE_SECONDS):
             while made.outstanding({}):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
         made.account({})
-        population.abort_all()
-    return meter
+        pool.abort_all()
+    return recorder
 
 
 async def test_a_script_begins_in_the_moment_in_which_a_handshake_is_complete(write: Any) -> None:
@@ -311,18 +311,20 @@ async def test_a_script_begins_in_the_moment_in_which_a_handshake_is_complete(wr
             )
         )
     )
-    meter = await begins_as_a_handshake_is_complete(
-        lambda share, meter: kind(share, Parameters(), meter), "say"
+    recorder = await begins_as_a_handshake_is_complete(
+        lambda share, recorder: kind(share, Parameters(), recorder), "say"
     )
-    assert meter.counts["script.heard"] > 0
+    assert recorder.counts["script.heard"] > 0
 
 
 async def test_an_echo_begins_once_in_the_moment_in_which_a_handshake_is_complete() -> None:
-    meter = await begins_as_a_handshake_is_complete(
-        lambda share, meter: Echo(share, EchoParameters(), meter), "echo"
+    recorder = await begins_as_a_handshake_is_complete(
+        lambda share, recorder: Echo(share, EchoParameters(), recorder), "echo"
     )
-    assert meter.integrity["expected"] == meter.sent > 0
-    assert meter.integrity["duplicated"] == meter.integrity["lost"] == meter.unsolicited == 0
+    assert recorder.integrity["expected"] == recorder.sent > 0
+    assert (
+        recorder.integrity["duplicated"] == recorder.integrity["lost"] == recorder.unsolicited == 0
+    )
 
 
 async def test_what_a_script_prints_is_shown_and_recorded(
@@ -360,7 +362,7 @@ async def script(connection):
 async def test_a_scenario_that_raises_is_told_by_its_error_and_line(run: Run, write: Any) -> None:
     scenario = write("""
 class Wrong(Scenario):
-    async def measure(self, population, load):
+    async def measure(self, pool, load):
         raise ValueError("no \\x1b[31mluck")
 """)
     summary = await go(run, scenario)

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 from loadtests.errors import UsageError
-from loadtests.meter import Meter
-from loadtests.script_ledger import ScriptLedger
-from loadtests.scripted import load_script
+from loadtests.measure.recorder import Recorder
+from loadtests.scenarios.script_ledger import ScriptLedger
+from loadtests.scenarios.scripted import load_script
 from tests.loadtests.conftest import Run
 from tests.servers.launch import ROOT
 
 LISTENER = """
 import json
-from loadtests.script import Script
+from loadtests.scenarios.script import Script
 
 async def script(connection: Script) -> None:
     tick = json.loads(await connection.receive(within=60))
@@ -100,7 +100,7 @@ async def test_steps_of_a_scripts_own_come_before_it(run: Run, tmp_path: Path) -
     scenario = write(
         tmp_path,
         """
-from loadtests.script import Script
+from loadtests.scenarios.script import Script
 
 ready = ['join {n} => regex:(?P<me>join \\\\d+)', '{saved.me} again => again']
 
@@ -142,14 +142,14 @@ def test_the_counts_are_those_of_their_definitions(
     begin: int | None, numbers: list[int], until: int | None
 ) -> None:
     numbers = [number for number in numbers if begin is None or number >= begin]
-    meter = Meter(0, 0, 1)
-    ledger = ScriptLedger(meter, begin)
+    recorder = Recorder(0, 0, 1)
+    ledger = ScriptLedger(recorder, begin)
     firsts = [number for number in numbers if ledger.observe(number)]
     if until is not None:
         ledger.expect(until)
     ledger.account()
     assert firsts == list(dict.fromkeys(numbers))
-    counts = meter.integrity
+    counts = recorder.integrity
     assert counts["duplicated"] == len(numbers) - len(firsts)
     if begin is None and not numbers:
         assert not counts["expected"]

@@ -8,14 +8,14 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from loadtests.errors import UsageError
-from loadtests.options import ConnectOptions
+from loadtests.plan.connect_options import ConnectOptions
 from reports.record import read_record
 from tests.loadtests.conftest import Run
 from tests.servers.launch import launch
 
 LOGIN = """
 import httpx
-from loadtests.setup import Client, Handshake
+from loadtests.clients.setup import Client, Handshake
 
 HOST = "127.0.0.1:{port}"
 
@@ -78,7 +78,7 @@ async def test_a_handshakes_own_comes_with_what_all_have(run: Run, write: Write)
         await connection.wait_closed()
 
     script = write("""
-from loadtests.script import Client, Handshake
+from loadtests.scenarios.script import Client, Handshake
 
 async def handshake(client):
     return Handshake(
@@ -128,7 +128,7 @@ async def test_a_handshake_that_cannot_be_made_is_counted_and_told(
 ) -> None:
     body, kind, told = case
     file = write(
-        "from loadtests.setup import Handshake\n\n"
+        "from loadtests.clients.setup import Handshake\n\n"
         f"async def handshake(client):\n    if client.number:\n        {body}\n"
         "    return Handshake()\n"
     )

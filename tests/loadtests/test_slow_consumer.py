@@ -5,9 +5,9 @@ from time import perf_counter_ns
 
 import pytest
 
+from loadtests.measure.load_window import LoadWindow
+from loadtests.plan.target_source import TargetSource
 from loadtests.scenarios.slow_consumer import SlowConsumer, SlowConsumerParameters
-from loadtests.span import Span
-from loadtests.target import TargetSource
 from tests.loadtests.conftest import DEADLINE_SECONDS, REFERENCE, Run, broadcasting, in_this_process
 
 URL = "ws://127.0.0.1:{port}/ws"
@@ -85,18 +85,18 @@ async def test_one_is_ended_that_the_server_ends_however_late_and_none_that_we_d
     who: str, ended: int, errors: dict[str, int]
 ) -> None:
     async with broadcasting() as (port, clients):
-        scenario, population, meter = in_this_process(
-            lambda share, meter: SlowConsumer(share, SlowConsumerParameters(), meter),
+        scenario, pool, recorder = in_this_process(
+            lambda share, recorder: SlowConsumer(share, SlowConsumerParameters(), recorder),
             port=port,
             connections=3,
             scenario="slow-consumer",
             rate=20.0,
         )
-        await population.open_planned(3)
-        scenario.prepare(population)
+        await pool.open_planned(3)
+        scenario.prepare(pool)
         now_ns = perf_counter_ns()
-        published = await scenario.measure(population, Span(now_ns, now_ns + 10**9))
-        (slow,) = (it for it in population.open_connections() if it.state.is_chosen)
+        published = await scenario.measure(pool, LoadWindow(now_ns, now_ns + 10**9))
+        (slow,) = (it for it in pool.open_connections() if it.state.is_chosen)
         socket = slow.transport.underlying_transport.get_extra_info("sockname")
         (peer,) = (it for it in clients if it.remote_address == socket)
         if who == "server":
@@ -106,10 +106,10 @@ async def test_one_is_ended_that_the_server_ends_however_late_and_none_that_we_d
         else:
             slow.close()
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while not meter.closed or scenario.outstanding(published):  # noqa: ASYNC110 - nobody tells
+            while not recorder.closed or scenario.outstanding(published):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
         scenario.account(published)
-        population.abort_all()
-    assert meter.counts["slow-consumer.ended"] == ended
-    assert meter.counts["slow-consumer.withheld"] == meter.integrity["lost"] == 0
-    assert meter.errors == errors
+        pool.abort_all()
+    assert recorder.counts["slow-consumer.ended"] == ended
+    assert recorder.counts["slow-consumer.withheld"] == recorder.integrity["lost"] == 0
+    assert recorder.errors == errors

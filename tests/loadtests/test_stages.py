@@ -12,12 +12,12 @@ from websockets.asyncio.server import ServerConnection, broadcast, serve
 from websockets.http11 import Request
 
 from loadtests.errors import UsageError
-from loadtests.meter import Meter
-from loadtests.plan import Endpoint, Plan, processes_of
-from loadtests.scenarios import make_scenario
-from loadtests.schedule import share as part_of
-from loadtests.span import Span
-from loadtests.stages import Stage, Stages, are_stages, parse_stages
+from loadtests.measure.load_window import LoadWindow
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.plan import Endpoint, Plan, processes_of
+from loadtests.plan.schedule import share as part_of
+from loadtests.plan.stages import Stage, Stages, are_stages, parse_stages
+from loadtests.scenarios.registry import make_scenario
 from reports.exit_status import ExitStatus
 from reports.outcome import outcome_of
 from reports.summary import Summary
@@ -257,10 +257,10 @@ def test_a_rate_of_all_is_shared_by_those_that_are_there(
         live=True,
     )
     begin_ns = perf_counter_ns() - round(seconds * 1e9)
-    load = Span(begin_ns, begin_ns + round(stages.seconds * 1e9))
+    load = LoadWindow(begin_ns, begin_ns + round(stages.seconds * 1e9))
     rates = []
     for share in processes_of(plan, Endpoint("127.0.0.1", 9), (), 0):
-        echo = make_scenario(share, Meter(0, 0, 1))
+        echo = make_scenario(share, Recorder(0, 0, 1))
         senders = active or plan.connections
         here = part_of(senders, processes, share.process)
         rates.append(echo._rate_by_stages(load, here, senders))

@@ -12,11 +12,11 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from loadtests.backoff import Backoff, BackoffKind
-from loadtests.ledger import Ledger
+from loadtests.clients.backoff import Backoff, BackoffKind
+from loadtests.measure.ledger import Ledger
+from loadtests.measure.load_window import LoadWindow
+from loadtests.plan.target_source import TargetSource
 from loadtests.scenarios.storm import Guest, Storm, StormParameters
-from loadtests.span import Span
-from loadtests.target import TargetSource
 from reports.record import read_record
 from reports.terminal import summary_text
 from tests.loadtests.conftest import (
@@ -164,20 +164,20 @@ def test_only_what_was_sent_while_a_client_was_away_is_missed() -> None:
 
 async def test_an_end_after_the_storm_is_an_error() -> None:
     async with broadcasting() as (port, clients):
-        scenario, population, meter = in_this_process(
-            lambda share, meter: Storm(share, StormParameters(share=0.5, first=0.01), meter),
+        scenario, pool, recorder = in_this_process(
+            lambda share, recorder: Storm(share, StormParameters(share=0.5, first=0.01), recorder),
             port=port,
             connections=3,
             scenario="storm",
             rate=20.0,
         )
-        await population.open_planned(3)
+        await pool.open_planned(3)
         now_ns = perf_counter_ns()
-        await scenario.measure(population, Span(now_ns, now_ns + 10**9))
-        assert meter.counts["storm.back"] == 1
+        await scenario.measure(pool, LoadWindow(now_ns, now_ns + 10**9))
+        assert recorder.counts["storm.back"] == 1
         for client in list(clients):
             await client.close(1012)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while meter.open:  # noqa: ASYNC110 - nobody tells
+            while recorder.open:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
-    assert meter.errors == {"closed:1012": 3}
+    assert recorder.errors == {"closed:1012": 3}

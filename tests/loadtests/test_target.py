@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtests import target
 from loadtests.errors import TargetError
-from loadtests.target import TargetSource
+from loadtests.plan.target_source import TargetSource
+from loadtests.run import target
 from tests.servers.launch import launch
 
-ECHO = TargetSource((sys.executable, "-m", "benchmarks.picows_echo", "{port}"))
+ECHO = TargetSource((sys.executable, "-m", "benchmarks.cost.picows_echo", "{port}"))
 
 
 async def test_another_server_on_its_port_is_not_taken_for_the_target(tmp_path: Path) -> None:

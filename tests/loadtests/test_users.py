@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.bounds import changed
 from loadtests.errors import UsageError
-from loadtests.flags import read_flags
-from loadtests.plan import Endpoint, Plan, processes_of
-from loadtests.replay import replay_command
-from loadtests.run import checked, execute
-from loadtests.scenario_file import ScenarioFile
-from loadtests.target import TargetSource
-from loadtests.users import Kind, parse_user, parts_of, plan_of_run
+from loadtests.plan.bounds import changed
+from loadtests.plan.plan import Endpoint, Plan, processes_of
+from loadtests.plan.replay import replay_command
+from loadtests.plan.target_source import TargetSource
+from loadtests.run.flags import read_flags
+from loadtests.run.run import checked, execute
+from loadtests.run.scenario_file import ScenarioFile
+from loadtests.run.user_kinds import Kind, parse_user, parts_of, plan_of_run
 from reports.exit_status import ExitStatus
-from reports.html import html_report
+from reports.html.page import html_report
 from reports.outcome import outcome_of
 from reports.record import Interval, Line, read_record
 from reports.summary import summarise

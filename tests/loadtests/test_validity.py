@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from loadtests.bounds import Bounds
-from loadtests.plan import Plan
-from loadtests.validity import failures_of, reasons_against, warnings_about
+from loadtests.plan.bounds import Bounds
+from loadtests.plan.plan import Plan
+from loadtests.run.validity import failures_of, reasons_against, warnings_about
 from reports.record import Sample
 from reports.summary import MARK_MEASURE_END, MARK_START, Totals
 from tests.reports.builders import encoded, header, interval

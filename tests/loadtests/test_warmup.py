@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from loadtests.rate_profile import parse_profile
-from loadtests.stages import parse_stages
-from loadtests.target import TargetSource
+from loadtests.plan.rate_profile import parse_profile
+from loadtests.plan.stages import parse_stages
+from loadtests.plan.target_source import TargetSource
 from tests.loadtests.conftest import Run
 from tests.servers.launch import launch
 

@@ -26,9 +26,9 @@ import gevent
 from locust import constant, task
 from locust.exception import ResponseError, StopUser
 
-from loadtests.backoff import Backoff, BackoffKind
+from loadtests.clients.backoff import Backoff, BackoffKind
 from loadtests.errors import UsageError
-from loadtests.websocket_user import *
+from loadtests.locust.websocket_user import *
 
 NOTES = []
 

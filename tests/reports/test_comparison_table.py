@@ -11,8 +11,8 @@ from reports.comparison import (
     Row,
     Side,
 )
-from reports.comparison_table import comparison_markdown, footnotes, group_lines, headline
 from reports.figures import figure
+from reports.tables.comparison_table import comparison_markdown, footnotes, group_lines, headline
 
 
 def row(name: str, difference: Difference, ratio: Ratio | None = None, base: float = 1.0) -> Row:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.bounds import Bounds
 from loadtests.errors import UsageError
-from loadtests.plan import Plan
-from loadtests.run import checked
+from loadtests.plan.bounds import Bounds
+from loadtests.plan.plan import Plan
+from loadtests.run.run import checked
 from reports.catalogue import APART, DURATION_GROUPS, GROUPS, STATISTICS, Better, Group, Subject
 from reports.exit_status import ExitStatus
 from reports.figures import against_figure, figure, headings, is_known

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from reports.exit_status import ExitStatus
 from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
-from reports.gate_table import (
+from reports.tables.gate_table import (
     GateReport,
     gate_document,
     gate_junit,

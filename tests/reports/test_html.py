@@ -14,10 +14,10 @@ from playwright.sync_api import sync_playwright
 from typer.testing import CliRunner
 
 from reports.cli import app
-from reports.html import html_report
+from reports.html.page import html_report
+from reports.html.svg import step_for
 from reports.record import Footer, Header, Interval, Line, encode_line, read_record
 from reports.summary import summarise
-from reports.svg import step_for
 from tests.reports.builders import interval
 from tests.servers.launch import ROOT
 

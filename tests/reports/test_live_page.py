@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from reports.charts import new_trend
-from reports.live_page import End, LiveRun, Worker, live_page, live_part
+from reports.html.charts import new_trend
+from reports.html.live_page import End, LiveRun, Worker, live_page, live_part
 from reports.record import Event, Line
 from reports.terminal import Progress
 from tests.reports.builders import encoded, event, footer, header, interval, server_sample

@@ -2,10 +2,10 @@
 
 import pytest
 
-from reports.charts import MEASURES, live_charts, new_trend
-from reports.over_time import MOST_SLICES, timed_by
+from reports.html.charts import MEASURES, live_charts, new_trend
+from reports.html.over_time import MOST_SLICES, timed_by
+from reports.html.trend import Trend
 from reports.record import Event, Line
-from reports.trend import Trend
 from tests.reports.builders import encoded, interval
 
 MS = 1_000_000

@@ -165,5 +165,5 @@ def launch(command: str | Sequence[str], *flags: str) -> Iterator[Launched]:
 @contextmanager
 def known(*flags: str) -> Iterator[Launched]:
     """Run the server of known behaviour on a port of its own choice."""
-    with launch("benchmarks.known_server", "0", *flags) as server:
+    with launch("benchmarks.calibration.known_server", "0", *flags) as server:
         yield server

@@ -1,7 +1,7 @@
 """The reference server's chat as raw ASGI: all that it does at a handshake, without FastAPI.
 
 ``uvicorn tests.servers.raw_asgi:app``: what an adopted connection is compared with
-(benchmarks/test_adoption_cost.py). Only ``/ws`` is served.
+(benchmarks/cost/test_adoption_cost.py). Only ``/ws`` is served.
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 from websockets.asyncio.client import connect
 
-from benchmarks.frame_loop import PHASES, Round
+from benchmarks.cost.frame_loop import PHASES, Round
 from tests.servers.launch import START_SECONDS, launch
 
 
 async def test_every_client_gets_heartbeats_and_pings_and_its_pongs_are_read() -> None:
-    with launch("benchmarks.frame_loop", "0", "0.2", "0.1") as server:
+    with launch("benchmarks.cost.frame_loop", "0", "0.2", "0.1") as server:
         async with (
             asyncio.timeout(START_SECONDS),
             connect(server.url("/ws"), proxy=None, ping_interval=None) as one,

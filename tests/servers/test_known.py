@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
-from benchmarks.faults import Fate, Faults, Outbox, damaged
+from benchmarks.calibration.faults import Fate, Faults, Outbox, damaged
 from tests.servers.launch import START_SECONDS, Launched, known
 
 NONE = dict.fromkeys(

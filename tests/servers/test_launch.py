@@ -14,12 +14,12 @@ from tests.servers.launch import START_SECONDS, launch
 
 NODE_FOLDER = Path(__file__).parent / "node_ws"
 MODULES = {
-    "known": ("benchmarks.known_server", "0"),
+    "known": ("benchmarks.calibration.known_server", "0"),
     "websockets": ("tests.servers.plain_websockets", "0", "--compression"),
     "websockets without compression": ("tests.servers.plain_websockets", "0", "--no-compression"),
-    "picows": ("benchmarks.picows_echo", "0"),
-    "send loop": ("benchmarks.send_loop", "0"),
-    "bare ASGI": ("uvicorn", "benchmarks.bare_asgi:app", "--lifespan", "off", "--port", "0"),
+    "picows": ("benchmarks.cost.picows_echo", "0"),
+    "send loop": ("benchmarks.cost.send_loop", "0"),
+    "bare ASGI": ("uvicorn", "benchmarks.cost.bare_asgi:app", "--lifespan", "off", "--port", "0"),
     "target_app": ("target_app", "--port", "0"),
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from loadtests.bounds import changed
+from loadtests.plan.bounds import changed
 from reports.record import read_record
 from tests.loadtests.conftest import PATIENT
 from tests.servers.launch import ROOT

@@ -14,7 +14,7 @@ import anyio
 import uvicorn
 from fastapi import FastAPI
 
-from target_app import supervisor
+from target_app.lifecycle import supervisor
 
 FILE = "SLOW_START_FILE"
 

@@ -20,9 +20,9 @@ from target_app.bus.parts import Assembly, split
 from target_app.bus.redis import RedisBus
 from target_app.bus.sequence import Arrivals, Stamp
 from target_app.bus.zmq import ZmqBus
+from target_app.counters import Counters
 from target_app.redis_client import EndingConnection, make_redis
 from target_app.stats.collector import StatsCollector
-from target_app.stats.counters import Counters
 from tests.target_app.conftest import DEADLINE_SECONDS
 
 MAKES = pytest.mark.parametrize("make", ["zmq", "redis"])
@@ -200,7 +200,7 @@ OTHER_PROCESS = """
 import asyncio, pathlib, sys
 from target_app.bus.zmq import ZmqBus
 from target_app.stats.collector import StatsCollector
-from target_app.stats.counters import Counters
+from target_app.counters import Counters
 
 async def main():
     bus = ZmqBus(pathlib.Path(sys.argv[1]), "777-1")

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_app.connections.connection import Connection, Endpoint
-from target_app.connections.message import NOT_KEPT
 from target_app.connections.names import ClientId
 from target_app.connections.registry import READ_IN_A_ROW, ConnectionManager
+from target_app.counters import Counters
+from target_app.message import NOT_KEPT
 from target_app.settings import Settings
-from target_app.stats.counters import Counters
 
 
 async def nothing(*_):

@@ -14,9 +14,9 @@ from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.delivery import Delivery
 from target_app.connections.fanout import QUEUED_BROADCASTS, QUEUED_BYTES, Fanout
 from target_app.connections.lag import OVERHEAD_BYTES
-from target_app.connections.message import Message, received_bytes, received_data
+from target_app.counters import Counters
+from target_app.message import Message, received_bytes, received_data
 from target_app.settings import Settings
-from target_app.stats.counters import Counters
 from tests.target_app.conftest import DEADLINE_SECONDS
 
 ENDPOINT = Endpoint("/ws", None, None, None)

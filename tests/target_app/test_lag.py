@@ -11,9 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.delivery import Delivery
 from target_app.connections.lag import OVERHEAD_BYTES, Bounds, Close, Lag, Phase
-from target_app.connections.message import Message
+from target_app.counters import Counters
+from target_app.message import Message
 from target_app.settings import Settings
-from target_app.stats.counters import Counters
 
 POLICIES = st.sampled_from(["disconnect", "drop-oldest", "drop-newest"])
 SIZES = st.integers(min_value=0, max_value=120)

@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 
 import target_app.__main__
-from target_app import supervisor
+from target_app.lifecycle import supervisor
 from target_app.lifecycle.workers import Worker, run_dir
 from tests.target_app.conftest import DEADLINE_SECONDS, kill_group, spawn, until
 from tests.target_app.session_messages import event_of, question, said

@@ -13,13 +13,13 @@ from target_app.bus.hub import Hub
 from target_app.connections.connection import Connection, Endpoint
 from target_app.connections.names import ClientId
 from target_app.connections.registry import ConnectionManager
+from target_app.counters import Counters
 from target_app.protocol import SESSIONS, CloseCode
 from target_app.sessions.registry import Sessions
 from target_app.sessions.session import session_of
 from target_app.sessions.state import NOBODY, Claim, compact, from_text, to_text
 from target_app.sessions.store import Opened, StoreUnavailableError
 from target_app.settings import Settings
-from target_app.stats.counters import Counters
 from tests.target_app.conftest import until
 
 READER = ClientId(SESSIONS, "reader")

@@ -13,9 +13,9 @@ import pytest
 from benchmarks.counting.count import count
 from benchmarks.counting.process import Load, Subject
 from benchmarks.gate_power.burden import VARIABLE
-from loadtests.plan import Plan
-from loadtests.run import execute
-from loadtests.target import TargetSource
+from loadtests.plan.plan import Plan
+from loadtests.plan.target_source import TargetSource
+from loadtests.run.run import execute
 from reports.summary import Summary
 from tests.loadtests.conftest import PATIENT
 from tests.servers.launch import ROOT

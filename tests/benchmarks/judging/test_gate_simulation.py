@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from benchmarks import gate_simulation
-from benchmarks.gate_simulation import bootstrap_alarms
+from benchmarks.gate_power import by_simulation
+from benchmarks.gate_power.by_simulation import bootstrap_alarms
 from benchmarks.judging.noise import Noise, simulate_differences
 from benchmarks.judging.sequential import lower_limit_so_far, power_shares
 
@@ -24,8 +24,8 @@ def test_a_bootstrap_of_the_median_cries_wolf_where_the_exact_limit_does_not() -
 def test_every_table_is_made_with_its_rows(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["gate_simulation", "--gates", "1"])
-    gate_simulation.main()
+    monkeypatch.setattr(sys, "argv", ["by_simulation", "--gates", "1"])
+    by_simulation.main()
     tables = capsys.readouterr().out.split("1 gates each:")[1:]
     rows = [sum(line.startswith("|") for line in table.splitlines()) - 2 for table in tables]
     assert rows == [6, 18, 12, 12, 7]

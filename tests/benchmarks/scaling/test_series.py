@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from benchmarks.scaling.series import make_all, runs_of
-from loadtests.bounds import changed
 from loadtests.errors import TargetError
-from loadtests.flags import Flags
+from loadtests.plan.bounds import changed
+from loadtests.run.flags import Flags
 from reports.record import Header, read_record
 from reports.summary import Summary
 from tests.benchmarks.scaling.command import laws, scaling
@@ -15,7 +15,7 @@ from tests.interrupting import interrupted
 from tests.loadtests.conftest import PATIENT
 from tests.reports.builders import header
 
-SERVER = f"{sys.executable} -P -m benchmarks.send_loop {{port}}"
+SERVER = f"{sys.executable} -P -m benchmarks.cost.send_loop {{port}}"
 URL = "ws://127.0.0.1:{port}/ws"
 LOAD = ("-s", "broadcast", "-r", "10", "-d", "0.5s")
 PATIENTLY = tuple(word for text in changed(PATIENT) for word in ("--bound", text))

@@ -18,12 +18,12 @@ from typing import Any
 
 import psutil
 
-from loadtests.target import free_port
+from loadtests.run.target import free_port
 from reports.record import Record, RecordError, read_record
 from reports.summary import Summary, summarise
 from tests.servers.launch import ROOT
 
-LOCUSTFILE = str(ROOT / "loadtests/locustfile.py")
+LOCUSTFILE = str(ROOT / "loadtests/locust/locustfile.py")
 ENOUGH = str(ROOT / "tests/loadtests/locust/enough.py")
 ENDURING = str(ROOT / "tests/loadtests/locust/enduring.py")
 HASTY = str(ROOT / "tests/loadtests/locust/hasty.py")
@@ -220,7 +220,7 @@ class Locust:
 def swarms(pid: int) -> list[int]:
     """Give the swarm processes of a Locust."""
     children = psutil.Process(pid).children(recursive=True)
-    return [child.pid for child in children if "loadtests.swarm" in child.cmdline()]
+    return [child.pid for child in children if "loadtests.run.swarm" in child.cmdline()]
 
 
 StartWorker = Callable[[str], AbstractContextManager[Locust]]

@@ -6,7 +6,7 @@ for missing, and a load whose last one is ends.
 
 from locust import runners
 
-from loadtests.locust_engine import conductor, worker
+from loadtests.locust import conductor, worker
 
 _SECONDS = 600.0
 

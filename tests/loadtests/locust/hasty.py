@@ -1,5 +1,5 @@
 """Takes a swarm process that says nothing for five seconds for one that hangs: a locustfile."""
 
-from loadtests.locust_engine import bridge
+from loadtests.locust import worker_agent
 
-bridge.MOST_SILENT_SECONDS = 5  # type: ignore[misc]
+worker_agent.MOST_SILENT_SECONDS = 5  # type: ignore[misc]

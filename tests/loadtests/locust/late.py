@@ -8,19 +8,19 @@ from locust import events
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
-from loadtests.locust_engine.bridge import Bridge
+from loadtests.locust.worker_agent import WorkerAgent
 
 _SECONDS = 1.0
-_take = Bridge.command
+_take = WorkerAgent.command
 
 
 @events.init.add_listener
 def _be_late(environment: Environment, **_: object) -> None:
-    def command(bridge: Bridge, command: Mapping[str, Any]) -> None:
+    def command(agent: WorkerAgent, command: Mapping[str, Any]) -> None:
         if command["do"] in ("serve", "measure"):
             gevent.sleep(_SECONDS)
-        _take(bridge, command)
+        _take(agent, command)
 
     runner = environment.runner
     if isinstance(runner, WorkerRunner) and runner.worker_index == 1:
-        Bridge.command = command  # type: ignore[method-assign]
+        WorkerAgent.command = command  # type: ignore[method-assign]

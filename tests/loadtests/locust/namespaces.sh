@@ -25,7 +25,7 @@ for number in "${workers[@]}"; do
   ip -n "worker$number" link set eth0 up
 done
 
-"$python" -m benchmarks.known_server 0 --host "$here" --delay-seconds 0.02 \
+"$python" -m benchmarks.calibration.known_server 0 --host "$here" --delay-seconds 0.02 \
   > "$folder/server.json" 2> "$folder/server.log" &
 server=$!
 trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
@@ -33,7 +33,7 @@ until grep -q listening "$folder/server.log"; do sleep 0.05; done
 port=$(grep -o '[0-9]*$' "$folder/server.log")
 
 ours=tests/loadtests/locust
-files=loadtests/locustfile.py,$ours/enough.py,$ours/patience.py,$ours/enduring.py
+files=loadtests/locust/locustfile.py,$ours/enough.py,$ours/patience.py,$ours/enduring.py
 
 locust() { # FOLDER OPTION…
   local to=$1

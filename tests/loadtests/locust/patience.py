@@ -2,8 +2,8 @@
 
 import shlex
 
-from loadtests.bounds import changed
-from loadtests.locust_users import SwarmUser
+from loadtests.locust.users import SwarmUser
+from loadtests.plan.bounds import changed
 from tests.loadtests.conftest import PATIENT
 
 

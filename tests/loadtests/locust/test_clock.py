@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.locust_engine.clock import ClockEstimate, Reading
+from loadtests.locust.clock import ClockEstimate, Reading
 
 ways = st.integers(0, 50_000_000)
 # (there and back, when asked) of each reading, by our clock.

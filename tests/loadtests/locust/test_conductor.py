@@ -7,9 +7,9 @@ from typing import Any
 import gevent
 import pytest
 
-from loadtests.locust_engine import conductor as module
-from loadtests.locust_engine.conductor import Conductor, Worker
-from loadtests.plan import Plan
+from loadtests.locust import conductor as module
+from loadtests.locust.conductor import Conductor, Worker
+from loadtests.plan.plan import Plan
 from reports.record import Event, encode_line, read_record
 
 PLAN = Plan(

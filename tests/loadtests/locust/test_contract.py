@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from loadtests.target import free_port
+from loadtests.run.target import free_port
 from tests.servers.launch import ROOT
 
 ASSUMPTIONS: dict[str, Callable[[], None]] = {}
@@ -56,7 +56,7 @@ def broken() -> dict[str, str]:
     return found
 
 
-# Requests: loadtests/locust_engine/listeners.py, loadtests/caught_response.py.
+# Requests: loadtests/locust/request_events.py, loadtests/locust/caught_response.py.
 
 
 @assumed
@@ -78,7 +78,7 @@ def its_own_request_listener_counts_an_event_as_one_request() -> None:
 
 @assumed
 def an_event_lets_through_what_ends_a_user_or_a_test_and_logs_the_rest() -> None:
-    from loadtests.caught_response import _ENDS
+    from loadtests.locust.caught_response import _ENDS
 
     for kind in _ENDS:
         assert raised_by(kind) is kind
@@ -109,14 +109,14 @@ def a_failure_by_hand_is_told_by_its_words() -> None:
     assert StatsError("WS", "a", CatchResponseError("sold out")).to_name() == "WS a: sold out"
 
 
-# Statistics: loadtests/locust_engine/feed.py, outcome.py, wiring.py.
+# Statistics: loadtests/locust/stats.py, ending.py, wiring.py.
 
 
 @assumed
 def entries_are_made_when_asked_for_and_extended_by_others() -> None:
     from locust.stats import RequestStats
 
-    from loadtests.locust_engine.feed import Row, enter
+    from loadtests.locust.stats import Row, enter
 
     stats = RequestStats()
     row = Row("a", {0.5: 2, 7.25: 1}, 8.25, 0.5, 7.25, {"lost": 2}, 30)
@@ -168,7 +168,7 @@ def csv_files_are_written_every_csv_stats_interval_and_closed_after_quitting() -
     stand_in_order(main_source(), "events.quitting.fire(", "stats_csv_writer.close_files()")
 
 
-# The end of a run: loadtests/locust_engine/master.py.
+# The end of a run: loadtests/locust/master.py.
 
 
 @assumed
@@ -211,7 +211,7 @@ def every_event_that_we_listen_to_is_fired() -> None:
         assert f"events.{name}.fire(" in source, name
 
 
-# Users: loadtests/locust_engine/places.py, bridge.py; loadtests/websocket_user.py.
+# Users: loadtests/locust/user_slots.py, worker_agent.py; loadtests/locust/websocket_user.py.
 
 
 @assumed
@@ -221,31 +221,31 @@ def places_are_started_counted_found_and_stopped_as_users_are() -> None:
 
 
 def places_can_be_stopped(stop_timeout: float) -> None:
-    from loadtests.locust_engine.places import SwarmUser
+    from loadtests.locust.user_slots import SwarmUser
 
-    class Bridge:
-        places: dict[SwarmUser, None] = {}  # noqa: RUF012 - of this class alone
+    class WorkerAgent:
+        slots: dict[SwarmUser, None] = {}  # noqa: RUF012 - of this class alone
 
-        def add(self, place: SwarmUser) -> None:
-            self.places[place] = None
+        def add(self, slot: SwarmUser) -> None:
+            self.slots[slot] = None
 
-        def remove(self, place: SwarmUser) -> None:
-            del self.places[place]
-            place.leave()
+        def remove(self, slot: SwarmUser) -> None:
+            del self.slots[slot]
+            slot.leave()
 
     class Listener(SwarmUser):
-        bridge = Bridge()  # type: ignore[assignment]
+        agent = WorkerAgent()  # type: ignore[assignment]
 
     _, runner = local(Listener, stop_timeout=stop_timeout)
     for users in (3, 5, 2):
         runner.start(users, spawn_rate=100)
         runner.spawning_greenlet.join()
-        assert runner.user_count == len(Bridge.places) == users
+        assert runner.user_count == len(WorkerAgent.slots) == users
         assert runner.user_classes_count == {"Listener": users}
         assert runner.target_user_count == users
     assert runner.target_user_classes_count == {"Listener": 2}
     runner.stop()
-    assert runner.user_count == len(Bridge.places) == 0
+    assert runner.user_count == len(WorkerAgent.slots) == 0
 
 
 @assumed
@@ -296,7 +296,7 @@ def a_shape_knows_its_runner_and_may_use_common_options() -> None:
     assert LoadTestShape.use_common_options is False
 
 
-# Messages: loadtests/locust_engine/master.py, worker.py.
+# Messages: loadtests/locust/master.py, worker.py.
 
 
 @assumed
@@ -367,7 +367,7 @@ def an_exception_of_ours_is_told_with_those_of_users() -> None:
     assert (told["msg"], told["count"]) == ("no such thing", 1)
 
 
-# Options and the environment: loadtests/locust_engine/options.py, master.py, wiring.py.
+# Options and the environment: loadtests/locust/arguments.py, master.py, wiring.py.
 
 
 @assumed
@@ -402,7 +402,7 @@ def an_argument_may_have_a_variable_and_be_kept_from_the_web_ui() -> None:
     assert parser.parse_args(["--ours", "a"]).ours == "a"
 
 
-# The web UI: loadtests/locust_engine/web.py.
+# The web UI: loadtests/locust/web.py.
 
 
 @assumed

@@ -14,7 +14,7 @@ from tests.servers.launch import ROOT
 
 SCRIPT = """
 import json, random
-from loadtests.locust_engine.feed import enter, rows
+from loadtests.locust.stats import enter, rows
 from locust.stats import RequestStats
 from reports.histogram import Histogram
 from reports.record import Delivery, Interval
@@ -105,8 +105,8 @@ def test_locusts_charts_do_not_mix_connecting_with_what_users_wait_for() -> None
 
 EVENT = """
 import json
-from loadtests.locust_engine.feed import rows
-from loadtests.locust_engine.listeners import event_of
+from loadtests.locust.stats import rows
+from loadtests.locust.request_events import event_of
 from reports.histogram import Histogram
 from reports.record import Interval
 

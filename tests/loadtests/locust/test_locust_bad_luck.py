@@ -317,7 +317,7 @@ def test_a_wrong_parameter_in_the_web_ui_is_told_and_the_next_start_goes_well(
 
 
 DRAINING = """
-from loadtests.locust_users import SwarmUser
+from loadtests.locust.users import SwarmUser
 
 class EchoSwarm(SwarmUser):
     scenario = "drain"
@@ -335,7 +335,7 @@ def test_a_scenario_that_stops_the_server_is_not_for_locust(tmp_path: Path) -> N
 TALKING = """
 from locust import constant, task
 
-from loadtests.locust_users import WebSocketUser
+from loadtests.locust.users import WebSocketUser
 
 class Talker(WebSocketUser):
     wait_time = constant(0.2)
@@ -443,7 +443,7 @@ def test_a_bad_threshold_in_the_web_ui_is_told_by_its_name(tmp_path: Path, kind:
 MISTAKEN = """
 from locust import task
 
-from loadtests.locust_users import SwarmUser
+from loadtests.locust.users import SwarmUser
 
 class EchoSwarm(SwarmUser):
     scenario = "echo"
@@ -490,7 +490,7 @@ def test_a_flag_that_a_class_cannot_say_is_refused_with_its_place(
 ) -> None:
     locustfile = tmp_path / "saying.py"
     locustfile.write_text(
-        "from loadtests.locust_users import SwarmUser\n"
+        "from loadtests.locust.users import SwarmUser\n"
         f"class Saying(SwarmUser):\n    scenario = 'echo'\n    flags = {flags!r}\n"
     )
     done = headless(

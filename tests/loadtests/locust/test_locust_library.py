@@ -19,7 +19,7 @@ PROGRAM = """
 import json, sys
 import locust, locust.argument_parser, gevent
 from locust.env import Environment
-from loadtests.locustfile import EchoSwarm
+from loadtests.locust.locustfile import EchoSwarm
 import tests.loadtests.locust.patience
 
 environment = Environment(user_classes=[EchoSwarm], host=sys.argv[1], {events})

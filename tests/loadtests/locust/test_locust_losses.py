@@ -14,10 +14,10 @@ from tests.servers.launch import known, launch
 PATIENT = """
 from dataclasses import replace
 
-from loadtests.locust_engine import options
+from loadtests.locust import arguments
 
-_checked = options.checked
-options.checked = lambda plan: _checked(replace(plan, collect_seconds={seconds}))
+_checked = arguments.checked
+arguments.checked = lambda plan: _checked(replace(plan, collect_seconds={seconds}))
 """
 
 

@@ -74,7 +74,7 @@ def test_a_shape_edits_users_in_rounds_too(tmp_path: Path) -> None:
             has("connections.requested", 20),
             *(tmp_path, server.url(), "-u", "20", "-t", "60s", "BroadcastSwarm"),
             *("--swarm-flags", "--rate 20 --duration 1s"),
-            locustfile="loadtests/locustfile.py,loadtests/shapes/steps.py",
+            locustfile="loadtests/locust/locustfile.py,loadtests/locust/shapes/steps.py",
         )
     assert done.status == 0, done.stdout + done.stderr
     figures = done.summary.figures

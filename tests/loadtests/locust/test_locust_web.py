@@ -27,7 +27,7 @@ FLAGS = (
 )
 DEADLINE_MS = 60_000
 expect.set_options(timeout=DEADLINE_MS)
-SHAPES = "loadtests/locustfile.py,loadtests/shapes/steps.py"
+SHAPES = "loadtests/locust/locustfile.py,loadtests/locust/shapes/steps.py"
 
 COUNT_CLICKS = "window.clicks = 0; addEventListener('click', () => clicks++, true)"
 

@@ -150,7 +150,7 @@ def test_every_ready_class_runs_with_its_own_defaults(tmp_path: Path, kind: str)
 
 
 STEPS = 5
-"""Of loadtests/shapes/steps.py."""
+"""Of loadtests/locust/shapes/steps.py."""
 SECONDS = 12
 """Of a rate, until it is known well enough."""
 
@@ -234,7 +234,7 @@ def steps_over(seconds: int, folder: Path) -> tuple[Done, list[float]]:
     with launch(*REFERENCE) as server:
         done = headless(
             *(folder, server.url(), "-u", "500", "-r", "500", "-t", f"{seconds}s", "HoldSwarm"),
-            locustfile="loadtests/locustfile.py,loadtests/shapes/steps.py",
+            locustfile="loadtests/locust/locustfile.py,loadtests/locust/shapes/steps.py",
         )
     (record,) = done.records
     steps = [it for it in record.samples if it.mark == "step" and it.source == "server"]

@@ -1,0 +1,1 @@
+"""The instrument against a server whose behaviour is known."""

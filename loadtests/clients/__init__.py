@@ -1,0 +1,1 @@
+"""Connections: opened, made ready, kept, and brought back."""

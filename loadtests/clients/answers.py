@@ -1,0 +1,129 @@
+"""What is answered by itself whenever the server says it: a ping, or a wish to be acknowledged.
+
+An answer is a text, ``MESSAGE => ANSWER``: a message that is just that is answered with the other.
+``regex:PATTERN => ANSWER`` acknowledges every message in which the pattern is found; what its named
+groups find is filled in as ``{saved.NAME}``.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from picows import WSMsgType
+
+from loadtests.clients.connection import Connection, Receive
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.template import saved_names, split_places
+
+_ARROW: Final = " => "
+_REGEX: Final = "regex:"
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """How some messages are acknowledged.
+
+    Attributes:
+        pattern: what is found in them.
+        parts: of the answer: a text, and the group whose finding stands behind it; empty for none.
+    """
+
+    pattern: re.Pattern[bytes]
+    parts: tuple[tuple[bytes, str], ...]
+
+    def of(self, payload: bytes) -> bytes | None:
+        """Give what acknowledges a message; None if it is not of these."""
+        found = self.pattern.search(payload)
+        if found is None:
+            return None
+        return b"".join(
+            text + ((found[group] or b"") if group else b"") for text, group in self.parts
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What is answered by itself.
+
+    Attributes:
+        exact: answers by the message that they are given to.
+        acknowledgements: of other messages; the first that fits is given.
+    """
+
+    exact: Mapping[bytes, bytes]
+    acknowledgements: tuple[Acknowledgement, ...]
+
+
+def parse_answers(texts: Sequence[str]) -> Answers:
+    """Read answers.
+
+    Raises:
+        ValueError: one that is none, or a second one to the same message, or one that is to fill in
+            what its pattern does not keep.
+    """
+    exact: dict[bytes, bytes] = {}
+    acknowledgements: list[Acknowledgement] = []
+    for text in texts:
+        message, _, answer = (part.strip() for part in f" {text} ".partition(_ARROW))
+        if not (message and answer):
+            raise ValueError(f"{text!r} is no answer; write MESSAGE => ANSWER")
+        if message.startswith(_REGEX):
+            acknowledgements.append(_acknowledgement(message, answer))
+        elif exact.setdefault(message.encode(), answer.encode()) != answer.encode():
+            raise ValueError(f"{text!r}: {message!r} has another answer already")
+    return Answers(exact, tuple(acknowledgements))
+
+
+def _acknowledgement(message: str, answer: str) -> Acknowledgement:
+    try:
+        pattern = re.compile(message.removeprefix(_REGEX).encode(), re.DOTALL)
+    except re.error as error:
+        raise ValueError(f"{message!r}: {error}") from None
+    if unknown := saved_names(answer) - set(pattern.groupindex):
+        keeps = ", ".join(pattern.groupindex) or "nothing"
+        raise ValueError(
+            f"{answer!r} is to fill in {{saved.{min(unknown)}}}, but its pattern keeps: {keeps}; "
+            "name a group (?P<name>…) in it"
+        )
+    return Acknowledgement(pattern, tuple(_parts(answer)))
+
+
+def _parts(answer: str) -> list[tuple[bytes, str]]:
+    """Split an answer; a place of anything else stands for itself, as in answers of no pattern."""
+    parts = []
+    for text, place in split_places(answer):
+        group = next(iter(saved_names(place)), "")
+        parts.append(((text if group else text + place).encode(), group))
+    return parts
+
+
+def answering(receive: Receive, answers: Answers, recorder: Recorder, *, binary: bool) -> Receive:
+    """Give what answers by itself, and hands messages on.
+
+    What is answered by an exact answer is no message of the load; what is acknowledged is.
+    """
+    kind = WSMsgType.BINARY if binary else WSMsgType.TEXT
+
+    def send(connection: Connection, answer: bytes) -> None:
+        if connection.is_open:
+            recorder.counts["answers.sent"] += 1
+            connection.transport.send(kind, answer)
+
+    def take(connection: Connection, payload: bytes, now_ns: int) -> None:
+        if (answer := answers.exact.get(payload)) is None:
+            receive(connection, payload, now_ns)
+            return
+        recorder.received -= 1
+        recorder.received_bytes -= len(payload)
+        send(connection, answer)
+
+    def acknowledge(connection: Connection, payload: bytes, now_ns: int) -> None:
+        taken(connection, payload, now_ns)
+        for acknowledgement in answers.acknowledgements:
+            if (answer := acknowledgement.of(payload)) is not None:
+                send(connection, answer)
+                return
+
+    taken = take if answers.exact else receive
+    return acknowledge if answers.acknowledgements else taken

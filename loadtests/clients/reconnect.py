@@ -1,0 +1,75 @@
+"""Bring connections back that have ended, each by its own backoff, and know when they are back."""
+
+import asyncio
+import random
+from typing import Final
+
+from loadtests.clients.backoff import Backoff
+from loadtests.clients.connection import Connection
+from loadtests.clients.dial import DialError
+from loadtests.clients.pool import ConnectionPool
+from loadtests.measure.recorder import Recorder
+
+_POLL_SECONDS: Final = 0.02
+
+
+class Reconnector:
+    """Opens connections again; their numbers, their states and so their ledgers stay the same.
+
+    What is counted has ``name.`` before it: ``attempts`` and ``failed_attempts``, each of the
+    latter by its cause besides. A try that fails is no error of the run, for another follows.
+    """
+
+    def __init__(self, name: str, backoff: Backoff, recorder: Recorder, seed: int) -> None:
+        self._name = name
+        self._backoff = backoff
+        self._recorder = recorder
+        self._random = random.Random(seed)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._broken = 0
+
+    def bring_back(self, pool: ConnectionPool, connection: Connection) -> None:
+        """Begin to open a connection again that has ended, with the wait of its first try."""
+        task = asyncio.create_task(self._try(pool, connection.number))
+        self._tasks.add(task)
+        task.add_done_callback(self._has_ended)
+
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._broken += 1
+            self._recorder.fault(error)
+
+    @property
+    def away(self) -> int:
+        """How many are not back yet."""
+        return len(self._tasks) + self._broken
+
+    async def all_back(self) -> None:
+        """Wait until none is away."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    def give_up(self) -> None:
+        """Try no more."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _try(self, pool: ConnectionPool, number: int) -> None:
+        failures = 0
+        while True:
+            await asyncio.sleep(self._backoff.seconds(failures, self._random.random()))
+            self._count("attempts")
+            try:
+                await pool.open(number)
+            except DialError as error:
+                failures += 1
+                self._count("failed_attempts")
+                self._count(f"failed_attempts[{error.kind}]")
+            else:
+                return
+
+    def _count(self, what: str) -> None:
+        # Looked up each time: the recorder has new counts in each interval.
+        self._recorder.counts[f"{self._name}.{what}"] += 1

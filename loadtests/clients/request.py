@@ -1,0 +1,27 @@
+"""What a client library is given to open one connection."""
+
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client library needs to open one connection.
+
+    Attributes:
+        connect: gives a connected socket; ``secured`` is to be called when TLS is done, just
+            before the request is written.
+    """
+
+    url: str
+    headers: Sequence[tuple[str, str]]
+    subprotocols: tuple[str, ...]
+    deflate: bool
+    max_message_bytes: int
+    tls: ssl.SSLContext | None
+    proxy: str | None
+    timeout_seconds: float
+    connect: Callable[[], Any]
+    secured: Callable[[], None]

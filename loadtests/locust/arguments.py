@@ -1,0 +1,250 @@
+"""What a Locust user asks of the swarm: flags of ``swarmgate run``, in one text, to a plan.
+
+All flags are there that say what connections do; those that say how many there are, when they come
+and where the target is are Locust's own, or its web UI's.
+"""
+
+import argparse
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from loadtests.errors import UsageError
+from loadtests.plan.masking import masked
+from loadtests.plan.plan import Plan, split_url
+from loadtests.plan.replay import plan_words
+from loadtests.run.flags import Flags, flag_of, plan_of, read_flags
+from loadtests.run.run import checked
+from loadtests.scenarios.registry import parse_parameters, scenario_kind
+from loadtests.scenarios.scenario import Scenario
+from reports.threshold import Threshold, parse_threshold
+
+# A live load lasts until it is ended; this is longer than any.
+_FOR_EVER_SECONDS: Final = 1e8
+_OPTION: Final = "--swarm-flags"
+_NOTHING: Final = {"url": "", "scenario": ""}
+# What is said in another way, or makes no sense here.
+_ELSEWHERE: Final[Mapping[str, str]] = {
+    "count": "the address is Locust's --host, the number its --users",
+    "user": "take a class of users for each kind",
+    "processes": "each worker has one; start more workers",
+    "ramp": "use Locust's --spawn-rate",
+    "ramp_down": "users go as Locust stops them",
+    "steps": "use a load shape",
+    "profile": "use a load shape, or --rate",
+    "source": "each worker has one of its own",
+    "unix_socket": "use swarmgate run",
+    "proxy": "use swarmgate run",
+    **dict.fromkeys(
+        ("target_cmd", "target_env", "target_dir", "target_ready", "target_timeout"),
+        "start the target yourself",
+    ),
+    "warmup": "use swarmgate run",
+    "abort_on": "use swarmgate run",
+    "fail_fast": "use swarmgate run",
+    "file": "write its flags here",
+    "dry_run": "use swarmgate run",
+    "output": "use --swarm-record",
+    "json_output": "use Locust's --json",
+    "quiet": "Locust has a log level",
+}
+# What a class cannot say, for it is of the test.
+_OF_A_TEST: Final[Mapping[str, str]] = {
+    **_ELSEWHERE,
+    "scenario": "it is an attribute of the class",
+    **dict.fromkeys(("threshold", "pid", "seed"), f"it is of the whole test: {_OPTION}"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UserClass:
+    """What a class of swarm users says of itself.
+
+    Attributes:
+        name: of the class.
+        scenario: its name; empty where ``--swarm-flags`` is to name it.
+        path: appended to a host that has none.
+        parameters: of the scenario.
+        rate, think: where the flags do not say.
+        flags: flags of its own, which those of ``--swarm-flags`` follow.
+    """
+
+    name: str
+    scenario: str
+    path: str
+    parameters: Mapping[str, Any]
+    rate: float | None
+    think: str
+    flags: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ours to Locust's arguments. Texts throughout: the web UI sends texts."""
+    parser.add_argument(
+        _OPTION,
+        default="",
+        env_var="SWARMGATE_FLAGS",
+        help="Flags of swarmgate run: --rate 500 --payload 1KiB -H 'X-Api-Key: k' "
+        "--threshold 'latency.p99_seconds<=5ms'; --duration is the length of a round.",
+    )
+    parser.add_argument(
+        "--swarm-record",
+        default="",
+        env_var="SWARMGATE_RECORD",
+        include_in_web_ui=False,
+        help="The record, or its folder.",
+    )
+    parser.add_argument(
+        "--swarm-clock",
+        default="auto",
+        choices=["auto", "estimate"],
+        env_var="SWARMGATE_CLOCK",
+        include_in_web_ui=False,
+        help="Estimate offsets even between workers that share a clock.",
+    )
+
+
+def flags_of(options: argparse.Namespace, user: UserClass | None = None) -> Flags:
+    """Read the flags, behind a user class's own.
+
+    Raises:
+        UsageError: which flag is none, has no such value, or has no place here.
+    """
+    own = _words(f"{user.name}.flags", user.flags, _OF_A_TEST) if user is not None else []
+    words = _words(_OPTION, options.swarm_flags, _ELSEWHERE)
+    flags, _ = read_flags([*own, *words], _NOTHING)
+    return flags
+
+
+def _words(where: str, text: str, elsewhere: Mapping[str, str]) -> list[str]:
+    """Split a text of flags, and check them; an error names where they stand."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{where} {text!r}: {error}") from None
+    try:
+        flags, given = read_flags(words, _NOTHING)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    if flags.url:
+        raise UsageError(f"{where}: {flags.url!r} is no flag; {_ELSEWHERE['count']}")
+    for name in given & elsewhere.keys():
+        raise UsageError(f"{where}: {flag_of(name)} has no place here; {elsewhere[name]}")
+    return words
+
+
+def thresholds_of(options: argparse.Namespace) -> tuple[Threshold, ...]:
+    """Give what the run must hold to. Raises UsageError."""
+    thresholds = []
+    for text in flags_of(options).threshold or ():
+        try:
+            thresholds.append(parse_threshold(text))
+        except ValueError as error:
+            raise UsageError(f"{_OPTION}: --threshold: {error}") from None
+    return tuple(thresholds)
+
+
+def told_flags(plan: Plan, thresholds: Sequence[str], *, with_scenario: bool) -> str:
+    """Write the flags that repeat what users of a plan do, as they may be told to anybody."""
+    without = {"concurrent", "duration_seconds", "processes", "thresholds"}
+    if not with_scenario:
+        without.add("scenario")
+    words = plan_words(masked(plan), frozenset(without))
+    if plan.rounds:
+        words += ["--duration", f"{plan.duration_seconds:g}s"]
+    words += [word for text in thresholds for word in ("--threshold", text)]
+    return shlex.join(words)
+
+
+def address(host: str | None, path: str) -> str:
+    """Give the address that users connect to: the host's own path, else the user class's.
+
+    Raises:
+        UsageError: no host, or none that is a WebSocket address.
+    """
+    if not host:
+        raise UsageError("no target: give --host, such as ws://127.0.0.1:8000")
+    parts = split_url(host)
+    if parts.path not in ("", "/"):
+        return host
+    query = urlsplit(path)
+    return urlunsplit(parts._replace(path=query.path or "/", query=query.query or parts.query))
+
+
+def plan_for(
+    user: UserClass,
+    options: argparse.Namespace,
+    host: str | None,
+    *,
+    users: int,
+    workers: int,
+    seed: int,
+    known_elsewhere: Collection[str] = (),
+) -> Plan:
+    """Give the plan of one user class.
+
+    Args:
+        user: what the class says.
+        options: the custom arguments.
+        host: Locust's host.
+        users: how many there are to be at first.
+        workers: over how many workers.
+        seed: of every random choice.
+        known_elsewhere: parameters of the other classes that run together; of one set of
+            parameters each class takes those that it knows.
+
+    Raises:
+        LoadTestError: it cannot be carried out.
+    """
+    flags = flags_of(options, user)
+    scenario = user.scenario or flags.scenario
+    if not scenario:
+        raise UsageError(f"no script: give {_OPTION} '--scenario FILE', a Python file")
+    if scenario == "drain":
+        raise UsageError("scenario 'drain' stops the server, once: use swarmgate run for it")
+    kind = scenario_kind(scenario)
+    rate = flags.rate or (None if user.rate is None else str(user.rate))
+    try:
+        plan = plan_of(
+            replace(
+                flags,
+                url=address(host, user.path),
+                count=str(max(1, users)),
+                scenario=scenario,
+                rate=rate,
+                think=flags.think or (user.think or None if rate is None else None),
+                processes=str(min(workers, max(1, users))),
+                seed=str(seed),
+                threshold=None,
+            ),
+            user.parameters,
+        )
+    except UsageError as error:
+        raise UsageError(f"{_OPTION}: {error}") from None
+    known = kind.parameters_type.names()
+    parameters = {
+        key: value
+        for key, value in plan.parameters.items()
+        if key in known or key not in known_elsewhere
+    }
+    try:
+        return checked(_live(plan, kind, parameters, workers))
+    except UsageError as error:
+        raise UsageError(f"{user.name}: {error}") from None
+
+
+def _live(
+    plan: Plan, kind: type[Scenario[Any]], parameters: Mapping[str, Any], workers: int
+) -> Plan:
+    """Give the plan of a load that users come to and go from."""
+    return replace(
+        plan,
+        url=kind.address(plan.url, parse_parameters(plan.scenario, parameters)),
+        parameters=parameters,
+        concurrent=plan.concurrent * workers,
+        duration_seconds=_FOR_EVER_SECONDS if kind.joins else plan.duration_seconds,
+        live=True,
+        rounds=not kind.joins,
+    )

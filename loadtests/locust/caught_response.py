@@ -1,0 +1,110 @@
+"""A message that passes or fails by hand, as a response of Locust's clients does."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+
+from locust.exception import (
+    CatchResponseError,
+    InterruptTaskSet,
+    RescheduleTask,
+    RescheduleTaskImmediately,
+    ResponseError,
+    StopTest,
+    StopUser,
+)
+
+from loadtests.errors import UsageError
+from loadtests.locust.gevent_connection import Message
+
+Record = Callable[[Exception | None], None]
+
+# What ends a task, a user or the test, and says nothing of a response.
+_ENDS: Final = (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser)
+
+
+class CaughtResponse:
+    """What an operation with ``catch_response=True`` gives; its request is counted on leaving.
+
+    ::
+
+        with self.ask("order", within=5, name="order", catch_response=True) as response:
+            if "sold out" in response.message:
+                response.failure("sold out")
+
+    What was said of it last counts. If nothing was, it has failed when no message came, or when the
+    block raises something, which names the failure. What the block raises goes on, but for a
+    ``locust.exception.ResponseError`` that is all that was said; the end of a task or a user is no
+    failure. The time is that until the message came, however long the block takes. Without ``with``
+    nothing is counted.
+
+    Attributes:
+        error: why no message came; None if one did.
+    """
+
+    __slots__ = (
+        *("_cause", "_has_entered", "_has_left", "_is_judged", "_message", "_record", "error"),
+    )
+
+    def __init__(self, message: Message | None, error: Exception | None, record: Record) -> None:
+        """Wait to be entered.
+
+        Args:
+            message: what came.
+            error: why nothing did.
+            record: counts the request as passed, or as failed by its cause.
+        """
+        self.error = error
+        self._message = message
+        self._record = record
+        self._has_entered = self._has_left = self._is_judged = False
+        self._cause: Exception | None = None
+
+    @property
+    def message(self) -> Message:
+        """What came.
+
+        Raises:
+            WebSocketUserError: nothing did.
+        """
+        if self._message is None:
+            assert self.error is not None
+            raise self.error
+        return self._message
+
+    def success(self) -> None:
+        """Have the request pass, also one that no message came to."""
+        self._judge(None)
+
+    def failure(self, why: object) -> None:
+        """Have the request fail.
+
+        Args:
+            why: an exception, or the words under which Locust counts it: the same for all that
+                failed so.
+        """
+        self._judge(why if isinstance(why, Exception) else CatchResponseError(why))
+
+    def __enter__(self) -> Self:
+        if self._has_entered:
+            raise UsageError("a response is counted once: ask again for another")
+        self._has_entered = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        raised: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        self._has_left = True
+        cause = self._cause if self._is_judged else self.error
+        if isinstance(raised, Exception) and not (self._is_judged or isinstance(raised, _ENDS)):
+            cause = raised
+        self._record(cause)
+        return isinstance(raised, ResponseError) and not self._is_judged
+
+    def _judge(self, cause: Exception | None) -> None:
+        if self._has_left or not self._has_entered:
+            raise UsageError("success() and failure() are said within the response's with block")
+        self._is_judged, self._cause = True, cause

@@ -1,0 +1,13 @@
+"""All users for a long time: does anything grow?"""
+
+from loadtests.locust.shapes.options import SizedShape
+
+
+class Soak(SizedShape):
+    """``--users`` for ``--run-time``, an hour where it does not say."""
+
+    default_seconds = 3600.0
+
+    def users_at(self, share: float) -> int:  # noqa: ARG002 - the same all the time
+        """Give the users when that share of the run time is over."""
+        return self.users

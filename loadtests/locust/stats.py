@@ -1,0 +1,172 @@
+"""What a swarm counted and timed in a second, entered into Locust's statistics in one go.
+
+Locust's own way, an event for each request, costs 2 µs a message. Here a second of messages is one
+entry, merged as those of workers are. Its table keeps three digits of each time; the exact
+histograms are on the record.
+
+Locust's charts and its row "Aggregated" are of all rows together. Connections are counted there,
+but without their times, which would stand among those of messages.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from locust.stats import RequestStats, StatsEntry, StatsError
+
+from loadtests.scenarios.echo import TIMEOUT
+from reports.histogram import Histogram, merged
+from reports.record import Interval
+from reports.summary import HANDSHAKE, OWN
+from reports.units import rounded
+
+METHOD = "WS"
+# Locust's table has one row for what a user sees; these are told on our tab and in the report.
+_NO_ROW = frozenset({*OWN, *HANDSHAKE, "service_time", "first_message", "acknowledgement"}) - {
+    "open"
+}
+# What a row is called, where the histogram's name is not what a tester would say.
+_NAMES: Mapping[str, str] = {
+    "open": "connect",
+    "latency": "round trip",
+    "delivered": "delivery",
+    "deliveries": "delivery",
+}
+_CONNECT = _NAMES["open"]
+# Counts of the ledger that are faults.
+_FAULTS = ("lost", "duplicated", "reordered", "corrupted")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is added to one row of Locust's table.
+
+    Attributes:
+        times_ms: how many took how long, to three digits.
+        failures: how many failed, by cause; no time is known of them.
+        received_bytes: payloads of what was received.
+        is_of_total: whether its times belong among those of all rows.
+        histogram: the same times, exactly; None if there are none.
+    """
+
+    name: str
+    times_ms: Mapping[float, int]
+    total_ms: float
+    low_ms: float
+    high_ms: float
+    failures: Mapping[str, int]
+    received_bytes: int
+    is_of_total: bool = True
+    histogram: Histogram | None = None
+
+    @property
+    def count(self) -> int:
+        """How many there were that did not fail."""
+        return sum(self.times_ms.values())
+
+
+def rows(user: str, interval: Interval, main: str = "") -> Iterator[Row]:
+    """Give what an interval of one user class adds to Locust's table.
+
+    Args:
+        user: the user class.
+        interval: one second of one of its swarm processes.
+        main: the durations that its messages are told by (``Scenario.main``);
+            the first that there are, for a scenario that does not say.
+    """
+    histograms = {
+        name: Histogram.decode(text)
+        for name, text in interval.histograms.items()
+        if name not in _NO_ROW
+    }
+    if deliveries := [it.histogram for it in interval.deliveries if it.histogram]:
+        histograms["deliveries"] = merged(map(Histogram.decode, deliveries))
+    if "deliveries" in histograms:
+        histograms.pop("delivered", None)
+    names = sorted(histograms, key=lambda name: name in _NAMES, reverse=True)
+    main = main or next((name for name in names if name != "open"), "")
+    main = _NAMES.get(main, main) or "message"
+    failures = _failures(interval, main)
+    for name in names:
+        called = _NAMES.get(name, name)
+        received = interval.received_bytes if called == main else 0
+        yield _row(user, called, histograms[name], failures.pop(called, {}), received)
+    for called, causes in failures.items():
+        yield Row(f"{user} {called}", {}, 0.0, 0.0, 0.0, causes, 0)
+
+
+def _row(
+    user: str,
+    called: str,
+    histogram: Histogram,
+    failures: Mapping[str, int],
+    received_bytes: int,
+) -> Row:
+    times_ms: dict[float, int] = {}
+    for low_ns, count in histogram.bins():
+        key = rounded(low_ns / 1e6)
+        times_ms[key] = times_ms.get(key, 0) + count
+    return Row(
+        name=f"{user} {called}",
+        times_ms=times_ms,
+        total_ms=histogram.mean_ns * histogram.count / 1e6,
+        low_ms=histogram.min_ns / 1e6,
+        high_ms=histogram.max_ns / 1e6,
+        failures=failures,
+        received_bytes=received_bytes,
+        is_of_total=called != _CONNECT,
+        histogram=histogram if histogram.count else None,
+    )
+
+
+def _failures(interval: Interval, main: str) -> dict[str, dict[str, int]]:
+    """Give how many failed of what, by cause: openings by themselves, all else of the messages."""
+    found: dict[str, dict[str, int]] = {}
+    for kind, count in interval.errors.items():
+        phase = kind.partition(":")[0]
+        of = "connection" if phase in ("closed", "protocol") else main
+        if interval.failed and phase in ("connect", "tls", "upgrade", "tls+upgrade", "proxy"):
+            of = "connect"
+        found.setdefault(of, {})[kind] = count
+    # Whose user has waited in vain is lost as well: it is not a second message.
+    waited = interval.errors.get(TIMEOUT, 0)
+    for name in _FAULTS:
+        count = interval.integrity.get(name, 0) - (waited if name == "lost" else 0)
+        # Less than none where some came that had been taken for lost: Locust takes nothing back.
+        if count > 0:
+            found.setdefault(main, {})[name] = count
+    return found
+
+
+def enter(stats: RequestStats, row: Row) -> None:
+    """Add a row to Locust's table, its total, its charts and its list of failures."""
+    failed = sum(row.failures.values())
+    if not (row.count or failed):
+        return
+    now = time.time()
+    stats.entries[row.name, METHOD].extend(_entry(stats, row, now, with_times=True))
+    stats.total.extend(_entry(stats, row, now, with_times=row.is_of_total))
+    for cause, count in row.failures.items():
+        key = StatsError.create_key(METHOD, row.name, cause)
+        known = stats.errors.setdefault(key, StatsError(METHOD, row.name, cause, first_seen=now))
+        known.occurrences += count
+        known.last_seen = now
+
+
+def _entry(stats: RequestStats, row: Row, now: float, *, with_times: bool) -> StatsEntry:
+    """Make Locust's entry of a row; what has no time is none to its averages and percentiles."""
+    failed = sum(row.failures.values())
+    entry = StatsEntry(stats, row.name, METHOD)
+    entry.num_requests = row.count + failed
+    entry.num_failures = failed
+    entry.num_none_requests = failed if with_times else entry.num_requests
+    if row.count and with_times:
+        entry.total_response_time = row.total_ms  # type: ignore[assignment] # need not be whole
+        entry.min_response_time = row.low_ms  # type: ignore[assignment]
+        entry.max_response_time = row.high_ms  # type: ignore[assignment]
+        entry.response_times = dict(row.times_ms)  # type: ignore[arg-type]
+    entry.total_content_length = row.received_bytes
+    entry.num_reqs_per_sec = {int(now): entry.num_requests}
+    entry.num_fail_per_sec = {int(now): failed} if failed else {}
+    entry.last_request_timestamp = now
+    return entry

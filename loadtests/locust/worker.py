@@ -1,0 +1,100 @@
+"""What a Locust worker does for us: an agent for each class of swarm users, told what to do.
+
+A local run is a worker and a master in one.
+"""
+
+import logging
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any, Final
+
+import gevent
+from locust.env import Environment
+from locust.runners import Runner
+
+from loadtests.locust.user_slots import SwarmUser
+from loadtests.locust.worker_agent import WorkerAgent
+
+# The two kinds of messages between a master and its workers.
+COMMAND: Final = "swarmgate command"
+REPORT: Final = "swarmgate report"
+# Locust itself waits for a minute, and its users go on all the while.
+_MASTER_SECONDS: Final = 10.0
+# Tells machines apart, even where their names are the same (random(4)).
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+logger = logging.getLogger("swarmgate")
+
+
+def boot_id() -> str:
+    """Name this machine since it was started: its processes go by one monotonic clock."""
+    return _BOOT_ID.read_text().strip()
+
+
+class WorkerSide:
+    """The agents of one worker."""
+
+    def __init__(
+        self, environment: Environment, runner: Runner, classes: Iterable[type[SwarmUser]]
+    ) -> None:
+        self._environment = environment
+        self._runner = runner
+        self._agents = {kind.__name__: self._agent(kind) for kind in classes}
+        runner.register_message(COMMAND, self._on_command)
+        # Later than quitting, at which the master of a local run still ends the test.
+        environment.events.quit.add_listener(self._on_quit)
+        environment.events.heartbeat_received.add_listener(self._on_heartbeat)
+        self._heard_at: float | None = None
+        runner.greenlet.spawn(self._watch_master)
+
+    def greet(self) -> None:
+        """Tell the master that we are here and understand it."""
+        self._report("", "hello", {"host": socket.gethostname(), "boot_id": boot_id()})
+
+    def _agent(self, kind: type[SwarmUser]) -> WorkerAgent:
+        def new_slot() -> SwarmUser:
+            slot = kind(self._environment)
+            slot.enter(self._runner.user_greenlets)
+            return slot
+
+        def tell(what: str, detail: Mapping[str, Any]) -> None:
+            self._report(kind.__name__, what, detail)
+
+        kind.agent = WorkerAgent(kind.__name__, new_slot, tell)
+        return kind.agent
+
+    def _on_command(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
+        kind, command = msg.data["class"], msg.data["command"]
+        match command["do"]:
+            case "greet":
+                self.greet()
+            case "ping":
+                now = {"asked_ns": command["asked_ns"], "there_ns": perf_counter_ns()}
+                self._report("", "pong", now)
+            case "prepare":
+                self._agents[kind].prepare(command["share"])
+            case _:
+                self._agents[kind].command(command)
+
+    def _on_quit(self, **_: object) -> None:
+        for agent in self._agents.values():
+            agent.end()
+
+    def _on_heartbeat(self, **_: object) -> None:
+        self._heard_at = time.monotonic()
+
+    def _watch_master(self) -> None:
+        """End the load when the master is gone: nobody would, and nobody would record it."""
+        while True:
+            gevent.sleep(1.0)
+            silent = 0.0 if self._heard_at is None else time.monotonic() - self._heard_at
+            if silent > _MASTER_SECONDS and any(it.is_running for it in self._agents.values()):
+                logger.error("no heartbeat from the master for %.0f s: the load ends", silent)
+                for agent in self._agents.values():
+                    agent.abandon(f"its worker heard nothing of the master for {silent:.0f} s")
+
+    def _report(self, kind: str, what: str, detail: Mapping[str, Any]) -> None:
+        self._runner.send_message(REPORT, {"class": kind, "what": what, "detail": dict(detail)})

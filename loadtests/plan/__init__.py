@@ -1,0 +1,1 @@
+"""What a run is to do: its options, its plan, and what files say of it."""

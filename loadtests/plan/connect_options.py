@@ -1,0 +1,247 @@
+"""How each connection is made: what goes into its handshake, and what carries it."""
+
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from loadtests.errors import UsageError
+from loadtests.plan.template import check_places, fill, fill_secret
+
+# RFC 9110 section 5.6.2; subprotocols and cookie names are tokens as well.
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# These the client library makes, and a second one would break the handshake (RFC 6455 section 4.1).
+_OURS: Final = frozenset(
+    {
+        *("upgrade", "connection", "sec-websocket-key", "sec-websocket-version"),
+        *("sec-websocket-extensions", "sec-websocket-protocol"),
+    }
+)
+_SECRET_NAME: Final = re.compile(
+    r"auth|token|secret|passw|passphrase|pwd|credential|session|cookie|signature|ticket|jwt"
+    r"|key$|(?:^|[-_])(?:pass|sig|sid)$",
+    re.IGNORECASE,
+)
+_MOST_SOURCES: Final = 4096
+DEFAULT_MAX_MESSAGE_BYTES: Final = 16 * 2**20
+
+
+class Client(StrEnum):
+    """The library that a connection is made with."""
+
+    AUTO = "auto"
+    PICOWS = "picows"
+    WEBSOCKETS = "websockets"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectOptions:
+    """What every connection has in common, with places to be filled in (``template.py``).
+
+    Attributes:
+        headers: added to the request, as ``Name: value``.
+        subprotocols: offered, the preferred one first (RFC 6455 section 1.9).
+        cookies: sent, as ``name=value``.
+        bearer: the token of an ``Authorization: Bearer`` header (RFC 6750).
+        origin: the ``Origin`` header, as a browser would send it.
+        deflate: offer permessage-deflate (RFC 7692), as browsers do.
+        ca: a file of certificates to trust instead of the system's.
+        cert, key: files of the client's own certificate and its key.
+        insecure: accept any certificate.
+        sources: addresses or networks to connect from, in turn.
+        unix_socket: path of a socket to connect to instead of the URL's host and port.
+        proxy: ``http://`` address of a proxy to connect through.
+        max_message_bytes: of a message of the server's; a larger one is answered with 1009.
+        client: the library; by default picows wherever it can do what is asked.
+    """
+
+    headers: tuple[str, ...] = ()
+    subprotocols: tuple[str, ...] = ()
+    cookies: tuple[str, ...] = ()
+    bearer: str | None = None
+    origin: str | None = None
+    deflate: bool = False
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    insecure: bool = False
+    sources: tuple[str, ...] = ()
+    unix_socket: str | None = None
+    proxy: str | None = None
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
+    client: Client = Client.AUTO
+
+    def __post_init__(self) -> None:
+        self._check_texts()
+        if self.max_message_bytes < 1:
+            raise UsageError(f"--max-message is {self.max_message_bytes}; it must be 1 B or more")
+        if self.key is not None and self.cert is None:
+            raise UsageError("a key without a certificate; name the certificate with --cert")
+        if self.insecure and self.ca is not None:
+            raise UsageError("--insecure trusts everybody, --ca only some; leave one of them out")
+        if self.proxy is not None and urlsplit(self.proxy).scheme not in ("http", "https"):
+            raise UsageError(f"proxy {self.proxy!r}; expected something like http://127.0.0.1:3128")
+        self._check_client()
+
+    def _check_texts(self) -> None:
+        texts = (*self.headers, *self.subprotocols, *self.cookies, self.bearer, self.origin)
+        for text in filter(None, texts):
+            check_places(text)
+        for header in self.headers:
+            _check_header(header)
+        for cookie in self.cookies:
+            name, equals, value = cookie.partition("=")
+            if not (equals and _TOKEN.fullmatch(name)) or _has_controls(value):
+                raise UsageError(f"cookie {cookie!r} is not of the form name=value")
+        for name in self.subprotocols:
+            if not _TOKEN.fullmatch(name):
+                raise UsageError(f"subprotocol {name!r} is no token (RFC 9110 section 5.6.2)")
+        for name in ("bearer", "origin"):
+            text = getattr(self, name)
+            if text is not None and _has_controls(text):
+                raise UsageError(f"{name} {text!r} has a control character in it")
+
+    def _check_client(self) -> None:
+        beyond = self.beyond_picows()
+        if self.client is Client.PICOWS and beyond:
+            raise UsageError(f"picows has no {beyond}; leave --client out, or use websockets")
+        if self.client is Client.WEBSOCKETS and self.proxy is not None:
+            raise UsageError("the websockets client has no proxy here; leave --client out")
+        if beyond and self.proxy is not None:
+            raise UsageError(f"no client has both a proxy and {beyond}")
+
+    def beyond_picows(self) -> str:
+        """Name what is asked for that picows cannot do, nothing if it can do all."""
+        if self.deflate:
+            return "permessage-deflate"
+        return "Unix sockets" if self.unix_socket is not None else ""
+
+    def chosen_client(self) -> Client:
+        """Give the library that connections are made with."""
+        if self.client is not Client.AUTO:
+            return self.client
+        return Client.WEBSOCKETS if self.beyond_picows() else Client.PICOWS
+
+    def request_headers(
+        self, number: int, row: Mapping[str, Any] | None
+    ) -> Iterator[tuple[str, str]]:
+        """Give the headers of one connection's request, but for those the library makes."""
+        for header in self.headers:
+            name, _, value = header.partition(":")
+            name, value = name.strip(), value.strip()
+            filling = fill_secret if is_secret_name(name) else fill
+            yield name, clean(name, filling(value, number, row))
+        if self.cookies:
+            pairs = (cookie.partition("=") for cookie in self.cookies)
+            filled = (f"{name}={fill_secret(value, number, row)}" for name, _, value in pairs)
+            yield "Cookie", clean("Cookie", "; ".join(filled))
+        if self.bearer is not None:
+            token = fill_secret(self.bearer, number, row)
+            yield "Authorization", clean("Authorization", f"Bearer {token}")
+        if self.origin is not None:
+            yield "Origin", clean("Origin", fill(self.origin, number, row))
+
+    def tls(self) -> ssl.SSLContext:
+        """Make the context of secure connections.
+
+        Raises:
+            UsageError: a file of certificates that cannot be used.
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            if self.cert is not None:
+                context.load_cert_chain(self.cert, self.key)
+        except (OSError, ssl.SSLError) as error:
+            files = ", ".join(name for name in (self.ca, self.cert, self.key) if name)
+            raise UsageError(f"cannot use the certificates in {files}: {error}") from None
+        if self.insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def source_addresses(self) -> tuple[str, ...]:
+        """Give the addresses to connect from, networks as their hosts.
+
+        Raises:
+            UsageError: no address and no network.
+        """
+        found: list[str] = []
+        for source in self.sources:
+            try:
+                if "/" in source:
+                    hosts = ip_network(source, strict=False).hosts()
+                    found += [str(host) for host in islice(hosts, _MOST_SOURCES)]
+                else:
+                    found.append(str(ip_address(source)))
+            except ValueError as error:
+                raise UsageError(
+                    f"source {source!r}: {error}; write 127.0.0.2 or 127.0.0.0/28"
+                ) from None
+        return tuple(found)
+
+
+def check_files(options: ConnectOptions) -> None:
+    """Refuse, before anything is started, files and addresses that cannot be used.
+
+    Raises:
+        UsageError: which, and why.
+    """
+    options.tls()
+    for address in options.source_addresses():
+        _check_source(address)
+    if options.unix_socket is not None and not Path(options.unix_socket).exists():
+        raise UsageError(f"there is no Unix socket {options.unix_socket}")
+
+
+def _check_source(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probing:
+            probing.bind((address, 0))
+    except OSError as error:
+        raise UsageError(
+            f"--source {address} is no address of this machine ({error.strerror}); "
+            "`ip address` lists them"
+        ) from None
+
+
+def _check_header(header: str) -> None:
+    name, colon, value = header.partition(":")
+    if not colon:
+        raise UsageError(f"header {header!r} is not of the form 'Name: value'")
+    check_header_name(name.strip())
+    clean(name.strip(), value)
+
+
+def check_header_name(name: str) -> None:
+    """Refuse what is no name of a header, or of one that is not ours to give. Raises UsageError."""
+    if not _TOKEN.fullmatch(name):
+        raise UsageError(f"{name!r} is no header name; write 'Name: value' (RFC 9110 section 5.1)")
+    if name.lower() in _OURS:
+        raise UsageError(f"header {name} is made by the handshake itself; leave it out")
+
+
+def _has_controls(text: str) -> bool:
+    return any(ord(letter) < ord(" ") or ord(letter) == 0x7F for letter in text)
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether what has this name, a header or a part of a query, is nobody's business."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def clean(name: str, value: str) -> str:
+    """Refuse what a feed could smuggle into a request: a line end begins another header.
+
+    The value is not quoted, for it may be a secret.
+    """
+    if _has_controls(value):
+        raise UsageError(f"the value of the header {name} has a control character in it")
+    return value

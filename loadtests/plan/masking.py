@@ -1,0 +1,91 @@
+"""What is nobody's business does not stand in a record: passwords, tokens, keys.
+
+Places (``${TOKEN}``, ``{feed.token}``, ``{n}``) and ``@FILE`` say nothing by themselves and stay,
+so that the command on the record still makes the run again; what was written out is masked, but for
+a few letters between places, and the name of a scheme.
+"""
+
+import re
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+from loadtests.plan.connect_options import ConnectOptions, is_secret_name
+from loadtests.plan.plan import Plan
+from loadtests.plan.target_source import TargetSource
+from loadtests.plan.template import is_file, split_places
+
+MASK: Final = "***"
+_SCHEME: Final = re.compile(r"(?:basic|bearer|digest|token|apikey)\s+", re.IGNORECASE)
+_MOST_LETTERS_TOLD: Final = 3
+_QUERY_PART: Final = re.compile(r"([^&=]+)=([^&]*)")
+
+
+def masked(plan: Plan) -> Plan:
+    """Give the plan as it may be told to anybody."""
+    return replace(
+        plan,
+        url=masked_url(plan.url),
+        options=_masked_options(plan.options),
+        users=tuple(replace(user, plan=masked(user.plan)) for user in plan.users),
+    )
+
+
+def masked_source(source: TargetSource) -> TargetSource:
+    """Give where a server comes from as it may be told to anybody."""
+    told = {
+        name: _masked(value) if is_secret_name(name) else value
+        for name, value in source.environment.items()
+    }
+    return replace(source, environment=told)
+
+
+def masked_url(url: str) -> str:
+    """Give an address without a password and without what its query keeps secret."""
+    parts = urlsplit(url)
+    user, at, place = parts.netloc.rpartition("@")
+    name, colon, password = user.partition(":")
+    if at and colon:
+        parts = parts._replace(netloc=f"{name}:{_masked(password)}@{place}")
+    query = _QUERY_PART.sub(_masked_query_part, parts.query)
+    return urlunsplit(parts._replace(query=query)) if query != parts.query or colon else url
+
+
+def masked_header(header: str) -> str:
+    """Give a header, written ``Name: value``, without the value if its name says that is secret."""
+    name, _, _ = header.partition(":")
+    return _masked_pair(header, ": ") if is_secret_name(name.strip()) else header
+
+
+def _masked_query_part(found: re.Match[str]) -> str:
+    name, value = found.groups()
+    return f"{name}={_masked(value) if is_secret_name(name) else value}"
+
+
+def _masked_options(options: ConnectOptions) -> ConnectOptions:
+    return replace(
+        options,
+        headers=tuple(masked_header(header) for header in options.headers),
+        cookies=tuple(_masked_pair(cookie, "=") for cookie in options.cookies),
+        bearer=None if options.bearer is None else _masked_or_file(options.bearer),
+        proxy=None if options.proxy is None else masked_url(options.proxy),
+    )
+
+
+def _masked_pair(pair: str, separator: str) -> str:
+    name, _, value = pair.partition(separator.strip())
+    return f"{name}{separator}{_masked_or_file(value.strip())}"
+
+
+def _masked_or_file(value: str) -> str:
+    return value if is_file(value) else _masked(value)
+
+
+def _masked(value: str) -> str:
+    scheme = found[0] if (found := _SCHEME.match(value)) else ""
+    pieces = split_places(value.removeprefix(scheme))
+    is_short = len(pieces) > 1
+    return scheme + "".join(
+        (text if is_short and len(text) <= _MOST_LETTERS_TOLD else MASK) + place
+        for text, place in pieces
+    )

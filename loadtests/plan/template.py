@@ -1,0 +1,119 @@
+"""What differs from connection to connection in an address, a header, a token or a message."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from loadtests.errors import UsageError
+
+# What looks like a place; JSON in a header does not.
+_LIKE_A_PLACE: Final = re.compile(r"\$?\{\s*[A-Za-z_][\w.%-]*\s*\}")
+# Filled in once, where a run starts its target.
+_PORT: Final = "{port}"
+_PLACE: Final = re.compile(
+    r"\$\{(?P<env>[A-Z_][A-Z0-9_]*)\}|\{n(?:%(?P<of>[1-9]\d*))?\}"
+    r"|\{(?P<kind>feed|saved)\.(?P<name>[^{}]+)\}"
+)
+_FILE: Final = "@"
+
+
+def check_places(text: str) -> None:
+    """Refuse a place that nothing is filled into. Raises UsageError."""
+    for found in _LIKE_A_PLACE.findall(text):
+        if found != _PORT and (not _PLACE.fullmatch(found) or saved_names(found)):
+            raise UsageError(
+                f"nothing is filled in for {found} in {text!r}; there are {{n}}, a connection's "
+                "number, {n%10}, its remainder, {feed.NAME}, of its row of the feed, and "
+                "${NAME}, of the environment"
+            )
+
+
+def split_places(text: str) -> list[tuple[str, str]]:
+    """Split a text into pairs of what stands there and the place behind it, the last one empty."""
+    pairs, end = [], 0
+    for found in _PLACE.finditer(text):
+        pairs.append((text[end : found.start()], found[0]))
+        end = found.end()
+    return [*pairs, (text[end:], "")]
+
+
+def is_file(text: str) -> bool:
+    """Tell whether a secret is what stands in a file."""
+    return text.startswith(_FILE)
+
+
+def feed_names(text: str) -> set[str]:
+    """Give the names of a row of the feed that a text has places for."""
+    return {found["name"] for found in _PLACE.finditer(text) if found["kind"] == "feed"}
+
+
+def saved_names(text: str) -> set[str]:
+    """Give the names for which a text has places of what steps keep (``ready.py``)."""
+    return {found["name"] for found in _PLACE.finditer(text) if found["kind"] == "saved"}
+
+
+def fill(
+    text: str,
+    number: int,
+    row: Mapping[str, Any] | None = None,
+    saved: Mapping[str, str] | None = None,
+    *,
+    quote: Callable[[str], str] = str,
+) -> str:
+    """Fill in what is a connection's own, or of the environment.
+
+    ``{n}`` is its number, ``{n%10}`` the number's remainder, for what some have in common,
+    ``{feed.user}`` the value ``user`` of its row of the data feed, ``{saved.id}`` what a step
+    before the load has kept as ``id``, and ``${TOKEN}`` the variable ``TOKEN``. Each is written as
+    ``quote`` writes it.
+
+    Raises:
+        UsageError: there is no such value.
+    """
+    if "{" not in text:
+        return text
+
+    def value(found: re.Match[str]) -> str:
+        if found["env"]:
+            return quote(_variable(found["env"]))
+        if found["kind"]:
+            values = row if found["kind"] == "feed" else saved
+            return quote(_value(found["kind"], found["name"], values))
+        return str(number % int(found["of"]) if found["of"] else number)
+
+    return _PLACE.sub(value, text)
+
+
+def fill_secret(text: str, number: int, row: Mapping[str, Any] | None = None) -> str:
+    """Fill in as :func:`fill` does; ``@PATH`` is what stands in that file, without its line end.
+
+    Raises:
+        UsageError: there is no such value, or no such file.
+    """
+    if not is_file(text):
+        return fill(text, number, row)
+    try:
+        return Path(text.removeprefix(_FILE)).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"cannot read {text!r}: {why}") from None
+
+
+def _variable(name: str) -> str:
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise UsageError(
+            f"the variable {name} is not set; export it, for ${{{name}}} is to be filled in"
+        ) from None
+
+
+def _value(kind: str, name: str, values: Mapping[str, Any] | None) -> str:
+    if values is None or name not in values:
+        hint = "no feed; name one with --feed" if kind == "feed" else "nothing"
+        known = ", ".join(values or ()) or hint
+        whose = "the feed, which has" if kind == "feed" else "what the steps keep:"
+        raise UsageError(f"{{{kind}.{name}}} is not in {whose} {known}")
+    return str(values[name])

@@ -1,0 +1,1 @@
+"""One run from its plan to its record: the target, the swarm processes, the phases."""

@@ -1,0 +1,107 @@
+"""What ``--help`` says of a scenario: its purpose, and its parameters with types and defaults."""
+
+import inspect
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import BeforeValidator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from typer.core import TyperCommand
+
+from loadtests.errors import UsageError
+from loadtests.run.scenario_file import read_scenario_file
+from loadtests.scenarios.registry import scenario_kind
+from loadtests.scenarios.scenario import Scenario
+from reports.exit_status import ExitStatus
+
+_OPTIONS: Final = ("--scenario", "-s")
+_DEEPER: Final = " " * 10
+_WIDTH: Final = 80
+
+
+class RunCommand(TyperCommand):
+    """A command whose help tells the parameters of the scenario that is named before ``--help``."""
+
+    # The library carries its own copy of click, whose types are not public.
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Note which scenario is asked for, as help is given before anything is read."""
+        ctx.meta["scenario"] = _named(args, _OPTIONS)
+        if path := _named(args, ("--file", "-f")):
+            self._read_file(ctx, Path(path))
+        return super().parse_args(ctx, args)
+
+    def _read_file(self, ctx: Any, path: Path) -> None:  # noqa: ANN401
+        """Take a scenario file's values for the defaults of what the command line leaves out."""
+        try:
+            content = read_scenario_file(path)
+        except UsageError as error:
+            sys.stderr.write(f"swarmgate: {error}\n")
+            ctx.exit(ExitStatus.USAGE)
+        ctx.default_map = dict(content.defaults)
+        ctx.meta["file"] = content
+        ctx.meta["scenario"] = ctx.meta["scenario"] or content.defaults.get("scenario")
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        """Write the options, then the parameters of the scenario."""
+        super().format_help(ctx, formatter)
+        if not (name := ctx.meta.get("scenario")):
+            return
+        try:
+            lines = parameter_lines(name, scenario_kind(name))
+        except UsageError as error:
+            lines = iter([f"swarmgate: {error}"])
+        sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _named(args: list[str], options: tuple[str, ...]) -> str | None:
+    for word, following in zip(args, [*args[1:], ""], strict=False):
+        option, equals, value = word.partition("=")
+        if option in options:
+            return value if equals else following
+    return None
+
+
+def parameter_lines(name: str, kind: type[Scenario[Any]]) -> Iterator[str]:
+    """Give the help of one scenario, a line at a time."""
+    module = sys.modules[kind.__module__]
+    about = kind.__doc__ if "function" in vars(kind) or name.endswith(".py") else module.__doc__
+    first, *_ = inspect.cleandoc(about or "no description").splitlines()
+    yield f"{name}: {first}"
+    rate = kind.default_rate
+    if rate is not None:
+        yield f"    rate without --rate: {rate:g} a second"
+    for key, field in kind.parameters_type.model_fields.items():
+        yield f"    {_left(key, field)}"
+        about = " ".join((field.description or "").replace("``", "").split())
+        yield from textwrap.wrap(about, _WIDTH, initial_indent=_DEEPER, subsequent_indent=_DEEPER)
+    yield ""
+
+
+def _left(key: str, field: FieldInfo) -> str:
+    default = "" if field.default in (None, PydanticUndefined) else f" = {field.default}"
+    return f"{key}: {_unit(field.metadata) or _type(field.annotation)}{default}"
+
+
+def _unit(metadata: Iterable[Any]) -> str:
+    """Name what a number with a unit is of, nothing if it has none."""
+    readers = (item.func for item in metadata if isinstance(item, BeforeValidator))
+    return next((reader.__name__ for reader in readers), "")
+
+
+def _type(annotation: Any) -> str:  # noqa: ANN401 - any annotation
+    """Name a type as a person would write its values."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return "|".join(map(str, parts))
+    if origin in (Union, UnionType):
+        return "|".join(_type(part) for part in parts if part is not NoneType)
+    if hasattr(annotation, "__members__"):
+        return "|".join(member.value for member in annotation)
+    if hasattr(annotation, "__metadata__"):
+        return _unit(annotation.__metadata__) or _type(parts[0])
+    return getattr(annotation, "__name__", str(annotation))

@@ -1,0 +1,340 @@
+"""One swarm process: opens its share of the connections, runs its part of the scenario, reports.
+
+It runs as ``python -m loadtests.run.swarm``, started by ``fleet.py``. Its plan is the first line
+on standard input and commands are the lines after it; what it writes on standard output are
+lines of a run record. It ends when standard input does, so it cannot outlive its fleet.
+"""
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import resource
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+
+import uvloop
+from pydantic import TypeAdapter
+
+from loadtests.clients import picows_client
+from loadtests.clients.dial import Dialer
+from loadtests.clients.pool import ConnectionPool
+from loadtests.clients.setup import setup_of
+from loadtests.measure.generator_health import GeneratorHealth
+from loadtests.measure.load_window import LoadWindow
+from loadtests.measure.recorder import Recorder
+from loadtests.plan.feed import read_feed
+from loadtests.plan.plan import ProcessPlan
+from loadtests.run.child_process import ignore_ctrl_c
+from loadtests.run.keeper import Keeper
+from loadtests.scenarios.registry import make_scenario
+from loadtests.scenarios.scenario import Published
+from reports.printable import printable
+from reports.record import Event, Line, encode_line
+
+if TYPE_CHECKING:
+    from loadtests.scenarios.drain import Drain
+
+_FOLD_SECONDS: Final = 0.02
+_INTERVAL_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 0.02
+# What arrives beyond the last expected message, such as a duplicate of it, comes within this.
+_QUIET_SECONDS: Final = 0.2
+_CLOSE_SECONDS: Final = 10.0
+# A setup may make accounts or rooms; one that hangs is to be told before a person gives up.
+_SETUP_SECONDS: Final = 60.0
+# Collections of the oldest generation walk every connection; while they open, most find nothing.
+_GC_THRESHOLD: Final = 50_000
+
+PLAN: Final = TypeAdapter(ProcessPlan)
+
+
+class Swarm:
+    """The connections of one process and what is done with them, a command at a time."""
+
+    def __init__(self, share: ProcessPlan, output: asyncio.StreamWriter) -> None:
+        self._share = share
+        self._output = output
+        self._phase = "start"
+        self._recorder = Recorder(
+            share.process_of_run,
+            share.origin_ns,
+            share.plan.payload_bytes,
+            share.plan.late_seconds,
+        )
+        self._scenario = make_scenario(share, self._recorder)
+        self._rows = read_feed(Path(share.plan.feed)) if share.plan.feed else ()
+        self._dialer = Dialer(share, self._recorder, self._rows)
+        self._setup = setup_of(share.plan)
+        self._pool = ConnectionPool(
+            share, self._scenario, self._dialer, self._recorder, self._say, setup=self._setup
+        )
+        self._keeper = Keeper(share, self._pool, self._scenario, self._recorder)
+        self._load = LoadWindow(0, 0)
+        self._told_population = (0, 0, 0)
+
+    async def run(self, commands: asyncio.StreamReader) -> None:
+        """Obey commands until told to close, or until there are no more."""
+        watch = GeneratorHealth(asyncio.get_running_loop(), self._recorder)
+        # What fails in a task of the group ends this process, and the fleet hears of it.
+        async with asyncio.TaskGroup() as tasks:
+            ticking = tasks.create_task(self._tick())
+            keeping = tasks.create_task(self._keeper.run())
+            beginning = tasks.create_task(self._begin())
+            obeying: asyncio.Task[None] | None = None
+            while text := await commands.readline():
+                command = json.loads(text)
+                if self._obey_beside(command):
+                    continue
+                if obeying is not None:
+                    # A command ends the one before: close may come at any moment.
+                    obeying.cancel()
+                    await asyncio.wait((obeying,))
+                    obeying = None
+                if command["do"] == "serve":
+                    self._begin_round(PLAN.validate_python(command["share"]))
+                    self._say("serving", seed=self._share.plan.seed)
+                    continue
+                if command["do"] == "measure":
+                    # Here, for the next command may be to end it.
+                    length_ns = round(self._share.plan.duration_seconds * 1e9)
+                    start_ns = command["start_ns"]
+                    self._load = LoadWindow(start_ns, start_ns + length_ns)
+                    self._recorder.load_ns = start_ns
+                if command["do"] == "close":
+                    # What is being opened now would be left open.
+                    keeping.cancel()
+                    beginning.cancel()
+                    await asyncio.wait((keeping, beginning))
+                obeying = tasks.create_task(self._obey(command))
+                if command["do"] == "close":
+                    await obeying
+                    break
+            else:
+                # The fleet is gone; there is nobody to close for.
+                os._exit(1)
+            ticking.cancel()
+        watch.close()
+        self._tell_faults()
+        self._write(self._recorder.take(self._phase))
+        if self._share.plan.live:
+            self._say("negotiated", outcomes=dict(self._dialer.negotiated))
+        self._say("closed")
+        await self._output.drain()
+
+    async def _begin(self) -> None:
+        """Do what is done once, while commands are listened to already."""
+        async with asyncio.timeout(_SETUP_SECONDS) as patience:
+            try:
+                await self._setup.begin()
+            except asyncio.CancelledError:
+                if patience.expired():
+                    raise TimeoutError(f"setup took longer than {_SETUP_SECONDS:.0f} s") from None
+                raise
+        if self._rows:
+            self._say("feed", rows=len(self._rows))
+        self._say("ready")
+
+    async def _obey(self, command: Mapping[str, Any]) -> None:
+        self._enter(command["do"])
+        match command["do"]:
+            case "open":
+                await self._pool.open_planned(command["until"])
+                self._say("negotiated", outcomes=dict(self._dialer.negotiated))
+                self._dialer.negotiated.clear()
+                self._say("opened", open=self._recorder.open, attempted=self._pool.attempted)
+            case "settle":
+                # Now, while nothing is timed: a collection that walks every connection takes tens
+                # of milliseconds. Frozen, they are not walked again.
+                gc.collect()
+                gc.freeze()
+                if command["is_last"]:
+                    self._scenario.prepare(self._pool)
+                self._say("settled")
+            case "measure":
+                published = await self._measure()
+                # So that what the fleet reads now is not up to a second old.
+                self._write(self._recorder.take(self._phase))
+                self._say("measured", published=published)
+            case "expect end":
+                self._say("expecting", open=cast("Drain", self._scenario).expect_end())
+            case "drain":
+                drain = cast("Drain", self._scenario)
+                published = await drain.see_off(command["signal_ns"])
+                self._say("drained", published=published)
+            case "return":
+                await cast("Drain", self._scenario).come_back(command["restarted_ns"])
+                self._say("returned")
+            case "collect":
+                await self._collect(command["published"])
+                self._say("collected")
+            case "close":
+                await self._close(command["over_seconds"])
+
+    async def _measure(self) -> Published:
+        """Put the load on, while connections come and go by the stages of the plan, if any."""
+        measuring = self._scenario.measure(self._pool, self._load)
+        if (stages := self._share.plan.population) is None:
+            return await measuring
+        own = stages.part(self._share.plan.processes, self._share.process)
+        seed = self._share.plan.seed + self._share.process
+        following = asyncio.create_task(self._keeper.follow(own, self._load.start_ns, seed))
+        try:
+            return await measuring
+        finally:
+            following.cancel()
+            self._recorder.counts["connections.overdue"] += self._keeper.overdue
+            self._keeper.stop()
+
+    def _obey_beside(self, command: Mapping[str, Any]) -> bool:
+        """Obey a command of a live load, which ends none before it; tells whether it is one."""
+        match command["do"]:
+            case "add":
+                self._keeper.add(command["count"], command["over_seconds"], command["order"])
+            case "remove":
+                self._keeper.remove(command["count"], command["order"])
+            case "take part":
+                self._scenario.live_part = command["part"]
+            case "end":
+                if self._share.plan.live and self._share.plan.population is None:
+                    self._recorder.counts["connections.overdue"] += self._keeper.overdue
+                self._load.cut()
+            case _:
+                return False
+        return True
+
+    def _begin_round(self, share: ProcessPlan) -> None:
+        """Begin a round of a live load: a new scenario on the connections that are open now."""
+        self._share = share
+        self._scenario = make_scenario(share, self._recorder)
+        self._pool.serve(self._scenario)
+        self._scenario.prepare(self._pool)
+        self._keeper.scenario = self._scenario
+
+    def _enter(self, phase: str) -> None:
+        """Begin a phase with an interval of its own, so that no interval lies in two."""
+        self._write(self._recorder.take(self._phase))
+        self._phase = phase
+
+    async def _collect(self, published: Published) -> None:
+        """Wait for what is still under way, but not for ever; then close the ledger."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._share.plan.collect_seconds):
+                await _until(lambda: not self._scenario.outstanding(published))
+                await asyncio.sleep(_QUIET_SECONDS)
+        self._scenario.account(published)
+
+    async def _close(self, over_seconds: float) -> None:
+        """End every connection with a closing handshake, the slow ones without."""
+        await self._pool.close_all(over_seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await _until(lambda: not self._recorder.open)
+        self._pool.abort_all()
+
+    async def _tick(self) -> None:
+        """Fold durations often, report an interval every second."""
+        reported_ns = perf_counter_ns()
+        while True:
+            await asyncio.sleep(_FOLD_SECONDS)
+            self._recorder.fold()
+            self._tell_faults()
+            self._tell_population()
+            if perf_counter_ns() - reported_ns >= _INTERVAL_SECONDS * 1e9:
+                reported_ns = perf_counter_ns()
+                self._write(self._recorder.take(self._phase))
+
+    def _tell_faults(self) -> None:
+        """Say what a scenario's code raised, once of each kind."""
+        for kind, trace in self._recorder.untold_faults.items():
+            self._say("script_error", kind=kind, traceback=trace)
+        self._recorder.untold_faults.clear()
+
+    def _tell_population(self) -> None:
+        """Say how many connections there are, when that has changed: of a live load alone."""
+        if not self._share.plan.live or self._share.plan.population is not None:
+            return
+        keeper = self._keeper
+        now = (keeper.staying, keeper.pending + self._scenario.away, keeper.order)
+        if now != self._told_population:
+            if self._told_population[1] and not now[1]:
+                # All are there: a collection need not walk them again.
+                gc.freeze()
+            self._told_population = now
+            self._say("population", open=now[0], pending=now[1], order=now[2])
+
+    def _say(self, name: str, **detail: object) -> None:
+        t_ns = perf_counter_ns() - self._share.origin_ns
+        process = self._share.process_of_run
+        self._write(Event(t_ns=t_ns, name=name, detail={"process": process, **detail}))
+
+    def _write(self, line: Line) -> None:
+        self._output.write(encode_line(line))
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    """Look now and then: an event for each message or close would cost the hot path more."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _main() -> None:
+    loop = asyncio.get_running_loop()
+    picows_client.count_alone(loop)
+    inward, outward = _own_pipes()
+    commands = asyncio.StreamReader(limit=2**24)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), inward)
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outward)
+    output = asyncio.StreamWriter(transport, protocol, None, loop)
+    share = PLAN.validate_json(await commands.readline())
+    await Swarm(share, output).run(commands)
+
+
+def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Take standard input and output for the commands and the record.
+
+    What a script reads is nothing then, and what it prints goes to standard error, which the fleet
+    shows.
+    """
+    inward, outward = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a file for its descriptor
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    return inward, outward
+
+
+def _last_words(error: BaseException) -> str:
+    """Say in one line what a process dies of: of a group of errors the first one."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    *_, place = traceback.extract_tb(error.__traceback__) or [None]
+    where = "" if place is None else f" ({Path(place.filename).name}, line {place.lineno})"
+    return printable(f"{type(error).__name__}: {error}{where}")
+
+
+def main() -> None:
+    """Run one swarm process to its end."""
+    # The fleet says what to do about it.
+    ignore_ctrl_c()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    gc.set_threshold(_GC_THRESHOLD, 20, 100)
+    # The client libraries log what is counted here; a line for each of 10,000 helps nobody.
+    for library in (picows_client.__name__, "websockets"):
+        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
+    try:
+        uvloop.run(_main())
+    except Exception as error:  # noqa: BLE001 - whatever it is, the fleet is told in the last line
+        traceback.print_exception(error)
+        sys.stderr.write(f"{_last_words(error)}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

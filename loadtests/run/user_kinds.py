@@ -1,0 +1,262 @@
+"""Users of several kinds in one run: each has a share of the connections, and flags of its own.
+
+``--user 'NAME=SHARE FLAGS'``, or a table ``[[user]]`` in the run's TOML file. What is said of the
+run holds for each kind unless it says otherwise.
+"""
+
+import math
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from loadtests.errors import UsageError
+from loadtests.plan.plan import Plan, User, split_url
+from loadtests.plan.stages import Stages
+from loadtests.run import limits
+from loadtests.run.flags import Flags, as_mapping, flag_of, plan_of, read_flags
+from loadtests.run.scenario_file import ScenarioFile
+
+# What is said of the run alone, and what of each kind alone.
+OF_THE_RUN: Final = (
+    *("user", "count", "duration", "concurrent", "ramp", "ramp_down", "steps", "processes", "seed"),
+    *("source", "unix_socket", "proxy", "pid", "threshold", "abort_on", "bound"),
+    *("fail_fast", "file", "dry_run", "output", "json_output", "quiet"),
+    *("target_cmd", "target_env", "target_dir", "target_ready", "target_timeout", "warmup"),
+)
+_OF_A_KIND: Final = ("scenario", "param", "rate", "per_connection", "profile", "think")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]*", re.IGNORECASE)
+_FORM: Final = re.compile(r"\s*(?:([^\s=]+)=)?(\d*\.?\d+%?)(?:\s+(.*))?", re.DOTALL)
+# Messages of two kinds are told apart by their seeds, from which their tags are made.
+_SEEDS_APART: Final = 1_000_003
+_NEARLY: Final = 1e-6
+_DEFAULTS: Final = {it.name: it.default for it in fields(Flags) if it.default is not MISSING}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of users, as it is written.
+
+    Attributes:
+        where: what it was read from, for errors.
+        name: what it is called; its scenario where it has no name.
+        share: of all connections, 1 being all of them.
+        words: flags as they would stand on a command line.
+        defaults: flags by name, as a file has them.
+        parameters: the scenario's own, from a file.
+    """
+
+    where: str
+    name: str
+    share: float
+    words: Sequence[str] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_user(text: str) -> Kind:
+    """Read a kind of users, written like ``talker=30% /echo --scenario echo``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise UsageError(
+            f"--user {text!r} is no kind of users; write it like 'talker=30% /echo --scenario echo'"
+        )
+    name, share, rest = match.groups()
+    # What follows may be a secret.
+    where = f"--user {name or share}"
+    if not 0 < _share(share) <= 1:
+        raise UsageError(f"{where}: a share of {share} is not above 0 and at most 1 (100%)")
+    try:
+        words = shlex.split(rest or "")
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from None
+    return Kind(where, name or "", _share(share), words)
+
+
+def plan_of_run(flags: Flags, file: ScenarioFile) -> Plan:
+    """Give the plan of a run, whether its users are of one kind or of several.
+
+    Args:
+        flags: those of the command line, and those of the file that it leaves out.
+        file: the run's file, for what no flag can hold.
+
+    Raises:
+        UsageError: a value that cannot be read, or values that do not go together.
+    """
+    kinds = [*map(parse_user, flags.user or ())] or [
+        Kind(user.where, user.name, user.share, (), user.defaults, user.parameters)
+        for user in file.users
+    ]
+    if not kinds:
+        return plan_of(flags, file.parameters)
+    if file.parameters:
+        raise UsageError("[parameters] are of each kind of users: write [user.parameters]")
+    return mixed(flags, kinds)
+
+
+def mixed(run: Flags, kinds: Sequence[Kind]) -> Plan:
+    """Give the plan of a run with users of several kinds.
+
+    Raises:
+        UsageError: a flag where it has no place, shares that are not all, or too few connections.
+    """
+    _check_run(run)
+    total = sum(kind.share for kind in kinds)
+    if abs(total - 1) > _NEARLY:
+        raise UsageError(f"the shares of users are {total:.4g} together; they must be 1")
+    whole = plan_of(_of_the_run(run))
+    counts = parts_of(whole.connections, kinds)
+    processes = _processes(None if run.processes is None else whole.processes, counts)
+    users = tuple(
+        User(
+            kind.name or Path(plan.scenario).stem,
+            kind.share,
+            replace(
+                plan,
+                connections=counts[number],
+                population=whole.population and _stages(whole.population, kinds, number),
+                processes=processes[number],
+                seed=whole.seed + (number + 1) * _SEEDS_APART,
+            ),
+        )
+        for number, (kind, plan) in enumerate((kind, _plan_of(kind, run, whole)) for kind in kinds)
+    )
+    _check_names(users)
+    scenario = "+".join(Path(user.plan.scenario).stem for user in users)
+    return replace(
+        whole,
+        scenario=scenario,
+        concurrent=sum(user.plan.concurrent for user in users),
+        processes=sum(processes),
+        users=users,
+    )
+
+
+def _check_run(run: Flags) -> None:
+    for name in _OF_A_KIND:
+        if getattr(run, name) != _DEFAULTS.get(name):
+            raise UsageError(
+                f"{flag_of(name)} is said of each kind of users; put it into its --user"
+            )
+
+
+def _of_the_run(run: Flags) -> Flags:
+    """Give what is said of the run as such, without what each kind has of it."""
+    kept = {name: getattr(run, name) for name in (*OF_THE_RUN, "url")}
+    return Flags(**kept)
+
+
+def parts_of(count: int, kinds: Sequence[Kind]) -> list[int]:
+    """Share a number of connections out, so that the parts are all of it, and grow with it.
+
+    Each next one goes to whose share is the largest for what it has (Webster's method, which alone
+    of the usual ones lets nobody shrink while all grow: Balinski and Young, Fair Representation).
+    """
+    # None has less in the end, so that those before need not be handed out one by one.
+    parts = [max(0, math.floor(count * kind.share) - len(kinds)) for kind in kinds]
+    for _ in range(count - sum(parts)):
+        neediest = max(range(len(kinds)), key=lambda it: kinds[it].share / (2 * parts[it] + 1))
+        parts[neediest] += 1
+    return parts
+
+
+def _share(text: str) -> float:
+    return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+
+
+def _stages(stages: Stages, kinds: Sequence[Kind], number: int) -> Stages:
+    """Give the part of one kind of a number of connections that changes."""
+    return Stages(
+        tuple(
+            replace(
+                stage,
+                begin=parts_of(stage.begin, kinds)[number],
+                end=parts_of(stage.end, kinds)[number],
+            )
+            for stage in stages.stages
+        )
+    )
+
+
+def _plan_of(kind: Kind, run: Flags, whole: Plan) -> Plan:
+    """Read what one kind does, with what is said of the run where it says nothing."""
+    try:
+        flags, given = read_flags(kind.words, {**as_mapping(run), **kind.defaults})
+        for name in OF_THE_RUN:
+            if name in given or name in kind.defaults:
+                raise UsageError(f"{flag_of(name)} is said of the run, not of one kind of users")
+        if flags.profile is not None:
+            # It says by itself how long it lasts.
+            flags = replace(flags, duration=None)
+        plan = plan_of(replace(flags, url=_absolute(run.url, flags.url)), kind.parameters)
+        _check_plan(plan, whole)
+    except UsageError as error:
+        raise UsageError(f"{kind.where}: {error}") from None
+    # What is judged is judged of all, with figures of each.
+    concurrent = max(1, round(whole.concurrent * kind.share))
+    return replace(plan, concurrent=concurrent, thresholds=(), abort_on=())
+
+
+def _check_plan(plan: Plan, whole: Plan) -> None:
+    """Refuse what is not of the run: another server, another length."""
+    if urlsplit(plan.url)[:2] != urlsplit(whole.url)[:2]:
+        raise UsageError(
+            f"{plan.url} is on another server than {whole.url}; all users of a run go to one"
+        )
+    if plan.profile is not None and plan.duration_seconds != whole.duration_seconds:
+        raise UsageError(
+            f"--profile lasts {plan.duration_seconds:g} s, the run {whole.duration_seconds:g} s; "
+            "let --duration be the same"
+        )
+
+
+def _check_names(users: Sequence[User]) -> None:
+    names = [user.name for user in users]
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                f"--user: {name!r} is no name; take a letter, then letters, digits, - and _"
+            )
+        if names.count(name) > 1:
+            raise UsageError(
+                f"two kinds of users are called {name!r}; name them, like 'talker=30% …'"
+            )
+
+
+def _absolute(run: str, url: str) -> str:
+    """Give the address of users for whom a path is of the run's server."""
+    if not url.startswith("/"):
+        return url
+    if url.startswith("//"):
+        raise UsageError(f"{url!r} is neither an address nor a path on the run's server")
+    path = urlsplit(url)
+    parts = split_url(run.replace("{port}", "1"))._replace(path=path.path, query=path.query)
+    # The port stands in the address that was asked for.
+    return urlunsplit(parts._replace(netloc=urlsplit(run).netloc))
+
+
+def _processes(asked: int | None, counts: Sequence[int]) -> list[int]:
+    """Share swarm processes out: at least one for each kind, the next to who has the most to do."""
+    if not all(counts):
+        raise UsageError(
+            f"{sum(counts)} connections do not give each of the {len(counts)} kinds of users one"
+        )
+    if asked is None:
+        in_force = limits.read_limits()
+        return [limits.processes_for(count, in_force) for count in counts]
+    if asked < len(counts):
+        raise UsageError(
+            f"--processes {asked}: each of the {len(counts)} kinds of users needs one of its own"
+        )
+    processes = [1] * len(counts)
+    for _ in range(asked - len(counts)):
+        most = max(range(len(counts)), key=lambda it: counts[it] / processes[it])
+        processes[most] += 1
+    return processes

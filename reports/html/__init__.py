@@ -1,0 +1,1 @@
+"""Reports as pages: of a record, and live in Locust's web UI."""

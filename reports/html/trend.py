@@ -1,0 +1,150 @@
+"""A run over time while it goes on: what is drawn live, without reading its record again."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from reports.histogram import Histogram, merged
+from reports.html.over_time import MOST_SLICES, Slice, Timed
+from reports.record import Event, Interval, Line
+
+# So many encoded histograms are one before they are more.
+_MOST_TEXTS: Final = 16
+
+
+@dataclass(slots=True)
+class _Bin:
+    """One slice of the run; ``open`` by swarm process, ``texts`` by kind of duration."""
+
+    open: dict[int, int] = field(default_factory=dict)
+    asked: int | None = None
+    sent: int = 0
+    received: int = 0
+    texts: dict[int, list[str]] = field(default_factory=dict)
+    # The percentiles of the texts, until more of them come.
+    told: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+    def time(self, kind: int, texts: Sequence[str]) -> None:
+        """Add encoded histograms."""
+        held = self.texts.setdefault(kind, [])
+        held.extend(texts)
+        self.told.pop(kind, None)
+        if len(held) > _MOST_TEXTS:
+            held[:] = [merged(map(Histogram.decode, held)).encode()]
+
+    def take(self, later: "_Bin") -> None:
+        """Become this one and the one after it."""
+        self.open |= later.open
+        self.asked = self.asked if later.asked is None else later.asked
+        self.sent += later.sent
+        self.received += later.received
+        for kind, texts in later.texts.items():
+            self.time(kind, texts)
+
+    def percentiles(self, kind: int) -> tuple[float, float] | tuple[None, None]:
+        """Give p50 and p99 in seconds."""
+        if kind not in self.told:
+            held = self.texts.get(kind, [])
+            histogram = merged(map(Histogram.decode, held))
+            if not histogram.count:
+                return None, None
+            held[:] = [histogram.encode()]
+            p50, p99 = (histogram.percentile_ns(it) / 1e9 for it in (50, 99))
+            self.told[kind] = p50, p99
+        return self.told[kind]
+
+
+class Trend:
+    """A run in slices of a second, of two, of four and so on, so that they are never many."""
+
+    def __init__(self, kinds: Sequence[Timed]) -> None:
+        """Begin with nothing.
+
+        Args:
+            kinds: of durations, each told apart from the others.
+        """
+        self._kinds = tuple(kinds)
+        self._seconds = 1.0
+        self._bins: list[_Bin] = []
+        self._end_ns = 0
+        self.losses: list[float] = []
+        """When a swarm process was lost, in seconds since the start."""
+
+    def add(self, line: Line) -> None:
+        """Take one line of the record."""
+        if isinstance(line, Interval):
+            self._end_ns = max(self._end_ns, line.t_ns)
+            held = self._bin(line.t_ns - line.duration_ns // 2)
+            held.open[line.process] = line.open
+            held.sent += line.sent
+            held.received += line.received
+            for kind, timed in enumerate(self._kinds):
+                if texts := list(timed(line)):
+                    held.time(kind, texts)
+        elif isinstance(line, Event) and line.name == "users":
+            # Locust knows none while it is told anew.
+            if line.detail["count"]:
+                self._bin(line.t_ns).asked = line.detail["count"]
+        elif isinstance(line, Event) and line.name == "process_lost":
+            self._bin(line.t_ns).open[line.detail["process"]] = 0
+            self.losses.append(line.t_ns / 1e9)
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has lasted."""
+        return self._end_ns / 1e9
+
+    def kind(self) -> int | None:
+        """Give the first kind of duration that there is any of."""
+        timed = {kind for held in self._bins for kind in held.texts}
+        return min(timed, default=None)
+
+    def has(self, kind: int) -> bool:
+        """Tell whether any duration of a kind was measured."""
+        return any(kind in held.texts for held in self._bins)
+
+    def asked(self) -> list[tuple[float, int]]:
+        """Give how many connections were asked for, by the end of each slice."""
+        points, asked = [], None
+        for held, (_, end) in zip(self._bins, self._spans(), strict=True):
+            asked = asked if held.asked is None else held.asked
+            if asked is not None:
+                points.append((end, asked))
+        return points
+
+    def slices(self, kind: int | None) -> tuple[Slice, ...]:
+        """Give the slices, with the percentiles of one kind of duration."""
+        made, opened = [], dict[int, int]()
+        for held, (begin, end) in zip(self._bins, self._spans(), strict=True):
+            opened |= held.open
+            p50, p99 = (None, None) if kind is None else held.percentiles(kind)
+            made.append(
+                Slice(
+                    begin=begin,
+                    end=end,
+                    open=sum(opened.values()),
+                    sent=held.sent / self._seconds,
+                    received=held.received / self._seconds,
+                    p50=p50,
+                    p99=p99,
+                )
+            )
+        # The last is not full yet.
+        return tuple(made[:-1])
+
+    def _spans(self) -> Iterator[tuple[float, float]]:
+        for number in range(len(self._bins)):
+            yield number * self._seconds, (number + 1) * self._seconds
+
+    def _bin(self, t_ns: int) -> _Bin:
+        """Find the slice of a moment; where it would be one too many, all become half as many."""
+        at = max(0.0, t_ns / 1e9)
+        while at / self._seconds >= MOST_SLICES:
+            for earlier, later in zip(self._bins[::2], self._bins[1::2], strict=False):
+                earlier.take(later)
+            del self._bins[1::2]
+            self._seconds *= 2
+        index = int(at / self._seconds)
+        while len(self._bins) <= index:
+            self._bins.append(_Bin())
+        return self._bins[index]

@@ -1,0 +1,1 @@
+"""Verdicts and comparisons as tables, for a terminal and in Markdown."""

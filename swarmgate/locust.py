@@ -1,0 +1,73 @@
+"""What a locustfile of WebSocket users imports; docs/locust.md tells when to take which.
+
+::
+
+    from locust import between, task
+    from swarmgate.locust import SwarmUser, WebSocketUser
+
+    class Echoing(SwarmUser):
+        scenario = "echo"
+        path = "/echo"
+
+    class Talking(WebSocketUser):
+        wait_time = between(1, 2)
+
+        def on_start(self):
+            self.connect("/ws")
+
+        @task
+        def talk(self):
+            self.ask("hello", matching="hello", within=2, name="hello")
+
+A ``SwarmUser`` is a connection of the asyncio swarm, 10,000 and more a worker; a ``WebSocketUser``
+has tasks, as Locust's other users have. ``EchoSwarm`` and its likes are ready users, one for each
+scenario, to be used as they are or as base classes.
+"""
+
+from loadtests.locust.locustfile import (
+    BroadcastSwarm,
+    ChatSwarm,
+    ChurnSwarm,
+    EchoSwarm,
+    EventsSwarm,
+    HeartbeatSwarm,
+    HoldSwarm,
+    ScriptSwarm,
+    SessionSwarm,
+    SlowConsumerSwarm,
+    StormSwarm,
+)
+from loadtests.locust.users import (
+    Backoff,
+    BackoffKind,
+    CaughtResponse,
+    ConnectError,
+    ConnectionEndedError,
+    ReplyTimeoutError,
+    SwarmUser,
+    WebSocketUser,
+    WebSocketUserError,
+)
+
+__all__ = [
+    "Backoff",
+    "BackoffKind",
+    "BroadcastSwarm",
+    "CaughtResponse",
+    "ChatSwarm",
+    "ChurnSwarm",
+    "ConnectError",
+    "ConnectionEndedError",
+    "EchoSwarm",
+    "EventsSwarm",
+    "HeartbeatSwarm",
+    "HoldSwarm",
+    "ReplyTimeoutError",
+    "ScriptSwarm",
+    "SessionSwarm",
+    "SlowConsumerSwarm",
+    "StormSwarm",
+    "SwarmUser",
+    "WebSocketUser",
+    "WebSocketUserError",
+]
