@@ -226,6 +226,14 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write the pages that are made of declarations: docs/options.md."""
+    install(session)
+    with Path("docs/options.md").open("w", encoding="utf-8") as page:
+        session.run("python", "-P", "-m", "loadtests.plan.options_page", stdout=page)
+
+
 @nox.session(venv_backend="none")
 def lock(session: nox.Session) -> None:
     """Write constraints.txt and the images' requirements anew from pyproject.toml; needs uv."""

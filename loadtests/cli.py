@@ -12,14 +12,17 @@ import typer
 from rich.console import Console
 
 from loadtests.errors import LoadTestError, UsageError
+from loadtests.plan import limits
+from loadtests.plan.command_line import takes_options
+from loadtests.plan.output import Output
 from loadtests.plan.plan import Endpoint, Plan, split_url
-from loadtests.run import limits
+from loadtests.plan.run_options import Said, values_of
+from loadtests.plan.said import source_of
+from loadtests.plan.scenario_file import ScenarioFile
+from loadtests.plan.user_kinds import plan_of_run
 from loadtests.run.dry_run import plan_document, plan_rows
-from loadtests.run.flags import Flags, source_of, takes_flags
 from loadtests.run.help import RunCommand, parameter_lines
 from loadtests.run.run import checked, default_record_path, execute
-from loadtests.run.scenario_file import ScenarioFile
-from loadtests.run.user_kinds import plan_of_run
 from loadtests.scenarios.registry import SCENARIOS, scenario_kind
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome, outcome_of, run_document
@@ -38,27 +41,33 @@ def fail(error: Exception) -> typer.Exit:
     return typer.Exit(ExitStatus.USAGE if usage else ExitStatus.INVALID)
 
 
-@app.command(cls=RunCommand)
-@takes_flags
-def run(ctx: typer.Context, flags: Flags) -> None:
+def _run(ctx: typer.Context, said: Said) -> None:
     """Put a load on a WebSocket server, ours or not, and tell what it did."""
+    file = ctx.meta.get("file", ScenarioFile())
+    every = {**file.said, **said}
     try:
-        plan = plan_of_run(flags, ctx.meta.get("file", ScenarioFile()))
-        if flags.dry_run:
-            sys.stdout.write(_dry_run(plan, as_json=flags.json_output))
+        output = Output(**values_of(every, Output))
+        plan = plan_of_run(said, file)
+        if output.dry_run:
+            sys.stdout.write(_dry_run(plan, as_json=output.json))
             return
-        source = source_of(flags)
-        path = flags.output or default_record_path(plan)
-        with live_view(Console(stderr=True), quiet=flags.quiet) as observe:
+        source = source_of(every)
+        path = output.output or default_record_path(plan)
+        with live_view(Console(stderr=True), quiet=output.quiet) as observe:
             summary = asyncio.run(execute(plan, source, path, observe))
     except (LoadTestError, RecordError) as error:
         raise fail(error) from None
     outcome = outcome_of(summary)
-    if flags.json_output:
+    if output.json:
         sys.stdout.write(json.dumps(run_document(path, summary, outcome), indent=2) + "\n")
     else:
         sys.stdout.write(_as_text(summary, outcome, path))
     raise typer.Exit(outcome.status)
+
+
+app.command("run", cls=RunCommand)(
+    takes_options(_run, completions={"scenario": lambda: [*SCENARIOS]})
+)
 
 
 def _dry_run(plan: Plan, *, as_json: bool) -> str:

@@ -86,7 +86,7 @@ class Header:
     Attributes:
         scenario: the scenario's name; ``parameters`` holds every parameter it ran with.
         load: connections, rate, duration and whatever else shaped the load, by name.
-        limits: the system limits in force (:mod:`loadtests.run.limits`).
+        limits: the system limits in force (:mod:`loadtests.plan.limits`).
         command: the command line that repeats the run.
         started_at: wall-clock start, ISO 8601 with offset.
         seed: the seed of every random choice.

@@ -10,13 +10,13 @@ from benchmarks.judging.alike import conditions, server_of
 from benchmarks.judging.capacity import Span
 from benchmarks.runs.workload import Case
 from loadtests.errors import UsageError
+from loadtests.plan import limits
+from loadtests.plan.limits import Limits
 from loadtests.plan.masking import masked
 from loadtests.plan.plan import Plan, split_url
+from loadtests.plan.run_options import Said
 from loadtests.plan.stages import are_stages
-from loadtests.run import limits
-from loadtests.run.flags import Flags
 from loadtests.run.header import run_header
-from loadtests.run.limits import Limits
 from loadtests.run.run import checked
 from loadtests.run.validity import SENDING
 from reports.record import Header, Target
@@ -78,34 +78,41 @@ class Load:
         return text.rstrip("0").removesuffix(".") if "." in text else text
 
 
-def check_searched(searched: Searched, flags: Flags, *, has_count: bool) -> None:
-    """Refuse flags that say what is to be found, or go with nothing that could be.
+def check_searched(searched: Searched, said: Said, scenario: str, *, has_count: bool) -> None:
+    """Refuse options that say what is to be found, or go with nothing that could be.
+
+    Args:
+        searched: what is searched for.
+        said: by a person, or a file.
+        scenario: that of the load.
+        has_count: whether a person has said how many connections there are to be.
 
     Raises:
         UsageError: which, and what to do.
     """
+    count = str(said.get("count", ""))
     if searched is Searched.CONNECTIONS:
-        if has_count or are_stages(flags.count):
+        if has_count or are_stages(count):
             raise UsageError(
-                f"COUNT {flags.count!r}: how many connections is what is searched for; say between "
+                f"COUNT {count!r}: how many connections is what is searched for; say between "
                 "which with --from and --to, or search for the rate with --search rate"
             )
         return
     for name in ("rate", "profile"):
-        if getattr(flags, name) is not None:
+        if name in said:
             raise UsageError(
                 f"--{name}: the rate is what is searched for; say between which with --from and "
                 "--to, or search for the number of connections with --search connections"
             )
-    if flags.per_connection:
+    if said.get("per_connection"):
         raise UsageError("--per-connection: the rate that is searched for is that of all together")
-    if are_stages(flags.count):
+    if are_stages(count):
         raise UsageError("COUNT: a rate is searched for with a number of connections, not stages")
-    if flags.user:
+    if "user" in said:
         raise UsageError("--search rate: kinds of users have a rate each; search for connections")
-    if flags.scenario not in SENDING and not flags.scenario.endswith(".py"):
+    if scenario not in SENDING and not scenario.endswith(".py"):
         raise UsageError(
-            f"--search rate: {flags.scenario} sends nothing at a rate; of the scenarios these do: "
+            f"--search rate: {scenario} sends nothing at a rate; of the scenarios these do: "
             f"{', '.join(sorted(SENDING))}"
         )
 

@@ -33,12 +33,14 @@ from benchmarks.runs.targets import Target, base_of
 from benchmarks.runs.workload import Case, Workload
 from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError, UsageError
+from loadtests.plan import limits
+from loadtests.plan.command_line import takes_options
 from loadtests.plan.plan import Plan
-from loadtests.run import limits
-from loadtests.run.flags import Flags, as_mapping, source_of, takes_flags
+from loadtests.plan.run_options import OPTIONS, Said
+from loadtests.plan.said import source_of
+from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.run.help import RunCommand
 from loadtests.run.run import checked, default_folder
-from loadtests.run.scenario_file import ScenarioFile
 from reports.exit_status import ExitStatus
 from reports.printable import printable
 from reports.record import RecordError
@@ -69,10 +71,10 @@ class _Asked:
 
 
 @app.command(cls=RunCommand)
-@takes_flags
+@takes_options
 def capacity(
     ctx: typer.Context,
-    flags: Flags,
+    said: Said,
     *,
     searched: Annotated[
         Searched,
@@ -133,10 +135,12 @@ def capacity(
 
     The load doubles until it breaks, and then is halved in between. It is put on as by run.
     """
+    file = ctx.meta.get("file", ScenarioFile())
+    told_as_json = bool({**file.said, **said}.get("json"))
     try:
-        check_outputs({"--markdown": markdown}, as_json=flags.json_output)
-        load = _load(ctx, flags, searched)
-        span, most = _span(load, flags, low, high, parsed("--precision", precision, parse_ratio))
+        check_outputs({"--markdown": markdown}, as_json=told_as_json)
+        load = _load(said, file, searched)
+        span, most = _span(load, low, high, parsed("--precision", precision, parse_ratio))
         span = replace(span, repeats=repeats)
         plan = checked(load.at(span.low).plan())
         texts = (*(objective or ()), *plan.thresholds)
@@ -148,26 +152,26 @@ def capacity(
         asked = _prepared(wanted, resume, output, budget, most)
     except (LoadTestError, RecordError) as error:
         raise loadtests_cli.fail(error) from None
-    told, status = _searched(asked, quiet=flags.quiet)
-    _tell(told, asked.folder, markdown, as_json=flags.json_output)
+    told, status = _searched(asked, quiet=bool({**file.said, **said}.get("quiet")))
+    _tell(told, asked.folder, markdown, as_json=told_as_json)
     raise typer.Exit(status)
 
 
-def _load(ctx: typer.Context, flags: Flags, searched: Searched) -> Load:
-    """Make the load of the flags. Raises UsageError."""
-    given = ctx.get_parameter_source("count")
-    check_searched(searched, flags, has_count=given is not None and given.name == "COMMANDLINE")
-    parts = urlsplit(flags.url)
-    file = ctx.meta.get("file", ScenarioFile())
-    content = ScenarioFile(as_mapping(flags), file.parameters, file.users)
+def _load(said: Said, file: ScenarioFile, searched: Searched) -> Load:
+    """Make the load of the options. Raises UsageError."""
+    every = {**file.said, **said}
+    scenario = every.get("scenario", OPTIONS["scenario"].default)
+    check_searched(searched, every, scenario, has_count="count" in said)
+    if "url" not in every:
+        raise UsageError("no address was given; name one like ws://localhost:8000/ws")
+    parts = urlsplit(every["url"])
+    content = ScenarioFile(every, file.parameters, file.users)
     path = urlunsplit(("", "", parts.path, parts.query, parts.fragment))
-    target = Target("target", source_of(flags), base_of(flags.url))
+    target = Target("target", source_of(every), base_of(every["url"]))
     return Load(Case(target, Workload(path, content)), searched)
 
 
-def _span(
-    load: Load, flags: Flags, low: str | None, high: str | None, precision: float
-) -> tuple[Span, str]:
+def _span(load: Load, low: str | None, high: str | None, precision: float) -> tuple[Span, str]:
     """Give what is to be searched, and why no more. Raises UsageError."""
     if not _MOST_PRECISE <= precision <= 1:
         raise UsageError("--precision is a share from 1% to 100%")
@@ -183,7 +187,9 @@ def _span(
     most, why = float(MOST_RATE), "no --to was given"
     if load.is_whole:
         most, why = most_connections(
-            load.at(first).plan(), limits.read_limits(), has_processes=flags.processes is not None
+            load.at(first).plan(),
+            limits.read_limits(),
+            has_processes="processes" in load.case.workload.content.said,
         )
         why = f"{why} of this machine allows {most:,}"
     if last is not None and last <= most:

@@ -27,7 +27,8 @@ from benchmarks.runs.targets import (
 )
 from loadtests import cli as loadtests_cli
 from loadtests.errors import UsageError
-from loadtests.run.flags import read_flags, source_of
+from loadtests.plan.command_line import read_words
+from loadtests.plan.said import source_of
 from loadtests.run.run import default_folder
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome
@@ -164,15 +165,15 @@ def _stranger(
         if not (equals and old.startswith("/") and new.startswith("/")):
             raise UsageError(f"--path takes OLD=NEW, both from a slash on, not {item!r}")
         renamed[old] = new
-    flags, _ = read_flags(words, {"url": LOOPBACK.format(port=1)})
+    said, _ = read_words(words, {})
     if command is not None:
         if pids:
             raise UsageError("--pid goes with --url; what a command starts is watched anyway")
-        source = source_of(replace(flags, target_cmd=command))
+        source = source_of({**said, "target_cmd": command})
         source, base = replace(source, command=started_by(command)), LOOPBACK
     else:
         assert url is not None
-        source, base = source_of(replace(flags, pid=[*pids])), base_of(url)
+        source, base = source_of({**said, "pid": [*map(str, pids)]}), base_of(url)
     return Target("target", source, base, renamed)
 
 

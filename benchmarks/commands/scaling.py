@@ -20,11 +20,13 @@ from benchmarks.scaling.series import Make, ScalingRun, make_all, runs_of
 from benchmarks.scaling.text import markdown, terminal_text
 from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError, UsageError
-from loadtests.run.flags import Flags, read_flags, source_of
-from loadtests.run.limits import SPARE_FILES, USABLE_PORT_SHARE
+from loadtests.plan.command_line import read_words
+from loadtests.plan.limits import SPARE_FILES, USABLE_PORT_SHARE
+from loadtests.plan.run_options import Said, flag_of
+from loadtests.plan.said import source_of
+from loadtests.plan.scenario_file import ScenarioFile
+from loadtests.plan.user_kinds import plan_of_run
 from loadtests.run.run import checked, default_folder, execute
-from loadtests.run.scenario_file import ScenarioFile
-from loadtests.run.user_kinds import plan_of_run
 from reports.exit_status import ExitStatus
 from reports.outcome import Outcome
 from reports.printable import printable
@@ -148,19 +150,18 @@ def _refuse_runs(words: Sequence[str], has_sizes: bool) -> None:
         raise UsageError("--sizes, --rates and --workers are of runs to make: give --target-cmd")
 
 
-def _flags(words: Sequence[str], target_cmd: str, changed: Mapping[str, str | None]) -> Flags:
+def _flags(words: Sequence[str], target_cmd: str, changed: Mapping[str, str | None]) -> Said:
     """Read the flags of every run.
 
     Raises:
         UsageError: they cannot be read, or one is not for a run of a series, or is what the series
             itself changes.
     """
-    flags, given = read_flags([*words, "--target-cmd", target_cmd], {})
+    said, _ = read_words([*words, "--target-cmd", target_cmd], {})
     for name in ("file", "output", "dry_run", *(name for name, sizes in changed.items() if sizes)):
-        if name in given:
-            shown = "COUNT" if name == "count" else f"--{name.replace('_', '-')}"
-            raise UsageError(f"{shown} is not for the runs of this series; leave it out")
-    return flags
+        if name in said:
+            raise UsageError(f"{flag_of(name)} is not for the runs of this series; leave it out")
+    return said
 
 
 def _given_machine(
@@ -194,7 +195,7 @@ def _make(
 ) -> tuple[LeftOut, ...]:
     """Make the runs, and give those that could not be; if interrupted, what was recorded stays."""
     for run in runs:
-        checked(plan_of_run(run.flags, ScenarioFile()))
+        checked(plan_of_run(run.said, ScenarioFile()))
     if any(folder.glob("*")):
         raise UsageError(f"--output {folder} is not empty; name another folder")
     made = make_all(runs, repeats, folder, make)
@@ -207,9 +208,9 @@ def _make(
 def _maker(*, quiet: bool) -> Make:
     console = Console(stderr=True)
 
-    def make(title: str, flags: Flags, path: Path) -> Summary:
-        plan = plan_of_run(flags, ScenarioFile())
-        source = source_of(flags)
+    def make(title: str, said: Said, path: Path) -> Summary:
+        plan = plan_of_run(said, ScenarioFile())
+        source = source_of(said)
         with live_view(console, title, quiet=quiet) as observe:
             return asyncio.run(execute(plan, source, path, observe))
 

@@ -22,10 +22,10 @@ from benchmarks.runs.targets import (
 )
 from benchmarks.runs.workload import Workload
 from loadtests.errors import UsageError
+from loadtests.plan.run_options import OF_THE_OUTPUT, OF_THE_TARGET
+from loadtests.plan.scenario_file import ScenarioFile, read_scenario_file, read_tables
 from loadtests.plan.target_source import START_SECONDS, TargetSource
 from loadtests.plan.toml_lines import line_of
-from loadtests.run.flags import OF_THE_TARGET
-from loadtests.run.scenario_file import ScenarioFile, read_scenario_file, read_tables
 from reports.figures import nearest
 from reports.units import parse_seconds
 
@@ -34,7 +34,7 @@ Place = tuple[int | str, ...]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 
 # Flags of a run that say something of its server, or of how it is told.
-_ELSEWHERE: Final = frozenset({*OF_THE_TARGET, "seed", "output", "json_output", "quiet"})
+_ELSEWHERE: Final = frozenset({*OF_THE_TARGET, *OF_THE_OUTPUT, "seed"})
 
 
 # What is filled in when a run is made, so that no variant may be called so.
@@ -227,19 +227,19 @@ class TableReader:
             given = read_tables(self.path, self._text, flags, place)
         except UsageError as error:
             raise InputFileError(str(error)) from None
-        for name in given.defaults:
+        for name in given.said:
             if name in _ELSEWHERE:
                 where = "it is the runs' own" if name == "seed" else "it is said of the target"
                 raise self.complaint((*place, name.replace("_", "-")), f"no such key; {where}")
-        defaults = {k: v for k, v in of_file.defaults.items() if k not in _ELSEWHERE}
+        kept = {k: v for k, v in of_file.said.items() if k not in _ELSEWHERE}
         merged = ScenarioFile(
-            {**defaults, **given.defaults},
+            {**kept, **given.said},
             {**of_file.parameters, **given.parameters},
             given.users or of_file.users,
         )
-        if "scenario" not in merged.defaults and not merged.users:
+        if "scenario" not in merged.said and not merged.users:
             raise self.complaint((*place, "scenario"), "the key is missing")
-        path = table.path or urlsplit(of_file.defaults.get("url", "")).path or "/ws"
+        path = table.path or urlsplit(of_file.said.get("url", "")).path or "/ws"
         return Workload(path, merged)
 
 

@@ -11,10 +11,11 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from loadtests.errors import UsageError
+from loadtests.plan.command_line import read_words
 from loadtests.plan.plan import split_url
+from loadtests.plan.run_options import OF_THE_TARGET, flag_of
 from loadtests.plan.target_source import TargetSource
 from loadtests.run.child_process import own_module
-from loadtests.run.flags import OF_THE_TARGET, flag_of, read_flags
 
 LOOPBACK: Final = "ws://127.0.0.1:{port}"
 _PYTHON: Final = "{python}"
@@ -112,8 +113,8 @@ def split_words(what: str, text: str) -> tuple[str, ...]:
 
 def check_of_load(words: Sequence[str]) -> None:
     """Refuse flags that are of a server among those of the loads on it. Raises UsageError."""
-    _, given = read_flags(words, {"url": LOOPBACK.format(port=1)})
-    if of_target := sorted(given & set(OF_THE_TARGET)):
+    said, _ = read_words(words, {})
+    if of_target := sorted(said.keys() & OF_THE_TARGET):
         raise UsageError(
             f"{flag_of(of_target[0])} is of the server, not of a load on it; write it as a key of "
             "its table"

@@ -7,11 +7,11 @@ from typing import Any, Final
 from benchmarks.runs.targets import Target
 from loadtests.errors import LoadTestError
 from loadtests.plan.bounds import Bounds
+from loadtests.plan.command_line import read_words
 from loadtests.plan.plan import Plan
-from loadtests.run.flags import read_flags
+from loadtests.plan.scenario_file import ScenarioFile
+from loadtests.plan.user_kinds import plan_of_run
 from loadtests.run.run import against_figure_of, checked
-from loadtests.run.scenario_file import ScenarioFile
-from loadtests.run.user_kinds import plan_of_run
 from reports.figures import figure
 
 _LATE_IS_FINE: Final = Bounds(
@@ -38,15 +38,14 @@ class Workload:
     @property
     def scenario(self) -> str:
         """The scenario; of several kinds of users, that of the first."""
-        flags = self.content.users[0].defaults if self.content.users else self.content.defaults
-        return str(flags.get("scenario", "hold"))
+        said = self.content.users[0].said if self.content.users else self.content.said
+        return str(said.get("scenario", "hold"))
 
     def against_figure(self, name: str) -> str:
         """Say that a run of it has no such figure; nothing if it may, or its flags are wrong."""
         address = {"url": f"ws://127.0.0.1:1{self.path}"}
         try:
-            flags, _ = read_flags((), {**self.content.defaults, **address})
-            plan = plan_of_run(flags, self.content)
+            plan = plan_of_run(address, self.content)
         except LoadTestError:
             # What is wrong with it is told where it is planned.
             return ""
@@ -61,14 +60,14 @@ class Workload:
         Args:
             judged: the figures of a run that are judged or shown.
         """
-        if any(map(_is_timed, judged)) or "bound" in self.content.defaults:
+        if any(map(_is_timed, judged)) or "bound" in self.content.said:
             return None
         return _LATE_IS_FINE
 
     def with_flags(self, **flags: Any) -> "Workload":  # noqa: ANN401 - each flag's own
-        """Give the same with other values of some flags, by their names in Python."""
-        defaults = {**self.content.defaults, **flags}
-        return replace(self, content=replace(self.content, defaults=defaults))
+        """Give the same with other values of some options, by their names."""
+        said = {**self.content.said, **flags}
+        return replace(self, content=replace(self.content, said=said))
 
     def with_parameters(self, **parameters: Any) -> "Workload":  # noqa: ANN401 - a scenario's own
         """Give the same with other values of some parameters of the scenario."""
@@ -99,14 +98,14 @@ class Case:
         Raises:
             LoadTestError: a value that cannot be read, or values that do not go together.
         """
-        defaults = {
+        before = {
             "seed": str(seed),
             "warmup": self.target.warmup,
-            **self.workload.content.defaults,
+            **self.workload.content.said,
             "url": self.target.address(self.workload.path),
         }
-        flags, _ = read_flags(self.target.flags, defaults)
-        plan = checked(plan_of_run(flags, self.workload.content))
+        said, _ = read_words(self.target.flags, before)
+        plan = checked(plan_of_run(said, self.workload.content))
         return plan if self.bounds is None else replace(plan, bounds=self.bounds)
 
     def against_warmup(self, figure: str) -> str:

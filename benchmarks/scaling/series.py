@@ -2,15 +2,15 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.runs.making import records_of_tries
 from benchmarks.scaling.fit import FEWEST_SIZES
 from benchmarks.scaling.readings import LeftOut, workers_of
 from loadtests.errors import TargetError, UsageError
+from loadtests.plan.run_options import Said
 from loadtests.plan.target_source import split_command
-from loadtests.run.flags import Flags
 from reports.record import RECORD_SUFFIX
 from reports.summary import Summary
 from reports.units import parse_count, parse_rate
@@ -18,23 +18,23 @@ from reports.units import parse_count, parse_rate
 
 @dataclass(frozen=True, slots=True)
 class ScalingRun:
-    """One of the runs of a round: what it is called, and the flags of ``swarmgate run``."""
+    """One of the runs of a round: what it is called, and what is said of it."""
 
     name: str
-    flags: Flags
+    said: Said
 
 
-Make = Callable[[str, Flags, Path], Summary]
+Make = Callable[[str, Said, Path], Summary]
 """Make one run under a title, with its record at a path."""
 
 
 def runs_of(
-    base: Flags, connections: Sequence[str], rates: Sequence[str], workers: Sequence[str]
+    base: Said, connections: Sequence[str], rates: Sequence[str], workers: Sequence[str]
 ) -> tuple[ScalingRun, ...]:
     """Give the runs of one round, one for each size.
 
     Args:
-        base: flags of every run, with the command that starts the server.
+        base: what is said of every run, with the command that starts the server.
         connections: sizes as people write them; one of the three is given.
         rates: messages a second, likewise.
         workers: workers of the server, likewise.
@@ -52,14 +52,17 @@ def runs_of(
         raise UsageError("a series changes one thing: give one of --sizes, --rates and --workers")
     for option, sizes in given.items():
         _check_sizes(option, sizes)
-    command = base.target_cmd or ""
-    split_command(command)
+    command = str(base.get("target_cmd", ""))
+    try:
+        split_command(command)
+    except ValueError as error:
+        raise UsageError(f"--target-cmd: {error}") from None
     if bool(workers) != ("{workers}" in command):
         raise UsageError("--workers and {workers} in --target-cmd go together")
     if connections:
-        return tuple(ScalingRun(f"{it}-connections", replace(base, count=it)) for it in connections)
+        return tuple(ScalingRun(f"{it}-connections", {**base, "count": it}) for it in connections)
     if rates:
-        return tuple(ScalingRun(f"{it}-rate", replace(base, rate=it)) for it in rates)
+        return tuple(ScalingRun(f"{it}-rate", {**base, "rate": it}) for it in rates)
     return tuple(_with_workers(base, command, it) for it in workers)
 
 
@@ -75,14 +78,14 @@ def _check_sizes(option: str, sizes: Sequence[str]) -> None:
         )
 
 
-def _with_workers(base: Flags, command: str, workers: str) -> ScalingRun:
+def _with_workers(base: Said, command: str, workers: str) -> ScalingRun:
     filled = command.replace("{workers}", workers)
     if not workers.isdecimal() or workers_of(shlex.split(filled)) != int(workers):
         raise UsageError(
             f"--workers {workers}: a record must show it; write it behind --workers, -w or a word "
             f"like WEB_CONCURRENCY= in --target-cmd, which is {command!r}"
         )
-    return ScalingRun(f"{workers}-workers", replace(base, target_cmd=filled))
+    return ScalingRun(f"{workers}-workers", {**base, "target_cmd": filled})
 
 
 def in_turn(runs: Sequence[ScalingRun], repeats: int) -> Iterator[tuple[ScalingRun, int]]:
@@ -116,7 +119,7 @@ def make_all(runs: Sequence[ScalingRun], repeats: int, folder: Path, make: Make)
     for number, (run, repeat) in enumerate(in_turn(runs, repeats), 1):
         path = folder / f"{number:02}-{run.name.replace('/', '-')}-{repeat + 1}{RECORD_SUFFIX}"
         try:
-            summary = _make(f"run {number} of {total}: {run.name}", run.flags, path, make)
+            summary = _make(f"run {number} of {total}: {run.name}", run.said, path, make)
         except TargetError as error:
             if number == 1:
                 raise
@@ -127,9 +130,9 @@ def make_all(runs: Sequence[ScalingRun], repeats: int, folder: Path, make: Make)
     return Made(tuple(failed))
 
 
-def _make(title: str, flags: Flags, path: Path, make: Make) -> Summary:
+def _make(title: str, said: Said, path: Path, make: Make) -> Summary:
     for record in records_of_tries(path):
-        summary = make(title, flags, record)
+        summary = make(title, said, record)
         # What failed would fail again; what had no time may have some now.
         if summary.valid or summary.failures or summary.interrupted:
             break

@@ -12,10 +12,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from loadtests.errors import UsageError
+from loadtests.plan.command_line import read_words
 from loadtests.plan.masking import masked
 from loadtests.plan.plan import Plan, split_url
 from loadtests.plan.replay import plan_words
-from loadtests.run.flags import Flags, flag_of, plan_of, read_flags
+from loadtests.plan.run_options import flag_of
+from loadtests.plan.said import plan_of
 from loadtests.run.run import checked
 from loadtests.scenarios.registry import parse_parameters, scenario_kind
 from loadtests.scenarios.scenario import Scenario
@@ -24,7 +26,6 @@ from reports.threshold import Threshold, parse_threshold
 # A live load lasts until it is ended; this is longer than any.
 _FOR_EVER_SECONDS: Final = 1e8
 _OPTION: Final = "--swarm-flags"
-_NOTHING: Final = {"url": "", "scenario": ""}
 # What is said in another way, or makes no sense here.
 _ELSEWHERE: Final[Mapping[str, str]] = {
     "count": "the address is Locust's --host, the number its --users",
@@ -47,7 +48,7 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "file": "write its flags here",
     "dry_run": "use swarmgate run",
     "output": "use --swarm-record",
-    "json_output": "use Locust's --json",
+    "json": "use Locust's --json",
     "quiet": "Locust has a log level",
 }
 # What a class cannot say, for it is of the test.
@@ -106,16 +107,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def flags_of(options: argparse.Namespace, user: UserClass | None = None) -> Flags:
-    """Read the flags, behind a user class's own.
+def said_in(options: argparse.Namespace, user: UserClass | None = None) -> dict[str, Any]:
+    """Give what the flags say, behind a user class's own.
 
     Raises:
         UsageError: which flag is none, has no such value, or has no place here.
     """
     own = _words(f"{user.name}.flags", user.flags, _OF_A_TEST) if user is not None else []
     words = _words(_OPTION, options.swarm_flags, _ELSEWHERE)
-    flags, _ = read_flags([*own, *words], _NOTHING)
-    return flags
+    said, _ = read_words([*own, *words], {})
+    return said
 
 
 def _words(where: str, text: str, elsewhere: Mapping[str, str]) -> list[str]:
@@ -125,12 +126,12 @@ def _words(where: str, text: str, elsewhere: Mapping[str, str]) -> list[str]:
     except ValueError as error:
         raise UsageError(f"{where} {text!r}: {error}") from None
     try:
-        flags, given = read_flags(words, _NOTHING)
+        said, _ = read_words(words, {})
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
-    if flags.url:
-        raise UsageError(f"{where}: {flags.url!r} is no flag; {_ELSEWHERE['count']}")
-    for name in given & elsewhere.keys():
+    if "url" in said:
+        raise UsageError(f"{where}: {said['url']!r} is no flag; {_ELSEWHERE['count']}")
+    for name in said.keys() & elsewhere.keys():
         raise UsageError(f"{where}: {flag_of(name)} has no place here; {elsewhere[name]}")
     return words
 
@@ -138,7 +139,7 @@ def _words(where: str, text: str, elsewhere: Mapping[str, str]) -> list[str]:
 def thresholds_of(options: argparse.Namespace) -> tuple[Threshold, ...]:
     """Give what the run must hold to. Raises UsageError."""
     thresholds = []
-    for text in flags_of(options).threshold or ():
+    for text in said_in(options).get("threshold", ()):
         try:
             thresholds.append(parse_threshold(text))
         except ValueError as error:
@@ -148,7 +149,7 @@ def thresholds_of(options: argparse.Namespace) -> tuple[Threshold, ...]:
 
 def told_flags(plan: Plan, thresholds: Sequence[str], *, with_scenario: bool) -> str:
     """Write the flags that repeat what users of a plan do, as they may be told to anybody."""
-    without = {"concurrent", "duration_seconds", "processes", "thresholds"}
+    without = {"concurrent", "duration", "processes", "threshold"}
     if not with_scenario:
         without.add("scenario")
     words = plan_words(masked(plan), frozenset(without))
@@ -198,29 +199,27 @@ def plan_for(
     Raises:
         LoadTestError: it cannot be carried out.
     """
-    flags = flags_of(options, user)
-    scenario = user.scenario or flags.scenario
+    said = said_in(options, user)
+    scenario = user.scenario or said.get("scenario", "")
     if not scenario:
         raise UsageError(f"no script: give {_OPTION} '--scenario FILE', a Python file")
     if scenario == "drain":
         raise UsageError("scenario 'drain' stops the server, once: use swarmgate run for it")
     kind = scenario_kind(scenario)
-    rate = flags.rate or (None if user.rate is None else str(user.rate))
+    said |= {
+        "url": address(host, user.path),
+        "count": str(max(1, users)),
+        "scenario": scenario,
+        "processes": str(min(workers, max(1, users))),
+        "seed": str(seed),
+    }
+    said.pop("threshold", None)
+    if user.rate is not None:
+        said.setdefault("rate", str(user.rate))
+    if user.think and "rate" not in said:
+        said.setdefault("think", user.think)
     try:
-        plan = plan_of(
-            replace(
-                flags,
-                url=address(host, user.path),
-                count=str(max(1, users)),
-                scenario=scenario,
-                rate=rate,
-                think=flags.think or (user.think or None if rate is None else None),
-                processes=str(min(workers, max(1, users))),
-                seed=str(seed),
-                threshold=None,
-            ),
-            user.parameters,
-        )
+        plan = plan_of(said, user.parameters)
     except UsageError as error:
         raise UsageError(f"{_OPTION}: {error}") from None
     known = kind.parameters_type.names()

@@ -20,9 +20,10 @@ from gevent.pool import Group
 
 from loadtests.locust.clock import SAME_CLOCK, ClockEstimate, Offset
 from loadtests.locust.worker_agent import SHARE
+from loadtests.plan import limits
 from loadtests.plan.masking import masked, masked_url
 from loadtests.plan.plan import Endpoint, Plan, ProcessPlan, port_of, split_url
-from loadtests.run import limits, probe
+from loadtests.run import probe
 from loadtests.run.header import run_header
 from loadtests.run.validity import (
     UNTRIED,

@@ -4,15 +4,18 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
 from loadtests.errors import UsageError
+from loadtests.plan.option import BYTES, SWITCH, TEXTS, Group, Option, SaidOf, one_of
 from loadtests.plan.template import check_places, fill, fill_secret
 
 # RFC 9110 section 5.6.2; subprotocols and cookie names are tokens as well.
@@ -41,42 +44,71 @@ class Client(StrEnum):
     WEBSOCKETS = "websockets"
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic_dataclass(frozen=True, slots=True, config=ConfigDict(use_attribute_docstrings=True))
 class ConnectOptions:
     """What every connection has in common, with places to be filled in (``template.py``).
 
-    Attributes:
-        headers: added to the request, as ``Name: value``.
-        subprotocols: offered, the preferred one first (RFC 6455 section 1.9).
-        cookies: sent, as ``name=value``.
-        bearer: the token of an ``Authorization: Bearer`` header (RFC 6750).
-        origin: the ``Origin`` header, as a browser would send it.
-        deflate: offer permessage-deflate (RFC 7692), as browsers do.
-        ca: a file of certificates to trust instead of the system's.
-        cert, key: files of the client's own certificate and its key.
-        insecure: accept any certificate.
-        sources: addresses or networks to connect from, in turn.
-        unix_socket: path of a socket to connect to instead of the URL's host and port.
-        proxy: ``http://`` address of a proxy to connect through.
-        max_message_bytes: of a message of the server's; a larger one is answered with 1009.
-        client: the library; by default picows wherever it can do what is asked.
+    Its fields are options of a run, as those of its plan.
     """
 
-    headers: tuple[str, ...] = ()
-    subprotocols: tuple[str, ...] = ()
-    cookies: tuple[str, ...] = ()
-    bearer: str | None = None
-    origin: str | None = None
-    deflate: bool = False
-    ca: str | None = None
-    cert: str | None = None
-    key: str | None = None
-    insecure: bool = False
-    sources: tuple[str, ...] = ()
-    unix_socket: str | None = None
-    proxy: str | None = None
-    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
-    client: Client = Client.AUTO
+    headers: Annotated[
+        tuple[str, ...],
+        Option(Group.HANDSHAKE, TEXTS, name="header", short="-H", metavar="'NAME: VALUE'"),
+    ] = ()
+    """Add to the handshake."""
+
+    subprotocols: Annotated[
+        tuple[str, ...], Option(Group.HANDSHAKE, TEXTS, name="subprotocol", metavar="NAME")
+    ] = ()
+    """Offer, best first (RFC 6455 section 1.9)."""
+
+    cookies: Annotated[
+        tuple[str, ...], Option(Group.HANDSHAKE, TEXTS, name="cookie", metavar="NAME=VALUE")
+    ] = ()
+    """Send."""
+
+    bearer: Annotated[str | None, Option(Group.HANDSHAKE, metavar="TOKEN")] = None
+    """Authorization (RFC 6750); {n} and {feed.NAME} are filled in."""
+
+    origin: Annotated[str | None, Option(Group.HANDSHAKE, metavar="URL")] = None
+    """The Origin header, as a browser would send it."""
+
+    deflate: Annotated[bool, Option(Group.HANDSHAKE, SWITCH, off="--no-deflate")] = False
+    """Offer permessage-deflate (RFC 7692), as browsers do."""
+
+    ca: Annotated[str | None, Option(Group.HANDSHAKE, metavar="FILE")] = None
+    """Trust these certificates only."""
+
+    cert: Annotated[str | None, Option(Group.HANDSHAKE, metavar="FILE")] = None
+    """Client certificate."""
+
+    key: Annotated[str | None, Option(Group.HANDSHAKE, metavar="FILE")] = None
+    """Its key."""
+
+    insecure: Annotated[bool, Option(Group.HANDSHAKE, SWITCH)] = False
+    """Accept any certificate."""
+
+    sources: Annotated[
+        tuple[str, ...],
+        Option(Group.HANDSHAKE, TEXTS, name="source", metavar="ADDRESS", said_of=SaidOf.RUN),
+    ] = ()
+    """Connect from it, in turn if there are several; 127.0.0.0/28 is all of them."""
+
+    unix_socket: Annotated[
+        str | None, Option(Group.HANDSHAKE, metavar="PATH", said_of=SaidOf.RUN)
+    ] = None
+    """Connect to it, not to the host."""
+
+    proxy: Annotated[str | None, Option(Group.HANDSHAKE, metavar="URL", said_of=SaidOf.RUN)] = None
+    """Connect through it (HTTP CONNECT)."""
+
+    max_message_bytes: Annotated[
+        int, Option(Group.HANDSHAKE, BYTES, metavar="SIZE", default="16MiB")
+    ] = DEFAULT_MAX_MESSAGE_BYTES
+    """Of a message of the server's; else closed with 1009."""
+
+    client: Annotated[Client, Option(Group.HANDSHAKE, one_of(Client))] = Client.AUTO
+    """Library; auto is picows unless something needs the other."""
 
     def __post_init__(self) -> None:
         self._check_texts()

@@ -1,16 +1,35 @@
 """What a run is to do: the whole of it for the fleet, and each process's share of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from loadtests.errors import UsageError
 from loadtests.plan.bounds import Bounds
 from loadtests.plan.connect_options import ConnectOptions
 from loadtests.plan.distribution import Distribution
 from loadtests.plan.feed import FeedPolicy, Row, rows_for
+from loadtests.plan.forms import BOUNDS, NUMBER_OR_STAGES, PAIRS, PROFILE, SIZES, TIMES
+from loadtests.plan.option import (
+    COUNT,
+    RATE,
+    SECONDS,
+    SWITCH,
+    TEXTS,
+    Above,
+    Group,
+    Least,
+    Option,
+    SaidOf,
+    Unchecked,
+    check_ranges,
+    one_of,
+)
 from loadtests.plan.rate_profile import Profile
 from loadtests.plan.schedule import ArrivalKind, share
 from loadtests.plan.stages import Stages
@@ -19,103 +38,237 @@ from reports.threshold import parse_threshold
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """One of several kinds of users.
+
+    Attributes:
+        name: what it is called; its figures begin with it.
+        share: of all connections, above 0, at most 1.
+        plan: what these do, with as many connections and swarm processes as are theirs.
+    """
+
+    name: str
+    share: float
+    plan: "Plan"
+
+
+@pydantic_dataclass(frozen=True, slots=True, config=ConfigDict(use_attribute_docstrings=True))
 class Plan:
     """A whole run, or what the users of one kind do in it.
 
-    Attributes:
-        url: the WebSocket address, ``ws://`` or ``wss://``; ``{port}`` stands for the port of a
-            target that the run starts, ``{n}`` for the number of each connection.
-        connections: how many to open; with a ``population`` how many there are at most.
-        population: how many there are at each moment of the load, where they come and go by stages;
-            the plan is ``live`` then, and lasts as long as they do.
-        concurrent: how many handshakes may be under way at once, over the whole fleet.
-        scenario: the scenario's name; ``parameters`` are its own, as given.
-        duration_seconds: length of the measured phase.
-        rate: arrivals a second over all connections; None is the closed model.
-        per_connection: the rate is that of each connection, which has arrivals of its own.
-        profile: a rate that changes over time; rate and duration are its mean and its length.
-        think: in a closed model, how long after a reply the next message is sent, in seconds.
-        arrivals: how arrivals are spaced.
-        payload_bytes: size of each message.
-        payload_sizes: sizes of messages where they differ.
-        payload_file: a file that messages are filled with (:mod:`loadtests.plan.payload`).
-        binary: whether messages are binary rather than text.
-        ramp_seconds: spread the opening over this long; 0 opens as fast as ``concurrent`` allows.
-        ramp_down_seconds: spread the closing over this long; 0 closes as fast as it goes.
-        steps: open in this many equal steps, with a reading of memory after each.
-        settle_seconds: quiet time after each step, before anything is read or sent.
-        handshake_timeout_seconds: how long one connection may take to open.
-        reply_timeout_seconds: when a reply is taken for lost, until it comes after all; in a closed
-            model the next message is sent then.
-        collect_seconds: how long to wait, at most, for what is still under way after the load.
-        processes: how many swarm processes.
-        options: how each connection is made.
-        ready: what is done on each before it counts as open (:mod:`loadtests.clients.ready`).
-        answers: what is answered by itself whenever it is said (:mod:`loadtests.clients.answers`).
-        setup: a Python file of what is done before handshakes (:mod:`loadtests.clients.setup`).
-        feed: a file with a row of data for each connection (:mod:`loadtests.plan.feed`).
-        feed_policy: what becomes of connections for which there is no row any more.
-        late_seconds: a reply or a delivery that takes longer is counted as late.
-        fail_fast: end the run at the first error of a user's script.
-        thresholds: what figures must be for the run to hold (:mod:`reports.threshold`).
-        abort_on: what a figure must not be: the run ends early, and has failed.
-        bounds: what the generator must keep to for the run to be valid.
-        live: connections come and go while the load lasts, and it lasts until it is ended unless it
-            has a ``population``.
-        rounds: a live load is one of rounds, in each of which connections are the same.
-        seed: the seed of every random choice.
-        warmup_seconds: for how long the same load comes first, of which nothing is kept.
-        users: the kinds of users, where there are several; each has a plan of its own, and this one
-            says what they have in common: address, numbers, phases and what is judged.
+    Its fields are the options of a run, as they are said and as help tells them; what has no
+    :class:`Option` follows from others.
     """
 
-    url: str
-    connections: int
-    scenario: str
-    parameters: Mapping[str, Any]
-    concurrent: int = 256
-    duration_seconds: float = 10.0
-    rate: float | None = None
-    per_connection: bool = False
-    profile: Profile | None = None
-    think: Distribution | None = None
-    arrivals: ArrivalKind = ArrivalKind.CONSTANT
-    payload_bytes: int = 64
+    url: Annotated[str, Option(Group.TARGET, name="url", said_of=SaidOf.EITHER)]
+    """Address, ws:// or wss://; {n} in it is the connection's number."""
+
+    connections: Annotated[
+        int, Option(Group.CONNECTIONS, NUMBER_OR_STAGES, name="count", said_of=SaidOf.RUN), Least(1)
+    ] = 100
+    """Connections, such as 10k; or stages: '0..2k in 30s, 2k for 1m, 500 in 5s'."""
+
+    scenario: Annotated[
+        str, Option(Group.LOAD, short="-s", metavar="NAME", said_of=SaidOf.KIND)
+    ] = "hold"
+    """A scenario (`swarmgate scenarios` lists them) or a Python file; with --help after it, its
+    parameters are told too."""
+
+    parameters: Annotated[
+        Mapping[str, Any],
+        Option(Group.LOAD, PAIRS, name="param", metavar="KEY=VALUE", said_of=SaidOf.KIND),
+    ] = Field(default_factory=dict)
+    """A parameter of the scenario."""
+
+    users: Annotated[
+        tuple[User, ...],
+        Unchecked(),
+        Option(Group.LOAD, TEXTS, name="user", metavar="'NAME=SHARE FLAGS'", said_of=SaidOf.RUN),
+    ] = ()
+    """Users of several kinds in one run: 'watcher=70% --scenario hold' 'talker=30% /echo
+    --scenario echo --rate 500'. May be repeated."""
+
+    duration_seconds: Annotated[
+        float,
+        Option(Group.LOAD, SECONDS, short="-d", metavar="TIME", said_of=SaidOf.RUN),
+        Above(0),
+    ] = 10.0
+    """Measured time."""
+
+    rate: Annotated[
+        float | None,
+        Option(Group.LOAD, RATE, short="-r", metavar="N", said_of=SaidOf.KIND),
+    ] = None
+    """Messages a second over all connections (open model). Without it, echo sends the next after
+    the reply (closed model)."""
+
+    per_connection: Annotated[bool, Option(Group.LOAD, SWITCH, said_of=SaidOf.KIND)] = False
+    """Apply the rate per connection."""
+
+    profile: Annotated[
+        Profile | None, Option(Group.LOAD, PROFILE, metavar="RATES", said_of=SaidOf.KIND)
+    ] = None
+    """A rate that changes: '0..1k/s for 10s, 1k/s for 30s, 5k/s for 2s'."""
+
+    think: Annotated[
+        Distribution | None, Option(Group.LOAD, TIMES, metavar="TIME", said_of=SaidOf.KIND)
+    ] = None
+    """Closed model: time from reply to next, '1s', 'exp 1s', 'uniform …'."""
+
+    arrivals: Annotated[ArrivalKind, Option(Group.LOAD, one_of(ArrivalKind))] = ArrivalKind.CONSTANT
+    """How arrivals are spaced."""
+
+    payload_bytes: Annotated[
+        int, Option(Group.LOAD, SIZES, name="payload", metavar="SIZE"), Least(1)
+    ] = 64
+    """Of a message; or 'uniform 64B..4KiB', '64B 70%, 4KiB 30%', …."""
+
+    payload_file: Annotated[str | None, Option(Group.LOAD, metavar="FILE")] = None
+    """Fill messages with its lines."""
+
+    binary: Annotated[bool, Option(Group.LOAD, SWITCH)] = False
+    """Send binary, not text."""
+
+    late_seconds: Annotated[float, Option(Group.LOAD, SECONDS, metavar="TIME"), Above(0)] = 1.0
+    """A reply or a delivery that takes longer is counted as late."""
+
+    reply_timeout_seconds: Annotated[
+        float, Option(Group.LOAD, SECONDS, metavar="TIME"), Above(0)
+    ] = 10.0
+    """When a reply is taken for lost, until it comes after all; in a closed model the user goes on
+    then."""
+
+    warmup_seconds: Annotated[
+        float, Option(Group.LOAD, SECONDS, metavar="TIME", said_of=SaidOf.RUN), Least(0)
+    ] = 0.0
+    """Put the same load on first, and keep nothing of that."""
+
+    concurrent: Annotated[
+        int,
+        Option(Group.CONNECTIONS, COUNT, short="-c", metavar="K", said_of=SaidOf.RUN),
+        Least(1),
+    ] = 256
+    """Handshakes under way at once."""
+
+    ramp_seconds: Annotated[
+        float, Option(Group.CONNECTIONS, SECONDS, metavar="TIME", said_of=SaidOf.RUN), Least(0)
+    ] = 0.0
+    """Spread the opening over this long."""
+
+    ramp_down_seconds: Annotated[
+        float, Option(Group.CONNECTIONS, SECONDS, metavar="TIME", said_of=SaidOf.RUN), Least(0)
+    ] = 0.0
+    """Spread the closing over this long."""
+
+    steps: Annotated[
+        int, Option(Group.CONNECTIONS, COUNT, metavar="N", said_of=SaidOf.RUN), Least(1)
+    ] = 1
+    """Open in so many steps, reading memory at each: 4 give a slope."""
+
+    handshake_timeout_seconds: Annotated[
+        float, Option(Group.CONNECTIONS, SECONDS, name="timeout", metavar="TIME"), Above(0)
+    ] = 10.0
+    """How long one handshake may take."""
+
+    processes: Annotated[
+        int,
+        Option(
+            Group.CONNECTIONS,
+            COUNT,
+            short="-p",
+            metavar="N",
+            default="as few as fit",
+            said_of=SaidOf.RUN,
+        ),
+        Least(1),
+    ] = 1
+    """Swarm processes."""
+
+    seed: Annotated[
+        int,
+        Option(Group.CONNECTIONS, COUNT, metavar="N", default="drawn", said_of=SaidOf.RUN),
+    ] = 0
+    """Seed of every random choice."""
+
+    setup: Annotated[str | None, Option(Group.BEFORE, metavar="FILE", default="a script's own")] = (
+        None
+    )
+    """Python file with setup(), called once in each process, and handshake(client), called for each
+    connection, such as for a login."""
+
+    feed: Annotated[str | None, Option(Group.BEFORE, metavar="FILE")] = None
+    """CSV or JSON lines: a row of data for each connection."""
+
+    feed_policy: Annotated[FeedPolicy, Option(Group.BEFORE, one_of(FeedPolicy))] = FeedPolicy.CYCLE
+    """For connections beyond its rows: begin again, open none, or refuse."""
+
+    ready: Annotated[tuple[str, ...], Option(Group.BEFORE, TEXTS, metavar="'SEND => EXPECT'")] = ()
+    """Before a connection counts as open: send this, wait for an answer with that in it (either may
+    be left out). May be repeated."""
+
+    answers: Annotated[
+        tuple[str, ...], Option(Group.BEFORE, TEXTS, name="answer", metavar="'MESSAGE => ANSWER'")
+    ] = ()
+    """Whenever the server says just that, such as a ping of its protocol's own, answer it;
+    'regex:PATTERN => ANSWER' acknowledges what has it in it. May be repeated."""
+
+    thresholds: Annotated[
+        tuple[str, ...],
+        Option(
+            Group.VERDICT,
+            TEXTS,
+            name="threshold",
+            metavar="'FIGURE<=VALUE'",
+            said_of=SaidOf.RUN,
+        ),
+    ] = ()
+    """What a figure must be, else the exit status is 1: 'latency.p99_seconds<=20ms'. May be
+    repeated."""
+
+    abort_on: Annotated[
+        tuple[str, ...],
+        Option(Group.VERDICT, TEXTS, metavar="'FIGURE>VALUE'", said_of=SaidOf.RUN),
+    ] = ()
+    """End the run as failed once a figure is that: 'errors>100'. Looked at once a second. May be
+    repeated."""
+
+    bounds: Annotated[
+        Bounds,
+        Option(Group.VERDICT, BOUNDS, name="bound", metavar="NAME=VALUE", said_of=SaidOf.RUN),
+    ] = Field(default_factory=Bounds)
+    """What the generator must keep to, else the run is invalid: 'lateness_p99_seconds=20ms'
+    (docs/figures.md). May be repeated."""
+
+    fail_fast: Annotated[bool, Option(Group.VERDICT, SWITCH, said_of=SaidOf.RUN)] = False
+    """End at the first error of a script."""
+
+    options: ConnectOptions = Field(default_factory=ConnectOptions)
+    """How each connection is made, which is options as well."""
+
     payload_sizes: Distribution | None = None
-    payload_file: str | None = None
-    binary: bool = False
-    ramp_seconds: float = 0.0
-    ramp_down_seconds: float = 0.0
-    steps: int = 1
-    settle_seconds: float = 0.5
-    handshake_timeout_seconds: float = 10.0
-    reply_timeout_seconds: float = 10.0
-    collect_seconds: float = 5.0
-    processes: int = 1
-    options: ConnectOptions = field(default_factory=ConnectOptions)
-    ready: tuple[str, ...] = ()
-    answers: tuple[str, ...] = ()
-    setup: str | None = None
-    feed: str | None = None
-    feed_policy: FeedPolicy = FeedPolicy.CYCLE
-    late_seconds: float = 1.0
-    fail_fast: bool = False
-    thresholds: tuple[str, ...] = ()
-    abort_on: tuple[str, ...] = ()
-    bounds: Bounds = field(default_factory=Bounds)
+    """Sizes of messages where they differ."""
+
     population: Stages | None = None
+    """How many connections there are at each moment of the load, where they come and go by stages;
+    ``connections`` is then how many there are at most, and the plan is ``live``."""
+
     live: bool = False
+    """Connections come and go while the load lasts, and it lasts until it is ended unless it has a
+    ``population``."""
+
     rounds: bool = False
-    seed: int = 0
-    warmup_seconds: float = 0.0
-    users: "tuple[User, ...]" = ()
+    """A live load runs in rounds, each with a fixed set of connections."""
+
+    settle_seconds: Annotated[float, Least(0)] = 0.5
+    """Quiet time after each step, before anything is read or sent."""
+
+    collect_seconds: Annotated[float, Least(0)] = 5.0
+    """How long to wait, at most, for what is still under way after the load."""
 
     def __post_init__(self) -> None:
         split_url(self.url.replace("{port}", "1"))
         check_places(self.url)
-        for name in ("connections", "concurrent", "processes", "steps", "payload_bytes"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        check_ranges(self)
         if self.processes > self.connections:
             raise UsageError(
                 f"{self.processes} processes cannot share {self.connections} connections; "
@@ -124,23 +277,6 @@ class Plan:
         if self.rate is not None and self.rate <= 0:
             raise UsageError(f"rate is {self.rate}; it must be above 0 (leave it out for no pace)")
         self._check_model()
-        for name in (
-            "duration_seconds",
-            "handshake_timeout_seconds",
-            "reply_timeout_seconds",
-            "late_seconds",
-        ):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be above 0")
-        for name in (
-            "ramp_seconds",
-            "ramp_down_seconds",
-            "settle_seconds",
-            "collect_seconds",
-            "warmup_seconds",
-        ):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be 0 or more")
         self._check_thresholds()
 
     def _check_thresholds(self) -> None:
@@ -193,21 +329,6 @@ class Plan:
                 {self.connections * step // self.steps for step in range(1, self.steps + 1)} - {0}
             )
         )
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """One of several kinds of users.
-
-    Attributes:
-        name: what it is called; its figures begin with it.
-        share: of all connections, above 0, at most 1.
-        plan: what these do, with as many connections and swarm processes as are theirs.
-    """
-
-    name: str
-    share: float
-    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)

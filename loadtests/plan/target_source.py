@@ -1,54 +1,96 @@
 """Where the server under test comes from: started by a command, or running already."""
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Final
 
-from loadtests.errors import UsageError
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from loadtests.plan.forms import PAIRS
+from loadtests.plan.option import SECONDS, Form, Group, Kind, Option, SaidOf
 
 START_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class TargetSource:
-    """Where the server under test comes from.
-
-    Attributes:
-        command: what starts it, ``{port}`` in its words; empty when it runs already.
-        pids: roots of its process trees; empty to look for what listens on the URL's port.
-        environment: variables that it has besides our own, or instead.
-        directory: where it is started; None for where we are.
-        ready: a path that it answers with a 2xx status (RFC 9110 section 15.3) once it is ready;
-            None if it is as soon as it listens.
-        start_seconds: how long that may take.
-    """
-
-    command: tuple[str, ...] = ()
-    pids: tuple[int, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    directory: str | None = None
-    ready: str | None = None
-    start_seconds: float = START_SECONDS
-
-    def with_words(self, *words: str) -> "TargetSource":
-        """Give the same with further words at the end of its command."""
-        return replace(self, command=(*self.command, *words))
 
 
 def split_command(template: str) -> tuple[str, ...]:
     """Split a target's command as a shell would; ``{port}`` in it is where the port goes.
 
     Raises:
-        UsageError: unbalanced quotes, no words, or no ``{port}``.
+        ValueError: unbalanced quotes, no words, or no ``{port}``.
     """
     try:
         words = shlex.split(template)
     except ValueError as error:
-        raise UsageError(f"target command {template!r}: {error}") from None
+        raise ValueError(f"{template!r}: {error}") from None
     if not any("{port}" in word for word in words):
-        raise UsageError(
-            f"target command {template!r} has no {{port}}; "
-            "write it where the server takes the port to listen on"
+        raise ValueError(
+            f"{template!r} has no {{port}}; write it where the server takes the port to listen on"
         )
     return tuple(words)
+
+
+def _read_pids(texts: Sequence[str]) -> tuple[int, ...]:
+    try:
+        return tuple(int(text) for text in texts)
+    except ValueError:
+        raise ValueError(f"{', '.join(texts)!r} is no number of a process") from None
+
+
+COMMAND: Final = Form(Kind.TEXT, split_command, shlex.join, shlex.join)
+PIDS: Final = Form(
+    Kind.LIST, _read_pids, lambda it: [*map(str, it)], lambda it: ", ".join(map(str, it))
+)
+
+
+@pydantic_dataclass(frozen=True, slots=True, config=ConfigDict(use_attribute_docstrings=True))
+class TargetSource:
+    """Where the server under test comes from."""
+
+    command: Annotated[
+        tuple[str, ...],
+        Option(Group.TARGET, COMMAND, name="target_cmd", metavar="COMMAND", said_of=SaidOf.RUN),
+    ] = ()
+    """Start the server with this, {port} where its port goes."""
+
+    pids: Annotated[
+        tuple[int, ...],
+        Option(
+            Group.TARGET,
+            PIDS,
+            name="pid",
+            default="what listens on the port here",
+            metavar="PID",
+            said_of=SaidOf.RUN,
+        ),
+    ] = ()
+    """Watch this process and what it starts."""
+
+    environment: Annotated[
+        Mapping[str, str],
+        Option(Group.TARGET, PAIRS, name="target_env", metavar="NAME=VALUE", said_of=SaidOf.RUN),
+    ] = Field(default_factory=dict)
+    """A variable of its environment, besides our own or instead. May be repeated."""
+
+    directory: Annotated[
+        str | None,
+        Option(Group.TARGET, name="target_dir", metavar="DIR", default="here", said_of=SaidOf.RUN),
+    ] = None
+    """Where it is started."""
+
+    ready: Annotated[
+        str | None,
+        Option(Group.TARGET, name="target_ready", metavar="/PATH", said_of=SaidOf.RUN),
+    ] = None
+    """It is ready once GET of this has a 2xx status (RFC 9110 section 15.3)."""
+
+    start_seconds: Annotated[
+        float,
+        Option(Group.TARGET, SECONDS, name="target_timeout", metavar="TIME", said_of=SaidOf.RUN),
+    ] = START_SECONDS
+    """How long it may take until it listens and is ready."""
+
+    def with_words(self, *words: str) -> "TargetSource":
+        """Give the same with further words at the end of its command."""
+        return replace(self, command=(*self.command, *words))

@@ -2,15 +2,28 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Final
 
 from loadtests.plan.bounds import told
+from loadtests.plan.connect_options import ConnectOptions
+from loadtests.plan.limits import Limits
 from loadtests.plan.masking import masked, masked_url
 from loadtests.plan.plan import Plan
+from loadtests.plan.run_options import OPTIONS
 from loadtests.plan.schedule import share
-from loadtests.run.limits import Limits
 from loadtests.scenarios.registry import parse_parameters
 from reports.threshold import parse_threshold
 from reports.units import format_bytes, format_count, format_rate, format_seconds
+
+# Options that rows of their own tell of, with what follows from them.
+_WITH_A_ROW: Final = frozenset(
+    {
+        *("url", "count", "scenario", "param", "user", "duration", "rate", "per_connection"),
+        *("profile", "think", "arrivals", "payload", "payload_file", "binary", "warmup"),
+        *("concurrent", "ramp", "ramp_down", "steps", "processes", "seed", "source", "client"),
+        *("ready", "answer", "threshold", "abort_on", "bound"),
+    }
+)
 
 
 def plan_rows(plan: Plan, sources: tuple[str, ...], limits: Limits) -> Iterator[tuple[str, str]]:
@@ -32,6 +45,7 @@ def plan_rows(plan: Plan, sources: tuple[str, ...], limits: Limits) -> Iterator[
         yield "Lasts", format_seconds(plan.duration_seconds)
     else:
         yield from _load_rows(plan)
+        yield from _other_rows(plan)
     for user in plan.users:
         yield (
             user.name,
@@ -54,6 +68,18 @@ def plan_rows(plan: Plan, sources: tuple[str, ...], limits: Limits) -> Iterator[
 def _user_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     yield from _scenario_rows(plan)
     yield from _load_rows(plan)
+    yield from _other_rows(plan)
+
+
+def _other_rows(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Tell of every other option that is not as by default, secrets masked."""
+    told_of = masked(plan)
+    owners = {Plan: told_of, ConnectOptions: told_of.options}
+    for name, option in OPTIONS.items():
+        if option.owner in owners and name not in _WITH_A_ROW:
+            value = getattr(owners[option.owner], option.field)
+            if value != option.default:
+                yield option.key.capitalize(), option.option.form.show(value)
 
 
 def _scenario_rows(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
+from loadtests.plan.limits import Limits
 from loadtests.plan.plan import Plan
 from loadtests.run import machine
-from loadtests.run.limits import Limits
 from reports.record import Header, Target, UserHeader
 
 # These stand elsewhere in a header.

@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperCommand
 
 from loadtests.errors import UsageError
-from loadtests.run.scenario_file import read_scenario_file
+from loadtests.plan.scenario_file import read_scenario_file
 from loadtests.scenarios.registry import scenario_kind
 from loadtests.scenarios.scenario import Scenario
 from reports.exit_status import ExitStatus
@@ -36,15 +36,14 @@ class RunCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
     def _read_file(self, ctx: Any, path: Path) -> None:  # noqa: ANN401
-        """Take a scenario file's values for the defaults of what the command line leaves out."""
+        """Read a scenario file: its scenario is told too, and what it says stands below."""
         try:
             content = read_scenario_file(path)
         except UsageError as error:
             sys.stderr.write(f"swarmgate: {error}\n")
             ctx.exit(ExitStatus.USAGE)
-        ctx.default_map = dict(content.defaults)
         ctx.meta["file"] = content
-        ctx.meta["scenario"] = ctx.meta["scenario"] or content.defaults.get("scenario")
+        ctx.meta["scenario"] = ctx.meta["scenario"] or content.said.get("scenario")
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the options, then the parameters of the scenario."""

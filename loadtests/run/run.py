@@ -17,6 +17,7 @@ from loadtests.clients.answers import parse_answers
 from loadtests.clients.ready import parse_steps, texts_of
 from loadtests.clients.setup import setup_of
 from loadtests.errors import UsageError
+from loadtests.plan import limits
 from loadtests.plan.connect_options import check_files as check_options
 from loadtests.plan.feed import FeedPolicy, read_feed
 from loadtests.plan.masking import masked, masked_source
@@ -25,7 +26,7 @@ from loadtests.plan.plan import Endpoint, Plan, port_of, split_url
 from loadtests.plan.replay import replay_command
 from loadtests.plan.target_source import TargetSource
 from loadtests.plan.template import fill, saved_names
-from loadtests.run import limits, probe
+from loadtests.run import probe
 from loadtests.run.fleet import Fleet
 from loadtests.run.header import run_header
 from loadtests.run.target import resolve, running

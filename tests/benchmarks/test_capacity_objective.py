@@ -24,8 +24,8 @@ from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
 from loadtests.errors import UsageError
 from loadtests.plan.plan import Plan
+from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.target_source import TargetSource
-from loadtests.run.scenario_file import ScenarioFile
 from reports.exit_status import ExitStatus
 from reports.tables.capacity_table import loads_markdown
 

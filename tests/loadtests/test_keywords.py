@@ -1,6 +1,5 @@
 """Keywords of Python mean what the flags of the command line do."""
 
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -8,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.errors import UsageError
-from loadtests.run.flags import Flags, plan_of, read_flags, source_of
-from loadtests.run.keywords import KEYWORDS, RENAMED, flags_of
+from loadtests.plan.command_line import read_words
+from loadtests.plan.keywords import KEYWORDS, RENAMED, said_by
+from loadtests.plan.run_options import OPTIONS
+from loadtests.plan.said import plan_of, source_of
 
 URL = "ws://127.0.0.1:1/"
 
@@ -17,8 +18,8 @@ URL = "ws://127.0.0.1:1/"
 def test_every_flag_has_a_keyword_but_those_of_a_person_at_a_terminal() -> None:
     names = {*KEYWORDS} - {"path"}
     assert {*RENAMED.values()} <= names
-    without = {field.name for field in fields(Flags)} - names
-    assert without == {"file", "dry_run", "output", "json_output", "quiet"}
+    without = OPTIONS.keys() - names
+    assert without == {"file", "dry_run", "output", "json", "quiet"}
 
 
 @pytest.mark.parametrize(
@@ -47,14 +48,14 @@ def test_every_flag_has_a_keyword_but_those_of_a_person_at_a_terminal() -> None:
 def test_a_keyword_is_the_flag_of_its_name(keywords: dict[str, Any], words: list[str]) -> None:
     options = [word for word in words if word not in ("1000", "0..2k in 30s")]
     count = [word for word in words if word not in options]
-    assert flags_of({"url": URL, **keywords}) == read_flags([*options, "--", URL, *count], {})[0]
+    assert said_by({"url": URL, **keywords}) == read_words([*options, "--", URL, *count], {})[0]
 
 
 def test_a_path_is_of_the_server_that_the_command_starts() -> None:
-    flags = flags_of({"command": "serve {port}", "path": "/echo"})
-    assert flags.url == "ws://127.0.0.1:{port}/echo"
-    assert flags_of({"command": "serve {port}"}).url == "ws://127.0.0.1:{port}/ws"
-    assert source_of(flags).command == ("serve", "{port}")
+    said = said_by({"command": "serve {port}", "path": "/echo"})
+    assert said["url"] == "ws://127.0.0.1:{port}/echo"
+    assert said_by({"command": "serve {port}"})["url"] == "ws://127.0.0.1:{port}/ws"
+    assert source_of(said).command == ("serve", "{port}")
 
 
 @pytest.mark.parametrize(
@@ -75,17 +76,17 @@ def test_a_path_is_of_the_server_that_the_command_starts() -> None:
 )
 def test_what_cannot_be_meant_is_refused(keywords: dict[str, Any], why: str) -> None:
     with pytest.raises(UsageError) as caught:
-        flags_of(keywords)
+        said_by(keywords)
     assert why in str(caught.value)
 
 
 @given(st.floats(min_value=1e-6, max_value=1e6), st.integers(1, 10**6))
 def test_numbers_come_through_as_they_are(number: float, count: int) -> None:
-    plan = plan_of(flags_of({"url": URL, "rate": number, "late": number, "payload": count}))
+    plan = plan_of(said_by({"url": URL, "rate": number, "late": number, "payload": count}))
     assert (plan.rate, plan.late_seconds, plan.payload_bytes) == (number, number, count)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_a_number_that_is_none_is_refused(number: float) -> None:
     with pytest.raises(UsageError, match="--rate"):
-        plan_of(flags_of({"url": URL, "rate": number}))
+        plan_of(said_by({"url": URL, "rate": number}))

@@ -6,8 +6,7 @@ import pytest
 
 from loadtests.errors import LimitError
 from loadtests.plan.connect_options import ConnectOptions
-from loadtests.plan.plan import Endpoint
-from loadtests.run.limits import (
+from loadtests.plan.limits import (
     Limits,
     check_files,
     diagnose,
@@ -15,6 +14,7 @@ from loadtests.run.limits import (
     read_limits,
     sources_for,
 )
+from loadtests.plan.plan import Endpoint
 
 LIMITS = Limits(
     files=1024,

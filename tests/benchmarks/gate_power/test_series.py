@@ -9,8 +9,8 @@ from benchmarks.gate_power.series import Series, make_round
 from benchmarks.runs.making import ANY_MACHINE
 from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
+from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.target_source import TargetSource
-from loadtests.run.scenario_file import ScenarioFile
 
 
 def test_a_round_that_was_ended_in_the_middle_is_made_anew(tmp_path: Path) -> None:

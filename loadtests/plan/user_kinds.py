@@ -1,4 +1,4 @@
-"""Users of several kinds in one run: each has a share of the connections, and flags of its own.
+"""Users of several kinds in one run: each has a share of the connections, and options of its own.
 
 ``--user 'NAME=SHARE FLAGS'``, or a table ``[[user]]`` in the run's TOML file. What is said of the
 run holds for each kind unless it says otherwise.
@@ -8,32 +8,27 @@ import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from loadtests.errors import UsageError
+from loadtests.plan import limits
+from loadtests.plan.command_line import read_words
+from loadtests.plan.option import SaidOf
 from loadtests.plan.plan import Plan, User, split_url
+from loadtests.plan.run_options import Said, flag_of, said_of
+from loadtests.plan.said import plan_of
+from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.stages import Stages
-from loadtests.run import limits
-from loadtests.run.flags import Flags, as_mapping, flag_of, plan_of, read_flags
-from loadtests.run.scenario_file import ScenarioFile
 
-# What is said of the run alone, and what of each kind alone.
-OF_THE_RUN: Final = (
-    *("user", "count", "duration", "concurrent", "ramp", "ramp_down", "steps", "processes", "seed"),
-    *("source", "unix_socket", "proxy", "pid", "threshold", "abort_on", "bound"),
-    *("fail_fast", "file", "dry_run", "output", "json_output", "quiet"),
-    *("target_cmd", "target_env", "target_dir", "target_ready", "target_timeout", "warmup"),
-)
-_OF_A_KIND: Final = ("scenario", "param", "rate", "per_connection", "profile", "think")
+_OF_THE_RUN: Final = frozenset(said_of(SaidOf.RUN))
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]*", re.IGNORECASE)
 _FORM: Final = re.compile(r"\s*(?:([^\s=]+)=)?(\d*\.?\d+%?)(?:\s+(.*))?", re.DOTALL)
 # Messages of two kinds are told apart by their seeds, from which their tags are made.
 _SEEDS_APART: Final = 1_000_003
 _NEARLY: Final = 1e-6
-_DEFAULTS: Final = {it.name: it.default for it in fields(Flags) if it.default is not MISSING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +39,8 @@ class Kind:
         where: what it was read from, for errors.
         name: what it is called; its scenario where it has no name.
         share: of all connections, 1 being all of them.
-        words: flags as they would stand on a command line.
-        defaults: flags by name, as a file has them.
+        words: options as they would stand on a command line.
+        said: options by name, as a file has them.
         parameters: the scenario's own, from a file.
     """
 
@@ -53,7 +48,7 @@ class Kind:
     name: str
     share: float
     words: Sequence[str] = ()
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    said: Said = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -80,40 +75,46 @@ def parse_user(text: str) -> Kind:
     return Kind(where, name or "", _share(share), words)
 
 
-def plan_of_run(flags: Flags, file: ScenarioFile) -> Plan:
+def plan_of_run(said: Said, file: ScenarioFile) -> Plan:
     """Give the plan of a run, whether its users are of one kind or of several.
 
     Args:
-        flags: those of the command line, and those of the file that it leaves out.
-        file: the run's file, for what no flag can hold.
+        said: on a command line, say, before what the file says.
+        file: the run's file.
 
     Raises:
         UsageError: a value that cannot be read, or values that do not go together.
     """
-    kinds = [*map(parse_user, flags.user or ())] or [
-        Kind(user.where, user.name, user.share, (), user.defaults, user.parameters)
+    said = {**file.said, **said}
+    kinds = [*map(parse_user, said.get("user", ()))] or [
+        Kind(user.where, user.name, user.share, (), user.said, user.parameters)
         for user in file.users
     ]
     if not kinds:
-        return plan_of(flags, file.parameters)
+        return plan_of(said, file.parameters)
     if file.parameters:
         raise UsageError("[parameters] are of each kind of users: write [user.parameters]")
-    return mixed(flags, kinds)
+    return mixed(said, kinds)
 
 
-def mixed(run: Flags, kinds: Sequence[Kind]) -> Plan:
+def mixed(run: Said, kinds: Sequence[Kind]) -> Plan:
     """Give the plan of a run with users of several kinds.
 
     Raises:
-        UsageError: a flag where it has no place, shares that are not all, or too few connections.
+        UsageError: an option where it has no place, shares that are not all, or too few
+            connections.
     """
-    _check_run(run)
+    for name in said_of(SaidOf.KIND):
+        if name in run:
+            raise UsageError(
+                f"{flag_of(name)} is said of each kind of users; put it into its --user"
+            )
     total = sum(kind.share for kind in kinds)
     if abs(total - 1) > _NEARLY:
         raise UsageError(f"the shares of users are {total:.4g} together; they must be 1")
-    whole = plan_of(_of_the_run(run))
+    whole = plan_of({name: it for name, it in run.items() if name in {*_OF_THE_RUN, "url"}})
     counts = parts_of(whole.connections, kinds)
-    processes = _processes(None if run.processes is None else whole.processes, counts)
+    processes = _processes(whole.processes if "processes" in run else None, counts)
     users = tuple(
         User(
             kind.name or Path(plan.scenario).stem,
@@ -137,20 +138,6 @@ def mixed(run: Flags, kinds: Sequence[Kind]) -> Plan:
         processes=sum(processes),
         users=users,
     )
-
-
-def _check_run(run: Flags) -> None:
-    for name in _OF_A_KIND:
-        if getattr(run, name) != _DEFAULTS.get(name):
-            raise UsageError(
-                f"{flag_of(name)} is said of each kind of users; put it into its --user"
-            )
-
-
-def _of_the_run(run: Flags) -> Flags:
-    """Give what is said of the run as such, without what each kind has of it."""
-    kept = {name: getattr(run, name) for name in (*OF_THE_RUN, "url")}
-    return Flags(**kept)
 
 
 def parts_of(count: int, kinds: Sequence[Kind]) -> list[int]:
@@ -185,17 +172,18 @@ def _stages(stages: Stages, kinds: Sequence[Kind], number: int) -> Stages:
     )
 
 
-def _plan_of(kind: Kind, run: Flags, whole: Plan) -> Plan:
+def _plan_of(kind: Kind, run: Said, whole: Plan) -> Plan:
     """Read what one kind does, with what is said of the run where it says nothing."""
     try:
-        flags, given = read_flags(kind.words, {**as_mapping(run), **kind.defaults})
-        for name in OF_THE_RUN:
-            if name in given or name in kind.defaults:
+        own, _ = read_words(kind.words, kind.said)
+        for name in own:
+            if name in _OF_THE_RUN:
                 raise UsageError(f"{flag_of(name)} is said of the run, not of one kind of users")
-        if flags.profile is not None:
+        said = {**run, **own, "url": _absolute(run["url"], own.get("url", run["url"]))}
+        if "profile" in said:
             # It says by itself how long it lasts.
-            flags = replace(flags, duration=None)
-        plan = plan_of(replace(flags, url=_absolute(run.url, flags.url)), kind.parameters)
+            said.pop("duration", None)
+        plan = plan_of(said, kind.parameters)
         _check_plan(plan, whole)
     except UsageError as error:
         raise UsageError(f"{kind.where}: {error}") from None

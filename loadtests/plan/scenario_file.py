@@ -1,76 +1,31 @@
-"""A run as a TOML file: the flags of ``swarmgate run`` by their names, values as people write them.
+"""A run as a TOML file: its options by their names, values as people write them.
 
 ``[parameters]`` holds what ``--param`` would. Flags on the command line have precedence. A table
-``[[user]]`` is one of several kinds of users (:mod:`loadtests.run.user_kinds`).
+``[[user]]`` is one of several kinds of users (:mod:`loadtests.plan.user_kinds`).
 """
 
-import difflib
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from loadtests.errors import UsageError
-from loadtests.plan.distribution import parse_distribution
-from loadtests.plan.rate_profile import parse_profile
-from loadtests.plan.stages import are_stages, parse_stages
+from loadtests.plan.option import Kind
+from loadtests.plan.run_options import OPTIONS, RunOption, Said
 from loadtests.plan.toml_lines import line_of
-from loadtests.run.flags import Flags
-from reports.units import parse_bytes, parse_count, parse_rate, parse_seconds
+from reports.figures import nearest
 
 PARAMETERS: Final = "parameters"
 USERS: Final = "user"
 _OF_A_USER: Final = ("name", "share")
 
-# How the texts of flags are read, so that an error can name the line.
-_READ: Final[Mapping[str, Callable[[str], object]]] = {
-    "connections": lambda text: parse_stages(text) if are_stages(text) else parse_count(text),
-    "concurrent": parse_count,
-    "steps": parse_count,
-    "processes": parse_count,
-    "seed": parse_count,
-    "duration": parse_seconds,
-    "rate": parse_rate,
-    "profile": parse_profile,
-    "think": lambda text: parse_distribution(text, parse_seconds),
-    "payload": lambda text: parse_distribution(text, parse_bytes),
-    "ramp": parse_seconds,
-    "ramp-down": parse_seconds,
-    "late": parse_seconds,
-    "max-message": parse_bytes,
-    "timeout": parse_seconds,
-    "reply-timeout": parse_seconds,
-    "target-timeout": parse_seconds,
-    "warmup": parse_seconds,
+# What has another form in a file: [parameters], [[user]].
+_TABLES: Final = ("param", "user")
+_OPTIONS: Final = {
+    it.key: it for it in OPTIONS.values() if it.option.in_file and it.name not in _TABLES
 }
-# What a flag's value may be in TOML, besides a text.
-_NUMBERS: Final = frozenset({*_READ, "pid"} - {"profile"})
-_SWITCHES: Final = frozenset(
-    {"binary", "per-connection", "insecure", "deflate", "fail-fast", "json", "quiet"}
-)
-_LISTS: Final = frozenset(
-    {
-        "header",
-        "subprotocol",
-        "cookie",
-        "source",
-        "pid",
-        "threshold",
-        "abort-on",
-        "bound",
-        "ready",
-        "answer",
-        "target-env",
-    }
-)
-_RENAMED: Final = {"connections": "count", "json": "json_output"}
-# What has no place in a file, or another form there.
-_NOT_IN_A_FILE: Final = ("count", "json_output", "file", "param", "user", "dry_run")
-KEYS: Final = frozenset(
-    {*_RENAMED, *(it.name.replace("_", "-") for it in fields(Flags))}
-    - {name.replace("_", "-") for name in _NOT_IN_A_FILE}
-)
+KEYS: Final = frozenset(_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +35,13 @@ class UserTable:
     Attributes:
         where: file, line and table, for errors.
         name, share: what it is called, its scenario if not; its share of all connections.
-        defaults, parameters: as of the whole file.
+        said, parameters: as of the whole file.
     """
 
     where: str
     name: str
     share: float
-    defaults: Mapping[str, Any]
+    said: Said
     parameters: Mapping[str, Any]
 
 
@@ -95,12 +50,12 @@ class ScenarioFile:
     """What a file says.
 
     Attributes:
-        defaults: values of the command's parameters, by their Python names.
+        said: what it says of options, by their names.
         parameters: the scenario's own, as given.
         users: the kinds of users, where there are several.
     """
 
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    said: Said = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     users: tuple[UserTable, ...] = ()
 
@@ -174,43 +129,48 @@ class _Reader:
 
     def table(
         self, content: dict[str, Any], place: tuple[int | str, ...]
-    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """Read flags by their names, and the scenario's parameters."""
+    ) -> tuple[Said, Mapping[str, Any]]:
+        """Read options by their names, and the scenario's parameters."""
         parameters = content.pop(PARAMETERS, {})
         if not isinstance(parameters, dict):
             raise UsageError(f"{self.where(*place, PARAMETERS)} must be a table")
-        defaults = {}
+        said = {}
         for key, value in content.items():
             where = self.where(*place, key)
-            if key not in KEYS:
+            if key not in _OPTIONS:
                 raise UsageError(_unknown(where, key, sorted(KEYS)))
-            defaults[_RENAMED.get(key, key).replace("-", "_")] = _checked(where, key, value)
-        return defaults, parameters
+            said[_OPTIONS[key].name] = _checked(where, _OPTIONS[key], value)
+        return said, parameters
 
 
 def _unknown(where: str, key: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    meant = f"; did you mean {close[0]}?" if close else ""
-    return f"{where} is no key of a scenario file{meant} (keys: {', '.join(known)})"
+    return f"{where} is no key of a scenario file{nearest(key, known)} (keys: {', '.join(known)})"
 
 
-def _checked(where: str, key: str, value: object) -> object:
-    """Bring a value to what the command line takes."""
-    if key in _LISTS:
-        if not isinstance(value, list):
-            raise UsageError(f"{where} is {value!r}; it must be a list")
-        return [str(item) for item in value]
-    if key in _SWITCHES:
-        if not isinstance(value, bool):
-            raise UsageError(f"{where} is {value!r}; it must be true or false")
-        return value
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not isinstance(value, str) and not (is_number and key in _NUMBERS):
-        wanted = "a number, or a text with a unit" if key in _NUMBERS else "a text"
-        raise UsageError(f"{where} is {value!r}; it must be {wanted}")
-    if key in _READ:
-        try:
-            _READ[key](str(value))
-        except ValueError as error:
-            raise UsageError(f"{where}: {error}") from None
-    return str(value)
+def _checked(where: str, option: RunOption, value: object) -> object:
+    """Bring a value to what a command line would say, and see that it can be read."""
+    said = _as_said(option.kind, value)
+    if said is None:
+        raise UsageError(f"{where} is {value!r}; it must be {option.kind}")
+    try:
+        option.read(said)
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from None
+    return said
+
+
+def _as_said(kind: Kind, value: object) -> object:
+    """Give what stands for a value on a command line; None if its type is not the right one."""
+    match kind, value:
+        case Kind.LIST, list():
+            return [str(item) for item in value]
+        case Kind.SWITCH, bool():
+            return value
+        case Kind.NUMBER, bool():
+            return None
+        case Kind.NUMBER, int() | float():
+            return str(value)
+        case Kind.NUMBER | Kind.TEXT, str():
+            return value
+        case _:
+            return None

@@ -1,0 +1,120 @@
+"""Options of a run as flags: of commands, and in words that stand elsewhere."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+
+from loadtests.errors import UsageError
+from loadtests.plan.option import Kind
+from loadtests.plan.run_options import ARGUMENTS, OPTIONS, RunOption, Said
+
+Answer = TypeVar("Answer")
+Completions = Mapping[str, Callable[[], Sequence[str]]]
+
+_TYPES: Final[Mapping[Kind, Any]] = {Kind.SWITCH: bool, Kind.LIST: list[str]}
+
+
+def takes_options(
+    function: Callable[..., Answer], completions: Completions | None = None
+) -> Callable[..., Answer]:
+    """Make a command of the command line of what takes options of a run.
+
+    Args:
+        function: takes the context, what was said, and by name the parameters of the command's own.
+            One of these that is called like an option takes its place.
+        completions: what a shell may complete the values of an option to, by its name.
+    """
+    own = [*inspect.signature(function).parameters.values()][2:]
+    names = {it.name for it in own}
+    offered = [it for it in OPTIONS.values() if it.name not in names]
+
+    def command(ctx: typer.Context, **given: Any) -> Answer:  # noqa: ANN401 - each option's own
+        further = {name: given.pop(name) for name in names}
+        said = {name: value for name, value in given.items() if value is not None}
+        return function(ctx, said, **further)
+
+    # A command line has places in their order; flags are listed by their groups.
+    offered.sort(key=lambda it: [*ARGUMENTS].index(it.name) if it.name in ARGUMENTS else 2)
+    of_run = [_parameter(it, (completions or {}).get(it.name)) for it in offered]
+    context = inspect.Parameter(
+        "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
+    parameters = (context, *own, *of_run)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {it.name: it.annotation for it in parameters}
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    return command
+
+
+def _parameter(option: RunOption, complete: Callable[[], Sequence[str]] | None) -> Any:  # noqa: ANN401 - of inspect
+    kind = _TYPES.get(option.kind, str)
+    annotation = Annotated[kind | None, _declaration(option, complete)]
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
+
+
+def _declaration(option: RunOption, complete: Callable[[], Sequence[str]] | None) -> Any:  # noqa: ANN401 - Typer's own
+    help_ = (
+        f"{option.help} \\[default: {option.told_default}]" if option.told_default else option.help
+    )
+    if option.name in ARGUMENTS:
+        return typer.Argument(metavar=ARGUMENTS[option.name], help=help_, show_default=False)
+    how = option.option
+    flag = f"{option.flag}/{how.off}" if how.off else option.flag
+    return typer.Option(
+        *(flag, *filter(None, [how.short])),
+        metavar=how.metavar or "|".join(how.form.words) or None,
+        help=help_,
+        rich_help_panel=str(how.group),
+        autocompletion=complete or (lambda: how.form.words),
+    )
+
+
+def read_words(words: Sequence[str], before: Said) -> tuple[dict[str, Any], frozenset[str]]:
+    """Read the words of a command line, without one; tell also which options are among them.
+
+    Args:
+        words: as a shell would give them.
+        before: what was said before, for what is not among them.
+
+    Raises:
+        UsageError: an unknown flag, or a word too many.
+    """
+    try:
+        said: Said = _reader().main(list(words), standalone_mode=False)
+    except typer.TyperException as error:
+        raise UsageError(_message(error)) from None
+    return {**before, **said}, frozenset(said)
+
+
+@cache
+def _reader() -> Any:  # noqa: ANN401 - of the library's own copy of click, whose types are not public
+    """Make the command that gives what it has read, once: that takes as long as to read."""
+
+    def note(_ctx: typer.Context, said: Said) -> Said:
+        return said
+
+    reader = typer.Typer(add_completion=False)
+    reader.command(add_help_option=False)(takes_options(note))
+    return typer.main.get_command(reader)
+
+
+def _message(error: typer.TyperException) -> str:
+    # The library's own text of it, whose type is not public.
+    return str(getattr(error, "format_message", lambda: error)())
+
+
+def words_of(option: RunOption, value: Any) -> Iterator[str]:  # noqa: ANN401 - each field's own
+    """Write an option with a value of its field as a command line has it."""
+    written = option.option.form.write(value)
+    match option.kind:
+        case Kind.SWITCH:
+            yield from [option.flag] if written else []
+        case Kind.LIST:
+            yield from (word for item in written for word in (option.flag, item))
+        case _:
+            yield from (option.flag, written)

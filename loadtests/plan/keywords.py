@@ -1,0 +1,111 @@
+"""Options of a run as keywords of Python: their own names, and numbers, lists and mappings."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any, Final
+
+from loadtests.errors import UsageError
+from loadtests.plan.option import Kind
+from loadtests.plan.run_options import OF_THE_OUTPUT, OPTIONS, RunOption
+from reports.figures import nearest
+
+# What an option may be called as well.
+RENAMED: Final = {
+    "connections": "count",
+    "parameters": "param",
+    "thresholds": "threshold",
+    "command": "target_cmd",
+    "environment": "target_env",
+    "cwd": "target_dir",
+}
+DEFAULT_PATH: Final = "/ws"
+
+_OPTIONS: Final[Mapping[str, str]] = {
+    **{name: name for name in OPTIONS if name not in OF_THE_OUTPUT},
+    **RENAMED,
+}
+KEYWORDS: Final = ("path", *_OPTIONS)
+
+
+def said_by(keywords: Mapping[str, object]) -> dict[str, Any]:
+    """Give what keywords say; ``None`` leaves one out, or one value of a mapping.
+
+    An option that may be repeated takes a list, or a mapping where it has the form ``NAME=VALUE``.
+    ``path`` is of a server that ``command`` starts, in place of a whole ``url``.
+
+    Raises:
+        UsageError: an unknown keyword, or an invalid value.
+    """
+    given = {name: value for name, value in keywords.items() if value is not None}
+    for name in given:
+        if name not in KEYWORDS:
+            raise UsageError(
+                f"no keyword is called {name!r}{nearest(name, KEYWORDS)} (docs/pytest.md)"
+            )
+    said: dict[str, Any] = {"url": _url(given)}
+    taken: dict[str, str] = {}
+    for name, value in given.items():
+        if name in ("path", "url"):
+            continue
+        option = OPTIONS[_OPTIONS[name]]
+        if option.name in taken:
+            raise UsageError(f"{name} and {taken[option.name]} are the same; leave one of them out")
+        taken[option.name] = name
+        told = _said(name, option, value)
+        _check(option, told)
+        # A command line says nothing of a switch that is off.
+        if told is not False:
+            said[option.name] = told
+    return said
+
+
+def _check(option: RunOption, said: object) -> None:
+    try:
+        option.read(said)
+    except ValueError as error:
+        raise UsageError(f"{option.flag}: {error}") from None
+
+
+def _url(given: Mapping[str, object]) -> str:
+    """Give the address: what is given, or that of a server on this machine."""
+    if "url" in given:
+        if "path" in given:
+            raise UsageError("url has a path already; leave path out")
+        return _text("url", given["url"])
+    if not given.keys() & {"command", "target_cmd"}:
+        raise UsageError("name the server: command='… {port} …' starts it, or url='ws://…'")
+    path = _text("path", given.get("path", DEFAULT_PATH))
+    if not path.startswith("/"):
+        raise UsageError(f"path {path!r} is no path; write it like {DEFAULT_PATH}")
+    return f"ws://127.0.0.1:{{port}}{path}"
+
+
+def _said(name: str, option: RunOption, value: object) -> object:
+    """Give what a command line would say."""
+    if option.kind is Kind.SWITCH:
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} is {value!r}; it must be True or False")
+        return value
+    if option.kind is Kind.LIST:
+        return _texts(name, option, value)
+    if option.name == "target_cmd" and isinstance(value, list):
+        return shlex.join(_text(name, word) for word in value)
+    return _text(name, value)
+
+
+def _texts(name: str, option: RunOption, value: object) -> list[str]:
+    """Give the texts of an option that is repeated."""
+    if isinstance(value, Mapping):
+        between = ": " if option.name == "header" else "="
+        held = {key: item for key, item in value.items() if item is not None}
+        return [f"{key}{between}{_text(name, item)}" for key, item in held.items()]
+    return [_text(name, item) for item in (value if isinstance(value, list) else [value])]
+
+
+def _text(name: str, value: object) -> str:
+    """Write a text or a number."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str | int | float):
+        raise UsageError(f"{name} is {value!r}; it must be a text or a number")
+    return str(value)

@@ -1,0 +1,44 @@
+"""What becomes of a run's figures, and where the run is read from."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from loadtests.plan.option import PATH, SWITCH, Group, Option, SaidOf
+
+
+@dataclass(frozen=True, slots=True, config=ConfigDict(use_attribute_docstrings=True))
+class Output:
+    """What is printed and written of a run."""
+
+    file: Annotated[
+        Path | None,
+        Option(Group.OUTPUT, PATH, short="-f", metavar="FILE", said_of=SaidOf.RUN, in_file=False),
+    ] = None
+    """TOML with any of these by name; flags go before it."""
+
+    dry_run: Annotated[bool, Option(Group.OUTPUT, SWITCH, said_of=SaidOf.RUN, in_file=False)] = (
+        False
+    )
+    """Print the resolved plan without connecting."""
+
+    output: Annotated[
+        Path | None,
+        Option(
+            Group.OUTPUT,
+            PATH,
+            short="-o",
+            metavar="FILE",
+            default="under reports/runs/",
+            said_of=SaidOf.RUN,
+        ),
+    ] = None
+    """The record."""
+
+    json: Annotated[bool, Option(Group.OUTPUT, SWITCH, said_of=SaidOf.RUN)] = False
+    """Print one JSON document and nothing else."""
+
+    quiet: Annotated[bool, Option(Group.OUTPUT, SWITCH, short="-q", said_of=SaidOf.RUN)] = False
+    """Show nothing meanwhile."""

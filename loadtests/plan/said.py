@@ -1,0 +1,90 @@
+"""A plan, and where its target comes from, of what a person said of them."""
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from loadtests.errors import UsageError
+from loadtests.plan import limits
+from loadtests.plan.connect_options import ConnectOptions
+from loadtests.plan.distribution import Distribution, DistributionKind
+from loadtests.plan.plan import Plan
+from loadtests.plan.run_options import OPTIONS, Said, flag_of, values_of
+from loadtests.plan.stages import Stages
+from loadtests.plan.target_source import TargetSource
+
+
+def plan_of(said: Said, parameters: Mapping[str, Any] | None = None) -> Plan:
+    """Give the plan of a run, or of one kind of its users.
+
+    Args:
+        said: by the names of options.
+        parameters: the scenario's own, from a file; those that are said have precedence.
+
+    Raises:
+        UsageError: a value that cannot be read, or values that do not go together.
+    """
+    if "url" not in said:
+        raise UsageError("no address was given; name one like ws://localhost:8000/ws")
+    values = values_of({name: it for name, it in said.items() if name != "user"}, Plan)
+    values["parameters"] = {**(parameters or {}), **values.get("parameters", {})}
+    values |= _by_stages(values) | _by_profile(values)
+    if isinstance(sizes := values.get("payload_bytes"), Distribution):
+        is_fixed = len(sizes.numbers) == 1 and sizes.kind is DistributionKind.CHOICE
+        values["payload_bytes"] = round(sizes.numbers[0]) if is_fixed else 64
+        values["payload_sizes"] = None if is_fixed else sizes
+    values["seed"] = seed_of(said)
+    if "processes" not in values:
+        connections = values.get("connections", OPTIONS["count"].default)
+        values["processes"] = limits.processes_for(connections, limits.read_limits())
+    return Plan(**values, options=ConnectOptions(**values_of(said, ConnectOptions)))
+
+
+def _by_stages(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what stages say of a plan, where they stand for a number of connections."""
+    stages = values.get("connections")
+    if not isinstance(stages, Stages):
+        return {}
+    if "duration_seconds" in values:
+        raise UsageError("stages say how long they last; leave --duration out")
+    return {
+        "connections": stages.most,
+        "population": stages,
+        "live": True,
+        "duration_seconds": stages.seconds,
+    }
+
+
+def _by_profile(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the mean of a rate that changes, and how long it lasts."""
+    profile = values.get("profile")
+    if profile is None:
+        return {}
+    if "rate" in values or "duration_seconds" in values:
+        raise UsageError("--profile says rate and duration; leave --rate and --duration out")
+    return {"rate": profile.arrivals / profile.seconds, "duration_seconds": profile.seconds}
+
+
+def seed_of(said: Said) -> int:
+    """Give the seed, drawn where none is said. Raises UsageError."""
+    values = values_of({name: it for name, it in said.items() if name == "seed"}, Plan)
+    return int(values.get("seed", random.getrandbits(32)))
+
+
+def source_of(said: Said) -> TargetSource:
+    """Give where the server under test comes from.
+
+    Raises:
+        UsageError: a value that cannot be read, or one that has no place without a command.
+    """
+    source = TargetSource(**values_of(said, TargetSource))
+    if not source.command:
+        for name in ("target_env", "target_dir", "target_ready"):
+            if name in said:
+                raise UsageError(f"{flag_of(name)} goes with --target-cmd, and only with it")
+    if source.ready is not None and not source.ready.startswith("/"):
+        raise UsageError(f"--target-ready {source.ready!r} is no path; write it like /healthz")
+    if source.directory is not None and not Path(source.directory).is_dir():
+        raise UsageError(f"--target-dir {source.directory!r} is no directory")
+    return source
