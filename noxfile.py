@@ -238,7 +238,15 @@ def docs(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Write constraints.txt and the images' requirements anew from pyproject.toml; needs uv."""
     groups = ("--group=build", "--group=tests", "--group=lint", "--group=types")
-    _compile(session, LOCK, *groups, "--extra=locust", "pyproject.toml", *session.posargs)
+    _compile(
+        session,
+        LOCK,
+        *groups,
+        "--extra=locust",
+        "--extra=server",
+        "pyproject.toml",
+        *session.posargs,
+    )
     # What each image needs, and nothing else, in the same versions.
     _compile(session, SERVER_LOCK, "--group=pyproject.toml:server", f"--constraints={LOCK}")
     _compile(session, LOCUST_LOCK, "--extra=locust", f"--constraints={LOCK}", "pyproject.toml")

@@ -4,6 +4,7 @@ import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Annotated, Any, Final
 
 import typer
@@ -28,6 +29,9 @@ MODULES: Final = {
     "calibrate": "benchmarks.commands.calibrate",
 }
 """In which module each command is, in the order in which help lists them."""
+
+# Packages without which it does not start; the load generator needs none of them.
+_OF_THE_SERVER: Final = ("uvicorn", "fastapi", "pydantic_settings")
 
 
 class _Commands(TyperGroup):
@@ -78,6 +82,11 @@ def swarmgate(
 )
 def serve(context: typer.Context) -> None:
     """Run the reference server; `swarmgate serve --help` lists its options."""
+    if missing := next((it for it in _OF_THE_SERVER if find_spec(it) is None), None):
+        sys.stderr.write(
+            f"swarmgate: serve needs the package {missing}; pip install 'swarmgate[server]'\n"
+        )
+        raise typer.Exit(ExitStatus.USAGE)
     # A process of its own: the server under test knows nothing of what measures it.
     command = [*own_module("target_app"), *context.args]
     os.execve(command[0], command, own_environment())  # noqa: S606

@@ -39,3 +39,58 @@ def test_what_is_not_used_is_not_loaded(program: str, package: str, *, is_loaded
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=240
     )
     assert done.stdout == f"{is_loaded}\n"
+
+
+WITHOUT = """
+import importlib, pkgutil, sys
+from importlib.metadata import requires
+from re import match
+
+class Missing:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in {missing}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+"""
+EXTRAS = {
+    "server": {
+        *("anyio", "fastapi", "starlette", "httptools", "opentelemetry", "prometheus_client"),
+        *("pydantic_settings", "zmq", "redis", "uvicorn"),
+    },
+    "locust": {"locust", "gevent", "flask"},
+}
+NEED_AN_EXTRA = (
+    *("benchmarks.cost", "benchmarks.servers", "benchmarks.gate_power"),
+    *("loadtests.locust", "swarmgate.locust", "swarmgate.__main__", "benchmarks.__main__"),
+    *("benchmarks.counting.counted", "swarmgate.pytest_plugin", "swarmgate.as_benchmark"),
+)
+EVERY = f"""
+for room in ("reports", "loadtests", "benchmarks", "swarmgate"):
+    path = importlib.import_module(room).__path__
+    for module in pkgutil.walk_packages(path, f"{{room}}.", onerror=lambda name: None):
+        if not module.name.startswith({NEED_AN_EXTRA!r}):
+            importlib.import_module(module.name)
+"""
+
+
+def test_the_load_generator_needs_no_package_of_an_extra() -> None:
+    missing = set.union(*EXTRAS.values())
+    program = WITHOUT.format(missing=missing) + EVERY
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=240)
+
+
+def test_serve_names_the_extra_that_it_needs() -> None:
+    program = (
+        "import sys\nfrom unittest import mock\nimport benchmarks.cli\n"
+        "sys.argv[1:] = ['serve']\n"
+        "with mock.patch('benchmarks.cli.find_spec', lambda name: None):\n"
+        "    benchmarks.cli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "swarmgate: serve needs the package uvicorn; pip install 'swarmgate[server]'\n"
+    )
