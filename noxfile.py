@@ -76,7 +76,7 @@ def make_other_pythons(session: nox.Session) -> None:
 
 
 def free_port() -> int:
-    """Give a TCP port of 127.0.0.1 that nothing listens on."""
+    """Return a TCP port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -42,7 +42,7 @@ class _Commands(TyperGroup):
         self.commands = {name: TyperCommand(name) for name in MODULES} | dict(self.commands)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - of a click of Typer's own
-        """Give the command of that name, None if there is none."""
+        """Return the command of that name, None if there is none."""
         if cmd_name in MODULES:
             self.commands.update(get_group(import_module(MODULES[cmd_name]).app).commands)
         return super().get_command(ctx, cmd_name)

@@ -92,7 +92,7 @@ def _as_text(summary: Summary, outcome: Outcome, path: Path) -> str:
 def scenarios(
     name: Annotated[str | None, typer.Argument(help="One of them, or a Python file.")] = None,
 ) -> None:
-    """Tell what each scenario does, and the parameters that --param sets."""
+    """Print what each scenario does, and the parameters that --param sets."""
     console = Console(highlight=False)
     try:
         kinds = SCENARIOS if name is None else {name: scenario_kind(name)}
@@ -107,7 +107,7 @@ def doctor(
     *,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Tell which limits of this machine will bite, and the command that lifts each."""
+    """Print the limits of this machine that will bite, and the command that lifts each."""
     findings = limits.diagnose(limits.read_limits())
     if json_output:
         sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")

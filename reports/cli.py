@@ -33,7 +33,7 @@ def report(
         str | None, typer.Option("--json", metavar="FILE", help="Write the figures; - prints them.")
     ] = None,
 ) -> None:
-    """Tell what records say: on the terminal, as a page, as figures; exit as their runs did."""
+    """Print what records say, or write a page of one; exit as their runs did."""
     try:
         if html is not None and len(records) > 1:
             raise RecordError(f"--html is of one record, {len(records)} are given; name one")

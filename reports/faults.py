@@ -19,11 +19,11 @@ FAULTS: Final[Mapping[str, str]] = {
 
 
 def told_faults(figures: Mapping[str, float]) -> tuple[str, ...]:
-    """Say how many faults a run has of each kind that it has any of."""
+    """Return how many faults a run has of each kind that it has any of."""
     counted = ((figures.get(name, 0.0), what) for name, what in FAULTS.items())
     return tuple(f"{format_count(count)} {what}" for count, what in counted if count)
 
 
 def counts_faults(name: str) -> bool:
-    """Say whether a figure itself is a count of faults, or of what they are a share of."""
+    """Return whether a figure itself is a count of faults, or of what they are a share of."""
     return name in FAULTS or name.startswith(("integrity.", "errors."))

@@ -47,7 +47,7 @@ _MOST_NEAR: Final = 3
 
 
 def figure(name: str) -> Figure:
-    """Give what is known of a figure.
+    """Return what is known of a figure.
 
     A name may have that of a kind of users in front, as ``talker.latency.p99_seconds``. What is not
     in the catalogue is taken for a script's own: its durations are better when they are shorter,
@@ -69,7 +69,7 @@ def figure(name: str) -> Figure:
 
 
 def headings(kinds: Iterable[str]) -> dict[str, str]:
-    """Give what stands before each of these kinds of durations, as the catalogue orders them.
+    """Return what stands before each of these kinds of durations, as the catalogue orders them.
 
     A script's own come last, under the names that it gave them.
     """
@@ -79,12 +79,12 @@ def headings(kinds: Iterable[str]) -> dict[str, str]:
 
 
 def is_known(name: str) -> bool:
-    """Tell whether a run of a built-in scenario may have a figure of that name."""
+    """Return whether a run of a built-in scenario may have a figure of that name."""
     return _listed(name) is not None
 
 
 def against_figure(name: str, scenario: str) -> str:
-    """Say that a run of a scenario has no such figure, and which come near; nothing if it may.
+    """Return that a run of a scenario has no such figure, and which come near; nothing if it may.
 
     A script, whose scenario is a file, has whatever figures it likes.
     """
@@ -95,7 +95,7 @@ def against_figure(name: str, scenario: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Give the names that come near one, as ``; did you mean a, b?``; nothing if none does."""
+    """Return the names that come near one, as ``; did you mean a, b?``; nothing if none does."""
     near = difflib.get_close_matches(name, tuple(known), n=_MOST_NEAR)
     return f"; did you mean {', '.join(near)}?" if near else ""
 
@@ -119,7 +119,7 @@ def _timed_by_script(kind: str) -> Figure:
 
 
 def _with_statistic(kind: Figure, statistic: str) -> Figure:
-    """Give a statistic of a kind of duration; of how many there were, none is better."""
+    """Return a statistic of a kind of duration; of how many there were, none is better."""
     told = STATISTICS[statistic]
     return replace(
         kind,

@@ -68,7 +68,7 @@ def decode(text: str, digits: int) -> tuple[Ints, Ints]:
 
 
 def _inflate(text: str) -> tuple[tuple[int, ...], bytes]:
-    """Give the header and the numbers."""
+    """Return the header and the numbers."""
     raw = base64.b64decode(text, validate=True)
     cookie, length = _OUTER.unpack_from(raw)
     if cookie != _COMPRESSED_COOKIE or length != len(raw) - _OUTER.size:

@@ -32,7 +32,7 @@ Values = Sequence[int] | npt.NDArray[np.int64]
 
 
 def _bins_of(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Give the HdrHistogram counts index of each value.
+    """Return the HdrHistogram counts index of each value.
 
     Below 2048 a value is its own index. Above, the index is the binary exponent with the ten bits
     behind the leading one, and that is how a float64 (IEEE 754 binary64) begins: exact up to 2**53.
@@ -42,7 +42,7 @@ def _bins_of(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _bin_edges() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Give the lowest value and the width of every bin, in nanoseconds."""
+    """Return the lowest value and the width of every bin, in nanoseconds."""
     index = np.arange(_COUNTS, dtype=np.int64)
     bucket = np.maximum((index >> _HALF_MAGNITUDE) - 1, 0)
     sub_bucket = np.where(index < _HALF, index, (index & (_HALF - 1)) + _HALF)
@@ -114,7 +114,7 @@ class Histogram:
         return float(np.average(middles, weights=self._counts[occupied]))
 
     def percentile_ns(self, percentile: float) -> int:
-        """Give the least value that ``percentile`` percent of the durations do not exceed.
+        """Return the least value that ``percentile`` percent of the durations do not exceed.
 
         This is the nearest-rank definition (Hyndman and Fan 1996, type 1) on the binned values,
         each bin standing for its highest value, as HdrHistogram has it.
@@ -131,7 +131,7 @@ class Histogram:
         return int(_LOWEST[found] + _WIDTH[found] - 1)
 
     def bins(self) -> list[tuple[int, int]]:
-        """Give (lowest value in nanoseconds, count) of every occupied bin, in rising order."""
+        """Return (lowest value in nanoseconds, count) of every occupied bin, in rising order."""
         occupied = np.flatnonzero(self._counts)
         return list(zip(_LOWEST[occupied].tolist(), self._counts[occupied].tolist(), strict=True))
 
@@ -163,7 +163,7 @@ class Histogram:
 
 
 def merged(histograms: Iterable[Histogram]) -> Histogram:
-    """Give the sum of any number of histograms."""
+    """Return the sum of any number of histograms."""
     total = Histogram()
     for histogram in histograms:
         total.merge(histogram)

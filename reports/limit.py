@@ -55,7 +55,7 @@ class Limit:
 
 
 def limit_of(figures: Mapping[str, float]) -> Limit | None:
-    """Say who was the limit of a run, None where no load was measured.
+    """Return who was the limit of a run, None where no load was measured.
 
     A server whose busiest thread is idle a tenth of the time could have done more, and so could a
     generator that neither ran nor waited for a core; then the load was all that was asked for.

@@ -95,7 +95,7 @@ class Matrix:
 
 
 def outcome_of_matrix(matrix: Matrix) -> Outcome:
-    """Say how the making of a matrix ended; whether one server is better decides nothing."""
+    """Return how the making of a matrix ended; whether one server is better decides nothing."""
     if not matrix.is_complete:
         what = f"{matrix.made} of {matrix.planned} runs were made"
         return Outcome(ExitStatus.INTERRUPTED, (what,))
@@ -118,7 +118,7 @@ def _unmeasured(matrix: Matrix, *, has_failed: bool) -> list[str]:
 
 
 def matrix_document(matrix: Matrix, findings: Sequence[str], outcome: Outcome) -> dict[str, Any]:
-    """Give what a program is told of a matrix, as JSON has it."""
+    """Return what a program is told of a matrix, as JSON has it."""
     return {
         "status": outcome.status,
         "outcome": outcome.line,

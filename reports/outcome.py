@@ -43,7 +43,7 @@ class Outcome:
 
 
 def outcome_of(summary: Summary) -> Outcome:
-    """Say how a run ended."""
+    """Return how a run ended."""
     if summary.interrupted:
         return Outcome(ExitStatus.INTERRUPTED, _interruption(summary))
     if not summary.valid:
@@ -53,7 +53,7 @@ def outcome_of(summary: Summary) -> Outcome:
 
 
 def run_document(path: Path, summary: Summary, outcome: Outcome) -> dict[str, Any]:
-    """Give what a program is told of a run whose record is at ``path``, as JSON has it."""
+    """Return what a program is told of a run whose record is at ``path``, as JSON has it."""
     limit = limit_of(summary.figures)
     return {
         "record": str(path),
@@ -76,7 +76,7 @@ def run_document(path: Path, summary: Summary, outcome: Outcome) -> dict[str, An
 
 
 def worst(statuses: Sequence[ExitStatus]) -> ExitStatus:
-    """Give the one that weighs most; held if there is none."""
+    """Return the one that weighs most; held if there is none."""
     return next((status for status in _WEIGHT if status in statuses), ExitStatus.HELD)
 
 
@@ -85,7 +85,7 @@ def _interruption(summary: Summary) -> tuple[str, ...]:
 
 
 def told_errors(summary: Summary) -> Iterator[str]:
-    """Tell how many errors there were, and of which kinds most; nothing if there was none."""
+    """Yield how many errors there were, and of which kinds most; nothing if there was none."""
     if not summary.errors:
         return
     most = sorted(summary.errors.items(), key=lambda item: (-item[1], item[0]))[:_MOST_ERRORS]
@@ -109,7 +109,7 @@ def _faults(summary: Summary) -> Iterator[str]:
 
 
 def _missed(summary: Summary) -> Iterator[str]:
-    """Say which of the run's own thresholds do not hold."""
+    """Yield which of the run's own thresholds do not hold."""
     asked = [parse_threshold(text) for text in summary.header.load.get("thresholds", ())]
     for threshold, found in failures(asked, summary.judged_figures):
         yield f"{threshold}, found {found}"

@@ -6,7 +6,7 @@ _MOST_LETTERS: Final = 2000
 
 
 def printable(text: str) -> str:
-    r"""Give a text as one line that does nothing to a terminal.
+    r"""Return a text as one line that does nothing to a terminal.
 
     What is not printable (:meth:`str.isprintable`: controls, line ends, marks that turn the writing
     round, halves of surrogates) stands as its escape, such as ``\x1b``. A text of more than 2,000

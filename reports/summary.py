@@ -211,7 +211,7 @@ class Totals:
         return self.header is not None and bool(self.header.load.get("live"))
 
     def _is_live_opening(self, phase: str) -> bool:
-        """Tell whether connections that open are new ones; in a round, they come back."""
+        """Return whether connections that open are new ones; in a round, they come back."""
         is_round = self.header is not None and bool(self.header.load.get("rounds"))
         return self._is_live and not (is_round and phase == "measure")
 
@@ -300,7 +300,7 @@ class Totals:
             self._measured["received"] += line.received
 
     def figures(self, *, with_deliveries: bool = True) -> dict[str, float]:
-        """Give every figure that the lines so far allow.
+        """Return every figure that the lines so far allow.
 
         Args:
             with_deliveries: those of broadcasts too, which costs the decoding of each.
@@ -319,7 +319,7 @@ class Totals:
         }
 
     def judged_figures(self, *, with_deliveries: bool = True) -> dict[str, float]:
-        """Give those and the ones of each kind of users, which begin with its name."""
+        """Return those and the ones of each kind of users, which begin with its name."""
         of_users = {
             name: own.figures(with_deliveries=with_deliveries) for name, own in self.users.items()
         }
@@ -396,7 +396,7 @@ class Totals:
             own.settle_deliveries()
 
     def _drain_figures(self) -> dict[str, float]:
-        """Say who was told of the target's stop, how they were closed, and what became of it."""
+        """Return who was told of the target's stop, how they were closed, and what became of it."""
         if not self._drain:
             return {}
         figures = {f"drain.{name}": value for name, value in self._drain.items()}
@@ -430,7 +430,7 @@ class Totals:
         return figures
 
     def own_cpu_ratios(self) -> dict[int, float]:
-        """Give the share of a core that each swarm process used in the measured phase."""
+        """Return the share of a core that each swarm process used in the measured phase."""
         return {
             process: self._measured_cpu_ns[process] / length
             for process, length in self._measured_ns.items()
@@ -438,7 +438,7 @@ class Totals:
         }
 
     def own_runnable_ratios(self) -> dict[int, float]:
-        """Give the share of the measured phase that each swarm process ran or waited for a core."""
+        """Return the share of the measured phase each swarm process ran or waited for a core."""
         return {
             process: ratio + self._measured_waited_ns[process] / self._measured_ns[process]
             for process, ratio in self.own_cpu_ratios().items()
@@ -482,11 +482,11 @@ class Totals:
         return figures
 
     def _opened_at_first(self) -> int:
-        """Give how many connections opened before a load that all of them were there for."""
+        """Return how many connections opened before a load that all of them were there for."""
         return 0 if self._is_live else self.counts["opened"]
 
     def _server_cpu_seconds(self) -> tuple[float, float]:
-        """Give the server's CPU time while it was measured, and for how long that was."""
+        """Return the server's CPU time while it was measured, and for how long that was."""
         used = elapsed = 0.0
         for begin, end in self._measured_between("server"):
             used += end.values["cpu_seconds"] - begin.values["cpu_seconds"]
@@ -494,7 +494,7 @@ class Totals:
         return used, elapsed
 
     def _measured_between(self, source: str) -> list[tuple[Sample, Sample]]:
-        """Give the readings at the beginning and at the end of what was measured.
+        """Return the readings at the beginning and at the end of what was measured.
 
         A live load of rounds is measured several times; what is between them does not count.
         """
@@ -521,12 +521,12 @@ class Totals:
         return figures
 
     def _clock_figures(self) -> dict[str, float]:
-        """Say by how much a one-way time between two hosts may be wrong."""
+        """Return by how much a one-way time between two hosts may be wrong."""
         worst = sum(sorted(self._clock_uncertainty_ns.values())[-2:])
         return {"clock.uncertainty_seconds": worst / 1e9} if worst else {}
 
     def _open_when_measured(self) -> float:
-        """Give how many were open at the end of the measured phase, the most ever before it."""
+        """Return how many were open at the end of the measured phase, the most ever before it."""
         end = self._last_mark("kernel", MARK_MEASURE_END)
         return self.peak_open if end is None else end.values["connections"]
 
@@ -536,7 +536,7 @@ class Totals:
         )
 
     def _last_mark(self, source: str, mark: str) -> Sample | None:
-        """Give the last of such readings: a live load of rounds has one for each."""
+        """Return the last of such readings: a live load of rounds has one for each."""
         found = self._all_marks(source, mark)
         return found[-1] if found else None
 
@@ -544,7 +544,7 @@ class Totals:
         return [held for held in self._marks if held.source == source and held.mark == mark]
 
     def _growth(self, source: str, name: str) -> float | None:
-        """Give what a reading grew by from the start to the measured phase, per connection."""
+        """Return what a reading grew by from the start to the measured phase, per connection."""
         start, end = self._mark(source, MARK_START), self._mark(source, MARK_MEASURE_BEGIN)
         if start is None or end is None or not (name in start.values and name in end.values):
             return None
@@ -564,7 +564,7 @@ class Totals:
         return statistics.linear_regression(counts, readings).slope
 
     def summary(self) -> Summary:
-        """Give what the lines so far say; without a footer the run was cut off, so not valid.
+        """Return what the lines so far say; without a footer the run was cut off, so not valid.
 
         Raises:
             ValueError: there was no header.
@@ -629,7 +629,7 @@ def _time_ns(line: Interval | Sample | Event) -> int:
 
 
 def summarise(record: Record) -> Summary:
-    """Give the figures of a record."""
+    """Return the figures of a record."""
     return totals_of(record).summary()
 
 

@@ -33,7 +33,7 @@ ROUND_TRIPS: Final = frozenset({"echo", "events", "session"})
 
 
 def result_console(width: int) -> Console:
-    """Give what a result is printed with on standard output.
+    """Return what a result is printed with on standard output.
 
     Args:
         width: columns where that is a file or a pipe, unless COLUMNS says how many.
@@ -92,7 +92,7 @@ class Progress:
         return int(header.load["connections"]) if header else 0
 
     def done_ratio(self) -> float | None:
-        """Give the share of the phase that is behind us, None where it cannot be known."""
+        """Return the share of the phase that is behind us, None where it cannot be known."""
         if self.totals.phase == "open" and self.requested:
             return self.totals.open / self.requested
         if self._phase_seconds:
@@ -143,7 +143,7 @@ def live_view(
 
 
 def _spoken(line: Line, progress: Progress) -> Iterator[str]:
-    """Give what a swarm process's script printed, and of what scripts raised the first."""
+    """Yield what a swarm process's script printed, and of what scripts raised the first."""
     if not isinstance(line, Event):
         return
     if line.name == "printed":
@@ -178,7 +178,7 @@ def _panel(progress: Progress, title: str) -> RenderableType:
 
 
 def live_rows(progress: Progress) -> Iterator[tuple[str, str]]:
-    """Give what is going on now, by name."""
+    """Yield what is going on now, by name."""
     totals = progress.totals
     errors = totals.errors.total()
     yield "connections", f"{format_count(totals.open)} of {format_count(progress.requested)}"
@@ -207,7 +207,7 @@ def _errors(totals: Totals) -> str:
 
 
 def _plain_lines(console: Console, progress: Progress, title: str) -> Callable[[Line], None]:
-    """Say a line at each phase that takes time, and every five seconds within a long one."""
+    """Print a line at each phase that takes time, and every five seconds within a long one."""
     said_at = 0.0
     prefix = f"{title}: " if title else ""
 
@@ -241,7 +241,7 @@ def _one_line(progress: Progress) -> str:
 
 
 def summary_text(summary: Summary) -> str:
-    """Tell what a run measured: validity first, then what people look for, aligned."""
+    """Return what a run measured: validity first, then what people look for, aligned."""
     lines = [*_validity_lines(summary), *_aligned(summary_rows(summary))]
     for name, own in summary.users.items():
         lines += ["", user_title(name, own, summary)]
@@ -264,7 +264,7 @@ def user_title(name: str, own: Summary, run: Summary) -> str:
 
 
 def user_rows(own: Summary) -> Iterator[tuple[str, str]]:
-    """Give what one kind of users measured, by name; who was the limit is told of the run."""
+    """Return what one kind of users measured, by name; who was the limit is told of the run."""
     return (row for row in summary_rows(own) if row[0] != "Limit")
 
 
@@ -276,7 +276,7 @@ def _validity_lines(summary: Summary) -> Iterator[str]:
 
 
 def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Give what people look for, by name."""
+    """Yield what people look for, by name."""
     figures = summary.figures
     requested = format_count(figures["connections.requested"])
     yield "Connected", f"{format_count(figures['connections.opened'])} of {requested}"
@@ -336,7 +336,7 @@ def _error_list(errors: Mapping[str, int]) -> str:
 
 
 def _message_rows(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Tell what was sent, whether or not anything of it came back."""
+    """Yield what was sent, whether or not anything of it came back."""
     figures = summary.figures
     if "messages.sent_per_second" not in figures:
         return
@@ -423,7 +423,7 @@ _TOLD_ELSEWHERE: Final = frozenset(
 
 
 def _scenario_rows(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Tell what the scenario counted and timed of its own, a script's measures among it."""
+    """Yield what the scenario counted and timed of its own, a script's measures among it."""
     figures = summary.figures
     counted: dict[str, list[str]] = {}
     for name, value in figures.items():
@@ -438,7 +438,7 @@ def _scenario_rows(summary: Summary) -> Iterator[tuple[str, str]]:
 
 
 def drain_rows(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Tell who was told of the target's stop, and what became of it; nothing without one."""
+    """Yield who was told of the target's stop, and what became of it; nothing without one."""
     figures = summary.figures
     if "drain.connected" not in figures:
         return

@@ -48,7 +48,7 @@ def parse_threshold(text: str) -> Threshold:
 
 
 def holds(threshold: Threshold, figures: Mapping[str, float]) -> bool:
-    """Tell whether a threshold holds; not on a figure that was not measured."""
+    """Return whether a threshold holds; not on a figure that was not measured."""
     found = figures.get(threshold.figure)
     return found is not None and _HOLDS[threshold.relation](found, threshold.value)
 
@@ -56,7 +56,7 @@ def holds(threshold: Threshold, figures: Mapping[str, float]) -> bool:
 def failures(
     thresholds: Sequence[Threshold], figures: Mapping[str, float]
 ) -> Iterator[tuple[Threshold, str]]:
-    """Give each threshold that does not hold, and what was found; what was not measured fails."""
+    """Yield each threshold that does not hold, and what was found; what was not measured fails."""
     for threshold in thresholds:
         found = figures.get(threshold.figure)
         if found is None or math.isnan(found):

@@ -97,7 +97,7 @@ def format_change(ratio: float) -> str:
 
 
 def rounded(value: float, digits: int = 3) -> float:
-    """Give a number to that many significant digits."""
+    """Return a number to that many significant digits."""
     return float(f"{value:.{digits - 1}e}")
 
 
@@ -119,7 +119,7 @@ def _scaled(value: float, scales: tuple[Scale, ...]) -> str:
 
 
 def scale_of(figure: str, value: float) -> Scale:
-    """Give the unit in which a value of a figure is well read, for a column of them."""
+    """Return the unit in which a value of a figure is well read, for a column of them."""
     match unit_of(figure):
         case "seconds":
             return _scale(value, _SECONDS_SCALES)
@@ -159,7 +159,7 @@ def format_rate(value: float) -> str:
 
 
 def unit_of(figure: str) -> str:
-    """Give the unit that stands in a figure's name: seconds, bytes, ratio, per_second, or none."""
+    """Return the unit in a figure's name: seconds, bytes, ratio, per_second, or none."""
     for unit in ("per_second", "seconds", "bytes", "ratio"):
         if figure.endswith(f"_{unit}"):
             return unit

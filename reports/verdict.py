@@ -69,7 +69,7 @@ def named(result: ClaimResult) -> str:
 
 
 def outcome_of_claims(results: Iterable[ClaimResult]) -> Outcome:
-    """Say how the judging of a set of claims ended: what could not be measured weighs most.
+    """Return how the judging of a set of claims ended: what could not be measured weighs most.
 
     A claim that is refuted where its file says ``expected = "refuted"`` is no failure: it is known,
     and told in every table. A claim that was expected to be refuted and holds is one. Where any

@@ -30,7 +30,7 @@ def add_benchmarks(fixture: str, items: Sequence[pytest.Item]) -> None:
 
 @contextmanager
 def as_benchmark(request: pytest.FixtureRequest) -> Iterator[Report]:
-    """Give what reports the runs of a test, at its end.
+    """Yield what reports the runs of a test, at its end.
 
     To a test that asks for ``benchmark`` itself, only the figures are added.
     """
@@ -58,7 +58,7 @@ class _Clock:
         self._seconds = 0.0
 
     def read(self) -> float:
-        """Give its time in seconds."""
+        """Return its time in seconds."""
         return self._seconds
 
     def advance(self, seconds: float) -> None:

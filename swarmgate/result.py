@@ -28,7 +28,7 @@ class Figures:
     texts: Mapping[str, str]
 
     def __getattr__(self, name: str) -> float:
-        """Give a figure by the rest of its name, its unit left out or not.
+        """Return a figure by the rest of its name, its unit left out or not.
 
         Raises:
             AttributeError: the run measured no such figure; the nearest are named.
@@ -45,7 +45,7 @@ class Figures:
         return [*object.__dir__(self), *self.values]
 
     def __repr__(self) -> str:
-        """Tell all of them with their units: an assertion that fails shows them."""
+        """Return all of them with their units: an assertion that fails shows them."""
         told = (f"{_without_unit(name)} {text}" for name, text in self.texts.items())
         return f"<{self.kind}: {', '.join(told)}>"
 
@@ -65,7 +65,7 @@ class OfUsers:
     errors_by_kind: Mapping[str, int]
 
     def __getattr__(self, name: str) -> Figures:
-        """Give the figures of one kind. Raise :class:`AttributeError` if there are none."""
+        """Return the figures of one kind. Raise :class:`AttributeError` if there are none."""
         __tracebackhide__ = True
         return figures_of(name, self.figures, self.texts)
 
@@ -104,7 +104,7 @@ class Result:
         return int(self.figures["errors"])
 
     def __getattr__(self, name: str) -> Figures:
-        """Give the figures of one kind.
+        """Return the figures of one kind.
 
         Raises:
             AttributeError: the run measured none; the nearest kinds are named.
@@ -117,12 +117,12 @@ class Result:
         return [*object.__dir__(self), *_kinds(self.figures)]
 
     def __repr__(self) -> str:
-        """Tell how it ended and where its record is."""
+        """Return how it ended and where its record is."""
         return f"<{self.line}; record {self.record}>"
 
 
 def figures_of(name: str, figures: Mapping[str, float], texts: Mapping[str, str]) -> Figures:
-    """Give those of one kind, its name written with ``_`` for ``-``.
+    """Return those of one kind, its name written with ``_`` for ``-``.
 
     Raises:
         AttributeError: there are none; the nearest kinds are named.
@@ -142,7 +142,7 @@ def figures_of(name: str, figures: Mapping[str, float], texts: Mapping[str, str]
 
 
 def result_of(document: Mapping[str, Any]) -> Result:
-    """Give the result from the document of a run."""
+    """Return the result from the document of a run."""
     line: str = document["outcome"]
     return Result(
         outcome=line.partition(":")[0],
@@ -162,7 +162,7 @@ def result_of(document: Mapping[str, Any]) -> Result:
 
 
 def _kinds(figures: Mapping[str, float]) -> dict[str, str]:
-    """Give what names begin with, by the attribute that it is."""
+    """Return what names begin with, by the attribute that it is."""
     kinds = (figure.partition(".")[0] for figure in figures if "." in figure)
     return {kind.replace("-", "_"): kind for kind in kinds}
 

@@ -52,7 +52,7 @@ class Server:
     log: Path
 
     def url(self, path: str = "/ws") -> str:
-        """Give the WebSocket address of a path."""
+        """Return the WebSocket address of a path."""
         return f"ws://127.0.0.1:{self.port}{path}"
 
 
@@ -172,7 +172,7 @@ class _Tries:
         self._made = 0
 
     def settles(self, document: Mapping[str, Any], result: Result) -> bool:
-        """Tell whether the run may be judged; raise if it never will be, or has failed."""
+        """Return whether the run may be judged; raise if it never will be, or has failed."""
         __tracebackhide__ = True
         self._made += 1
         told = f"{result.line}\nrecord: {result.record}"
@@ -189,7 +189,7 @@ class _Tries:
 
 @contextmanager
 def _called(order: str, keywords: Mapping[str, object], path: Path) -> Iterator["Popen[str]"]:
-    """Give an order to a process of its own, which lives no longer than the context."""
+    """Yield an order to a process of its own, which lives no longer than the context."""
     process = Popen(
         [sys.executable, "-P", "-c", _CALLED],
         stdin=PIPE,

@@ -98,7 +98,7 @@ def environment():
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
-    """Give Locust's own reading of each command, and its defaults."""
+    """Return Locust's own reading of each command, and its defaults."""
     answer = run(
         [sys.executable, "-c", ASK_LOCUST],
         input=json.dumps({"master": command(MASTER)[1:], "worker": command(WORKER)[1:]}),

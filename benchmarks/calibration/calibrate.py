@@ -111,7 +111,7 @@ def _chosen(load: Load, subjects: Mapping[str, T]) -> dict[str, T]:
 
 
 def _stalls(load: Load) -> tuple[str, ...]:
-    """Give the flags of as many stalls as surely lie within the load."""
+    """Return the flags of as many stalls as surely lie within the load."""
     stalls = max(1, int((load.seconds - 1.5) / 2))
     # No multiple of the time between messages, so that each stall begins elsewhere between two.
     return ("--stall-seconds", "0.4", "--stall-every-seconds", "2.0137", "--stalls", str(stalls))
@@ -194,7 +194,7 @@ class _Bench:
 
 
 def _counts(injected: Mapping[str, Any]) -> dict[str, float]:
-    """Give what was injected under the names that are reported.
+    """Return what was injected under the names that are reported.
 
     One that was held behind a successor is reordered; one whose successor never came is let go
     when the connection ends, too late for the ledger. One that came after the server had closed

@@ -78,11 +78,11 @@ class Faults:
         return Fate.SENT
 
     def damages(self, delivery: int) -> bool:
-        """Tell whether that delivery is damaged, should it be sent."""
+        """Return whether that delivery is damaged, should it be sent."""
         return _is_due(delivery, self.damage_every) and self.fate(delivery) is not Fate.LOST
 
     def refuses(self, handshake: int) -> bool:
-        """Tell whether that handshake is refused."""
+        """Return whether that handshake is refused."""
         return _is_due(handshake, self.refuse_every)
 
 
@@ -116,7 +116,7 @@ class Outbox(Generic[Item]):
         return out + self._release("reordered")
 
     def flush(self) -> list[Item]:
-        """Give back what waits for a successor that will not come."""
+        """Return back what waits for a successor that will not come."""
         return self._release("flushed")
 
     def _release(self, count: str) -> list[Item]:

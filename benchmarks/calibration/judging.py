@@ -52,12 +52,12 @@ class Row:
 
 
 def bound_seconds(injected: float) -> float:
-    """Give how far a reported percentile may be from what was injected, in seconds."""
+    """Return how far a reported percentile may be from what was injected, in seconds."""
     return max(injected * RELATIVE_BOUND, ABSOLUTE_BOUND_SECONDS)
 
 
 def split(histogram: Histogram, at_ns: int) -> tuple[Histogram, Histogram]:
-    """Tell the values below from those above, where nothing lies between."""
+    """Return the values below from those above, where nothing lies between."""
     parts = Histogram(), Histogram()
     for value_ns, count in histogram.bins():
         parts[value_ns >= at_ns].record([value_ns] * count)
@@ -65,7 +65,7 @@ def split(histogram: Histogram, at_ns: int) -> tuple[Histogram, Histogram]:
 
 
 def quantiles(histogram: Histogram) -> npt.NDArray[np.float64]:
-    """Give evenly spaced quantiles that stand for a histogram, in nanoseconds."""
+    """Return evenly spaced quantiles that stand for a histogram, in nanoseconds."""
     levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES * 100
     return np.array([histogram.percentile_ns(level) for level in levels], dtype=np.float64)
 
@@ -73,7 +73,7 @@ def quantiles(histogram: Histogram) -> npt.NDArray[np.float64]:
 def stall_delays(
     stalls_ns: Sequence[int], arrivals: int, load_seconds: float
 ) -> npt.NDArray[np.float64]:
-    """Give the delays of messages that are due evenly while a server stands still now and then.
+    """Return the delays of messages that are due evenly while a server stands still now and then.
 
     What is due during a stall waits for its end: from the whole of it down to nothing. This is
     what coordinated omission hides.

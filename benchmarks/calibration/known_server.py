@@ -177,7 +177,7 @@ class Server:
             asyncio.get_running_loop().call_at(next_at, self._stall)
 
     def record(self) -> dict[str, object]:
-        """Give what was injected: counts, and in nanoseconds what a calibration asks for."""
+        """Return what was injected: counts, and in nanoseconds what a calibration asks for."""
         found: dict[str, object] = dict(self.injected)
         if self._line is not None and self.faults.delay_path:
             found["delays_ns"] = list(self._line.delays_ns)

@@ -46,13 +46,13 @@ class Load:
     searched: Searched
 
     def at(self, value: float) -> Case:
-        """Give the load with so much of what is searched for."""
+        """Return the load with so much of what is searched for."""
         name = "count" if self.searched is Searched.CONNECTIONS else "rate"
         workload = self.case.workload.with_flags(**{name: f"{value:.12g}"})
         return Case(self.case.target, workload, self.case.bounds)
 
     def value_of(self, header: Header) -> float:
-        """Give how much of it a record's run had."""
+        """Return how much of it a record's run had."""
         return float(header.load["connections" if self.is_whole else "rate"])
 
     @property
@@ -118,7 +118,7 @@ def check_searched(searched: Searched, said: Said, scenario: str, *, has_count: 
 
 
 def most_connections(plan: Plan, in_force: Limits, *, has_processes: bool) -> tuple[int, str]:
-    """Give the most connections that this machine can be asked for, and what bounds them.
+    """Return the most connections that this machine can be asked for, and what bounds them.
 
     Args:
         plan: of any size; its address and options count.
@@ -147,7 +147,7 @@ def _is_loopback(url: str) -> bool:
 
 
 def identity(load: Load, span: Span) -> Mapping[str, Any]:
-    """Give what runs must have in common to belong to one search, by name, without secrets."""
+    """Return what runs must have in common to belong to one search, by name, without secrets."""
     plan = masked(checked(load.at(span.low).plan()))
     target = Target(plan.url, "", load.case.target.source.command, ())
     header = run_header(plan, target, limits.read_limits(), ())

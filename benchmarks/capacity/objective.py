@@ -68,7 +68,7 @@ def _faults(plan: Plan) -> tuple[str, ...]:
 
 
 def said_by(run: RunFigures, objective: Sequence[Threshold]) -> tuple[Said, tuple[Breach, ...]]:
-    """Say whether a run met an objective, and what of it was not met.
+    """Return whether a run met an objective, and what of it was not met.
 
     A run that failed broke, and one that doubled, swapped or damaged messages, whatever the figures
     are that were asked for. One that is invalid says nothing, nor does one without any figure: no
@@ -89,11 +89,11 @@ def said_by(run: RunFigures, objective: Sequence[Threshold]) -> tuple[Said, tupl
 
 
 def measured(run: RunFigures, condition: Threshold) -> float | None:
-    """Give the figure of a condition; None if there is no such number."""
+    """Return the figure of a condition; None if there is no such number."""
     found = run.figures.get(condition.figure)
     return None if found is None or math.isnan(found) else found
 
 
 def against(condition: Threshold) -> str:
-    """Say in words how a figure stands to the bound that it broke."""
+    """Return in words how a figure stands to the bound that it broke."""
     return _RELATION[condition.relation]

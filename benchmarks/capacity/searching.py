@@ -96,7 +96,7 @@ def search(
 
 
 def _free(folder: Path, name: str) -> Path:
-    """Give the path of a record; one that was cut off before keeps its place."""
+    """Return the path of a record; one that was cut off before keeps its place."""
     path = folder / name
     while path.exists():
         path = path.with_name(path.name.removesuffix(RECORD_SUFFIX) + f"-again{RECORD_SUFFIX}")
@@ -175,7 +175,7 @@ def _check_identity(folder: Path, now: Mapping[str, Any]) -> None:
 
 
 def run_document(made: Made) -> dict[str, Any]:
-    """Give what a program is told of one run, as JSON has it."""
+    """Return what a program is told of one run, as JSON has it."""
     return {
         "record": made.record,
         "load": made.load,

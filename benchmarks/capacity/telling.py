@@ -89,7 +89,7 @@ class Told:
 
 
 def told_of(asked: Search, made: Sequence[Made], *, most: str, unfinished: str) -> Told:
-    """Give what comes of the runs so far."""
+    """Return what comes of the runs so far."""
     # Here, because every command would start later: it needs numpy.
     from benchmarks.judging.knee import knee_interval  # noqa: PLC0415
 
@@ -103,7 +103,7 @@ def told_of(asked: Search, made: Sequence[Made], *, most: str, unfinished: str) 
 
 
 def sentence(told: Told) -> str:
-    """Say in one sentence what was found, and why it is not more."""
+    """Return in one sentence what was found, and why it is not more."""
     found = told.answer
     match found.ending:
         case Ending.FOUND:
@@ -164,7 +164,7 @@ def _unjudged(told: Told) -> str:
 
 
 def _broke(told: Told) -> str:
-    """Say what broke at the smallest load that does."""
+    """Return what broke at the smallest load that does."""
     value = told.answer.breaks
     assert value is not None
     at = f"at {told.asked.load.told(value)}"
@@ -188,7 +188,7 @@ def _elsewhere(told: Told) -> str:
 
 
 def _broken(told: Told) -> list[Made]:
-    """Give the runs of the smallest load that breaks, those that broke."""
+    """Return the runs of the smallest load that breaks, those that broke."""
     return [it for it in told.made if it.load == told.answer.breaks and it.said is Said.BROKE]
 
 
@@ -199,7 +199,7 @@ def _kinds(name: str, broken: Sequence[Made]) -> str:
 
 
 def _most_broken(objective: Sequence[Threshold], broken: Sequence[Made]) -> Breach:
-    """Give the condition that broke in the most runs, with the median of its figure in those."""
+    """Return the condition that broke in the most runs, with the median of its figure in those."""
     counted = Counter(breach.condition for made in broken for breach in made.breaches)
     condition = max(objective, key=lambda it: counted[it])
     found = [
@@ -212,7 +212,7 @@ def _most_broken(objective: Sequence[Threshold], broken: Sequence[Made]) -> Brea
 
 
 def limit_line(told: Told) -> str:
-    """Say who was the limit at the smallest load that breaks; nothing where that is not known."""
+    """Return who was the limit at the smallest load that breaks; nothing where it is not known."""
     if (limit := _limit(told)) is None:
         return ""
     assert told.answer.breaks is not None
@@ -226,14 +226,14 @@ def limited_by(told: Told) -> str:
 
 
 def _limit(told: Told) -> Limit | None:
-    """Give the most frequent limit of the runs in which the smallest load that breaks did."""
+    """Return the most frequent limit of the runs in which the smallest load that breaks did."""
     limits = [*filter(None, map(_limit_in, _broken(told)))]
     usual = Counter(limit.who for limit in limits).most_common(1)
     return next((limit for limit in limits if limit.who == usual[0][0]), None)
 
 
 def _limit_in(made: Made) -> Limit | None:
-    """Give the limit of a run that broke, where it may be why.
+    """Return the limit of a run that broke, where it may be why.
 
     A time has in it what a busy generator or machine adds; an error is the server's all the same.
     """
@@ -247,7 +247,7 @@ def _limit_in(made: Made) -> Limit | None:
 
 
 def condition_heads(told: Told) -> list[str]:
-    """Give the head of the column of each condition."""
+    """Return the head of the column of each condition."""
     return [
         f"{figure(it.figure).label} {it.relation} {format_figure(it.figure, it.value)}"
         for it in told.asked.objective
@@ -255,7 +255,7 @@ def condition_heads(told: Told) -> list[str]:
 
 
 def rows(told: Told) -> list[LoadRow]:
-    """Give a row for each load that was tried, the smallest first."""
+    """Return a row for each load that was tried, the smallest first."""
     tried = candidates(told.asked.span, _trials(told))
     return [_row(told, it, [made for made in told.made if made.load == it.load]) for it in tried]
 
@@ -285,7 +285,7 @@ def _cell(condition: Threshold, judged: Sequence[Made]) -> str:
 
 
 def notes(told: Told) -> Iterator[str]:
-    """Say what a reader should know of the answer besides."""
+    """Yield what a reader should know of the answer besides."""
     if told.interval is not None and not limited_by(told):
         yield (
             "The interval is of the load that holds in half of the runs, by a curve through all of "
@@ -311,7 +311,7 @@ def notes(told: Told) -> Iterator[str]:
 
 
 def run_line(asked: Search, made: Made) -> str:
-    """Say in a line what one run says."""
+    """Return in a line what one run says."""
     load = f"{asked.load.told(made.load)} {asked.load.unit}"
     if made.said is Said.NOTHING:
         return f"{load}: not to be judged: {'; '.join(made.run.reasons)}"
@@ -329,7 +329,7 @@ def _figure(made: Made, condition: Threshold) -> str:
 
 
 def document(told: Told, folder: str) -> dict[str, Any]:
-    """Give what a program is told, as JSON has it."""
+    """Return what a program is told, as JSON has it."""
     found, span = told.answer, told.asked.span
     return {
         "status": told.status,

@@ -85,13 +85,13 @@ class Claim(Table):
         return parse_figure("ratio" if self.is_ratio else self.metric, self.value)
 
     def expected_of(self, target: str) -> Verdict | None:
-        """Give the verdict that is known and accepted of a server; None for any."""
+        """Return the verdict that is known and accepted of a server; None for any."""
         if isinstance(self.expected, Mapping):
             return self.expected.get(target, Verdict.HOLDS)
         return self.expected
 
     def bound(self) -> str:
-        """Say what the figure must be."""
+        """Return what the figure must be, in words."""
         limit = f"{self.limit:g} times" if self.is_ratio else format_figure(self.metric, self.limit)
         if self.baseline_target is not None:
             limit += f" {self.baseline_target}"
@@ -111,14 +111,14 @@ class ClaimsFile(Experiments):
     claims: tuple[Claim, ...] = ()
 
     def case(self, experiment: str, target: str) -> Case:
-        """Give the load of an experiment on a server; where no time is judged, late is fine."""
+        """Return the load of an experiment on a server; where no time is judged, late is fine."""
         case = Experiments.case(self, experiment, target)
         claims = [it for it in self.claims if experiment in (it.experiment, it.baseline)]
         judged = [name for it in claims for name in (it.metric, *it.context)]
         return replace(case, bounds=case.workload.bounds_for(judged) if judged else None)
 
     def judged_on(self, claim: Claim) -> tuple[str, ...]:
-        """Give the servers that a claim is judged on; none without the one that it is beside."""
+        """Return the servers that a claim is judged on; none without the one that it is beside."""
         made_on, beside = self.targets_of(claim.experiment), claim.baseline_target
         if beside and beside not in self.targets_of(claim.baseline or claim.experiment):
             return ()
@@ -126,14 +126,14 @@ class ClaimsFile(Experiments):
         return tuple(it for it in made_on if it in wanted and it != claim.baseline_target)
 
     def against_warm_memory(self, claim: Claim) -> Iterator[tuple[str, str]]:
-        """Give each key of a claim that names memory a connection after a warm-up, and why not."""
+        """Yield each key of a claim that names memory a connection after a warm-up, and why not."""
         for key, name in (("experiment", claim.experiment), ("baseline", claim.baseline)):
             if name is not None and (complaint := self.against_warmup(name, claim.metric)):
                 yield key, complaint
 
 
 def choose(file: ClaimsFile, ids: Sequence[str], targets: Sequence[str] = ()) -> ClaimsFile:
-    """Give the file with only the claims and the targets named, all of them when none is.
+    """Return the file with only the claims and the targets named, all of them when none is.
 
     Raises:
         InputFileError: there is no claim or no target of that name.
@@ -145,14 +145,14 @@ def choose(file: ClaimsFile, ids: Sequence[str], targets: Sequence[str] = ()) ->
 
 
 def needed(file: ClaimsFile) -> ClaimsFile:
-    """Give the file with only the experiments that some claim uses."""
+    """Return the file with only the experiments that some claim uses."""
     used = {claim.experiment for claim in file.claims}
     used |= {claim.baseline for claim in file.claims if claim.baseline}
     return replace(file, experiments={k: v for k, v in file.experiments.items() if k in used})
 
 
 def about(file: ClaimsFile, target: Target) -> ClaimsFile:
-    """Give the same claims about another server alone; what is about no server is left out.
+    """Return the same claims about another server alone; what is about no server is left out.
 
     What the file expects is of its own servers: of this one every claim is expected to hold.
 

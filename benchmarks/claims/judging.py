@@ -13,7 +13,7 @@ Runs = Mapping[Key, Sequence[RunFigures]]
 
 
 def judge(claim: Claim, target: str, how: str, runs: Runs) -> ClaimResult:
-    """Give the verdict on what a claim says of a server.
+    """Return the verdict on what a claim says of a server.
 
     Args:
         claim: the claim.
@@ -72,7 +72,7 @@ def _verdict(claim: Claim, estimate: Estimate) -> Verdict:
 
 
 def _context(claim: Claim, target: str, runs: Runs) -> tuple[tuple[str, float], ...]:
-    """Give the level over the runs of each figure to show beside, those that every run has."""
+    """Return the level over the runs of each figure to show beside, those that every run has."""
     levels = []
     for metric in claim.context:
         values = [run.figures.get(metric, math.nan) for run in runs[claim.experiment, target]]

@@ -49,7 +49,7 @@ def _check(reader: TableReader, file: ClaimsFile) -> None:
 
 
 def _against(file: ClaimsFile, claim: Claim) -> Iterator[tuple[str, str]]:
-    """Give what a claim names that there is not, or what does not go together, by its key."""
+    """Yield what a claim names that there is not, or what does not go together, by its key."""
     for key in ("experiment", "baseline"):
         name = getattr(claim, key)
         if name is not None and name not in file.experiments:

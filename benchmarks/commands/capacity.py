@@ -172,7 +172,7 @@ def _load(said: Said, file: ScenarioFile, searched: Searched) -> Load:
 
 
 def _span(load: Load, low: str | None, high: str | None, precision: float) -> tuple[Span, str]:
-    """Give what is to be searched, and why no more. Raises UsageError."""
+    """Return what is to be searched, and why no more. Raises UsageError."""
     if not _MOST_PRECISE <= precision <= 1:
         raise UsageError("--precision is a share from 1% to 100%")
     read = parse_count if load.is_whole else parse_rate
@@ -200,7 +200,7 @@ def _span(load: Load, low: str | None, high: str | None, precision: float) -> tu
 
 
 def _seconds_of(plan: Plan) -> float:
-    """Give the least that one run takes, without what a server takes to start."""
+    """Return the least that one run takes, without what a server takes to start."""
     return sum(
         (
             plan.duration_seconds,
@@ -237,7 +237,7 @@ def _described(asked: Search, plan: Plan, most: str, budget: str) -> str:
 def _prepared(
     wanted: Search, resume: Path | None, output: Path | None, budget: str, most: str
 ) -> _Asked:
-    """Give a search with its folder. Raises UsageError or RecordError."""
+    """Return a search with its folder. Raises UsageError or RecordError."""
     if resume is not None:
         if output is not None:
             raise UsageError("--resume and --output; a search that goes on stays in its folder")
@@ -248,7 +248,7 @@ def _prepared(
 
 
 def _searched(asked: _Asked, *, quiet: bool) -> tuple[Told, ExitStatus]:
-    """Make the runs, each told as it ends; give what comes of them."""
+    """Make the runs, each told as it ends; return what comes of them."""
     made = list(asked.before)
     console = Console(stderr=True)
     interruption = ""

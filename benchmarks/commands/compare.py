@@ -130,7 +130,7 @@ def _run(path: Path) -> tuple[Run, tuple[str, ...]]:
 
 
 def _problems(summary: Summary) -> Iterator[str]:
-    """Say why the figures of a run judge nothing; errors are figures, and so no reason."""
+    """Yield why the figures of a run judge nothing; errors are figures, and so no reason."""
     if summary.interrupted:
         yield "interrupted"
     if not summary.valid:
@@ -139,7 +139,7 @@ def _problems(summary: Summary) -> Iterator[str]:
 
 
 def _chosen(figures: Sequence[str], sides: Sequence[_Read], *, every: bool) -> Choose:
-    """Give which figures are compared. Raises RecordError for one that there is not."""
+    """Return which figures are compared. Raises RecordError for one that there is not."""
     if every:
         return lambda _name, _scenario: True
     if not figures:

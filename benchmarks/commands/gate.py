@@ -215,7 +215,7 @@ def _fail(error: Exception, status: ExitStatus) -> typer.Exit:
 
 
 def _limited(settings: GateSettings, blocks: int | None, budget: str | None) -> GateSettings:
-    """Give settings with what the command line says otherwise. Raises UsageError."""
+    """Return settings with what the command line says otherwise. Raises UsageError."""
     if budget is not None:
         settings = replace(settings, budget_seconds=parsed("--budget", budget, parse_seconds))
     if blocks is not None:
@@ -335,7 +335,7 @@ def _check_same(asked: _Asked, commits: Mapping[str, str], repository: Path) -> 
 
 
 def _working_tree(repository: Path) -> str:
-    """Give a commit of the working tree, and say what is not in it."""
+    """Return a commit of the working tree, and say what is not in it."""
     if left_out := unfollowed_files(repository):
         _say(
             f"head: the working tree without {format_count(len(left_out))} of its files, such as "

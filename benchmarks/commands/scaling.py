@@ -193,7 +193,7 @@ def _given_machine(
 def _make(
     runs: Sequence[ScalingRun], repeats: int, folder: Path, make: Make
 ) -> tuple[LeftOut, ...]:
-    """Make the runs, and give those that could not be; if interrupted, what was recorded stays."""
+    """Make the runs, and return those that could not be; if interrupted, the records stay."""
     for run in runs:
         checked(plan_of_run(run.said, ScenarioFile()))
     if any(folder.glob("*")):

@@ -38,7 +38,7 @@ class Baseline:
     figures: Mapping[str, float]
 
     def against(self, counted: Count, load: Load) -> str:
-        """Say why a count under a load cannot be held beside this one; nothing if it can."""
+        """Return why a count under a load cannot be held beside this one; nothing if it can."""
         for what, mine, other in (
             ("Python", _minor(self.python), _minor(counted.python)),
             ("uvicorn", self.uvicorn, counted.uvicorn),
@@ -50,7 +50,7 @@ class Baseline:
         return ""
 
     def ratios(self, counted: Count) -> dict[str, float]:
-        """Give each figure of a count divided by what it was, but for instructions."""
+        """Return each figure of a count divided by what it was, but for instructions."""
         return {
             name: counted.figures[name] / before
             for name, before in self.figures.items()

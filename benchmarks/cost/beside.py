@@ -29,7 +29,7 @@ class Bound:
     at_most: float = math.inf
 
     def told(self, write: Callable[[float], str]) -> str:
-        """Tell it for a person, with its numbers written by ``write``."""
+        """Return it for a person, with its numbers written by ``write``."""
         least = f"at least {write(self.at_least)}" if self.at_least > 0 else ""
         most = f"at most {write(self.at_most)}" if self.at_most < math.inf else ""
         return ", ".join(filter(None, (least, most))) or "not bounded"

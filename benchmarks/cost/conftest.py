@@ -68,7 +68,7 @@ def measure(swarmgate: Swarmgate) -> Measure:
 
 @pytest.fixture
 def is_quick() -> bool:
-    """Tell whether only what is the same on every machine is judged, with small loads."""
+    """Return whether only what is the same on every machine is judged, with small loads."""
     return bool(os.environ.get("SWARMGATE_QUICK"))
 
 

@@ -53,7 +53,7 @@ def counted(app: str, *, broadcasts: bool) -> Count:
 
 
 def judged(ours: Count, bare: Count, baseline: Baseline) -> Iterator[tuple[str, float, Bound]]:
-    """Give each figure that there is, beside what it is held to."""
+    """Yield each figure that there is, beside what it is held to."""
     for figure, bound in BESIDE_BARE_ASGI.items():
         if figure in ours.figures:
             yield (

@@ -154,7 +154,7 @@ async def attacked(name: str, port: int, seconds: float) -> AsyncIterator[None]:
 
 
 def interval(ratios: Sequence[float]) -> tuple[float, float]:
-    """Give between which ratios the true one is, after all looks so far; 0 or infinite at first."""
+    """Return the interval of the true ratio after all looks so far; 0 or infinite at first."""
     logs = [math.log(ratio) for ratio in ratios]
     shares = power_shares(LOOKS, 1.0)
     low = lower_limit_so_far(logs, LOOKS, shares, WRONG_AT_MOST)
@@ -162,7 +162,7 @@ def interval(ratios: Sequence[float]) -> tuple[float, float]:
 
 
 def is_decided(ratios: Sequence[float]) -> bool:
-    """Tell whether so many ratios are enough to judge."""
+    """Return whether so many ratios are enough to judge."""
     low, high = interval(ratios)
     return not low <= TIMES_THE_QUIET_P99_AT_MOST < high
 

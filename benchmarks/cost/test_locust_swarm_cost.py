@@ -41,7 +41,7 @@ class Echoing(SwarmUser):
 
 
 def locust(folder: Path, *options: str, think: str = "") -> Record:
-    """Run Locust to its end against an echo server that is new each time; give its record.
+    """Run Locust to its end against an echo server that is new each time; return its record.
 
     Raises:
         RunInvalidError: generator or machine could not keep up.
@@ -83,7 +83,7 @@ def locust(folder: Path, *options: str, think: str = "") -> Record:
 
 
 def cpu_seconds_per_round_trip(record: Record) -> float:
-    """Give what a round trip costs all swarm processes, once all connections are open.
+    """Return what a round trip costs all swarm processes, once all connections are open.
 
     The load begins with the first user; what opening the others costs is not a round trip's.
     """

@@ -24,7 +24,7 @@ VALUE_BESIDE_HDRHISTOGRAM = Bound(at_most=0.25)
 
 
 def durations() -> "array[int]":
-    """Give as many durations as a busy process folds at once, spread like latencies."""
+    """Return as many durations as a busy process folds at once, spread like latencies."""
     generator = np.random.default_rng(1)
     return array("q", generator.lognormal(12, 1, BATCH).astype(np.int64).tolist())
 

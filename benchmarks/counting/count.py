@@ -124,7 +124,7 @@ def countable(load: Load) -> list[str]:
 
 
 def figures_of(totals: Mapping[str, Mapping[str, int]], load: Load) -> dict[str, float]:
-    """Give the figures that totals make, by kind and stretch; those that there are totals of."""
+    """Return the figures that totals make, by kind and stretch; those that there are totals of."""
     return {
         name: totals[kind][each] / (1 if kind == "bytes" else _number(load, each))
         for name, (kind, each) in FIGURES.items()

@@ -10,7 +10,7 @@ _TOTAL: Final = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 
 
 def counting(file: Path) -> tuple[str, ...]:
-    """Give the words that have a command's instructions counted, once it asks for it itself."""
+    """Return the words that have a command's instructions counted, once it asks for it itself."""
     return (
         "valgrind",
         "--quiet",

@@ -12,7 +12,7 @@ _MARK: Final = re.compile(r'"/swarmgate/(begin|end)/(\w+)"')
 
 
 def tracing(log: Path) -> tuple[str, ...]:
-    """Give the words that have a command's system calls, those of all its threads, listed."""
+    """Return the words that have a command's system calls, those of all its threads, listed."""
     return ("strace", "-f", "-qq", "-e", "signal=none", "-o", str(log))
 
 

@@ -105,7 +105,7 @@ def rehearse(gate: Gate, watch: Watch, clock: Clock = time.monotonic) -> Rehears
 def run_gate(
     gate: Gate, done: Sequence[MeasuredBlock], watch: Watch, clock: Clock = time.monotonic
 ) -> tuple[GateDecision, tuple[MeasuredBlock, ...]]:
-    """Make blocks until it is decided; give the decision and all blocks.
+    """Make blocks until it is decided; return the decision and all blocks.
 
     Args:
         gate: what is compared.
@@ -133,14 +133,14 @@ def run_gate(
 
 
 def failed(decision: GateDecision, error: HeadFailedError) -> GateDecision:
-    """Give the decision where head does not do what base does."""
+    """Return the decision where head does not do what base does."""
     verdict = GateVerdict.FAILS
     metrics = (*decision.metrics, MetricDecision("head does what base does", verdict, str(error)))
     return replace(decision, verdict=verdict, sentence=f"{verdict}: {error}", metrics=metrics)
 
 
 def decided(plan: Plan, blocks: Sequence[MeasuredBlock], *, is_last: bool = False) -> GateDecision:
-    """Give what blocks say: of their metrics, and of what went wrong in runs."""
+    """Return what blocks say: of their metrics, and of what went wrong in runs."""
     return decide(plan, list(map(_judged, blocks)), is_last=is_last)
 
 
@@ -150,7 +150,7 @@ def _judged(block: MeasuredBlock) -> Block:
 
 
 def _is_used_up(gate: Gate, blocks: Sequence[MeasuredBlock]) -> bool:
-    """Tell whether the budget has no room for another block as long as the longest."""
+    """Return whether the budget has no room for another block as long as the longest."""
     if not blocks:
         return False
     used = sum(block.seconds + block.counting_seconds for block in blocks)
@@ -202,7 +202,7 @@ class _Maker:
         self._measure(side, f"rehearsal-{side.name}", "rehearsal")
 
     def missing_in(self, side: Side) -> Mapping[GateMetric, str]:
-        """Give the usual metrics that a side has not had, and why."""
+        """Return the usual metrics that a side has not had, and why."""
         gathered = self._gathered[side.name]
         usual = [it for it in self._gate.settings.metrics if it.is_usual]
         absent = {it: "not measured" for it in usual if it.name not in gathered.values}

@@ -106,7 +106,7 @@ def begin(gate: Gate, journal: Journal | None, commits: Mapping[str, str]) -> No
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
-    """Give what remains of a value in JSON."""
+    """Return what remains of a value in JSON."""
     return json.loads(json.dumps(value, default=str))
 
 

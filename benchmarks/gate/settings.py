@@ -148,7 +148,7 @@ class Server:
     warmup: str
 
     def target(self, name: str, words: tuple[str, ...], directory: str | None) -> Target:
-        """Give one side as a server that loads are put on."""
+        """Return one side as a server that loads are put on."""
         source = replace(self.source, command=words, directory=directory)
         return Target(name, source, warmup=self.warmup)
 
@@ -176,13 +176,13 @@ class GateSettings:
     false_passes: float = 0.05
 
     def case(self, load: str, target: Target) -> Case:
-        """Give a load on a side."""
+        """Return a load on a side."""
         workload = self.loads[load]
         judged = (it.figure for it in self.metrics if it.load == load)
         return Case(target, workload, workload.bounds_for(judged))
 
     def plan(self) -> Plan:
-        """Give what is fixed before the first run.
+        """Return what is fixed before the first run.
 
         Raises:
             ValueError: so few blocks can decide nothing.
@@ -205,7 +205,7 @@ class GateSettings:
 
 
 def find_settings(start: Path) -> Path:
-    """Give the nearest ``pyproject.toml`` with a gate in it, from a directory upwards.
+    """Return the nearest ``pyproject.toml`` with a gate in it, from a directory upwards.
 
     Raises:
         InputFileError: there is none; the message says what to write.
@@ -297,7 +297,7 @@ def _metrics(
     loads: Mapping[str, Workload],
     counts: Mapping[str, Counted],
 ) -> tuple[GateMetric, ...]:
-    """Give the metrics that are named, and the usual ones of each load or count without any."""
+    """Return the metrics that are named, and the usual ones of each load or count without any."""
     named = reader.validated(_METRICS, content.get("metric", ()), (*place, "metric"))
     for number, metric in enumerate(named):
         at = (*place, "metric", number)

@@ -46,18 +46,18 @@ class Side:
 
 
 def side_of_command(name: str, command: str, server: Server) -> Side:
-    """Give a side that a command starts. Raises UsageError."""
+    """Return a side that a command starts. Raises UsageError."""
     directory = None if server.directory == "." else server.directory
     return Side(name, command, server.target(name, started_by(command), directory))
 
 
 def side_of_url(name: str, url: str) -> Side:
-    """Give a side that runs already. Raises UsageError."""
+    """Return a side that runs already. Raises UsageError."""
     return Side(name, url, Target(name, TargetSource(), base_of(url)))
 
 
 def commit_of(reference: str, repository: Path) -> str:
-    """Give the commit that a reference is of.
+    """Return the commit that a reference is of.
 
     Raises:
         UsageError: there is no such commit.
@@ -71,7 +71,7 @@ def commit_of(reference: str, repository: Path) -> str:
 
 
 def working_tree_commit(repository: Path) -> str:
-    """Give a commit of what stands in the files that git follows, changed or not.
+    """Return a commit of what stands in the files that git follows, changed or not.
 
     Files that git does not follow are not in it; see :func:`unfollowed_files`.
 
@@ -96,7 +96,7 @@ def unfollowed_files(repository: Path) -> list[str]:
 
 
 def repository_of(folder: Path) -> Path:
-    """Give the top of the repository that a folder is in. Raises UsageError."""
+    """Return the top of the repository that a folder is in. Raises UsageError."""
     try:
         return Path(_git(folder, "rev-parse", "--show-toplevel"))
     except (subprocess.CalledProcessError, FileNotFoundError):
@@ -134,7 +134,7 @@ def _remove(repository: Path, place: Path) -> None:
 
 
 def side_of_checkout(name: str, label: str, place: Path, server: Server, log: Path) -> Side:
-    """Make a checkout ready, and give it as a side.
+    """Make a checkout ready, and return it as a side.
 
     Raises:
         SideError: it does not build.
@@ -154,7 +154,7 @@ def side_of_checkout(name: str, label: str, place: Path, server: Server, log: Pa
 
 
 def _usual(directory: Path) -> Iterator[str]:
-    """Give what makes a project of the usual form ready, in an environment of its own."""
+    """Yield what makes a project of the usual form ready, in an environment of its own."""
     wanted = [f"-r {name}" for name in ("requirements.txt",) if (directory / name).exists()]
     if not wanted and (directory / "pyproject.toml").exists():
         wanted = ["."]

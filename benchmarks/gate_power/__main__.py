@@ -68,7 +68,7 @@ def _settings() -> GateSettings:
 
 
 def _target(name: str, burden: Burden, settings: GateSettings) -> Target:
-    """Give the server of the settings, weighed down; base goes through the same with nothing."""
+    """Return the server of the settings, weighed down; base goes through the same with nothing."""
     words = started_by(settings.server.command)
     module = words.index("-m")
     launcher = own_module("benchmarks.gate_power.burden")
@@ -82,7 +82,7 @@ def _watch(*, quiet: bool) -> Watch:
 
 
 def _sized(folder: Path, settings: GateSettings, watch: Watch) -> dict[str, Burden]:
-    """Give the heads, their burdens sized by what base takes on this machine now.
+    """Return the heads, their burdens sized by what base takes on this machine now.
 
     Raises:
         SeriesError: a run says nothing, however often it is made, or the loop took no CPU.

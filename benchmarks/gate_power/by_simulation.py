@@ -47,7 +47,7 @@ def bootstrap_alarms(differences: Floats, looks: Sequence[int], level: float, se
 
 
 def false_alarm_table(gates: int) -> Iterable[str]:
-    """Give the share of gates that fail where head is not too much worse, by kind of noise."""
+    """Yield the share of gates that fail where head is not too much worse, by kind of noise."""
     heads = "head the same | head 5 % worse | head 5 % worse: bootstrap, each block"
     yield f"| noise, 5 % a run | {heads} |"
     yield "|---|---|---|---|"
@@ -66,7 +66,7 @@ def false_alarm_table(gates: int) -> Iterable[str]:
 
 
 def power_table(gates: int) -> Iterable[str]:
-    """Give what gates of three metrics end with, of which one is worse."""
+    """Yield what gates of three metrics end with, of which one is worse."""
     yield "| noise a run | head is worse by | fails | passes | inconclusive | blocks, mean |"
     yield "|---|---|---|---|---|---|"
     plan = plan_gate([SampledMetric(name, SMALLEST_EFFECT) for name in METRICS], BLOCKS)
@@ -86,7 +86,7 @@ def power_table(gates: int) -> Iterable[str]:
 
 
 def budget_table(gates: int) -> Iterable[str]:
-    """Give what gates of three metrics end with by the smallest effect that matters and budget."""
+    """Yield what gates of three metrics end with by the smallest effect that matters and budget."""
     yield "| noise a run | smallest effect | blocks | fails at +10 % | passes at 0 % |"
     yield "|---|---|---|---|---|"
     cases = (
@@ -109,7 +109,7 @@ def budget_table(gates: int) -> Iterable[str]:
 
 
 def design_table(gates: int) -> Iterable[str]:
-    """Give what the same 96 runs find of +10 %, as blocks of two and of four, at one look."""
+    """Yield what the same 96 runs find of +10 %, as blocks of two and of four, at one look."""
     yield "| noise a run | 48 blocks of AB or BA | 24 blocks of ABBA or BAAB |"
     yield "|---|---|---|"
     level, effect = 0.01 / len(METRICS), math.log1p(0.10) - MARGIN
@@ -124,7 +124,7 @@ def design_table(gates: int) -> Iterable[str]:
 
 
 def looks_table(gates: int) -> Iterable[str]:
-    """Give what is found of +10 % by number of looks and spending, and the blocks it takes."""
+    """Yield what is found of +10 % by number of looks and spending, and the blocks it takes."""
     exponents = (1.0, 2.0, 3.0, 4.0)
     yield "| looks |" + "".join(f" exponent {exponent:g} |" for exponent in exponents)
     yield "|---|" + "---|" * len(exponents)
@@ -152,7 +152,7 @@ def _found(differences: Floats, looks: Sequence[int], shares: Sequence[float], l
 
 
 def _found_by_confidence_sequence(differences: Floats, level: float, effect: float) -> str:
-    """Say what the one-sided normal mixture for symmetric variables finds, of which blocks.
+    """Return what the one-sided normal mixture for symmetric variables finds, of which blocks.
 
     Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics 49, 2021, equation 14, with the sum
     of squares as the variance process (symmetric variables: the same authors, 2020). Its free

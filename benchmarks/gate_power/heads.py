@@ -26,12 +26,12 @@ class Burden:
     calls: int = 0
 
     def words(self) -> tuple[str, ...]:
-        """Give it as the burden's own command takes it."""
+        """Return it as the burden's own command takes it."""
         return str(self.loops), str(self.kept_bytes), str(self.calls)
 
 
 def doubling_loops(base: Sequence[float], burdened: Sequence[float], loops: int) -> float:
-    """Give how many turns of the loop take as much CPU as base takes for a message.
+    """Return how many turns of the loop take as much CPU as base takes for a message.
 
     By what servers took under load: a loop that is timed by itself, with the caches and the
     processor to itself, says a quarter too much.
@@ -52,6 +52,6 @@ def doubling_loops(base: Sequence[float], burdened: Sequence[float], loops: int)
 
 
 def heads_by(doubling: float) -> dict[str, Burden]:
-    """Give base and the heads, by how many turns take as much as base does for a message."""
+    """Return base and the heads, by how many turns take as much as base does for a message."""
     slower = {name: Burden(loops=round(doubling * share)) for name, share in SHARES.items()}
     return {BASE: Burden(), SAME: Burden(), **slower, LARGER: Burden(kept_bytes=2048)}

@@ -42,7 +42,7 @@ class Replayed:
         return len(self.blocks)
 
     def share(self, verdict: GateVerdict) -> float:
-        """Give the share of gates that ended so; NaN without any."""
+        """Return the share of gates that ended so; NaN without any."""
         return self.verdicts.get(verdict, 0) / self.gates if self.gates else float("nan")
 
 
@@ -95,7 +95,7 @@ def drawn(
     by_arithmetic: bool = False,
     samples: int = SAMPLES,
 ) -> Mapping[GateVerdict, Drawn]:
-    """Say how gates end whose blocks are drawn from the rounds, in any order and again and again.
+    """Return how gates end whose blocks are drawn from the rounds, with replacement.
 
     The interval is by the percentile bootstrap (Efron, Annals of Statistics 7, 1979): so many
     samples of as many rounds are drawn from them first, each with gates of its own, so that what
@@ -133,7 +133,7 @@ def drawn(
 def _differences(
     plan: Plan, rounds: Sequence[Round], head: str, figures: Mapping[str, str]
 ) -> Floats:
-    """Give the logarithm of head to base, by round and metric."""
+    """Return the logarithm of head to base, by round and metric."""
     pairs = [round_.values[head] for round_ in rounds]
     logs = np.log([[pair[figures[it.name]] for it in plan.sampled] for pair in pairs])
     differences: Floats = logs[:, :, 1] - logs[:, :, 0]
@@ -153,7 +153,7 @@ def _counted(decisions: Sequence[GateDecision]) -> Replayed:
 
 
 def effect(rounds: Sequence[Round], head: str, figure: str) -> tuple[float, float, float]:
-    """Give by what factor a figure of head is that of base: over all rounds, and how sure that is.
+    """Return the ratio of a figure of head to that of base over all rounds, with its interval.
 
     Returns:
         The pseudo-median of the rounds' ratios and its 95 % interval, by the signed-rank test.
@@ -166,7 +166,7 @@ def effect(rounds: Sequence[Round], head: str, figure: str) -> tuple[float, floa
 
 
 def share_interval(hits: int, of: int) -> tuple[float, float]:
-    """Give the exact 95 % interval of a chance (Clopper and Pearson, Biometrika 26, 1934).
+    """Return the exact 95 % interval of a chance (Clopper and Pearson, Biometrika 26, 1934).
 
     Raises:
         ValueError: there were no tries.

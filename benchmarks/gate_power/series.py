@@ -53,7 +53,7 @@ class Round:
     type: Literal["round"] = "round"
 
     def block(self, head: str, figures: Mapping[str, str]) -> Block:
-        """Give the runs of base and of one head as a block of a gate, by the names of metrics."""
+        """Return the runs of base and of one head as a block of a gate, by the names of metrics."""
         pairs = self.values[head]
         known = {metric: pairs[figure] for metric, figure in figures.items() if figure in pairs}
         return Block(

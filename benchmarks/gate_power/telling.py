@@ -141,7 +141,7 @@ def _drawn(share: Drawn) -> str:
 def _tally(
     plan: Plan, rounds: Sequence[Round], head: str, metric: SampledMetric
 ) -> tuple[str, ...]:
-    """Say how many gates on one metric there would have been, and how many ended how."""
+    """Return how many gates on one metric there would have been, and how many ended how."""
     figures = {metric.name: metric.name.partition(": ")[2]}
     alone = one_after_the_other(replace(plan, metrics=(metric,)), rounds, head, figures)
     return str(alone.gates), *(str(alone.verdicts.get(it, 0)) for it in _VERDICTS)

@@ -69,7 +69,7 @@ class Matched:
 
 
 def conditions(header: Header) -> dict[str, str]:
-    """Give what must be the same for figures to be comparable.
+    """Return what must be the same for figures to be comparable.
 
     That is scenario, parameters, load, path and machine. A part of the load that an older record
     does not have is what it is when nobody asks for it. Where the target is may differ, and with
@@ -92,7 +92,7 @@ def server_of(header: Header) -> str:
 
 
 def without_port(target: Target) -> list[str]:
-    """Give the words of a target's command with ``{port}`` where its port stands by itself."""
+    """Return the words of a target's command with ``{port}`` where its port stands by itself."""
     port = target.address.rpartition(":")[2]
     if not port:
         return list(target.command)
@@ -136,7 +136,7 @@ def matched(base: Sequence[Alike], head: Sequence[Alike], *, force: bool) -> Mat
 
 
 def differences(base: Alike, head: Alike) -> Iterator[str]:
-    """Say what differs of what must be the same, a line each."""
+    """Yield what differs of what must be the same, a line each."""
     for name in dict.fromkeys((*base.conditions, *head.conditions)):
         before, after = (side.conditions.get(name) or "nothing" for side in (base, head))
         if before != after:
@@ -174,7 +174,7 @@ def _why_none(base: Sequence[Alike], head: Sequence[Alike]) -> Iterator[str]:
 
 
 def described(header: Header) -> str:
-    """Tell a run's load in a few words."""
+    """Return a run's load in a few words."""
     load = header.load
     parts = [header.scenario, f"{load['connections']:,} connections"]
     if (rate := load.get("total_rate", load.get("rate"))) is not None:
@@ -222,7 +222,7 @@ def _text(value: Any) -> str:  # noqa: ANN401 - whatever JSON has
 
 @cache
 def _unasked_load() -> Mapping[str, str]:
-    """Give the load of a plan of which nothing was asked, as a record has it."""
+    """Return the load of a plan of which nothing was asked, as a record has it."""
     plan = asdict(Plan("ws://localhost/", connections=1, scenario="", parameters={}))
     return dict(_flat(json.loads(json.dumps(plan))))
 

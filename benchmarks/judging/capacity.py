@@ -112,7 +112,7 @@ class Answer:
 
 
 def candidates(span: Span, trials: Iterable[Trial]) -> tuple[Candidate, ...]:
-    """Give each load that was tried, the smallest first."""
+    """Return each load that was tried, the smallest first."""
     by_load: dict[float, list[Said]] = {}
     for trial in trials:
         by_load.setdefault(trial.load, []).append(trial.said)
@@ -135,7 +135,7 @@ def _standing(span: Span, held: int, broke: int, made: int) -> Standing:
 
 
 def next_load(span: Span, trials: Iterable[Trial]) -> float | None:
-    """Say which load to run next; None when there is nothing left to find out.
+    """Return which load to run next; None when there is nothing left to find out.
 
     The load doubles until one breaks; then the middle, on a log scale, of the largest that held and
     the smallest that broke is tried until they are as near as was asked for. One run that held is
@@ -163,7 +163,7 @@ def next_load(span: Span, trials: Iterable[Trial]) -> float | None:
 
 
 def _bracket(tried: Sequence[Candidate]) -> tuple[Candidate | None, Candidate | None]:
-    """Give the largest load that held below any that did not, and the smallest that did not."""
+    """Return the largest load that held below any that did not, and the smallest that did not."""
     best = None
     for candidate in tried:
         if candidate.standing not in (Standing.HOLDS, Standing.LEANS):
@@ -173,7 +173,7 @@ def _bracket(tried: Sequence[Candidate]) -> tuple[Candidate | None, Candidate | 
 
 
 def _between(span: Span, best: Candidate, ceiling: Candidate | None) -> float | None:
-    """Give the next step up, or the middle; None if they are near enough."""
+    """Return the next step up, or the middle; None if they are near enough."""
     if ceiling is None:
         return min(_tidy(span, best.load * STEP), span.high) if best.load < span.high else None
     is_limit = ceiling.standing is Standing.UNKNOWN
@@ -185,7 +185,7 @@ def _between(span: Span, best: Candidate, ceiling: Candidate | None) -> float | 
 
 
 def _beyond(span: Span, tried: Sequence[Candidate], ceiling: Candidate | None) -> float | None:
-    """Give what to try above a load that is the only one to break."""
+    """Return what to try above a load that is the only one to break."""
     if ceiling is None or ceiling.standing is not Standing.BREAKS or ceiling.load >= span.high:
         return None
     above = [candidate for candidate in tried if candidate.load > ceiling.load]
@@ -195,12 +195,12 @@ def _beyond(span: Span, tried: Sequence[Candidate], ceiling: Candidate | None) -
 
 
 def _tidy(span: Span, load: float) -> float:
-    """Give a load as a person would write it."""
+    """Return a load as a person would write it."""
     return float(round(load)) if span.is_whole else float(f"{load:.{_DIGITS - 1}e}")
 
 
 def answer(span: Span, trials: Sequence[Trial]) -> Answer:
-    """Say what was found, or is known so far."""
+    """Return what was found, or is known so far."""
     tried = candidates(span, trials)
     best, ceiling = _bracket(tried)
     breaks = next((it.load for it in tried if it.standing is Standing.BREAKS), None)

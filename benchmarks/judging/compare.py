@@ -39,7 +39,7 @@ def compare(matched: Matched, left_out: Iterable[str], choose: Choose) -> Compar
 
 
 def matters(name: str, scenario: str) -> bool:
-    """Tell whether people look for a figure first.
+    """Return whether people look for a figure first.
 
     These are what says something about the target and is better in some direction, or is what the
     scenario is about; of durations their median and p99, parts of others excepted.
@@ -54,7 +54,7 @@ def matters(name: str, scenario: str) -> bool:
 
 
 def difference_of(known: Figure, low: float, high: float, nothing: float) -> Difference:
-    """Say what an interval says of a figure.
+    """Return what an interval says of a figure.
 
     Args:
         known: the figure.
@@ -148,7 +148,7 @@ def _notes(pair: Pair, missing: Sequence[str]) -> Iterator[str]:
 
 
 def _not_compared(base: Sequence[Run], head: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
-    """Say which figures not every run has; one that was not measured is never compared."""
+    """Yield which figures not every run has; one that was not measured is never compared."""
     told: dict[str, list[str]] = {}
     for name in names:
         counts = [sum(_is_everywhere(name, (run,)) for run in runs) for runs in (base, head)]

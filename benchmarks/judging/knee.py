@@ -23,7 +23,7 @@ _LAPSE: Final = 0.02
 
 
 def knee_interval(trials: Sequence[Trial]) -> tuple[float, float]:
-    """Give the 95 % credible interval of the load that holds in half of all runs.
+    """Return the 95 % credible interval of the load that holds in half of all runs.
 
     Every load and every steepness of the curve is as likely beforehand, within what was tried.
     It reaches at most a step beyond the loads that were tried.

@@ -21,7 +21,7 @@ Runs = Mapping[Key, Sequence[RunFigures]]
 def tabulate(
     columns: Sequence[Column], targets: Sequence[str], reference: str, runs: Runs
 ) -> tuple[Row, ...]:
-    """Give a row for each server, with what it measured and its ratio to the reference.
+    """Return a row for each server, with what it measured and its ratio to the reference.
 
     A server of which any run is invalid, lost something or lacks the figure has no figure: what is
     left of its runs would be a choice. Runs that an interruption left without their counterpart in

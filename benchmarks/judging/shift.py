@@ -28,7 +28,7 @@ class Shift:
 
 
 def is_enough(base_runs: int, head_runs: int) -> bool:
-    """Tell whether so many runs a side can show any difference at 95 %."""
+    """Return whether so many runs a side can show any difference at 95 %."""
     return _outside(base_runs, head_runs) is not None
 
 
@@ -70,7 +70,7 @@ def ratio(base: Sequence[float], head: Sequence[float]) -> Shift:
 
 @cache
 def _outside(base_runs: int, head_runs: int) -> int | None:
-    """Give how many differences lie outside the interval at each end, None with too few runs."""
+    """Return how many differences lie outside the interval at each end, None with too few runs."""
     allowed = (1 - CONFIDENCE) / 2 * math.comb(base_runs + head_runs, base_runs)
     orders = 0
     for below, count in enumerate(_rank_sum_counts(base_runs, head_runs)):

@@ -75,7 +75,7 @@ def load_matrix(path: Path) -> MatrixFile:
 
 
 def chosen(file: MatrixFile, targets: Sequence[str]) -> MatrixFile:
-    """Give the file with only the servers named, and the reference; all when none is named.
+    """Return the file with only the servers named, and the reference; all when none is named.
 
     Raises:
         InputFileError: there is no server of that name, or it is left out.

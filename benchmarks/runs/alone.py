@@ -108,7 +108,7 @@ def thread_memory(count: int) -> dict[str, float]:
 
 
 def _growth_bytes(make: Callable[[], list[Any]]) -> tuple[float, list[Any]]:
-    """Give by how much private memory grew while ``make`` ran, and what it made."""
+    """Return by how much private memory grew while ``make`` ran, and what it made."""
     gc.collect()
     before = _private_bytes()
     made = make()

@@ -61,14 +61,14 @@ class Experiments:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def targets_of(self, experiment: str) -> tuple[str, ...]:
-        """Give the servers that an experiment is made on; one without a name if it needs none."""
+        """Return the servers that an experiment is made on; one without a name if it needs none."""
         found = self.experiments[experiment]
         if isinstance(found, AloneExperiment):
             return (ALONE,)
         return tuple(it for it in self.targets if not found.targets or it in found.targets)
 
     def against_paths(self, target: Target) -> str:
-        """Say that a server renames a path that no load has; nothing if it does not."""
+        """Return that a server renames a path that no load has; nothing if it does not."""
         loads = (it for it in self.experiments.values() if isinstance(it, LoadExperiment))
         known = list(dict.fromkeys(it.workload.path for it in loads))
         for path in target.paths:
@@ -77,7 +77,7 @@ class Experiments:
         return ""
 
     def against_warmup(self, experiment: str, figure: str) -> str:
-        """Say that a figure of an experiment misses what a warm-up has left behind, if it does."""
+        """Return why a figure of an experiment misses what a warm-up left behind, if it does."""
         if not isinstance(self.experiments[experiment], LoadExperiment):
             return ""
         for target in self.targets_of(experiment):
@@ -86,7 +86,7 @@ class Experiments:
         return ""
 
     def case(self, experiment: str, target: str) -> Case:
-        """Give the load of an experiment on a server."""
+        """Return the load of an experiment on a server."""
         found = self.experiments[experiment]
         assert isinstance(found, LoadExperiment)
         server = self.targets[target]
@@ -108,7 +108,7 @@ def check_known(path: Path, kind: str, wanted: Sequence[str], known: Sequence[st
 
 
 def on_targets(file: Asked, targets: Sequence[str]) -> Asked:
-    """Give the file with only the servers named, all of them when none is.
+    """Return the file with only the servers named, all of them when none is.
 
     Raises:
         InputFileError: there is no server of that name, or it is left out.
@@ -124,6 +124,6 @@ def on_targets(file: Asked, targets: Sequence[str]) -> Asked:
 
 
 def with_flags(file: Asked, words: Sequence[str]) -> Asked:
-    """Give the file with further flags for each load on each of its servers."""
+    """Return the file with further flags for each load on each of its servers."""
     targets = {name: target.with_flags(words) for name, target in file.targets.items()}
     return replace(file, targets=targets)

@@ -46,7 +46,7 @@ def beside(record: Path, suffix: str) -> Path:
 
 
 def make_run(case: Case, path: Path, *, seed: int, title: str, watch: Watch) -> RunFigures:
-    """Make one run, again if it is invalid, and give what it measured.
+    """Make one run, again if it is invalid, and return what it measured.
 
     Args:
         case: the load, and the server.
@@ -71,7 +71,7 @@ def make_run(case: Case, path: Path, *, seed: int, title: str, watch: Watch) -> 
 
 
 def records_of_tries(path: Path) -> Iterator[Path]:
-    """Give where each try of a run is recorded, the first at the run's own path."""
+    """Yield where each try of a run is recorded, the first at the run's own path."""
     yield path
     for number in range(2, TRIES + 1):
         yield beside(path, f"-try-{number}{RECORD_SUFFIX}")
@@ -93,7 +93,7 @@ def _try(case: Case, record: Path, seed: int, observe: Observe) -> RunFigures:
 
 
 def read_run(record: Path) -> RunFigures:
-    """Give again what a run measured, from its record and what was kept beside it.
+    """Return again what a run measured, from its record and what was kept beside it.
 
     Raises:
         RecordError: it cannot be read.
@@ -115,7 +115,7 @@ def _seen_beside(record: Path) -> Path:
 
 
 def figures_of(summary: Summary) -> RunFigures:
-    """Give the figures of a run that was made, or why they may not be judged."""
+    """Return the figures of a run that was made, or why they may not be judged."""
     problems = (*summary.reasons, *summary.failures)
     return RunFigures(
         valid=not problems,
@@ -130,7 +130,7 @@ def figures_of(summary: Summary) -> RunFigures:
 async def _made(
     case: Case, record: Path, seed: int, observe: Observe
 ) -> tuple[Summary, Mapping[str, float]]:
-    """Make one run; give what it measured, and what was seen of its Redis."""
+    """Make one run; return what it measured, and what was seen of its Redis."""
     plan = case.plan(seed)
     if not case.target.needs_redis:
         return await execute(plan, case.target.source, record, observe), {}

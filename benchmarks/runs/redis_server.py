@@ -30,7 +30,7 @@ class WatchedRedis:
     looks: int = 0
 
     def figures(self) -> dict[str, float]:
-        """Give what was seen as figures."""
+        """Return what was seen as figures."""
         return {
             "redis.connections_peak": float(self.connections_peak),
             "redis.looks": float(self.looks),

@@ -41,14 +41,14 @@ class Turn:
 
 
 def with_repeats(file: Asked, repeats: int) -> Asked:
-    """Give the file with so many runs of each experiment."""
+    """Return the file with so many runs of each experiment."""
     return replace(
         file, experiments={name: _repeated(it, repeats) for name, it in file.experiments.items()}
     )
 
 
 def quick(file: Asked, repeats: int = QUICK_REPEATS, seconds: float = QUICK_SECONDS) -> Asked:
-    """Give a reduced form that shows the machinery works; its figures judge nothing."""
+    """Return a reduced form that shows the machinery works; its figures judge nothing."""
     smaller = {name: _smaller(file, name, seconds) for name in file.experiments}
     return replace(
         file, experiments={name: _repeated(held, repeats) for name, held in smaller.items()}
@@ -78,7 +78,7 @@ def _smaller(file: Experiments, name: str, most_seconds: float) -> Experiment:
 
 
 def describe(file: Experiments, name: str, target: str) -> str:
-    """Say in a few words how an experiment is measured on a server."""
+    """Return in a few words how an experiment is measured on a server."""
     experiment = file.experiments[name]
     if isinstance(experiment, AloneExperiment):
         return f"{experiment.count:,} of it in a fresh process"
@@ -99,7 +99,7 @@ def describe(file: Experiments, name: str, target: str) -> str:
 
 
 def turns(file: Experiments) -> Iterator[Turn]:
-    """Give every run in the order to make it: round by round, each second one backwards."""
+    """Yield every run in the order to make it: round by round, each second one backwards."""
     for repeat in range(max(held.repeats for held in file.experiments.values())):
         round_ = [
             Turn(name, target, repeat, held.repeats)
@@ -122,7 +122,7 @@ def check_plans(file: Experiments) -> None:
 def run_all(
     file: Experiments, folder: Path, watch: Watch, bounds: Bounds | None = None
 ) -> dict[Key, list[RunFigures]]:
-    """Make every run, as :func:`make_all` does, and give those of each experiment and server.
+    """Make every run, as :func:`make_all` does, and return those of each experiment and server.
 
     Raises:
         InterruptedRunError: a run was interrupted.
@@ -196,7 +196,7 @@ def _run_alone(experiment: AloneExperiment, path: Path) -> RunFigures:
 
 
 def made_again(reasons: Mapping[Key, Sequence[str]]) -> Iterator[str]:
-    """Tell of each experiment on each server how often it was made again, and why at last.
+    """Yield how often each experiment was made again on each server, and why at last.
 
     Args:
         reasons: why each try but the last of its runs was invalid.

@@ -74,7 +74,7 @@ class StartTable(Table):
     warmup: Annotated[float, human(parse_seconds), Field(ge=0)] = 0.0
 
     def source(self, words: tuple[str, ...] = (), directory: str | None = None) -> TargetSource:
-        """Give what starts it with these words, in a directory."""
+        """Return what starts it with these words, in a directory."""
         return TargetSource(
             words,
             environment=self.environment,
@@ -126,7 +126,7 @@ _WORKLOAD: Final = TypeAdapter(WorkloadTable)
 
 
 def parsed(path: Path) -> "tuple[TableReader, dict[str, Any]]":
-    """Read a file; give what reads its tables, and all of it.
+    """Read a file; return what reads its tables, and all of it.
 
     Raises:
         InputFileError: it cannot be read, or is not TOML.
@@ -149,7 +149,7 @@ class TableReader:
         self._text = text
 
     def complaint(self, place: Sequence[int | str], what: str) -> InputFileError:
-        """Give the error that says what is wrong at a place."""
+        """Return the error that says what is wrong at a place."""
         shown = ".".join(str(key) for key in place)
         return InputFileError(f"{self.path}:{line_of(self._text, place)}: {shown}: {what}")
 
@@ -160,7 +160,7 @@ class TableReader:
                 raise self.complaint((key,), _unknown(key, known))
 
     def validated(self, adapter: TypeAdapter[Validated], raw: object, place: Place) -> Validated:
-        """Give what stands at a place, checked. Raises InputFileError."""
+        """Return what stands at a place, checked. Raises InputFileError."""
         if raw is MISSING:
             raise self.complaint(place, "the key is missing")
         try:
@@ -173,14 +173,14 @@ class TableReader:
             raise self.complaint((*place, *first["loc"]), told) from None
 
     def tables(self, raw: object, place: Place) -> Mapping[str, Mapping[str, Any]]:
-        """Give the tables ``[place.NAME]`` by their names. Raises InputFileError."""
+        """Return the tables ``[place.NAME]`` by their names. Raises InputFileError."""
         if not isinstance(raw, dict) or not all(isinstance(it, dict) for it in raw.values()):
             name = ".".join(map(str, place))
             raise self.complaint(place, f"it must be tables, written [{name}.NAME]")
         return raw
 
     def targets(self, raw: object, place: Place) -> tuple[dict[str, Target], dict[str, str]]:
-        """Give the servers ``[place.NAME]``, and what is missing of those that are left out.
+        """Return the servers ``[place.NAME]``, and what is missing of those that are left out.
 
         Raises:
             InputFileError: one is not as it must be.
@@ -200,7 +200,7 @@ class TableReader:
         return found, left_out
 
     def _target(self, name: str, table: TargetTable, at: Place) -> Target | str:
-        """Give a server, or what is missing of it. Raises InputFileError."""
+        """Return a server, or what is missing of it. Raises InputFileError."""
         if missing := _missing(table.requires, self.path):
             return missing
         directory = directory_of(table.directory, self.path)
@@ -212,7 +212,7 @@ class TableReader:
             raise self.complaint(at, str(error)) from None
 
     def workload(self, content: Mapping[str, Any], place: Place) -> Workload:
-        """Give the load that a table says by flags of ``swarmgate run``, its path and its file.
+        """Return the load that a table says by flags of ``swarmgate run``, its path and its file.
 
         Raises:
             InputFileError: an unknown flag, a value that cannot be read, or no scenario.
@@ -246,7 +246,7 @@ class TableReader:
 def _variants(
     reader: TableReader, at: Place, content: Mapping[str, Any]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Give the one server of a table, or one for each way to fill in what its ``vary`` names."""
+    """Yield the one server of a table, or one for each way to fill in what its ``vary`` names."""
     key = str(at[-1])
     own = {name: value for name, value in content.items() if name != "vary"}
     if "vary" not in content:
@@ -321,7 +321,7 @@ def _unknown(key: str, known: Iterable[str]) -> str:
 
 
 def _keys_of(adapter: TypeAdapter[Any]) -> Iterator[str]:
-    """Give the keys of the tables that an adapter reads."""
+    """Yield the keys of the tables that an adapter reads."""
     schema = adapter.json_schema()
     for table in (schema, *schema.get("$defs", {}).values()):
         yield from table.get("properties", ())

@@ -55,11 +55,11 @@ class Target:
         return any(_REDIS in word for word in self.source.command)
 
     def address(self, path: str) -> str:
-        """Give the address of a path on it."""
+        """Return the address of a path on it."""
         return f"{self.base}{self.paths.get(path, path)}"
 
     def with_arguments(self, words: str) -> "Target":
-        """Give the same with further words, as a shell splits them, at the end of its command.
+        """Return the same with further words, as a shell splits them, at the end of its command.
 
         Raises:
             UsageError: unbalanced quotes.
@@ -67,17 +67,17 @@ class Target:
         return replace(self, source=self.source.with_words(*split_words("arguments", words)))
 
     def with_flags(self, words: Sequence[str]) -> "Target":
-        """Give the same with further flags for each load on it."""
+        """Return the same with further flags for each load on it."""
         return replace(self, flags=(*self.flags, *words))
 
     def with_redis(self, url: str) -> "Target":
-        """Give the same with the address of a Redis where its command has a place for it."""
+        """Return the same with the address of a Redis where its command has a place for it."""
         command = tuple(word.replace(_REDIS, url) for word in self.source.command)
         return replace(self, source=replace(self.source, command=command))
 
 
 def reference_target() -> Target:
-    """Give the reference server, as claims that name no other are about it."""
+    """Return the reference server, as claims that name no other are about it."""
     command = (*own_module("target_app"), "--port", "{port}", "--log-level", "warning")
     return Target("reference", TargetSource(command))
 
@@ -122,7 +122,7 @@ def check_of_load(words: Sequence[str]) -> None:
 
 
 def base_of(url: str) -> str:
-    """Give an address without its path and query.
+    """Return an address without its path and query.
 
     Raises:
         UsageError: it is no WebSocket address.
@@ -132,5 +132,5 @@ def base_of(url: str) -> str:
 
 
 def directory_of(given: str | None, beside: Path) -> str | None:
-    """Give a directory that was written relative to a file, as a path of its own."""
+    """Return a directory that was written relative to a file, as a path of its own."""
     return None if given is None else str((beside.parent / given).resolve())

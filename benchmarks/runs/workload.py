@@ -42,7 +42,7 @@ class Workload:
         return str(said.get("scenario", "hold"))
 
     def against_figure(self, name: str) -> str:
-        """Say that a run of it has no such figure; nothing if it may, or its flags are wrong."""
+        """Return that a run of it has no such figure; nothing if it may, or its flags are wrong."""
         address = {"url": f"ws://127.0.0.1:1{self.path}"}
         try:
             plan = plan_of_run(address, self.content)
@@ -52,7 +52,7 @@ class Workload:
         return against_figure_of(plan, name)
 
     def bounds_for(self, judged: Iterable[str]) -> Bounds | None:
-        """Give the bounds within which a run is valid; None for those that the load has.
+        """Return the bounds within which a run is valid; None for those that the load has.
 
         Where no time is judged, a generator that sends late disturbs nothing that is, so that a
         busy machine need not make a run invalid.
@@ -65,18 +65,18 @@ class Workload:
         return _LATE_IS_FINE
 
     def with_flags(self, **flags: Any) -> "Workload":  # noqa: ANN401 - each flag's own
-        """Give the same with other values of some options, by their names."""
+        """Return the same with other values of some options, by their names."""
         said = {**self.content.said, **flags}
         return replace(self, content=replace(self.content, said=said))
 
     def with_parameters(self, **parameters: Any) -> "Workload":  # noqa: ANN401 - a scenario's own
-        """Give the same with other values of some parameters of the scenario."""
+        """Return the same with other values of some parameters of the scenario."""
         changed = {**self.content.parameters, **parameters}
         return replace(self, content=replace(self.content, parameters=changed))
 
 
 def _is_timed(name: str) -> bool:
-    """Tell whether a figure is a time by the generator's clock, not a server's CPU time."""
+    """Return whether a figure is a time by the generator's clock, not a server's CPU time."""
     return figure(name).unit == "seconds" and "server." not in name
 
 
@@ -93,7 +93,7 @@ class Case:
     bounds: Bounds | None = None
 
     def plan(self, seed: int = 0) -> Plan:
-        """Give the plan of a run of it, checked as far as it can be before it runs.
+        """Return the plan of a run of it, checked as far as it can be before it runs.
 
         Raises:
             LoadTestError: a value that cannot be read, or values that do not go together.
@@ -109,7 +109,7 @@ class Case:
         return plan if self.bounds is None else replace(plan, bounds=self.bounds)
 
     def against_warmup(self, figure: str) -> str:
-        """Say that a figure misses what a warm-up has left behind; nothing if it does not.
+        """Return that a figure misses what a warm-up has left behind; nothing if it does not.
 
         The memory of the connections of a warm-up is used again by those after them.
 

@@ -153,7 +153,7 @@ def _find(law: Law, series: Series, fit_up_to: float) -> Finding:
 
 
 def _doubt(law: Law, readings: Sequence[Reading]) -> str:
-    """Say whether it was the generator or the machine that a throughput was bounded by."""
+    """Return whether the generator or the machine bounded a throughput, in a sentence."""
     if law.axis is not Axis.WORKERS:
         return ""
     others = [it for it in readings if {"generator", "machine"} & set(it.limit)]

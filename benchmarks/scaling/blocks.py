@@ -48,7 +48,7 @@ Block = Heading | Table | str
 
 
 def blocks_of(report: Report) -> Iterator[Block]:
-    """Give all of a report in the order to read it."""
+    """Yield all of a report in the order to read it."""
     for part in report.series:
         yield from _of_series(part)
     if report.left_out:
@@ -85,7 +85,7 @@ def _of_series(part: SeriesReport) -> Iterator[Block]:
 
 
 def _coefficients(finding: Finding) -> Iterator[tuple[str, ...]]:
-    """Tell the chosen model's, and of throughput every one's that may be right."""
+    """Yield the chosen model's, and of throughput every one's that may be right."""
     law, choice = finding.law, finding.choice
     if choice is None:
         return
@@ -100,7 +100,7 @@ def _coefficients(finding: Finding) -> Iterator[tuple[str, ...]]:
 
 
 def _told(law: Law, fit: Fit) -> Iterator[tuple[str, Interval, "_Write"]]:
-    """Give what a fit says, each as a name, an interval, and how to write it."""
+    """Yield what a fit says, each as a name, an interval, and how to write it."""
     figure, unit = _Write(law.figure), _UNITS[law.axis]
     one = {"connections": "connection", "messages/s": "message/s", "workers": "worker"}[unit]
     scale, what = (1.0, one) if unit_of(law.figure) == "bytes" else (1e3, f"1,000 {unit}")
@@ -161,7 +161,7 @@ def _ends(interval: Interval, write: _Write) -> str:
 
 
 def _deviations(fitted: Sequence[tuple[Finding, Fit]]) -> Table:
-    """Say how far each size lies from the chosen model, and whether runs scatter that much."""
+    """Return how far each size lies from the chosen model, and whether runs scatter that much."""
     sizes = sorted({size for _, fit in fitted for size, _ in fit.deviations})
     rows = []
     for finding, fit in fitted:
@@ -259,7 +259,7 @@ def _of_projection(report: Report) -> Iterator[Block]:
 
 
 def _reach(report: Report) -> Iterator[str]:
-    """Say up to where was fitted, and in words what is far beyond it."""
+    """Yield up to where was fitted, and in words what is far beyond it."""
     reaches = {
         part.series.header.scenario: part.projected[0].size / part.projected[0].times
         for part in report.series

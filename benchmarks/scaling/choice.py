@@ -112,12 +112,12 @@ def _tried(model: Model, points: Points) -> Candidate:
 
 
 def score(model: Model, points: Points) -> float:
-    """Give the root mean square of ln(measured / predicted) over sizes, each left out in turn."""
+    """Return the root mean square of ln(measured / predicted) over sizes, each left out in turn."""
     return float(_scores(model, np.array(points.sizes), np.array([points.values]))[0])
 
 
 def _scores(model: Model, sizes: Floats, samples: Floats) -> Floats:
-    """Give the score of each sample of figures at the same sizes, a row each."""
+    """Return the score of each sample of figures at the same sizes, a row each."""
     squares = [
         (
             np.mean(np.log(samples[:, sizes == left_out]), axis=1)
@@ -133,7 +133,7 @@ def _scores(model: Model, sizes: Floats, samples: Floats) -> Floats:
 
 
 def _wins(best: Model, others: Sequence[Model], points: Points) -> dict[str, float] | None:
-    """Give the share of draws in which the best is better than each other; None without scatter."""
+    """Return the share of draws in which the best beats each other; None without scatter."""
     if len(points.sizes) == len(points.distinct):
         return None
     sizes, drawn = np.array(points.sizes), _draws(points)

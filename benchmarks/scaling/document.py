@@ -13,7 +13,7 @@ from reports.outcome import Outcome
 
 
 def document_of(report: Report, outcome: Outcome) -> dict[str, Any]:
-    """Give the report; an end of an interval that is unbounded is null."""
+    """Return the report; an end of an interval that is unbounded is null."""
     return {
         "status": outcome.status,
         "outcome": outcome.line,

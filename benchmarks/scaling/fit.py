@@ -56,7 +56,7 @@ class Points:
         return Points(tuple(n for n, _ in kept), tuple(y for _, y in kept))
 
     def at(self, size: float) -> tuple[float, ...]:
-        """Give what the runs of one size measured."""
+        """Return what the runs of one size measured."""
         pairs = zip(self.sizes, self.values, strict=True)
         return tuple(value for held, value in pairs if held == size)
 
@@ -106,12 +106,12 @@ class Fit:
         return self.lack_of_fit is None or self.lack_of_fit >= LACK_OF_FIT
 
     def figure_at(self, size: float) -> float:
-        """Give the figure that the model has at a size."""
+        """Return the figure that the model has at a size."""
         row = self.model.basis(np.array([size]))[0]
         return self.model.figure(size, float(row @ np.array(self.coefficients)))
 
     def coefficient(self, number: int, confidence: float = CONFIDENCE) -> Interval:
-        """Give one coefficient with Student's t interval."""
+        """Return one coefficient with Student's t interval."""
         half = self._quantile(confidence) * self.scatter * math.sqrt(self.unscaled[number][number])
         low, high = self.free[number] - half, self.free[number] + half
         if self.model.scale is not Scale.LOGARITHM:
@@ -120,7 +120,7 @@ class Fit:
         return Interval(value, min(low, value), max(high, value))
 
     def ratio(self, above: int, below: int, confidence: float = CONFIDENCE) -> Interval:
-        """Give the ratio of two coefficients with Fieller's interval (Fieller 1954).
+        """Return the ratio of two coefficients with Fieller's interval (Fieller 1954).
 
         Its upper end is infinite where the lower coefficient cannot be told from 0.
         """
@@ -141,7 +141,7 @@ class Fit:
         return Interval(value, min(low, value), max(high, value))
 
     def prediction(self, size: float, runs: int = 1, confidence: float = CONFIDENCE) -> Interval:
-        """Give what the mean of so many new runs at a size would be, with its interval.
+        """Return what the mean of so many new runs at a size would be, with its interval.
 
         The scatter of runs and that of the coefficients are both in it; that the model holds so far
         out is assumed. Its lower end is never below that at the largest measured size, since no
@@ -210,7 +210,7 @@ def fit(model: Model, points: Points) -> Fit:
 
 
 def predict(model: Model, sizes: Floats, values: Floats, size: float) -> Floats:
-    """Fit a model to many samples of the same sizes, a row each; give the figure of each at one.
+    """Fit a model to many samples of the same sizes, a row each; return the figure of each at one.
 
     Without what intervals need; see :func:`fit` for the method.
     """
@@ -234,7 +234,7 @@ def _check(model: Model, points: Points) -> None:
 
 
 def _solve(model: Model, rows: Floats, responses: Floats) -> tuple[Floats, Floats]:
-    """Give the coefficients of each sample of responses, and the weights with which found."""
+    """Return the coefficients of each sample of responses, and the weights with which found."""
     if model.scale is Scale.LOGARITHM:
         weights = np.ones_like(responses)
         return _least_squares(rows, responses, weights), weights
@@ -264,7 +264,7 @@ def _inverse(normal: Floats) -> Floats:
 
 
 def _least_squares_above_zero(rows: Floats, responses: Floats, weights: Floats) -> Floats:
-    """Give the best coefficients of which none is below 0, of all sets that may be other than 0."""
+    """Return the best coefficients of which none is below 0, over all sets that may be above."""
     count = rows.shape[1]
     best = np.zeros((len(responses), count))
     least = np.full(len(responses), math.inf)
@@ -323,7 +323,7 @@ def _scatter(points: Points, residuals: Floats, coefficients: int) -> _Scatter:
 
 
 def _chance(between: float, within: float, free_between: int, free_within: int) -> float:
-    """Give the chance of a ratio of variances this large or larger."""
+    """Return the chance of a ratio of variances this large or larger."""
     # Runs that all agree to the last digit of a float have no scatter to speak of.
     if within <= np.finfo(float).eps ** 2:
         return 1.0 if between <= np.finfo(float).eps else 0.0

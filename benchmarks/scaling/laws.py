@@ -97,7 +97,7 @@ THROUGHPUT: Final = Law(
 
 
 def laws_of(axis: Axis, *, sends: bool) -> tuple[Law, ...]:
-    """Give the laws to look for in a series.
+    """Return the laws to look for in a series.
 
     Args:
         axis: what changes in it.

@@ -55,12 +55,12 @@ class Bound:
     how: str
 
     def machines(self, connections: float) -> float:
-        """Give how many machines hold them; infinite where one cannot hold a single one."""
+        """Return how many machines hold them; infinite where one cannot hold a single one."""
         return max(1, math.ceil(connections / self.fits)) if self.fits else math.inf
 
 
 def bounds_of(machine: MachineSpec, fits: Mapping[str, Fit]) -> tuple[Bound, ...]:
-    """Give every limit of a machine that can be told, the one that bites first in front.
+    """Return every limit of a machine that can be told, the one that bites first in front.
 
     Args:
         machine: the machine.
@@ -104,7 +104,7 @@ def bounds_of(machine: MachineSpec, fits: Mapping[str, Fit]) -> tuple[Bound, ...
 
 
 def workers_needed(fit: Fit, connections: float) -> int:
-    """Give how many workers keep within a core each, at the upper end of the projected CPU."""
+    """Return how many workers keep within a core each, at the upper end of the projected CPU."""
     return max(1, math.ceil(_upper(fit, connections)))
 
 
@@ -113,7 +113,7 @@ def _upper(fit: Fit, connections: float) -> float:
 
 
 def _largest(need: Callable[[float], float], given: float) -> float:
-    """Give the most connections whose need is within what is given."""
+    """Return the most connections whose need is within what is given."""
     low, high = 0, 1
     while high < _MOST and need(high) <= given:
         low, high = high, high * 2

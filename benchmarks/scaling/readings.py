@@ -118,7 +118,7 @@ def read_series(folders: Sequence[Path]) -> tuple[tuple[Series, ...], tuple[Left
 
 
 def workers_of(command: Sequence[str]) -> int:
-    """Give the workers that a server's command asks for, 1 where it says nothing of them.
+    """Return the workers that a server's command asks for, 1 where it says nothing of them.
 
     They stand behind ``--workers``, ``-w``, or a word like ``WEB_CONCURRENCY=``.
     """
@@ -162,7 +162,7 @@ def _read_whole(path: Path) -> _Run | LeftOut:
 
 
 def _unfit(summary: Summary) -> str:
-    """Say why a run is not to be fitted; nothing if it is."""
+    """Return why a run is not to be fitted; nothing if it is."""
     if summary.interrupted:
         return "interrupted"
     if not summary.valid:
@@ -245,7 +245,7 @@ def _axis(runs: Sequence[_Run]) -> Axis:
 
 
 def _differences(one: Header, other: Header) -> Iterator[str]:
-    """Say in what two runs differ that must not."""
+    """Yield in what two runs differ that must not."""
     if abs(one.machine.memory_bytes / other.machine.memory_bytes - 1) > _SAME_MEMORY:
         yield "another machine (memory)"
     for name in ("cpu_model", "cores"):
@@ -276,7 +276,7 @@ def _differing_in(
 
 
 def _command(header: Header) -> str:
-    """Give a server's command without what changes from run to run of a series."""
+    """Return a server's command without what changes from run to run of a series."""
     return _WORKERS.sub("{workers}", " ".join(without_port(header.target)))
 
 

@@ -87,7 +87,7 @@ def report_on(
 
 
 def _fits(parts: Sequence[SeriesReport]) -> dict[str, Fit]:
-    """Give the fit of each law that is projected; of two series the first has precedence."""
+    """Return the fit of each law that is projected; of two series the first has precedence."""
     fits: dict[str, Fit] = {}
     for part in parts:
         for finding in part.findings:
@@ -97,7 +97,7 @@ def _fits(parts: Sequence[SeriesReport]) -> dict[str, Fit]:
 
 
 def outcome_of_scaling(report: Report) -> Outcome:
-    """Say how it ended: what could not be fitted weighs most, then what did not hold further out.
+    """Return how it ended: what could not be fitted weighs most, then what did not hold.
 
     That two models cannot be told apart is an answer, and no failure.
     """

@@ -31,7 +31,7 @@ Make = Callable[[str, Said, Path], Summary]
 def runs_of(
     base: Said, connections: Sequence[str], rates: Sequence[str], workers: Sequence[str]
 ) -> tuple[ScalingRun, ...]:
-    """Give the runs of one round, one for each size.
+    """Return the runs of one round, one for each size.
 
     Args:
         base: what is said of every run, with the command that starts the server.
@@ -89,7 +89,7 @@ def _with_workers(base: Said, command: str, workers: str) -> ScalingRun:
 
 
 def in_turn(runs: Sequence[ScalingRun], repeats: int) -> Iterator[tuple[ScalingRun, int]]:
-    """Give every run in the order to make it: round by round, each second one backwards.
+    """Yield every run in the order to make it: round by round, each second one backwards.
 
     What drifts on a machine then touches all sizes alike.
     """

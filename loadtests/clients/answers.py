@@ -33,7 +33,7 @@ class Acknowledgement:
     parts: tuple[tuple[bytes, str], ...]
 
     def of(self, payload: bytes) -> bytes | None:
-        """Give what acknowledges a message; None if it is not of these."""
+        """Return what acknowledges a message; None if it is not of these."""
         found = self.pattern.search(payload)
         if found is None:
             return None
@@ -99,7 +99,7 @@ def _parts(answer: str) -> list[tuple[bytes, str]]:
 
 
 def answering(receive: Receive, answers: Answers, recorder: Recorder, *, binary: bool) -> Receive:
-    """Give what answers by itself, and hands messages on.
+    """Return what answers by itself, and hands messages on.
 
     What is answered by an exact answer is no message of the load; what is acknowledged is.
     """

@@ -35,7 +35,7 @@ class Backoff:
     jitter: bool
 
     def seconds(self, failures: int, draw: float) -> float:
-        """Give the wait before the next try.
+        """Return the wait before the next try.
 
         Args:
             failures: how many tries have failed in a row; 0 is before the first try.

@@ -189,7 +189,7 @@ class Connection(WSListener):
         return handshake is not None and handshake.recv is not None
 
     def negotiated(self) -> str:
-        """Say what the handshake has agreed on (RFC 6455 section 4.2.2)."""
+        """Return what the handshake has agreed on (RFC 6455 section 4.2.2)."""
         headers = self.transport.response.headers
         extensions = headers.get("Sec-WebSocket-Extensions")
         subprotocol = headers.get("Sec-WebSocket-Protocol")
@@ -327,7 +327,7 @@ def _receive_first(connection: Connection, payload: bytes, now_ns: int) -> None:
 
 
 def _number(code: WSCloseCode | int) -> int:
-    """Give a close code as a number; the library has no name for those of applications."""
+    """Return a close code as a number; the library has no name for those of applications."""
     return code.value if isinstance(code, WSCloseCode) else code
 
 

@@ -143,7 +143,7 @@ class Dialer:
         return connection
 
     def row(self, number: int) -> Mapping[str, Any] | None:
-        """Give the row of the data feed of a connection, None without a feed.
+        """Return the row of the data feed of a connection, None without a feed.
 
         Raises:
             DialError: there is none left for it.

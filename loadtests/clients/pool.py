@@ -27,7 +27,7 @@ class Crowd(Protocol):
         """Whether clients return whose connection has ended."""
 
     def new_state(self, number: int) -> Any:  # noqa: ANN401 - each scenario's own
-        """Give what is kept for the connection of that number."""
+        """Return what is kept for the connection of that number."""
 
     def opened(self, connection: Connection) -> None:
         """Take a connection whose handshake is complete."""
@@ -189,7 +189,7 @@ class ConnectionPool:
         return [self._by_number[number] for number in sorted(self._by_number)]
 
     def __getitem__(self, number: int) -> Connection:
-        """Give the latest connection of that number; KeyError if it never was open."""
+        """Return the latest connection of that number; KeyError if it never was open."""
         return self._by_number[number]
 
     def forget(self, connection: Connection) -> None:
@@ -199,13 +199,13 @@ class ConnectionPool:
             self.vacate(connection.number)
 
     def fresh_number(self) -> int:
-        """Give a number that no connection has had."""
+        """Return a number that no connection has had."""
         ordinal = self.attempted
         self.attempted += 1
         return self._share.number(ordinal)
 
     def vacant_number(self) -> int:
-        """Give the lowest number that no connection has now."""
+        """Return the lowest number that no connection has now."""
         return heapq.heappop(self._vacant) if self._vacant else self.fresh_number()
 
     def vacate(self, number: int) -> None:
@@ -253,7 +253,7 @@ class ConnectionPool:
             self.forget(connection)
 
     def open_connections(self) -> list[Connection]:
-        """Give those that are open now."""
+        """Return those that are open now."""
         return [connection for connection in self.connections if connection.is_open]
 
     async def close_all(self, over_seconds: float = 0.0) -> None:
@@ -286,5 +286,5 @@ class ConnectionPool:
                 self.fail(error)
 
     def _is_hopeless(self) -> bool:
-        """Tell whether so many failed, and none opened, that going on would teach nothing."""
+        """Return whether so many failed, and none opened, that going on would teach nothing."""
         return not self._by_number and self._failed >= self._share.concurrent

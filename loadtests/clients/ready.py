@@ -41,7 +41,7 @@ class Step:
     def pattern(
         self, number: int, row: Mapping[str, Any] | None, saved: Mapping[str, str]
     ) -> re.Pattern[bytes]:
-        """Give what is looked for in an answer to one connection."""
+        """Return what is looked for in an answer to one connection."""
         assert self.expect is not None
         if self.is_pattern:
             text = fill(self.expect, number, row, saved, quote=re.escape)
@@ -75,12 +75,12 @@ def parse_steps(texts: Sequence[str]) -> tuple[Step, ...]:
 
 
 def kept_names(step: Step) -> set[str]:
-    """Give the names of what a step keeps of the answer."""
+    """Return the names of what a step keeps of the answer."""
     return set(_compiled(step.expect).groupindex) if step.is_pattern and step.expect else set()
 
 
 def texts_of(step: Step) -> tuple[str, ...]:
-    """Give the texts of a step that have places to be filled in."""
+    """Return the texts of a step that have places to be filled in."""
     return tuple(text for text in (step.send, step.expect) if text is not None)
 
 

@@ -63,7 +63,7 @@ class Handshake:
     bearer: str | None = field(default=None, repr=False)
 
     def request_headers(self) -> Iterator[tuple[str, str]]:
-        """Give the headers of the request."""
+        """Yield the headers of the request."""
         for name, value in self.headers.items():
             check_header_name(name)
             yield name, clean(name, value)
@@ -97,7 +97,7 @@ class Setup:
             self._shared = await self._setup()
 
     async def handshake(self, number: int, row: Mapping[str, Any] | None, url: str) -> Handshake:
-        """Give what one handshake has of its own.
+        """Return what one handshake has of its own.
 
         Args:
             number: the connection's.

@@ -108,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def said_in(options: argparse.Namespace, user: UserClass | None = None) -> dict[str, Any]:
-    """Give what the flags say, behind a user class's own.
+    """Return what the flags say, behind a user class's own.
 
     Raises:
         UsageError: which flag is none, has no such value, or has no place here.
@@ -137,7 +137,7 @@ def _words(where: str, text: str, elsewhere: Mapping[str, str]) -> list[str]:
 
 
 def thresholds_of(options: argparse.Namespace) -> tuple[Threshold, ...]:
-    """Give what the run must hold to. Raises UsageError."""
+    """Return what the run must hold to. Raises UsageError."""
     thresholds = []
     for text in said_in(options).get("threshold", ()):
         try:
@@ -160,7 +160,7 @@ def told_flags(plan: Plan, thresholds: Sequence[str], *, with_scenario: bool) ->
 
 
 def address(host: str | None, path: str) -> str:
-    """Give the address that users connect to: the host's own path, else the user class's.
+    """Return the address that users connect to: the host's own path, else the user class's.
 
     Raises:
         UsageError: no host, or none that is a WebSocket address.
@@ -184,7 +184,7 @@ def plan_for(
     seed: int,
     known_elsewhere: Collection[str] = (),
 ) -> Plan:
-    """Give the plan of one user class.
+    """Return the plan of one user class.
 
     Args:
         user: what the class says.
@@ -237,7 +237,7 @@ def plan_for(
 def _live(
     plan: Plan, kind: type[Scenario[Any]], parameters: Mapping[str, Any], workers: int
 ) -> Plan:
-    """Give the plan of a load that users come to and go from."""
+    """Return the plan of a load that users come to and go from."""
     return replace(
         plan,
         url=kind.address(plan.url, parse_parameters(plan.scenario, parameters)),

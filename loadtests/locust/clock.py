@@ -36,7 +36,7 @@ SAME_CLOCK: Final = Offset(0, 0)
 
 
 def offset_of(reading: Reading, now_ns: int) -> Offset:
-    """Give what one reading says now."""
+    """Return what one reading says now."""
     half_ns = (reading.heard_ns - reading.asked_ns) / 2
     # It may have been read as soon as it was asked.
     age_ns = max(now_ns, reading.heard_ns) - reading.asked_ns
@@ -62,6 +62,6 @@ class ClockEstimate:
         return len(self._readings)
 
     def best(self, now_ns: int) -> Offset | None:
-        """Give the surest offset, None before the first reading."""
+        """Return the surest offset, None before the first reading."""
         offsets = (offset_of(reading, now_ns) for reading in self._readings)
         return min(offsets, key=lambda offset: offset.uncertainty_ns, default=None)

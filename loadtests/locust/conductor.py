@@ -90,7 +90,7 @@ class Worker:
     unseen: int = 0
 
     def offset(self) -> Offset | None:
-        """Give how far its clock is from the master's, None while it is not known."""
+        """Return how far its clock is from the master's, None while it is not known."""
         return SAME_CLOCK if self.shares_clock else self.estimate.best(perf_counter_ns())
 
 
@@ -278,7 +278,7 @@ class Conductor:
             self._heard.set()
 
     def finish(self, *, interrupted: bool) -> Summary:
-        """End the load, close every connection and the record; give what was measured."""
+        """End the load, close every connection and the record; return what was measured."""
         self._interrupted |= interrupted
         self._finishing = True
         self._heard.set()
@@ -303,13 +303,13 @@ class Conductor:
         return masked_url(self._plan.url)
 
     def problems(self) -> Sequence[str]:
-        """Say why the figures so far may not be judged; nothing when they may."""
+        """Return why the figures so far may not be judged; nothing when they may."""
         against = reasons_against(self._plan, self.totals, has_failed=bool(self.failures()))
         # While it goes on, the first connection may still be tried.
         return (*self._losses, *(it for it in against if self._finishing or it != UNTRIED))
 
     def failures(self) -> Sequence[str]:
-        """Say what the target failed at so far, so that there is no load."""
+        """Return what the target failed at so far, so that there is no load."""
         return () if self._losses else failures_of(self._plan, self.totals)
 
     def keeps_up(self, member: Member) -> bool:
@@ -396,7 +396,7 @@ class Conductor:
         return all(member.is_living for member in members) and not waiting()
 
     def _is_called_off(self) -> bool:
-        """Tell whether a round is not to begin, or to end before its time."""
+        """Return whether a round is not to begin, or to end before its time."""
         return self._finishing or self._change_wanted
 
     def _set_clock(self, member: Member) -> None:
@@ -456,7 +456,7 @@ class Conductor:
         self.totals.settle_deliveries()
 
     def _patience(self) -> float:
-        """Give how long after its end a load may still wait for its clients to be back."""
+        """Return how long after its end a load may still wait for its clients to be back."""
         return 60.0 if scenario_kind(self._plan.scenario).comes_back else 0.0
 
     def _close(self) -> None:

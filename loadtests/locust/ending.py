@@ -43,18 +43,18 @@ class Finished:
         return (*outcome_of(self.summary).problems, *missed)
 
     def text(self) -> str:
-        """Tell it to a person."""
+        """Return it as a person reads it."""
         lines = [f"{self.user}", summary_text(self.summary), *threshold_lines(self.failed)]
         return "\n".join([*lines, f"Record: {self.path}", ""])
 
 
 def threshold_lines(failed: Sequence[tuple[Threshold, str]]) -> Iterator[str]:
-    """Tell the thresholds that do not hold."""
+    """Return the thresholds that do not hold."""
     return (f"Threshold failed: {threshold}, found {found}" for threshold, found in failed)
 
 
 def stats_figures(stats: RequestStats) -> Mapping[str, float]:
-    """Give what Locust counted as figures, a row's by its name: ``echo.p99_seconds``."""
+    """Return what Locust counted as figures, a row's by its name: ``echo.p99_seconds``."""
     figures = {"errors": float(stats.total.num_failures)}
     for (name, _), entry in stats.entries.items():
         figures |= {f"{name}.{key}": value for key, value in _entry_figures(entry).items()}

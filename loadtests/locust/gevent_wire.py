@@ -52,7 +52,7 @@ class Tls:
             self._incoming.write_eof()
 
     def decrypt(self, data: bytes) -> bytes | None:
-        """Give what is in ``data`` and what was left before; None if there is no whole record."""
+        """Return what is in ``data`` and what was left before; None if there is no whole record."""
         self.feed(data)
         plain = []
         try:
@@ -66,12 +66,12 @@ class Tls:
         return b"".join(plain)
 
     def encrypt(self, data: bytes) -> bytes:
-        """Give what is to be written for ``data``."""
+        """Return what is to be written for ``data``."""
         self._object.write(data)
         return self.pending()
 
     def pending(self) -> bytes:
-        """Give what TLS itself has to say, such as of its handshake."""
+        """Return what TLS itself has to say, such as of its handshake."""
         return self._outgoing.read()
 
 
@@ -94,7 +94,7 @@ class Wire:
         self.tls = tls
 
     def read(self) -> bytes:
-        """Give what has come, at least one byte; none at the end of the stream."""
+        """Return what has come, at least one byte; none at the end of the stream."""
         while True:
             data: bytes | None = self._read()
             if self.tls is not None:

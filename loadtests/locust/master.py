@@ -115,7 +115,7 @@ class MasterSide:
         return self._environment.parsed_options
 
     def _chosen(self) -> list[type[SwarmUser]]:
-        """Give the classes of swarm users that the test is of."""
+        """Return the classes of swarm users that the test is of."""
         chosen = self._environment.user_classes
         return [kind for kind in self._classes if kind in chosen]
 
@@ -213,7 +213,7 @@ class MasterSide:
         return probe.listener_roots(port_of(plan.url)) if is_here else ()
 
     def _replay(self, name: str, plan: Plan) -> tuple[str, ...]:
-        """Give the command that runs the same without the web UI."""
+        """Return the command that runs the same without the web UI."""
         options = self._options
         host = self._environment.host or next(it.host for it in self._classes_named(name))
         words = ["locust", "--headless", "--host", masked_url(host or "")]
@@ -234,14 +234,14 @@ class MasterSide:
         return (kind for kind in self._classes if kind.__name__ == name)
 
     def _users(self, name: str) -> int:
-        """Give how many users of a class Locust was asked for."""
+        """Return how many users of a class Locust was asked for."""
         if len(self._environment.user_classes) == 1:
             return self._runner.target_user_count
         # Known when all are spawned, 0 until then.
         return self._runner.target_user_classes_count.get(name, 0)
 
     def _spawn_rate(self) -> float | None:
-        """Give how many users a second Locust was asked for last, where no shape says it."""
+        """Return how many users a second Locust was asked for last, where no shape says it."""
         if self._environment.shape_class is not None:
             return None
         return float(self._options.spawn_rate or 1)
@@ -333,7 +333,7 @@ class MasterSide:
             strangers = seen - set(self._workers)
 
     def _seen(self) -> set[str]:
-        """Give who Locust sees now; one that has stopped is not until it is ready again."""
+        """Return who Locust sees now; one that has stopped is not until it is ready again."""
         if not isinstance(self._runner, MasterRunner):
             return set(self._workers)
         return {it.id for it in self._runner.clients.all if it.state != STATE_MISSING}
@@ -431,7 +431,7 @@ class MasterSide:
             output.flush()
 
     def _outcome(self) -> Outcome:
-        """Say how the test ended, and why: what was recorded, then what Locust itself counted."""
+        """Return how the test ended, and why: what was recorded, then what Locust counted."""
         status = ExitStatus(self._environment.process_exit_code or ExitStatus.HELD)
         several = len(self.finished) > 1
         problems = [

@@ -88,7 +88,7 @@ def _is_of_locust(listener: object) -> bool:
 
 
 def event_of(user: str, url: str, interval: Interval, row: Row, now: float) -> Event:
-    """Give what a listener is called with: a request that stands for all of a row in an interval.
+    """Return what a listener is called with: a request that stands for all of a row in an interval.
 
     Args:
         user: the user class.

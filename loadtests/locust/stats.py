@@ -66,7 +66,7 @@ class Row:
 
 
 def rows(user: str, interval: Interval, main: str = "") -> Iterator[Row]:
-    """Give what an interval of one user class adds to Locust's table.
+    """Yield what an interval of one user class adds to Locust's table.
 
     Args:
         user: the user class.
@@ -120,7 +120,7 @@ def _row(
 
 
 def _failures(interval: Interval, main: str) -> dict[str, dict[str, int]]:
-    """Give how many failed of what, by cause: openings by themselves, all else of the messages."""
+    """Return how many failed of what, by cause: openings apart, all else of the messages."""
     found: dict[str, dict[str, int]] = {}
     for kind, count in interval.errors.items():
         phase = kind.partition(":")[0]

@@ -62,14 +62,14 @@ class SwarmUser(User):
 
     @classmethod
     def described(cls) -> UserClass:
-        """Give what the class says of itself."""
+        """Return what the class says of itself."""
         return UserClass(
             cls.__name__, cls.scenario, cls.path, cls.parameters, cls.rate, cls.think, cls.flags
         )
 
     @classmethod
     def fault(cls) -> str | None:
-        """Tell in one line what the class has that would never be done; None if nothing."""
+        """Return in one line what the class has that would never be done; None if nothing."""
         never = [_name(task) for task in cls.tasks if task is not _be_a_connection]
         never += [it for it in ("on_start", "on_stop") if getattr(cls, it) is not getattr(User, it)]
         if not never:
@@ -112,15 +112,15 @@ class SwarmUser(User):
 
     @property
     def args(self) -> "tuple[SwarmUser]":
-        """Give what Locust finds the user of a greenlet by."""
+        """Return what Locust finds the user of a greenlet by."""
         return (self,)
 
     @property
     def greenlet(self) -> "SwarmUser":
-        """Give what stands in Locust's group."""
+        """Return what stands in Locust's group."""
         return self
 
     @property
     def name(self) -> str:
-        """Give what Locust's log calls it."""
+        """Return what Locust's log calls it."""
         return type(self).__name__

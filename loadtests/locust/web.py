@@ -143,12 +143,12 @@ def _guard_form(web_ui: Any, environment: Environment, master: MasterSide) -> No
 
 
 def _are_few(master: MasterSide, classes: Collection[str]) -> bool:
-    """Tell whether one can have so many classes of swarm users at once."""
+    """Return whether one can have so many classes of swarm users at once."""
     return len(classes) * max(1, len(master.workers)) <= _MOST_PROCESSES
 
 
 def _ticked_first(environment: Environment, master: MasterSide) -> list[str]:
-    """Give the classes chosen, on the command line or last; of too many the first alone."""
+    """Return the classes chosen, on the command line or last; of too many the first alone."""
     chosen = [kind.__name__ for kind in environment.user_classes]
     swarms = [name for name in chosen if name in master.class_names]
     return chosen if _are_few(master, swarms) else swarms[:1]
@@ -177,7 +177,7 @@ def _fresh(page: str) -> Response:
 
 
 def _runs(master: MasterSide, trends: dict[str, Trend]) -> Iterator[LiveRun]:
-    """Give what is to be told of each class of the test that runs or ran last."""
+    """Yield what is to be told of each class of the test that runs or ran last."""
     for name, conductor in master.conductors.items():
         finished = next((it for it in master.finished if it.user == name), None)
         yield LiveRun(
@@ -216,7 +216,7 @@ def _worker(conductor: Conductor, member: Member) -> Worker:
 
 
 def _chosen(master: MasterSide) -> Conductor:
-    """Give the class that is asked for, the first by default."""
+    """Return the class that is asked for, the first by default."""
     wanted = request.args.get("user") or next(iter(master.conductors), "")
     if wanted not in master.conductors:
         abort(404, "no test has run yet, or none of such users")
@@ -224,7 +224,7 @@ def _chosen(master: MasterSide) -> Conductor:
 
 
 def report(master: MasterSide) -> Response:
-    """Give the HTML report of what the record says so far."""
+    """Return the HTML report of what the record says so far."""
     path = _chosen(master).path
     # In a thread: a long record takes seconds, in which the master would hear nobody.
     page = gevent.get_hub().threadpool.apply(lambda: html_report(read_record(path)))
@@ -232,7 +232,7 @@ def report(master: MasterSide) -> Response:
 
 
 def record(master: MasterSide) -> Response:
-    """Give the record so far."""
+    """Return the record so far."""
     path = _chosen(master).path
     return _download(path.read_bytes(), path.name, "application/x-ndjson")
 

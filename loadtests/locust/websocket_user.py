@@ -244,7 +244,7 @@ class WebSocketUser(User):
     def receive(
         self, within: float | None = None, *, name: str = "receive", catch_response: bool = False
     ) -> Message | CaughtResponse:
-        """Give the next message; timed from this call.
+        """Return the next message; timed from this call.
 
         One that a subscription with a ``matching`` of its own takes is not given.
 
@@ -287,7 +287,7 @@ class WebSocketUser(User):
         name: str = "expect",
         catch_response: bool = False,
     ) -> Message | CaughtResponse:
-        """Give the first message that matches; those before it become pushes.
+        """Return the first message that matches; those before it become pushes.
 
         Args:
             matching: what is to match.
@@ -538,7 +538,7 @@ class WebSocketUser(User):
     def _caught(
         self, name: str, begun_ns: int, message: Message | None, error: Exception | None = None
     ) -> CaughtResponse:
-        """Give what is recorded later, with the time it has taken until now."""
+        """Return what is recorded later, with the time it has taken until now."""
         elapsed_ns, ended = perf_counter_ns() - begun_ns, time.time()
         length = 0 if message is None else _size(message)
 
@@ -637,7 +637,7 @@ class WebSocketUser(User):
         self._call(self.on_reconnect)
 
     def _back(self, within: float | None) -> GeventConnection:
-        """Give the connection when it is open again.
+        """Return the connection when it is open again.
 
         Raises:
             ConnectionEndedError: it is not coming back, or not in time.
@@ -687,7 +687,7 @@ class WebSocketUser(User):
 
 
 def host_fault(host: str | None) -> str | None:
-    """Tell what is wrong with a host, in one line."""
+    """Return what is wrong with a host, in one line."""
     if not host:
         return "no host: write host = 'ws://…' in the user class, or --host ws://…"
     parts = urlsplit(host)
@@ -733,7 +733,7 @@ def _default_tls(*, insecure: bool) -> ssl.SSLContext:
 
 
 def _matches(matching: Matching, message: Message) -> bool:
-    """Tell whether a message is what is waited for; words and patterns match their own kind."""
+    """Return whether a message is what is waited for; words and patterns match their own kind."""
     if callable(matching):
         return matching(message)
     if isinstance(matching, str):
@@ -747,7 +747,7 @@ def _matches(matching: Matching, message: Message) -> bool:
 
 
 def _size(message: Message) -> int:
-    """Give the bytes of a payload; to ask a text whether it is ASCII costs nothing."""
+    """Return the bytes of a payload; to ask a text whether it is ASCII costs nothing."""
     if isinstance(message, bytes) or message.isascii():
         return len(message)
     return len(message.encode())

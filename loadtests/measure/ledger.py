@@ -68,7 +68,7 @@ class Ledger:
         return self.next_expected - self.begin - len(self._missing or ()) if self.has_begun else 0
 
     def missing(self, sent: int) -> Iterator[int]:
-        """Give the numbers below ``sent`` that never arrived, in order."""
+        """Yield the numbers below ``sent`` that never arrived, in order."""
         yield from sorted(self._missing or ())
         yield from range(self.next_expected, sent)
 

@@ -37,7 +37,7 @@ class LoadWindow:
         await self.reaches(self.end_ns)
 
     async def reaches(self, at_ns: int) -> bool:
-        """Wait until ``at_ns``, or until it is ended before that; tell which it was."""
+        """Wait until ``at_ns``, or until it is ended before that; return which it was."""
         ended = asyncio.Event()
         self._on_cut.append(ended.set)
         try:

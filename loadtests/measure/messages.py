@@ -40,10 +40,10 @@ class Messages:
         return message
 
     def is_same(self, sequence: int, payload: bytes) -> bool:
-        """Tell whether after the stamp of a message there is what was sent, and nothing else."""
+        """Return whether after the stamp of a message there is what was sent, and nothing else."""
         filler = self._fillers[sequence]
         return len(payload) == ECHO_BYTES + len(filler) and payload.endswith(filler)
 
     def is_intact(self, sequence: int, payload: bytes) -> bool:
-        """Tell whether after the stamp of a message there stands what was sent."""
+        """Return whether after the stamp of a message there stands what was sent."""
         return payload.startswith(self._fillers[sequence], ECHO_BYTES)

@@ -69,7 +69,7 @@ class Pacer:
             self._timer.arm(max(min(self._due_ns, end_ns), self._grain_end_ns(now_ns)))
 
     def _grain_end_ns(self, now_ns: int) -> int:
-        """Give the earliest time of the next batch, 0 where there are no batches."""
+        """Return the earliest time of the next batch, 0 where there are no batches."""
         is_dense = self._fired * _GRAIN_NS > now_ns - self._start_ns
         is_behind = self._due_ns <= now_ns
         return now_ns + _GRAIN_NS if is_dense and not is_behind else 0

@@ -27,7 +27,7 @@ def read_clocks() -> Clocks:
 
 
 def waited_ns() -> int:
-    """Give how long this process's main thread has waited for a core, though it could have run.
+    """Return how long this process's main thread has waited for a core, though it could have run.
 
     0 on a kernel that does not tell (proc(5), ``/proc/PID/schedstat``).
     """

@@ -64,7 +64,7 @@ class Recorder:
         self._begin_interval(read_clocks())
 
     def durations(self, name: str) -> "array[int]":
-        """Give the buffer of one kind of duration in nanoseconds; it stays the same object."""
+        """Return the buffer of one kind of duration in nanoseconds; it stays the same object."""
         return self._buffers.setdefault(name, array("q"))
 
     def fault(self, error: Exception) -> None:

@@ -24,7 +24,7 @@ BROADCAST_BYTES: Final = SENT_END
 
 
 def run_tag(seed: int) -> bytes:
-    """Give the tag of a run: messages without it are not of this run.
+    """Return the tag of a run: messages without it are not of this run.
 
     It is a digest, for a small seed would have the zeros that any server's numbers have, too.
     """
@@ -32,5 +32,5 @@ def run_tag(seed: int) -> bytes:
 
 
 def stream_tag(tag: bytes, stream: int) -> bytes:
-    """Give what every message of one sender begins with; its number is one of the whole fleet."""
+    """Return what every message of one sender begins with; its number is one of the whole fleet."""
     return b"%b%06x" % (tag, stream)

@@ -50,7 +50,7 @@ def parse_bounds(texts: Iterable[str]) -> Bounds:
 
 
 def changed(bounds: Bounds) -> Iterator[str]:
-    """Give the texts of those that are not as they are by default."""
+    """Yield the texts of those that are not as they are by default."""
     for field in fields(Bounds):
         value = getattr(bounds, field.name)
         if value != field.default:
@@ -58,7 +58,7 @@ def changed(bounds: Bounds) -> Iterator[str]:
 
 
 def told(bounds: Bounds) -> Iterator[tuple[str, str]]:
-    """Give the names and values of the same for a person."""
+    """Yield the names and values of the same for a person."""
     for text in changed(bounds):
         name, _, value = text.partition("=")
         yield name, format_figure(name, float(value))

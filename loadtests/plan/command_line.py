@@ -75,7 +75,7 @@ def _declaration(option: RunOption, complete: Callable[[], Sequence[str]] | None
 
 
 def read_words(words: Sequence[str], before: Said) -> tuple[dict[str, Any], frozenset[str]]:
-    """Read the words of a command line, without one; tell also which options are among them.
+    """Read the words of a command line, without one; return also which options are among them.
 
     Args:
         words: as a shell would give them.

@@ -156,7 +156,7 @@ class ConnectOptions:
         return "Unix sockets" if self.unix_socket is not None else ""
 
     def chosen_client(self) -> Client:
-        """Give the library that connections are made with."""
+        """Return the library that connections are made with."""
         if self.client is not Client.AUTO:
             return self.client
         return Client.WEBSOCKETS if self.beyond_picows() else Client.PICOWS
@@ -164,7 +164,7 @@ class ConnectOptions:
     def request_headers(
         self, number: int, row: Mapping[str, Any] | None
     ) -> Iterator[tuple[str, str]]:
-        """Give the headers of one connection's request, but for those the library makes."""
+        """Yield the headers of one connection's request, but for those the library makes."""
         for header in self.headers:
             name, _, value = header.partition(":")
             name, value = name.strip(), value.strip()
@@ -199,7 +199,7 @@ class ConnectOptions:
         return context
 
     def source_addresses(self) -> tuple[str, ...]:
-        """Give the addresses to connect from, networks as their hosts.
+        """Return the addresses to connect from, networks as their hosts.
 
         Raises:
             UsageError: no address and no network.
@@ -265,7 +265,7 @@ def _has_controls(text: str) -> bool:
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether what has this name, a header or a part of a query, is nobody's business."""
+    """Return whether what has this name, a header or a part of a query, is nobody's business."""
     return _SECRET_NAME.search(name) is not None
 
 

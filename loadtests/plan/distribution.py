@@ -45,7 +45,7 @@ class Distribution:
     weights: tuple[float, ...] = ()
 
     def draw(self, seed: int, count: int) -> list[float]:
-        """Give so many numbers; the same seed gives the same."""
+        """Return so many numbers; the same seed gives the same."""
         generator = np.random.default_rng(seed)
         numbers = self.numbers
         match self.kind:

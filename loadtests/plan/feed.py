@@ -31,7 +31,7 @@ class NoRowError(Exception):
 
 
 def row_of(rows: Sequence[Row], number: int, policy: FeedPolicy) -> Row | None:
-    """Give the row of the connection of a number in the fleet, None without a feed.
+    """Return the row of the connection of a number in the fleet, None without a feed.
 
     Raises:
         NoRowError: there are fewer rows, and none is to be given twice.
@@ -44,12 +44,12 @@ def row_of(rows: Sequence[Row], number: int, policy: FeedPolicy) -> Row | None:
 
 
 def no_row(number: int) -> Row | None:  # noqa: ARG001 - what is called where there is a feed
-    """Give nothing, whoever asks."""
+    """Return nothing, whoever asks."""
     return None
 
 
 def rows_for(text: str | None, path: str | None, policy: FeedPolicy) -> Callable[[int], Row | None]:
-    """Give what gives rows by the numbers of connections, for a text that has places for them.
+    """Return what gives rows by the numbers of connections, for a text that has places for them.
 
     The file is read only if there are such places.
     """

@@ -28,7 +28,7 @@ KEYWORDS: Final = ("path", *_OPTIONS)
 
 
 def said_by(keywords: Mapping[str, object]) -> dict[str, Any]:
-    """Give what keywords say; ``None`` leaves one out, or one value of a mapping.
+    """Return what keywords say; ``None`` leaves one out, or one value of a mapping.
 
     An option that may be repeated takes a list, or a mapping where it has the form ``NAME=VALUE``.
     ``path`` is of a server that ``command`` starts, in place of a whole ``url``.
@@ -67,7 +67,7 @@ def _check(option: RunOption, said: object) -> None:
 
 
 def _url(given: Mapping[str, object]) -> str:
-    """Give the address: what is given, or that of a server on this machine."""
+    """Return the address: what is given, or that of a server on this machine."""
     if "url" in given:
         if "path" in given:
             raise UsageError("url has a path already; leave path out")
@@ -81,7 +81,7 @@ def _url(given: Mapping[str, object]) -> str:
 
 
 def _said(name: str, option: RunOption, value: object) -> object:
-    """Give what a command line would say."""
+    """Return what a command line would say."""
     if option.kind is Kind.SWITCH:
         if not isinstance(value, bool):
             raise UsageError(f"{name} is {value!r}; it must be True or False")
@@ -94,7 +94,7 @@ def _said(name: str, option: RunOption, value: object) -> object:
 
 
 def _texts(name: str, option: RunOption, value: object) -> list[str]:
-    """Give the texts of an option that is repeated."""
+    """Return the texts of an option that is repeated."""
     if isinstance(value, Mapping):
         between = ": " if option.name == "header" else "="
         held = {key: item for key, item in value.items() if item is not None}

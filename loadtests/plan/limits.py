@@ -59,7 +59,7 @@ class Limits:
         return self.files_hard - SPARE_FILES
 
     def as_record(self) -> dict[str, int]:
-        """Give the limits by name, for a record's header."""
+        """Return the limits by name, for a record's header."""
         return asdict(self)
 
 
@@ -81,14 +81,14 @@ def read_limits() -> Limits:
 
 
 def processes_for(connections: int, limits: Limits) -> int:
-    """Give the fewest swarm processes whose files hold that many connections."""
+    """Return the fewest swarm processes whose files hold that many connections."""
     return math.ceil(connections / limits.connections_per_process)
 
 
 def sources_for(
     connections: int, endpoint: Endpoint, limits: Limits, options: ConnectOptions
 ) -> tuple[str, ...]:
-    """Give the source addresses that have ports enough; none where the kernel may choose.
+    """Return the source addresses that have ports enough; none where the kernel may choose.
 
     Raises:
         LimitError: more connections than ports, to an address that is not on this machine's
@@ -154,7 +154,7 @@ class Finding:
 
 
 def diagnose(limits: Limits) -> tuple[Finding, ...]:
-    """Say of each limit what it allows and how to lift it."""
+    """Return what each limit allows and how to lift it."""
     return (
         Finding(
             "RLIMIT_NOFILE",

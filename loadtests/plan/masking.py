@@ -22,7 +22,7 @@ _QUERY_PART: Final = re.compile(r"([^&=]+)=([^&]*)")
 
 
 def masked(plan: Plan) -> Plan:
-    """Give the plan as it may be told to anybody."""
+    """Return the plan as it may be told to anybody."""
     return replace(
         plan,
         url=masked_url(plan.url),
@@ -32,7 +32,7 @@ def masked(plan: Plan) -> Plan:
 
 
 def masked_source(source: TargetSource) -> TargetSource:
-    """Give where a server comes from as it may be told to anybody."""
+    """Return where a server comes from as it may be told to anybody."""
     told = {
         name: _masked(value) if is_secret_name(name) else value
         for name, value in source.environment.items()
@@ -41,7 +41,7 @@ def masked_source(source: TargetSource) -> TargetSource:
 
 
 def masked_url(url: str) -> str:
-    """Give an address without a password and without what its query keeps secret."""
+    """Return an address without a password and without what its query keeps secret."""
     parts = urlsplit(url)
     user, at, place = parts.netloc.rpartition("@")
     name, colon, password = user.partition(":")
@@ -52,7 +52,7 @@ def masked_url(url: str) -> str:
 
 
 def masked_header(header: str) -> str:
-    """Give a header, written ``Name: value``, without the value if its name says that is secret."""
+    """Return a header, written ``Name: value``, without its value if the name says it is secret."""
     name, _, _ = header.partition(":")
     return _masked_pair(header, ": ") if is_secret_name(name.strip()) else header
 

@@ -94,7 +94,7 @@ SWITCH: Final = Form(Kind.SWITCH, bool, bool, lambda it: "yes" if it else "no")
 
 
 def one_of(kind: type[StrEnum]) -> Form:
-    """Give the form of a value that is one of several words."""
+    """Return the form of a value that is one of several words."""
 
     def read(text: str) -> StrEnum:
         try:
@@ -172,7 +172,7 @@ def check_ranges(owner: Any) -> None:  # noqa: ANN401 - any dataclass with optio
 
 @cache
 def declared(owner: type[Any]) -> dict[str, tuple[Any, ...]]:
-    """Give what the types of a dataclass's fields carry besides, by the fields' names."""
+    """Return what the types of a dataclass's fields carry besides, by the fields' names."""
     hints = get_type_hints(owner, include_extras=True)
     return {
         field.name: get_args(hints[field.name])[1:]

@@ -33,7 +33,7 @@ _USERS: Final = {SaidOf.RUN: "run", SaidOf.KIND: "kind", SaidOf.EITHER: "either"
 
 
 def options_page() -> str:
-    """Give the page, in Markdown."""
+    """Return the page, in Markdown."""
     return _INTRODUCTION + "".join(map(_group, Group))
 
 

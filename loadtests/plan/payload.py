@@ -28,7 +28,7 @@ class Fillers:
         self.fixed = self._table[0] if len(self._table) == 1 else None
 
     def __getitem__(self, sequence: int) -> bytes:
-        """Give the filler of one message."""
+        """Return the filler of one message."""
         return self._table[sequence % len(self._table)]
 
 

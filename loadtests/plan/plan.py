@@ -319,11 +319,11 @@ class Plan:
         return self.connections if self.population is None else self.population.openings
 
     def row_for(self, text: str | None) -> Callable[[int], Row | None]:
-        """Give what gives rows of the feed by number, for a text that has places for them."""
+        """Return what gives rows of the feed by number, for a text that has places for them."""
         return rows_for(text, self.feed, self.feed_policy)
 
     def stages(self) -> tuple[int, ...]:
-        """Give the connection counts at which the opening pauses, the last being all of them."""
+        """Return the connection counts at which the opening pauses, the last being all of them."""
         return tuple(
             sorted(
                 {self.connections * step // self.steps for step in range(1, self.steps + 1)} - {0}
@@ -380,11 +380,11 @@ class ProcessPlan:
         return self.before + self.process
 
     def now_ns(self) -> int:
-        """Give the time now by the clock that the whole fleet goes by."""
+        """Return the time now by the clock that the whole fleet goes by."""
         return perf_counter_ns() + self.clock_ns
 
     def number(self, ordinal: int) -> int:
-        """Give the number of this process's connection ``ordinal`` among those of the plan."""
+        """Return the number of this process's connection ``ordinal`` among those of the plan."""
         first = self.process if self.first_number is None else self.first_number
         return first + ordinal * (self.number_step or self.plan.processes)
 
@@ -399,7 +399,7 @@ class ProcessPlan:
         return max(1, share(self.plan.concurrent, self.plan.processes, self.process))
 
     def reached(self, stage: int, total: int) -> int:
-        """Give how many this process has open when ``stage`` of the ``total`` of the run are."""
+        """Return how many this process has open when ``stage`` of the ``total`` of the run are."""
         own = self.plan.connections * stage // total
         return share(own, self.plan.processes, self.process)
 
@@ -407,7 +407,7 @@ class ProcessPlan:
 def processes_of(
     plan: Plan, endpoint: Endpoint, sources: tuple[str, ...], origin_ns: int
 ) -> tuple[ProcessPlan, ...]:
-    """Give the share of every swarm process of a run, by its number."""
+    """Return the share of every swarm process of a run, by its number."""
     names = [user.name for user in plan.users] or [""]
     shares: list[ProcessPlan] = []
     for name, part in zip(names, plan.parts, strict=True):
@@ -443,6 +443,6 @@ def split_url(url: str) -> SplitResult:
 
 
 def port_of(url: str) -> int:
-    """Give the port of an address, 80 or 443 when it names none (RFC 6455 section 3)."""
+    """Return the port of an address, 80 or 443 when it names none (RFC 6455 section 3)."""
     parts = split_url(url)
     return parts.port or (443 if parts.scheme == "wss" else 80)

@@ -32,7 +32,7 @@ class Segment:
         return (self.begin + self.end) / 2 * self.seconds
 
     def seconds_to(self, arrivals: float) -> float:
-        """Give when so many of its arrivals have come, in seconds since its begin.
+        """Return when so many of its arrivals have come, in seconds since its begin.
 
         The solution of begin·t + (end - begin)/(2·seconds)·t² = arrivals, in the form that loses
         no digits when the slope is small (Press et al., Numerical Recipes, section 5.6).
@@ -67,7 +67,7 @@ class Profile:
         return tuple(zip(arrivals, seconds, strict=True))
 
     def seconds_to(self, arrivals: float) -> float:
-        """Give when so many arrivals have come, in seconds since the start; infinite if never."""
+        """Return when so many arrivals have come, in seconds since the start; infinite if never."""
         before = elapsed = 0.0
         for segment, (until, ends) in zip(self.segments, self._ends, strict=True):
             if arrivals < until or (arrivals == until and arrivals > before):

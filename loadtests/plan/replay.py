@@ -16,7 +16,7 @@ _ALWAYS: Final = frozenset({"processes", "seed"})
 
 
 def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
-    """Give the words of the command; what the command line has by default is left out."""
+    """Return the words of the command; what the command line has by default is left out."""
     words = ["swarmgate", "run", plan.url, str(plan.population or plan.connections)]
     words += plan_words(plan, without=frozenset({"scenario"} if plan.users else ()))
     for user in plan.users:
@@ -33,7 +33,7 @@ def _user_words(user: User, run: Plan) -> str:
 
 
 def plan_words(plan: Plan, without: frozenset[str]) -> list[str]:
-    """Give the options of what is not as by default, but for some of them, by their names."""
+    """Return the options of what is not as by default, but for some of them, by their names."""
     without |= _implied(plan) | {*ARGUMENTS, "user"}
     return [*_words(plan, without), *_words(plan.options, without)]
 
@@ -55,7 +55,7 @@ def _words(owner: Plan | ConnectOptions | TargetSource, without: frozenset[str])
 
 
 def _value(owner: Any, field: str) -> Any:  # noqa: ANN401 - each field's own
-    """Give what is said of a field; sizes that differ are said in place of the one."""
+    """Return what is said of a field; sizes that differ are said in place of the one."""
     if field == "payload_bytes" and owner.payload_sizes is not None:
         return owner.payload_sizes
     return getattr(owner, field)

@@ -66,7 +66,7 @@ class RunOption:
         return str(self.option.form.write(self.default))
 
     def read(self, said: object) -> Any:  # noqa: ANN401 - each field's own
-        """Give the field's value from what was said.
+        """Return the field's value from what was said.
 
         Raises:
             ValueError: it is none, and how it is written.
@@ -113,12 +113,12 @@ OF_THE_OUTPUT: Final = frozenset(
 
 
 def said_of(whom: SaidOf) -> tuple[str, ...]:
-    """Give the names of what is said of the run alone, or of each kind of users alone."""
+    """Return the names of what is said of the run alone, or of each kind of users alone."""
     return tuple(name for name, it in OPTIONS.items() if it.option.said_of is whom)
 
 
 def flag_of(name: str) -> str:
-    """Give the flag of an option, as it is written."""
+    """Return the flag of an option, as it is written."""
     return OPTIONS[name].flag
 
 

@@ -16,7 +16,7 @@ from loadtests.plan.target_source import TargetSource
 
 
 def plan_of(said: Said, parameters: Mapping[str, Any] | None = None) -> Plan:
-    """Give the plan of a run, or of one kind of its users.
+    """Return the plan of a run, or of one kind of its users.
 
     Args:
         said: by the names of options.
@@ -42,7 +42,7 @@ def plan_of(said: Said, parameters: Mapping[str, Any] | None = None) -> Plan:
 
 
 def _by_stages(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what stages say of a plan, where they stand for a number of connections."""
+    """Return what stages say of a plan, where they stand for a number of connections."""
     stages = values.get("connections")
     if not isinstance(stages, Stages):
         return {}
@@ -57,7 +57,7 @@ def _by_stages(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_profile(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the mean of a rate that changes, and how long it lasts."""
+    """Return the mean of a rate that changes, and how long it lasts."""
     profile = values.get("profile")
     if profile is None:
         return {}
@@ -67,13 +67,13 @@ def _by_profile(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seed_of(said: Said) -> int:
-    """Give the seed, drawn where none is said. Raises UsageError."""
+    """Return the seed, drawn where none is said. Raises UsageError."""
     values = values_of({name: it for name, it in said.items() if name == "seed"}, Plan)
     return int(values.get("seed", random.getrandbits(32)))
 
 
 def source_of(said: Said) -> TargetSource:
-    """Give where the server under test comes from.
+    """Return where the server under test comes from.
 
     Raises:
         UsageError: a value that cannot be read, or one that has no place without a command.

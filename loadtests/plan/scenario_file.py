@@ -107,7 +107,7 @@ class _Reader:
     text: str
 
     def where(self, *place: int | str) -> str:
-        """Give file, line and name of a key."""
+        """Return file, line and name of a key."""
         return f"{self.path}:{line_of(self.text, place)}: {place[-1]}"
 
     def user(self, table: dict[str, Any], place: tuple[int | str, ...]) -> UserTable:
@@ -160,7 +160,7 @@ def _checked(where: str, option: RunOption, value: object) -> object:
 
 
 def _as_said(kind: Kind, value: object) -> object:
-    """Give what stands for a value on a command line; None if its type is not the right one."""
+    """Return what stands for a value on a command line; None if its type is not the right one."""
     match kind, value:
         case Kind.LIST, list():
             return [str(item) for item in value]

@@ -29,7 +29,7 @@ class ArrivalKind(StrEnum):
 
 
 def constant_arrivals(rate: float, phase: float = 0.0) -> Iterator[int]:
-    """Give the times of arrivals at an even pace, for ever.
+    """Yield the times of arrivals at an even pace, for ever.
 
     Each time is computed from its number, so the pace does not drift.
 
@@ -45,7 +45,7 @@ def constant_arrivals(rate: float, phase: float = 0.0) -> Iterator[int]:
 
 
 def poisson_arrivals(rate: float, seed: int) -> Iterator[int]:
-    """Give the times of a Poisson process, for ever: gaps are exponential and independent.
+    """Yield the times of a Poisson process, for ever: gaps are exponential and independent.
 
     Args:
         rate: mean arrivals a second, above 0.
@@ -60,7 +60,7 @@ def poisson_arrivals(rate: float, seed: int) -> Iterator[int]:
 
 
 def arrivals(kind: ArrivalKind, rate: float, *, seed: int, phase: float = 0.0) -> Iterator[int]:
-    """Give the arrivals of one kind; see the two generators above."""
+    """Return the arrivals of one kind; see the two generators above."""
     if kind is ArrivalKind.POISSON:
         return poisson_arrivals(rate, seed)
     return constant_arrivals(rate, phase)
@@ -112,7 +112,7 @@ class FollowingArrivals:
 def profile_arrivals(
     profile: Profile, kind: ArrivalKind, *, part: float, seed: int, phase: float = 0.0
 ) -> Iterator[int]:
-    """Give the arrivals of a rate that changes, then for ever a time past its end.
+    """Yield the arrivals of a rate that changes, then for ever a time past its end.
 
     Arrivals at an even pace, or of a Poisson process, of rate 1 are mapped through the inverse of
     the profile's integral, which makes them those of the profile (Cinlar 1975, section 4.7).
@@ -134,5 +134,5 @@ def profile_arrivals(
 
 
 def share(total: int, parts: int, part: int) -> int:
-    """Give the size of one of ``parts`` parts that differ by one at most and sum to ``total``."""
+    """Return the size of one of ``parts`` parts that differ by one at most and sum to ``total``."""
     return total // parts + (part < total % parts)

@@ -37,7 +37,7 @@ class Stage:
     is_random: bool = False
 
     def arrivals(self, seed: int) -> Iterator[float]:
-        """Give when each connection that it adds is to open, in seconds since its begin.
+        """Return when each connection that it adds is to open, in seconds since its begin.
 
         Of a Poisson process the times of a given number of arrivals are as many independent draws,
         in order (Kingman, Poisson Processes, 1993, section 2.4).
@@ -77,7 +77,7 @@ class Stages:
         return sum(max(0, after - before) for before, after in pairwise(numbers))
 
     def at(self, seconds: float) -> int:
-        """Give how many there are to be so long after the begin of the first."""
+        """Return how many there are to be so long after the begin of the first."""
         for stage in self.stages:
             if seconds < stage.seconds:
                 gone = max(0.0, seconds) / stage.seconds
@@ -86,7 +86,7 @@ class Stages:
         return self.stages[-1].end
 
     def part(self, processes: int, process: int) -> "Stages":
-        """Give the part of one of several processes."""
+        """Return the part of one of several processes."""
         return Stages(
             tuple(
                 Stage(
@@ -104,7 +104,7 @@ class Stages:
 
 
 def are_stages(text: str) -> bool:
-    """Tell whether a text is meant to be stages, not a number."""
+    """Return whether a text is meant to be stages, not a number."""
     return bool(re.search(r"\s(in|for)\s", text))
 
 

@@ -92,5 +92,5 @@ class TargetSource:
     """How long it may take until it listens and is ready."""
 
     def with_words(self, *words: str) -> "TargetSource":
-        """Give the same with further words at the end of its command."""
+        """Return the same with further words at the end of its command."""
         return replace(self, command=(*self.command, *words))

@@ -40,17 +40,17 @@ def split_places(text: str) -> list[tuple[str, str]]:
 
 
 def is_file(text: str) -> bool:
-    """Tell whether a secret is what stands in a file."""
+    """Return whether a secret is what stands in a file."""
     return text.startswith(_FILE)
 
 
 def feed_names(text: str) -> set[str]:
-    """Give the names of a row of the feed that a text has places for."""
+    """Return the names of a row of the feed that a text has places for."""
     return {found["name"] for found in _PLACE.finditer(text) if found["kind"] == "feed"}
 
 
 def saved_names(text: str) -> set[str]:
-    """Give the names for which a text has places of what steps keep (``ready.py``)."""
+    """Return the names for which a text has places of what steps keep (``ready.py``)."""
     return {found["name"] for found in _PLACE.finditer(text) if found["kind"] == "saved"}
 
 

@@ -16,7 +16,7 @@ Place = tuple[int | str, ...]
 
 
 def line_of(text: str, place: Sequence[int | str]) -> int:
-    """Give the line, from 1, of the key at ``place``, or of the nearest table around it.
+    """Return the line, from 1, of the key at ``place``, or of the nearest table around it.
 
     Args:
         text: the whole file.
@@ -30,7 +30,7 @@ def line_of(text: str, place: Sequence[int | str]) -> int:
 
 
 def _places(text: str) -> Iterator[tuple[Place, int]]:
-    """Give each table and key of the text with its line."""
+    """Yield each table and key of the text with its line."""
     table: Place = ()
     counts: dict[Place, int] = {}
     for number, line in _code_lines(text):
@@ -55,7 +55,7 @@ def _within(name: Place, counts: dict[Place, int]) -> Place:
 
 
 def _code_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Give each line that does not begin inside a multi-line string."""
+    """Yield each line that does not begin inside a multi-line string."""
     fence = ""
     for number, line in enumerate(text.splitlines(), 1):
         if not fence:

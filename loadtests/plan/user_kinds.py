@@ -76,7 +76,7 @@ def parse_user(text: str) -> Kind:
 
 
 def plan_of_run(said: Said, file: ScenarioFile) -> Plan:
-    """Give the plan of a run, whether its users are of one kind or of several.
+    """Return the plan of a run, whether its users are of one kind or of several.
 
     Args:
         said: on a command line, say, before what the file says.
@@ -98,7 +98,7 @@ def plan_of_run(said: Said, file: ScenarioFile) -> Plan:
 
 
 def mixed(run: Said, kinds: Sequence[Kind]) -> Plan:
-    """Give the plan of a run with users of several kinds.
+    """Return the plan of a run with users of several kinds.
 
     Raises:
         UsageError: an option where it has no place, shares that are not all, or too few
@@ -159,7 +159,7 @@ def _share(text: str) -> float:
 
 
 def _stages(stages: Stages, kinds: Sequence[Kind], number: int) -> Stages:
-    """Give the part of one kind of a number of connections that changes."""
+    """Return the part of one kind of a number of connections that changes."""
     return Stages(
         tuple(
             replace(
@@ -219,7 +219,7 @@ def _check_names(users: Sequence[User]) -> None:
 
 
 def _absolute(run: str, url: str) -> str:
-    """Give the address of users for whom a path is of the run's server."""
+    """Return the address of users for whom a path is of the run's server."""
     if not url.startswith("/"):
         return url
     if url.startswith("//"):

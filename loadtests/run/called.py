@@ -35,7 +35,7 @@ Answer = Callable[[Mapping[str, Any]], None]
 
 
 async def run(keywords: Mapping[str, object], path: Path) -> Mapping[str, Any]:
-    """Make one run, and give what it measured.
+    """Make one run, and return what it measured.
 
     Raises:
         LoadTestError: the run cannot be made at all.

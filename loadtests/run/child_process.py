@@ -15,7 +15,7 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def own_module(name: str) -> tuple[str, ...]:
-    """Give the command that runs one of our modules.
+    """Return the command that runs one of our modules.
 
     Without ``-P`` a folder ``reports`` or a file ``uvloop.py`` in the working directory would be
     imported instead of what is meant (``sys.flags.safe_path``).
@@ -44,6 +44,6 @@ def ignore_ctrl_c() -> None:
 
 
 def own_environment() -> dict[str, str]:
-    """Give the environment in which it is found where this process has found it."""
+    """Return the environment in which it is found where this process has found it."""
     path = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}

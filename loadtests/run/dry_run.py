@@ -27,7 +27,7 @@ _WITH_A_ROW: Final = frozenset(
 
 
 def plan_rows(plan: Plan, sources: tuple[str, ...], limits: Limits) -> Iterator[tuple[str, str]]:
-    """Give what a plan resolves to, a name and a text at a time.
+    """Yield what a plan resolves to, a name and a text at a time.
 
     Args:
         plan: the run, its rate filled in.
@@ -72,7 +72,7 @@ def _user_rows(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _other_rows(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Tell of every other option that is not as by default, secrets masked."""
+    """Yield every other option that differs from its default, secrets masked."""
     told_of = masked(plan)
     owners = {Plan: told_of, ConnectOptions: told_of.options}
     for name, option in OPTIONS.items():
@@ -129,7 +129,7 @@ def _sources(sources: tuple[str, ...]) -> str:
 
 
 def _load_rows(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Tell what is done before the load, the load, and what a message is."""
+    """Yield what is done before the load, the load, and what a message is."""
     for number, text in enumerate(plan.ready, 1):
         yield f"Ready {number}", text
     for text in plan.answers:
@@ -170,7 +170,7 @@ def _payload(plan: Plan) -> str:
 
 
 def plan_document(plan: Plan) -> dict[str, object]:
-    """Give the same for a program."""
+    """Return the same for a program."""
     document = asdict(masked(plan)) | {
         "total_rate": plan.total_rate,
         "stages": plan.stages(),

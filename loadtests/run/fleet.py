@@ -116,7 +116,7 @@ class Fleet:
         self._is_ending = False
 
     async def run(self, interrupted: asyncio.Event) -> Footer:
-        """Lead the run to its end, however it ends, and give its footer.
+        """Lead the run to its end, however it ends, and return its footer.
 
         Args:
             interrupted: set when a person wants the run to end now.
@@ -150,7 +150,7 @@ class Fleet:
     async def _lead(
         self, tasks: asyncio.TaskGroup, interrupted: asyncio.Event
     ) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
-        """Lead the run to its end; tell if it was interrupted, what was lost and what failed."""
+        """Lead the run to its end; return whether it was interrupted, losses and failures."""
         watching = tasks.create_task(self._watch())
         await self._start(tasks)
         conducting = tasks.create_task(self._conduct())
@@ -241,7 +241,7 @@ class Fleet:
         await self._all_said("collected")
 
     async def _depart(self, shutdown: TargetShutdown) -> list[Mapping[str, Any]]:
-        """Have the target stop, and everyone see how it does; give what they said of it."""
+        """Have the target stop, and everyone see how it does; return what they said of it."""
         self._enter("drain", seconds=shutdown.within_seconds)
         self._departing = True
         self._tell_all({"do": "expect end"})

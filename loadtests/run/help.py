@@ -66,7 +66,7 @@ def _named(args: list[str], options: tuple[str, ...]) -> str | None:
 
 
 def parameter_lines(name: str, kind: type[Scenario[Any]]) -> Iterator[str]:
-    """Give the help of one scenario, a line at a time."""
+    """Yield the help of one scenario, a line at a time."""
     module = sys.modules[kind.__module__]
     about = kind.__doc__ if "function" in vars(kind) or name.endswith(".py") else module.__doc__
     first, *_ = inspect.cleandoc(about or "no description").splitlines()

@@ -27,7 +27,7 @@ def describe_machine() -> Machine:
 
 
 def package_versions() -> dict[str, str]:
-    """Give the versions of the packages that bear on a figure, those that are installed."""
+    """Return the versions of the packages that bear on a figure, those that are installed."""
     found = {}
     for package in _PACKAGES:
         try:
@@ -38,7 +38,7 @@ def package_versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Give the commit checked out here, with ``+`` behind it if files differ; None outside git."""
+    """Return the commit checked out here, ``+`` behind it if files differ; None outside git."""
     try:
         commit = _git("rev-parse", "HEAD")
         return commit + "+" if _git("status", "--porcelain") else commit

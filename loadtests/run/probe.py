@@ -23,7 +23,7 @@ _LISTENS: Final = "0A"
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give the CPU time of a process, to the nanosecond, its ended threads included.
+    """Return the CPU time of a process, to the nanosecond, its ended threads included.
 
     ``/proc/PID/stat`` counts in ticks of 10 ms, a tenth of what one percent of a core is over ten
     seconds; the process's own clock has no such grain.
@@ -128,7 +128,7 @@ def _trees(roots: Iterable[int]) -> list[psutil.Process]:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; one that ended and is not yet reaped does not."""
+    """Return whether a process runs; one that ended and is not yet reaped does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -216,7 +216,7 @@ def _listening_inodes(port: int) -> set[str]:
 
 
 def _holds(pid: int, links: set[str]) -> bool:
-    """Tell whether one of a process's files is one of these sockets; not if it may not be seen."""
+    """Return whether a process has one of these sockets open; False if it may not be seen."""
     with suppress(OSError):
         for file in Path(f"/proc/{pid}/fd").iterdir():
             # Whatever is closed meanwhile is not what listens.

@@ -105,7 +105,7 @@ async def execute(
 
 
 def _first(error: BaseException) -> BaseException:
-    """Give the first of the errors that came at once."""
+    """Return the first of the errors that came at once."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
@@ -199,7 +199,7 @@ def _check_figures(plan: Plan) -> None:
 
 
 def against_figure_of(plan: Plan, name: str) -> str:
-    """Say that a run has no such figure, of all together or of one kind; nothing if it may."""
+    """Return that a run has no such figure, of all together or of one kind; nothing if it may."""
     first, _, rest = name.partition(".")
     of_users = {user.name: user.plan.scenario for user in plan.users}
     if first in of_users and not is_known(name):
@@ -298,7 +298,7 @@ async def _warm_up(plan: Plan, found: _Found, interrupted: asyncio.Event) -> Non
 
 
 def _as_warmup(plan: Plan, seconds: float) -> Plan:
-    """Give the load at its usual pace, without stages of any kind, and with nothing judged."""
+    """Return the load at its usual pace, without stages of any kind, and with nothing judged."""
     return replace(
         plan,
         duration_seconds=seconds,

@@ -310,7 +310,7 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _last_words(error: BaseException) -> str:
-    """Say in one line what a process dies of: of a group of errors the first one."""
+    """Return in one line what a process dies of: of a group of errors the first one."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     *_, place = traceback.extract_tb(error.__traceback__) or [None]

@@ -112,7 +112,7 @@ async def _start(
 
 
 def _other_listener(target: RunningTarget) -> int | None:
-    """Give the process that listens on the target's port, if it cannot be the target's doing.
+    """Return the process that listens on the target's port, if it cannot be the target's doing.
 
     What the target starts may leave its session, as a container does, but is younger than it.
     """
@@ -170,7 +170,7 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 
 async def _is_ready(endpoint: Endpoint, path: str) -> bool:
-    """Tell whether GET of a path is answered with a 2xx status (RFC 9112 section 4)."""
+    """Return whether GET of a path is answered with a 2xx status (RFC 9112 section 4)."""
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
@@ -187,7 +187,7 @@ async def _is_ready(endpoint: Endpoint, path: str) -> bool:
 
 
 async def answers(endpoint: Endpoint) -> bool:
-    """Tell whether something accepts TCP connections there."""
+    """Return whether something accepts TCP connections there."""
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
@@ -220,7 +220,7 @@ async def resolve(host: str, port: int) -> Endpoint:
 
 
 def free_port() -> int:
-    """Give a TCP port of 127.0.0.1 that nothing listens on."""
+    """Return a TCP port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", 0))
@@ -229,7 +229,7 @@ def free_port() -> int:
 
 
 def _last_words(log: Path) -> str:
-    """Give the last line that names an error, else the last one: Node's is its version."""
+    """Return the last line that names an error, else the last one: Node's is its version."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines[-_LAST_LINES:] if _NAMES_AN_ERROR.match(line)]
     return (errors or lines or ["(none)"])[-1]

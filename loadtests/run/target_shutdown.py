@@ -44,7 +44,7 @@ class Outcome:
     left: list[int] = field(default_factory=list)
 
     def detail(self, errors: Mapping[str, int]) -> dict[str, Any]:
-        """Give it as an event of the record."""
+        """Return it as an event of the record."""
         return {
             "refused_status": self.refused_status,
             "refused_seconds": _seconds(self.refused_ns),
@@ -79,12 +79,12 @@ class TargetShutdown:
     restart: Callable[[], Awaitable[int]] | None = None
 
     def processes(self) -> tuple[psutil.Process, ...]:
-        """Give the target's process tree as it is now."""
+        """Return the target's process tree as it is now."""
         root = psutil.Process(self.pid)
         return (root, *root.children(recursive=True))
 
     def send(self) -> int:
-        """Signal the root process; give the moment before, by CLOCK_MONOTONIC."""
+        """Signal the root process; return the moment before, by CLOCK_MONOTONIC."""
         now_ns = perf_counter_ns()
         os.kill(self.pid, self.signum)
         return now_ns
@@ -143,7 +143,7 @@ class TargetShutdown:
             await asyncio.sleep(_PROBE_SECONDS)
 
     async def _handshake_status(self) -> int | None:
-        """Give the HTTP status of a handshake (RFC 6455 section 4.1), None if nobody answers."""
+        """Return the HTTP status of a handshake (RFC 6455 section 4.1), None if nobody answers."""
         parts = split_url(fill(self.url, PROBE_NUMBER))
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         key = base64.b64encode(os.urandom(16)).decode()

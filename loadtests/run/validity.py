@@ -31,7 +31,7 @@ _FEWEST_LATE: Final = 3
 
 
 def failures_of(plan: Plan, totals: Totals) -> tuple[str, ...]:
-    """Say what was the target's or a script's failure, so that there was no load to judge."""
+    """Return what was the target's or a script's failure, so that there was no load to judge."""
     if any(_is_local(kind) for kind in totals.errors):
         return ()
     if plan.users and totals.counts["opened"]:
@@ -48,7 +48,7 @@ def failures_of(plan: Plan, totals: Totals) -> tuple[str, ...]:
 
 
 def reasons_against(plan: Plan, totals: Totals, *, has_failed: bool = False) -> tuple[str, ...]:
-    """Say why a run's figures may not be judged; nothing when they may.
+    """Return why a run's figures may not be judged; nothing when they may.
 
     Where the target or a script ``has_failed``, no load was reached, and no wonder.
     """
@@ -89,7 +89,7 @@ def _local_reasons(totals: Totals) -> Iterator[str]:
 
 
 def _overdue(totals: Totals) -> str:
-    """Say how many connections did not open in time, where they come and go; nothing if all did."""
+    """Return how many connections were overdue, where they come and go; nothing if none was."""
     if not (count := totals.scenario_counts["connections.overdue"]):
         return ""
     figures = totals.figures()
@@ -103,7 +103,7 @@ def _overdue(totals: Totals) -> str:
 
 
 def _is_busy(totals: Totals) -> bool:
-    """Tell whether a swarm process had no room left, so that it may be what was slow."""
+    """Return whether a swarm process had no room left, so that it may be what was slow."""
     return any(ratio >= BUSY for ratio in totals.own_runnable_ratios().values())
 
 
@@ -112,7 +112,7 @@ def _is_local(kind: str) -> bool:
 
 
 def process_reasons(plan: Plan, process: int, totals: Totals) -> Iterator[str]:
-    """Say why what one swarm process measured is not of the server alone."""
+    """Yield why what one swarm process measured is not of the server alone."""
     own, bounds = totals.own[process], plan.bounds
     who = f"swarm process {process}"
     late = _percentile_seconds(own, "lateness")
@@ -151,7 +151,7 @@ def _ran(totals: Totals, process: int) -> str:
 
 
 def _late_by_a_few(own: Mapping[str, Histogram], bounds: Bounds) -> int:
-    """Give how many messages were sent late, if they are too few to say anything; else 0."""
+    """Return how many messages were sent late, if they are too few to say anything; else 0."""
     if "lateness" not in own:
         return 0
     late = own["lateness"].count_above(round(bounds.lateness_p99_seconds * 1e9))
@@ -163,7 +163,7 @@ def _percentile_seconds(own: Mapping[str, Histogram], name: str) -> float:
 
 
 def _load_reasons(plan: Plan, totals: Totals) -> Iterator[str]:
-    """Say why the load was not the one that was asked for."""
+    """Yield why the load was not the one that was asked for."""
     if plan.rate is None or plan.live or plan.scenario not in SENDING:
         return
     asked = (plan.total_rate or 0.0) * plan.duration_seconds
@@ -180,7 +180,7 @@ def _load_reasons(plan: Plan, totals: Totals) -> Iterator[str]:
 
 
 def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
-    """Say what a reader of the figures should know, though they stand."""
+    """Return what a reader of the figures should know, though they stand."""
     figures = totals.figures()
     names = [f"{user.name}: " for user in plan.users] or [""]
     warnings = [
@@ -214,7 +214,7 @@ def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
 
 
 def _rows_again(plan: Plan, totals: Totals) -> Iterator[str]:
-    """Say that rows of the feed were given to more than one."""
+    """Yield that rows of the feed were given to more than one."""
     tried = totals.counts["opened"] + totals.counts["failed"]
     if plan.scenario not in RETURNING:
         tried += totals.counts["opened_later"]
@@ -226,7 +226,7 @@ def _rows_again(plan: Plan, totals: Totals) -> Iterator[str]:
 
 
 def _own_share(plan: Plan, totals: Totals) -> Iterator[str]:
-    """Say where a generator that is busy by its model is in the figures."""
+    """Yield where a generator that is busy by its model is in the figures."""
     for process, own in sorted(totals.own.items()):
         lag = _percentile_seconds(own, "loop_lag")
         lags = lag > plan.bounds.loop_lag_p99_seconds

@@ -114,7 +114,7 @@ class Broadcast(Scenario[BroadcastParameters]):
         self.recorder.unsolicited += 1
 
     def _first_here(self) -> Connection | None:
-        """Give the one that came first of those that are here, if there is any."""
+        """Return the one that came first of those that are here, if there is any."""
         return next(iter(self._attendance.here), None)
 
     def outstanding(self, published: Published) -> int:
@@ -143,7 +143,7 @@ class Broadcast(Scenario[BroadcastParameters]):
     def _accounts(
         self, ledgers: Iterable[Ledger], published: Published
     ) -> Iterator[tuple[int, int]]:
-        """Give what was to reach each receiver that came or went, and what of it did not."""
+        """Yield what was to reach each receiver that came or went, and what of it did not."""
         sent_ns = published.get("sent_ns", [])
         late_ns = round(self.plan.late_seconds * 1e9)
         for ledger in ledgers:

@@ -71,7 +71,7 @@ class ChatParameters(PublishedParameters):
 
 
 def publishers_of(plan: Plan, parameters: ChatParameters) -> int:
-    """Give how many connections publish."""
+    """Return how many connections publish."""
     return parameters.publishers or max(1, plan.connections // 10)
 
 
@@ -164,7 +164,7 @@ class Chat(Scenario[ChatParameters]):
 
     @classmethod
     def address(cls, url: str, parameters: ChatParameters) -> str:
-        """Give each connection its room (RFC 3986 section 3.4)."""
+        """Return each connection its room (RFC 3986 section 3.4)."""
         if parameters.rooms is None:
             return url
         parts = urlsplit(url)
@@ -388,7 +388,7 @@ class Chat(Scenario[ChatParameters]):
             integrity["lost"] += expected - connection.state.arrived
 
     def _due(self, listener: Listener, published: Published) -> int:
-        """Give how many messages were to reach a receiver that came or went."""
+        """Return how many messages were to reach a receiver that came or went."""
         late_ns = round(self.plan.late_seconds * 1e9)
         due = 0
         for publisher, sent_ns in published.items():

@@ -38,7 +38,7 @@ class Codec:
             self._time = recorder.durations("acknowledgement").append
 
     def form_of(self, message: bytes, connection: Connection) -> bytes:
-        """Give what is sent so that ``message`` comes back to a connection. Hot."""
+        """Return what is sent so that ``message`` comes back to a connection. Hot."""
         if self._acknowledged:
             self._waiting.setdefault(connection, deque()).append(perf_counter_ns())
         return self._write(message, connection.number, connection.saved)
@@ -48,7 +48,7 @@ class Codec:
         self._waiting.pop(connection, None)
 
     def text_in(self, connection: Connection, payload: bytes, now_ns: int) -> bytes | None:
-        """Give the text in which a message of ours is; None if there is none. Hot."""
+        """Return the text in which a message of ours is; None if there is none. Hot."""
         if self._acknowledged and self._acknowledged in payload:
             if waiting := self._waiting.get(connection):
                 self._time(now_ns - waiting.popleft())

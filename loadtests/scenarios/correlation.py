@@ -79,7 +79,7 @@ class Envelope:
         self._known: dict[int, _Around] = {}
 
     def write(self, message: bytes, number: int, saved: Mapping[str, str] | None = None) -> bytes:
-        """Give what a connection sends.
+        """Return what a connection sends.
 
         Args:
             message: the message.
@@ -155,7 +155,7 @@ class Finder:
         self._recorder = recorder
 
     def text(self, payload: bytes) -> bytes | None:
-        """Give the text, to be read by :func:`readings`; None if it has been counted."""
+        """Return the text, to be read by :func:`readings`; None if it has been counted."""
         text = payload if self._find is None else self._find(payload)
         if text is None or self._tag not in text:
             self._recorder.unsolicited += 1
@@ -167,7 +167,7 @@ class Finder:
 
 
 def are_several(text: bytes, tag: bytes, stamp_bytes: int) -> bool:
-    """Tell whether a text has stamps of more than one message, so that it cannot be told which."""
+    """Return whether a text has stamps of more than one message, and so is ambiguous."""
     if text.count(tag) < 2:
         return False
     # Whole ones, for what follows the tag may by chance look like it.
@@ -202,7 +202,7 @@ def rule(find: str | None) -> Find | None:
 
 
 def _at(payload: bytes, path: tuple[str, ...]) -> bytes | None:
-    """Give the string at a path of keys and indices, None where there is none."""
+    """Return the string at a path of keys and indices, None where there is none."""
     try:
         value: Any = json.loads(payload)
         for key in path:
@@ -213,7 +213,7 @@ def _at(payload: bytes, path: tuple[str, ...]) -> bytes | None:
 
 
 def _string_around(text: bytes, place: int) -> bytes | None:
-    """Give what the JSON string around a place of a text says, None where there is none."""
+    """Return what the JSON string around a place of a text says, None where there is none."""
     quote = text.rfind(b'"', 0, place)
     while quote > 0 and _is_escaped(text, quote):
         quote = text.rfind(b'"', 0, quote)

@@ -95,7 +95,7 @@ class Stream:
         return len(keys)
 
     def under_way(self, key: bytes) -> tuple[int, int, int] | None:
-        """Give what is known of a message that may still come back."""
+        """Return what is known of a message that may still come back."""
         return self.pending.get(key) or (self.overdue.get(key) if self.overdue else None)
 
 
@@ -156,7 +156,7 @@ class Echo(Scenario[EchoParameters]):
             )
 
     def _make_codec(self) -> Codec | None:
-        """Give how messages travel; None is as they are."""
+        """Return how messages travel; None is as they are."""
         parameters = self.parameters
         if (parameters.wrap, parameters.find, parameters.acknowledged) == (None, None, None):
             return None
@@ -357,7 +357,7 @@ class Echo(Scenario[EchoParameters]):
         await self.pace(load, fire, self._active_here / self._active_total, senders)
 
     def _turns(self) -> Callable[[], Connection]:
-        """Give what says who sends next.
+        """Return what says who sends next.
 
         Independent Poisson arrivals on each connection are, taken together, one Poisson process
         whose every arrival falls on a connection at random (Kingman, Poisson Processes, 1993).

@@ -35,7 +35,7 @@ class Parameters(BaseModel):
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Give the names by which parameters may be set."""
+        """Return the names by which parameters may be set."""
         names: list[str] = []
         for name, field in cls.model_fields.items():
             alias = field.validation_alias
@@ -60,5 +60,5 @@ class ReconnectParameters(Parameters):
     """What an exponential wait grows to."""
 
     def policy(self) -> Backoff:
-        """Give the backoff."""
+        """Return the backoff."""
         return Backoff(self.backoff, self.first, self.longest, self.jitter == "full")

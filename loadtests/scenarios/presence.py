@@ -27,7 +27,7 @@ class Presence:
     def due(
         self, sent_ns: Sequence[int], heard: tuple[int, int] | None, late_ns: int
     ) -> tuple[int, int]:
-        """Give the numbers that were to reach it, from the first up to but not with the last.
+        """Return the numbers that were to reach it, from the first up to but not with the last.
 
         Args:
             sent_ns: when each message was sent, in order.

@@ -53,7 +53,7 @@ SCENARIOS: Final = _Scenarios()
 
 
 def scenario_kind(name: str) -> type[Scenario[Any]]:
-    """Give the scenario of that name, or the one in the Python file of that name.
+    """Return the scenario of that name, or the one in the Python file of that name.
 
     Raises:
         UsageError: there is none.

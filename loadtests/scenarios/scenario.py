@@ -74,11 +74,11 @@ class Scenario(Generic[P]):
 
     @classmethod
     def address(cls, url: str, parameters: Any) -> str:  # noqa: ANN401, ARG003 - the same
-        """Give the address to connect to, ``{n}`` standing for the number of a connection."""
+        """Return the address to connect to, ``{n}`` standing for the number of a connection."""
         return url
 
     def new_state(self, number: int) -> Any:  # noqa: ANN401, ARG002 - the same
-        """Give what is kept for the connection of that number, which survives a reconnect."""
+        """Return what is kept for the connection of that number, which survives a reconnect."""
         return None
 
     def opened(self, connection: Connection) -> None:
@@ -118,7 +118,7 @@ class Scenario(Generic[P]):
         """Enter the ledger's final counts into the recorder."""
 
     def arrivals(self, part: float = 1.0) -> Iterator[int]:
-        """Give when messages are due, in nanoseconds since the start of the load.
+        """Return when messages are due, in nanoseconds since the start of the load.
 
         Args:
             part: this process's part of the load; the parts of all processes interleave.
@@ -162,7 +162,7 @@ class Scenario(Generic[P]):
         await Pacer(loop, times, load, fire_if_due).run()
 
     def _rate_by_stages(self, load: LoadWindow, most_here: float, most: float) -> float:
-        """Give this process's arrivals a second: its share of those that are to be there now."""
+        """Return this process's arrivals a second: its share of those that are to be there now."""
         plan, stages = self.plan, self.plan.population
         rate = plan.rate or self.default_rate
         assert rate is not None
@@ -175,7 +175,7 @@ class Scenario(Generic[P]):
         return rate * here / sending if sending else 0.0
 
     def _rate_now(self) -> float:
-        """Give this process's arrivals a second in a live load, with the connections it has now."""
+        """Return this process's arrivals a second in a live load, for its connections now."""
         rate = self.plan.rate or self.default_rate
         assert rate is not None
         if self.plan.per_connection:

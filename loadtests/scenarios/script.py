@@ -112,7 +112,7 @@ class Script:
         self._connection.send(plain)
 
     async def receive(self, within: float | None = None) -> str:
-        """Give the next message that has not been given yet, as text.
+        """Return the next message that has not been given yet, as text.
 
         Args:
             within: seconds to wait for it; for ever without.
@@ -124,7 +124,7 @@ class Script:
         return (await self.receive_bytes(within)).decode()
 
     async def receive_bytes(self, within: float | None = None) -> bytes:
-        """Give the next message as :meth:`receive` does, as bytes."""
+        """Return the next message as :meth:`receive` does, as bytes."""
         try:
             async with asyncio.timeout(within):
                 return await self._next()
@@ -132,7 +132,7 @@ class Script:
             raise ExpectationError(f"no message within {within:g} s") from None
 
     async def expect(self, matching: Matching, within: float = 10.0) -> Expected:
-        """Give the first message that matches; those before it are counted as unsolicited.
+        """Return the first message that matches; those before it are counted as unsolicited.
 
         Args:
             matching: words that it has in it, a pattern to be found in it, the keys and values
@@ -166,7 +166,7 @@ class Script:
         self._recorder.durations(name).append(perf_counter_ns() - begun_ns)
 
     def now(self) -> int:
-        """Give the time in nanoseconds, by a clock that all connections of a run go by.
+        """Return the time in nanoseconds, by a clock that all connections of a run go by.
 
         Where all its processes are on one machine that is CLOCK_MONOTONIC, as a server there may
         write it, too; on several, what two of them say differs by ``clock.uncertainty_seconds`` at
@@ -186,7 +186,7 @@ class Script:
         self._recorder.durations(name).append(max(0, ns))
 
     def ledger(self, name: str = "", begin: int | None = None) -> ScriptLedger:
-        """Give the ledger of that name at this connection, from call to call the same.
+        """Return the ledger of that name at this connection, from call to call the same.
 
         Args:
             name: of a numbered stream that the server sends, such as one of several.
@@ -250,7 +250,7 @@ def _check_name(method: str, name: str) -> None:
 
 
 def match(matching: Matching, text: str) -> Expected | None:
-    """Give what a script gets of a message that matches, None if it does not."""
+    """Return what a script gets of a message that matches, None if it does not."""
     if isinstance(matching, str):
         return text if matching in text else None
     if isinstance(matching, re.Pattern):
@@ -265,7 +265,7 @@ def match(matching: Matching, text: str) -> Expected | None:
 
 
 def _has(value: object, wanted: Mapping[str, Any]) -> bool:
-    """Tell whether an object has these keys and values, objects within it likewise."""
+    """Return whether an object has these keys and values, objects within it likewise."""
     return isinstance(value, Mapping) and all(
         key in value
         and (_has(value[key], part) if isinstance(part, Mapping) else value[key] == part)

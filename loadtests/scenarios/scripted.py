@@ -163,7 +163,7 @@ class Scripted(Scenario[Parameters]):
 
 
 def load_script(path: Path) -> type[Scenario[Any]]:
-    """Give the scenario in a Python file: its subclass of Scenario, or its ``async def script``.
+    """Return the scenario in a Python file: its subclass of Scenario, or its ``async def script``.
 
     Raises:
         UsageError: no such file, it fails on being imported, or it has no scenario.
@@ -216,7 +216,7 @@ def _scripted(
 
 
 def _steps(path: Path, given: object) -> tuple[str, ...]:
-    """Give the steps that a script has of its own, written as for ``--ready``."""
+    """Return the steps that a script has of its own, written as for ``--ready``."""
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise UsageError(f"{path}: ready is {given!r}; it must be a list of 'SEND => EXPECT'")
     return tuple(map(str, given))

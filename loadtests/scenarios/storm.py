@@ -62,7 +62,7 @@ class Guest:
         self.gaps: list[tuple[int, int]] = []
 
     def missed(self, sequence: int, sent_ns: int) -> bool:
-        """Tell whether a message that never came was sent while nobody was there to take it."""
+        """Return whether a message that never came was sent while nobody was there to take it."""
         return any(sequence >= first and sent_ns <= back_ns for first, back_ns in self.gaps)
 
 

@@ -148,7 +148,7 @@ def charts(record: Record) -> tuple[Chart, ...]:
 
 
 def new_trend() -> Trend:
-    """Give what :func:`live_charts` draws, to be fed with the lines of a record as they come."""
+    """Return what :func:`live_charts` draws, to be fed with the lines of a record as they come."""
     return Trend([measure.timed for measure in MEASURES])
 
 
@@ -327,7 +327,7 @@ def _percentile_label(nines: int) -> str:
 
 
 def _percentile_strips(held: Sequence[tuple[str, Histogram]], count: int) -> tuple[Strip, ...]:
-    """Tell the percentiles that people ask for where they lie."""
+    """Return the percentiles that people ask for where they lie."""
     asked = [(2.0, "p50")] + [
         (10.0**power, f"p{_percentile_label(power)[:-2]}")
         for power in range(1, 12)
@@ -368,7 +368,7 @@ def _axis(
 def _strips(
     series: Sequence[Series], cut: Sequence[Slice], told: Callable[[float], str]
 ) -> tuple[Strip, ...]:
-    """Tell at each slice what the lines are there."""
+    """Return the values of the lines at each slice."""
     strips = []
     for held in cut:
         said = [

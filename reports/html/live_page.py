@@ -156,7 +156,7 @@ def _section(run: LiveRun) -> _Section:
 
 
 def _so_far(run: LiveRun) -> Summary:
-    """Give what would be told if the run ended now."""
+    """Return what would be told if the run ended now."""
     return replace(
         run.progress.totals.summary(),
         valid=not run.problems,
@@ -166,7 +166,7 @@ def _so_far(run: LiveRun) -> Summary:
 
 
 def _verdict(summary: Summary) -> Verdict:
-    """Say how it is so far."""
+    """Return how it is so far."""
     verdict = judged(summary)
     tried = summary.figures["connections.opened"] + summary.figures["connections.failed"]
     if verdict.state == "invalid":
@@ -181,7 +181,7 @@ def _verdict(summary: Summary) -> Verdict:
 
 
 def _tiles(run: LiveRun, summary: Summary) -> Iterator[Tile]:
-    """Give the headline figures: what is now while the run goes on, what was when it has ended."""
+    """Yield the headline figures: what is now while the run goes on, what was when it has ended."""
     figures, progress = summary.figures, run.progress
     if run.end:
         asked = f"of {format_count(figures['connections.requested'])} asked"
@@ -238,7 +238,7 @@ def _tables(run: LiveRun, summary: Summary) -> Iterator[Table]:
 
 
 def _ledger(run: LiveRun, summary: Summary) -> Table | None:
-    """Tell what came of the messages; None where nothing is to come of them."""
+    """Return what came of the messages; None where nothing is to come of them."""
     figures = summary.figures
     counts = {name: figures.get(f"integrity.{name}", 0.0) for name in (*_ALWAYS, *_AT_TIMES)}
     is_round_trip = summary.header.scenario in ROUND_TRIPS
@@ -262,7 +262,7 @@ def _ledger(run: LiveRun, summary: Summary) -> Table | None:
 
 
 def _workers(totals: Totals, workers: Sequence[Worker]) -> Table:
-    """Tell of each generator whether its figures can be trusted."""
+    """Return for each generator whether its figures can be trusted."""
     cpu_ratios = totals.own_cpu_ratios()
     rows = []
     for worker in workers:

@@ -56,7 +56,7 @@ Timed = Callable[[Interval], Iterator[str]]
 
 
 def phases(record: Record) -> tuple[Phase, ...]:
-    """Give the phases of a run, each until the next begins, the last until the record ends."""
+    """Return the phases of a run, each until the next begins, the last until the record ends."""
     begun = [(event.t_ns / 1e9, event) for event in record.events if event.name == "phase"]
     ends = [*(at for at, _ in begun), end_seconds(record)][1:]
     return tuple(
@@ -66,7 +66,7 @@ def phases(record: Record) -> tuple[Phase, ...]:
 
 
 def end_seconds(record: Record) -> float:
-    """Give when the record ends, in seconds since the start of the run."""
+    """Return when the record ends, in seconds since the start of the run."""
     times_ns = [
         *(line.t_ns for line in record.intervals),
         *(line.t_ns for line in record.samples),
@@ -152,7 +152,7 @@ class _Grid:
         return min(max(inside, 0), self.count - 1)
 
     def shares(self, line: Interval) -> Iterator[tuple[int, float]]:
-        """Give the slices that an interval lies in, and how much of it lies in each."""
+        """Yield the slices that an interval lies in, and how much of it lies in each."""
         end, length = line.t_ns / 1e9, line.duration_ns / 1e9
         begin = max(0.0, end - length)
         first, last = self.index(begin), self.index(end)
@@ -174,7 +174,7 @@ def _grid(record: Record, end: float) -> _Grid:
 
 
 def _open_at(record: Record, moments: list[float]) -> list[int]:
-    """Give how many connections were open at each moment, over all swarm processes."""
+    """Return how many connections were open at each moment, over all swarm processes."""
     changes = [(line.t_ns, line.process, line.open) for line in record.intervals]
     changes += [
         (event.t_ns, int(event.detail["process"]), 0)
@@ -201,7 +201,7 @@ def _percentiles(texts: list[str]) -> tuple[float | None, float | None]:
 
 
 def readings(record: Record, source: str, name: str) -> tuple[tuple[float, float], ...]:
-    """Give (second, value) of every reading of that name, thinned out if there are very many."""
+    """Return (second, value) of every reading of that name, thinned out if there are very many."""
     held = [
         (sample.t_ns / 1e9, sample.values[name])
         for sample in record.samples
@@ -211,7 +211,7 @@ def readings(record: Record, source: str, name: str) -> tuple[tuple[float, float
 
 
 def cpu_ratios(record: Record, source: str) -> tuple[tuple[float, float], ...]:
-    """Give (second, share of a core) between every two readings of the CPU time."""
+    """Return (second, share of a core) between every two readings of the CPU time."""
     points = []
     held = readings(record, source, "cpu_seconds")
     kept = [*held[:1]]

@@ -167,7 +167,7 @@ def _environment() -> Environment:
 
 
 def verdict_of(record: Record, summary: Summary) -> Verdict:
-    """Say in words whether the figures may be judged, and whether the run held."""
+    """Return in words whether the figures may be judged, and whether the run held."""
     if record.footer is None:
         word, sentence = "Cut off", "The record has no end, so these figures judge nothing."
         verdict = Verdict("invalid", word, sentence, summary.reasons, summary.warnings)
@@ -180,7 +180,7 @@ def verdict_of(record: Record, summary: Summary) -> Verdict:
 
 
 def judged(summary: Summary, missed: Sequence[str] = ()) -> Verdict:
-    """Say it of a run that has ended.
+    """Return the same of a run that has ended.
 
     Args:
         summary: what was measured.
@@ -204,7 +204,7 @@ def judged(summary: Summary, missed: Sequence[str] = ()) -> Verdict:
 
 
 def _tiles(summary: Summary) -> Iterator[Tile]:
-    """Give what people look for first; what was not measured has no tile."""
+    """Yield what people look for first; what was not measured has no tile."""
     figures = summary.figures
     requested = format_count(figures["connections.requested"])
     yield Tile(
@@ -219,7 +219,7 @@ def _tiles(summary: Summary) -> Iterator[Tile]:
 
 
 def duration_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
-    """Give those durations that people look for first."""
+    """Yield those durations that people look for first."""
     for name in HEADLINES:
         if f"{name}.count" in figures:
             told = f"{name}.p99_seconds"
@@ -255,7 +255,7 @@ def _corrupted(figures: Mapping[str, float]) -> str:
 
 
 def server_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
-    """Give what the server took."""
+    """Yield what the server took."""
     if "server.memory_bytes" in figures:
         each = figures.get(
             "server.memory_per_connection_bytes",
@@ -344,7 +344,7 @@ def _or_dash(value: Any, told: Any) -> str:  # noqa: ANN401 - a number of the lo
 
 
 def _measured_seconds(record: Record) -> float:
-    """Give the length of the measured phase, of the process that measured longest."""
+    """Return the length of the measured phase, of the process that measured longest."""
     by_process: dict[int, int] = {}
     for line in record.intervals:
         if line.phase == "measure":
@@ -353,7 +353,7 @@ def _measured_seconds(record: Record) -> float:
 
 
 def _setting(header: Header) -> Iterator[tuple[str, str]]:
-    """Tell what was run, on what."""
+    """Yield what was run, on what."""
     yield "Scenario", header.scenario
     if header.parameters:
         yield "Parameters", _pairs(header.parameters)
@@ -388,7 +388,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _tables(summary: Summary) -> Iterator[Table]:
-    """Give the results; one without rows is left out by the caller."""
+    """Yield the results; one without rows is left out by the caller."""
     figures = summary.figures
     yield _users(summary)
     yield durations(figures)
@@ -429,7 +429,7 @@ def _tables(summary: Summary) -> Iterator[Table]:
 
 
 def close_codes(summary: Summary) -> Table:
-    """Tell how connections ended."""
+    """Return how connections ended."""
     return Table(
         "Close codes",
         ("code", "connections"),
@@ -441,7 +441,7 @@ def close_codes(summary: Summary) -> Table:
 
 
 def counted(title: str, counts: Mapping[str, int]) -> Table:
-    """Tell how many there were of each, most first."""
+    """Return how many there were of each, most first."""
     most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     rows = tuple((name, format_count(count)) for name, count in most_first[:MOST_ROWS])
     return Table(title, ("", "count"), rows)
@@ -477,7 +477,7 @@ def _user_row(user: UserHeader, own: Summary) -> Row:
 def durations(
     figures: Mapping[str, float], told: Collection[str] = (), title: str = "Durations"
 ) -> Table:
-    """Tell every duration that was measured of the server, but those that are told already."""
+    """Return every duration that was measured of the server, but those that are told already."""
     names = [name.removesuffix(".count") for name in figures if name.endswith(".count")]
     left_out = {*OWN, *told}
     timed = [name for name in names if name not in left_out and f"{name}.p50_seconds" in figures]
@@ -509,7 +509,7 @@ def _server(figures: Mapping[str, float]) -> Table:
 
 
 def _generator(totals: Totals, summary: Summary) -> Table:
-    """Tell how each swarm process kept up; each is judged by itself."""
+    """Return how each swarm process kept up; each is judged by itself."""
     ratios, runnable = totals.own_cpu_ratios(), totals.own_runnable_ratios()
     limit = limit_of(summary.figures)
     rows = []
@@ -537,7 +537,7 @@ def _generator(totals: Totals, summary: Summary) -> Table:
 
 
 def _timeline(record: Record) -> tuple[PhaseRow, ...]:
-    """Give the phases with what happened in each; equal events of many processes are one."""
+    """Return the phases with what happened in each; equal events of many processes are one."""
     begun = list(phases(record))
     first = begun[0].begin if begun else end_seconds(record)
     parts = [Phase("before", 0.0, first), *begun]
@@ -556,7 +556,7 @@ def _timeline(record: Record) -> tuple[PhaseRow, ...]:
 
 
 def _happenings(events: list[Event]) -> Iterator[tuple[str, str, str]]:
-    """Give (when, what, details), events of one name together where there are several."""
+    """Yield (when, what, details), events of one name together where there are several."""
     order = list(dict.fromkeys(event.name for event in events))
     for name, group in groupby(
         sorted(events, key=lambda event: order.index(event.name)), key=lambda event: event.name

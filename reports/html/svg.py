@@ -42,7 +42,7 @@ class Axis:
     is_log: bool = False
 
     def ratio(self, value: float) -> float:
-        """Give where a value lies: 0 at the low end, 1 at the high one, never beyond either."""
+        """Return where a value lies: 0 at the low end, 1 at the high one, never beyond either."""
         held = min(max(value, self.low), self.high)
         if self.is_log:
             return math.log(held / self.low) / math.log(self.high / self.low)
@@ -97,7 +97,7 @@ class Drawing:
 
 
 def step_for(span: float, most: int) -> float:
-    """Give the least step of 1, 2 or 5 times a power of ten that makes at most so many of ``span``.
+    """Return the least step of 1, 2 or 5 times a power of ten, at most so many in ``span``.
 
     Raises:
         ValueError: the span is not above 0, or not finite.

@@ -42,7 +42,7 @@ class _Bin:
             self.time(kind, texts)
 
     def percentiles(self, kind: int) -> tuple[float, float] | tuple[None, None]:
-        """Give p50 and p99 in seconds."""
+        """Return p50 and p99 in seconds."""
         if kind not in self.told:
             held = self.texts.get(kind, [])
             histogram = merged(map(Histogram.decode, held))
@@ -95,16 +95,16 @@ class Trend:
         return self._end_ns / 1e9
 
     def kind(self) -> int | None:
-        """Give the first kind of duration that there is any of."""
+        """Return the first kind of duration that there is any of."""
         timed = {kind for held in self._bins for kind in held.texts}
         return min(timed, default=None)
 
     def has(self, kind: int) -> bool:
-        """Tell whether any duration of a kind was measured."""
+        """Return whether any duration of a kind was measured."""
         return any(kind in held.texts for held in self._bins)
 
     def asked(self) -> list[tuple[float, int]]:
-        """Give how many connections were asked for, by the end of each slice."""
+        """Return how many connections were asked for, by the end of each slice."""
         points, asked = [], None
         for held, (_, end) in zip(self._bins, self._spans(), strict=True):
             asked = asked if held.asked is None else held.asked
@@ -113,7 +113,7 @@ class Trend:
         return points
 
     def slices(self, kind: int | None) -> tuple[Slice, ...]:
-        """Give the slices, with the percentiles of one kind of duration."""
+        """Return the slices, with the percentiles of one kind of duration."""
         made, opened = [], dict[int, int]()
         for held, (begin, end) in zip(self._bins, self._spans(), strict=True):
             opened |= held.open

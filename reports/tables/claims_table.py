@@ -71,7 +71,7 @@ def _text(text: str, style: str = "") -> Text:
 
 
 def _notes(results: Sequence[ClaimResult]) -> Iterator[str]:
-    """Say why something was not measured: each cause once, with what it concerns."""
+    """Yield why something was not measured: each cause once, with what it concerns."""
     concerned: dict[str, list[str]] = {}
     for result in results:
         for reason in result.reasons:
@@ -87,7 +87,7 @@ def _servers(results: Sequence[ClaimResult]) -> list[str]:
 
 
 def _claims(results: Sequence[ClaimResult]) -> Iterator[tuple[ClaimResult, list[ClaimResult]]]:
-    """Give each claim, by the first of its results, with all that it has."""
+    """Return each claim, by the first of its results, with all that it has."""
     by_claim: dict[str, list[ClaimResult]] = {}
     for result in results:
         by_claim.setdefault(result.claim, []).append(result)
@@ -209,7 +209,7 @@ def _listed_rows(results: Sequence[ClaimResult]) -> list[tuple[str, ...]]:
 
 
 def tally(results: Sequence[ClaimResult]) -> str:
-    """Say in one line how many claims hold, are refuted, and so on."""
+    """Return in one line how many claims hold, are refuted, and so on."""
     counted = ((verdict, sum(r.verdict is verdict for r in results)) for verdict in Verdict)
     parts = [f"{count} {verdict}" for verdict, count in counted if count]
     news = [named(result) for result in results if result.expected not in (None, result.verdict)]
@@ -224,14 +224,14 @@ def tally(results: Sequence[ClaimResult]) -> str:
 
 
 def _measured(result: ClaimResult) -> str:
-    """Tell in one line what was measured, or why nothing was."""
+    """Return in one line what was measured, or why nothing was."""
     if result.estimate is None:
         return "; ".join(map(printable, result.reasons))
     return _figures(result).replace("\n", "; ")
 
 
 def _figures(result: ClaimResult) -> str:
-    """Tell what was measured, the figures beside it in a line of their own."""
+    """Return what was measured, the figures beside it in a line of their own."""
     if result.estimate is None:
         return ""
     judged = _interval(result.metric, result.estimate)

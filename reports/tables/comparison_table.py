@@ -62,7 +62,7 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 
 def headline(comparison: Comparison) -> str:
-    """Say in one line what came out: how many figures are worse, better, and so on."""
+    """Return in one line what came out: how many figures are worse, better, and so on."""
     rows = [row for group in comparison.groups for row in (*group.rows, *group.equal)]
     words = {Difference.NONE_TOLD: "with no difference that can be told"}
     counted = ((kind, sum(row.difference is kind for row in rows)) for kind in _ORDER)
@@ -71,7 +71,7 @@ def headline(comparison: Comparison) -> str:
 
 
 def group_lines(group: GroupComparison) -> Iterator[str]:
-    """Say what base and head are, and what a reader should know of them."""
+    """Yield what base and head are, and what a reader should know of them."""
     if group.base.server == group.head.server:
         yield f"target: {group.base.server}"
     for name, side, other in (
@@ -84,7 +84,7 @@ def group_lines(group: GroupComparison) -> Iterator[str]:
 
 
 def after_table(group: GroupComparison) -> Iterator[str]:
-    """Say which figures are the same in every run of both."""
+    """Yield which figures are the same in every run of both."""
     values = [row for row in group.equal if row.base[0]]
     told = [f"{row.figure.label} {format_figure(row.figure.key, row.base[0])}" for row in values]
     if told:
@@ -94,7 +94,7 @@ def after_table(group: GroupComparison) -> Iterator[str]:
 
 
 def footnotes(comparison: Comparison) -> Iterator[str]:
-    """Say what was left out, and how far the whole may be relied on."""
+    """Yield what was left out, and how far the whole may be relied on."""
     for left in comparison.left_out:
         yield f"Left out: {left}"
     if count := comparison.judged:
@@ -106,7 +106,7 @@ def footnotes(comparison: Comparison) -> Iterator[str]:
 
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
-    """Give what a program is told, as JSON has it."""
+    """Return what a program is told, as JSON has it."""
     return {
         "groups": [
             {
@@ -153,7 +153,7 @@ def _sorted(rows: Sequence[Row]) -> list[Row]:
 
 
 def _cells(row: Row) -> tuple[str, str, str, str]:
-    """Give all but the mark: label, base, head and the interval of their ratio."""
+    """Return all but the mark: label, base, head and the interval of their ratio."""
     base, head = (
         format_figure(row.figure.key, statistics.median(side)) for side in (row.base, row.head)
     )
@@ -171,7 +171,7 @@ def _interval(row: Row) -> str:
 
 
 def _hides(ends: Sequence[float], digits: int) -> bool:
-    """Tell whether an interval beside 1 looks as if it reached there."""
+    """Return whether an interval beside 1 looks as if it reached there."""
     low, high = ends
     beside = low > 1 or high < 1
     return beside and any(rounded(it, digits) == 1 for it in ends)

@@ -55,7 +55,7 @@ class GateReport:
 
 
 def outcome_of_gate(report: GateReport) -> Outcome:
-    """Say how a gate ended."""
+    """Return how a gate ended."""
     decision = report.decision
     # The status says already which verdict it is.
     sentence = decision.sentence.removeprefix(decision.verdict).lstrip(": ")
@@ -77,7 +77,7 @@ def gate_table(report: GateReport) -> Table:
 
 
 def gate_lines(report: GateReport) -> Iterator[str]:
-    """Say what a reader of the table should know."""
+    """Yield what a reader of the table should know."""
     decision = report.decision
     yield f"base: {printable(report.base)}"
     yield f"head: {printable(report.head)}"
@@ -147,7 +147,7 @@ def gate_junit(report: GateReport) -> str:
 
 
 def gate_document(report: GateReport) -> dict[str, Any]:
-    """Give the same for a program; a limit that is not known is null."""
+    """Return the same for a program; a limit that is not known is null."""
     outcome = outcome_of_gate(report)
     metrics = [
         {

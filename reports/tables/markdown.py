@@ -9,5 +9,5 @@ def markdown_table(rows: Iterable[Sequence[str]]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Give a text that neither ends its cell nor its row."""
+    """Return a text that neither ends its cell nor its row."""
     return text.replace("|", "\\|").replace("\n", " ")

@@ -13,7 +13,7 @@ _TIMES: Final = 2.0
 
 
 def findings(matrix: Matrix) -> tuple[str, ...]:
-    """Give a sentence for each column that has something to compare."""
+    """Return a sentence for each column that has something to compare."""
     told = (_finding(matrix, number, column) for number, column in enumerate(matrix.columns))
     return tuple(sentence for sentence in told if sentence)
 
@@ -42,7 +42,7 @@ def _extremes(
     differing: dict[str, Estimate],
     measured: dict[str, Estimate | None],
 ) -> Iterator[str]:
-    """Tell the lowest and the highest of those that differ, the better one first."""
+    """Yield the lowest and the highest of those that differ, the better one first."""
     lower = {name: it for name, it in differing.items() if it.value < 1.0}
     higher = {name: it for name, it in differing.items() if it.value > 1.0}
     lowest = min(lower, key=lambda name: lower[name].value, default=None)
@@ -80,7 +80,7 @@ def _percent(ratio: float) -> float:
 
 
 def notes(matrix: Matrix) -> Sequence[str]:
-    """Give what one must know to read the table: how, what is missing, what chance does."""
+    """Return what one must know to read the table: how, what is missing, what chance does."""
     return tuple(_notes(matrix))
 
 

@@ -91,7 +91,7 @@ def _words(cell: Cell, scale: Scale, numbers: Mapping[str, int]) -> str:
 
 
 def reasons(matrix: Matrix) -> Sequence[str]:
-    """Give why something was not measured, by the number that stands in its place."""
+    """Return why something was not measured, by the number that stands in its place."""
     return [f"[{number}] {reason}" for reason, number in _numbers(matrix).items()]
 
 
@@ -126,7 +126,7 @@ def _ratio(cell: Cell, *, pad: bool = False) -> str:
 
 
 def _spread(estimate: Estimate, *, pad: bool) -> str:
-    """Tell how far the farther end of an interval lies, in per cent of the value."""
+    """Return how far the farther end of an interval lies, in per cent of the value."""
     if not math.isfinite(estimate.high):
         return f"{_NO_BREAK}±{_NO_BREAK}?"
     if estimate.value == 0:

@@ -130,12 +130,12 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/stats", dependencies=look, responses=refused)
     async def stats() -> Stats:
-        """Say what all workers have counted since each started."""
+        """Return what all workers have counted since each started."""
         return await services.stats.all_workers()
 
     @routes.get("/metrics", dependencies=look, responses=refused)
     async def metrics() -> Response:
-        """Say the same to Prometheus."""
+        """Return the same to Prometheus."""
         return Response(exposition(await services.stats.all_workers()), media_type=CONTENT_TYPE)
 
     @routes.post("/broadcast", dependencies=guarded, responses=REFUSED)

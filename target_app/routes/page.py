@@ -59,7 +59,7 @@ def add_page(app: FastAPI, *, websocket: str) -> None:
 
     @app.get("/", response_class=HTMLResponse)
     async def root(request: Request) -> Response:
-        """Give the chat page to a browser, and a greeting to a client that asks for JSON."""
+        """Return the chat page to a browser, and a greeting to a client that asks for JSON."""
         if not prefers_html(request.headers.get("accept", "")):
             return JSONResponse({"message": "Hello World"}, headers={"Vary": "Accept"})
         base: str = request.scope.get("root_path", "")

@@ -96,7 +96,7 @@ def figures_of(record: Path) -> dict[str, float]:
 
 
 def counted_by(record: Path) -> dict[str, int]:
-    """Give what a server printed last into the log beside a record."""
+    """Return what a server printed last into the log beside a record."""
     log = record.with_name(record.name.replace(".run.jsonl", ".target.log"))
     counts: dict[str, int] = json.loads(log.read_text().splitlines()[-1])
     return counts

@@ -20,7 +20,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("claims_*.toml"))
 
 
 def keys(head: str) -> list[str]:
-    """Give the first cells of the table whose head begins so."""
+    """Return the first cells of the table whose head begins so."""
     table = PAGE[PAGE.index(f"\n| {head} |") :].split("\n\n", 1)[0]
     return re.findall(r"^\| `?([^`|]+?)`? \|", table, re.MULTILINE)[1:]
 

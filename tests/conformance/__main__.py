@@ -30,7 +30,7 @@ KNOWN: dict[str, frozenset[str]] = {
 
 
 async def visit_all(name: str, server: str) -> int:
-    """Have a client do every case; give how many there are."""
+    """Have a client do every case; return how many there are."""
     picows_client.count_alone(asyncio.get_running_loop())
     visit = visitor(name)
     told: list[bytes] = []
@@ -43,7 +43,7 @@ async def visit_all(name: str, server: str) -> int:
 
 
 def failed(report: dict[str, dict[str, str]]) -> Iterator[str]:
-    """Give the cases that were not passed, or whose closing handshake was wrong."""
+    """Yield the cases that were not passed, or whose closing handshake was wrong."""
     for case, found in sorted(report.items()):
         if not {found["behavior"], found["behaviorClose"]} <= PASSED:
             yield case

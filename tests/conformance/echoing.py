@@ -88,7 +88,7 @@ async def visit_with_gevent(url: str, told: Told) -> None:
 
 
 def visitor(name: str) -> Visit:
-    """Give what visits an address with the client of that name."""
+    """Return what visits an address with the client of that name."""
     if name == "gevent":
         return visit_with_gevent
     return partial(visit_with_the_swarm, Client(name))

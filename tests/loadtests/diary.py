@@ -30,7 +30,7 @@ class Diary(Hold):
 
 
 def accepted(request: bytes) -> bytes:
-    """Give the answer that completes a handshake (RFC 6455 section 4.2.2)."""
+    """Return the answer that completes a handshake (RFC 6455 section 4.2.2)."""
     key = request.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r")[0].decode()
     head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     return f"{head}Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n".encode()

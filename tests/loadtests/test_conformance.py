@@ -17,7 +17,7 @@ CLIENTS = pytest.mark.parametrize("client", [Client.PICOWS, Client.WEBSOCKETS])
 
 
 def frame(first: int, payload: bytes = b"") -> bytes:
-    """Give one frame of a server's, its first byte as it is told (RFC 6455 section 5.2)."""
+    """Return one frame of a server's, its first byte as it is told (RFC 6455 section 5.2)."""
     if len(payload) < 126:
         return bytes([first, len(payload)]) + payload
     return bytes([first, 126]) + len(payload).to_bytes(2) + payload
@@ -28,7 +28,7 @@ def close(code: int, reason: bytes = b"") -> bytes:
 
 
 async def heard(client: Client, said: bytes) -> tuple[list[str], list[tuple[int, bytes]], Recorder]:
-    """Say that to a client after its handshake.
+    """Return that to a client after its handshake.
 
     Gives what its scenario was told, the frames that it sent, and its recorder.
     """

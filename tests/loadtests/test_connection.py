@@ -36,7 +36,7 @@ class Transport:
 
 
 def received(*frames: Any) -> tuple[list[bytes], Transport, Recorder]:
-    """Give a connection frames; gives the messages it made of them."""
+    """Return a connection frames; gives the messages it made of them."""
     messages: list[bytes] = []
     recorder = Recorder(process=0, origin_ns=0, payload_bytes=1)
     connection = Connection(

@@ -104,7 +104,7 @@ async def test_a_closed_model_on_a_silent_server_tells_of_every_message(run: Run
 
 @contextmanager
 def starving() -> Iterator[Callable[[Line], None]]:
-    """Give an observer that lets the swarm have only what a busy process leaves of one core.
+    """Yield an observer that lets the swarm have only what a busy process leaves of one core.
 
     Both are bound to one core, so that whatever else runs has the others.
     """

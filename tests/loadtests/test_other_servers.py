@@ -22,7 +22,7 @@ def node_command() -> list[str]:
 
 
 def command(name: str) -> list[str]:
-    """Give the command of a server, a port of its own choice included."""
+    """Return the command of a server, a port of its own choice included."""
     return {
         "websockets": lambda: [sys.executable, "-m", "tests.servers.plain_websockets", "0"],
         "picows": lambda: [sys.executable, "-m", "benchmarks.cost.picows_echo", "0"],

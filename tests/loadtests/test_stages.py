@@ -124,7 +124,7 @@ class Seen:
         self.counts.append(self.now)
 
     def peaks_and_lows(self) -> list[int]:
-        """Give where it turned, from growing to falling or back."""
+        """Return where it turned, from growing to falling or back."""
         counts = [0, *self.counts]
         turns = zip(counts, counts[1:], counts[2:], strict=False)
         return [at for before, at, after in turns if (at - before) * (after - at) < 0]

@@ -55,7 +55,7 @@ class Launched:
         return self.process.pid
 
     def url(self, path: str = "/") -> str:
-        """Give the WebSocket address of a path."""
+        """Return the WebSocket address of a path."""
         return f"ws://127.0.0.1:{self.port}{path}"
 
     def await_listening(self) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def nobody_listens() -> Iterator[int]:
-    """Give a port of 127.0.0.1 that refuses connections for as long as the context lasts.
+    """Yield a port of 127.0.0.1 that refuses connections for as long as the context lasts.
 
     It is bound, so that nobody else gets it, and not listened on.
     """

@@ -81,7 +81,7 @@ class RedisServer:
         self.command("client", "kill", "type", kind)
 
     def _answers(self):
-        """Tell whether this very process answers, and not somebody else's on its port."""
+        """Return whether this very process answers, and not somebody else's on its port."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as client:
                 client.sendall(b"INFO server\r\n")

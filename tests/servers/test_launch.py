@@ -46,7 +46,7 @@ child.wait()
 
 
 def python(code: str) -> list[str]:
-    """Give the command of a server of a few lines, for which SIGTERM waits until it asks."""
+    """Return the command of a server of a few lines, for which SIGTERM waits until it asks."""
     opening = "import signal, subprocess, sys\n"
     opening += "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
     return [sys.executable, "-c", opening + code]

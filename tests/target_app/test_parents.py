@@ -68,7 +68,7 @@ async def test_a_wrong_setting_ends_a_process_of_somebodys_program_with_2():
 
 @pytest.fixture
 def reloaded(serve, tmp_path):
-    """Start ``uvicorn --reload``; give the server and what edits its application."""
+    """Start ``uvicorn --reload``; return the server and what edits its application."""
     file = tmp_path / "edited.py"
 
     async def begin():

@@ -7,7 +7,7 @@ ACCEPTED = b"HTTP/1.1 101 "
 
 
 def handshake(path: str) -> bytes:
-    """Give the request that opens a WebSocket, without extensions (RFC 6455 §4.1)."""
+    """Return the request that opens a WebSocket, without extensions (RFC 6455 §4.1)."""
     lines = (
         f"GET {path} HTTP/1.1",
         "Host: 127.0.0.1",
@@ -20,14 +20,14 @@ def handshake(path: str) -> bytes:
 
 
 def refusal(answer: bytes) -> str | None:
-    """Give the status line of an answer that opens no WebSocket; None if it opens one."""
+    """Return the status line of an answer that opens no WebSocket; None if it opens one."""
     if answer.startswith(ACCEPTED):
         return None
     return answer.split(b"\r\n", 1)[0].decode("latin-1") or "nothing"
 
 
 def text_frame(text: str) -> bytes:
-    """Give ``text`` as one masked frame (RFC 6455 §5.2)."""
+    """Return ``text`` as one masked frame (RFC 6455 §5.2)."""
     payload = text.encode()
     size = len(payload)
     if size < 126:

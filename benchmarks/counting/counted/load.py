@@ -85,7 +85,7 @@ class Clients:
     async def audience(
         self, kind: str, everyone: Sequence[NoNetwork], token: bytes, frame: bytes
     ) -> list[NoNetwork]:
-        """Let the first send once; give who hears it: all others, and itself if it does.
+        """Let the first send once; return who hears it: all others, and itself if it does.
 
         Raises:
             ServerError: one of the others did not hear it.
@@ -123,7 +123,7 @@ class Clients:
 
 
 def messages(load: Load, kind: str) -> Iterator[tuple[bytes, bytes]]:
-    """Give messages without end, all of one length: what to look for, and the frame."""
+    """Yield messages without end, all of one length: what to look for, and the frame."""
     for number in itertools.count():
         token = f"swarmgate-{kind}-{number:06}"
         yield token.encode(), text_frame(load.message.replace("{token}", token))
@@ -155,7 +155,7 @@ async def connect(
 async def exchange(
     load: Load, meter: Meter, clients: Clients, kind: str, everyone: Sequence[NoNetwork]
 ) -> int:
-    """Send the messages that are counted, after as many that are not; give the writes of all.
+    """Send the messages that are counted, after as many that are not; return the writes of all.
 
     Raises:
         ServerError: a message did not reach everyone, or more than once.
@@ -185,7 +185,7 @@ def check(tokens: Sequence[bytes], audience: Sequence[NoNetwork]) -> None:
 
 
 async def put_on(load: Load, meter: Meter, clients: Clients, loop: IdleTimeLoop) -> dict[str, int]:
-    """Do all of it; give how often the server wrote, by kind of message. Raises ServerError."""
+    """Do all of it; return how often the server wrote, by kind of message. Raises ServerError."""
     writes: dict[str, int] = {}
     everyone = [NoNetwork(loop, number) for number in range(load.connections)]
     await connect(load, meter, clients, everyone)

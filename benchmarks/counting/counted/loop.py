@@ -72,7 +72,7 @@ class IdleTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(self._idle)
 
     def time(self) -> float:
-        """Give the seconds in which there was nothing to do."""
+        """Return the seconds in which there was nothing to do."""
         return self._idle.idle_seconds
 
     async def idle(self, is_over: Callable[[], bool] = lambda: True) -> None:

@@ -28,7 +28,7 @@ class Memory:
         self._map[offset : offset + len(data)] = data
 
     def number_at(self, offset: int) -> int:
-        """Give the unsigned number of 8 bytes at ``offset``."""
+        """Return the unsigned number of 8 bytes at ``offset``."""
         return int.from_bytes(self._map[offset : offset + 8], "little")
 
 
@@ -78,7 +78,7 @@ class Allocations:
         return self._memory.address + code
 
     def so_far(self) -> int:
-        """Give how many calls there were."""
+        """Return how many calls there were."""
         return self._memory.number_at(self._COUNTER)
 
 

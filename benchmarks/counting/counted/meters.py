@@ -49,7 +49,7 @@ class Meter:
 
 
 def memory() -> Meter:
-    """Give what counts the bytes that Python has allocated more after a connection than before.
+    """Return what counts the bytes that Python has allocated more after a connection than before.
 
     It is the median over the connections: where the tables that hold all of them grow hangs on
     addresses, which differ from process to process.
@@ -79,7 +79,7 @@ def memory() -> Meter:
 
 
 def allocations() -> Meter:
-    """Give what counts the calls of Python's allocator."""
+    """Return what counts the calls of Python's allocator."""
     _need_machine_code()
     counter = machine_code.Allocations()
     before = 0
@@ -92,7 +92,7 @@ def allocations() -> Meter:
 
 
 def system_calls() -> Meter:
-    """Give what makes a system call that whoever traces this process knows."""
+    """Return what makes a system call that whoever traces this process knows."""
 
     def mark(name: str) -> None:
         os.access(f"/swarmgate/{name}", os.F_OK)
@@ -101,7 +101,7 @@ def system_calls() -> Meter:
 
 
 def instructions() -> Meter:
-    """Give what switches callgrind on and off."""
+    """Return what switches callgrind on and off."""
     _need_machine_code()
     callgrind = machine_code.Callgrind()
     return Meter(lambda _: callgrind.start(), callgrind.stop)

@@ -54,7 +54,7 @@ def _count(app: str, counted: str, load: Load) -> dict[str, Any]:
 
 
 def _configured(app: str) -> tuple[Any, str]:
-    """Give uvicorn's configuration, with the application loaded, and uvicorn's version."""
+    """Return uvicorn's configuration, with the application loaded, and uvicorn's version."""
     if sys.implementation.name != "cpython" or sys.version_info < (3, 10):
         raise LoadError(f"{sys.executable} is not CPython 3.10 or newer")
     try:

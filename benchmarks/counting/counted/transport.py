@@ -48,7 +48,7 @@ class NoNetwork(asyncio.Transport):
         self._written = None
 
     def written(self) -> bytes:
-        """Give all that the server wrote and was kept."""
+        """Return all that the server wrote and was kept."""
         return b"".join(self._written or ())
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -76,7 +76,7 @@ class NoNetwork(asyncio.Transport):
             self._loop.call_soon(self._read)
 
     def is_reading(self) -> bool:
-        """Tell whether what comes is read."""
+        """Return whether what comes is read."""
         return not (self._paused or self._closing)
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class NoNetwork(asyncio.Transport):
         self.close()
 
     def is_closing(self) -> bool:
-        """Tell whether the connection ends."""
+        """Return whether the connection ends."""
         return self._closing
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
@@ -98,23 +98,23 @@ class NoNetwork(asyncio.Transport):
         self._protocol = protocol
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Give who is handed what comes."""
+        """Return who is handed what comes."""
         protocol: asyncio.BaseProtocol = self._protocol
         return protocol
 
     def get_write_buffer_size(self) -> int:
-        """Give 0: nothing waits."""
+        """Return 0: nothing waits."""
         return 0
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Give asyncio's own."""
+        """Return asyncio's own."""
         return 16 * 1024, 64 * 1024
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Do nothing: they are never reached."""
 
     def can_write_eof(self) -> bool:
-        """Tell that the end can be written, as on TCP."""
+        """Return that the end can be written, as on TCP."""
         return True
 
     def write_eof(self) -> None:

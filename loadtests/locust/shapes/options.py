@@ -19,7 +19,7 @@ class SizedShape(LoadTestShape):
 
     @abstractmethod
     def users_at(self, share: float) -> int:
-        """Give the users when that share of the run time, from 0 up to 1, is over."""
+        """Return the users when that share of the run time, from 0 up to 1, is over."""
 
     @property
     def users(self) -> int:
@@ -27,7 +27,7 @@ class SizedShape(LoadTestShape):
         return self._options.num_users or 1
 
     def tick(self) -> tuple[int, float] | None:
-        """Give Locust the users for now and how many may be started a second; None is the end."""
+        """Return Locust the users for now and how many may be started a second; None is the end."""
         seconds = float(self._options.run_time or self.default_seconds)
         share = self.get_run_time() / seconds
         if share >= 1:

@@ -9,5 +9,5 @@ class Soak(SizedShape):
     default_seconds = 3600.0
 
     def users_at(self, share: float) -> int:  # noqa: ARG002 - the same all the time
-        """Give the users when that share of the run time is over."""
+        """Return the users when that share of the run time is over."""
         return self.users

@@ -27,12 +27,12 @@ def blocks_of(base: Sequence[float], head: Sequence[float], name: str = "cpu") -
 
 
 def most(gates: int, rate: float) -> float:
-    """Give what a kept rate exceeds about once in a million tests."""
+    """Return what a kept rate exceeds about once in a million tests."""
     return gates * rate + 5 * math.sqrt(gates * rate * (1 - rate)) + 1
 
 
 def noisy(ratio: float) -> list[Block]:
-    """Give 48 blocks whose ratios scatter evenly around one, by up to a fifth, in a mixed order."""
+    """Return 48 blocks whose ratios scatter evenly around one, by up to a fifth, shuffled."""
     spread = [0.2 * (2 * (block * 7 % 48) / 47 - 1) for block in range(48)]
     return blocks_of([1.0] * 48, [ratio * math.exp(it) for it in spread])
 

@@ -167,7 +167,7 @@ def test_checks_are_at_95_percent_over_all_of_them_together() -> None:
 
 
 def checks(*readings: list[Reading]) -> tuple[Check, ...]:
-    """Give the checks on the memory of the first of several series that were fitted up to 4,000."""
+    """Return the checks on the memory of the first of several series, fitted up to 4,000."""
     found = [find(series(Axis.CONNECTIONS, it), 4_000)[:1] for it in readings]
     return check(found)[0][0].checks
 

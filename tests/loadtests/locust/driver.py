@@ -120,7 +120,7 @@ def headless_until(
 
 
 def has(figure: str, least: float) -> Callable[[Sequence[Summary]], bool]:
-    """Tell whether the one record has so much of a figure."""
+    """Return whether the one record has so much of a figure."""
     return lambda found: any(summary.figures.get(figure, 0) >= least for summary in found)
 
 
@@ -178,13 +178,13 @@ class Locust:
         return stats
 
     def page(self, path: str = "part") -> str:
-        """Give what our tab shows, as HTML."""
+        """Return what our tab shows, as HTML."""
         url = f"http://127.0.0.1:{self.port}/swarmgate/{path}"
         with urllib.request.urlopen(url, timeout=30) as answer:
             return str(answer.read().decode())
 
     def rows(self) -> dict[str, str]:
-        """Give what our tab shows, by what stands first: of a row, of a tile, of the verdict."""
+        """Return what our tab shows, by what stands first: of a row, of a tile, of the verdict."""
         return _Shown(self.page()).rows
 
     def wait(self, holds: Callable[[], bool], what: str = "") -> None:
@@ -218,7 +218,7 @@ class Locust:
 
 
 def swarms(pid: int) -> list[int]:
-    """Give the swarm processes of a Locust."""
+    """Return the swarm processes of a Locust."""
     children = psutil.Process(pid).children(recursive=True)
     return [child.pid for child in children if "loadtests.run.swarm" in child.cmdline()]
 

@@ -34,7 +34,7 @@ def row(running: Locust, name: str) -> Mapping[str, int]:
 
 
 def causes(running: Locust) -> dict[str, int]:
-    """Give how many failed, by row and cause."""
+    """Return how many failed, by row and cause."""
     found = running.stats()["errors"]
     return {f"{it['name']}: {it['error']}": it["occurrences"] for it in found}
 

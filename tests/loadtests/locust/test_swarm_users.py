@@ -229,7 +229,7 @@ def test_a_shape_of_steps_gives_the_memory_of_a_connection(tmp_path: Path) -> No
 
 
 def steps_over(seconds: int, folder: Path) -> tuple[Done, list[float]]:
-    """Have 500 users in five steps; give at how many connections memory was read."""
+    """Have 500 users in five steps; return at how many connections memory was read."""
     folder.mkdir()
     with launch(*REFERENCE) as server:
         done = headless(

@@ -83,7 +83,7 @@ def run_both(folder: Path) -> None:
 
 
 def records(folder: Path) -> dict[str, Record]:
-    """Give the records so far, one of each user class, by its scenario."""
+    """Return the records so far, one of each user class, by its scenario."""
     found = map(read_record, folder.glob("*.run.jsonl"))
     return {record.header.scenario: record for record in found}
 
@@ -96,7 +96,7 @@ def has_enough(found: dict[str, Record]) -> bool:
 
 
 def _checked(record: Record, where: str) -> Mapping[str, float]:
-    """Check one record by itself; give its figures."""
+    """Check one record by itself; return its figures."""
     what, summary = record.header.scenario, summarise(record)
     figures = summary.figures
     assert figures["connections.opened"] == USERS, (where, what, summary.errors)
@@ -118,7 +118,7 @@ def _checked(record: Record, where: str) -> Mapping[str, float]:
 
 
 def _least_ns(record: Record) -> int:
-    """Give how long the luckiest message took."""
+    """Return how long the luckiest message took."""
     texts = [
         line.histograms["latency"] for line in record.intervals if "latency" in line.histograms
     ]
