@@ -93,7 +93,7 @@ def serve(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Run the command line; a wrong command is told in one line, status 2."""
+    """Run the command line; report a wrong command in one line, with status 2."""
     try:
         status = app(standalone_mode=False)
     except typer.TyperException as error:

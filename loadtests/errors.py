@@ -6,7 +6,7 @@ class LoadTestError(Exception):
 
 
 class UsageError(LoadTestError):
-    """A parameter that cannot be meant: exit status 2."""
+    """An invalid parameter: exit status 2."""
 
 
 class HandshakeError(Exception):

@@ -1,1 +1,1 @@
-"""What was measured and how it is told: the run record, its figures, and their renderers."""
+"""What was measured and how it is reported: the run record, its figures, and their renderers."""

@@ -61,7 +61,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """What is told of each kind of duration."""
+    """A statistic of each kind of duration."""
 
     key: str
     label: str
@@ -213,7 +213,7 @@ STATISTICS: Final = {
         Statistic("p999_seconds", "p99.9", "99.9 % took no longer"),
     )
 }
-"""What is told of each kind of duration, as ``latency.p99_seconds``."""
+"""The statistics of each kind of duration, as in ``latency.p99_seconds``."""
 
 GROUPS: Final = (
     _group(

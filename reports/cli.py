@@ -53,7 +53,7 @@ def report(
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What is told of one record; its page, if one was asked for."""
+    """The outcome of one record; its page, if one was asked for."""
 
     path: Path
     summary: Summary

@@ -7,7 +7,7 @@ from reports.catalogue import Figure
 
 
 class Difference(StrEnum):
-    """What is told of one figure of the head beside the base's."""
+    """How one figure of the head compares with the base's."""
 
     WORSE = "worse"
     BETTER = "better"

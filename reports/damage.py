@@ -1,4 +1,4 @@
-"""A record that cannot be used is told in one line, by its name, whatever is wrong with it."""
+"""A record that cannot be used is reported in one line that names it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -11,7 +11,7 @@ BUSY: Final = 0.9
 MACHINE_BUSY: Final = 0.95
 """Of all cores, which have room for one more thread until nearly the end."""
 
-# What may be the limit: by which figure, from where on, and how a person is told of it.
+# What may be the limit: by which figure, from where on, and in which words.
 _PARTS: Final = (
     (
         "server",

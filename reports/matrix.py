@@ -37,7 +37,7 @@ class Cell:
         estimate: over the runs; of one run alone its interval has no ends. None if not measured.
         ratio: to the reference, round by round; None for the reference itself, and where one of the
             two was not measured or is not above nothing.
-        is_best: whether it is the best of its column, or cannot be told from the best.
+        is_best: whether it is the best of its column, or does not differ from the best.
         reason: why it was not measured.
         has_failed: whether that is because the server failed, not the generator or the machine.
     """
@@ -50,7 +50,7 @@ class Cell:
 
     @property
     def differs(self) -> bool:
-        """Whether it can be told from the reference: 1 lies outside of the ratio's interval."""
+        """Whether it differs from the reference: 1 lies outside of the ratio's interval."""
         return self.ratio is not None and not self.ratio.low <= 1.0 <= self.ratio.high
 
 
@@ -89,7 +89,7 @@ class Matrix:
 
     @property
     def comparisons(self) -> int:
-        """How many ratios have an interval, and could by chance be told from 1."""
+        """How many ratios have an interval, and could by chance differ from 1."""
         cells = (cell for row in self.rows for cell in row.cells)
         return sum(1 for it in cells if it.ratio is not None and math.isfinite(it.ratio.high))
 
@@ -118,7 +118,7 @@ def _unmeasured(matrix: Matrix, *, has_failed: bool) -> list[str]:
 
 
 def matrix_document(matrix: Matrix, findings: Sequence[str], outcome: Outcome) -> dict[str, Any]:
-    """Return what a program is told of a matrix, as JSON has it."""
+    """Return a matrix as JSON for a program."""
     return {
         "status": outcome.status,
         "outcome": outcome.line,

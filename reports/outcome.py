@@ -53,7 +53,7 @@ def outcome_of(summary: Summary) -> Outcome:
 
 
 def run_document(path: Path, summary: Summary, outcome: Outcome) -> dict[str, Any]:
-    """Return what a program is told of a run whose record is at ``path``, as JSON has it."""
+    """Return a run whose record is at ``path`` as JSON for a program."""
     limit = limit_of(summary.figures)
     return {
         "record": str(path),

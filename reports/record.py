@@ -1,6 +1,6 @@
 """The run record: one run is one append-only file of JSON lines, readable up to its last second.
 
-Line types are told apart by their ``type`` key: :class:`Header`, :class:`Interval`,
+Line types are distinguished by their ``type`` key: :class:`Header`, :class:`Interval`,
 :class:`Sample`, :class:`Event`, :class:`Footer`. Times named ``t_ns`` are nanoseconds of
 CLOCK_MONOTONIC since the start of the run. Histograms are HdrHistogram V2 texts in nanoseconds
 (:mod:`reports.histogram`).

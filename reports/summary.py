@@ -396,7 +396,7 @@ class Totals:
             own.settle_deliveries()
 
     def _drain_figures(self) -> dict[str, float]:
-        """Return who was told of the target's stop, how they were closed, and what became of it."""
+        """Return how the target's stop was announced, how clients were closed, and how it ended."""
         if not self._drain:
             return {}
         figures = {f"drain.{name}": value for name, value in self._drain.items()}

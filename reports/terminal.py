@@ -114,7 +114,7 @@ class Progress:
 def live_view(
     console: Console, title: str = "", *, quiet: bool = False
 ) -> Iterator[Callable[[Line], None]]:
-    """Show a run as it goes on; yields what is to be told of every line.
+    """Show a run as it goes on; yield what takes every line of its record.
 
     Args:
         console: where to; a panel on a terminal, plain lines elsewhere.
@@ -264,7 +264,7 @@ def user_title(name: str, own: Summary, run: Summary) -> str:
 
 
 def user_rows(own: Summary) -> Iterator[tuple[str, str]]:
-    """Return what one kind of users measured, by name; who was the limit is told of the run."""
+    """Return what one kind of users measured, by name; the limit is the run's."""
     return (row for row in summary_rows(own) if row[0] != "Limit")
 
 
@@ -411,7 +411,7 @@ def _delivery_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "Clocks", f"a one-way time between two hosts may be wrong by {bound}"
 
 
-# Durations that are told elsewhere, or only looked up.
+# Durations that are shown elsewhere, or only looked up.
 _TOLD_ELSEWHERE: Final = frozenset(
     {
         *("latency", "service_time", "acknowledgement", "open", "told", "tcp_connect", "tls"),
@@ -438,7 +438,7 @@ def _scenario_rows(summary: Summary) -> Iterator[tuple[str, str]]:
 
 
 def drain_rows(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Yield who was told of the target's stop, and what became of it; nothing without one."""
+    """Yield how the target's stop was announced, and how it ended; nothing without one."""
     figures = summary.figures
     if "drain.connected" not in figures:
         return

@@ -139,7 +139,7 @@ def format_seconds(value: float) -> str:
 
 
 def format_bytes(value: float) -> str:
-    """Write a size in the decimal units in which machines and claims are told: ``337 MB``."""
+    """Write a size in the decimal units that machines and claims use: ``337 MB``."""
     return _scaled(value, _BYTES_SCALES)
 
 

@@ -13,7 +13,7 @@ import pytest
 from swarmgate.result import Result
 
 HEADLINES: Final = ("delivery.last_seconds", "latency.mean_seconds", "open.mean_seconds")
-"""What a run is told by, whichever it has first. Means: the mean of percentiles is none."""
+"""What a run is reported by, whichever it has first. Means: the mean of percentiles is none."""
 
 _OURS: Final = pytest.StashKey[bool]()
 Report = Callable[[Sequence[Result]], None]

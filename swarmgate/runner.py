@@ -34,7 +34,7 @@ class RunInvalidError(Exception):
 
 
 class NoRunError(Exception):
-    """No run was made: a keyword that cannot be meant, a limit, or a server that does not start."""
+    """No run was made: an invalid keyword, a limit, or a server that does not start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ def _send(process: "Popen[str]", order: Mapping[str, object]) -> None:
         line = json.dumps(order, default=os.fspath)
     except TypeError as error:
         raise NoRunError(f"a value is neither text, number, list nor mapping: {error}") from None
-    # That it has gone already is told by its answer, which is none.
+    # Its empty answer shows that it has gone already.
     with suppress(BrokenPipeError):
         process.stdin.write(f"{line}\n")
         process.stdin.flush()

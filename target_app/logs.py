@@ -1,6 +1,6 @@
 """What stands in the log: a line for what clients do wrong, a traceback for what we do wrong.
 
-The server underneath writes errors and tracebacks for faults of its clients. They are told by
+The server underneath writes errors and tracebacks for faults of its clients. They are recognised by
 their cause, not by their level, and become one line at ``info``; everything else passes as it is,
 but for tokens.
 """
@@ -66,7 +66,7 @@ class Tokens(logging.Filter):
             record.args = {name: _masked(value) for name, value in record.args.items()}
         elif record.args:
             record.args = tuple(map(_masked, record.args))
-        # One that cannot be put together is told of by the handler.
+        # One that cannot be put together is reported by the handler.
         with contextlib.suppress(TypeError, ValueError, KeyError):
             text = record.getMessage()
             if (safe := without_tokens(text)) != text:

@@ -24,7 +24,7 @@ SHUTTING_DOWN: Final = "Server is shutting down, please disconnect."
 
 
 PROBLEMS_TOLD: Final = 5
-"""Problems of one message that its sender is told of, at most."""
+"""Problems of one message that are reported to its sender, at most."""
 REPEATED_CHARACTERS: Final = 64
 """Of what a client sent and an answer repeats: a name, where a problem is."""
 

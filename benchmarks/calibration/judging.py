@@ -123,7 +123,7 @@ def latency_rows(
 def count_rows(
     subject: str, injected: Mapping[str, float], reported: Mapping[str, float]
 ) -> tuple[Row, ...]:
-    """Compare counts, which must be exact; those of what was not injected are told as one."""
+    """Compare counts, which must be exact; those of what was not injected are shown as one."""
     rows = [
         Row(subject, name, count, reported.get(name, 0.0), 0.0, is_count=True)
         for name, count in injected.items()

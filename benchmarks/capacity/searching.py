@@ -68,7 +68,7 @@ def search(
         asked: the search.
         folder: where the records go.
         before: the runs that there are already.
-        watch: gives what is told of the lines of each run.
+        watch: opens a live view, which is given the lines of each run.
         budget_seconds: for all of them.
         clock: gives the time in seconds.
 
@@ -175,7 +175,7 @@ def _check_identity(folder: Path, now: Mapping[str, Any]) -> None:
 
 
 def run_document(made: Made) -> dict[str, Any]:
-    """Return what a program is told of one run, as JSON has it."""
+    """Return one run as JSON for a program."""
     return {
         "record": made.record,
         "load": made.load,

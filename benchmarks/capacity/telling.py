@@ -329,7 +329,7 @@ def _figure(made: Made, condition: Threshold) -> str:
 
 
 def document(told: Told, folder: str) -> dict[str, Any]:
-    """Return what a program is told, as JSON has it."""
+    """Return the answer as JSON for a program."""
     found, span = told.answer, told.asked.span
     return {
         "status": told.status,

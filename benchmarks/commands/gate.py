@@ -110,7 +110,7 @@ def gate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where the gate is told what to do. "
+            help="Where the gate's settings are. "
             "\\[default: the nearest pyproject.toml with a table tool.swarmgate.gate]",
         ),
     ] = None,
@@ -144,7 +144,7 @@ def gate(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing meanwhile.")] = False,
 ) -> None:
-    """Judge whether head is worse than base, from paired runs; say so when that cannot be told."""
+    """Judge whether head is worse than base, from paired runs; say so when it cannot be decided."""
     asked = _Asked(base, head, base_cmd, head_cmd, base_url, head_url)
     journal = None
     folder = resume or output or default_folder("gate")

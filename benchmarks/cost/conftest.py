@@ -76,7 +76,7 @@ def make_rounds(benchmark: BenchmarkFixture, beside: Beside, rounds: int) -> Non
     """Make so many rounds; skip the benchmark if too few of them are whole.
 
     A round with a run that stayed invalid, because generator or machine could not keep up, says
-    nothing: it is told, and left out. With too few others nothing was shown, which is no pass.
+    nothing: it is printed, and left out. With too few others nothing was shown, which is no pass.
     """
 
     def one() -> None:
@@ -109,7 +109,7 @@ def note_each(benchmark: BenchmarkFixture, figure: str, beside: Beside, about: s
 def judge(benchmark: BenchmarkFixture, *comparisons: Comparison) -> None:
     """Keep and print every comparison, then fail if one is refuted.
 
-    One that is inconclusive is told and fails nothing: a machine that others share does not always
+    One that is inconclusive is printed and fails nothing: a machine that others share does not always
     let one tell.
     """
     for comparison in comparisons:

@@ -88,7 +88,7 @@ class Healthy:
     async def p99(self, bounds: Bounds) -> float:
         """Run the load; return the p99 of the echoes in seconds once nothing is missing.
 
-        A run whose echoes were sent late says nothing of the server: it is told, and made again.
+        A run whose echoes were sent late says nothing of the server: it is printed, and made again.
         """
         for _ in range(TRIES):
             async with asyncio.TaskGroup() as runs:

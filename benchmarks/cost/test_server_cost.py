@@ -94,7 +94,7 @@ def test_a_broadcast_beside_a_plain_send_loop_and_node(
 
     def one(name: str) -> Mapping[str, float]:
         figures = measure(servers[name], **load)
-        # So many deliveries in each of them, that CPU time may be told of one.
+        # So many deliveries in each of them, that CPU time may be given for one.
         assert figures["integrity.lost"] == figures["integrity.duplicated"] == 0, name
         return figures
 
@@ -132,7 +132,7 @@ def test_memory_of_a_connection(
 
 
 def test_cpu_of_a_handshake(benchmark: BenchmarkFixture, measure: Measure, is_quick: bool) -> None:
-    """At most 1.6 times the CPU of an ASGI application that does nothing; the others are told."""
+    """At most 1.6 times the CPU of an ASGI application that does nothing; the others are shown."""
     servers = with_node({"swarmgate": SILENT, "bare ASGI": BARE_ASGI, "send loop": SEND_LOOP})
     beside = opened_connections(
         benchmark, measure, servers, 500 if is_quick else 4_000, 1 if is_quick else ROUNDS

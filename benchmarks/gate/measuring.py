@@ -110,7 +110,7 @@ def run_gate(
     Args:
         gate: what is compared.
         done: blocks that were made before, of a gate that goes on.
-        watch: gives what is told of the lines of each run.
+        watch: opens a live view, which is given the lines of each run.
         clock: what the budget is counted by.
 
     Raises:

@@ -29,7 +29,7 @@ def planned(gate: Gate, journal: Journal | None, watch: Watch, say: Say) -> Gate
     Args:
         gate: as its settings say.
         journal: of the same gate, where it goes on: it says what was fixed then.
-        watch: gives what is told of the lines of each run.
+        watch: opens a live view, which is given the lines of each run.
         say: told what is not judged, and why.
 
     Raises:

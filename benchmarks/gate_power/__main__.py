@@ -226,7 +226,7 @@ def table(
 
 
 def main() -> None:
-    """Run a command; what cannot be done is told in one line."""
+    """Run a command; report what cannot be done in one line."""
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:

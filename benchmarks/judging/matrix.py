@@ -89,7 +89,7 @@ def ratio_of(values: Sequence[float], others: Sequence[float]) -> Estimate | Non
 
 
 def _best(better: Better, measured: Mapping[str, tuple[float, ...]]) -> frozenset[str]:
-    """Name the best of a column, and whoever cannot be told from it; none where nobody can be."""
+    """Name the best of a column, and those that do not differ from it; none where nobody can be."""
     compared = {name: it for name, it in measured.items() if len(it) >= FEWEST_RUNS}
     if better is Better.NEITHER or len(compared) < 2:
         return frozenset()

@@ -1,7 +1,7 @@
 """Make runs that are to be judged: in fresh processes, recorded, and again where they say nothing.
 
 A run is invalid when the generator or the machine could not do its part (a busy moment of a shared
-machine), which says nothing of the server. It is made again, a few times, and every try is told.
+machine), which says nothing of the server. It is made again, a few times, and every try is reported.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ Watch = Callable[[str], AbstractContextManager[Observe]]
 """Opens a live view under a title, for the length of one run."""
 
 TRIES: Final = 3
-"""Of a run that is invalid, before that is what is told of it."""
+"""Tries of a run, before it is reported as invalid."""
 
 ANY_MACHINE: Final = Bounds(
     lateness_p99_seconds=5.0, loop_lag_p99_seconds=5.0, gc_pause_seconds=5.0
@@ -53,7 +53,7 @@ def make_run(case: Case, path: Path, *, seed: int, title: str, watch: Watch) -> 
         path: the record; those of further tries are called after it.
         seed: of every random choice.
         title: what is made, for whoever watches.
-        watch: gives what is told of the lines of each try.
+        watch: opens a live view, which is given the lines of each try.
 
     Raises:
         InterruptedRunError: a person ended it.

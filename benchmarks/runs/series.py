@@ -32,7 +32,7 @@ _FORMS: Final = ("wrap", "publish")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One run to make: of which experiment, on which server, and its how-manieth."""
+    """One run to make: its experiment, its server, and its repeat index."""
 
     name: str
     target: str
@@ -145,7 +145,7 @@ def make_all(
     Args:
         file: the experiments.
         folder: where the records go.
-        watch: gives what is told of the lines of each run.
+        watch: opens a live view, which is given the lines of each run.
         bounds: within which a run is valid, in place of those that its experiment has.
 
     Raises:

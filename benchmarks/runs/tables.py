@@ -1,4 +1,4 @@
-"""Read the tables of a TOML file of ours: servers, loads; what is wrong is told with its line."""
+"""Read the tables of a TOML file of ours: servers, loads; errors name the line."""
 
 import importlib.util
 import itertools
@@ -33,7 +33,7 @@ Validated = TypeVar("Validated")
 Place = tuple[int | str, ...]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 
-# Flags of a run that say something of its server, or of how it is told.
+# Options that describe the server of a run, or its output.
 _ELSEWHERE: Final = frozenset({*OF_THE_TARGET, *OF_THE_OUTPUT, "seed"})
 
 

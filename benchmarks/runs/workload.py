@@ -47,7 +47,7 @@ class Workload:
         try:
             plan = plan_of_run(address, self.content)
         except LoadTestError:
-            # What is wrong with it is told where it is planned.
+            # What is wrong with it is reported where it is planned.
             return ""
         return against_figure_of(plan, name)
 

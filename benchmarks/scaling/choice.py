@@ -40,7 +40,7 @@ class Candidate:
             many coefficients as there are sizes, or was not fitted.
         beaten: the share of the draws in which the best model was better; None for the best one,
             and where there is no scatter of runs to draw from.
-        in_question: whether it cannot be told apart from the best.
+        in_question: whether it cannot be distinguished from the best.
     """
 
     model: Model
@@ -71,7 +71,7 @@ class Choice:
 
     @property
     def rivals(self) -> tuple[Fit, ...]:
-        """The fits of the models that cannot be told apart from the chosen one."""
+        """The fits of the models that cannot be distinguished from the chosen one."""
         return tuple(
             it.fit
             for it in self.candidates

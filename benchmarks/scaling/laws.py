@@ -34,7 +34,7 @@ class Law:
     Attributes:
         key: its name for a program; ``label`` for a person.
         figure: the figure of each run, its unit in its name.
-        axis: what it is told against.
+        axis: what it is plotted against.
         models: those it may follow, the expected one first.
     """
 

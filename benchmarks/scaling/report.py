@@ -99,7 +99,7 @@ def _fits(parts: Sequence[SeriesReport]) -> dict[str, Fit]:
 def outcome_of_scaling(report: Report) -> Outcome:
     """Return how it ended: what could not be fitted weighs most, then what did not hold.
 
-    That two models cannot be told apart is an answer, and no failure.
+    That two models cannot be distinguished is an answer, and no failure.
     """
     findings = report.findings
     if not any(it.choice for it in findings):

@@ -228,7 +228,7 @@ class ConnectionPool:
         self._crowd.opened(connection)
 
     def fail(self, error: DialError) -> None:
-        """Count a connection that did not open; the first of each kind is told with its cause."""
+        """Count a connection that did not open; report the first of each kind with its cause."""
         self._failed += 1
         self._recorder.failed += 1
         self._recorder.errors[error.kind] += 1

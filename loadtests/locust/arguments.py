@@ -148,7 +148,7 @@ def thresholds_of(options: argparse.Namespace) -> tuple[Threshold, ...]:
 
 
 def told_flags(plan: Plan, thresholds: Sequence[str], *, with_scenario: bool) -> str:
-    """Write the flags that repeat what users of a plan do, as they may be told to anybody."""
+    """Write the flags that repeat what users of a plan do, secrets masked."""
     without = {"concurrent", "duration", "processes", "threshold"}
     if not with_scenario:
         without.add("scenario")

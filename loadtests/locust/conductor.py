@@ -122,7 +122,7 @@ class Member:
 
     @property
     def is_settled(self) -> bool:
-        """Whether it has all the connections that it was told to have."""
+        """Whether it has all the connections that it was ordered to have."""
         return self.order == self.ordered and not self.pending
 
 
@@ -132,7 +132,7 @@ class Conductor:
     Attributes:
         progress: what the record says of the load as it goes on; ``totals`` is the sum of it.
         path: the record.
-        main: the durations that its messages are told by.
+        main: the durations that its messages are reported by.
     """
 
     def __init__(
@@ -299,7 +299,7 @@ class Conductor:
 
     @property
     def url(self) -> str:
-        """Where its users connect to, as it may be told to anybody."""
+        """Where its users connect to, secrets masked."""
         return masked_url(self._plan.url)
 
     def problems(self) -> Sequence[str]:
@@ -379,7 +379,7 @@ class Conductor:
         )
         for number, member in enumerate(members):
             self._set_clock(member)
-            # What is told of a process stays with its number in the test.
+            # What a process reports stays with its number in the test.
             share = _dump(replace(member.share, plan=plan, process=number))
             self._command(member.worker.client_id, {"do": "serve", "share": share})
 

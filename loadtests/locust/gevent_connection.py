@@ -159,7 +159,7 @@ class GeventConnection:
         self._on_message = self._on_end = None
 
     def release(self) -> None:
-        """Close the socket at once; who waits is told."""
+        """Close the socket at once, and wake whoever waits."""
         for watcher in (self._reading, self._writing, self._timer):
             if watcher is not None:
                 watcher.stop()
@@ -267,7 +267,7 @@ class GeventConnection:
         except BlockingIOError:
             sent = 0
         except OSError:
-            # The reading side is told the same, and that is where connections end.
+            # The reading side sees the same, and that is where connections end.
             return
         if sent < len(data):
             self._unsent = bytearray(data[sent:])

@@ -21,7 +21,7 @@ from reports.summary import HANDSHAKE, OWN
 from reports.units import rounded
 
 METHOD = "WS"
-# Locust's table has one row for what a user sees; these are told on our tab and in the report.
+# Locust's table has one row for what a user sees; these are shown on our tab and in the report.
 _NO_ROW = frozenset({*OWN, *HANDSHAKE, "service_time", "first_message", "acknowledgement"}) - {
     "open"
 }
@@ -71,7 +71,7 @@ def rows(user: str, interval: Interval, main: str = "") -> Iterator[Row]:
     Args:
         user: the user class.
         interval: one second of one of its swarm processes.
-        main: the durations that its messages are told by (``Scenario.main``);
+        main: the durations that its messages are reported by (``Scenario.main``);
             the first that there are, for a scenario that does not say.
     """
     histograms = {

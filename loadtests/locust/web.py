@@ -177,7 +177,7 @@ def _fresh(page: str) -> Response:
 
 
 def _runs(master: MasterSide, trends: dict[str, Trend]) -> Iterator[LiveRun]:
-    """Yield what is to be told of each class of the test that runs or ran last."""
+    """Yield what the tab shows of each class of the test that runs or ran last."""
     for name, conductor in master.conductors.items():
         finished = next((it for it in master.finished if it.user == name), None)
         yield LiveRun(

@@ -580,7 +580,7 @@ class WebSocketUser(User):
             self._call(functools.partial(subscription.handler, message))
 
     def _call(self, what: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the tester's gives
-        """Call something of the tester's; what it raises is told as Locust tells it of a task."""
+        """Call something of the tester's; report what it raises as Locust does of a task."""
         try:
             return what()
         except Exception as error:
@@ -700,7 +700,7 @@ def host_fault(host: str | None) -> str | None:
 
 
 def end_run(environment: Any, fault: str) -> NoReturn:  # noqa: ANN401 - as Locust has it
-    """End a run that cannot be meant with one line; Locust's StopTest adds a traceback to it."""
+    """End a run with invalid parameters with one line; Locust's StopTest adds a traceback to it."""
     runner = environment.runner
     if runner is None:
         raise UsageError(fault)

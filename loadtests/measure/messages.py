@@ -18,7 +18,7 @@ class Messages:
 
     Attributes:
         kept: the first messages, by number; look here before asking :meth:`make`.
-        is_whole: whether a reply is told by all of its bytes, not by its stamp alone.
+        is_whole: whether a reply is recognised by all of its bytes, not by its stamp alone.
         key_bytes: how many of its bytes tell a message.
     """
 

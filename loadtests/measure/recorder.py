@@ -18,7 +18,7 @@ from reports.record import Delivery, Interval
 _JUDGED_LATE: Final = frozenset(
     {"latency", "delivered", "delivered_before", "delivered_beside_slow"}
 )
-# What a user's code raises may have a number in it; so many are told apart.
+# What a user's code raises may have a number in it; so many kinds are distinguished.
 _MOST_FAULTS: Final = 20
 _FAULT_LETTERS: Final = 120
 

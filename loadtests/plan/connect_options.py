@@ -265,7 +265,7 @@ def _has_controls(text: str) -> bool:
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether what has this name, a header or a part of a query, is nobody's business."""
+    """Return whether a header or query parameter of this name holds a secret."""
     return _SECRET_NAME.search(name) is not None
 
 

@@ -1,4 +1,4 @@
-"""What is nobody's business does not stand in a record: passwords, tokens, keys.
+"""Secrets do not stand in a record: passwords, tokens, keys.
 
 Places (``${TOKEN}``, ``{feed.token}``, ``{n}``) and ``@FILE`` say nothing by themselves and stay,
 so that the command on the record still makes the run again; what was written out is masked, but for
@@ -22,7 +22,7 @@ _QUERY_PART: Final = re.compile(r"([^&=]+)=([^&]*)")
 
 
 def masked(plan: Plan) -> Plan:
-    """Return the plan as it may be told to anybody."""
+    """Return the plan with its secrets masked."""
     return replace(
         plan,
         url=masked_url(plan.url),
@@ -32,7 +32,7 @@ def masked(plan: Plan) -> Plan:
 
 
 def masked_source(source: TargetSource) -> TargetSource:
-    """Return where a server comes from as it may be told to anybody."""
+    """Return where a server comes from, secrets masked."""
     told = {
         name: _masked(value) if is_secret_name(name) else value
         for name, value in source.environment.items()

@@ -18,7 +18,7 @@ class Fillers:
     """
 
     def __init__(self, plan: Plan, stamp_bytes: int) -> None:
-        """Prepare as many as are told apart; drawn ones are the same in every process.
+        """Prepare as many as differ; drawn ones are the same in every process.
 
         Args:
             plan: of what size, or from which file.

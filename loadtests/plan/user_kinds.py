@@ -26,7 +26,7 @@ from loadtests.plan.stages import Stages
 _OF_THE_RUN: Final = frozenset(said_of(SaidOf.RUN))
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]*", re.IGNORECASE)
 _FORM: Final = re.compile(r"\s*(?:([^\s=]+)=)?(\d*\.?\d+%?)(?:\s+(.*))?", re.DOTALL)
-# Messages of two kinds are told apart by their seeds, from which their tags are made.
+# Messages of two kinds are distinguished by their seeds, from which their tags are made.
 _SEEDS_APART: Final = 1_000_003
 _NEARLY: Final = 1e-6
 

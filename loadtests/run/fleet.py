@@ -87,7 +87,7 @@ class Fleet:
             endpoint: where to connect.
             sources: source addresses to spread connections over.
             emit: told of every line of the record, in the order it was made.
-            totals: the sum of the lines emitted so far, which whoever is told of them keeps.
+            totals: the sum of the lines emitted so far, kept by whoever receives them.
             server_pids: roots of the process trees to watch, none if they are not known.
             origin_ns: CLOCK_MONOTONIC time that the record counts from.
             shutdown: how the target is to be stopped after the load, if it is.
@@ -125,7 +125,7 @@ class Fleet:
             async with asyncio.TaskGroup() as tasks:
                 was_interrupted, losses, failures = await self._lead(tasks, interrupted)
         finally:
-            # Where the record cannot be written any more, nobody was told to end.
+            # Where the record cannot be written any more, nobody was asked to end.
             for member in self._members:
                 if member.process.returncode is None:
                     member.process.kill()
@@ -439,7 +439,7 @@ class Fleet:
         self._emit(Event(self._now_ns(), "phase", {"phase": phase, **detail}))
 
     def _fail(self, what: str) -> None:
-        """End the run early for what the target or a script did; the first that is told stands."""
+        """End the run early for what the target or a script did; the first reason stands."""
         if not self._trouble.is_set():
             self._failures.append(what)
             self._end_for(what)

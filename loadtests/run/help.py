@@ -36,7 +36,7 @@ class RunCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
     def _read_file(self, ctx: Any, path: Path) -> None:  # noqa: ANN401
-        """Read a scenario file: its scenario is told too, and what it says stands below."""
+        """Read a scenario file, before the options that are given beside it."""
         try:
             content = read_scenario_file(path)
         except UsageError as error:

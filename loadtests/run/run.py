@@ -204,7 +204,7 @@ def against_figure_of(plan: Plan, name: str) -> str:
     of_users = {user.name: user.plan.scenario for user in plan.users}
     if first in of_users and not is_known(name):
         return against_figure(rest, of_users[first])
-    # A script of one kind may have measured what is told of all together.
+    # A script of one kind may have measured a figure of all together.
     scripts = (part.scenario for part in plan.parts if part.scenario.endswith(".py"))
     return against_figure(name, next(scripts, plan.scenario))
 

@@ -47,7 +47,7 @@ _POLL_SECONDS: Final = 0.02
 # What arrives beyond the last expected message, such as a duplicate of it, comes within this.
 _QUIET_SECONDS: Final = 0.2
 _CLOSE_SECONDS: Final = 10.0
-# A setup may make accounts or rooms; one that hangs is to be told before a person gives up.
+# A setup may make accounts or rooms; one that hangs is reported before a person gives up.
 _SETUP_SECONDS: Final = 60.0
 # Collections of the oldest generation walk every connection; while they open, most find nothing.
 _GC_THRESHOLD: Final = 50_000
@@ -330,7 +330,7 @@ def main() -> None:
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     try:
         uvloop.run(_main())
-    except Exception as error:  # noqa: BLE001 - whatever it is, the fleet is told in the last line
+    except Exception as error:  # noqa: BLE001 - whatever it is, the last line tells the fleet
         traceback.print_exception(error)
         sys.stderr.write(f"{_last_words(error)}\n")
         sys.exit(1)

@@ -34,7 +34,7 @@ class RunningTarget:
     Attributes:
         command: what was run, its port filled in.
         pid: the root of its process tree.
-        port: the port it was told to listen on.
+        port: the port it was given to listen on.
         log: where its output goes.
         exit_status: tells its exit status, None while it runs; the negative of a signal's number
             if that ended it.

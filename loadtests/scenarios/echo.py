@@ -179,7 +179,7 @@ class Echo(Scenario[EchoParameters]):
             if text is None:
                 return
             payload = text
-        # What comes back as it was sent is told by its bytes, without a look into them.
+        # What comes back as it was sent is recognised by its bytes, without a look into them.
         sent = stream.pending.pop(payload, None) if self._is_whole else None
         sent = sent or self._answered(stream, payload)
         if sent is None:

@@ -42,7 +42,7 @@ class Scenario(Generic[P]):
         joins: whether connections may come and go while the load lasts; where not, a live load is
             one of rounds, in each of which they are the same.
         takes_stages: whether connections may come and go by stages, which who joins can as well.
-        main: the durations that its messages are told by, where one that fails is told, too.
+        main: the durations that its messages, and their failures, are reported by.
         share: this process's share of the run; ``plan`` is the whole of it.
         live_part: this process's part of a rate that is of all connections, in a live load.
     """

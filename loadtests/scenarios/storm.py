@@ -1,7 +1,7 @@
 """Drop many connections at one moment: how long until all are back, and what did they miss?
 
 One connection, the first of the first process, goes on publishing and is never dropped; all follow
-its numbered messages. What a client missed is told apart from what was lost: a message is *missed*
+its numbered messages. What a client missed is distinguished from what was lost: a message is *missed*
 when it was sent while its receiver was not connected, from its last message before the end to the
 completed handshake after it.
 """

@@ -156,7 +156,7 @@ def _section(run: LiveRun) -> _Section:
 
 
 def _so_far(run: LiveRun) -> Summary:
-    """Return what would be told if the run ended now."""
+    """Return what would be reported if the run ended now."""
     return replace(
         run.progress.totals.summary(),
         valid=not run.problems,

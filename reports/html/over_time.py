@@ -18,7 +18,7 @@ from reports.record import Interval, Record
 # A line of more points shows no more, and makes the page large.
 MOST_SLICES: Final = 240
 _WIDTHS_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
-# CPU time is told in steps of the kernel's clock: less time between two readings says nothing.
+# CPU time grows in steps of the kernel's clock: less time between two readings says nothing.
 _LEAST_BETWEEN_READINGS_SECONDS: Final = 0.2
 # What is left of a second at the end of the run is too short for a rate below this share.
 _LEAST_SHARE: Final = 0.1

@@ -477,7 +477,7 @@ def _user_row(user: UserHeader, own: Summary) -> Row:
 def durations(
     figures: Mapping[str, float], told: Collection[str] = (), title: str = "Durations"
 ) -> Table:
-    """Return every duration that was measured of the server, but those that are told already."""
+    """Return every duration that was measured of the server, but those shown already."""
     names = [name.removesuffix(".count") for name in figures if name.endswith(".count")]
     left_out = {*OWN, *told}
     timed = [name for name in names if name not in left_out and f"{name}.p50_seconds" in figures]

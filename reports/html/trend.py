@@ -82,7 +82,7 @@ class Trend:
                 if texts := list(timed(line)):
                     held.time(kind, texts)
         elif isinstance(line, Event) and line.name == "users":
-            # Locust knows none while it is told anew.
+            # Locust knows none while it is set anew.
             if line.detail["count"]:
                 self._bin(line.t_ns).asked = line.detail["count"]
         elif isinstance(line, Event) and line.name == "process_lost":

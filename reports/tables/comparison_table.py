@@ -106,7 +106,7 @@ def footnotes(comparison: Comparison) -> Iterator[str]:
 
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
-    """Return what a program is told, as JSON has it."""
+    """Return the comparison as JSON for a program."""
     return {
         "groups": [
             {
@@ -164,7 +164,7 @@ def _interval(row: Row) -> str:
     if row.ratio is None:
         return "no ratio with 0 or less" if row.is_judged else "too few runs"
     ends = (row.ratio.value, row.ratio.low, row.ratio.high)
-    # An end that is told as 1.00 and lies beside it would contradict the verdict.
+    # An end that is written as 1.00 and lies beside it would contradict the verdict.
     digits = next((it for it in (3, 4, 5) if not _hides(ends[1:], it)), _MOST_DIGITS)
     value, low, high = (significant(it, digits) for it in ends)
     return f"{value} ({low} to {high})"

@@ -34,7 +34,7 @@ _COLUMNS: Final = ("verdict", "metric", "head to base, interval", "accepted")
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """A gate as it is told.
+    """A gate as it is reported.
 
     Attributes:
         decision: what was decided.

@@ -8,7 +8,7 @@ from reports.matrix import Column, Matrix
 from reports.units import format_figure, significant
 from reports.verdict import Estimate
 
-# Ratios from this on are told in times, smaller ones in per cent.
+# Ratios from this on are written in times, smaller ones in per cent.
 _TIMES: Final = 2.0
 
 

@@ -153,7 +153,7 @@ class Handshake:
     async def take(self, error: Exception) -> None:
         """Handle a failure of the layers if their client is to blame for it; else raise ``error``.
 
-        Where it sent what its endpoint does not read, it is told so by the close code. What was
+        Where it sent what its endpoint does not read, the close code says so. What was
         adopted before the failure is closed with 1011, as where ``received`` fails.
         """
         if self.is_to_be_served():

@@ -210,7 +210,7 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class Watcher(Protocol):
-    """Who is told that a connection is gone."""
+    """Who learns that a connection is gone."""
 
     def lost(self, code: int) -> None:
         """Note that the transport is gone; ``code`` is that of who closed first, else 1005."""

@@ -114,7 +114,7 @@ def take_over(
 def watch(wire: Wire | None, watcher: Watcher | None) -> None:
     """Tell ``watcher`` once the connection is gone; with None nobody any more.
 
-    Otherwise only who receives hears of it. Under another protocol nobody is told.
+    Otherwise only who receives hears of it. Under another protocol nobody learns of it.
     """
     owner: object = wire
     if isinstance(owner, BoundedWebSocket) and owner.watcher is not watcher:

@@ -1,4 +1,4 @@
-"""The parent of several workers: uvicorn's own, but one that can be told twice to stop."""
+"""The parent of several workers: uvicorn's own, but one that can be asked twice to stop."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class Sessions:
         await self._keeper.keep(connection)
 
     async def join_class(self, connection: Connection, class_id: str) -> bool:
-        """Make the session a member of a class; return whether it is one, of which it is told."""
+        """Make the session a member of a class; return whether it is one, and tell it."""
         session = session_of(connection)
         self._connections.rooms.join(connection, class_room(class_id))
         if class_id not in session.state.classes:

@@ -1,4 +1,4 @@
-"""A plan refuses what cannot be meant, and is shared out without losing a connection."""
+"""A plan refuses invalid values, and is shared out without losing a connection."""
 
 from typing import Any
 
