@@ -230,8 +230,8 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Write the pages that are made of declarations: docs/options.md."""
     install(session)
-    with Path("docs/options.md").open("w", encoding="utf-8") as page:
-        session.run("python", "-P", "-m", "loadtests.plan.options_page", stdout=page)
+    page = session.run("python", "-P", "-m", "loadtests.plan.options_page", silent=True)
+    Path("docs/options.md").write_text(str(page), encoding="utf-8")
 
 
 @nox.session(venv_backend="none")

@@ -31,7 +31,10 @@ MODULES: Final = {
 """In which module each command is, in the order in which help lists them."""
 
 # Packages without which it does not start; the load generator needs none of them.
-_OF_THE_SERVER: Final = ("uvicorn", "fastapi", "pydantic_settings")
+_OF_THE_SERVER: Final = (
+    *("uvicorn", "fastapi", "anyio", "httptools", "opentelemetry", "prometheus_client"),
+    *("pydantic_settings", "zmq", "redis"),
+)
 
 
 class _Commands(TyperGroup):

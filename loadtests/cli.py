@@ -47,11 +47,10 @@ def _run(ctx: typer.Context, said: Said) -> None:
     every = {**file.said, **said}
     try:
         output = Output(**values_of(every, Output))
-        plan = plan_of_run(said, file)
+        plan, source = plan_of_run(said, file), source_of(every)
         if output.dry_run:
             sys.stdout.write(_dry_run(plan, as_json=output.json))
             return
-        source = source_of(every)
         path = output.output or default_record_path(plan)
         with live_view(Console(stderr=True), quiet=output.quiet) as observe:
             summary = asyncio.run(execute(plan, source, path, observe))

@@ -84,7 +84,7 @@ def is_known(name: str) -> bool:
 
 
 def against_figure(name: str, scenario: str) -> str:
-    """Return that a run of a scenario has no such figure, and which come near; nothing if it may.
+    """Return why a run of a scenario has no such figure, and near names; nothing if it may.
 
     A script, whose scenario is a file, has whatever figures it likes.
     """

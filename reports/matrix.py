@@ -118,7 +118,7 @@ def _unmeasured(matrix: Matrix, *, has_failed: bool) -> list[str]:
 
 
 def matrix_document(matrix: Matrix, findings: Sequence[str], outcome: Outcome) -> dict[str, Any]:
-    """Return a matrix as JSON for a program."""
+    """Return a matrix as a document for JSON."""
     return {
         "status": outcome.status,
         "outcome": outcome.line,

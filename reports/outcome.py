@@ -53,7 +53,7 @@ def outcome_of(summary: Summary) -> Outcome:
 
 
 def run_document(path: Path, summary: Summary, outcome: Outcome) -> dict[str, Any]:
-    """Return a run whose record is at ``path`` as JSON for a program."""
+    """Return a run whose record is at ``path`` as a document for JSON."""
     limit = limit_of(summary.figures)
     return {
         "record": str(path),

@@ -24,6 +24,7 @@ has tasks, as Locust's other users have. ``EchoSwarm`` and its likes are ready u
 scenario, to be used as they are or as base classes.
 """
 
+from loadtests.clients.backoff import Backoff, BackoffKind
 from loadtests.locust.locustfile import (
     BroadcastSwarm,
     ChatSwarm,
@@ -37,15 +38,12 @@ from loadtests.locust.locustfile import (
     SlowConsumerSwarm,
     StormSwarm,
 )
-from loadtests.locust.users import (
-    Backoff,
-    BackoffKind,
+from loadtests.locust.users import SwarmUser, WebSocketUser
+from loadtests.locust.websocket_user import (
     CaughtResponse,
     ConnectError,
     ConnectionEndedError,
     ReplyTimeoutError,
-    SwarmUser,
-    WebSocketUser,
     WebSocketUserError,
 )
 

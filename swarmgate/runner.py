@@ -189,7 +189,7 @@ class _Tries:
 
 @contextmanager
 def _called(order: str, keywords: Mapping[str, object], path: Path) -> Iterator["Popen[str]"]:
-    """Yield an order to a process of its own, which lives no longer than the context."""
+    """Start a process with an order and yield it; it lives no longer than the context."""
     process = Popen(
         [sys.executable, "-P", "-c", _CALLED],
         stdin=PIPE,

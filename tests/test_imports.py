@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
 from benchmarks.cli import MODULES
+from tests.servers.launch import ROOT
 
 SERVER = """
 from fastapi.testclient import TestClient
@@ -43,8 +45,6 @@ def test_what_is_not_used_is_not_loaded(program: str, package: str, *, is_loaded
 
 WITHOUT = """
 import importlib, pkgutil, sys
-from importlib.metadata import requires
-from re import match
 
 class Missing:
     def find_spec(self, name, *_):
@@ -53,17 +53,20 @@ class Missing:
 
 sys.meta_path.insert(0, Missing())
 """
-EXTRAS = {
-    "server": {
-        *("anyio", "fastapi", "starlette", "httptools", "opentelemetry", "prometheus_client"),
-        *("pydantic_settings", "zmq", "redis", "uvicorn"),
-    },
-    "locust": {"locust", "gevent", "flask"},
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = {
+    *("anyio", "fastapi", "starlette", "httptools", "opentelemetry", "prometheus_client"),
+    *("pydantic_settings", "zmq", "redis", "uvicorn"),
 }
 NEED_AN_EXTRA = (
-    *("benchmarks.cost", "benchmarks.servers", "benchmarks.gate_power"),
-    *("loadtests.locust", "swarmgate.locust", "swarmgate.__main__", "benchmarks.__main__"),
-    *("benchmarks.counting.counted", "swarmgate.pytest_plugin", "swarmgate.as_benchmark"),
+    *("benchmarks.cost", "benchmarks.servers", "benchmarks.gate_power", "loadtests.locust"),
+    # Run by their paths, or as commands.
+    *(
+        "swarmgate.locust",
+        "swarmgate.__main__",
+        "benchmarks.__main__",
+        "benchmarks.counting.counted",
+    ),
 )
 EVERY = f"""
 for room in ("reports", "loadtests", "benchmarks", "swarmgate"):
@@ -75,22 +78,34 @@ for room in ("reports", "loadtests", "benchmarks", "swarmgate"):
 
 
 def test_the_load_generator_needs_no_package_of_an_extra() -> None:
-    missing = set.union(*EXTRAS.values())
-    program = WITHOUT.format(missing=missing) + EVERY
+    program = WITHOUT.format(missing=PACKAGES | {"locust", "gevent", "flask"}) + EVERY
     subprocess.run([sys.executable, "-c", program], check=True, timeout=240)
 
 
-def test_serve_names_the_extra_that_it_needs() -> None:
-    program = (
-        "import sys\nfrom unittest import mock\nimport benchmarks.cli\n"
+@pytest.mark.parametrize("package", sorted(PACKAGES - {"starlette"}))
+def test_serve_names_the_extra_that_it_needs(package: str) -> None:
+    program = WITHOUT.format(missing={package}) + (
+        "import importlib.util\n"
         "sys.argv[1:] = ['serve']\n"
-        "with mock.patch('benchmarks.cli.find_spec', lambda name: None):\n"
-        "    benchmarks.cli.main()"
+        "from benchmarks import cli\n"
+        f"cli.find_spec = lambda name: None if name == {package!r} else True\n"
+        "cli.main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=240
     )
     assert done.returncode == 2
     assert done.stderr == (
-        "swarmgate: serve needs the package uvicorn; pip install 'swarmgate[server]'\n"
+        f"swarmgate: serve needs the package {package}; pip install 'swarmgate[server]'\n"
     )
+
+
+def test_the_extra_is_what_the_servers_image_has_beyond_the_load_generator() -> None:
+    base, server = PROJECT["project"]["dependencies"], PROJECT["dependency-groups"]["server"]
+    assert {*PROJECT["project"]["optional-dependencies"]["server"]} == {*server} - {*base}
+
+
+@pytest.mark.parametrize("module", ["swarmgate", "swarmgate.locust"])
+def test_what_people_import_is_there(module: str) -> None:
+    program = f"import {module} as it\n[getattr(it, name) for name in it.__all__]"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=240)

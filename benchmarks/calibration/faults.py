@@ -116,7 +116,7 @@ class Outbox(Generic[Item]):
         return out + self._release("reordered")
 
     def flush(self) -> list[Item]:
-        """Return back what waits for a successor that will not come."""
+        """Return what waits for a successor that will not come."""
         return self._release("flushed")
 
     def _release(self, count: str) -> list[Item]:

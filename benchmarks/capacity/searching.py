@@ -175,7 +175,7 @@ def _check_identity(folder: Path, now: Mapping[str, Any]) -> None:
 
 
 def run_document(made: Made) -> dict[str, Any]:
-    """Return one run as JSON for a program."""
+    """Return one run as a document for JSON."""
     return {
         "record": made.record,
         "load": made.load,

@@ -329,7 +329,7 @@ def _figure(made: Made, condition: Threshold) -> str:
 
 
 def document(told: Told, folder: str) -> dict[str, Any]:
-    """Return the answer as JSON for a program."""
+    """Return the answer as a document for JSON."""
     found, span = told.answer, told.asked.span
     return {
         "status": told.status,

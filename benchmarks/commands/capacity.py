@@ -35,8 +35,9 @@ from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError, UsageError
 from loadtests.plan import limits
 from loadtests.plan.command_line import takes_options
+from loadtests.plan.output import Output
 from loadtests.plan.plan import Plan
-from loadtests.plan.run_options import OPTIONS, Said
+from loadtests.plan.run_options import OPTIONS, Said, values_of
 from loadtests.plan.said import source_of
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.run.help import RunCommand
@@ -149,7 +150,8 @@ def capacity(
         if dry_run:
             sys.stdout.write(_described(wanted, plan, most, budget))
             return
-        asked = _prepared(wanted, resume, output, budget, most)
+        in_file = Output(**values_of(file.said, Output)).output
+        asked = _prepared(wanted, resume, output or in_file, budget, most)
     except (LoadTestError, RecordError) as error:
         raise loadtests_cli.fail(error) from None
     told, status = _searched(asked, quiet=bool({**file.said, **said}.get("quiet")))

@@ -165,7 +165,7 @@ def _stranger(
         if not (equals and old.startswith("/") and new.startswith("/")):
             raise UsageError(f"--path takes OLD=NEW, both from a slash on, not {item!r}")
         renamed[old] = new
-    said, _ = read_words(words, {})
+    said = read_words(words)
     if command is not None:
         if pids:
             raise UsageError("--pid goes with --url; what a command starts is watched anyway")

@@ -157,7 +157,7 @@ def _flags(words: Sequence[str], target_cmd: str, changed: Mapping[str, str | No
         UsageError: they cannot be read, or one is not for a run of a series, or is what the series
             itself changes.
     """
-    said, _ = read_words([*words, "--target-cmd", target_cmd], {})
+    said = read_words([*words, "--target-cmd", target_cmd])
     for name in ("file", "output", "dry_run", *(name for name, sizes in changed.items() if sizes)):
         if name in said:
             raise UsageError(f"{flag_of(name)} is not for the runs of this series; leave it out")

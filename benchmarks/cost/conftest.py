@@ -109,8 +109,8 @@ def note_each(benchmark: BenchmarkFixture, figure: str, beside: Beside, about: s
 def judge(benchmark: BenchmarkFixture, *comparisons: Comparison) -> None:
     """Keep and print every comparison, then fail if one is refuted.
 
-    One that is inconclusive is printed and fails nothing: a machine that others share does not always
-    let one tell.
+    One that is inconclusive is printed and fails nothing: a machine that others share does not
+    always let one tell.
     """
     for comparison in comparisons:
         benchmark.extra_info[comparison.name] = list(comparison.estimate.runs)

@@ -1,4 +1,4 @@
-"""The settings of a gate: loads, metrics with the smallest effect that matters, budget, error rates.
+"""The settings of a gate: loads, metrics with the least effect that matters, budget, error rates.
 
 It stands in ``[tool.swarmgate.gate]`` of a ``pyproject.toml``, or at the top of a file of its own.
 """

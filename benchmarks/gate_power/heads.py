@@ -52,6 +52,6 @@ def doubling_loops(base: Sequence[float], burdened: Sequence[float], loops: int)
 
 
 def heads_by(doubling: float) -> dict[str, Burden]:
-    """Return base and the heads, by how many turns take as much as base does for a message."""
+    """Return base and the heads, given how many turns take as long as base does for a message."""
     slower = {name: Burden(loops=round(doubling * share)) for name, share in SHARES.items()}
     return {BASE: Burden(), SAME: Burden(), **slower, LARGER: Burden(kept_bytes=2048)}

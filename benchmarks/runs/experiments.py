@@ -68,7 +68,7 @@ class Experiments:
         return tuple(it for it in self.targets if not found.targets or it in found.targets)
 
     def against_paths(self, target: Target) -> str:
-        """Return that a server renames a path that no load has; nothing if it does not."""
+        """Return the complaint that a server renames a path that no load has; nothing if none."""
         loads = (it for it in self.experiments.values() if isinstance(it, LoadExperiment))
         known = list(dict.fromkeys(it.workload.path for it in loads))
         for path in target.paths:

@@ -1,7 +1,7 @@
 """Make runs that are to be judged: in fresh processes, recorded, and again where they say nothing.
 
 A run is invalid when the generator or the machine could not do its part (a busy moment of a shared
-machine), which says nothing of the server. It is made again, a few times, and every try is reported.
+machine), which says nothing of the server. It is made again, a few times, and each try is reported.
 """
 
 import asyncio

@@ -9,6 +9,7 @@ from loadtests.errors import LoadTestError
 from loadtests.plan.bounds import Bounds
 from loadtests.plan.command_line import read_words
 from loadtests.plan.plan import Plan
+from loadtests.plan.run_options import OPTIONS
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.user_kinds import plan_of_run
 from loadtests.run.run import against_figure_of, checked
@@ -42,7 +43,7 @@ class Workload:
         return str(said.get("scenario", "hold"))
 
     def against_figure(self, name: str) -> str:
-        """Return that a run of it has no such figure; nothing if it may, or its flags are wrong."""
+        """Return why a run of it has no such figure; nothing if it may, or its flags are wrong."""
         address = {"url": f"ws://127.0.0.1:1{self.path}"}
         try:
             plan = plan_of_run(address, self.content)
@@ -66,7 +67,7 @@ class Workload:
 
     def with_flags(self, **flags: Any) -> "Workload":  # noqa: ANN401 - each flag's own
         """Return the same with other values of some options, by their names."""
-        said = {**self.content.said, **flags}
+        said = {**self.content.said, **{OPTIONS[name].name: it for name, it in flags.items()}}
         return replace(self, content=replace(self.content, said=said))
 
     def with_parameters(self, **parameters: Any) -> "Workload":  # noqa: ANN401 - a scenario's own
@@ -104,12 +105,12 @@ class Case:
             **self.workload.content.said,
             "url": self.target.address(self.workload.path),
         }
-        said, _ = read_words(self.target.flags, before)
+        said = {**before, **read_words(self.target.flags)}
         plan = checked(plan_of_run(said, self.workload.content))
         return plan if self.bounds is None else replace(plan, bounds=self.bounds)
 
     def against_warmup(self, figure: str) -> str:
-        """Return that a figure misses what a warm-up has left behind; nothing if it does not.
+        """Return why a figure misses what a warm-up has left behind; nothing if it does not.
 
         The memory of the connections of a warm-up is used again by those after them.
 

@@ -71,7 +71,7 @@ class Projected:
 
     Attributes:
         interval: for one new run, should the chosen model hold so far out.
-        rivals: the values of the models that cannot be distinguished from that one, by their labels.
+        rivals: the values of the models that do not differ from that one, by their labels.
         times: how many times the largest fitted size this is.
     """
 

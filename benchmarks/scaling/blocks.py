@@ -85,7 +85,7 @@ def _of_series(part: SeriesReport) -> Iterator[Block]:
 
 
 def _coefficients(finding: Finding) -> Iterator[tuple[str, ...]]:
-    """Yield the chosen model's, and of throughput every one's that may be right."""
+    """Yield the chosen model's coefficients, for throughput those of every model in question."""
     law, choice = finding.law, finding.choice
     if choice is None:
         return
@@ -259,7 +259,7 @@ def _of_projection(report: Report) -> Iterator[Block]:
 
 
 def _reach(report: Report) -> Iterator[str]:
-    """Yield up to where was fitted, and in words what is far beyond it."""
+    """Yield the range that was fitted, and in words what is far beyond it."""
     reaches = {
         part.series.header.scenario: part.projected[0].size / part.projected[0].times
         for part in report.series

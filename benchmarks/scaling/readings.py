@@ -245,7 +245,7 @@ def _axis(runs: Sequence[_Run]) -> Axis:
 
 
 def _differences(one: Header, other: Header) -> Iterator[str]:
-    """Yield in what two runs differ that must not."""
+    """Yield the conditions in which two runs differ that must not."""
     if abs(one.machine.memory_bytes / other.machine.memory_bytes - 1) > _SAME_MEMORY:
         yield "another machine (memory)"
     for name in ("cpu_model", "cores"):

@@ -115,8 +115,7 @@ def said_in(options: argparse.Namespace, user: UserClass | None = None) -> dict[
     """
     own = _words(f"{user.name}.flags", user.flags, _OF_A_TEST) if user is not None else []
     words = _words(_OPTION, options.swarm_flags, _ELSEWHERE)
-    said, _ = read_words([*own, *words], {})
-    return said
+    return read_words([*own, *words])
 
 
 def _words(where: str, text: str, elsewhere: Mapping[str, str]) -> list[str]:
@@ -126,7 +125,7 @@ def _words(where: str, text: str, elsewhere: Mapping[str, str]) -> list[str]:
     except ValueError as error:
         raise UsageError(f"{where} {text!r}: {error}") from None
     try:
-        said, _ = read_words(words, {})
+        said = read_words(words)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
     if "url" in said:
@@ -149,10 +148,10 @@ def thresholds_of(options: argparse.Namespace) -> tuple[Threshold, ...]:
 
 def told_flags(plan: Plan, thresholds: Sequence[str], *, with_scenario: bool) -> str:
     """Write the flags that repeat what users of a plan do, secrets masked."""
-    without = {"concurrent", "duration", "processes", "threshold"}
-    if not with_scenario:
-        without.add("scenario")
-    words = plan_words(masked(plan), frozenset(without))
+    without = frozenset({"concurrent", "duration", "processes", "threshold", "scenario"})
+    # Locust has no scenario by default.
+    words = ["--scenario", plan.scenario] if with_scenario else []
+    words += plan_words(masked(plan), without)
     if plan.rounds:
         words += ["--duration", f"{plan.duration_seconds:g}s"]
     words += [word for text in thresholds for word in ("--threshold", text)]

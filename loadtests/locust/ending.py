@@ -43,7 +43,7 @@ class Finished:
         return (*outcome_of(self.summary).problems, *missed)
 
     def text(self) -> str:
-        """Return it as a person reads it."""
+        """Return it as text."""
         lines = [f"{self.user}", summary_text(self.summary), *threshold_lines(self.failed)]
         return "\n".join([*lines, f"Record: {self.path}", ""])
 

@@ -1,4 +1,4 @@
-"""The mark that a message of ours carries, so that its reply or its delivery can be recognised and timed.
+"""The mark that a message of ours carries, so that its reply or delivery is recognised and timed.
 
 A stamp is ASCII, so it is the same in text and binary messages (RFC 6455 section 5.6): a tag of 8
 hexadecimal digits that belongs to the run, the sequence number in 12, and for a broadcast, whose

@@ -17,7 +17,7 @@ class Bounds:
             a process that receives a broadcast, whose burst is the server's making.
         gc_pause_seconds: the longest that a garbage collection may stop everything.
         runnable_ratio: the share of the time that a process may run or wait for a core. A closed
-            model is not judged by it: a warning says that its latencies are bounded by the generator.
+            model is not judged by it: a warning says that the generator bounds its latencies.
         achieved_ratio: the share of the asked rate that must have been sent.
         steal_ratio: CPU time taken by a hypervisor, above which figures are warned about.
     """

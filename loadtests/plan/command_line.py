@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import typer
 
@@ -12,13 +12,13 @@ from loadtests.plan.option import Kind
 from loadtests.plan.run_options import ARGUMENTS, OPTIONS, RunOption, Said
 
 Answer = TypeVar("Answer")
-Completions = Mapping[str, Callable[[], Sequence[str]]]
+Complete = Callable[[], Sequence[str]]
 
-_TYPES: Final[Mapping[Kind, Any]] = {Kind.SWITCH: bool, Kind.LIST: list[str]}
+_TYPES: Final[Mapping[Kind, Any]] = {Kind.SWITCH: bool | None, Kind.LIST: list[str] | None}
 
 
 def takes_options(
-    function: Callable[..., Answer], completions: Completions | None = None
+    function: Callable[..., Answer], completions: Mapping[str, Complete] | None = None
 ) -> Callable[..., Answer]:
     """Make a command of the command line of what takes options of a run.
 
@@ -49,23 +49,25 @@ def takes_options(
     return command
 
 
-def _parameter(option: RunOption, complete: Callable[[], Sequence[str]] | None) -> Any:  # noqa: ANN401 - of inspect
-    kind = _TYPES.get(option.kind, str)
-    annotation = Annotated[kind | None, _declaration(option, complete)]
+def _parameter(option: RunOption, complete: Complete | None) -> inspect.Parameter:
     return inspect.Parameter(
-        option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=_declaration(option, complete),
+        annotation=_TYPES.get(option.kind, str | None),
     )
 
 
-def _declaration(option: RunOption, complete: Callable[[], Sequence[str]] | None) -> Any:  # noqa: ANN401 - Typer's own
+def _declaration(option: RunOption, complete: Complete | None) -> Any:  # noqa: ANN401 - Typer's
     help_ = (
         f"{option.help} \\[default: {option.told_default}]" if option.told_default else option.help
     )
     if option.name in ARGUMENTS:
-        return typer.Argument(metavar=ARGUMENTS[option.name], help=help_, show_default=False)
+        return typer.Argument(None, metavar=ARGUMENTS[option.name], help=help_, show_default=False)
     how = option.option
     flag = f"{option.flag}/{how.off}" if how.off else option.flag
     return typer.Option(
+        None,
         *(flag, *filter(None, [how.short])),
         metavar=how.metavar or "|".join(how.form.words) or None,
         help=help_,
@@ -74,21 +76,20 @@ def _declaration(option: RunOption, complete: Callable[[], Sequence[str]] | None
     )
 
 
-def read_words(words: Sequence[str], before: Said) -> tuple[dict[str, Any], frozenset[str]]:
-    """Read the words of a command line, without one; return also which options are among them.
+def read_words(words: Sequence[str]) -> dict[str, Any]:
+    """Return what the words of a command line say, without one.
 
     Args:
         words: as a shell would give them.
-        before: what was said before, for what is not among them.
 
     Raises:
         UsageError: an unknown flag, or a word too many.
     """
     try:
-        said: Said = _reader().main(list(words), standalone_mode=False)
+        said: dict[str, Any] = _reader().main(list(words), standalone_mode=False)
     except typer.TyperException as error:
         raise UsageError(_message(error)) from None
-    return {**before, **said}, frozenset(said)
+    return said
 
 
 @cache

@@ -15,7 +15,8 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from loadtests.errors import UsageError
-from loadtests.plan.option import BYTES, SWITCH, TEXTS, Group, Option, SaidOf, one_of
+from loadtests.plan.forms import BYTES, SWITCH, TEXT, TEXTS, one_of
+from loadtests.plan.option import Group, Option, SaidOf
 from loadtests.plan.template import check_places, fill, fill_secret
 
 # RFC 9110 section 5.6.2; subprotocols and cookie names are tokens as well.
@@ -67,22 +68,22 @@ class ConnectOptions:
     ] = ()
     """Send."""
 
-    bearer: Annotated[str | None, Option(Group.HANDSHAKE, metavar="TOKEN")] = None
+    bearer: Annotated[str | None, Option(Group.HANDSHAKE, TEXT, metavar="TOKEN")] = None
     """Authorization (RFC 6750); {n} and {feed.NAME} are filled in."""
 
-    origin: Annotated[str | None, Option(Group.HANDSHAKE, metavar="URL")] = None
+    origin: Annotated[str | None, Option(Group.HANDSHAKE, TEXT, metavar="URL")] = None
     """The Origin header, as a browser would send it."""
 
     deflate: Annotated[bool, Option(Group.HANDSHAKE, SWITCH, off="--no-deflate")] = False
     """Offer permessage-deflate (RFC 7692), as browsers do."""
 
-    ca: Annotated[str | None, Option(Group.HANDSHAKE, metavar="FILE")] = None
+    ca: Annotated[str | None, Option(Group.HANDSHAKE, TEXT, metavar="FILE")] = None
     """Trust these certificates only."""
 
-    cert: Annotated[str | None, Option(Group.HANDSHAKE, metavar="FILE")] = None
+    cert: Annotated[str | None, Option(Group.HANDSHAKE, TEXT, metavar="FILE")] = None
     """Client certificate."""
 
-    key: Annotated[str | None, Option(Group.HANDSHAKE, metavar="FILE")] = None
+    key: Annotated[str | None, Option(Group.HANDSHAKE, TEXT, metavar="FILE")] = None
     """Its key."""
 
     insecure: Annotated[bool, Option(Group.HANDSHAKE, SWITCH)] = False
@@ -95,16 +96,18 @@ class ConnectOptions:
     """Connect from it, in turn if there are several; 127.0.0.0/28 is all of them."""
 
     unix_socket: Annotated[
-        str | None, Option(Group.HANDSHAKE, metavar="PATH", said_of=SaidOf.RUN)
+        str | None, Option(Group.HANDSHAKE, TEXT, metavar="PATH", said_of=SaidOf.RUN)
     ] = None
     """Connect to it, not to the host."""
 
-    proxy: Annotated[str | None, Option(Group.HANDSHAKE, metavar="URL", said_of=SaidOf.RUN)] = None
+    proxy: Annotated[
+        str | None, Option(Group.HANDSHAKE, TEXT, metavar="URL", said_of=SaidOf.RUN)
+    ] = None
     """Connect through it (HTTP CONNECT)."""
 
-    max_message_bytes: Annotated[
-        int, Option(Group.HANDSHAKE, BYTES, metavar="SIZE", default="16MiB")
-    ] = DEFAULT_MAX_MESSAGE_BYTES
+    max_message_bytes: Annotated[int, Option(Group.HANDSHAKE, BYTES, metavar="SIZE")] = (
+        DEFAULT_MAX_MESSAGE_BYTES
+    )
     """Of a message of the server's; else closed with 1009."""
 
     client: Annotated[Client, Option(Group.HANDSHAKE, one_of(Client))] = Client.AUTO

@@ -10,27 +10,15 @@ keyword ``late`` of a test, the words of a replay, the row of a dry run, ``--swa
 line in docs/options.md are made of it (:mod:`loadtests.plan.run_options`).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+from typing import Any
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from loadtests.errors import UsageError
-from reports.units import (
-    format_bytes,
-    format_count,
-    format_rate,
-    format_seconds,
-    parse_bytes,
-    parse_count,
-    parse_rate,
-    parse_seconds,
-)
 
 
 class Group(StrEnum):
@@ -83,28 +71,6 @@ class Form:
     words: tuple[str, ...] = ()
 
 
-SECONDS: Final = Form(Kind.NUMBER, parse_seconds, lambda it: f"{it:.12g}s", format_seconds)
-BYTES: Final = Form(Kind.NUMBER, parse_bytes, lambda it: f"{it}B", format_bytes)
-COUNT: Final = Form(Kind.NUMBER, parse_count, str, format_count)
-RATE: Final = Form(Kind.NUMBER, parse_rate, lambda it: f"{it:.12g}", format_rate)
-TEXT: Final = Form(Kind.TEXT, str)
-PATH: Final = Form(Kind.TEXT, Path)
-TEXTS: Final = Form(Kind.LIST, tuple, tuple, ", ".join)
-SWITCH: Final = Form(Kind.SWITCH, bool, bool, lambda it: "yes" if it else "no")
-
-
-def one_of(kind: type[StrEnum]) -> Form:
-    """Return the form of a value that is one of several words."""
-
-    def read(text: str) -> StrEnum:
-        try:
-            return kind(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is none of {', '.join(kind)}") from None
-
-    return Form(Kind.TEXT, read, words=tuple(kind))
-
-
 @dataclass(frozen=True, slots=True)
 class Option:
     """How a field is said.
@@ -122,7 +88,7 @@ class Option:
     """
 
     group: Group
-    form: Form = TEXT
+    form: Form
     name: str = ""
     short: str = ""
     metavar: str = ""
@@ -170,12 +136,6 @@ def check_ranges(owner: Any) -> None:  # noqa: ANN401 - any dataclass with optio
                     continue
 
 
-@cache
-def declared(owner: type[Any]) -> dict[str, tuple[Any, ...]]:
-    """Return what the types of a dataclass's fields carry besides, by the fields' names."""
-    hints = get_type_hints(owner, include_extras=True)
-    return {
-        field.name: get_args(hints[field.name])[1:]
-        for field in fields(owner)
-        if get_origin(hints[field.name]) is Annotated
-    }
+def declared(owner: type[Any]) -> Mapping[str, Sequence[object]]:
+    """Return what the types of a pydantic dataclass's fields carry besides, by field name."""
+    return {name: field.metadata for name, field in owner.__pydantic_fields__.items()}

@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from loadtests.plan.option import PATH, SWITCH, Group, Option, SaidOf
+from loadtests.plan.forms import PATH, SWITCH
+from loadtests.plan.option import Group, Option, SaidOf
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(use_attribute_docstrings=True))

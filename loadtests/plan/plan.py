@@ -14,22 +14,22 @@ from loadtests.plan.bounds import Bounds
 from loadtests.plan.connect_options import ConnectOptions
 from loadtests.plan.distribution import Distribution
 from loadtests.plan.feed import FeedPolicy, Row, rows_for
-from loadtests.plan.forms import BOUNDS, NUMBER_OR_STAGES, PAIRS, PROFILE, SIZES, TIMES
-from loadtests.plan.option import (
+from loadtests.plan.forms import (
+    BOUNDS,
     COUNT,
+    NUMBER_OR_STAGES,
+    PROFILE,
     RATE,
     SECONDS,
+    SIZES,
     SWITCH,
+    TEXT,
     TEXTS,
-    Above,
-    Group,
-    Least,
-    Option,
-    SaidOf,
-    Unchecked,
-    check_ranges,
+    TIMES,
     one_of,
+    pairs,
 )
+from loadtests.plan.option import Above, Group, Least, Option, SaidOf, Unchecked, check_ranges
 from loadtests.plan.rate_profile import Profile
 from loadtests.plan.schedule import ArrivalKind, share
 from loadtests.plan.stages import Stages
@@ -60,7 +60,7 @@ class Plan:
     :class:`Option` follows from others.
     """
 
-    url: Annotated[str, Option(Group.TARGET, name="url", said_of=SaidOf.EITHER)]
+    url: Annotated[str, Option(Group.TARGET, TEXT, default="that of --file")]
     """Address, ws:// or wss://; {n} in it is the connection's number."""
 
     connections: Annotated[
@@ -69,14 +69,16 @@ class Plan:
     """Connections, such as 10k; or stages: '0..2k in 30s, 2k for 1m, 500 in 5s'."""
 
     scenario: Annotated[
-        str, Option(Group.LOAD, short="-s", metavar="NAME", said_of=SaidOf.KIND)
+        str, Option(Group.LOAD, TEXT, short="-s", metavar="NAME", said_of=SaidOf.KIND)
     ] = "hold"
     """A scenario (`swarmgate scenarios` lists them) or a Python file; with --help after it, its
     parameters are told too."""
 
     parameters: Annotated[
         Mapping[str, Any],
-        Option(Group.LOAD, PAIRS, name="param", metavar="KEY=VALUE", said_of=SaidOf.KIND),
+        Option(
+            Group.LOAD, pairs("KEY=VALUE"), name="param", metavar="KEY=VALUE", said_of=SaidOf.KIND
+        ),
     ] = Field(default_factory=dict)
     """A parameter of the scenario."""
 
@@ -123,7 +125,7 @@ class Plan:
     ] = 64
     """Of a message; or 'uniform 64B..4KiB', '64B 70%, 4KiB 30%', …."""
 
-    payload_file: Annotated[str | None, Option(Group.LOAD, metavar="FILE")] = None
+    payload_file: Annotated[str | None, Option(Group.LOAD, TEXT, metavar="FILE")] = None
     """Fill messages with its lines."""
 
     binary: Annotated[bool, Option(Group.LOAD, SWITCH)] = False
@@ -190,13 +192,13 @@ class Plan:
     ] = 0
     """Seed of every random choice."""
 
-    setup: Annotated[str | None, Option(Group.BEFORE, metavar="FILE", default="a script's own")] = (
-        None
-    )
+    setup: Annotated[
+        str | None, Option(Group.BEFORE, TEXT, metavar="FILE", default="a script's own")
+    ] = None
     """Python file with setup(), called once in each process, and handshake(client), called for each
     connection, such as for a login."""
 
-    feed: Annotated[str | None, Option(Group.BEFORE, metavar="FILE")] = None
+    feed: Annotated[str | None, Option(Group.BEFORE, TEXT, metavar="FILE")] = None
     """CSV or JSON lines: a row of data for each connection."""
 
     feed_policy: Annotated[FeedPolicy, Option(Group.BEFORE, one_of(FeedPolicy))] = FeedPolicy.CYCLE

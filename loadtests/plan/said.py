@@ -34,7 +34,7 @@ def plan_of(said: Said, parameters: Mapping[str, Any] | None = None) -> Plan:
         is_fixed = len(sizes.numbers) == 1 and sizes.kind is DistributionKind.CHOICE
         values["payload_bytes"] = round(sizes.numbers[0]) if is_fixed else 64
         values["payload_sizes"] = None if is_fixed else sizes
-    values["seed"] = seed_of(said)
+    values.setdefault("seed", random.getrandbits(32))
     if "processes" not in values:
         connections = values.get("connections", OPTIONS["count"].default)
         values["processes"] = limits.processes_for(connections, limits.read_limits())
@@ -81,7 +81,7 @@ def source_of(said: Said) -> TargetSource:
     source = TargetSource(**values_of(said, TargetSource))
     if not source.command:
         for name in ("target_env", "target_dir", "target_ready"):
-            if name in said:
+            if said.get(name):
                 raise UsageError(f"{flag_of(name)} goes with --target-cmd, and only with it")
     if source.ready is not None and not source.ready.startswith("/"):
         raise UsageError(f"--target-ready {source.ready!r} is no path; write it like /healthz")

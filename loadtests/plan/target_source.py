@@ -8,8 +8,8 @@ from typing import Annotated, Final
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from loadtests.plan.forms import PAIRS
-from loadtests.plan.option import SECONDS, Form, Group, Kind, Option, SaidOf
+from loadtests.plan.forms import SECONDS, TEXT, pairs
+from loadtests.plan.option import Form, Group, Kind, Option, SaidOf
 
 START_SECONDS: Final = 30.0
 
@@ -26,7 +26,8 @@ def split_command(template: str) -> tuple[str, ...]:
         raise ValueError(f"{template!r}: {error}") from None
     if not any("{port}" in word for word in words):
         raise ValueError(
-            f"{template!r} has no {{port}}; write it where the server takes the port to listen on"
+            f"command {template!r} has no {{port}}; "
+            "write it where the server takes the port to listen on"
         )
     return tuple(words)
 
@@ -69,19 +70,27 @@ class TargetSource:
 
     environment: Annotated[
         Mapping[str, str],
-        Option(Group.TARGET, PAIRS, name="target_env", metavar="NAME=VALUE", said_of=SaidOf.RUN),
+        Option(
+            Group.TARGET,
+            pairs("NAME=VALUE"),
+            name="target_env",
+            metavar="NAME=VALUE",
+            said_of=SaidOf.RUN,
+        ),
     ] = Field(default_factory=dict)
     """A variable of its environment, besides our own or instead. May be repeated."""
 
     directory: Annotated[
         str | None,
-        Option(Group.TARGET, name="target_dir", metavar="DIR", default="here", said_of=SaidOf.RUN),
+        Option(
+            Group.TARGET, TEXT, name="target_dir", metavar="DIR", default="here", said_of=SaidOf.RUN
+        ),
     ] = None
     """Where it is started."""
 
     ready: Annotated[
         str | None,
-        Option(Group.TARGET, name="target_ready", metavar="/PATH", said_of=SaidOf.RUN),
+        Option(Group.TARGET, TEXT, name="target_ready", metavar="/PATH", said_of=SaidOf.RUN),
     ] = None
     """It is ready once GET of this has a 2xx status (RFC 9110 section 15.3)."""
 

@@ -18,7 +18,7 @@ from loadtests.plan import limits
 from loadtests.plan.command_line import read_words
 from loadtests.plan.option import SaidOf
 from loadtests.plan.plan import Plan, User, split_url
-from loadtests.plan.run_options import Said, flag_of, said_of
+from loadtests.plan.run_options import OPTIONS, Said, flag_of, said_of
 from loadtests.plan.said import plan_of
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.stages import Stages
@@ -105,7 +105,7 @@ def mixed(run: Said, kinds: Sequence[Kind]) -> Plan:
             connections.
     """
     for name in said_of(SaidOf.KIND):
-        if name in run:
+        if name in run and OPTIONS[name].read(run[name]) != OPTIONS[name].default:
             raise UsageError(
                 f"{flag_of(name)} is said of each kind of users; put it into its --user"
             )
@@ -175,11 +175,12 @@ def _stages(stages: Stages, kinds: Sequence[Kind], number: int) -> Stages:
 def _plan_of(kind: Kind, run: Said, whole: Plan) -> Plan:
     """Read what one kind does, with what is said of the run where it says nothing."""
     try:
-        own, _ = read_words(kind.words, kind.said)
+        own = {**kind.said, **read_words(kind.words)}
         for name in own:
             if name in _OF_THE_RUN:
                 raise UsageError(f"{flag_of(name)} is said of the run, not of one kind of users")
-        said = {**run, **own, "url": _absolute(run["url"], own.get("url", run["url"]))}
+        said = {**run, **own}
+        said["url"] = _absolute(run["url"], said["url"])
         if "profile" in said:
             # It says by itself how long it lasts.
             said.pop("duration", None)

@@ -225,7 +225,7 @@ class Fleet:
         measured = await self._all_said("measured")
         self._read_all(MARK_MEASURE_END)
         if self._shutdown is not None and not self._is_ending:
-            measured = await self._depart(self._shutdown)
+            measured = await self._shut_target_down(self._shutdown)
         self._enter("collect")
         published = {
             share.user: merged(
@@ -240,7 +240,7 @@ class Fleet:
         )
         await self._all_said("collected")
 
-    async def _depart(self, shutdown: TargetShutdown) -> list[Mapping[str, Any]]:
+    async def _shut_target_down(self, shutdown: TargetShutdown) -> list[Mapping[str, Any]]:
         """Have the target stop, and everyone see how it does; return what they said of it."""
         self._enter("drain", seconds=shutdown.within_seconds)
         self._departing = True

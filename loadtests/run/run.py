@@ -199,7 +199,7 @@ def _check_figures(plan: Plan) -> None:
 
 
 def against_figure_of(plan: Plan, name: str) -> str:
-    """Return that a run has no such figure, of all together or of one kind; nothing if it may."""
+    """Return why a run has no such figure, of all or of one kind; nothing if it may."""
     first, _, rest = name.partition(".")
     of_users = {user.name: user.plan.scenario for user in plan.users}
     if first in of_users and not is_known(name):

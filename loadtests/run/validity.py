@@ -214,7 +214,7 @@ def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
 
 
 def _rows_again(plan: Plan, totals: Totals) -> Iterator[str]:
-    """Yield that rows of the feed were given to more than one."""
+    """Yield a warning that rows of the feed were given to more than one."""
     tried = totals.counts["opened"] + totals.counts["failed"]
     if plan.scenario not in RETURNING:
         tried += totals.counts["opened_later"]
@@ -226,7 +226,7 @@ def _rows_again(plan: Plan, totals: Totals) -> Iterator[str]:
 
 
 def _own_share(plan: Plan, totals: Totals) -> Iterator[str]:
-    """Yield where a generator that is busy by its model is in the figures."""
+    """Yield warnings where a generator that is busy by its model is in the figures."""
     for process, own in sorted(totals.own.items()):
         lag = _percentile_seconds(own, "loop_lag")
         lags = lag > plan.bounds.loop_lag_p99_seconds

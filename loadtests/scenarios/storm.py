@@ -1,9 +1,9 @@
 """Drop many connections at one moment: how long until all are back, and what did they miss?
 
 One connection, the first of the first process, goes on publishing and is never dropped; all follow
-its numbered messages. What a client missed is distinguished from what was lost: a message is *missed*
-when it was sent while its receiver was not connected, from its last message before the end to the
-completed handshake after it.
+its numbered messages. A message that a client *missed* is not one that was lost: it was sent while
+its receiver was not connected, from its last message before the end to the completed handshake
+after it.
 """
 
 import asyncio

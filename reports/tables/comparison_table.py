@@ -106,7 +106,7 @@ def footnotes(comparison: Comparison) -> Iterator[str]:
 
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
-    """Return the comparison as JSON for a program."""
+    """Return the comparison as a document for JSON."""
     return {
         "groups": [
             {

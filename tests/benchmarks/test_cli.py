@@ -161,7 +161,7 @@ def test_a_target_command_is_started_and_stopped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["run"], "Missing argument"),
+        (["run"], "no address was given"),
         (["run", "ws://h/", "--nope"], "No such option: --nope"),
         (["runn"], "No such command 'runn'"),
         (["run", "http://h/"], "scheme 'http'"),
@@ -172,6 +172,7 @@ def test_a_target_command_is_started_and_stopped(tmp_path: Path) -> None:
         (["run", "ws://h/", "1", "--scenario", "tornado"], "no scenario is called 'tornado'"),
         (["run", "ws://h/", "1", "--param", "active"], "KEY=VALUE"),
         (["run", "ws://h/", "1", "--rate", "5"], "hold sends nothing: leave --rate"),
+        (["run", "ws://h/", "1", "--pid", "abc", "--dry-run"], "--pid: 'abc' is no number"),
         (["run", "ws://h/", "1", "--pid", "4194305"], "--pid 4194305: there is no such process"),
         (["run", "ws://h/", "1", "--source", "192.0.2.1"], "--source 192.0.2.1 is no address"),
         (["run", "ws://h/{room}", "1"], "nothing is filled in for {room} in 'ws://h/{room}'"),

@@ -28,7 +28,7 @@ def close(code: int, reason: bytes = b"") -> bytes:
 
 
 async def heard(client: Client, said: bytes) -> tuple[list[str], list[tuple[int, bytes]], Recorder]:
-    """Return that to a client after its handshake.
+    """Say that to a client after its handshake.
 
     Gives what its scenario was told, the frames that it sent, and its recorder.
     """

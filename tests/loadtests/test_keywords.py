@@ -11,6 +11,8 @@ from loadtests.plan.command_line import read_words
 from loadtests.plan.keywords import KEYWORDS, RENAMED, said_by
 from loadtests.plan.run_options import OPTIONS
 from loadtests.plan.said import plan_of, source_of
+from loadtests.plan.scenario_file import ScenarioFile
+from loadtests.plan.user_kinds import plan_of_run
 
 URL = "ws://127.0.0.1:1/"
 
@@ -48,7 +50,7 @@ def test_every_flag_has_a_keyword_but_those_of_a_person_at_a_terminal() -> None:
 def test_a_keyword_is_the_flag_of_its_name(keywords: dict[str, Any], words: list[str]) -> None:
     options = [word for word in words if word not in ("1000", "0..2k in 30s")]
     count = [word for word in words if word not in options]
-    assert said_by({"url": URL, **keywords}) == read_words([*options, "--", URL, *count], {})[0]
+    assert said_by({"url": URL, **keywords}) == read_words([*options, "--", URL, *count])
 
 
 def test_a_path_is_of_the_server_that_the_command_starts() -> None:
@@ -90,3 +92,13 @@ def test_numbers_come_through_as_they_are(number: float, count: int) -> None:
 def test_a_number_that_is_none_is_refused(number: float) -> None:
     with pytest.raises(UsageError, match="--rate"):
         plan_of(said_by({"url": URL, "rate": number}))
+
+
+def test_what_is_as_by_default_may_be_said_beside_users() -> None:
+    users = ["a=50% -s hold", "b=50% -s echo --rate 5"]
+    said = said_by({"url": URL, "scenario": "hold", "parameters": {}, "user": users})
+    assert [user.name for user in plan_of_run(said, ScenarioFile()).users] == ["a", "b"]
+
+
+def test_an_environment_of_nothing_needs_no_command() -> None:
+    assert source_of(said_by({"url": URL, "environment": {"A": None}})).environment == {}

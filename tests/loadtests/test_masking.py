@@ -158,6 +158,11 @@ def test_headers_of_locust_users_are_told_without_their_secrets() -> None:
     ]
 
 
+def test_the_scenario_of_a_locust_script_is_told_whatever_it_is() -> None:
+    told = told_flags(Plan("ws://h/", 1, "hold", {}, seed=5), [], with_scenario=True)
+    assert shlex.split(told) == ["--scenario", "hold", "--seed", "5"]
+
+
 @given(st.text(max_size=30))
 def test_a_text_without_places_is_filled_with_nothing(text: str) -> None:
     if not is_file(text) and len(split_places(text)) == 1:

@@ -42,23 +42,22 @@ def test_an_option_says_what_it_means_in_a_sentence(option: RunOption) -> None:
     assert re.fullmatch(r"[A-Z].*[.…]", option.help), option.help
 
 
-@EACH
-def test_what_is_written_of_an_option_is_read_back(option: RunOption) -> None:
-    if option.name in (*ARGUMENTS, "user"):
-        # Written by replay.py alone: places have no flag, and users are plans of their own.
-        return
+@pytest.mark.parametrize("name", OPTIONS.keys() - {*ARGUMENTS, "user"})
+def test_what_is_written_of_an_option_is_read_back(name: str) -> None:
+    """Places have no flag, and users are plans of their own: ``replay.py`` writes them."""
+    option = OPTIONS[name]
     value = option.read(example(option))
-    said, _ = read_words([*words_of(option, value)], {})
-    assert option.read(said.pop(option.name)) == value
-    assert said == {}
+    said = read_words([*words_of(option, value)])
+    assert said.keys() == {name}
+    assert option.read(said[name]) == value
 
 
-@EACH
-def test_a_keyword_says_what_the_flag_does(option: RunOption) -> None:
-    if option.name in OF_THE_OUTPUT or option.name == "url":
-        return
-    said = said_by({"url": "ws://h/", option.name: example(option)})
-    assert option.read(said[option.name]) == option.read(example(option))
+@pytest.mark.parametrize("name", OPTIONS.keys() - OF_THE_OUTPUT - {*ARGUMENTS, "user"})
+def test_a_keyword_says_what_the_flag_does(name: str) -> None:
+    option = OPTIONS[name]
+    by_keyword = said_by({"url": "ws://h/", name: example(option)})
+    by_flag = read_words([*words_of(option, option.read(example(option)))])
+    assert option.read(by_keyword[name]) == option.read(by_flag[name])
 
 
 def test_every_option_of_a_run_is_a_key_and_a_keyword() -> None:

@@ -38,7 +38,7 @@ from tests.loadtests.conftest import (
 )
 
 URL = "ws://127.0.0.1:{port}/echo"
-HEAD = "from loadtests.scenarios.script import Connection, Parameters, Scenario, Script, Seconds\n"
+HEAD = "from swarmgate import Connection, Parameters, Scenario, Script, Seconds\n"
 
 
 @pytest.fixture

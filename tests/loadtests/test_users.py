@@ -42,7 +42,7 @@ SPEAKER = '25% --scenario broadcast --rate 5 --param \'publish={"type": "chat", 
 
 
 def plan_of(*words: str, count: str = "40", url: str = "ws://127.0.0.1:9/ws") -> Plan:
-    return plan_of_run(read_words([url, count, *words], {})[0], ScenarioFile())
+    return plan_of_run(read_words([url, count, *words]), ScenarioFile())
 
 
 def users(*texts: str) -> list[str]:
@@ -304,7 +304,7 @@ def test_the_command_of_a_record_makes_the_same_run_again(
 ) -> None:
     plan = plan_of(*common, *users(f"a=30% {first}", f"b=70% {second}"))
     words = replay_command(plan, TargetSource())
-    again = plan_of_run(read_words(words[2:], {})[0], ScenarioFile())
+    again = plan_of_run(read_words(words[2:]), ScenarioFile())
     assert again.users == plan.users
     assert again.connections == plan.connections
     assert again.seed == plan.seed
@@ -325,7 +325,7 @@ def test_the_command_of_a_record_asks_for_as_many_as_were_asked_for(tmp_path: Pa
     plan = checked(plan_of(*words, count="12"))
     assert [part.connections for part in plan.parts] == [3, 6]
     assert plan.openings == 9
-    again = plan_of_run(read_words(replay_command(plan, TargetSource())[2:], {})[0], ScenarioFile())
+    again = plan_of_run(read_words(replay_command(plan, TargetSource())[2:]), ScenarioFile())
     assert [part.connections for part in checked(again).parts] == [3, 6]
 
 

@@ -31,7 +31,7 @@ DEADLINE_SECONDS = 120.0
 
 
 async def until(condition):
-    """Return the first true result of the awaited ``condition()``; return up at the deadline."""
+    """Return the first true result of the awaited ``condition()``; give up at the deadline."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not (result := await condition()):  # noqa: ASYNC110 - the state is another process's
             await asyncio.sleep(0.005)

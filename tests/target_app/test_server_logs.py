@@ -358,7 +358,7 @@ def unreadable(error):
 
 @pytest.fixture
 def memory():
-    """Return the most bytes that were held at once since this fixture was used."""
+    """Yield what returns the most bytes that were held at once since this fixture was used."""
     tracemalloc.start()
     yield lambda: tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

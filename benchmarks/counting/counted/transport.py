@@ -114,7 +114,7 @@ class NoNetwork(asyncio.Transport):
         """Do nothing: they are never reached."""
 
     def can_write_eof(self) -> bool:
-        """Return that the end can be written, as on TCP."""
+        """Return True: the end can be written, as on TCP."""
         return True
 
     def write_eof(self) -> None:

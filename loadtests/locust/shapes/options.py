@@ -27,7 +27,7 @@ class SizedShape(LoadTestShape):
         return self._options.num_users or 1
 
     def tick(self) -> tuple[int, float] | None:
-        """Return Locust the users for now and how many may be started a second; None is the end."""
+        """Return how many users there are to be and how many a second; None is the end."""
         seconds = float(self._options.run_time or self.default_seconds)
         share = self.get_run_time() / seconds
         if share >= 1:

@@ -16,7 +16,7 @@ from loadtests.plan.target_source import TargetSource
 def test_a_round_that_was_ended_in_the_middle_is_made_anew(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "tests.servers.plain_websockets", "{port}")
     load = Workload("/talk", ScenarioFile({"scenario": "echo", "rate": "20", "duration": "0.3s"}))
-    case = Case(Target(BASE, TargetSource(command)), load.with_flags(connections=2), ANY_MACHINE)
+    case = Case(Target(BASE, TargetSource(command)), load.with_flags(count="2"), ANY_MACHINE)
     series = Series({BASE: case, "head": case}, tmp_path, seed=1)
     left = tmp_path / "0012-01-head.run.jsonl"
     others = tmp_path / "0011-01-base.run.jsonl"

@@ -490,7 +490,7 @@ def test_a_flag_that_a_class_cannot_say_is_refused_with_its_place(
 ) -> None:
     locustfile = tmp_path / "saying.py"
     locustfile.write_text(
-        "from loadtests.locust.users import SwarmUser\n"
+        "from swarmgate.locust import SwarmUser\n"
         f"class Saying(SwarmUser):\n    scenario = 'echo'\n    flags = {flags!r}\n"
     )
     done = headless(
