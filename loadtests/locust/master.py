@@ -163,6 +163,7 @@ class MasterSide:
                 raise UsageError(f"--swarm-flags: --threshold: {complaints[0]}")
 
     def _on_test_start(self, **_: object) -> None:
+        self._say_under_way()
         self.conductors, self.finished, self.problem = {}, [], ""
         self._statuses, self._failed = [], []
         self._environment.process_exit_code = None
@@ -183,6 +184,17 @@ class MasterSide:
         seen = self._seen()
         for conductor in self.conductors.values():
             conductor.start([worker for worker in self.workers if worker.client_id in seen])
+
+    def _say_under_way(self) -> None:
+        """Have Locust's page hear of the test at once, or it goes back to its form for good.
+
+        Locust says so only when all listeners have returned, and keeps an answer for two seconds,
+        longer where it was slow.
+        """
+        self._runner.update_state(STATE_SPAWNING)
+        if (web_ui := self._environment.web_ui) is not None:
+            app: Any = web_ui.app
+            app.view_functions["locust.request_stats"].clear_cache()
 
     def _conductor(self, name: str, plan: Plan) -> Conductor:
         return Conductor(

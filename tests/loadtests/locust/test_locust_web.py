@@ -102,6 +102,30 @@ async def test_one_click_starts_the_first_test(tmp_path: Path, browse: Open) -> 
     assert record.header.scenario == "echo"
 
 
+SLOW_TO_START = """\
+import gevent
+from locust import events
+
+
+@events.init.add_listener
+def after_ours(environment, **_):
+    environment.events.test_start.add_listener(lambda **_: gevent.sleep(2))
+"""
+
+
+def test_a_test_that_is_slow_to_start_is_under_way_all_the_while(tmp_path: Path) -> None:
+    """Locust's page goes back to its form, and asks no more, once it hears of no test."""
+    slow = tmp_path / "slow_to_start.py"
+    slow.write_text(SLOW_TO_START)
+    with known() as server, locust(tmp_path, more=(slow,)) as running:
+        running.start(server.url(), 3, 3, "EchoSwarm")
+        states = [running.stats()["state"]]
+        while states[-1] != "running":
+            states.append(running.stats()["state"])
+        running.stop()
+    assert set(states) == {"spawning", "running"}
+
+
 async def test_more_classes_than_anybody_means_are_refused(tmp_path: Path, browse: Open) -> None:
     with locust(tmp_path, "--host", "ws://127.0.0.1:1") as running:
         page = await browse(running.port, "light")
