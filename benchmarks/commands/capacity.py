@@ -38,7 +38,7 @@ from loadtests.plan.command_line import takes_options
 from loadtests.plan.output import Output
 from loadtests.plan.plan import Plan
 from loadtests.plan.run_options import OPTIONS, Said, values_of
-from loadtests.plan.said import source_of
+from loadtests.plan.said import source_of, url_of
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.run.help import RunCommand
 from loadtests.run.run import checked, default_folder
@@ -137,9 +137,9 @@ def capacity(
     The load doubles until it breaks, and then is halved in between. It is put on as by run.
     """
     file = ctx.meta.get("file", ScenarioFile())
-    told_as_json = bool({**file.said, **said}.get("json"))
     try:
-        check_outputs({"--markdown": markdown}, as_json=told_as_json)
+        shown = Output(**values_of({**file.said, **said}, Output))
+        check_outputs({"--markdown": markdown}, as_json=shown.json)
         load = _load(said, file, searched)
         span, most = _span(load, low, high, parsed("--precision", precision, parse_ratio))
         span = replace(span, repeats=repeats)
@@ -150,12 +150,11 @@ def capacity(
         if dry_run:
             sys.stdout.write(_described(wanted, plan, most, budget))
             return
-        in_file = Output(**values_of(file.said, Output)).output
-        asked = _prepared(wanted, resume, output or in_file, budget, most)
+        asked = _prepared(wanted, resume, output or shown.output, budget, most)
     except (LoadTestError, RecordError) as error:
         raise loadtests_cli.fail(error) from None
-    told, status = _searched(asked, quiet=bool({**file.said, **said}.get("quiet")))
-    _tell(told, asked.folder, markdown, as_json=told_as_json)
+    told, status = _searched(asked, quiet=shown.quiet)
+    _tell(told, asked.folder, markdown, as_json=shown.json)
     raise typer.Exit(status)
 
 
@@ -164,12 +163,11 @@ def _load(said: Said, file: ScenarioFile, searched: Searched) -> Load:
     every = {**file.said, **said}
     scenario = every.get("scenario", OPTIONS["scenario"].default)
     check_searched(searched, every, scenario, has_count="count" in said)
-    if "url" not in every:
-        raise UsageError("no address was given; name one like ws://localhost:8000/ws")
-    parts = urlsplit(every["url"])
+    url = url_of(every)
+    parts = urlsplit(url)
     content = ScenarioFile(every, file.parameters, file.users)
     path = urlunsplit(("", "", parts.path, parts.query, parts.fragment))
-    target = Target("target", source_of(every), base_of(every["url"]))
+    target = Target("target", source_of(every), base_of(url))
     return Load(Case(target, Workload(path, content)), searched)
 
 

@@ -25,8 +25,7 @@ def plan_of(said: Said, parameters: Mapping[str, Any] | None = None) -> Plan:
     Raises:
         UsageError: a value that cannot be read, or values that do not go together.
     """
-    if "url" not in said:
-        raise UsageError("no address was given; name one like ws://localhost:8000/ws")
+    url_of(said)
     values = values_of({name: it for name, it in said.items() if name != "user"}, Plan)
     values["parameters"] = {**(parameters or {}), **values.get("parameters", {})}
     values |= _by_stages(values) | _by_profile(values)
@@ -64,6 +63,13 @@ def _by_profile(values: Mapping[str, Any]) -> dict[str, Any]:
     if "rate" in values or "duration_seconds" in values:
         raise UsageError("--profile says rate and duration; leave --rate and --duration out")
     return {"rate": profile.arrivals / profile.seconds, "duration_seconds": profile.seconds}
+
+
+def url_of(said: Said) -> str:
+    """Return the address. Raises UsageError where none is said."""
+    if "url" not in said:
+        raise UsageError("no address was given; name one like ws://localhost:8000/ws")
+    return str(said["url"])
 
 
 def seed_of(said: Said) -> int:

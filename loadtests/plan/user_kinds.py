@@ -32,7 +32,7 @@ _NEARLY: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class UserKind:
     """One kind of users, as it is written.
 
     Attributes:
@@ -52,7 +52,7 @@ class Kind:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parse_user(text: str) -> Kind:
+def parse_user(text: str) -> UserKind:
     """Read a kind of users, written like ``talker=30% /echo --scenario echo``.
 
     Raises:
@@ -72,7 +72,7 @@ def parse_user(text: str) -> Kind:
         words = shlex.split(rest or "")
     except ValueError as error:
         raise UsageError(f"{where}: {error}") from None
-    return Kind(where, name or "", _share(share), words)
+    return UserKind(where, name or "", _share(share), words)
 
 
 def plan_of_run(said: Said, file: ScenarioFile) -> Plan:
@@ -87,7 +87,7 @@ def plan_of_run(said: Said, file: ScenarioFile) -> Plan:
     """
     said = {**file.said, **said}
     kinds = [*map(parse_user, said.get("user", ()))] or [
-        Kind(user.where, user.name, user.share, (), user.said, user.parameters)
+        UserKind(user.where, user.name, user.share, (), user.said, user.parameters)
         for user in file.users
     ]
     if not kinds:
@@ -97,7 +97,7 @@ def plan_of_run(said: Said, file: ScenarioFile) -> Plan:
     return mixed(said, kinds)
 
 
-def mixed(run: Said, kinds: Sequence[Kind]) -> Plan:
+def mixed(run: Said, kinds: Sequence[UserKind]) -> Plan:
     """Return the plan of a run with users of several kinds.
 
     Raises:
@@ -140,7 +140,7 @@ def mixed(run: Said, kinds: Sequence[Kind]) -> Plan:
     )
 
 
-def parts_of(count: int, kinds: Sequence[Kind]) -> list[int]:
+def parts_of(count: int, kinds: Sequence[UserKind]) -> list[int]:
     """Share a number of connections out, so that the parts are all of it, and grow with it.
 
     Each next one goes to whose share is the largest for what it has (Webster's method, which alone
@@ -158,7 +158,7 @@ def _share(text: str) -> float:
     return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
 
 
-def _stages(stages: Stages, kinds: Sequence[Kind], number: int) -> Stages:
+def _stages(stages: Stages, kinds: Sequence[UserKind], number: int) -> Stages:
     """Return the part of one kind of a number of connections that changes."""
     return Stages(
         tuple(
@@ -172,7 +172,7 @@ def _stages(stages: Stages, kinds: Sequence[Kind], number: int) -> Stages:
     )
 
 
-def _plan_of(kind: Kind, run: Said, whole: Plan) -> Plan:
+def _plan_of(kind: UserKind, run: Said, whole: Plan) -> Plan:
     """Read what one kind does, with what is said of the run where it says nothing."""
     try:
         own = {**kind.said, **read_words(kind.words)}

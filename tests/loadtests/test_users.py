@@ -17,7 +17,7 @@ from loadtests.plan.plan import Endpoint, Plan, processes_of
 from loadtests.plan.replay import replay_command
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.target_source import TargetSource
-from loadtests.plan.user_kinds import Kind, parse_user, parts_of, plan_of_run
+from loadtests.plan.user_kinds import UserKind, parse_user, parts_of, plan_of_run
 from loadtests.run.run import checked, execute
 from reports.exit_status import ExitStatus
 from reports.html.page import html_report
@@ -260,7 +260,7 @@ def test_what_is_said_of_the_run_holds_for_each_kind_unless_it_says_otherwise() 
     st.lists(st.integers(1, 100), min_size=1, max_size=6),
 )
 def test_the_parts_are_the_whole_and_near_their_shares(count: int, weights: list[int]) -> None:
-    kinds = [Kind("", "", weight / sum(weights)) for weight in weights]
+    kinds = [UserKind("", "", weight / sum(weights)) for weight in weights]
     parts = parts_of(count, kinds)
     assert sum(parts) == count
     # Near, but a divisor method may be one off the quota for the sake of growing with the whole.
@@ -330,6 +330,8 @@ def test_the_command_of_a_record_asks_for_as_many_as_were_asked_for(tmp_path: Pa
 
 
 def test_a_kind_has_its_scenarios_name_where_it_has_none() -> None:
-    assert parse_user("30% --scenario echo") == Kind("--user 30%", "", 0.3, ["--scenario", "echo"])
+    assert parse_user("30% --scenario echo") == UserKind(
+        "--user 30%", "", 0.3, ["--scenario", "echo"]
+    )
     plan = plan_of(*users("30% --scenario echo", "x=.7"))
     assert [user.name for user in plan.users] == ["echo", "x"]
