@@ -27,6 +27,10 @@ LOCUST_LOCK = Path("requirements-locust.txt")
 MATRIX_PYTHONS = ("3.12", "3.13")
 LOCUST = Path("loadtests/locust")
 LOCUSTFILES = (LOCUST / "locustfile.py", *sorted((LOCUST / "shapes").glob("s*.py")))
+PAGES = {
+    "docs/options.md": "loadtests.plan.options_page",
+    "docs/figures.md": "loadtests.scenarios.figures_page",
+}
 # What `nox -s bench -- NAME` measures: cost benchmarks, then claims.
 BENCHES = {
     "": ((), "claims.toml"),
@@ -228,10 +232,11 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the pages that are made of declarations: docs/options.md."""
+    """Write the pages that are made of declarations: docs/options.md, docs/figures.md."""
     install(session)
-    page = session.run("python", "-P", "-m", "loadtests.plan.options_page", silent=True)
-    Path("docs/options.md").write_text(str(page), encoding="utf-8")
+    for page, module in PAGES.items():
+        text = session.run("python", "-P", "-m", module, silent=True)
+        Path(page).write_text(str(text), encoding="utf-8")
 
 
 @nox.session(venv_backend="none")

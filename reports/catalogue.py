@@ -1,71 +1,14 @@
 """The catalogue of figures: what is measured, in groups that are measured alike.
 
-It is data alone; :mod:`reports.figures` looks a name up in it, and docs/figures.md is this list
-with its sentences (a test holds the two together).
+These are the figures that a run may have whatever its scenario is, which adds its own
+(:mod:`reports.measures`); :mod:`reports.figures` looks a name up.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-from reports.units import unit_of
-
-
-class Better(StrEnum):
-    """In which direction a figure is better."""
-
-    LOWER = "lower"
-    HIGHER = "higher"
-    NEITHER = "neither"
-
-
-class Subject(StrEnum):
-    """What a figure says something about."""
-
-    TARGET = "target"
-    GENERATOR = "generator"
-    MACHINE = "machine"
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """What is known of a figure, or of a kind of duration before its statistic.
-
-    Attributes:
-        key: its name, whose end is its unit.
-        label: as a person says it in a table.
-        better: whether it is better lower or higher; neither of what only says what there was.
-        meaning: what it is, one sentence.
-        how: how it is measured, one sentence or two.
-        subject: what it says something about.
-    """
-
-    key: str
-    label: str
-    better: Better
-    meaning: str
-    how: str
-    subject: Subject = Subject.TARGET
-
-    @property
-    def unit(self) -> str:
-        """The unit: seconds, bytes, ratio, per_second, or none of a count."""
-        return unit_of(self.key)
-
-    @property
-    def title(self) -> str:
-        """The label as it begins a line."""
-        return self.label[:1].upper() + self.label[1:]
-
-
-@dataclass(frozen=True, slots=True)
-class Statistic:
-    """A statistic of each kind of duration."""
-
-    key: str
-    label: str
-    meaning: str
+from reports.figure import Better, Figure, Row, Subject, measured_alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +20,8 @@ class Group:
     figures: tuple[Figure, ...]
 
 
-_Row = tuple[str, str, Better, str]
-
-
-def _group(title: str, how: str, rows: Iterable[_Row], subject: Subject = Subject.TARGET) -> Group:
-    figures = (Figure(*row, how=how, subject=subject) for row in rows)
-    return Group(title, how, tuple(figures))
+def _group(title: str, how: str, rows: Iterable[Row], subject: Subject = Subject.TARGET) -> Group:
+    return Group(title, how, measured_alike(how, rows, subject))
 
 
 LOWER: Final = Better.LOWER
@@ -118,19 +57,6 @@ DURATION_GROUPS: Final = (
                 LOWER,
                 "From the intended send time of a broadcast to each of its receivers.",
             ),
-            (
-                "delivered_before",
-                "delivery before slow ones",
-                LOWER,
-                "Delivery before there were slow receivers.",
-            ),
-            (
-                "delivered_beside_slow",
-                "delivery beside slow ones",
-                LOWER,
-                "Delivery to the others while some receivers are slow.",
-            ),
-            ("iteration", "iteration", LOWER, "One iteration of a script."),
         ),
     ),
     _group(
@@ -139,38 +65,6 @@ DURATION_GROUPS: Final = (
         (
             ("back", "back after", LOWER, "From the end of a connection until it is open again."),
             ("arrival", "arrival", LOWER, "From the intended moment until a newcomer is open."),
-            (
-                "told",
-                "told after the signal",
-                LOWER,
-                "From the signal to stop until a client is told of it.",
-            ),
-            ("ping_round_trip", "ping to pong", LOWER, "From a ping of ours to its pong."),
-            ("ping_interval", "ping interval", NEITHER, "Between two pings of the server."),
-            (
-                "ping_jitter",
-                "ping jitter",
-                LOWER,
-                "By how much that differs from the interval that was to be.",
-            ),
-            (
-                "heartbeat_interval",
-                "heartbeat interval",
-                NEITHER,
-                "Between two heartbeat messages of the server.",
-            ),
-            (
-                "heartbeat_jitter",
-                "heartbeat jitter",
-                LOWER,
-                "By how much that differs from the interval that was to be.",
-            ),
-            (
-                "detected",
-                "half open detected",
-                LOWER,
-                "From when a client falls silent until the server gives up on it.",
-            ),
             (
                 "first_message",
                 "first message",
@@ -200,20 +94,6 @@ DURATION_GROUPS: Final = (
         Subject.GENERATOR,
     ),
 )
-
-STATISTICS: Final = {
-    statistic.key: statistic
-    for statistic in (
-        Statistic("count", "count", "how many there were"),
-        Statistic("mean_seconds", "mean", "their mean"),
-        Statistic("max_seconds", "max", "the longest"),
-        Statistic("p50_seconds", "p50", "the median"),
-        Statistic("p90_seconds", "p90", "90 % took no longer"),
-        Statistic("p99_seconds", "p99", "99 % took no longer"),
-        Statistic("p999_seconds", "p99.9", "99.9 % took no longer"),
-    )
-}
-"""The statistics of each kind of duration, as in ``latency.p99_seconds``."""
 
 GROUPS: Final = (
     _group(
@@ -399,153 +279,6 @@ GROUPS: Final = (
                 "answers sent",
                 NEITHER,
                 "Answers given to what the server said, by `--answer`.",
-            ),
-        ),
-    ),
-    _group(
-        "Scenario churn",
-        "Counted by the swarm processes as clients come and go.",
-        (
-            ("churn.arrivals", "arrivals due", NEITHER, "Clients that were to come."),
-            ("churn.arrived", "arrived", HIGHER, "Clients that came."),
-            ("churn.left", "left", NEITHER, "Clients that left."),
-        ),
-    ),
-    _group(
-        "Scenario heartbeat",
-        "Counted by the swarm processes in the measured phase.",
-        (
-            ("heartbeat.beats", "heartbeats", NEITHER, "Heartbeat messages that came."),
-            (
-                "heartbeat.expected",
-                "heartbeats expected",
-                NEITHER,
-                "Heartbeat messages that were to come.",
-            ),
-            ("heartbeat.pings_sent", "pings sent", NEITHER, "Pings that we sent."),
-            ("heartbeat.pings_received", "pings received", NEITHER, "Pings from the server."),
-            ("heartbeat.pongs", "pongs received", NEITHER, "Answers to our pings."),
-            (
-                "heartbeat.detected",
-                "silent clients detected",
-                HIGHER,
-                "Silent clients that the server has given up on.",
-            ),
-        ),
-    ),
-    _group(
-        "Scenario slow-consumer",
-        "Counted by the swarm processes, of clients that stop reading.",
-        (
-            ("slow-consumer.slow", "slow clients", NEITHER, "Clients that became slow."),
-            (
-                "slow-consumer.withheld",
-                "withheld from slow ones",
-                NEITHER,
-                "Messages that slow clients never got.",
-            ),
-            (
-                "slow-consumer.ended",
-                "slow clients ended",
-                NEITHER,
-                "Slow clients that the server ended.",
-            ),
-        ),
-    ),
-    _group(
-        "Scenario storm",
-        "Counted by the swarm processes, of connections that end at one moment and come back.",
-        (
-            ("storm.dropped", "connections dropped", NEITHER, "Connections that ended."),
-            ("storm.back", "clients back", HIGHER, "Clients that came back."),
-            ("storm.attempts", "tries to come back", LOWER, "Tries to come back."),
-            (
-                "storm.failed_attempts",
-                "failed tries to come back",
-                LOWER,
-                "Those of these tries that failed.",
-            ),
-        ),
-    ),
-    _group(
-        "Scenario drain",
-        "Seen by the clients and by who signals the target: when clients are told, newcomers "
-        "refused, and its processes gone.",
-        (
-            (
-                "drain.attempts",
-                "tries to come back",
-                LOWER,
-                "Tries to come back to the restarted target.",
-            ),
-            (
-                "drain.failed_attempts",
-                "failed tries to come back",
-                LOWER,
-                "Those of these tries that failed.",
-            ),
-            ("drain.connected", "clients at the signal", NEITHER, "Clients at the signal."),
-            (
-                "drain.processes",
-                "target's processes at the signal",
-                NEITHER,
-                "Processes of the target at the signal.",
-            ),
-            ("drain.told", "clients told", HIGHER, "Clients that were told."),
-            (
-                "drain.told_first_seconds",
-                "first client told after",
-                LOWER,
-                "From the signal until the first client was told.",
-            ),
-            (
-                "drain.told_median_seconds",
-                "half of the clients told after",
-                LOWER,
-                "From the signal until half of them were.",
-            ),
-            (
-                "drain.told_p99_seconds",
-                "99 % of the clients told after",
-                LOWER,
-                "From the signal until 99 % were.",
-            ),
-            (
-                "drain.told_last_seconds",
-                "last client told after",
-                LOWER,
-                "From the signal until the last one was.",
-            ),
-            (
-                "drain.accepted",
-                "newcomers accepted",
-                LOWER,
-                "Newcomers that were accepted after the signal.",
-            ),
-            (
-                "drain.refused_status",
-                "status of refusals",
-                NEITHER,
-                "The HTTP status that newcomers got.",
-            ),
-            (
-                "drain.refused_seconds",
-                "first refusal after",
-                LOWER,
-                "From the signal until the first newcomer was refused.",
-            ),
-            (
-                "drain.exit_seconds",
-                "target exited after",
-                LOWER,
-                "From the signal until the target had exited.",
-            ),
-            ("drain.exit_status", "exit status", NEITHER, "The exit status of the target."),
-            (
-                "drain.left_processes",
-                "processes left behind",
-                LOWER,
-                "Processes that the target left behind.",
             ),
         ),
     ),

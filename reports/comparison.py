@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reports.catalogue import Figure
+from reports.figure import Figure
 
 
 class Difference(StrEnum):

@@ -3,95 +3,155 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from reports.catalogue import (
-    APART,
-    DURATION_GROUPS,
-    GROUPS,
-    STATISTICS,
-    Better,
-    Figure,
-    Group,
+from reports.catalogue import APART, DURATION_GROUPS, GROUPS, Group
+from reports.figure import STATISTICS, Better, Figure
+from reports.measures import Measures
+from reports.record import Header
+
+_CLOSED: Final = re.compile(r"drain\.closed_(?P<part>\d{4})")
+_CLOSED_WITH: Final = Figure(
+    "",
+    "closed with",
+    Better.NEITHER,
+    "Connections that ended with that close code.",
+    "Counted by the swarm processes at each end.",
 )
+_PART: Final = re.compile(r"(?P<whole>[^\[]+)\[(?P<part>.+)\]")
+_SCRIPT: Final = "script."
+_MOST_NEAR: Final = 3
 
 
 def _by_key(groups: Iterable[Group]) -> Mapping[str, Figure]:
     return {figure.key: figure for group in groups for figure in group.figures}
 
 
-DURATIONS: Final = _by_key(DURATION_GROUPS)
-"""The kinds of durations, each to be had with every statistic."""
-SINGLE: Final = _by_key(GROUPS)
-"""The other figures of a run."""
 _APART: Final = _by_key(APART)
 
-# Figures with a code or a cause in their names, and those without that they are parts of.
-_PATTERNS: Final = (
-    (
-        re.compile(r"drain\.closed_(?P<part>\d{4})"),
-        Figure(
-            "",
-            "closed with",
-            Better.NEITHER,
-            "Connections that ended with that close code.",
-            "Counted by the swarm processes at each end.",
-        ),
-    ),
-    (re.compile(r"storm\.failed_attempts\[(?P<part>.+)\]"), SINGLE["storm.failed_attempts"]),
-    (re.compile(r"drain\.failed_attempts\[(?P<part>.+)\]"), SINGLE["drain.failed_attempts"]),
-)
-_SCRIPT: Final = "script."
-_MOST_NEAR: Final = 3
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The figures that a run may have.
+
+    Attributes:
+        durations: the kinds of durations, each with every statistic.
+        single: all other figures.
+    """
+
+    durations: Mapping[str, Figure]
+    single: Mapping[str, Figure]
+
+    def with_those_of(self, *measures: Measures) -> "Catalogue":
+        """Return the same with what scenarios declare."""
+        durations = {it.key: it for declared in measures for it in declared.durations}
+        single = {it.key: it for declared in measures for it in declared.figures}
+        return Catalogue({**self.durations, **durations}, {**self.single, **single})
+
+    def figure(self, name: str) -> Figure:
+        """Return what is known of a figure.
+
+        A name may have that of a kind of users in front, as ``talker.latency.p99_seconds``. What
+        nobody has declared is taken for a script's own: its durations are better when they are
+        shorter, and of anything else nothing is known.
+        """
+        if (known := self._listed(name) or _APART.get(name)) is not None:
+            return known
+        user, _, rest = name.partition(".")
+        if user != "script" and (self._listed(rest) is not None or rest.startswith(_SCRIPT)):
+            own = self.figure(rest)
+            return replace(own, key=name, label=f"{user}: {own.label}")
+        kind, _, statistic = name.rpartition(".")
+        if kind and statistic in STATISTICS:
+            return _with_statistic(_timed_by_script(kind), statistic)
+        label = name.removeprefix(_SCRIPT).replace("_", " ")
+        return Figure(
+            name, label, Better.NEITHER, f"What the script counts as {label}.", "By the script."
+        )
+
+    def duration(self, kind: str) -> Figure:
+        """Return what is known of a kind of duration."""
+        return self.durations.get(kind) or _timed_by_script(kind)
+
+    def headings(self, kinds: Iterable[str]) -> dict[str, str]:
+        """Return what stands before each of these kinds of durations, as they are ordered here.
+
+        A script's own come last, under the names that it gave them.
+        """
+        told = set(kinds)
+        known = {kind: held.title for kind, held in self.durations.items() if kind in told}
+        return known | {kind: kind for kind in sorted(told - known.keys())}
+
+    def has(self, name: str) -> bool:
+        """Return whether a run may have a figure of that name."""
+        return self._listed(name) is not None
+
+    def against(self, name: str) -> str:
+        """Return why a run has no such figure, and near names; nothing if it may have it."""
+        if self.has(name):
+            return ""
+        timed = (f"{kind}.{statistic}" for kind in self.durations for statistic in STATISTICS)
+        near = nearest(name, (*self.single, *timed))
+        return f"no figure is called {name!r}{near} (docs/figures.md lists them)"
+
+    def _listed(self, name: str) -> Figure | None:
+        if name in self.single:
+            return self.single[name]
+        kind, _, statistic = name.rpartition(".")
+        if kind in self.durations and statistic in STATISTICS:
+            return _with_statistic(self.durations[kind], statistic)
+        if match := _CLOSED.fullmatch(name):
+            return _of_part(_CLOSED_WITH, name, match["part"])
+        # With a cause in brackets, a figure is that of a part.
+        if (match := _PART.fullmatch(name)) and (whole := self.single.get(match["whole"])):
+            return _of_part(whole, name, match["part"])
+        return None
+
+
+CATALOGUE: Final = Catalogue(_by_key(DURATION_GROUPS), _by_key(GROUPS))
+"""What every run may have, whatever its scenario declares."""
 
 
 def figure(name: str) -> Figure:
-    """Return what is known of a figure.
+    """Return what is known of a figure that is no scenario's own."""
+    return CATALOGUE.figure(name)
 
-    A name may have that of a kind of users in front, as ``talker.latency.p99_seconds``. What is not
-    in the catalogue is taken for a script's own: its durations are better when they are shorter,
-    and of anything else nothing is known.
-    """
-    if (known := _listed(name) or _APART.get(name)) is not None:
-        return known
-    user, _, rest = name.partition(".")
-    if user != "script" and (_listed(rest) is not None or rest.startswith(_SCRIPT)):
-        own = figure(rest)
-        return replace(own, key=name, label=f"{user}: {own.label}")
-    kind, _, statistic = name.rpartition(".")
-    if kind and statistic in STATISTICS:
-        return _with_statistic(_timed_by_script(kind), statistic)
-    label = name.removeprefix(_SCRIPT).replace("_", " ")
-    return Figure(
-        name, label, Better.NEITHER, f"What the script counts as {label}.", "By the script."
+
+def catalogue_of(*headers: Header) -> Catalogue:
+    """Return the figures that these runs may have, those of their scenarios among them."""
+    declared = (
+        measures
+        for header in headers
+        for measures in (header.measures, *(user.measures for user in header.users))
     )
+    return CATALOGUE.with_those_of(*declared)
 
 
-def headings(kinds: Iterable[str]) -> dict[str, str]:
-    """Return what stands before each of these kinds of durations, as the catalogue orders them.
-
-    A script's own come last, under the names that it gave them.
-    """
-    told = set(kinds)
-    known = {kind: held.title for kind, held in DURATIONS.items() if kind in told}
-    return known | {kind: kind for kind in sorted(told - known.keys())}
+def against_apart(name: str, subject: str) -> str:
+    """Return why nothing that is measured apart of a subject, such as a thread, is so called."""
+    known = [key for key in _APART if key.startswith(f"{subject}.")]
+    return "" if name in known else f"no figure is called {name!r}; there are {', '.join(known)}"
 
 
-def is_known(name: str) -> bool:
-    """Return whether a run of a built-in scenario may have a figure of that name."""
-    return _listed(name) is not None
-
-
-def against_figure(name: str, scenario: str) -> str:
-    """Return why a run of a scenario has no such figure, and near names; nothing if it may.
-
-    A script, whose scenario is a file, has whatever figures it likes.
-    """
-    if scenario.endswith(".py") or is_known(name):
-        return ""
-    every = [*SINGLE, *(f"{kind}.{statistic}" for kind in DURATIONS for statistic in STATISTICS)]
-    return f"no figure is called {name!r}{nearest(name, every)} (docs/figures.md lists them)"
+def against_measures(measures: Measures) -> str:
+    """Return what is wrong with what a scenario declares; nothing if it is sound."""
+    for kind in measures.durations:
+        if not kind.key.isidentifier():
+            return f"a duration is called {kind.key!r}; its name must be like a variable's"
+        if kind.key in CATALOGUE.durations:
+            return f"a duration is called {kind.key!r}, which every run has; choose another name"
+    for other in measures.figures:
+        if "." not in other.key:
+            return f"a figure is called {other.key!r}; its name must be like 'mine.heard'"
+        if CATALOGUE.has(other.key):
+            return f"a figure is called {other.key!r}, which every run has; choose another name"
+    declared = CATALOGUE.with_those_of(measures)
+    for kind_name in measures.main:
+        if kind_name not in declared.durations:
+            near = nearest(kind_name, declared.durations)
+            return f"main is {kind_name!r}, which is no kind of duration{near}"
+    return ""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -100,17 +160,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {', '.join(near)}?" if near else ""
 
 
-def _listed(name: str) -> Figure | None:
-    """Find a figure of a run in the catalogue."""
-    if name in SINGLE:
-        return SINGLE[name]
-    kind, _, statistic = name.rpartition(".")
-    if kind in DURATIONS and statistic in STATISTICS:
-        return _with_statistic(DURATIONS[kind], statistic)
-    for pattern, known in _PATTERNS:
-        if match := pattern.fullmatch(name):
-            return replace(known, key=name, label=f"{known.label} {match['part']}")
-    return None
+def _of_part(whole: Figure, name: str, part: str) -> Figure:
+    return replace(whole, key=name, label=f"{whole.label} {part}")
 
 
 def _timed_by_script(kind: str) -> Figure:

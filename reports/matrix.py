@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.catalogue import Better
 from reports.exit_status import ExitStatus
+from reports.figure import Better
 from reports.outcome import Outcome
 from reports.units import unit_of
 from reports.verdict import Estimate

@@ -16,6 +16,8 @@ from typing import Annotated, Any, Final, Literal, Self, TextIO
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from reports.measures import Measures
+
 # History of the format. A reader takes every version up to its own.
 #   1  the first
 FORMAT_VERSION: Final = 1
@@ -66,7 +68,7 @@ class UserHeader:
     Attributes:
         name: what it is called; its figures begin with it.
         share: of all connections, 1 being all of them.
-        scenario, parameters, load, url: as of a whole run.
+        scenario, parameters, load, url, measures: as of a whole run.
         processes: the numbers of its swarm processes.
     """
 
@@ -77,6 +79,7 @@ class UserHeader:
     load: Mapping[str, Any]
     url: str
     processes: tuple[int, ...]
+    measures: Measures = field(default_factory=Measures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ class Header:
         started_at: wall-clock start, ISO 8601 with offset.
         seed: the seed of every random choice.
         users: its kinds of users, where there are several.
+        measures: what the scenario declares that it measures; nothing in records from before
+            scenarios did.
     """
 
     run_id: str
@@ -106,6 +111,7 @@ class Header:
     seed: int
     git_commit: str | None = None
     users: tuple[UserHeader, ...] = ()
+    measures: Measures = field(default_factory=Measures)
     format_version: int = FORMAT_VERSION
     type: Literal["header"] = "header"
 

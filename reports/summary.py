@@ -179,6 +179,7 @@ class Totals:
                     parameters=user.parameters,
                     load=user.load,
                     target=replace(line.target, url=user.url),
+                    measures=user.measures,
                     users=(),
                 )
             )

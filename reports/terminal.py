@@ -17,19 +17,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reports.figures import DURATIONS, figure, headings
+from reports.figures import CATALOGUE, catalogue_of, figure
 from reports.limit import limit_of
 from reports.printable import printable
 from reports.record import Event, Footer, Header, Interval, Line
-from reports.summary import DELIVERY, LEDGER, Summary, Totals
+from reports.summary import DELIVERY, HANDSHAKE, LEDGER, OWN, Summary, Totals
 from reports.units import format_bytes, format_count, format_rate, format_ratio, format_seconds
 
 _PLAIN_SECONDS: Final = 5.0
 # The others last a moment; a log is read for what takes time.
 _TOLD_PHASES: Final = ("open", "measure", "drain", "collect")
 _REFRESH_PER_SECOND: Final = 4
-# Scenarios in which each message is answered.
-ROUND_TRIPS: Final = frozenset({"echo", "events", "session"})
 
 
 def result_console(width: int) -> Console:
@@ -189,7 +187,7 @@ def live_rows(progress: Progress) -> Iterator[tuple[str, str]]:
     if latency is not None and latency.count:
         yield figure("latency.p50_seconds").label, format_seconds(latency.percentile_ns(50) / 1e9)
         yield figure("latency.p99_seconds").label, format_seconds(latency.percentile_ns(99) / 1e9)
-    if totals.header is not None and totals.header.scenario in ROUND_TRIPS:
+    if totals.header is not None and totals.header.measures.are_replies:
         answered = latency.count if latency is not None else 0
         yield "unanswered", format_count(max(0, totals.counts["sent"] - answered))
     if progress.server_memory_bytes is not None:
@@ -362,14 +360,14 @@ def _message_rows(summary: Summary) -> Iterator[tuple[str, str]]:
 def _latency_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     figures = summary.figures
     if "latency.mean_seconds" not in figures:
-        if summary.header.scenario == "hold":
+        if not (summary.header.measures.main or figures["messages.sent"]):
             yield "Avg latency", "not measured: nothing was sent (--scenario echo does)"
         return
     yield "Avg latency", format_seconds(figures["latency.mean_seconds"])
-    yield DURATIONS["latency"].title, _percentiles(figures, "latency")
-    yield DURATIONS["service_time"].title, _percentiles(figures, "service_time")
+    yield CATALOGUE.duration("latency").title, _percentiles(figures, "latency")
+    yield CATALOGUE.duration("service_time").title, _percentiles(figures, "service_time")
     if "acknowledgement.count" in figures:
-        yield DURATIONS["acknowledgement"].title, _percentiles(figures, "acknowledgement")
+        yield CATALOGUE.duration("acknowledgement").title, _percentiles(figures, "acknowledgement")
 
 
 def _percentiles(figures: Mapping[str, float], name: str) -> str:
@@ -411,29 +409,28 @@ def _delivery_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "Clocks", f"a one-way time between two hosts may be wrong by {bound}"
 
 
-# Durations that are shown elsewhere, or only looked up.
-_TOLD_ELSEWHERE: Final = frozenset(
+# Durations that have a row of their own, or are only looked up.
+_SHOWN_ELSEWHERE: Final = frozenset(
     {
-        *("latency", "service_time", "acknowledgement", "open", "told", "tcp_connect", "tls"),
-        *("upgrade", "setup", "ready", "first_message", "lateness", "loop_lag", "gc_pause"),
-        *("open_later", "tcp_connect_later", "tls_later", "upgrade_later"),
-        *("setup_later", "ready_later"),
+        *("latency", "service_time", "acknowledgement", "told", "first_message", *OWN),
+        *(f"{name}{later}" for name in HANDSHAKE for later in ("", "_later")),
     }
 )
 
 
 def _scenario_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     """Yield what the scenario counted and timed of its own, a script's measures among it."""
-    figures = summary.figures
+    figures, catalogue = summary.figures, catalogue_of(summary.header)
     counted: dict[str, list[str]] = {}
-    for name, value in figures.items():
-        scenario, _, what = name.partition(".")
-        if scenario in (summary.header.scenario, "script") and name in summary.counts:
-            counted.setdefault(scenario, []).append(f"{format_count(value)} {what}")
+    for name, count in summary.counts.items():
+        if not CATALOGUE.has(name):
+            scenario, _, what = name.partition(".")
+            counted.setdefault(scenario, []).append(f"{format_count(count)} {what}")
     for scenario, counts in counted.items():
         yield scenario.capitalize(), ", ".join(counts).replace("_", " ")
-    timed = [name.removesuffix(".count") for name in figures if name.endswith(".count")]
-    for kind, heading in headings(it for it in timed if it not in _TOLD_ELSEWHERE).items():
+    timed = (name.removesuffix(".count") for name in figures if name.endswith(".count"))
+    shown = catalogue.headings(it for it in timed if it not in _SHOWN_ELSEWHERE)
+    for kind, heading in shown.items():
         yield heading, _percentiles(figures, kind)
 
 

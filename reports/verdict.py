@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from reports.exit_status import ExitStatus
+from reports.figure import Figure
 from reports.outcome import Outcome
 
 ALONE: Final = "alone"
@@ -44,7 +45,7 @@ class ClaimResult:
         expected: the verdict that is known and accepted; any other one is news. None where any is.
         estimate: None when it was not measured.
         reasons: why it was not measured, a sentence each.
-        context: further figures of the same runs, by name.
+        context: further figures of the same runs.
         how: how it was measured, in a few words.
     """
 
@@ -59,7 +60,7 @@ class ClaimResult:
     target: str = ""
     estimate: Estimate | None = None
     reasons: tuple[str, ...] = ()
-    context: tuple[tuple[str, float], ...] = ()
+    context: tuple[tuple[Figure, float], ...] = ()
 
 
 def named(result: ClaimResult) -> str:

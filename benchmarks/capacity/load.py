@@ -18,7 +18,8 @@ from loadtests.plan.run_options import Said
 from loadtests.plan.stages import are_stages
 from loadtests.run.header import run_header
 from loadtests.run.run import checked
-from loadtests.run.validity import SENDING
+from loadtests.scenarios.registry import SCENARIOS, scenario_kind
+from loadtests.scenarios.scripted import Scripted
 from reports.record import Header, Target
 from reports.units import significant
 
@@ -66,7 +67,7 @@ class Load:
         if self.searched is Searched.CONNECTIONS:
             return "connections"
         scenario = self.case.workload.scenario
-        if scenario.endswith(".py"):
+        if issubclass(scenario_kind(scenario), Scripted):
             return "iterations a second"
         return f"{'broadcasts' if scenario == 'broadcast' else 'messages'} a second"
 
@@ -110,10 +111,12 @@ def check_searched(searched: Searched, said: Said, scenario: str, *, has_count: 
         raise UsageError("COUNT: a rate is searched for with a number of connections, not stages")
     if "user" in said:
         raise UsageError("--search rate: kinds of users have a rate each; search for connections")
-    if scenario not in SENDING and not scenario.endswith(".py"):
+    kind = scenario_kind(scenario)
+    if not (kind.measures.reaches_rate or issubclass(kind, Scripted)):
+        sending = (name for name, it in SCENARIOS.items() if it.measures.reaches_rate)
         raise UsageError(
             f"--search rate: {scenario} sends nothing at a rate; of the scenarios these do: "
-            f"{', '.join(sorted(SENDING))}"
+            f"{', '.join(sorted(sending))}"
         )
 
 

@@ -9,12 +9,10 @@ from benchmarks.judging.capacity import Said
 from benchmarks.judging.run_figures import RunFigures
 from loadtests.errors import UsageError
 from loadtests.plan.plan import Plan
-from loadtests.run.run import against_figure_of
+from loadtests.scenarios.figures import against_figure_of, measures_of
 from reports.faults import FAULTS
-from reports.terminal import ROUND_TRIPS
 from reports.threshold import Threshold, holds, parse_threshold
 
-_DELIVERING: Final = frozenset({"broadcast", "chat", "slow-consumer"})
 _PROMPT: Final = "p99_seconds<=50ms"
 _RELATION: Final[Mapping[str, str]] = {
     "<=": "more than",
@@ -35,7 +33,8 @@ class Breach:
 def objective_of(texts: Sequence[str], plan: Plan) -> tuple[Threshold, ...]:
     """Read an objective; nothing may go wrong either, unless it says what may.
 
-    Without one, it is that 99 % of the replies, or of the deliveries, take no longer than 50 ms.
+    Without one, it is that 99 % of what its messages are about, such as their replies, take no
+    longer than 50 ms, where messages are sent to the end of the load.
 
     Raises:
         UsageError: it cannot be read, or no run has such a figure.
@@ -57,14 +56,12 @@ def _condition(text: str, plan: Plan) -> Threshold:
 
 
 def _usual(plan: Plan) -> list[str]:
-    if plan.scenario in ROUND_TRIPS:
-        return [f"latency.{_PROMPT}"]
-    return [f"delivered.{_PROMPT}"] if plan.scenario in _DELIVERING else []
+    measures = measures_of(plan)
+    return [f"{measures.main[0]}.{_PROMPT}"] if measures.reaches_rate else []
 
 
 def _faults(plan: Plan) -> tuple[str, ...]:
-    has_ledger = plan.scenario in ROUND_TRIPS or plan.scenario in _DELIVERING
-    return ("errors", "integrity.lost") if has_ledger else ("errors",)
+    return ("errors", "integrity.lost") if measures_of(plan).has_ledger else ("errors",)
 
 
 def said_by(run: RunFigures, objective: Sequence[Threshold]) -> tuple[Said, tuple[Breach, ...]]:

@@ -19,7 +19,6 @@ from benchmarks.judging.capacity import (
     candidates,
 )
 from reports.exit_status import ExitStatus
-from reports.figures import figure
 from reports.limit import Limit, limit_of
 from reports.tables.capacity_table import LoadRow
 from reports.threshold import Threshold
@@ -248,8 +247,9 @@ def _limit_in(made: Made) -> Limit | None:
 
 def condition_heads(told: Told) -> list[str]:
     """Return the head of the column of each condition."""
+    catalogue = told.asked.load.case.workload.catalogue
     return [
-        f"{figure(it.figure).label} {it.relation} {format_figure(it.figure, it.value)}"
+        f"{catalogue.figure(it.figure).label} {it.relation} {format_figure(it.figure, it.value)}"
         for it in told.asked.objective
     ]
 

@@ -7,12 +7,16 @@ from benchmarks.claims.claims_file import Claim
 from benchmarks.judging.measured import NotMeasuredError, measured
 from benchmarks.judging.run_figures import Key, RunFigures
 from benchmarks.judging.statistics import level_interval, ratio_interval, verdict
+from reports.figure import Figure
+from reports.figures import CATALOGUE, Catalogue
 from reports.verdict import ClaimResult, Estimate, Verdict
 
 Runs = Mapping[Key, Sequence[RunFigures]]
 
 
-def judge(claim: Claim, target: str, how: str, runs: Runs) -> ClaimResult:
+def judge(
+    claim: Claim, target: str, how: str, runs: Runs, catalogue: Catalogue = CATALOGUE
+) -> ClaimResult:
     """Return the verdict on what a claim says of a server.
 
     Args:
@@ -20,6 +24,7 @@ def judge(claim: Claim, target: str, how: str, runs: Runs) -> ClaimResult:
         target: the server.
         how: how it was measured, in a few words.
         runs: of each experiment on each server.
+        catalogue: the figures that the runs of the claim's experiment may have.
     """
     reasons: tuple[str, ...] = ()
     estimate: Estimate | None = None
@@ -40,7 +45,7 @@ def judge(claim: Claim, target: str, how: str, runs: Runs) -> ClaimResult:
         how=how,
         estimate=estimate,
         reasons=reasons,
-        context=_context(claim, target, runs) if estimate else (),
+        context=_context(claim, target, runs, catalogue) if estimate else (),
     )
 
 
@@ -71,11 +76,13 @@ def _verdict(claim: Claim, estimate: Estimate) -> Verdict:
             return verdict(estimate, claim.limit - margin, claim.limit + margin)
 
 
-def _context(claim: Claim, target: str, runs: Runs) -> tuple[tuple[str, float], ...]:
+def _context(
+    claim: Claim, target: str, runs: Runs, catalogue: Catalogue
+) -> tuple[tuple[Figure, float], ...]:
     """Return the level over the runs of each figure to show beside, those that every run has."""
     levels = []
     for metric in claim.context:
         values = [run.figures.get(metric, math.nan) for run in runs[claim.experiment, target]]
         if all(map(math.isfinite, values)):
-            levels.append((metric, level_interval(values).value))
+            levels.append((catalogue.figure(metric), level_interval(values).value))
     return tuple(levels)

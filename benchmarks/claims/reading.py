@@ -7,9 +7,10 @@ from typing import Annotated, Final
 from pydantic import Field, TypeAdapter
 
 from benchmarks.claims.claims_file import Claim, ClaimsFile
-from benchmarks.runs.experiments import LoadExperiment
+from benchmarks.runs.experiments import AloneExperiment, Experiment
 from benchmarks.runs.reading import check_targets, read_experiments
 from benchmarks.runs.tables import MISSING, TableReader, parsed
+from reports.figures import against_apart
 
 _CLAIMS: Final[TypeAdapter[tuple[Claim, ...]]] = TypeAdapter(
     Annotated[tuple[Claim, ...], Field(strict=False, min_length=1)]
@@ -48,6 +49,15 @@ def _check(reader: TableReader, file: ClaimsFile) -> None:
             check_targets(reader, file, claim.expected, (*place, "expected"))
 
 
+def _against_figure(experiment: Experiment, name: str) -> str:
+    """Return why the runs of an experiment have no such figure; nothing if they may."""
+    if isinstance(experiment, AloneExperiment):
+        return against_apart(name, experiment.subject)
+    if name.startswith("redis."):
+        return against_apart(name, "redis")
+    return experiment.workload.against_figure(name)
+
+
 def _against(file: ClaimsFile, claim: Claim) -> Iterator[tuple[str, str]]:
     """Yield what a claim names that there is not, or what does not go together, by its key."""
     for key in ("experiment", "baseline"):
@@ -62,10 +72,10 @@ def _against(file: ClaimsFile, claim: Claim) -> Iterator[tuple[str, str]]:
         known = ", ".join(file.targets_of(claim.experiment))
         yield "baseline_target", f"the experiment is not made on {other!r}, but on {known}"
     judged = file.experiments[claim.experiment]
-    if isinstance(judged, LoadExperiment) and not claim.metric.startswith("redis."):
-        complaint = judged.workload.against_figure(claim.metric)
-        if complaint:
-            yield "metric", complaint
+    for key, names in (("metric", (claim.metric,)), ("context", claim.context)):
+        for name in names:
+            if complaint := _against_figure(judged, name):
+                yield key, complaint
     if claim.baseline and (other_repeats := file.experiments[claim.baseline].repeats) != (
         judged.repeats
     ):

@@ -203,7 +203,13 @@ def _made(file: ClaimsFile, folder: Path, *, is_reduced: bool, quiet: bool) -> R
 
 def _judged(file: ClaimsFile, runs: Runs) -> Sequence[ClaimResult]:
     results = [
-        judge(claim, target, describe(file, claim.experiment, target), runs)
+        judge(
+            claim,
+            target,
+            describe(file, claim.experiment, target),
+            runs,
+            file.catalogue(claim.experiment),
+        )
         for claim in file.claims
         for target in file.judged_on(claim)
     ]

@@ -141,7 +141,7 @@ def _problems(summary: Summary) -> Iterator[str]:
 def _chosen(figures: Sequence[str], sides: Sequence[_Read], *, every: bool) -> Choose:
     """Return which figures are compared. Raises RecordError for one that there is not."""
     if every:
-        return lambda _name, _scenario: True
+        return lambda _figure, _scenario: True
     if not figures:
         return matters
     measured = {name for side in sides for run in side.runs for name in run.figures}
@@ -149,7 +149,7 @@ def _chosen(figures: Sequence[str], sides: Sequence[_Read], *, every: bool) -> C
         if name not in measured:
             near = nearest(name, measured)
             raise RecordError(f"--figure {name!r}: no run has a figure of that name{near}")
-    return lambda name, _scenario: name in figures
+    return lambda figure, _scenario: figure.key in figures
 
 
 def _told(text: str, status: ExitStatus) -> typer.Exit:

@@ -51,7 +51,6 @@ from benchmarks.runs.tables import InputFileError
 from loadtests.errors import UsageError
 from loadtests.run.run import default_folder
 from reports.exit_status import ExitStatus
-from reports.figures import figure
 from reports.gate_decision import GateDecision
 from reports.printable import printable
 from reports.record import RecordError
@@ -345,7 +344,7 @@ def _working_tree(repository: Path) -> str:
 
 
 def _report(made: Gate, decision: GateDecision, blocks: Sequence[MeasuredBlock]) -> GateReport:
-    labels = {it.name: f"{it.load}: {figure(it.figure).label}" for it in made.settings.metrics}
+    labels = {it.name: made.settings.label(it) for it in made.settings.metrics}
     return GateReport(
         decision,
         made.sides[BASE].label,

@@ -27,8 +27,8 @@ from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
 from loadtests.errors import LoadTestError
 from loadtests.plan.target_source import TargetSource
-from reports.catalogue import Better
-from reports.figures import figure, nearest
+from reports.figure import Better, Figure
+from reports.figures import CATALOGUE, nearest
 from reports.units import parse_ratio, parse_seconds
 
 PYPROJECT: Final = "pyproject.toml"
@@ -197,6 +197,10 @@ class GateSettings:
         counts = {name: it for name, it in self.counts.items() if name in loads}
         return replace(self, metrics=kept, counts=counts)
 
+    def label(self, metric: GateMetric) -> str:
+        """Return what a person calls a metric."""
+        return f"{metric.load}: {_known(self.loads, metric).label}"
+
     def _metric(self, metric: GateMetric) -> Metric:
         higher = metric.higher_is_better
         if metric.load in self.counts:
@@ -310,12 +314,21 @@ def _metrics(
             raise reader.complaint((*at, "load"), f"no load is called {metric.load!r}: {there_are}")
         if complaint:
             raise reader.complaint((*at, "figure"), complaint)
-        if figure(metric.figure).better is Better.NEITHER and metric.better is None:
+        known = _known(loads, metric)
+        if known.better is Better.NEITHER and metric.better is None:
             told = (
                 f'nobody knows what is better of {metric.figure}; say better = "higher" or "lower"'
             )
             raise reader.complaint((*at, "better"), told)
-    metrics = [GateMetric(it.load, it.figure, it.effect, _is_higher_better(it)) for it in named]
+    metrics = [
+        GateMetric(
+            it.load,
+            it.figure,
+            it.effect,
+            (it.better or _known(loads, it).better) == Better.HIGHER,
+        )
+        for it in named
+    ]
     for load, usual in (
         *((name, DEFAULT_METRICS) for name in loads),
         *(
@@ -330,8 +343,10 @@ def _metrics(
     return tuple(metrics)
 
 
-def _is_higher_better(metric: _MetricTable) -> bool:
-    return (metric.better or figure(metric.figure).better) == Better.HIGHER
+def _known(loads: Mapping[str, Workload], metric: "_MetricTable | GateMetric") -> Figure:
+    """Return what is known of the figure of a metric, which its load may have added."""
+    catalogue = loads[metric.load].catalogue if metric.load in loads else CATALOGUE
+    return catalogue.figure(metric.figure)
 
 
 def _against_count(name: str) -> str:

@@ -6,13 +6,13 @@ from typing import Final
 
 from benchmarks.judging.alike import Alike, Matched, Pair, Run, described
 from benchmarks.judging.shift import FEWEST_A_SIDE, is_enough, ratio, shift
-from reports.catalogue import STATISTICS, Better, Figure, Subject
 from reports.comparison import Comparison, Difference, GroupComparison, Ratio, Row, Side
-from reports.figures import figure
+from reports.figure import STATISTICS, Better, Figure, Subject
+from reports.figures import catalogue_of
 from reports.summary import HANDSHAKE
 
-Choose = Callable[[str, str], bool]
-"""Whether a figure of that name is shown, of runs of that scenario."""
+Choose = Callable[[Figure, str], bool]
+"""Whether a figure is shown, of runs of that scenario."""
 
 _STATISTICS: Final = ("p50_seconds", "p99_seconds")
 # Parts of another duration, which tell no more than where it went.
@@ -38,19 +38,18 @@ def compare(matched: Matched, left_out: Iterable[str], choose: Choose) -> Compar
     return Comparison(groups, (*left_out, *without))
 
 
-def matters(name: str, scenario: str) -> bool:
+def matters(known: Figure, scenario: str) -> bool:
     """Return whether people look for a figure first.
 
     These are what says something about the target and is better in some direction, or is what the
     scenario is about; of durations their median and p99, parts of others excepted.
     """
-    known = figure(name)
     if known.subject is not Subject.TARGET:
         return False
-    kind, _, statistic = name.rpartition(".")
+    kind, _, statistic = known.key.rpartition(".")
     if statistic in STATISTICS:
         return statistic in _STATISTICS and kind.rpartition(".")[2] not in _PARTS
-    return known.better is not Better.NEITHER or name.startswith((f"{scenario}.", "script."))
+    return known.better is not Better.NEITHER or known.key.startswith((f"{scenario}.", "script."))
 
 
 def difference_of(known: Figure, low: float, high: float, nothing: float) -> Difference:
@@ -70,12 +69,12 @@ def difference_of(known: Figure, low: float, high: float, nothing: float) -> Dif
     return Difference.BETTER if is_lower == (known.better is Better.LOWER) else Difference.WORSE
 
 
-def row_of(name: str, base: Sequence[float], head: Sequence[float]) -> Row:
+def row_of(known: Figure, base: Sequence[float], head: Sequence[float]) -> Row:
     """Compare one figure by what each run measured of it.
 
     Where a value is not above 0, there is no ratio: then the difference decides, by the same test.
     """
-    known, before, after = figure(name), tuple(base), tuple(head)
+    before, after = tuple(base), tuple(head)
     judged = is_enough(len(base), len(head))
     if len({*base, *head}) == 1:
         return Row(known, before, after, Difference.EQUAL, None, is_judged=judged)
@@ -94,11 +93,17 @@ def row_of(name: str, base: Sequence[float], head: Sequence[float]) -> Row:
 def _compared(pair: Pair, choose: Choose) -> GroupComparison:
     base, head = pair.base.runs, pair.head.runs
     scenario = base[0].header.scenario
-    names = dict.fromkeys(
-        name for run in (*base, *head) for name in run.figures if choose(name, scenario)
-    )
+    catalogue = catalogue_of(*(run.header for run in (*base, *head)))
+    names = [
+        name
+        for name in dict.fromkeys(name for run in (*base, *head) for name in run.figures)
+        if choose(catalogue.figure(name), scenario)
+    ]
     everywhere = [name for name in names if _is_everywhere(name, (*base, *head))]
-    rows = [row_of(name, _values(name, base), _values(name, head)) for name in everywhere]
+    rows = [
+        row_of(catalogue.figure(name), _values(name, base), _values(name, head))
+        for name in everywhere
+    ]
     return GroupComparison(
         what=described(base[0].header),
         base=_side(pair.base),

@@ -10,8 +10,8 @@ from pydantic import Field, TypeAdapter
 from benchmarks.runs.experiments import AloneExperiment, Experiments, on_targets
 from benchmarks.runs.reading import read_experiments
 from benchmarks.runs.tables import MISSING, Table, TableReader, parsed
-from reports.catalogue import Better
-from reports.figures import figure, nearest
+from reports.figure import Better
+from reports.figures import nearest
 from reports.matrix import Column
 
 ROUNDS: Final = 5
@@ -115,6 +115,6 @@ def _column(reader: TableReader, read: Experiments, number: int, table: _ColumnT
         raise reader.complaint((*place, "figure"), complaint)
     if complaint := read.against_warmup(table.experiment, table.figure):
         raise reader.complaint((*place, "figure"), complaint)
-    known_figure = figure(table.figure)
+    known_figure = held.workload.catalogue.figure(table.figure)
     better = known_figure.better if table.better is None else Better(table.better)
     return Column(table.experiment, table.figure, table.label or known_figure.label, better)

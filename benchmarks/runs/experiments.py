@@ -10,7 +10,7 @@ from pydantic import Field
 from benchmarks.runs.tables import InputFileError, Table, human
 from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
-from reports.figures import nearest
+from reports.figures import CATALOGUE, Catalogue, nearest
 from reports.units import parse_count
 from reports.verdict import ALONE
 
@@ -66,6 +66,11 @@ class Experiments:
         if isinstance(found, AloneExperiment):
             return (ALONE,)
         return tuple(it for it in self.targets if not found.targets or it in found.targets)
+
+    def catalogue(self, experiment: str) -> Catalogue:
+        """Return the figures that the runs of an experiment may have."""
+        found = self.experiments[experiment]
+        return found.workload.catalogue if isinstance(found, LoadExperiment) else CATALOGUE
 
     def against_paths(self, target: Target) -> str:
         """Return the complaint that a server renames a path that no load has; nothing if none."""

@@ -12,8 +12,10 @@ from loadtests.plan.plan import Plan
 from loadtests.plan.run_options import OPTIONS
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.user_kinds import plan_of_run
-from loadtests.run.run import against_figure_of, checked
-from reports.figures import figure
+from loadtests.run.run import checked
+from loadtests.scenarios.figures import against_figure_of, catalogue_for
+from reports.figures import CATALOGUE, Catalogue
+from reports.units import unit_of
 
 _LATE_IS_FINE: Final = Bounds(
     lateness_p99_seconds=1.0, loop_lag_p99_seconds=1.0, gc_pause_seconds=1.0
@@ -44,13 +46,21 @@ class Workload:
 
     def against_figure(self, name: str) -> str:
         """Return why a run of it has no such figure; nothing if it may, or its flags are wrong."""
-        address = {"url": f"ws://127.0.0.1:1{self.path}"}
+        plan = self._plan()
+        return "" if plan is None else against_figure_of(plan, name)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The figures that a run of it may have."""
+        plan = self._plan()
+        return CATALOGUE if plan is None else catalogue_for(plan)
+
+    def _plan(self) -> Plan | None:
+        """Plan it on no server; None where its flags are wrong, which is reported elsewhere."""
         try:
-            plan = plan_of_run(address, self.content)
+            return plan_of_run({"url": f"ws://127.0.0.1:1{self.path}"}, self.content)
         except LoadTestError:
-            # What is wrong with it is reported where it is planned.
-            return ""
-        return against_figure_of(plan, name)
+            return None
 
     def bounds_for(self, judged: Iterable[str]) -> Bounds | None:
         """Return the bounds within which a run is valid; None for those that the load has.
@@ -78,7 +88,7 @@ class Workload:
 
 def _is_timed(name: str) -> bool:
     """Return whether a figure is a time by the generator's clock, not a server's CPU time."""
-    return figure(name).unit == "seconds" and "server." not in name
+    return unit_of(name) == "seconds" and "server." not in name
 
 
 @dataclass(frozen=True, slots=True)

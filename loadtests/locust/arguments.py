@@ -202,9 +202,9 @@ def plan_for(
     scenario = user.scenario or said.get("scenario", "")
     if not scenario:
         raise UsageError(f"no script: give {_OPTION} '--scenario FILE', a Python file")
-    if scenario == "drain":
-        raise UsageError("scenario 'drain' stops the server, once: use swarmgate run for it")
     kind = scenario_kind(scenario)
+    if kind.stops_target:
+        raise UsageError(f"scenario {scenario!r} stops the server, once: use swarmgate run for it")
     said |= {
         "url": address(host, user.path),
         "count": str(max(1, users)),

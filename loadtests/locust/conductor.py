@@ -132,7 +132,7 @@ class Conductor:
     Attributes:
         progress: what the record says of the load as it goes on; ``totals`` is the sum of it.
         path: the record.
-        main: the durations that its messages are reported by.
+        measures: what its scenario declares that it measures.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class Conductor:
         self._name = name
         self._plan = plan
         kind = scenario_kind(plan.scenario)
-        self.main = kind.main
+        self.measures = kind.measures
         self._joins = kind.joins
         self._command = command
         self._observe = observe

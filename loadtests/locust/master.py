@@ -32,9 +32,9 @@ from loadtests.plan.plan import Plan, port_of, split_url
 from loadtests.plan.said import seed_of, source_of
 from loadtests.run import probe
 from loadtests.run.run import default_record_path
+from loadtests.scenarios.figures import against_figure
 from loadtests.scenarios.registry import scenario_kind
 from reports.exit_status import ExitStatus
-from reports.figures import against_figure
 from reports.outcome import Outcome, worst
 from reports.record import RECORD_SUFFIX, Interval, Line, RecordCutError, RecordError
 from reports.threshold import Threshold, failures
@@ -157,7 +157,7 @@ class MasterSide:
         said = said_in(self._options).get("scenario", "")
         scenarios = [kind.scenario or said for kind in self._chosen()]
         for threshold in thresholds_of(self._options):
-            complaints = [against_figure(threshold.figure, it) for it in scenarios]
+            complaints = [against_figure(threshold.figure, it) for it in scenarios if it]
             is_of_a_row = self._has_others() or threshold.figure.startswith(rows)
             if complaints and all(complaints) and not is_of_a_row:
                 raise UsageError(f"--swarm-flags: --threshold: {complaints[0]}")
@@ -282,7 +282,7 @@ class MasterSide:
         """Enter what a record takes into Locust's own statistics, and tell who listens."""
         if isinstance(line, Interval):
             conductor = self.conductors[name]
-            for row in rows(name, line, conductor.main):
+            for row in rows(name, line, conductor.measures):
                 enter(self._environment.stats, row)
                 self._listeners.tell(name, conductor.url, line, row)
         for observe in self.observers:

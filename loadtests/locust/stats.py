@@ -11,11 +11,13 @@ but without their times, which would stand among those of messages.
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from locust.stats import RequestStats, StatsEntry, StatsError
 
 from loadtests.scenarios.echo import TIMEOUT
 from reports.histogram import Histogram, merged
+from reports.measures import Measures
 from reports.record import Interval
 from reports.summary import HANDSHAKE, OWN
 from reports.units import rounded
@@ -30,9 +32,9 @@ _NAMES: Mapping[str, str] = {
     "open": "connect",
     "latency": "round trip",
     "delivered": "delivery",
-    "deliveries": "delivery",
 }
 _CONNECT = _NAMES["open"]
+_ANY: Final = Measures()
 # Counts of the ledger that are faults.
 _FAULTS = ("lost", "duplicated", "reordered", "corrupted")
 
@@ -65,14 +67,14 @@ class Row:
         return sum(self.times_ms.values())
 
 
-def rows(user: str, interval: Interval, main: str = "") -> Iterator[Row]:
+def rows(user: str, interval: Interval, measures: Measures = _ANY) -> Iterator[Row]:
     """Yield what an interval of one user class adds to Locust's table.
 
     Args:
         user: the user class.
         interval: one second of one of its swarm processes.
-        main: the durations that its messages are reported by (``Scenario.main``);
-            the first that there are, for a scenario that does not say.
+        measures: what its scenario declares; failures of messages are reported by the first
+            durations that there are, where it does not say by which.
     """
     histograms = {
         name: Histogram.decode(text)
@@ -80,15 +82,14 @@ def rows(user: str, interval: Interval, main: str = "") -> Iterator[Row]:
         if name not in _NO_ROW
     }
     if deliveries := [it.histogram for it in interval.deliveries if it.histogram]:
-        histograms["deliveries"] = merged(map(Histogram.decode, deliveries))
-    if "deliveries" in histograms:
-        histograms.pop("delivered", None)
+        histograms["delivered"] = merged(map(Histogram.decode, deliveries))
     names = sorted(histograms, key=lambda name: name in _NAMES, reverse=True)
-    main = main or next((name for name in names if name != "open"), "")
-    main = _NAMES.get(main, main) or "message"
+    called_by = {**{kind.key: kind.label for kind in measures.durations}, **_NAMES}
+    first = next(iter(measures.main), next((name for name in names if name != "open"), "message"))
+    main = called_by.get(first, first)
     failures = _failures(interval, main)
     for name in names:
-        called = _NAMES.get(name, name)
+        called = called_by.get(name, name)
         received = interval.received_bytes if called == main else 0
         yield _row(user, called, histograms[name], failures.pop(called, {}), received)
     for called, causes in failures.items():

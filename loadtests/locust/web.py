@@ -63,7 +63,7 @@ def _pages(web_ui: Any, prefix: str, master: MasterSide) -> Blueprint:  # noqa: 
 
     def observe(name: str, line: Line) -> None:
         if isinstance(line, Header):
-            trends[name] = new_trend()
+            trends[name] = new_trend(line)
         trends[name].add(line)
 
     master.observers.append(observe)

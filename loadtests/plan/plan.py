@@ -239,7 +239,7 @@ class Plan:
         Option(Group.VERDICT, BOUNDS, name="bound", metavar="NAME=VALUE", said_of=SaidOf.RUN),
     ] = Field(default_factory=Bounds)
     """What the generator must keep to, else the run is invalid: 'lateness_p99_seconds=20ms'
-    (docs/figures.md). May be repeated."""
+    (docs/validity.md). May be repeated."""
 
     fail_fast: Annotated[bool, Option(Group.VERDICT, SWITCH, said_of=SaidOf.RUN)] = False
     """End at the first error of a script."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from loadtests.plan.limits import Limits
 from loadtests.plan.plan import Plan
 from loadtests.run import machine
+from loadtests.scenarios.figures import measures_of
 from reports.record import Header, Target, UserHeader
 
 # These stand elsewhere in a header.
@@ -23,6 +24,7 @@ def run_header(plan: Plan, target: Target, in_force: Limits, command: Sequence[s
         parameters=dict(plan.parameters),
         load=_load(plan),
         users=tuple(_users(plan)),
+        measures=measures_of(plan),
         target=target,
         machine=machine.describe_machine(),
         limits=in_force.as_record(),
@@ -50,5 +52,6 @@ def _users(plan: Plan) -> Iterator[UserHeader]:
             load=_load(user.plan),
             url=user.plan.url,
             processes=tuple(range(before, before + user.plan.processes)),
+            measures=measures_of(user.plan),
         )
         before += user.plan.processes

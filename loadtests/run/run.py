@@ -31,10 +31,10 @@ from loadtests.run.fleet import Fleet
 from loadtests.run.header import run_header
 from loadtests.run.target import resolve, running
 from loadtests.run.target_shutdown import TargetShutdown
-from loadtests.scenarios.drain import Drain, DrainParameters
+from loadtests.scenarios.drain import DrainParameters
+from loadtests.scenarios.figures import against_figure_of
 from loadtests.scenarios.registry import SCENARIOS, check_scenario, parse_parameters, scenario_kind
 from loadtests.scenarios.scenario import Scenario
-from reports.figures import against_figure, is_known
 from reports.record import RECORD_SUFFIX, Line, RecordCutError, RecordWriter, Target
 from reports.summary import Summary, Totals
 from reports.threshold import parse_threshold
@@ -124,8 +124,8 @@ def checked(plan: Plan) -> Plan:
     users = []
     for user in plan.users:
         try:
-            if scenario_kind(user.plan.scenario) is Drain:
-                raise UsageError("drain stops the server for all; run it by itself")
+            if scenario_kind(user.plan.scenario).stops_target:
+                raise UsageError(f"{user.plan.scenario} stops the server for all; run it by itself")
             users.append(replace(user, plan=_checked_part(user.plan)))
         except UsageError as error:
             raise UsageError(f"user {user.name}: {error}") from None
@@ -196,17 +196,6 @@ def _check_figures(plan: Plan) -> None:
         for text in texts:
             if complaint := against_figure_of(plan, parse_threshold(text).figure):
                 raise UsageError(f"{flag} {text!r}: {complaint}")
-
-
-def against_figure_of(plan: Plan, name: str) -> str:
-    """Return why a run has no such figure, of all or of one kind; nothing if it may."""
-    first, _, rest = name.partition(".")
-    of_users = {user.name: user.plan.scenario for user in plan.users}
-    if first in of_users and not is_known(name):
-        return against_figure(rest, of_users[first])
-    # A script of one kind may have measured a figure of all together.
-    scripts = (part.scenario for part in plan.parts if part.scenario.endswith(".py"))
-    return against_figure(name, next(scripts, plan.scenario))
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from loadtests.plan.bounds import Bounds
 from loadtests.plan.feed import FeedPolicy
 from loadtests.plan.masking import masked_url
 from loadtests.plan.plan import Plan
+from loadtests.scenarios.figures import measures_of
+from loadtests.scenarios.registry import scenario_kind
 from reports.histogram import Histogram
 from reports.limit import BUSY
 from reports.summary import Totals
@@ -16,15 +18,7 @@ from reports.units import format_ratio
 ADVICE: Final = "use more --processes, or less load for each"
 
 
-# Scenarios whose rate is one of messages, sent by the schedule until the end of the duration.
-SENDING: Final = frozenset({"broadcast", "chat", "echo", "events", "session", "slow-consumer"})
-# Scenarios in which one message arrives at many connections in one burst.
-RECEIVING: Final = frozenset({"broadcast", "chat", "drain", "slow-consumer", "storm"})
-
 UNTRIED: Final = "no connection was tried"
-
-# Scenarios in which who comes later is one that has been there.
-RETURNING: Final = frozenset({"drain", "storm"})
 
 # One or two that are late are a moment of the machine, though they be 1 % of few.
 _FEWEST_LATE: Final = 3
@@ -131,7 +125,7 @@ def process_reasons(plan: Plan, process: int, totals: Totals) -> Iterator[str]:
     if plan.rate is None:
         return
     lag = _percentile_seconds(own, "loop_lag")
-    if lag > bounds.loop_lag_p99_seconds and plan.scenario not in RECEIVING:
+    if lag > bounds.loop_lag_p99_seconds and not measures_of(plan).in_bursts:
         yield (
             f"the event loop of {who} lagged: 1 % of the time by {lag * 1e3:.0f} ms or more, "
             f"allowed are {bounds.loop_lag_p99_seconds * 1e3:.0f} ms; {ADVICE}"
@@ -164,7 +158,7 @@ def _percentile_seconds(own: Mapping[str, Histogram], name: str) -> float:
 
 def _load_reasons(plan: Plan, totals: Totals) -> Iterator[str]:
     """Yield why the load was not the one that was asked for."""
-    if plan.rate is None or plan.live or plan.scenario not in SENDING:
+    if plan.rate is None or plan.live or not measures_of(plan).reaches_rate:
         return
     asked = (plan.total_rate or 0.0) * plan.duration_seconds
     # A message that found its connection closed was tried in time; that is the server's doing.
@@ -216,7 +210,8 @@ def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
 def _rows_again(plan: Plan, totals: Totals) -> Iterator[str]:
     """Yield a warning that rows of the feed were given to more than one."""
     tried = totals.counts["opened"] + totals.counts["failed"]
-    if plan.scenario not in RETURNING:
+    # Who comes later, where clients return, has been there.
+    if not scenario_kind(plan.scenario).comes_back:
         tried += totals.counts["opened_later"]
     if plan.feed_policy is FeedPolicy.CYCLE and tried > (totals.feed_rows or tried):
         yield (
@@ -240,7 +235,7 @@ def _own_share(plan: Plan, totals: Totals) -> Iterator[str]:
                 f"{lag * 1e3:.0f} ms late in 1 % of looks: latencies and rate of this closed model "
                 f"are bounded by the generator; {ADVICE}"
             )
-        elif plan.scenario in RECEIVING and lags:
+        elif measures_of(plan).in_bursts and lags:
             yield (
                 f"the event loop of swarm process {process} lagged while it received: 1 % of the "
                 f"time by {lag * 1e3:.0f} ms or more, up to which is in the deliveries; {ADVICE}"

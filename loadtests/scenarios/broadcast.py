@@ -16,7 +16,13 @@ from loadtests.measure.recorder import Recorder
 from loadtests.plan.plan import Plan, ProcessPlan
 from loadtests.scenarios.correlation import PublishedParameters
 from loadtests.scenarios.presence import Attendance
-from loadtests.scenarios.publication import Publisher, StampReader, check_payload, observe
+from loadtests.scenarios.publication import (
+    DELIVERIES,
+    Publisher,
+    StampReader,
+    check_payload,
+    observe,
+)
 from loadtests.scenarios.scenario import Published, Scenario
 
 # Broadcasts a second where the plan does not say.
@@ -36,7 +42,7 @@ class Broadcast(Scenario[BroadcastParameters]):
     parameters_type = BroadcastParameters
     default_rate = DEFAULT_RATE
     takes_stages = True
-    main = "deliveries"
+    measures = DELIVERIES
 
     def __init__(
         self, share: ProcessPlan, parameters: BroadcastParameters, recorder: Recorder

@@ -36,6 +36,7 @@ from loadtests.plan.plan import Plan, ProcessPlan
 from loadtests.scenarios.correlation import Envelope, Finder, PublishedParameters, Reading, readings
 from loadtests.scenarios.parameters import Count
 from loadtests.scenarios.presence import Attendance
+from loadtests.scenarios.publication import DELIVERIES
 from loadtests.scenarios.scenario import Published, Scenario
 
 # Messages a second, of all publishers together, where the plan does not say.
@@ -116,7 +117,7 @@ class Chat(Scenario[ChatParameters]):
     parameters_type = ChatParameters
     default_rate = DEFAULT_RATE
     takes_stages = True
-    main = "delivered"
+    measures = DELIVERIES
 
     def __init__(self, share: ProcessPlan, parameters: ChatParameters, recorder: Recorder) -> None:
         super().__init__(share, parameters, recorder)

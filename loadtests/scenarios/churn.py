@@ -24,10 +24,25 @@ from loadtests.measure.recorder import Recorder
 from loadtests.plan.plan import ProcessPlan
 from loadtests.scenarios.parameters import Parameters
 from loadtests.scenarios.scenario import Published, Scenario
+from reports.figure import Better, measured_alike
+from reports.measures import Measures
 
 _POLL_SECONDS: Final = 0.01
 # A server that does not answer a close is not waited for any longer.
 _GOODBYE_SECONDS: Final = 10.0
+
+
+_MEASURES: Final = Measures(
+    main=("arrival",),
+    figures=measured_alike(
+        "Counted by the swarm processes as clients come and go.",
+        (
+            ("churn.arrivals", "arrivals due", Better.NEITHER, "Clients that were to come."),
+            ("churn.arrived", "arrived", Better.HIGHER, "Clients that came."),
+            ("churn.left", "left", Better.NEITHER, "Clients that left."),
+        ),
+    ),
+)
 
 
 class ChurnParameters(Parameters):
@@ -46,7 +61,7 @@ class Churn(Scenario[ChurnParameters]):
     parameters_type = ChurnParameters
     default_rate = 100.0
     replaces = True
-    main = "arrival"
+    measures = _MEASURES
 
     def __init__(self, share: ProcessPlan, parameters: ChurnParameters, recorder: Recorder) -> None:
         super().__init__(share, parameters, recorder)

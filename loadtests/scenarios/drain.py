@@ -14,7 +14,7 @@ import asyncio
 import random
 from contextlib import suppress
 from time import perf_counter_ns
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -30,11 +30,112 @@ from loadtests.scenarios.correlation import PublishedParameters
 from loadtests.scenarios.parameters import ReconnectParameters, Seconds
 from loadtests.scenarios.publication import Publisher, StampReader, check_payload, observe
 from loadtests.scenarios.scenario import Published, Scenario
+from reports.figure import Better, measured_alike
+from reports.measures import Measures
 
 SHUTTING_DOWN = "Server is shutting down, please disconnect."
 _POLL_SECONDS = 0.02
 _PUBLISHER = 0
 _NEVER_NS = 2**63
+
+
+_MEASURES: Final = Measures(
+    main=("delivered",),
+    durations=measured_alike(
+        "Timed by CLOCK_MONOTONIC in the swarm process that has the connection.",
+        (
+            (
+                "told",
+                "told after the signal",
+                Better.LOWER,
+                "From the signal to stop until a client is told of it.",
+            ),
+        ),
+    ),
+    figures=measured_alike(
+        "Seen by the clients and by who signals the target: when clients are told, newcomers "
+        "refused, and its processes gone.",
+        (
+            (
+                "drain.attempts",
+                "tries to come back",
+                Better.LOWER,
+                "Tries to come back to the restarted target.",
+            ),
+            (
+                "drain.failed_attempts",
+                "failed tries to come back",
+                Better.LOWER,
+                "Those of these tries that failed.",
+            ),
+            ("drain.connected", "clients at the signal", Better.NEITHER, "Clients at the signal."),
+            (
+                "drain.processes",
+                "target's processes at the signal",
+                Better.NEITHER,
+                "Processes of the target at the signal.",
+            ),
+            ("drain.told", "clients told", Better.HIGHER, "Clients that were told."),
+            (
+                "drain.told_first_seconds",
+                "first client told after",
+                Better.LOWER,
+                "From the signal until the first client was told.",
+            ),
+            (
+                "drain.told_median_seconds",
+                "half of the clients told after",
+                Better.LOWER,
+                "From the signal until half of them were.",
+            ),
+            (
+                "drain.told_p99_seconds",
+                "99 % of the clients told after",
+                Better.LOWER,
+                "From the signal until 99 % were.",
+            ),
+            (
+                "drain.told_last_seconds",
+                "last client told after",
+                Better.LOWER,
+                "From the signal until the last one was.",
+            ),
+            (
+                "drain.accepted",
+                "newcomers accepted",
+                Better.LOWER,
+                "Newcomers that were accepted after the signal.",
+            ),
+            (
+                "drain.refused_status",
+                "status of refusals",
+                Better.NEITHER,
+                "The HTTP status that newcomers got.",
+            ),
+            (
+                "drain.refused_seconds",
+                "first refusal after",
+                Better.LOWER,
+                "From the signal until the first newcomer was refused.",
+            ),
+            (
+                "drain.exit_seconds",
+                "target exited after",
+                Better.LOWER,
+                "From the signal until the target had exited.",
+            ),
+            ("drain.exit_status", "exit status", Better.NEITHER, "The exit status of the target."),
+            (
+                "drain.left_processes",
+                "processes left behind",
+                Better.LOWER,
+                "Processes that the target left behind.",
+            ),
+        ),
+    ),
+    in_bursts=True,
+    has_ledger=True,
+)
 
 
 class DrainParameters(PublishedParameters, ReconnectParameters):
@@ -77,7 +178,8 @@ class Drain(Scenario[DrainParameters]):
     """One process's clients of a server that stops."""
 
     parameters_type = DrainParameters
-    main = "delivered"
+    stops_target = True
+    measures = _MEASURES
 
     def __init__(self, share: ProcessPlan, parameters: DrainParameters, recorder: Recorder) -> None:
         super().__init__(share, parameters, recorder)

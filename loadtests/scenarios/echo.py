@@ -34,6 +34,7 @@ from loadtests.scenarios.codec import Codec
 from loadtests.scenarios.correlation import SEVERAL, CorrelatedParameters, are_several, readings
 from loadtests.scenarios.parameters import Parameters
 from loadtests.scenarios.scenario import Published, Scenario
+from reports.measures import Measures
 
 # Think times that are drawn; then they come again.
 _THINKS: Final = 65_536
@@ -109,7 +110,7 @@ class Echo(Scenario[EchoParameters]):
     parameters_type: ClassVar[type[Parameters]] = EchoParameters
     is_spread = True
     joins = True
-    main = "latency"
+    measures = Measures(main=("latency", "service_time"), reaches_rate=True, has_ledger=True)
 
     def __init__(self, share: ProcessPlan, parameters: EchoParameters, recorder: Recorder) -> None:
         super().__init__(share, parameters, recorder)

@@ -29,12 +29,86 @@ from loadtests.plan.plan import Plan, ProcessPlan
 from loadtests.scenarios.correlation import CorrelatedParameters, Envelope, readings, rule
 from loadtests.scenarios.parameters import Seconds
 from loadtests.scenarios.scenario import Published, Scenario
+from reports.figure import Better, measured_alike
+from reports.measures import Measures
 
 _POLL_SECONDS: Final = 0.02
 _LISTENING: Final = 0.75
 """Of the beats that fit into the duration, the share that must have come: the first and the last
 may fall outside of it."""
 _TCP_ESTABLISHED: Final = 1
+
+
+_MEASURES: Final = Measures(
+    main=("heartbeat_interval",),
+    durations=measured_alike(
+        "Timed by CLOCK_MONOTONIC in the swarm process that has the connection.",
+        (
+            (
+                "ping_round_trip",
+                "ping to pong",
+                Better.LOWER,
+                "From a ping of ours to its pong.",
+            ),
+            (
+                "ping_interval",
+                "ping interval",
+                Better.NEITHER,
+                "Between two pings of the server.",
+            ),
+            (
+                "ping_jitter",
+                "ping jitter",
+                Better.LOWER,
+                "By how much that differs from the interval that was to be.",
+            ),
+            (
+                "heartbeat_interval",
+                "heartbeat interval",
+                Better.NEITHER,
+                "Between two heartbeat messages of the server.",
+            ),
+            (
+                "heartbeat_jitter",
+                "heartbeat jitter",
+                Better.LOWER,
+                "By how much that differs from the interval that was to be.",
+            ),
+            (
+                "detected",
+                "half open detected",
+                Better.LOWER,
+                "From when a client falls silent until the server gives up on it.",
+            ),
+        ),
+    ),
+    figures=measured_alike(
+        "Counted by the swarm processes in the measured phase.",
+        (
+            ("heartbeat.beats", "heartbeats", Better.NEITHER, "Heartbeat messages that came."),
+            (
+                "heartbeat.expected",
+                "heartbeats expected",
+                Better.NEITHER,
+                "Heartbeat messages that were to come.",
+            ),
+            ("heartbeat.pings_sent", "pings sent", Better.NEITHER, "Pings that we sent."),
+            (
+                "heartbeat.pings_received",
+                "pings received",
+                Better.NEITHER,
+                "Pings from the server.",
+            ),
+            ("heartbeat.pongs", "pongs received", Better.NEITHER, "Answers to our pings."),
+            (
+                "heartbeat.detected",
+                "silent clients detected",
+                Better.HIGHER,
+                "Silent clients that the server has given up on.",
+            ),
+        ),
+    ),
+)
 
 
 class HeartbeatParameters(CorrelatedParameters):
@@ -80,7 +154,7 @@ class Heartbeat(Scenario[HeartbeatParameters]):
 
     parameters_type = HeartbeatParameters
     default_rate = 10.0
-    main = "heartbeat_interval"
+    measures = _MEASURES
 
     def __init__(
         self, share: ProcessPlan, parameters: HeartbeatParameters, recorder: Recorder

@@ -28,6 +28,12 @@ from loadtests.measure.stamp import (
 from loadtests.plan.payload import Fillers
 from loadtests.plan.plan import Plan, ProcessPlan
 from loadtests.scenarios.correlation import Envelope, Finder, PublishedParameters, readings
+from reports.measures import Measures
+
+DELIVERIES: Final = Measures(
+    main=("delivered",), reaches_rate=True, in_bursts=True, has_ledger=True
+)
+"""What a scenario measures whose messages are each delivered to many connections."""
 
 # A number this far ahead of the last one is a damaged stamp, not a gap to enter in the ledger.
 _LARGEST_GAP: Final = 1_000_000

@@ -19,6 +19,7 @@ from loadtests.measure.recorder import Recorder
 from loadtests.plan.plan import Plan, ProcessPlan
 from loadtests.plan.schedule import FollowingArrivals, arrivals, profile_arrivals
 from loadtests.scenarios.parameters import Parameters
+from reports.measures import Measures
 
 Published = Mapping[str, Any]
 """What a process says of what it sent, for the ledgers of all the others; JSON."""
@@ -36,13 +37,14 @@ class Scenario(Generic[P]):
             nothing to send.
         is_spread: whether every connection sends, so that a rate may be of each.
         comes_back: whether clients return to a target that ended them all, or that was restarted.
+        stops_target: whether it stops the server, so that nothing can run beside or after it.
         replaces: whether it ends connections itself and opens others for them, so that for a moment
             none may be open.
         ready: the steps before a connection counts as open, where the plan names none.
         joins: whether connections may come and go while the load lasts; where not, a live load is
             one of rounds, in each of which they are the same.
         takes_stages: whether connections may come and go by stages, which who joins can as well.
-        main: the durations that its messages, and their failures, are reported by.
+        measures: what it measures of its own, and how its load is to be judged.
         share: this process's share of the run; ``plan`` is the whole of it.
         live_part: this process's part of a rate that is of all connections, in a live load.
     """
@@ -51,11 +53,12 @@ class Scenario(Generic[P]):
     default_rate: ClassVar[float | None] = None
     is_spread: ClassVar[bool] = False
     comes_back: ClassVar[bool] = False
+    stops_target: ClassVar[bool] = False
     replaces: ClassVar[bool] = False
     ready: ClassVar[tuple[str, ...]] = ()
     joins: ClassVar[bool] = False
     takes_stages: ClassVar[bool] = False
-    main: ClassVar[str] = ""
+    measures: ClassVar[Measures] = Measures()
 
     def __init__(self, share: ProcessPlan, parameters: P, recorder: Recorder) -> None:
         self.share = share

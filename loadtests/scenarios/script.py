@@ -27,23 +27,33 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 from loadtests.clients.connection import Connection
+from loadtests.clients.pool import ConnectionPool
 from loadtests.clients.setup import Client, Handshake
+from loadtests.measure.load_window import LoadWindow
 from loadtests.measure.recorder import Recorder
 from loadtests.scenarios.parameters import Bytes, Count, Parameters, Seconds
-from loadtests.scenarios.scenario import Scenario
+from loadtests.scenarios.scenario import Published, Scenario
 from loadtests.scenarios.script_ledger import ScriptLedger
+from reports.figure import Better, Figure
+from reports.measures import Measures
 from reports.summary import HANDSHAKE, OWN
 
 __all__ = [
+    "Better",
     "Bytes",
     "Client",
     "Connection",
     "ConnectionEndedError",
+    "ConnectionPool",
     "Count",
     "ExpectationError",
     "Expected",
+    "Figure",
     "Handshake",
+    "LoadWindow",
+    "Measures",
     "Parameters",
+    "Published",
     "Scenario",
     "Script",
     "ScriptLedger",

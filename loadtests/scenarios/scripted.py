@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, ClassVar, Final, get_type_hints
@@ -20,10 +21,22 @@ from loadtests.plan.user_file import load_module
 from loadtests.scenarios.parameters import Parameters
 from loadtests.scenarios.scenario import Published, Scenario
 from loadtests.scenarios.script import ConnectionEndedError, Script
+from reports.figure import Better, measured_alike
+from reports.measures import Measures
 
 _FUNCTION: Final = "script"
 _READY: Final = "ready"
+_DECLARED: Final = "measures"
 _AFTER_FAILURE: Final = Backoff(BackoffKind.EXPONENTIAL, 0.005, 1.0, jitter=True)
+
+_MEASURES: Final = Measures(
+    main=("iteration",),
+    durations=measured_alike(
+        "Timed by CLOCK_MONOTONIC around each call of the script; with a rate, from when it was to "
+        "begin.",
+        (("iteration", "iteration", Better.LOWER, "One iteration of a script."),),
+    ),
+)
 
 ScriptFunction = Callable[[Script, Any], Awaitable[None]]
 
@@ -39,7 +52,7 @@ class Scripted(Scenario[Parameters]):
     function: ClassVar[ScriptFunction]
     is_spread = True
     joins = True
-    main = "iteration"
+    measures = _MEASURES
 
     def __init__(self, share: ProcessPlan, parameters: Parameters, recorder: Recorder) -> None:
         super().__init__(share, parameters, recorder)
@@ -184,11 +197,20 @@ def load_script(path: Path) -> type[Scenario[Any]]:
             f"{path} has no scenario; write `async def script(connection)` in it, or a class "
             "derived from Scenario"
         )
-    return _scripted(path, function, _steps(path, getattr(module, _READY, ())))
+    return _scripted(
+        path,
+        function,
+        steps=_steps(path, getattr(module, _READY, ())),
+        measures=_declared(path, getattr(module, _DECLARED, Measures())),
+    )
 
 
 def _scripted(
-    path: Path, function: Callable[..., Awaitable[None]], steps: tuple[str, ...]
+    path: Path,
+    function: Callable[..., Awaitable[None]],
+    *,
+    steps: tuple[str, ...],
+    measures: Measures,
 ) -> type[Scripted]:
     names = list(inspect.signature(function).parameters)
     if len(names) not in (1, 2):
@@ -210,9 +232,18 @@ def _scripted(
             "function": staticmethod(call),
             "parameters_type": kind,
             "ready": steps,
+            "measures": measures,
             "__doc__": function.__doc__,
         },
     )
+
+
+def _declared(path: Path, given: object) -> Measures:
+    """Return what a script measures of its own, besides its iterations."""
+    if not isinstance(given, Measures):
+        raise UsageError(f"{path}: measures is {given!r}; it must be Measures(…)")
+    main = given.main or _MEASURES.main
+    return replace(given, main=main, durations=(*_MEASURES.durations, *given.durations))
 
 
 def _steps(path: Path, given: object) -> tuple[str, ...]:

@@ -25,11 +25,57 @@ from loadtests.scenarios.correlation import PublishedParameters
 from loadtests.scenarios.parameters import Bytes
 from loadtests.scenarios.publication import Publisher, StampReader, check_payload, observe
 from loadtests.scenarios.scenario import Published, Scenario
+from reports.figure import Better, measured_alike
+from reports.measures import Measures
 
 _TICK_SECONDS: Final = 0.05
 _QUIET_SECONDS: Final = 0.3
 _UNBOUNDED: Final = 2**62
 _WIDE_BYTES: Final = 2**20
+
+
+_MEASURES: Final = Measures(
+    main=("delivered_beside_slow", "delivered_before"),
+    durations=measured_alike(
+        "Timed by CLOCK_MONOTONIC from the intended send time of a broadcast to when each of its "
+        "receivers has read it.",
+        (
+            (
+                "delivered_before",
+                "delivery before slow ones",
+                Better.LOWER,
+                "Delivery before there were slow receivers.",
+            ),
+            (
+                "delivered_beside_slow",
+                "delivery beside slow ones",
+                Better.LOWER,
+                "Delivery to the others while some receivers are slow.",
+            ),
+        ),
+    ),
+    figures=measured_alike(
+        "Counted by the swarm processes, of clients that stop reading.",
+        (
+            ("slow-consumer.slow", "slow clients", Better.NEITHER, "Clients that became slow."),
+            (
+                "slow-consumer.withheld",
+                "withheld from slow ones",
+                Better.NEITHER,
+                "Messages that slow clients never got.",
+            ),
+            (
+                "slow-consumer.ended",
+                "slow clients ended",
+                Better.NEITHER,
+                "Slow clients that the server ended.",
+            ),
+        ),
+    ),
+    reaches_rate=True,
+    in_bursts=True,
+    has_ledger=True,
+)
 
 
 class SlowConsumerParameters(PublishedParameters):
@@ -73,7 +119,7 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
 
     parameters_type = SlowConsumerParameters
     default_rate = 20.0
-    main = "delivered_beside_slow"
+    measures = _MEASURES
 
     def __init__(
         self, share: ProcessPlan, parameters: SlowConsumerParameters, recorder: Recorder

@@ -25,8 +25,31 @@ from loadtests.scenarios.correlation import PublishedParameters
 from loadtests.scenarios.parameters import ReconnectParameters, Seconds
 from loadtests.scenarios.publication import Publisher, StampReader, check_payload, observe
 from loadtests.scenarios.scenario import Published, Scenario
+from reports.figure import Better, measured_alike
+from reports.measures import Measures
 
 _NEVER_NS: Final = 2**63
+
+
+_MEASURES: Final = Measures(
+    main=("delivered",),
+    figures=measured_alike(
+        "Counted by the swarm processes, of connections that end at one moment and come back.",
+        (
+            ("storm.dropped", "connections dropped", Better.NEITHER, "Connections that ended."),
+            ("storm.back", "clients back", Better.HIGHER, "Clients that came back."),
+            ("storm.attempts", "tries to come back", Better.LOWER, "Tries to come back."),
+            (
+                "storm.failed_attempts",
+                "failed tries to come back",
+                Better.LOWER,
+                "Those of these tries that failed.",
+            ),
+        ),
+    ),
+    in_bursts=True,
+    has_ledger=True,
+)
 
 
 class StormParameters(PublishedParameters, ReconnectParameters):
@@ -72,7 +95,7 @@ class Storm(Scenario[StormParameters]):
     parameters_type = StormParameters
     default_rate = 10.0
     comes_back = True
-    main = "delivered"
+    measures = _MEASURES
 
     def __init__(self, share: ProcessPlan, parameters: StormParameters, recorder: Recorder) -> None:
         super().__init__(share, parameters, recorder)

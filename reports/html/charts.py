@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reports.figures import DURATIONS
+from reports.figures import Catalogue, catalogue_of
 from reports.histogram import Histogram
 from reports.html.over_time import (
     Phase,
@@ -32,7 +32,7 @@ from reports.html.svg import (
     swatch,
 )
 from reports.html.trend import Trend
-from reports.record import Record
+from reports.record import Header, Record
 from reports.units import (
     format_bytes,
     format_count,
@@ -83,8 +83,14 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """What of a record is its latency: one kind of duration over time, and lines beside it."""
+class Timing:
+    """What the charts of a run are about.
+
+    Attributes:
+        title: what is timed.
+        timed: what is drawn of it over time.
+        lines: what is drawn of it by percentile, each line with its label.
+    """
 
     title: str
     timed: Timed
@@ -101,63 +107,64 @@ class _Frame:
     cut: tuple[Slice, ...]
 
 
-def _measure(title: str, timed: Timed, *kinds: str) -> Measure:
-    """Draw these kinds of durations together; ``timed`` is what is drawn of them over time."""
-    lines = tuple((DURATIONS[kind].title, timed_by(kind)) for kind in kinds)
-    return Measure(title, timed, lines)
+# Kinds of durations of runs whose scenario does not say what it is about, the likeliest first.
+_KINDS: Final = (("latency", "service_time"), ("delivered",), ("arrival",), ("back",))
 
 
-def _kind(kind: str) -> Measure:
-    return _measure(DURATIONS[kind].title, timed_by(kind), kind)
+def timings(header: Header) -> tuple[Timing, ...]:
+    """Return what the charts of a run may be about, the likeliest first.
+
+    Opening, which is timed in every run, is the last.
+    """
+    catalogue = catalogue_of(header)
+    of_users = (user.measures.main for user in header.users)
+    declared = filter(None, (header.measures.main, *of_users))
+    kinds = dict.fromkeys((*declared, *_KINDS, ("open",)))
+    return tuple(timing for names in kinds for timing in _timings(names, catalogue))
 
 
-# The first of these that a record has is the one that its charts are about.
-MEASURES: Final = (
-    _measure(DURATIONS["latency"].title, timed_by("latency"), *("latency", "service_time")),
-    _kind("delivered"),
-    _measure(
-        "Delivery",
-        timed_by("delivered_before", "delivered_beside_slow"),
-        *("delivered_before", "delivered_beside_slow"),
-    ),
-    Measure(
-        DURATIONS["delivered"].title,
-        timed_deliveries,
-        ((DURATIONS["delivered"].title, timed_deliveries),),
-    ),
-    *map(_kind, ("iteration", "arrival", "ping_round_trip", "told", "back", "open")),
-)
+def _timings(kinds: tuple[str, ...], catalogue: Catalogue) -> Iterator[Timing]:
+    """Yield these kinds as they are drawn together."""
+    title = catalogue.duration(kinds[0]).title
+    lines = tuple((catalogue.duration(kind).title, timed_by(kind)) for kind in kinds)
+    is_replied = kinds[0] == "latency"
+    yield Timing(title, timed_by(*(kinds[:1] if is_replied else kinds)), lines)
+    if kinds == ("delivered",):
+        # Where each broadcast has a histogram of its own, the interval has none of all.
+        yield Timing(title, timed_deliveries, ((title, timed_deliveries),))
 
 
 def charts(record: Record) -> tuple[Chart, ...]:
     """Draw what a record has data for, in the order of the page."""
-    measure = next(
-        (held for held in MEASURES if any(any(held.timed(line)) for line in record.intervals)),
-        MEASURES[0],
+    candidates = timings(record.header)
+    timing = next(
+        (it for it in candidates if any(any(it.timed(line)) for line in record.intervals)),
+        candidates[0],
     )
-    cut = slices(record, measure.timed)
+    cut = slices(record, timing.timed)
     frame = _frame(record, cut)
     return (
         *_open(frame),
         *_messages(frame),
-        *_latency(frame, measure),
+        *_durations(frame, timing),
         *_memory(record, frame),
         *_cpu(record, frame),
-        *_distribution(record, measure),
+        *_distribution(record, timing),
     )
 
 
-def new_trend() -> Trend:
+def new_trend(header: Header) -> Trend:
     """Return what :func:`live_charts` draws, to be fed with the lines of a record as they come."""
-    return Trend([measure.timed for measure in MEASURES])
+    return Trend([timing.timed for timing in timings(header)])
 
 
-def live_charts(trend: Trend) -> tuple[Chart, ...]:
+def live_charts(trend: Trend, header: Header) -> tuple[Chart, ...]:
     """Draw a run that goes on: what is open, what is sent, what it takes, and what opening takes.
 
     Each kind of duration has a chart of its own.
     """
-    kind, opening = trend.kind(), len(MEASURES) - 1
+    candidates = timings(header)
+    kind, opening = trend.kind(), len(candidates) - 1
     frame = _live_frame(trend, kind)
     if not frame.cut:
         return ()
@@ -167,10 +174,10 @@ def live_charts(trend: Trend) -> tuple[Chart, ...]:
     lines = (opened, asked) if asked.points else (opened,)
     return (
         _over_time("Open connections", frame, lines, _COUNT, format_count),
-        *(_latency(frame, MEASURES[kind]) if kind is not None else ()),
+        *(_durations(frame, candidates[kind]) if kind is not None else ()),
         *_messages(frame),
         *(
-            _latency(_live_frame(trend, opening), MEASURES[opening])
+            _durations(_live_frame(trend, opening), candidates[opening])
             if kind != opening and trend.has(opening)
             else ()
         ),
@@ -227,14 +234,14 @@ def _messages(frame: _Frame) -> Iterator[Chart]:
         yield _over_time("Messages", frame, (sent, received), _RATE, format_rate)
 
 
-def _latency(frame: _Frame, measure: Measure) -> Iterator[Chart]:
+def _durations(frame: _Frame, timing: Timing) -> Iterator[Chart]:
     lines = (
         Series("p50", tuple((_middle(held), held.p50) for held in frame.cut)),
         Series("p99", tuple((_middle(held), held.p99) for held in frame.cut)),
     )
     if _highest(lines):
         yield _over_time(
-            f"{measure.title}, over time", frame, lines, _SECONDS, format_seconds, is_duration=True
+            f"{timing.title}, over time", frame, lines, _SECONDS, format_seconds, is_duration=True
         )
 
 
@@ -278,9 +285,9 @@ def _over_time(
     return Chart(title, unit, _legend(series), svg(drawing))
 
 
-def _distribution(record: Record, measure: Measure) -> Iterator[Chart]:
+def _distribution(record: Record, timing: Timing) -> Iterator[Chart]:
     """Draw durations against their percentile, as HdrHistogram's own plots do."""
-    histograms = [(label, histogram_of(record, timed)) for label, timed in measure.lines]
+    histograms = [(label, histogram_of(record, timed)) for label, timed in timing.lines]
     held = [(label, histogram) for label, histogram in histograms if histogram.count]
     if not held:
         return
@@ -288,14 +295,14 @@ def _distribution(record: Record, measure: Measure) -> Iterator[Chart]:
     most = max(histogram.count for _, histogram in held)
     y, unit = _axis(series, _SECONDS, may_be_log=True, must_be_log=True)
     drawing = Drawing(
-        description=f"{measure.title} by percentile, at most {format_seconds(_highest(series))}",
+        description=f"{timing.title} by percentile, at most {format_seconds(_highest(series))}",
         x=_percentile_axis(most),
         y=y,
         series=series,
         strips=_percentile_strips(held, most),
     )
     yield Chart(
-        f"{measure.title}, by percentile",
+        f"{timing.title}, by percentile",
         unit,
         _legend(series),
         svg(drawing),

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from reports.figures import figure
+from reports.figures import catalogue_of, figure
 from reports.html.charts import Chart, live_charts
 from reports.html.page import (
-    HEADLINES,
     HEALTH,
     Table,
     Tile,
@@ -16,6 +15,7 @@ from reports.html.page import (
     counted,
     duration_tiles,
     durations,
+    headlines,
     judged,
     rendered,
     server_tiles,
@@ -23,7 +23,7 @@ from reports.html.page import (
 from reports.html.trend import Trend
 from reports.limit import limit_of
 from reports.summary import Summary, Totals
-from reports.terminal import ROUND_TRIPS, Progress
+from reports.terminal import Progress
 from reports.units import format_bytes, format_count, format_rate, format_ratio, format_seconds
 
 if TYPE_CHECKING:
@@ -146,9 +146,11 @@ def _section(run: LiveRun) -> _Section:
         verdict=judged(summary, run.end.missed) if run.end else _verdict(summary),
         tiles=tuple(_tiles(run, summary)),
         limit="not known yet: no load was measured" if limit is None else str(limit),
-        charts=live_charts(run.trend),
+        charts=live_charts(run.trend, summary.header),
         tables=tuple(_tables(run, summary)),
-        durations=durations(figures, HEADLINES, "Other durations"),
+        durations=durations(
+            figures, catalogue_of(summary.header), headlines(summary), "Other durations"
+        ),
         workers=_workers(totals, workers),
         unwell=frozenset(str(it.process) for it in workers if not it.is_well),
         record=run.record,
@@ -191,7 +193,7 @@ def _tiles(run: LiveRun, summary: Summary) -> Iterator[Tile]:
         opening = f", {format_count(run.opening)} being opened" if run.opening else ""
         is_open = sum(worker.open for worker in run.workers)
         yield Tile("Open now", format_count(is_open), asked + opening)
-    yield from duration_tiles(figures)
+    yield from duration_tiles(summary)
     if figures["messages.sent"]:
         yield _messages(run, summary)
     if run.end:
@@ -214,7 +216,7 @@ def _messages(run: LiveRun, summary: Summary) -> Tile:
     rate = load.get("total_rate", load.get("rate"))
     model = "closed model" if rate is None else f"open model, {format_rate(float(rate))} asked"
     # Where each is to be answered, the ledger has their number.
-    is_told = summary.header.scenario in ROUND_TRIPS
+    is_told = summary.header.measures.are_replies
     in_all = "" if is_told else f"{format_count(figures['messages.sent'])} sent in all, "
     if not run.end:
         received = format_rate(run.progress.rate_received)
@@ -241,7 +243,7 @@ def _ledger(run: LiveRun, summary: Summary) -> Table | None:
     """Return what came of the messages; None where nothing is to come of them."""
     figures = summary.figures
     counts = {name: figures.get(f"integrity.{name}", 0.0) for name in (*_ALWAYS, *_AT_TIMES)}
-    is_round_trip = summary.header.scenario in ROUND_TRIPS
+    is_round_trip = summary.header.measures.are_replies
     rows = {name: counts[name] for name in _ALWAYS}
     note = ""
     if is_round_trip and not run.end:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from reports.figures import figure, headings
+from reports.figures import Catalogue, catalogue_of, figure
 from reports.html.charts import charts
 from reports.html.over_time import Phase, end_seconds, phases
 from reports.limit import limit_of
@@ -38,8 +38,8 @@ MOST_ROWS: Final = 1000
 
 COLUMNS: Final = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "max": "max"}
 
-# Durations whose 99th percentile is a tile.
-HEADLINES: Final = ("latency", "delivered", "arrival", "iteration", "service_time")
+# Durations whose 99th percentile is a tile, beside those that a scenario is about.
+_HEADLINES: Final = ("latency", "delivered", "arrival", "iteration", "service_time")
 
 # What the server took, in the order in which people look for it.
 SERVER: Final = tuple(
@@ -213,21 +213,27 @@ def _tiles(summary: Summary) -> Iterator[Tile]:
         f"of {requested}, {format_count(figures['connections.failed'])} failed",
     )
     yield Tile("Errors", format_count(figures["errors"]), _worst(summary.errors))
-    yield from duration_tiles(figures)
+    yield from duration_tiles(summary)
     yield from _load_tiles(figures)
     yield from server_tiles(figures)
 
 
-def duration_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
+def duration_tiles(summary: Summary) -> Iterator[Tile]:
     """Yield those durations that people look for first."""
-    for name in HEADLINES:
-        if f"{name}.count" in figures:
-            told = f"{name}.p99_seconds"
-            value = format_seconds(figures[told])
-            yield Tile(figure(told).title, value, _rest(figures, name))
+    figures, catalogue = summary.figures, catalogue_of(summary.header)
+    for name in headlines(summary):
+        judged = f"{name}.p99_seconds"
+        value = format_seconds(figures[judged])
+        yield Tile(catalogue.figure(judged).title, value, _rest(figures, name))
     if (last := "delivery.last_seconds") in figures:
         value = format_seconds(figures[last])
         yield Tile(f"{figure(last).title}, mean", value, _before_last(figures))
+
+
+def headlines(summary: Summary) -> list[str]:
+    """Return the kinds of durations that people look for first, as far as there were any."""
+    names = dict.fromkeys((*summary.header.measures.main, *_HEADLINES))
+    return [name for name in names if f"{name}.count" in summary.figures]
 
 
 def _load_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
@@ -391,9 +397,10 @@ def _tables(summary: Summary) -> Iterator[Table]:
     """Yield the results; one without rows is left out by the caller."""
     figures = summary.figures
     yield _users(summary)
-    yield durations(figures)
+    catalogue = catalogue_of(summary.header)
+    yield durations(figures, catalogue)
     for name, own in summary.users.items():
-        yield durations(own.figures, title=f"Durations of {name}")
+        yield durations(own.figures, catalogue, title=f"Durations of {name}")
     broadcasts = format_count(figures.get("delivery.messages", 0.0))
     yield Table(
         "Delivery of a broadcast",
@@ -453,13 +460,13 @@ def _users(summary: Summary) -> Table:
         "Kinds of users",
         ("", "share", "scenario", "opened", "errors", "sent", "received", "p50", "p99", "lost"),
         tuple(_user_row(user, summary.users[user.name]) for user in summary.header.users),
-        "p50 and p99 are of what each kind is timed by: latency, delivery, arrival or iteration.",
+        "p50 and p99 are of what each kind is about, such as latency, delivery or iteration.",
     )
 
 
 def _user_row(user: UserHeader, own: Summary) -> Row:
     figures = own.figures
-    timed = next((name for name in HEADLINES if f"{name}.count" in figures), "")
+    timed = next(iter(headlines(own)), "")
     return (
         user.name,
         format_ratio(user.share),
@@ -475,11 +482,14 @@ def _user_row(user: UserHeader, own: Summary) -> Row:
 
 
 def durations(
-    figures: Mapping[str, float], told: Collection[str] = (), title: str = "Durations"
+    figures: Mapping[str, float],
+    catalogue: Catalogue,
+    shown: Collection[str] = (),
+    title: str = "Durations",
 ) -> Table:
     """Return every duration that was measured of the server, but those shown already."""
     names = [name.removesuffix(".count") for name in figures if name.endswith(".count")]
-    left_out = {*OWN, *told}
+    left_out = {*OWN, *shown}
     timed = [name for name in names if name not in left_out and f"{name}.p50_seconds" in figures]
     rows = tuple(
         (
@@ -487,7 +497,7 @@ def durations(
             *(format_seconds(figures[f"{kind}.{key}_seconds"]) for key in COLUMNS),
             format_count(figures[f"{kind}.count"]),
         )
-        for kind, heading in headings(timed).items()
+        for kind, heading in catalogue.headings(timed).items()
     )
     both = {"latency", "service_time"} <= set(timed)
     note = "Latency is from the intended send time, service time from the actual one."

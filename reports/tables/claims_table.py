@@ -15,7 +15,6 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from reports.figures import figure
 from reports.printable import printable
 from reports.tables.markdown import markdown_table
 from reports.units import format_figure
@@ -236,7 +235,7 @@ def _figures(result: ClaimResult) -> str:
         return ""
     judged = _interval(result.metric, result.estimate)
     beside = ", ".join(
-        f"{figure(name).label} {_figure(name, value)}" for name, value in result.context
+        f"{known.label} {_figure(known.key, value)}" for known, value in result.context
     )
     return f"{judged}\n{beside}" if beside else judged
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from reports.catalogue import Better
+from reports.figure import Better
 from reports.matrix import Column, Matrix
 from reports.units import format_figure, significant
 from reports.verdict import Estimate

@@ -24,6 +24,7 @@ from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import Target
 from loadtests.plan.toml_lines import line_of
 from reports.exit_status import ExitStatus
+from reports.figures import figure
 from reports.tables.claims_table import tally, verdict_markdown, verdict_table
 from reports.verdict import ALONE, ClaimResult, Verdict, outcome_of_claims
 
@@ -530,7 +531,7 @@ def test_several_servers_have_a_column_each() -> None:
 @pytest.mark.parametrize("width", [80, 100, 132, 200])
 @pytest.mark.parametrize("servers", [1, 2, 3])
 def test_no_number_is_told_apart_from_its_unit_at_any_width(width: int, servers: int) -> None:
-    context = tuple((f"latency.p{99 + i}_seconds", (i + 1) * 1.11e-3) for i in range(9))
+    context = tuple((figure(f"latency.p{99 + i}_seconds"), (i + 1) * 1.11e-3) for i in range(9))
     results = [
         replace(result(Verdict.HOLDS, target=f"s{i}"), context=context, how="h, " * i + "9\u00a0s")
         for i in range(servers)

@@ -17,7 +17,7 @@ from loadtests.plan.plan import Endpoint, Plan, ProcessPlan
 from loadtests.plan.target_source import TargetSource
 from loadtests.run.run import execute
 from loadtests.scenarios.scenario import Scenario
-from reports.figures import is_known
+from reports.figures import catalogue_of
 from reports.record import Line
 from reports.summary import Summary
 
@@ -70,9 +70,8 @@ def run(tmp_path: Path) -> Run:
         path = tmp_path / f"{name}.run.jsonl"
         summary = await execute(plan, source, path, observe)
         if not scenario.endswith(".py"):
-            assert [it for it in summary.figures if not is_known(it)] == [], (
-                "not in docs/figures.md"
-            )
+            known = catalogue_of(summary.header)
+            assert [it for it in summary.figures if not known.has(it)] == [], "not declared"
         return summary
 
     return make

@@ -2,7 +2,6 @@
 
 import pytest
 
-from reports.catalogue import Better
 from reports.comparison import (
     Comparison,
     Difference,
@@ -11,6 +10,7 @@ from reports.comparison import (
     Row,
     Side,
 )
+from reports.figure import Better
 from reports.figures import figure
 from reports.tables.comparison_table import comparison_markdown, footnotes, group_lines, headline
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from loadtests.scenarios.registry import SCENARIOS
 from reports.html.charts import new_trend
 from reports.html.live_page import End, LiveRun, Worker, live_page, live_part
 from reports.record import Event, Line
@@ -19,9 +20,11 @@ HOSTILE = "<script>alert('x')</script>"
 
 
 def run(*lines: Line, load: dict[str, Any] | None = None, **changes: Any) -> LiveRun:
-    progress, trend = Progress(), new_trend()
     scenario = changes.pop("scenario", "echo")
-    for line in (header(scenario=scenario, load=load or LOAD), *lines):
+    measures = SCENARIOS[scenario].measures
+    first = header(scenario=scenario, load=load or LOAD, measures=measures)
+    progress, trend = Progress(), new_trend(first)
+    for line in (first, *lines):
         progress.add(line)
         trend.add(line)
     values = {

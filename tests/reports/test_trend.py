@@ -2,11 +2,11 @@
 
 import pytest
 
-from reports.html.charts import MEASURES, live_charts, new_trend
+from reports.html.charts import live_charts, new_trend, timings
 from reports.html.over_time import MOST_SLICES, timed_by
 from reports.html.trend import Trend
 from reports.record import Event, Line
-from tests.reports.builders import encoded, interval
+from tests.reports.builders import encoded, header, interval
 
 MS = 1_000_000
 
@@ -81,12 +81,12 @@ def test_a_long_run_has_few_slices_and_loses_nothing() -> None:
 
 
 def test_the_charts_do_not_mix_connecting_with_round_trips() -> None:
-    made = new_trend()
+    made = new_trend(header())
     made.add(users(0.1, 9))
     for n in range(4):
         both = {"latency": encoded([2 * MS]), "open": encoded([700 * MS])}
         made.add(second(n, open=7, sent=3, received=3, histograms=both))
-    drawn = {chart.title: chart.drawing for chart in live_charts(made)}
+    drawn = {chart.title: chart.drawing for chart in live_charts(made, header())}
     assert list(drawn) == [
         *("Open connections", "Latency, over time", "Messages"),
         "Opening a connection, over time",
@@ -98,14 +98,14 @@ def test_the_charts_do_not_mix_connecting_with_round_trips() -> None:
 
 
 def test_where_nothing_but_connecting_is_timed_it_is_drawn_once() -> None:
-    made = new_trend()
+    made = new_trend(header())
     for n in range(3):
         made.add(second(n, histograms={"open": encoded([MS])}))
-    assert [chart.title for chart in live_charts(made)] == [
+    assert [chart.title for chart in live_charts(made, header())] == [
         *("Open connections", "Opening a connection, over time")
     ]
-    assert MEASURES[-1].title == "Opening a connection"
+    assert timings(header())[-1].title == "Opening a connection"
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
-    assert live_charts(new_trend()) == ()
+    assert live_charts(new_trend(header()), header()) == ()

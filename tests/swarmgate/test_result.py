@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from reports.figures import DURATIONS, SINGLE, STATISTICS
+from reports.figure import STATISTICS
+from reports.figures import CATALOGUE
 from swarmgate.result import _UNITS, Result, result_of
 
-EVERY = [*SINGLE, *(f"{kind}.{statistic}" for kind in DURATIONS for statistic in STATISTICS)]
+EVERY = [
+    *CATALOGUE.single,
+    *(f"{kind}.{statistic}" for kind in CATALOGUE.durations for statistic in STATISTICS),
+]
 
 
 def result(figures: dict[str, float]) -> Result:

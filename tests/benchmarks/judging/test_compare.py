@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from benchmarks.judging.alike import Matched, Run, grouped, matched
 from benchmarks.judging.compare import compare, matters, row_of
+from loadtests.scenarios.registry import SCENARIOS
 from reports.comparison import Comparison, Difference
+from reports.figure import Figure
+from reports.figures import CATALOGUE, figure
 from tests.benchmarks.judging.runs import run
 
 LOW = [1.0, 1.01, 1.02, 1.03]
@@ -18,6 +21,11 @@ HIGH = [2.0, 2.01, 2.02, 2.03]
 def compared(base: list[Run], head: list[Run]) -> Comparison:
     found = matched(grouped(base), grouped(head), force=False)
     return compare(found, (), lambda _name, _scenario: True)
+
+
+def figure_of(scenario: str, name: str) -> Figure:
+    declared = [SCENARIOS[scenario].measures] if scenario in SCENARIOS else []
+    return CATALOGUE.with_those_of(*declared).figure(name)
 
 
 @pytest.mark.parametrize(
@@ -38,12 +46,12 @@ def test_the_direction_of_the_figure_says_what_a_difference_is(
     name: str, upward: Difference
 ) -> None:
     downward = {"worse": Difference.BETTER, "better": Difference.WORSE}.get(upward, upward)
-    assert row_of(name, LOW, HIGH).difference is upward
-    assert row_of(name, HIGH, LOW).difference is downward
+    assert row_of(figure(name), LOW, HIGH).difference is upward
+    assert row_of(figure(name), HIGH, LOW).difference is downward
 
 
 def test_a_ratio_is_told_with_its_interval() -> None:
-    row = row_of("server.memory_bytes", [100.0, 101, 102, 103], [200.0, 202, 204, 206])
+    row = row_of(figure("server.memory_bytes"), [100.0, 101, 102, 103], [200.0, 202, 204, 206])
     assert row.ratio is not None
     assert row.ratio.value == pytest.approx(2, rel=0.03)
     assert row.ratio.low == pytest.approx(200 / 103)
@@ -52,25 +60,25 @@ def test_a_ratio_is_told_with_its_interval() -> None:
 
 @given(st.lists(st.floats(0.5, 2), min_size=4, max_size=8))
 def test_a_set_beside_itself_never_differs(values: list[float]) -> None:
-    row = row_of("errors", values, list(reversed(values)))
+    row = row_of(figure("errors"), values, list(reversed(values)))
     assert row.difference in (Difference.NONE_TOLD, Difference.EQUAL)
 
 
 def test_three_runs_a_side_tell_nothing_however_far_they_are_apart() -> None:
-    row = row_of("errors", [1.0, 1.1, 1.2], [100.0, 101, 102])
+    row = row_of(figure("errors"), [1.0, 1.1, 1.2], [100.0, 101, 102])
     assert (row.difference, row.ratio, row.is_judged) == (Difference.NONE_TOLD, None, False)
 
 
 def test_nothing_on_both_sides_is_equal_and_nothing_beside_something_has_no_ratio() -> None:
     none = [0.0] * 5
-    assert row_of("errors", none, none).difference is Difference.EQUAL
-    row = row_of("errors", none, [5.0, 4, 6, 5, 7])
+    assert row_of(figure("errors"), none, none).difference is Difference.EQUAL
+    row = row_of(figure("errors"), none, [5.0, 4, 6, 5, 7])
     assert (row.difference, row.ratio, row.is_judged) == (Difference.WORSE, None, True)
-    assert row_of("errors", none, [0.0, 0, 0, 0, 7]).difference is Difference.NONE_TOLD
+    assert row_of(figure("errors"), none, [0.0, 0, 0, 0, 7]).difference is Difference.NONE_TOLD
 
 
 def test_a_figure_below_nothing_is_compared_by_its_difference() -> None:
-    row = row_of("server.rss_growth_bytes", [-4.0, -3, -2, -1], [10.0, 11, 12, 13])
+    row = row_of(figure("server.rss_growth_bytes"), [-4.0, -3, -2, -1], [10.0, 11, 12, 13])
     assert (row.difference, row.ratio) == (Difference.WORSE, None)
 
 
@@ -148,4 +156,4 @@ def test_what_has_no_like_is_told_with_its_load() -> None:
 def test_what_is_shown_unasked_says_something_about_the_target(
     name: str, scenario: str, *, does: bool
 ) -> None:
-    assert matters(name, scenario) is does
+    assert matters(figure_of(scenario, name), scenario) is does
