@@ -3,10 +3,12 @@
 Where a scenario lets connections come and go, one load lasts from the first user to the stop. Where
 it needs to know its connections, the load is one of rounds: a round begins when all users are
 there, ends after its time or when their number is to change, and its ledger is closed before the
-next. Times on the record are of the master's clock.
+next. What is said to whom and when is decided by :mod:`loadtests.run.controller`, and carried to
+the workers here. Times on the record are of the master's clock.
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -15,28 +17,44 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 import gevent
-from gevent.event import Event as Signal
+from gevent.event import Event as Heard
 from gevent.pool import Group
 
 from loadtests.locust.clock import SAME_CLOCK, ClockEstimate, Offset
-from loadtests.locust.worker_agent import SHARE
 from loadtests.plan import limits
 from loadtests.plan.masking import masked, masked_url
 from loadtests.plan.plan import Endpoint, Plan, ProcessPlan, port_of, split_url
 from loadtests.run import probe
+from loadtests.run.commands import command_as_data, share_as_data
+from loadtests.run.controller import (
+    Action,
+    CloseLedger,
+    Controller,
+    Depart,
+    Enter,
+    Flow,
+    Hold,
+    Moment,
+    Patience,
+    Read,
+    Restart,
+    Signal,
+    Synchronise,
+    Tell,
+    Wait,
+)
 from loadtests.run.header import run_header
+from loadtests.run.roster import Member
 from loadtests.run.validity import (
     UNTRIED,
     failures_of,
+    footer_of,
     process_reasons,
     reasons_against,
-    warnings_about,
 )
 from loadtests.scenarios.registry import scenario_kind
-from loadtests.scenarios.scenario import merged
 from reports.record import (
     Event,
-    Footer,
     Header,
     Interval,
     Line,
@@ -46,20 +64,11 @@ from reports.record import (
     Target,
     decode_line,
 )
-from reports.summary import (
-    MARK_MEASURE_BEGIN,
-    MARK_MEASURE_END,
-    MARK_START,
-    MARK_STEP,
-    Summary,
-)
+from reports.summary import MARK_START, Summary
 from reports.terminal import Progress
 
-_LEAD_NS: Final = 100_000_000
+_PATIENCE: Final = Patience(lead_ns=100_000_000, end_seconds=15.0)
 _SAMPLE_SECONDS: Final = 1.0
-_START_SECONDS: Final = 30.0
-_END_SECONDS: Final = 15.0
-_CLOSE_SECONDS: Final = 20.0
 # Workers that come later number their connections beyond all the others'.
 _LATE_NUMBERS: Final = 10_000_000
 _LATE_STEP: Final = 1_000
@@ -95,35 +104,19 @@ class Worker:
 
 
 @dataclass(slots=True)
-class Member:
-    """The swarm process of this class on one worker."""
+class Placed:
+    """The swarm process of this class on one worker.
+
+    Attributes:
+        member: what it has said.
+        clock: how far the worker's clock is from the master's, as surely as is known.
+        reading: what its worker read last of its memory and CPU time.
+    """
 
     worker: Worker
-    process: int
-    share: ProcessPlan
+    member: Member
     clock: Offset
-    said: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    open: int = 0
-    pending: int = 0
-    order: int = 0
-    ordered: int = 0
-    is_lost: bool = False
-    has_ended: bool = False
-    part: float = 0.0
-    round: int = 0
-    is_measuring: bool = False
-    is_held: bool = False
     reading: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def is_living(self) -> bool:
-        """Whether its swarm process still runs, as far as anybody has said."""
-        return not (self.is_lost or self.has_ended)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether it has all the connections that it was ordered to have."""
-        return self.order == self.ordered and not self.pending
 
 
 class Conductor:
@@ -183,16 +176,13 @@ class Conductor:
         self._spawn_rate = spawn_rate
         self._asked: dict[str, float | None] = {"count": 0}
         self._give_up = give_up
-        self._members: dict[str, Member] = {}
-        self._losses: list[str] = []
+        self._placed: dict[str, Placed] = {}
+        self._controller = Controller(plan, perf_counter_ns, _PATIENCE)
+        self._losses = self._controller.losses
         self._numbers = count()
-        self._round_seeds = count(plan.seed)
-        self._heard = Signal()
-        self._change_wanted = False
-        self._finishing = False
+        self._heard = Heard()
         self._interrupted = False
         self._is_cut = False
-        self._step_at: int | None = None
         self._pids = tuple(pids)
         self._server = probe.ProcessTrees(pids)
         self._origin_ns = perf_counter_ns()
@@ -218,18 +208,18 @@ class Conductor:
 
     def join(self, worker: Worker) -> None:
         """Have one more worker take part in what has begun."""
-        if self._conducting is not None and not self._finishing:
+        if self._conducting is not None and not self._controller.is_ending:
             self._take(worker, first_number=_LATE_NUMBERS, number_step=_LATE_STEP)
 
     def knows(self, worker: Worker) -> bool:
         """Whether a worker takes part or took part."""
-        return worker.client_id in self._members
+        return worker.client_id in self._placed
 
     def _take(self, worker: Worker, first_number: int, number_step: int) -> None:
         """Have a worker take part; one whose clock is not known yet does when it is."""
-        known = self._members.get(worker.client_id)
+        known = self._placed.get(worker.client_id)
         offset = worker.offset()
-        if offset is None or (known is not None and not known.is_lost):
+        if offset is None or (known is not None and not known.member.is_lost):
             return
         process = next(self._numbers)
         share = ProcessPlan(
@@ -243,23 +233,27 @@ class Conductor:
             clock_ns=-offset.offset_ns,
             clock_error_ns=0 if worker.shares_clock else _CLOCKS_DIFFER_NS,
         )
-        self._members[worker.client_id] = Member(worker, process, share, offset)
-        self._tell_of(self._members[worker.client_id])
+        name = f"swarm process {process} on {worker.host}"
+        member = Member(process, name, share, clock_ns=offset.offset_ns)
+        self._controller.roster.add(member)
+        self._placed[worker.client_id] = Placed(worker, member, offset)
+        self._tell_of(self._placed[worker.client_id])
         logger.info("%s: worker %s is process %d", self._name, worker.client_id, process)
-        self._command(worker.client_id, {"do": "prepare", "share": _dump(share)})
+        self._command(worker.client_id, {"do": "prepare", "share": share_as_data(share)})
 
     def hear(self, client_id: str, what: str, detail: Mapping[str, Any]) -> None:
         """Take what a worker's agent tells."""
-        member = self._members.get(client_id)
-        if member is None:
+        placed = self._placed.get(client_id)
+        if placed is None:
             return
+        member = placed.member
         match what:
             case "line":
                 self._take_line(member, detail)
             case "reading":
-                member.reading = detail["values"]
+                placed.reading = detail["values"]
             case "change wanted":
-                self._change_wanted = True
+                self._controller.is_changing = True
             case "held":
                 member.is_held, member.ordered = True, detail["ordered"]
             case "ended":
@@ -272,15 +266,15 @@ class Conductor:
 
     def lose_worker(self, client_id: str, why: str) -> None:
         """Go on without a worker that is gone; the run is marked."""
-        member = self._members.get(client_id)
-        if member is not None and member.is_living:
-            self._lose(member, f"is gone with its worker {client_id}", why)
+        placed = self._placed.get(client_id)
+        if placed is not None and placed.member.is_living:
+            self._lose(placed.member, f"is gone with its worker {client_id}", why)
             self._heard.set()
 
     def finish(self, *, interrupted: bool) -> Summary:
         """End the load, close every connection and the record; return what was measured."""
         self._interrupted |= interrupted
-        self._finishing = True
+        self._controller.is_ending = True
         self._heard.set()
         if self._conducting is not None:
             self._conducting.join()
@@ -293,9 +287,9 @@ class Conductor:
         self.path.unlink()
 
     @property
-    def members(self) -> Sequence[Member]:
+    def placed(self) -> Sequence[Placed]:
         """All that take part or took part, in the order in which they came."""
-        return tuple(self._members.values())
+        return tuple(self._placed.values())
 
     @property
     def url(self) -> str:
@@ -306,7 +300,10 @@ class Conductor:
         """Return why the figures so far may not be judged; nothing when they may."""
         against = reasons_against(self._plan, self.totals, has_failed=bool(self.failures()))
         # While it goes on, the first connection may still be tried.
-        return (*self._losses, *(it for it in against if self._finishing or it != UNTRIED))
+        return (
+            *self._losses,
+            *(it for it in against if self._controller.is_ending or it != UNTRIED),
+        )
 
     def failures(self) -> Sequence[str]:
         """Return what the target failed at so far, so that there is no load."""
@@ -318,99 +315,61 @@ class Conductor:
 
     def _conduct(self) -> None:
         """Lead everyone from the first connection to the last."""
+        controller = self._controller
+        flow = controller.live if self._joins else controller.rounds
         try:
-            if self._joins:
-                self._live()
-            else:
-                while not self._finishing:
-                    self._round()
+            self._carry(flow(self._is_running))
         finally:
-            self._close()
+            self._carry(controller.close(0.0))
             self._end_record()
 
-    def _live(self) -> None:
-        """One load, in which connections come and go."""
-        self._enter("measure")
-        self._read_all(MARK_MEASURE_BEGIN)
-        while not self._finishing:
-            for member in self._living():
-                if not member.is_measuring and "ready" in member.said:
-                    self._begin(member, perf_counter_ns() + _LEAD_NS)
-            self._share_anew()
-            self._note_step()
-            self._wait_a_moment()
-        # Locust may still be spawning.
-        self._tell_all({"do": "hold"})
-        self._tell_all({"do": "end"})
-        self._end_load()
+    def _carry(self, flow: Flow) -> None:
+        """Do what the controller wants, in order."""
+        for action in flow:
+            self._do(action)
 
-    def _round(self) -> None:
-        """Wait until all are there, load them for a while, close the ledger."""
-        if not self._gather():
-            return
-        living = sorted(self._living(), key=lambda member: not member.open)
-        if not self._serve(living):
-            return
-        self._enter("measure", seconds=self._plan.duration_seconds)
-        self._note_step()
-        self._read_all(MARK_MEASURE_BEGIN)
-        start_ns = perf_counter_ns() + _LEAD_NS
-        for member in living:
-            self._begin(member, start_ns)
-        self._wait(
-            lambda: self._is_called_off() or self._all_said("measured"),
-            self._plan.duration_seconds + _END_SECONDS,
-        )
-        if not self._all_said("measured"):
-            self._tell_all({"do": "end"})
-        self._end_load()
-        self._enter("open")
+    def _do(self, action: Action) -> None:
+        match action:
+            case Tell(member, command):
+                self._command(self._worker_of(member).client_id, command_as_data(command))
+            case Hold(member, is_held):
+                do = "hold" if is_held else "release"
+                self._command(self._worker_of(member).client_id, {"do": do})
+            case Wait(holds, seconds):
+                self._wait(holds, seconds)
+            case Moment():
+                self._wait_a_moment()
+            case Enter(phase, detail):
+                self._enter(phase, **detail)
+            case Read(mark):
+                self._read_all(mark)
+            case Synchronise(member):
+                self._set_clock(member)
+            case CloseLedger():
+                self.totals.settle_deliveries()
+            case Signal() | Depart() | Restart():
+                raise AssertionError(f"{action} is of a fixed load, which a fleet leads")
 
-    def _serve(self, members: Sequence[Member]) -> bool:
-        """Have all await the round's messages, before the first is published; tells whether all do.
+    def _of(self, member: Member) -> Placed:
+        return next(it for it in self._placed.values() if it.member is member)
 
-        Nobody is measured without one of them: what it did not await would count as lost.
-        """
-        plan = replace(
-            self._plan,
-            connections=max(1, sum(member.open for member in members)),
-            processes=len(members),
-            seed=next(self._round_seeds),
-        )
-        for number, member in enumerate(members):
-            self._set_clock(member)
-            # What a process reports stays with its number in the test.
-            share = _dump(replace(member.share, plan=plan, process=number))
-            self._command(member.worker.client_id, {"do": "serve", "share": share})
-
-        def waiting() -> list[Member]:
-            said = ((it, it.said.get("serving", {})) for it in members if it.is_living)
-            return [it for it, serving in said if serving.get("seed") != plan.seed]
-
-        self._wait(lambda: self._is_called_off() or not waiting(), _END_SECONDS)
-        if self._is_called_off():
-            return False
-        for member in waiting():
-            late = f"swarm process {member.process} on {member.worker.host}"
-            self._losses.append(f"{late} did not begin a round within {_END_SECONDS:.0f} s")
-        return all(member.is_living for member in members) and not waiting()
-
-    def _is_called_off(self) -> bool:
-        """Return whether a round is not to begin, or to end before its time."""
-        return self._finishing or self._change_wanted
+    def _worker_of(self, member: Member) -> Worker:
+        return self._of(member).worker
 
     def _set_clock(self, member: Member) -> None:
         """Take what is known of a worker's clock by now, if it is surer."""
-        offset = member.worker.offset()
-        if offset is not None and offset.uncertainty_ns < member.clock.uncertainty_ns:
-            member.clock = offset
+        placed = self._of(member)
+        offset = placed.worker.offset()
+        if offset is not None and offset.uncertainty_ns < placed.clock.uncertainty_ns:
+            placed.clock = offset
+            member.clock_ns = offset.offset_ns
             member.share = replace(member.share, clock_ns=-offset.offset_ns)
-            self._tell_of(member)
+            self._tell_of(placed)
 
-    def _tell_of(self, member: Member) -> None:
-        worker, clock = member.worker, member.clock
+    def _tell_of(self, placed: Placed) -> None:
+        worker, clock = placed.worker, placed.clock
         detail = {
-            "process": member.process,
+            "process": placed.member.process,
             "worker": worker.client_id,
             "host": worker.host,
             "shares_clock": worker.shares_clock,
@@ -419,62 +378,14 @@ class Conductor:
         }
         self._emit(Event(self._now_ns(), "worker", detail))
 
-    def _gather(self) -> bool:
-        """Wait until all are there, and hold further changes back; tells whether they are."""
-        for member in self._living():
-            member.is_held = False
-        self._tell_all({"do": "release"})
-        self._change_wanted = False
-        while not (self._finishing or self._has_settled()):
-            self._wait_a_moment()
-        if self._finishing:
-            return False
-        self._tell_all({"do": "hold"})
-        self._wait(lambda: all(member.is_held for member in self._living()), _END_SECONDS)
-        # A change may have been under way; it comes before the round then.
-        return self._has_settled() and not self._change_wanted
-
-    def _begin(self, member: Member, start_ns: int) -> None:
-        command = {"do": "measure", "start_ns": start_ns + member.clock.offset_ns}
-        member.is_measuring = True
-        member.round += 1
-        member.said.pop("measured", None)
-        self._command(member.worker.client_id, command)
-
-    def _end_load(self) -> None:
-        """Wait for the end of the load, then for what is under way; close the ledgers."""
-        self._wait(lambda: self._all_said("measured"), _END_SECONDS + self._patience())
-        self._read_all(MARK_MEASURE_END)
-        self._enter("collect")
-        said = [it.said.pop("measured", {}) for it in self._measuring()]
-        published = merged(iter([part["published"] for part in said if part]))
-        self._tell_all({"do": "collect", "published": published})
-        self._wait(lambda: self._all_said("collected"), self._plan.collect_seconds + _END_SECONDS)
-        for member in self._members.values():
-            member.said.pop("collected", None)
-            member.is_measuring = False
-        self.totals.settle_deliveries()
-
-    def _patience(self) -> float:
-        """Return how long after its end a load may still wait for its clients to be back."""
-        return 60.0 if scenario_kind(self._plan.scenario).comes_back else 0.0
-
-    def _close(self) -> None:
-        self._enter("close")
-        self._tell_all({"do": "close", "over_seconds": 0.0})
-        self._wait(lambda: not any(self._living()), _CLOSE_SECONDS)
-
     def _end_record(self) -> None:
-        interrupted = (*self._losses, "the run was interrupted")
-        reasons = interrupted if self._interrupted else self.problems()
         self._emit(
-            Footer(
-                t_ns=self._now_ns(),
-                valid=not reasons,
-                reasons=tuple(dict.fromkeys(reasons)),
-                failures=() if self._interrupted else tuple(self.failures()),
-                warnings=warnings_about(self._plan, self.totals),
-                interrupted=self._interrupted,
+            footer_of(
+                self._plan,
+                self.totals,
+                self._now_ns(),
+                losses=tuple(self._losses),
+                was_interrupted=self._interrupted,
             )
         )
         self._writer.close()
@@ -483,16 +394,14 @@ class Conductor:
         line = decode_line(detail["text"])
         member.ordered = detail["ordered"]
         if isinstance(line, Event):
+            member.hear(line.name, line.detail)
             if line.name == "population":
-                member.open, member.pending = line.detail["open"], line.detail["pending"]
-                member.order = line.detail["order"]
                 return
-            member.said[line.name] = line.detail
             line = replace(line, detail={**line.detail, "process": member.process})
         elif isinstance(line, Interval):
             # Each round numbers its broadcasts from 0.
             deliveries = tuple(
-                replace(it, sequence=it.sequence + member.round * _ROUND) for it in line.deliveries
+                replace(it, sequence=it.sequence + member.rounds * _ROUND) for it in line.deliveries
             )
             line = replace(line, process=member.process, deliveries=deliveries)
             member.open = line.open
@@ -500,28 +409,11 @@ class Conductor:
             self._emit(line)
 
     def _lose(self, member: Member, how: str, why: str) -> None:
-        member.is_lost = True
         detail = {"process": member.process, "connections": member.open, "why": why}
         self._emit(Event(self._now_ns(), "process_lost", detail))
-        self._losses.append(
-            f"swarm process {member.process} on {member.worker.host} {how} "
-            f"({why or 'it said nothing'}); its {member.open:,} connections are lost by the "
-            "generator, not by the server"
-        )
-        member.open = member.pending = 0
-        if not any(self._living()) and not self._finishing:
-            self._losses.append("no swarm process is left")
+        is_any_left = self._controller.lose(member, how=how, why=why, connections=member.open)
+        if not (is_any_left or self._controller.is_ending):
             self._give_up()
-
-    def _share_anew(self) -> None:
-        """Tell everyone its part of a rate that is of all connections together."""
-        living = list(self._living())
-        total = sum(member.open for member in living)
-        for member in living:
-            part = round(member.open / total, 4) if total else 1 / len(living)
-            if part != member.part:
-                member.part = part
-                self._command(member.worker.client_id, {"do": "take part", "part": part})
 
     def _sample(self) -> None:
         """Read server and kernel once a second, and what the workers read of their swarms."""
@@ -539,43 +431,18 @@ class Conductor:
             "kernel": probe.sample_kernel(),
         }
         if not mark:
-            readings["swarm"] = _sum(member.reading for member in self._living())
+            living = (it for it in self._placed.values() if it.member.is_living)
+            readings["swarm"] = _sum(it.reading for it in living)
         for source, values in readings.items():
             if values:
                 # The record's own count is up to a second old.
-                connections = {"connections": float(sum(it.open for it in self._living()))}
+                connections = {
+                    "connections": float(sum(it.open for it in self._controller.roster.living()))
+                }
                 self._emit(Sample(self._now_ns(), source, {**values, **connections}, mark))
 
-    def _note_step(self) -> None:
-        """Read memory where the number of connections has come to rest anew, for its slope."""
-        at = sum(member.open for member in self._living())
-        if self._has_settled() and at != self._step_at:
-            self._step_at = at
-            self._read_all(MARK_STEP)
-
-    def _has_settled(self) -> bool:
-        living = list(self._living())
-        return (
-            self._is_running()
-            and all("ready" in it.said and it.is_settled for it in living)
-            and any(it.open for it in living)
-        )
-
-    def _living(self) -> Iterator[Member]:
-        return (it for it in self._members.values() if it.is_living)
-
-    def _measuring(self) -> Iterator[Member]:
-        return (it for it in self._living() if it.is_measuring)
-
-    def _all_said(self, name: str) -> bool:
-        return all(name in member.said for member in self._measuring())
-
-    def _tell_all(self, command: Mapping[str, Any]) -> None:
-        for member in self._living():
-            self._command(member.worker.client_id, command)
-
-    def _wait(self, holds: Callable[[], bool], seconds: float) -> None:
-        end_ns = perf_counter_ns() + seconds * 1e9
+    def _wait(self, holds: Callable[[], bool], seconds: float | None) -> None:
+        end_ns = math.inf if seconds is None else perf_counter_ns() + seconds * 1e9
         while not holds() and perf_counter_ns() < end_ns:
             self._wait_a_moment()
 
@@ -611,11 +478,6 @@ class Conductor:
 
     def _now_ns(self) -> int:
         return perf_counter_ns() - self._origin_ns
-
-
-def _dump(share: ProcessPlan) -> dict[str, Any]:
-    dumped: dict[str, Any] = SHARE.dump_python(share, mode="json")
-    return dumped
 
 
 def _sum(readings: Iterator[Mapping[str, float]]) -> dict[str, float]:

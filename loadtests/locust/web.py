@@ -16,7 +16,7 @@ from locust.env import Environment
 from locust.runners import STATE_RUNNING
 from locust.stats import StatsEntry
 
-from loadtests.locust.conductor import Conductor, Member
+from loadtests.locust.conductor import Conductor, Placed
 from loadtests.locust.master import MasterSide
 from reports.html.charts import new_trend
 from reports.html.live_page import End, LiveRun, Worker, live_page, live_part
@@ -165,8 +165,8 @@ def _show_open(content: dict[str, Any], master: MasterSide) -> None:
     """Have Locust's page count what is open: to Locust a connection being opened is a user too."""
     opening: Counter[str] = Counter()
     for conductor in master.conductors.values():
-        for member in conductor.members:
-            opening[member.worker.client_id] += member.pending
+        for placed in conductor.placed:
+            opening[placed.worker.client_id] += placed.member.pending
     content["user_count"] = max(0, content["user_count"] - opening.total())
     for row in content.get("workers", ()):
         row["user_count"] = max(0, row["user_count"] - opening[row["id"]])
@@ -186,10 +186,10 @@ def _runs(master: MasterSide, trends: dict[str, Trend]) -> Iterator[LiveRun]:
             record=str(conductor.path),
             progress=conductor.progress,
             trend=trends[name],
-            workers=[_worker(conductor, member) for member in conductor.members],
+            workers=[_worker(conductor, placed) for placed in conductor.placed],
             problems=conductor.problems(),
             failures=conductor.failures(),
-            opening=sum(member.pending for member in conductor.members),
+            opening=sum(placed.member.pending for placed in conductor.placed),
             end=None
             if finished is None
             else End(
@@ -200,18 +200,19 @@ def _runs(master: MasterSide, trends: dict[str, Trend]) -> Iterator[LiveRun]:
         )
 
 
-def _worker(conductor: Conductor, member: Member) -> Worker:
+def _worker(conductor: Conductor, placed: Placed) -> Worker:
+    member = placed.member
     is_well = not member.is_lost and conductor.keeps_up(member)
     health = "lost" if member.is_lost else "keeps up" if is_well else "does not keep up"
     return Worker(
         process=member.process,
-        host=member.worker.host,
+        host=placed.worker.host,
         # What the record says, as all on the page.
         open=conductor.totals.open_by_process.get(member.process, 0),
         health=health,
         is_well=is_well,
-        resident_bytes=member.reading.get("rss_bytes", 0.0),
-        clock_error_ns=member.clock.uncertainty_ns,
+        resident_bytes=placed.reading.get("rss_bytes", 0.0),
+        clock_error_ns=placed.clock.uncertainty_ns,
     )
 
 

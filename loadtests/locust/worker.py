@@ -17,6 +17,7 @@ from locust.runners import Runner
 
 from loadtests.locust.user_slots import SwarmUser
 from loadtests.locust.worker_agent import WorkerAgent
+from loadtests.run.commands import command_of_data, share_of_data
 
 # The two kinds of messages between a master and its workers.
 COMMAND: Final = "swarmgate command"
@@ -75,9 +76,13 @@ class WorkerSide:
                 now = {"asked_ns": command["asked_ns"], "there_ns": perf_counter_ns()}
                 self._report("", "pong", now)
             case "prepare":
-                self._agents[kind].prepare(command["share"])
+                self._agents[kind].prepare(share_of_data(command["share"]))
+            case "hold":
+                self._agents[kind].hold()
+            case "release":
+                self._agents[kind].release()
             case _:
-                self._agents[kind].command(command)
+                self._agents[kind].command(command_of_data(command))
 
     def _on_quit(self, **_: object) -> None:
         for agent in self._agents.values():

@@ -11,18 +11,26 @@ import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import gevent
 from gevent.pool import Group
-from pydantic import TypeAdapter
 
 from loadtests.plan.plan import Endpoint, ProcessPlan, port_of, split_url
 from loadtests.run import probe
 from loadtests.run.child_process import MOST_SILENT_SECONDS, own_environment, own_module, sheltered
+from loadtests.run.commands import (
+    Add,
+    Close,
+    Command,
+    Remove,
+    Serve,
+    encode_command,
+    encode_share,
+)
 from reports.printable import printable
 
-SHARE: Final = TypeAdapter(ProcessPlan)
 # Locust orders its users once a second; they come evenly over nearly all of it.
 _SPREAD_SECONDS: Final = 0.9
 _READ_SECONDS: Final = 1.0
@@ -87,12 +95,11 @@ class WorkerAgent:
             self._to_remove += 1
             self._flush_soon()
 
-    def prepare(self, share: Mapping[str, Any]) -> None:
+    def prepare(self, share: ProcessPlan) -> None:
         """Start the swarm process with its share of the plan; an earlier one is ended."""
         self.end()
-        plan = share["plan"]
         try:
-            self._endpoint = _resolve(plan["url"])
+            self._endpoint = _resolve(share.plan.url)
         except OSError as error:
             self._tell("lost", {"status": -1, "last_words": str(error), "connections": 0})
             return
@@ -110,24 +117,28 @@ class WorkerAgent:
         self._readers.spawn(self._read, self._swarm)
         self._readers.spawn(self._hear_prints, self._swarm)
         self._readers.spawn(self._watch, self._swarm)
-        self._write(self._complete(share))
+        self._write(encode_share(self._complete(share)))
         self._flush_soon()
 
-    def command(self, command: Mapping[str, Any]) -> None:
-        """Do what the master wants."""
-        match command["do"]:
-            case "hold":
-                self._is_held = True
-                self._tell("held", {"ordered": self._order})
-            case "release":
-                self._is_held = False
-                # Now: a hold may be next, and what was held back would be so for ever.
-                self._flush()
-            case "serve":
-                self._write({**command, "share": self._complete(command["share"])})
-            case _:
-                self._is_closing |= command["do"] == "close"
-                self._write(command)
+    def hold(self) -> None:
+        """Hold back changes of the number of users from now on, and say so."""
+        self._is_held = True
+        self._tell("held", {"ordered": self._order})
+
+    def release(self) -> None:
+        """Hold back no longer."""
+        self._is_held = False
+        # Now: a hold may be next, and what was held back would be so for ever.
+        self._flush()
+
+    def command(self, command: Command) -> None:
+        """Hand on what the master says to the swarm process."""
+        match command:
+            case Serve(share):
+                command = Serve(self._complete(share))
+            case Close():
+                self._is_closing = True
+        self._write(encode_command(command))
 
     def abandon(self, why: str) -> None:
         """End the swarm process and tell that it was not the server's doing."""
@@ -146,15 +157,14 @@ class WorkerAgent:
         swarm.wait()
         self._drop_all()
 
-    def _complete(self, share: Mapping[str, Any]) -> dict[str, Any]:
+    def _complete(self, share: ProcessPlan) -> ProcessPlan:
         """Fill in what only this host can know."""
         assert self._endpoint is not None
         host = self._endpoint.host
         # One source address has 28,000 ports to one server; workers of one host share them.
-        is_loopback = host.startswith("127.") and share["process"]
-        sources = [f"127.0.0.{1 + share['process'] % 254}"] if is_loopback else []
-        endpoint = {"host": host, "port": self._endpoint.port}
-        return {**share, "endpoint": endpoint, "sources": sources}
+        is_loopback = host.startswith("127.") and share.process
+        sources = (f"127.0.0.{1 + share.process % 254}",) if is_loopback else ()
+        return replace(share, endpoint=self._endpoint, sources=sources)
 
     def _flush_soon(self) -> None:
         """Gather what Locust starts and stops one by one into one order."""
@@ -174,19 +184,17 @@ class WorkerAgent:
         self._to_add = self._to_remove = 0
         if added:
             self._order += 1
-            self._write(
-                {"do": "add", "count": added, "over_seconds": _SPREAD_SECONDS, "order": self._order}
-            )
+            self._write(encode_command(Add(added, _SPREAD_SECONDS, self._order)))
         if removed:
             self._order += 1
-            self._write({"do": "remove", "count": removed, "order": self._order})
+            self._write(encode_command(Remove(removed, self._order)))
 
-    def _write(self, command: Mapping[str, Any]) -> None:
+    def _write(self, line: bytes) -> None:
         if self._swarm is None:
             return
         assert self._swarm.stdin is not None
         try:
-            self._swarm.stdin.write(json.dumps(command).encode() + b"\n")
+            self._swarm.stdin.write(line)
             self._swarm.stdin.flush()
         except OSError:
             # It has ended; whoever reads from it tells.

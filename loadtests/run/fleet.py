@@ -1,45 +1,53 @@
 """All swarm processes of one run: started, led through the phases together, and recorded.
 
-The fleet decides when; each swarm process does (:mod:`loadtests.run.swarm`); nothing here opens a
-connection. The phases are open (in steps, each followed by settle), measure, collect, close.
+What is said to whom and when is decided by :mod:`loadtests.run.controller`, what is said is done by
+each swarm process (:mod:`loadtests.run.swarm`), and it is carried between them here.
 """
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Final
 
 from loadtests.plan.plan import Endpoint, Plan, processes_of
 from loadtests.run import probe
 from loadtests.run.child_process import MOST_SILENT_SECONDS, own_environment, own_module, sheltered
-from loadtests.run.swarm import PLAN
-from loadtests.run.target_shutdown import TargetShutdown
-from loadtests.run.validity import failures_of, reasons_against, warnings_about
+from loadtests.run.commands import encode_command, encode_share
+from loadtests.run.controller import (
+    Action,
+    CloseLedger,
+    Controller,
+    Depart,
+    Enter,
+    Flow,
+    Hold,
+    Moment,
+    Patience,
+    Read,
+    Restart,
+    Signal,
+    Synchronise,
+    Tell,
+    Wait,
+)
+from loadtests.run.roster import Member
+from loadtests.run.target_shutdown import Outcome, TargetShutdown
+from loadtests.run.validity import footer_of
 from loadtests.scenarios.registry import scenario_kind
-from loadtests.scenarios.scenario import merged
 from reports.printable import printable
 from reports.record import Event, Footer, Interval, Line, Sample, decode_line
-from reports.summary import (
-    MARK_MEASURE_BEGIN,
-    MARK_MEASURE_END,
-    MARK_START,
-    MARK_STEP,
-    Totals,
-)
+from reports.summary import Totals
 from reports.threshold import holds, parse_threshold
 from reports.units import format_figure
 
 _SAMPLE_SECONDS: Final = 1.0
 _LINE_LIMIT_BYTES: Final = 2**26
-# Time for a command to reach every process, so that all begin the load at the same moment.
-_LEAD_NS: Final = 50_000_000
-_CLOSE_SECONDS: Final = 20.0
-# What a load that is ended early may take to end, beyond the wait for what is under way.
-_END_SECONDS: Final = 5.0
+_PATIENCE: Final = Patience(lead_ns=50_000_000, end_seconds=5.0)
+# Without a time of its own, a wait is looked at anew after so long.
+_MOMENT_SECONDS: Final = 0.1
 # Lines of a process that are shown and recorded.
 _MOST_PRINTED: Final = 1_000
 
@@ -47,22 +55,18 @@ Emit = Callable[[Line], None]
 
 
 @dataclass(slots=True)
-class _Member:
-    """One swarm process, and what it has said so far.
+class _Child:
+    """One swarm process as it runs here.
 
     Attributes:
         silent: how many seconds in a row it has said nothing.
+        last_words: the last line that it has printed.
     """
 
     process: asyncio.subprocess.Process
+    member: Member
     silent: int = 0
-    said: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     last_words: str = ""
-    is_lost: bool = False
-
-    def tell(self, command: Mapping[str, Any]) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(command).encode() + b"\n")
 
 
 class Fleet:
@@ -100,20 +104,20 @@ class Fleet:
         self._server = probe.ProcessTrees(server_pids)
         self._origin_ns = origin_ns
         self._shutdown = shutdown
-        self._departing = False
         kinds = [scenario_kind(share.plan.scenario) for share in self._shares]
         self._may_be_away = any(it.comes_back for it in kinds)
         self._may_be_dead = all(it.comes_back for it in kinds)
         # Processes of which at any moment some connection is open, unless the target ends them all.
         self._staying = [number for number, it in enumerate(kinds) if not it.replaces]
-        self._members: list[_Member] = []
+        self._children: list[_Child] = []
+        self._controller = Controller(plan, perf_counter_ns, _PATIENCE)
+        self._is_departing = False
+        self._seeing_off: asyncio.Task[Outcome] | None = None
         self._abort_on = tuple(map(parse_threshold, plan.abort_on))
-        # What the generator lost, and what the target or a script failed at.
-        self._losses: list[str] = []
+        # What the target or a script failed at.
         self._failures: list[str] = []
-        self._heard = asyncio.Condition()
-        self._trouble = asyncio.Event()
-        self._is_ending = False
+        self._heard = asyncio.Event()
+        self._was_interrupted = False
 
     async def run(self, interrupted: asyncio.Event) -> Footer:
         """Lead the run to its end, however it ends, and return its footer.
@@ -123,59 +127,51 @@ class Fleet:
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                was_interrupted, losses, failures = await self._lead(tasks, interrupted)
+                footer = await self._lead(tasks, interrupted)
         finally:
             # Where the record cannot be written any more, nobody was asked to end.
-            for member in self._members:
-                if member.process.returncode is None:
-                    member.process.kill()
-                # Whoever watches for its end must not outlive the event loop.
-                await member.process.wait()
-        if was_interrupted:
-            reasons = (*losses, "the run was interrupted")
-        else:
-            if not (losses or failures):
-                failures = failures_of(self._plan, self._totals)
-            against = reasons_against(self._plan, self._totals, has_failed=bool(failures))
-            reasons = (*losses, *against)
-        return Footer(
-            t_ns=self._now_ns(),
-            valid=not reasons,
-            reasons=tuple(dict.fromkeys(reasons)),
+            for child in self._children:
+                await _end(child)
+        return footer
+
+    async def _lead(self, tasks: asyncio.TaskGroup, interrupted: asyncio.Event) -> Footer:
+        """Lead the run to its end, and return its footer."""
+        beside = [tasks.create_task(it) for it in (self._watch(), self._end_on(interrupted))]
+        await self._start(tasks)
+        shutdown = self._shutdown
+        drain_seconds = None if shutdown is None else shutdown.within_seconds
+        await self._carry(self._controller.fixed(self._has_opened, drain_seconds))
+        # What is said from here on is of the closing.
+        losses, failures = tuple(self._controller.losses), tuple(self._failures)
+        was_interrupted = self._was_interrupted
+        await self._carry(self._controller.close(self._plan.ramp_down_seconds))
+        for child in self._children:
+            await _end(child)
+        for task in (*beside, *filter(None, [self._seeing_off])):
+            task.cancel()
+        return footer_of(
+            self._plan,
+            self._totals,
+            self._now_ns(),
+            losses=losses,
             failures=failures,
-            warnings=warnings_about(self._plan, self._totals),
-            interrupted=was_interrupted,
+            was_interrupted=was_interrupted,
         )
 
-    async def _lead(
-        self, tasks: asyncio.TaskGroup, interrupted: asyncio.Event
-    ) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
-        """Lead the run to its end; return whether it was interrupted, losses and failures."""
-        watching = tasks.create_task(self._watch())
-        await self._start(tasks)
-        conducting = tasks.create_task(self._conduct())
-        endings = [tasks.create_task(event.wait()) for event in (interrupted, self._trouble)]
-        await asyncio.wait((conducting, *endings), return_when=asyncio.FIRST_COMPLETED)
-        was_interrupted = interrupted.is_set() and not conducting.done()
-        if not conducting.done():
-            await self._end_early(conducting)
-        for ending in endings:
-            ending.cancel()
-        # What is said from here on is of the closing.
-        losses, failures = tuple(self._losses), tuple(self._failures)
-        await self._close()
-        watching.cancel()
-        return was_interrupted, losses, failures
+    async def _end_on(self, interrupted: asyncio.Event) -> None:
+        """End the load when a person wants that, unless it ends already."""
+        await interrupted.wait()
+        if not self._controller.is_ending:
+            self._was_interrupted = True
+            self._end_now()
 
-    async def _end_early(self, conducting: asyncio.Task[None]) -> None:
-        """End a load now, with its ledger; before it there is nothing to be kept."""
-        self._is_ending = True
-        if self._totals.phase in ("measure", "collect"):
-            self._tell_all({"do": "end"})
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._plan.collect_seconds + _END_SECONDS):
-                    await asyncio.shield(conducting)
-        conducting.cancel()
+    def _end_now(self) -> None:
+        """End the load with its ledger; before it there is nothing to be kept."""
+        self._controller.is_ending = True
+        self._heard.set()
+
+    def _has_opened(self) -> bool:
+        return bool(self._totals.counts["opened"])
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
         for number, share in enumerate(self._shares):
@@ -188,121 +184,103 @@ class Fleet:
                     limit=_LINE_LIMIT_BYTES,
                     env={**own_environment(), "PYTHONUNBUFFERED": "1"},
                 )
-            member = _Member(process)
-            self._members.append(member)
+            member = Member(number, f"swarm process {number}", share)
+            child = _Child(process, member)
+            self._children.append(child)
+            self._controller.roster.add(member)
             assert process.stdin is not None
-            process.stdin.write(PLAN.dump_json(share) + b"\n")
-            tasks.create_task(self._listen(number, member))
-            tasks.create_task(self._hear_prints(number, member))
+            process.stdin.write(encode_share(share))
+            tasks.create_task(self._listen(child))
+            tasks.create_task(self._hear_prints(child))
 
-    async def _conduct(self) -> None:
-        """Lead everyone through the phases."""
-        await self._all_said("ready")
-        self._read_all(MARK_START)
-        if self._plan.population is not None:
-            await self._measure()
-            return
-        total = self._plan.connections
-        for stage in self._plan.stages():
-            self._enter("open", connections=stage)
-            counts = [share.reached(stage, total) for share in self._shares]
-            self._tell_each([{"do": "open", "until": count} for count in counts])
-            await self._all_said("opened")
-            self._enter("settle")
-            self._tell_all({"do": "settle", "is_last": stage == total})
-            await asyncio.sleep(self._plan.settle_seconds)
-            await self._all_said("settled")
-            self._read_all(MARK_STEP)
-        if not self._totals.counts["opened"]:
-            return
-        await self._measure()
+    async def _carry(self, flow: Flow) -> None:
+        """Do what the controller wants, in order, and tell it the result of each."""
+        result = None
+        while True:
+            try:
+                action = flow.send(result)
+            except StopIteration:
+                return
+            result = await self._do(action)
 
-    async def _measure(self) -> None:
-        self._enter("measure", seconds=self._plan.duration_seconds)
-        # Before the load, not beside it: see why :meth:`_watch` reads less while it lasts.
-        self._read_all(MARK_MEASURE_BEGIN)
-        self._tell_all({"do": "measure", "start_ns": perf_counter_ns() + _LEAD_NS})
-        measured = await self._all_said("measured")
-        self._read_all(MARK_MEASURE_END)
-        if self._shutdown is not None and not self._is_ending:
-            measured = await self._shut_target_down(self._shutdown)
-        self._enter("collect")
-        published = {
-            share.user: merged(
-                said["published"]
-                for said in measured
-                if self._shares[said["process"]].user == share.user
-            )
-            for share in self._shares
-        }
-        self._tell_each(
-            [{"do": "collect", "published": published[share.user]} for share in self._shares]
-        )
-        await self._all_said("collected")
+    async def _do(self, action: Action) -> object:
+        match action:
+            case Tell(member, command):
+                self._write(self._children[member.process], encode_command(command))
+            case Wait(holds_now, seconds):
+                await self._wait(holds_now, seconds)
+            case Enter(phase, detail):
+                self._is_departing |= phase == "drain"
+                self._emit(Event(self._now_ns(), "phase", {"phase": phase, **detail}))
+            case Read(mark):
+                self._read_all(mark)
+            case CloseLedger():
+                self._totals.settle_deliveries()
+            case Signal(connected):
+                return self._signal(connected)
+            case Depart():
+                return await self._depart()
+            case Restart():
+                return await self._restart()
+            case Moment() | Hold() | Synchronise():
+                raise AssertionError(f"{action} is of a live load, which Locust leads")
+        return None
 
-    async def _shut_target_down(self, shutdown: TargetShutdown) -> list[Mapping[str, Any]]:
-        """Have the target stop, and everyone see how it does; return what they said of it."""
-        self._enter("drain", seconds=shutdown.within_seconds)
-        self._departing = True
-        self._tell_all({"do": "expect end"})
-        connected = sum(said["open"] for said in await self._all_said("expecting"))
+    async def _wait(self, holds_now: Callable[[], bool], seconds: float | None) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not holds_now():
+                    self._heard.clear()
+                    await self._heard.wait()
+
+    def _signal(self, connected: int) -> int:
+        """Ask the target to stop; return when."""
+        shutdown = self._shutdown
+        assert shutdown is not None
         tree = shutdown.processes()
         signal_ns = shutdown.send()
-        self._emit(
-            Event(
-                signal_ns - self._origin_ns,
-                "signal",
-                {
-                    "signal": shutdown.signum.name,
-                    "pid": shutdown.pid,
-                    "processes": len(tree),
-                    "connected": connected,
-                },
-            )
-        )
-        self._tell_all({"do": "drain", "signal_ns": signal_ns})
-        drained: list[Mapping[str, Any]]
-        outcome, drained = await asyncio.gather(
-            shutdown.watch(signal_ns, tree), self._all_said("drained")
-        )
+        detail = {
+            "signal": shutdown.signum.name,
+            "pid": shutdown.pid,
+            "processes": len(tree),
+            "connected": connected,
+        }
+        self._emit(Event(signal_ns - self._origin_ns, "signal", detail))
+        self._seeing_off = asyncio.create_task(shutdown.watch(signal_ns, tree))
+        return signal_ns
+
+    async def _depart(self) -> bool:
+        """See the target end; return whether it is to be started again."""
+        shutdown, watching = self._shutdown, self._seeing_off
+        assert shutdown is not None
+        assert watching is not None
+        outcome = await watching
         detail = outcome.detail(shutdown.errors(outcome))
         self._emit(Event(self._now_ns(), "departed", detail))
-        if shutdown.restart is not None and outcome.exit_ns is not None:
-            await self._return(shutdown.restart)
-        return drained
+        return shutdown.restart is not None and outcome.exit_ns is not None
 
-    async def _return(self, restart: Callable[[], Awaitable[int]]) -> None:
-        """Have the target started again, and everyone come back."""
-        self._enter("return")
-        pid = await restart()
+    async def _restart(self) -> int:
+        """Start the target again; return when it was there."""
+        assert self._shutdown is not None
+        assert self._shutdown.restart is not None
+        pid = await self._shutdown.restart()
         restarted_ns = perf_counter_ns()
         self._server_pids = (pid,)
         self._server = probe.ProcessTrees((pid,))
         self._emit(Event(restarted_ns - self._origin_ns, "restarted", {"pid": pid}))
-        self._tell_all({"do": "return", "restarted_ns": restarted_ns})
-        await self._all_said("returned")
+        return restarted_ns
 
-    async def _close(self) -> None:
-        """Have everyone end; whoever does not in time is ended."""
-        self._enter("close")
-        ramp_seconds = 0.0 if self._is_ending else self._plan.ramp_down_seconds
-        living = [member for member in self._members if member.process.returncode is None]
-        for member in living:
-            with suppress(ConnectionError):
-                member.tell({"do": "close", "over_seconds": ramp_seconds})
-        with suppress(TimeoutError):
-            async with asyncio.timeout(ramp_seconds + _CLOSE_SECONDS):
-                await asyncio.gather(*(member.process.wait() for member in living))
-        for member in living:
-            if member.process.returncode is None:
-                member.process.kill()
-            await member.process.wait()
+    def _write(self, child: _Child, line: bytes) -> None:
+        assert child.process.stdin is not None
+        # One that has just ended is lost when that is read.
+        with suppress(ConnectionError):
+            child.process.stdin.write(line)
 
-    async def _listen(self, number: int, member: _Member) -> None:
+    async def _listen(self, child: _Child) -> None:
         """Take what one process reports until it has no more to say."""
-        assert member.process.stdout is not None
-        async for text in member.process.stdout:
-            member.silent = 0
+        assert child.process.stdout is not None
+        async for text in child.process.stdout:
+            child.silent = 0
             if not text.endswith(b"\n"):
                 # It was killed in the middle of a line.
                 break
@@ -310,44 +288,44 @@ class Fleet:
             if line is not None:
                 self._emit(line)
             if isinstance(line, Event):
-                await self._hear(member, line)
+                self._hear(child.member, line)
             if isinstance(line, Interval):
                 self._notice_loss_of_all()
-        if "closed" not in member.said and self._totals.phase != "close":
-            await self._lose(number, member)
+        if "closed" not in child.member.said and self._totals.phase != "close":
+            await self._lose(child)
+        else:
+            await child.process.wait()
+            child.member.has_ended = True
+        self._heard.set()
 
-    async def _hear(self, member: _Member, said: Event) -> None:
-        member.said[said.name] = said.detail
+    def _hear(self, member: Member, said: Event) -> None:
+        member.hear(said.name, said.detail)
         if said.name == "script_error" and self._plan.fail_fast:
             self._fail(f"the script failed and was to fail fast: {said.detail['kind']}")
-        async with self._heard:
-            self._heard.notify_all()
+        self._heard.set()
 
-    async def _lose(self, number: int, member: _Member) -> None:
+    async def _lose(self, child: _Child) -> None:
         """Go on without a process that ended in the middle of the run; the run is marked."""
-        status = await member.process.wait()
+        status, number = await child.process.wait(), child.member.process
         connections = self._totals.open_by_process.get(number, 0)
         detail = {"process": number, "status": status, "connections": connections}
         self._emit(Event(self._now_ns(), "process_lost", detail))
-        member.is_lost = True
-        self._losses.append(
-            f"swarm process {number} ended in the middle of the run with status {status} "
-            f"({member.last_words or 'it said nothing'}); its {connections:,} connections are "
-            "lost by the generator, not by the server"
+        is_any_left = self._controller.lose(
+            child.member,
+            how=f"ended in the middle of the run with status {status}",
+            why=child.last_words,
+            connections=connections,
         )
-        if all(other.is_lost for other in self._members):
-            self._losses.append("no swarm process is left")
+        if not is_any_left:
             self._end_for("no swarm process is left")
-        async with self._heard:
-            self._heard.notify_all()
 
-    async def _hear_prints(self, number: int, member: _Member) -> None:
+    async def _hear_prints(self, child: _Child) -> None:
         """Show what a process and its script print; the last line tells why it died."""
-        assert member.process.stderr is not None
-        lines = 0
-        async for text in member.process.stderr:
+        assert child.process.stderr is not None
+        lines, number = 0, child.member.process
+        async for text in child.process.stderr:
             said = printable(text.decode(errors="replace").rstrip())
-            member.last_words = said or member.last_words
+            child.last_words = said or child.last_words
             lines += 1
             if lines > _MOST_PRINTED:
                 continue
@@ -364,7 +342,7 @@ class Fleet:
             self._read_all("", thorough=self._totals.phase != "measure")
             self._end_the_silent()
             self._look_for_abort()
-            if self._departing or self._may_be_dead:
+            if self._may_be_dead or self._is_departing:
                 continue
             dead = [pid for pid in self._server_pids if not probe.is_alive(pid)]
             if dead:
@@ -375,11 +353,11 @@ class Fleet:
 
         Looks are counted, not time: where everything was stopped, everybody is given time anew.
         """
-        for member in self._members:
-            member.silent += 1
-            if member.silent > MOST_SILENT_SECONDS and member.process.returncode is None:
-                member.last_words = f"it said nothing for {MOST_SILENT_SECONDS} s and was ended"
-                member.process.kill()
+        for child in self._children:
+            child.silent += 1
+            if child.silent > MOST_SILENT_SECONDS and child.process.returncode is None:
+                child.last_words = f"it said nothing for {MOST_SILENT_SECONDS} s and was ended"
+                child.process.kill()
 
     def _notice_loss_of_all(self) -> None:
         if self._may_be_away or not self._staying or self._plan.population is not None:
@@ -408,7 +386,7 @@ class Fleet:
     def _read_all(self, mark: str, *, thorough: bool = True) -> None:
         """Take a reading of everything that is watched, at one moment."""
         connections = float(self._totals.open)
-        swarm_pids = [member.process.pid for member in self._members]
+        swarm_pids = [child.process.pid for child in self._children]
         readings: dict[str, Callable[[], dict[str, float]]] = {
             "server": partial(self._server.read, thorough=thorough),
             "swarm": partial(probe.sample_processes, swarm_pids, thorough=thorough),
@@ -419,34 +397,22 @@ class Fleet:
             if values := read():
                 self._emit(Sample(t_ns, source, values | {"connections": connections}, mark))
 
-    async def _all_said(self, name: str) -> list[Mapping[str, Any]]:
-        """Wait until every process that is left has said ``name``; take what each said with it."""
-        async with self._heard:
-            await self._heard.wait_for(
-                lambda: all(it.is_lost or name in it.said for it in self._members)
-            )
-        return [member.said.pop(name) for member in self._members if name in member.said]
-
-    def _tell_all(self, command: Mapping[str, Any]) -> None:
-        self._tell_each([command] * len(self._members))
-
-    def _tell_each(self, commands: Sequence[Mapping[str, Any]]) -> None:
-        for member, command in zip(self._members, commands, strict=True):
-            if not member.is_lost:
-                member.tell(command)
-
-    def _enter(self, phase: str, **detail: object) -> None:
-        self._emit(Event(self._now_ns(), "phase", {"phase": phase, **detail}))
-
     def _fail(self, what: str) -> None:
         """End the run early for what the target or a script did; the first reason stands."""
-        if not self._trouble.is_set():
+        if not self._controller.is_ending:
             self._failures.append(what)
             self._end_for(what)
 
     def _end_for(self, what: str) -> None:
         self._emit(Event(self._now_ns(), "trouble", {"what": what}))
-        self._trouble.set()
+        self._end_now()
 
     def _now_ns(self) -> int:
         return perf_counter_ns() - self._origin_ns
+
+
+async def _end(child: _Child) -> None:
+    """End a process that has not ended; whoever watches for that must not outlive the loop."""
+    if child.process.returncode is None:
+        child.process.kill()
+    await child.process.wait()

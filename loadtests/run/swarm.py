@@ -1,26 +1,25 @@
 """One swarm process: opens its share of the connections, runs its part of the scenario, reports.
 
 It runs as ``python -m loadtests.run.swarm``, started by ``fleet.py``. Its plan is the first line
-on standard input and commands are the lines after it; what it writes on standard output are
-lines of a run record. It ends when standard input does, so it cannot outlive its fleet.
+on standard input and commands are the lines after it (:mod:`loadtests.run.commands`); what it
+writes on standard output are lines of a run record. It ends when standard input does, so it cannot
+outlive its fleet.
 """
 
 import asyncio
 import gc
-import json
 import logging
 import os
 import resource
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 import uvloop
-from pydantic import TypeAdapter
 
 from loadtests.clients import picows_client
 from loadtests.clients.dial import Dialer
@@ -32,6 +31,24 @@ from loadtests.measure.recorder import Recorder
 from loadtests.plan.feed import read_feed
 from loadtests.plan.plan import ProcessPlan
 from loadtests.run.child_process import ignore_ctrl_c
+from loadtests.run.commands import (
+    Add,
+    Close,
+    Collect,
+    Command,
+    End,
+    ExpectEnd,
+    Measure,
+    Open,
+    Remove,
+    Return,
+    SeeOff,
+    Serve,
+    Settle,
+    TakePart,
+    decode_command,
+    decode_share,
+)
 from loadtests.run.keeper import Keeper
 from loadtests.scenarios.registry import make_scenario
 from loadtests.scenarios.scenario import Published
@@ -51,8 +68,6 @@ _CLOSE_SECONDS: Final = 10.0
 _SETUP_SECONDS: Final = 60.0
 # Collections of the oldest generation walk every connection; while they open, most find nothing.
 _GC_THRESHOLD: Final = 50_000
-
-PLAN: Final = TypeAdapter(ProcessPlan)
 
 
 class Swarm:
@@ -89,7 +104,7 @@ class Swarm:
             beginning = tasks.create_task(self._begin())
             obeying: asyncio.Task[None] | None = None
             while text := await commands.readline():
-                command = json.loads(text)
+                command = decode_command(text)
                 if self._obey_beside(command):
                     continue
                 if obeying is not None:
@@ -97,25 +112,24 @@ class Swarm:
                     obeying.cancel()
                     await asyncio.wait((obeying,))
                     obeying = None
-                if command["do"] == "serve":
-                    self._begin_round(PLAN.validate_python(command["share"]))
-                    self._say("serving", seed=self._share.plan.seed)
-                    continue
-                if command["do"] == "measure":
-                    # Here, for the next command may be to end it.
-                    length_ns = round(self._share.plan.duration_seconds * 1e9)
-                    start_ns = command["start_ns"]
-                    self._load = LoadWindow(start_ns, start_ns + length_ns)
-                    self._recorder.load_ns = start_ns
-                if command["do"] == "close":
-                    # What is being opened now would be left open.
-                    keeping.cancel()
-                    beginning.cancel()
-                    await asyncio.wait((keeping, beginning))
+                match command:
+                    case Serve(share):
+                        self._begin_round(share)
+                        self._say("serving", seed=self._share.plan.seed)
+                        continue
+                    case Measure(start_ns):
+                        # Here, for the next command may be to end it.
+                        length_ns = round(self._share.plan.duration_seconds * 1e9)
+                        self._load = LoadWindow(start_ns, start_ns + length_ns)
+                        self._recorder.load_ns = start_ns
+                    case Close():
+                        # What is being opened now would be left open.
+                        keeping.cancel()
+                        beginning.cancel()
+                        await asyncio.wait((keeping, beginning))
+                        await self._obey(command)
+                        break
                 obeying = tasks.create_task(self._obey(command))
-                if command["do"] == "close":
-                    await obeying
-                    break
             else:
                 # The fleet is gone; there is nobody to close for.
                 os._exit(1)
@@ -141,41 +155,41 @@ class Swarm:
             self._say("feed", rows=len(self._rows))
         self._say("ready")
 
-    async def _obey(self, command: Mapping[str, Any]) -> None:
-        self._enter(command["do"])
-        match command["do"]:
-            case "open":
-                await self._pool.open_planned(command["until"])
+    async def _obey(self, command: Command) -> None:
+        self._enter(command.do)
+        match command:
+            case Open(until):
+                await self._pool.open_planned(until)
                 self._say("negotiated", outcomes=dict(self._dialer.negotiated))
                 self._dialer.negotiated.clear()
                 self._say("opened", open=self._recorder.open, attempted=self._pool.attempted)
-            case "settle":
+            case Settle(is_last):
                 # Now, while nothing is timed: a collection that walks every connection takes tens
                 # of milliseconds. Frozen, they are not walked again.
                 gc.collect()
                 gc.freeze()
-                if command["is_last"]:
+                if is_last:
                     self._scenario.prepare(self._pool)
                 self._say("settled")
-            case "measure":
+            case Measure():
                 published = await self._measure()
                 # So that what the fleet reads now is not up to a second old.
                 self._write(self._recorder.take(self._phase))
                 self._say("measured", published=published)
-            case "expect end":
+            case ExpectEnd():
                 self._say("expecting", open=cast("Drain", self._scenario).expect_end())
-            case "drain":
+            case SeeOff(signal_ns):
                 drain = cast("Drain", self._scenario)
-                published = await drain.see_off(command["signal_ns"])
+                published = await drain.see_off(signal_ns)
                 self._say("drained", published=published)
-            case "return":
-                await cast("Drain", self._scenario).come_back(command["restarted_ns"])
+            case Return(restarted_ns):
+                await cast("Drain", self._scenario).come_back(restarted_ns)
                 self._say("returned")
-            case "collect":
-                await self._collect(command["published"])
+            case Collect(published):
+                await self._collect(published)
                 self._say("collected")
-            case "close":
-                await self._close(command["over_seconds"])
+            case Close(over_seconds):
+                await self._close(over_seconds)
 
     async def _measure(self) -> Published:
         """Put the load on, while connections come and go by the stages of the plan, if any."""
@@ -192,16 +206,16 @@ class Swarm:
             self._recorder.counts["connections.overdue"] += self._keeper.overdue
             self._keeper.stop()
 
-    def _obey_beside(self, command: Mapping[str, Any]) -> bool:
-        """Obey a command of a live load, which ends none before it; tells whether it is one."""
-        match command["do"]:
-            case "add":
-                self._keeper.add(command["count"], command["over_seconds"], command["order"])
-            case "remove":
-                self._keeper.remove(command["count"], command["order"])
-            case "take part":
-                self._scenario.live_part = command["part"]
-            case "end":
+    def _obey_beside(self, command: Command) -> bool:
+        """Obey a command that ends none before it; return whether it is one."""
+        match command:
+            case Add(count, over_seconds, order):
+                self._keeper.add(count, over_seconds, order)
+            case Remove(count, order):
+                self._keeper.remove(count, order)
+            case TakePart(part):
+                self._scenario.live_part = part
+            case End():
                 if self._share.plan.live and self._share.plan.population is None:
                     self._recorder.counts["connections.overdue"] += self._keeper.overdue
                 self._load.cut()
@@ -292,7 +306,7 @@ async def _main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), inward)
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outward)
     output = asyncio.StreamWriter(transport, protocol, None, loop)
-    share = PLAN.validate_json(await commands.readline())
+    share = decode_share(await commands.readline())
     await Swarm(share, output).run(commands)
 
 

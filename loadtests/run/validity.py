@@ -1,6 +1,6 @@
 """Whether a run measured the server or its own generator: pure arithmetic on what was recorded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from loadtests.clients.dial import LOCAL_CAUSES
@@ -12,6 +12,7 @@ from loadtests.scenarios.figures import measures_of
 from loadtests.scenarios.registry import scenario_kind
 from reports.histogram import Histogram
 from reports.limit import BUSY
+from reports.record import Footer
 from reports.summary import Totals
 from reports.units import format_ratio
 
@@ -171,6 +172,40 @@ def _load_reasons(plan: Plan, totals: Totals) -> Iterator[str]:
             f"the load was not reached: {sent:,.0f} messages sent of {asked:,.0f} asked for; "
             f"{ADVICE}, or look at the errors"
         )
+
+
+def footer_of(
+    plan: Plan,
+    totals: Totals,
+    t_ns: int,
+    *,
+    losses: Sequence[str],
+    failures: Sequence[str] = (),
+    was_interrupted: bool,
+) -> Footer:
+    """Return the last line of a record: how the run ended, and whether its figures may be judged.
+
+    Args:
+        plan: the run; ``totals`` is what was recorded of it.
+        totals: of all lines before.
+        t_ns: the time of the line.
+        losses: what the generator lost, a sentence each.
+        failures: what the target or a script failed at so that the load was ended early.
+        was_interrupted: whether a person or a signal ended it.
+    """
+    reasons: Sequence[str] = ("the run was interrupted",)
+    if not was_interrupted:
+        failures = failures or (() if losses else failures_of(plan, totals))
+        reasons = reasons_against(plan, totals, has_failed=bool(failures))
+    reasons = tuple(dict.fromkeys((*losses, *reasons)))
+    return Footer(
+        t_ns=t_ns,
+        valid=not reasons,
+        reasons=reasons,
+        failures=tuple(failures),
+        warnings=warnings_about(plan, totals),
+        interrupted=was_interrupted,
+    )
 
 
 def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import pytest
 from loadtests.locust import conductor as module
 from loadtests.locust.conductor import Conductor, Worker
 from loadtests.plan.plan import Plan
+from loadtests.run.controller import Patience
 from reports.record import Event, encode_line, read_record
 
 PLAN = Plan(
@@ -71,7 +72,7 @@ def phases(path: Path) -> list[str]:
 def test_nobody_is_measured_while_one_does_not_await_the_round(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_END_SECONDS", 0.2)
+    monkeypatch.setattr(module, "_PATIENCE", Patience(lead_ns=0, end_seconds=0.2))
     swarms = Swarms(tmp_path / "a.run.jsonl")
     swarms.until_told("a", "serve", times=2)
     swarms.conductor.finish(interrupted=False)

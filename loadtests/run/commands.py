@@ -1,0 +1,188 @@
+"""What whoever leads a load says to a swarm process, a line of JSON each: its share, then commands.
+
+The process answers with lines of a run record, among them an event for each command that names one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, TypeAdapter
+
+from loadtests.plan.plan import ProcessPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open connections until there are ``until``; the answer is ``opened``."""
+
+    until: int
+    do: Literal["open"] = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Come to rest before the next step, or before the load; the answer is ``settled``."""
+
+    is_last: bool
+    do: Literal["settle"] = "settle"
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Begin a round with the connections that are open now; the answer is ``serving``."""
+
+    share: ProcessPlan
+    do: Literal["serve"] = "serve"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Put the load on from a moment of this process's clock; the answer is ``measured``."""
+
+    start_ns: int
+    do: Literal["measure"] = "measure"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """End the load before its time."""
+
+    do: Literal["end"] = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectEnd:
+    """Take every end from now on for the target's right; the answer is ``expecting``."""
+
+    do: Literal["expect end"] = "expect end"
+
+
+@dataclass(frozen=True, slots=True)
+class SeeOff:
+    """See how the target, which was signalled at that moment, ends; the answer is ``drained``."""
+
+    signal_ns: int
+    do: Literal["drain"] = "drain"
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Come back to the target, which is there again since that moment; it answers ``returned``."""
+
+    restarted_ns: int
+    do: Literal["return"] = "return"
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Wait for what is under way and close the ledger; the answer is ``collected``.
+
+    Attributes:
+        published: what all processes said of what they sent.
+    """
+
+    published: Mapping[str, Any]
+    do: Literal["collect"] = "collect"
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close all connections over that time, and end; the answer is ``closed``."""
+
+    over_seconds: float
+    do: Literal["close"] = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Have so many connections more, of a live load.
+
+    Attributes:
+        over_seconds: the time over which they open.
+        order: its number, so that it can be seen when it was taken.
+    """
+
+    count: int
+    over_seconds: float
+    order: int
+    do: Literal["add"] = "add"
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Have so many connections fewer, of a live load; ``order`` is as of :class:`Add`."""
+
+    count: int
+    order: int
+    do: Literal["remove"] = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class TakePart:
+    """Take this part of a rate that is of all connections together, of a live load."""
+
+    part: float
+    do: Literal["take part"] = "take part"
+
+
+Command = (
+    Open
+    | Settle
+    | Serve
+    | Measure
+    | End
+    | ExpectEnd
+    | SeeOff
+    | Return
+    | Collect
+    | Close
+    | Add
+    | Remove
+    | TakePart
+)
+
+_SHARE: Final = TypeAdapter(ProcessPlan)
+_COMMAND: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(discriminator="do")])
+
+
+def encode_share(share: ProcessPlan) -> bytes:
+    """Write a share of the plan as a line, its newline included."""
+    return _SHARE.dump_json(share) + b"\n"
+
+
+def decode_share(line: bytes) -> ProcessPlan:
+    """Read what :func:`encode_share` wrote."""
+    return _SHARE.validate_json(line)
+
+
+def share_as_data(share: ProcessPlan) -> dict[str, Any]:
+    """Return a share as what JSON is made of, for a channel that encodes it itself."""
+    data: dict[str, Any] = _SHARE.dump_python(share, mode="json")
+    return data
+
+
+def share_of_data(data: Mapping[str, Any]) -> ProcessPlan:
+    """Return the share that :func:`share_as_data` made such data of."""
+    return _SHARE.validate_python(data)
+
+
+def encode_command(command: Command) -> bytes:
+    """Write a command as a line, its newline included."""
+    return _COMMAND.dump_json(command) + b"\n"
+
+
+def decode_command(line: bytes) -> Command:
+    """Read what :func:`encode_command` wrote."""
+    return _COMMAND.validate_json(line)
+
+
+def command_as_data(command: Command) -> dict[str, Any]:
+    """Return a command as what JSON is made of, for a channel that encodes it itself."""
+    data: dict[str, Any] = _COMMAND.dump_python(command, mode="json")
+    return data
+
+
+def command_of_data(data: Mapping[str, Any]) -> Command:
+    """Return the command that :func:`command_as_data` made such data of."""
+    return _COMMAND.validate_python(data)

@@ -1,0 +1,103 @@
+"""The swarm processes of a load, and what each has said so far; no I/O."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from loadtests.plan.plan import ProcessPlan
+from loadtests.scenarios.scenario import Published, merged
+
+
+@dataclass(slots=True)
+class Member:
+    """One swarm process.
+
+    Attributes:
+        process: its number in the run.
+        name: what a person calls it.
+        share: its share of the plan.
+        clock_ns: by how much its clock is ahead of the leader's.
+        said: what it has said that nobody has taken yet, by name.
+        is_lost: whether it ended though it was not to; ``has_ended`` is what was to be.
+        open, pending: in a live load, its connections, and those that it is opening.
+        order, ordered: the last order that it has taken, and the last that it was given.
+        part: its part of the rate.
+        rounds: how many loads it was put on.
+        is_measuring: whether it has been told to put a load on that is not closed yet.
+        is_held: whether changes of its number of connections are held back.
+    """
+
+    process: int
+    name: str
+    share: ProcessPlan
+    clock_ns: int = 0
+    said: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    is_lost: bool = False
+    has_ended: bool = False
+    open: int = 0
+    pending: int = 0
+    order: int = 0
+    ordered: int = 0
+    part: float = 0.0
+    rounds: int = 0
+    is_measuring: bool = False
+    is_held: bool = False
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it still runs, as far as anybody has said."""
+        return not (self.is_lost or self.has_ended)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has all the connections that it was ordered to have."""
+        return self.order == self.ordered and not self.pending
+
+    def hear(self, name: str, detail: Mapping[str, Any]) -> None:
+        """Take what it says."""
+        if name == "population":
+            self.open, self.pending = detail["open"], detail["pending"]
+            self.order = detail["order"]
+        else:
+            self.said[name] = detail
+
+
+class Roster:
+    """All swarm processes of a load, by their numbers."""
+
+    def __init__(self) -> None:
+        self.members: dict[int, Member] = {}
+
+    def add(self, member: Member) -> None:
+        """Take one more."""
+        self.members[member.process] = member
+
+    def living(self) -> Iterator[Member]:
+        """Yield those that still run."""
+        # One may come while they are gone through.
+        return (it for it in tuple(self.members.values()) if it.is_living)
+
+    def measuring(self) -> Iterator[Member]:
+        """Yield those that have a load on."""
+        return (it for it in self.living() if it.is_measuring)
+
+    def all_said(self, name: str) -> bool:
+        """Return whether every process that still runs has said something."""
+        return all(name in it.said for it in self.living())
+
+    def all_measuring_said(self, name: str) -> bool:
+        """Return whether every process that has a load on has said something."""
+        return all(name in it.said for it in self.measuring())
+
+    def take(self, name: str) -> list[tuple[Member, Mapping[str, Any]]]:
+        """Return what each has said of that name, those that have ended since among them, once."""
+        return [(it, it.said.pop(name)) for it in self.members.values() if name in it.said]
+
+    def published(self, name: str) -> dict[str, Published]:
+        """Return what all have published when they said ``name``, by their kinds of users."""
+        taken = self.take(name)
+        users = {it.share.user for it in self.members.values()}
+        return {
+            user: merged(said["published"] for member, said in taken if member.share.user == user)
+            for user in users
+        }
