@@ -350,7 +350,7 @@ def test_serve_runs_the_reference_server(tmp_path: Path) -> None:
     [
         ("connections.open", "3", 0, "HELD: every verdict is as expected"),
         ("connections.open", "4", 1, "FAILED: mine: refuted, expected was holds"),
-        ("churn.arrived", "3", 3, "INVALID: not measured: mine"),
+        ("latency.p99_seconds", "3", 3, "INVALID: not measured: mine"),
     ],
 )
 def test_claims_end_with_what_came_of_them(
