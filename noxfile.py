@@ -88,7 +88,7 @@ def free_port() -> int:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Verdicts on 10,000 connections, 6 minutes. Or: -- 100k, swarm, server, matrix, locust, …."""
+    """Verdicts on 10,000 connections, 7 minutes. Or: -- 100k, swarm, server, matrix, locust, …."""
     install(session)
     quick = {"SWARMGATE_QUICK": "1"} if "--quick" in session.posargs else {}
     chosen = next((word for word in session.posargs if word in BENCHES), "")
