@@ -1,6 +1,6 @@
-"""The front door: ``nox -l`` is the menu, ``nox -s NAME`` runs one of it.
+"""The entry point: ``nox -l`` lists the sessions, ``nox -s NAME`` runs one of them.
 
-Each session's environment is made from the locked ``constraints.txt``, and again only when that
+Each session's environment is made from the locked ``constraints.txt``, and remade only when that
 file changes, so that a second run starts at once.
 """
 
@@ -51,20 +51,21 @@ BENCHES = {
 
 
 def install(session: nox.Session) -> None:
-    """Install every locked dependency, checked by hash, then this project beside them."""
+    """Install every locked dependency, checked by hash, then this project."""
     stamp = Path(session.virtualenv.location) / "installed.sha256"
     wanted = hashlib.sha256(LOCK.read_bytes() + Path("pyproject.toml").read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    # uv compiles nothing by itself: the first import would, and where nothing may be written, all.
+    # uv does not compile by default: the first import would, or every one where nothing can be
+    # written.
     session.install("--require-hashes", "-r", str(LOCK), env={"UV_COMPILE_BYTECODE": "1"})
-    # Without isolation the build uses the locked backend; dependencies are all there already.
+    # Without isolation the build uses the locked backend; all dependencies are already there.
     session.install("--no-deps", "--no-build-isolation", "-e", ".")
     stamp.write_text(wanted)
 
 
 def make_other_pythons(session: nox.Session) -> None:
-    """Install what a server needs under the other Pythons that are here, for the matrix."""
+    """Install what a server needs under the other available Pythons, for the matrix."""
     for version in MATRIX_PYTHONS:
         found = [str(it / "bin/python") for it in sorted(PYENV.glob(f"{version}.*"))]
         python = next(iter(found), shutil.which(f"python{version}"))
@@ -94,13 +95,13 @@ def bench(session: nox.Session) -> None:
     chosen = next((word for word in session.posargs if word in BENCHES), "")
     costs, claims = BENCHES[chosen]
     options = [word for word in session.posargs if word != chosen]
-    # The costs first, so that the verdicts are what stands at the end; neither hides the other.
+    # The costs come first, so that the verdicts are printed last; neither hides the other.
     costs_held = True
     if costs:
         try:
             session.run(
                 *("pytest", *(f"benchmarks/cost/{name}" for name in costs), "-s"),
-                # In the order in which they are named; the tests alone go in a random one.
+                # In the order in which they are named; only the tests run in a random one.
                 *("--benchmark-columns=min,median,max,rounds", "-p", "no:randomly"),
                 env=quick,
             )
@@ -112,7 +113,7 @@ def bench(session: nox.Session) -> None:
         session.run("swarmgate", chosen, *options)
         return
     if claims:
-        # Inconclusive (4) is an answer: a machine that others share does not always let one tell.
+        # Inconclusive (4) is an answer: on a shared machine, not everything can always be decided.
         session.run("swarmgate", "claims", f"benchmarks/{claims}", *options, success_codes=[0, 4])
     if not costs_held:
         session.error("a cost benchmark failed; its figures stand above the verdicts")
@@ -122,7 +123,7 @@ def bench(session: nox.Session) -> None:
 def gate(session: nox.Session) -> None:
     """Is head worse than base? -- --base REF; paired runs, a stated chance of a false alarm."""
     install(session)
-    # Inconclusive (4) is an answer, as with the claims, and told in its last line.
+    # Inconclusive (4) is an answer, as with the claims, and reported in its last line.
     session.run("swarmgate", "gate", *session.posargs, success_codes=[0, 4])
 
 
@@ -135,10 +136,10 @@ def gate_power(session: nox.Session) -> None:
 
 @nox.session
 def locust(session: nox.Session) -> None:
-    """Open the Locust web UI on the reference server; -- --host ws://… for a server of yours."""
+    """Open the Locust web UI on the reference server; -- --host ws://… for your own server."""
     install(session)
     users = ("--users", "1000", "--spawn-rate", "500", "--run-time", "1m", "--processes", "2")
-    # Not Locust's usual port, which another Locust may have.
+    # Not Locust's usual port, which another Locust may be using.
     port = str(free_port())
     files = ("-f", ",".join(map(str, LOCUSTFILES)), "--class-picker", "--web-host", "127.0.0.1")
     files += ("--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port)
@@ -157,14 +158,14 @@ def locust(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Pass the tests, in random order: real sockets, real processes. Arguments go to pytest."""
+    """Run the tests in random order: real sockets, real processes. Arguments go to pytest."""
     install(session)
     _test(session)
 
 
 @nox.session
 def stress(session: nox.Session) -> None:
-    """Pass the tests three times, beside two processes that take all the CPU they get; an hour."""
+    """Run the tests three times, next to two processes that take all the CPU they get; an hour."""
     install(session)
     busy = [sys.executable, "-c", "while True: pass"]
     beside = [subprocess.Popen(busy) for _ in range(2)]
@@ -177,20 +178,20 @@ def stress(session: nox.Session) -> None:
 
 
 def _test(session: nox.Session) -> None:
-    # Most of them wait for processes, so that with several for each CPU all are done sooner.
+    # Most of them wait for processes, so running several for each CPU finishes sooner.
     at_once = min(3 * len(os.sched_getaffinity(0)), 12)
     session.run(
-        # In larger pieces one process would get all of the long ones (tests/conftest.py).
+        # With larger chunks one process would get all of the long ones (tests/conftest.py).
         *("pytest", f"--numprocesses={at_once}", "--maxschedchunk=1", *session.posargs),
-        # Else each of the processes that they start would compile the project again.
+        # Otherwise each of the processes that they start would compile the project again.
         env={"PYTHONDONTWRITEBYTECODE": ""},
     )
 
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """Put each client through the Autobahn test suite (RFC 6455); it needs CPython 2.7."""
-    # Where pyenv is, what the path has may be its shim, which runs none that is not chosen.
+    """Run the Autobahn test suite (RFC 6455) against each client; it needs CPython 2.7."""
+    # With pyenv, the one on the path may be its shim, which only runs a selected version.
     found = [*map(str, PYENV.glob("2.7.*/bin/python2.7")), shutil.which("python2.7")]
     python27 = next(filter(None, found), None)
     if python27 is None:
@@ -218,21 +219,21 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("lint-imports")
-    # Strictly, as it would else pass over what it cannot read.
+    # Strictly, as it would otherwise skip what it cannot read.
     workflows = ("--offline", "--no-progress", "--strict-collection", ".github/workflows")
     session.run("zizmor", *workflows)
 
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types of all four rooms, strictly."""
+    """Check the types of all packages, strictly."""
     install(session)
     session.run("mypy")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the pages that are made of declarations: docs/options.md, docs/figures.md."""
+    """Write the pages that are generated from declarations: docs/options.md, docs/figures.md."""
     install(session)
     for page, module in PAGES.items():
         text = session.run("python", "-P", "-m", module, silent=True)
@@ -241,7 +242,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lock(session: nox.Session) -> None:
-    """Write constraints.txt and the images' requirements anew from pyproject.toml; needs uv."""
+    """Rewrite constraints.txt and the images' requirements from pyproject.toml; needs uv."""
     groups = ("--group=build", "--group=tests", "--group=lint", "--group=types")
     _compile(
         session,

@@ -1,1 +1,1 @@
-"""What judges: claims, statistics, and the benchmarks that hold the suite to its own figures."""
+"""The judging side: claims, statistics, and benchmarks that hold the suite to its own figures."""

@@ -1,4 +1,4 @@
-"""The command line ``swarmgate``: each room contributes commands, ``serve`` is a process."""
+"""The command line ``swarmgate``: each package contributes commands, ``serve`` is a process."""
 
 import os
 import sys
@@ -28,9 +28,9 @@ MODULES: Final = {
     "count": "benchmarks.commands.count",
     "calibrate": "benchmarks.commands.calibrate",
 }
-"""In which module each command is, in the order in which help lists them."""
+"""The module of each command, in the order in which help lists them."""
 
-# Packages without which it does not start; the load generator needs none of them.
+# Packages without which the server does not start; the load generator needs none of them.
 _OF_THE_SERVER: Final = (
     *("uvicorn", "fastapi", "anyio", "httptools", "opentelemetry", "prometheus_client"),
     *("pydantic_settings", "zmq", "redis"),
@@ -38,14 +38,14 @@ _OF_THE_SERVER: Final = (
 
 
 class _Commands(TyperGroup):
-    """Imports what the command that is called needs: all of them together take half a second."""
+    """A group that imports only what the called command needs: all take half a second together."""
 
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as Typer has them
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as in Typer
         super().__init__(**options)
         self.commands = {name: TyperCommand(name) for name in MODULES} | dict(self.commands)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - of a click of Typer's own
-        """Return the command of that name, None if there is none."""
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - of Typer's own click
+        """Return the command with that name, or None if there is none."""
         if cmd_name in MODULES:
             self.commands.update(get_group(import_module(MODULES[cmd_name]).app).commands)
         return super().get_command(ctx, cmd_name)
@@ -76,7 +76,7 @@ def swarmgate(
         ),
     ] = False,
 ) -> None:
-    """Load-test WebSocket servers with real connections; a verdict on every scaling claim."""
+    """Load-test WebSocket servers with real connections; get a verdict on every scaling claim."""
 
 
 @app.command(
@@ -90,17 +90,17 @@ def serve(context: typer.Context) -> None:
             f"swarmgate: serve needs the package {missing}; pip install 'swarmgate[server]'\n"
         )
         raise typer.Exit(ExitStatus.USAGE)
-    # A process of its own: the server under test knows nothing of what measures it.
+    # A separate process: the server under test knows nothing about what measures it.
     command = [*own_module("target_app"), *context.args]
     os.execve(command[0], command, own_environment())  # noqa: S606
 
 
 def main() -> None:
-    """Run the command line; report a wrong command in one line, with status 2."""
+    """Run the command line; report a usage error in one line, with status 2."""
     try:
         status = app(standalone_mode=False)
     except typer.TyperException as error:
-        # Without a command it has shown what there is.
+        # Without a command, the help has already been shown.
         if str(error):
             sys.stderr.write(f"swarmgate: {_one_line(error)}\n")
         status = ExitStatus.USAGE

@@ -1,4 +1,4 @@
-"""What several commands take: values that are read, and files that they are to write."""
+"""Options that several commands share: values to parse, and files to write."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ Read = TypeVar("Read")
 
 
 def parsed(option: str, text: str, parse: Callable[[str], Read]) -> Read:
-    """Read the value of an option. Raise :class:`UsageError`, which names it, if it is none."""
+    """Parse an option's value. Raise :class:`UsageError`, naming the option, if it is invalid."""
     try:
         return parse(text)
     except ValueError as error:
@@ -19,14 +19,14 @@ def parsed(option: str, text: str, parse: Callable[[str], Read]) -> Read:
 
 
 def check_outputs(files: Mapping[str, str | None], *, as_json: bool = False) -> None:
-    """Refuse, before anything runs, files that could not be written in the end.
+    """Refuse, before anything runs, files that could not be written at the end.
 
     Args:
-        files: the name of each by the option that it is given with; ``-`` is standard output.
-        as_json: whether a JSON document goes there.
+        files: the name of each file, by its option; ``-`` is standard output.
+        as_json: whether a JSON document goes to standard output.
 
     Raises:
-        UsageError: two documents would be printed, or a file is none or in no folder.
+        UsageError: two documents would be printed, or a file cannot be written.
     """
     for option, name in files.items():
         if name == "-":

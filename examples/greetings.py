@@ -1,4 +1,4 @@
-"""A scenario with a duration of its own: how long a client waits for the answer to its greeting."""
+"""A scenario with its own duration: how long a client waits for the answer to its greeting."""
 
 from itertools import cycle
 from time import perf_counter_ns
@@ -17,14 +17,14 @@ from swarmgate import (
 
 
 class Greeting(Parameters):
-    """What --param may set."""
+    """Parameters settable with --param."""
 
     words: str = "hello"
     """What everybody says."""
 
 
 class Greetings(Scenario[Greeting]):
-    """Clients greet in turn, and whatever comes next is the answer."""
+    """Clients that greet in turn, and take whatever comes next as the answer."""
 
     parameters_type = Greeting
     default_rate = 20.0
@@ -54,11 +54,11 @@ class Greetings(Scenario[Greeting]):
     said = answered = 0
 
     def new_state(self, number: int) -> list[int]:
-        """Keep when the greetings of a connection were due that nothing has come back for."""
+        """Return the due times of a connection's unanswered greetings, none at first."""
         return []
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Time what comes after a greeting."""
+        """Time whatever comes after a greeting."""
         if not connection.state:
             self.recorder.unsolicited += 1
             return
@@ -67,7 +67,7 @@ class Greetings(Scenario[Greeting]):
         self.answered += 1
 
     async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
-        """Greet by the schedule."""
+        """Greet on schedule."""
         turns = cycle(pool.open_connections())
         late = self.recorder.durations("lateness")
 
@@ -86,6 +86,6 @@ class Greetings(Scenario[Greeting]):
         return self.said - self.answered
 
     def account(self, published: Published) -> None:
-        """Enter into the ledger what never was."""
+        """Enter the greetings that were never answered into the ledger."""
         self.recorder.integrity["expected"] += self.said
         self.recorder.integrity["lost"] += self.said - self.answered

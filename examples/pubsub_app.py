@@ -1,6 +1,6 @@
-"""The application of fastapi-websocket-pubsub's own README: topics, over JSON-RPC.
+"""The application from the README of fastapi-websocket-pubsub: topics over JSON-RPC.
 
-``uvicorn pubsub_app:app``; claims_pubsub.toml says what it is asked for.
+Run it with ``uvicorn pubsub_app:app``; claims_pubsub.toml lists what is asked of it.
 """
 
 from fastapi import FastAPI

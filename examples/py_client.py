@@ -1,4 +1,4 @@
-"""A client of the event protocol: says one thing to another client and waits for its answer.
+"""A client of the event protocol, which says one thing to another and waits for its answer.
 
 python examples/py_client.py ws://127.0.0.1:8000/ws/py_client CLIENT_ID "hello"
 """

@@ -1,10 +1,11 @@
-"""A chat as FastAPI tutorials write it: something to compare a server with, not one to copy.
+"""A chat as FastAPI tutorials write it: a server to compare others with, not one to copy.
 
     uvicorn examples.tutorial_server:app         or: python examples/tutorial_server.py PORT
 
-It has their faults. One client that does not read holds up everybody. Who sends while another is
-lost is thrown out. A binary message is an exception that leaves its sender in the list, and whoever
-says something after that is thrown out. No heartbeat, bound, farewell or second worker.
+It has their faults. One client that does not read blocks everybody. A client that sends while
+another is lost is thrown out. A binary message raises an exception that leaves its sender in the
+list, and any client that sends after that is thrown out. It has no heartbeat, no bounds, no
+farewell and no second worker.
 """
 
 import sys

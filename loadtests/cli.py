@@ -1,4 +1,4 @@
-"""The commands of this room: ``run`` puts one load on one server, ``doctor`` tells the limits."""
+"""Commands of this package: ``run`` puts one load on one server, ``doctor`` prints the limits."""
 
 import asyncio
 import json
@@ -35,14 +35,14 @@ app = typer.Typer()
 
 
 def fail(error: Exception) -> typer.Exit:
-    """Print an error's one line and give the exit that goes with its kind."""
+    """Print an error's one-line message and return the exit for its kind."""
     sys.stderr.write(f"swarmgate: {error}\n")
     usage = isinstance(error, UsageError | RecordError) and not isinstance(error, RecordCutError)
     return typer.Exit(ExitStatus.USAGE if usage else ExitStatus.INVALID)
 
 
 def _run(ctx: typer.Context, said: Said) -> None:
-    """Put a load on a WebSocket server, ours or not, and tell what it did."""
+    """Put a load on a WebSocket server, ours or not, and report what it did."""
     file = ctx.meta.get("file", ScenarioFile())
     every = {**file.said, **said}
     try:
@@ -106,7 +106,7 @@ def doctor(
     *,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Print the limits of this machine that will bite, and the command that lifts each."""
+    """Print the limits of this machine that a load can hit, and the command that lifts each."""
     findings = limits.diagnose(limits.read_limits())
     if json_output:
         sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")

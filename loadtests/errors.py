@@ -1,8 +1,8 @@
-"""The exceptions of this room: each carries one line for a person, for the command line."""
+"""Exceptions of this package; each message is one line for the command-line user."""
 
 
 class LoadTestError(Exception):
-    """Something a person can mend: the message names what was wrong, the value, and what to do."""
+    """An error the user can fix: the message names what was wrong, the value, and what to do."""
 
 
 class UsageError(LoadTestError):
@@ -10,12 +10,12 @@ class UsageError(LoadTestError):
 
 
 class HandshakeError(Exception):
-    """The server's answer to a handshake was wrong; the message is the cause: ``http-403``."""
+    """An invalid answer of the server to a handshake; the message is the cause: ``http-403``."""
 
 
 class LimitError(LoadTestError):
-    """A limit of this machine that the load does not fit under: exit status 3."""
+    """A limit of this machine that the load would exceed: exit status 3."""
 
 
 class TargetError(LoadTestError):
-    """The server under test did not start, or did not answer: exit status 3."""
+    """A server under test that did not start, or did not answer: exit status 3."""

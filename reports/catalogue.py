@@ -1,7 +1,7 @@
-"""The catalogue of figures: what is measured, in groups that are measured alike.
+"""The catalogue of figures: what is measured, in groups that are measured the same way.
 
-These are the figures that a run may have whatever its scenario is, which adds its own
-(:mod:`reports.measures`); :mod:`reports.figures` looks a name up.
+These are the figures that a run may have regardless of its scenario, which adds its own
+(:mod:`reports.measures`); :mod:`reports.figures` looks up names.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from reports.figure import Better, Figure, Row, Subject, measured_alike
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Figures that are measured alike."""
+    """Figures that are measured the same way."""
 
     title: str
     how: str
@@ -551,4 +551,4 @@ APART: Final = (
         ),
     ),
 )
-"""Figures of claims and gates that are no figures of a run."""
+"""Figures of claims and gates that are not figures of a run."""

@@ -1,4 +1,4 @@
-"""The command of this room: ``report`` tells again what records say, from the files alone."""
+"""The command of this package: ``report`` reports on records again, from the files alone."""
 
 import json
 import sys
@@ -33,12 +33,13 @@ def report(
         str | None, typer.Option("--json", metavar="FILE", help="Write the figures; - prints them.")
     ] = None,
 ) -> None:
-    """Print what records say, or write a page of one; exit as their runs did."""
+    """Print the results of records, or write a page for one; exit with the status of their runs."""
     try:
         if html is not None and len(records) > 1:
             raise RecordError(f"--html is of one record, {len(records)} are given; name one")
         told = [_told(path, with_page=html is not None) for path in records]
-        # Written when all is read: what stood there is not lost to a record that cannot be.
+        # Write only after everything has been read: an unreadable record must not cost an
+        # existing file.
         if html is not None:
             write_whole(html, told[0].page, records)
         if json_output is not None:
@@ -53,7 +54,7 @@ def report(
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """The outcome of one record; its page, if one was asked for."""
+    """The outcome of one record, and its page if one was requested."""
 
     path: Path
     summary: Summary
@@ -62,7 +63,7 @@ class _Told:
 
 
 def _told(path: Path, *, with_page: bool) -> _Told:
-    """Read a record and what it says. Raises RecordError."""
+    """Read a record and evaluate it. Raises RecordError."""
     record = read_record(path)
     with naming_damage(path):
         summary = summarise(record)

@@ -1,4 +1,4 @@
-"""What two sets of records say beside each other, as data: each figure, and whether it differs."""
+"""The comparison of two sets of records, as data: each figure, and whether it differs."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,12 +27,12 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure, compared.
+    """One compared figure.
 
     Attributes:
         base, head: what each run measured.
-        ratio: None where there are too few runs, or where a value is not above 0.
-        is_judged: whether there were runs enough for an interval, of ratio or of difference.
+        ratio: None if there are too few runs, or if a value is not above 0.
+        is_judged: whether there were enough runs for an interval, of the ratio or the difference.
     """
 
     figure: Figure
@@ -45,12 +45,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The runs of one side that measured the same.
+    """The runs of one side that measured the same thing.
 
     Attributes:
-        runs: how many.
+        runs: how many there are.
         server: the command that started the target, or where it was.
-        commits, versions: of whatever was checked out and installed, each there was.
+        commits, versions: every distinct one that was checked out or installed.
     """
 
     runs: int
@@ -61,13 +61,13 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class GroupComparison:
-    """What runs of one load say of base and head.
+    """What the runs of one load show about base and head.
 
     Attributes:
         what: the load, in a few words.
-        rows: the figures that are not the same in every run; ``equal`` are the others.
-        notes: what a reader should know, a sentence each.
-        forced: what differs between the sides though it should not.
+        rows: the figures that are not the same in every run; ``equal`` lists the others.
+        notes: what a reader should know, one sentence each.
+        forced: what differs between the sides although it should not.
     """
 
     what: str
@@ -84,7 +84,8 @@ class Comparison:
     """A whole comparison.
 
     Attributes:
-        left_out: records that judge nothing, and why; those that have no like on the other side.
+        left_out: records that cannot be judged, and why, and those without a counterpart on the
+            other side.
     """
 
     groups: tuple[GroupComparison, ...]
@@ -92,6 +93,6 @@ class Comparison:
 
     @property
     def judged(self) -> int:
-        """How many figures have an interval."""
+        """The number of figures that have an interval."""
         rows = [row for group in self.groups for row in (*group.rows, *group.equal)]
         return sum(row.is_judged for row in rows)

@@ -1,4 +1,4 @@
-"""A record that cannot be used is reported in one line that names it."""
+"""Report a record that cannot be used in one line that names it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +9,16 @@ from reports.record import RecordError
 
 @contextmanager
 def naming_damage(path: Path) -> Iterator[None]:
-    """Let whatever goes wrong with what is in a record be an error that names it.
+    """Turn any error caused by the content of a record into one that names the record.
 
     Raises:
-        RecordError: it is damaged, or cannot be read.
+        RecordError: the record is damaged, or cannot be read.
     """
     try:
         yield
     except RecordError:
         raise
     except Exception as error:
-        # Each line is one of ours by its form; what is in it may be anything.
+        # Each line has the form of one of ours, but its content may be anything.
         why = f"{type(error).__name__}: {error}"
         raise RecordError(f"{path} is damaged, or was not written by swarmgate ({why})") from error

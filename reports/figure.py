@@ -1,4 +1,4 @@
-"""A figure: what is known of something that is measured, beside its value."""
+"""A figure: what is known about a measured quantity, apart from its value."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from reports.units import unit_of
 
 
 class Better(StrEnum):
-    """In which direction a figure is better."""
+    """The direction in which a figure is better."""
 
     LOWER = "lower"
     HIGHER = "higher"
@@ -17,7 +17,7 @@ class Better(StrEnum):
 
 
 class Subject(StrEnum):
-    """What a figure says something about."""
+    """What a figure is about."""
 
     TARGET = "target"
     GENERATOR = "generator"
@@ -26,15 +26,15 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What is known of a figure, or of a kind of duration before its statistic.
+    """What is known about a figure, or about a kind of duration before its statistic.
 
     Attributes:
-        key: its name, whose end is its unit.
-        label: as a person says it in a table.
-        better: whether it is better lower or higher; neither of what only says what there was.
-        meaning: what it is, one sentence.
-        how: how it is measured, one sentence or two.
-        subject: what it says something about.
+        key: its name, which ends in its unit.
+        label: its human-readable name, for a table.
+        better: whether lower or higher is better; neither for figures that only describe.
+        meaning: what it is, in one sentence.
+        how: how it is measured, in one or two sentences.
+        subject: what it is about.
     """
 
     key: str
@@ -46,18 +46,18 @@ class Figure:
 
     @property
     def unit(self) -> str:
-        """The unit: seconds, bytes, ratio, per_second, or none of a count."""
+        """The unit: seconds, bytes, ratio, per_second, or none for a count."""
         return unit_of(self.key)
 
     @property
     def title(self) -> str:
-        """The label as it begins a line."""
+        """The label as it appears at the beginning of a line."""
         return self.label[:1].upper() + self.label[1:]
 
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """A statistic of each kind of duration."""
+    """A statistic that each kind of duration has."""
 
     key: str
     label: str
@@ -85,5 +85,5 @@ Row = tuple[str, str, Better, str]
 def measured_alike(
     how: str, rows: Iterable[Row], subject: Subject = Subject.TARGET
 ) -> tuple[Figure, ...]:
-    """Return figures that are measured in the same way, which ``how`` describes."""
+    """Return figures that are measured the same way, which ``how`` describes."""
     return tuple(Figure(*row, how=how, subject=subject) for row in rows)

@@ -1,4 +1,4 @@
-"""What is known of a figure, looked up by its name: the one way into the catalogue."""
+"""Look up what is known about a figure by its name: the only way into the catalogue."""
 
 import difflib
 import re
@@ -44,17 +44,17 @@ class Catalogue:
     single: Mapping[str, Figure]
 
     def with_those_of(self, *measures: Measures) -> "Catalogue":
-        """Return the same with what scenarios declare."""
+        """Return this catalogue extended with what scenarios declare."""
         durations = {it.key: it for declared in measures for it in declared.durations}
         single = {it.key: it for declared in measures for it in declared.figures}
         return Catalogue({**self.durations, **durations}, {**self.single, **single})
 
     def figure(self, name: str) -> Figure:
-        """Return what is known of a figure.
+        """Return what is known about a figure.
 
-        A name may have that of a kind of users in front, as ``talker.latency.p99_seconds``. What
-        nobody has declared is taken for a script's own: its durations are better when they are
-        shorter, and of anything else nothing is known.
+        A name may be prefixed with that of a kind of users, as in ``talker.latency.p99_seconds``.
+        An undeclared name is taken to be a script's own: its durations are better when they are
+        shorter, and nothing is known about anything else.
         """
         if (known := self._listed(name) or _APART.get(name)) is not None:
             return known
@@ -71,24 +71,24 @@ class Catalogue:
         )
 
     def duration(self, kind: str) -> Figure:
-        """Return what is known of a kind of duration."""
+        """Return what is known about a kind of duration."""
         return self.durations.get(kind) or _timed_by_script(kind)
 
     def headings(self, kinds: Iterable[str]) -> dict[str, str]:
-        """Return what stands before each of these kinds of durations, as they are ordered here.
+        """Return the heading of each of these kinds of durations, in the catalogue's order.
 
-        A script's own come last, under the names that it gave them.
+        A script's own come last, under the names it gave them.
         """
         told = set(kinds)
         known = {kind: held.title for kind, held in self.durations.items() if kind in told}
         return known | {kind: kind for kind in sorted(told - known.keys())}
 
     def has(self, name: str) -> bool:
-        """Return whether a run may have a figure of that name."""
+        """Return whether a run may have a figure with this name."""
         return self._listed(name) is not None
 
     def against(self, name: str) -> str:
-        """Return why a run has no such figure, and near names; nothing if it may have it."""
+        """Return why a run has no such figure, with similar names; empty if it may have it."""
         if self.has(name):
             return ""
         timed = (f"{kind}.{statistic}" for kind in self.durations for statistic in STATISTICS)
@@ -103,23 +103,23 @@ class Catalogue:
             return _with_statistic(self.durations[kind], statistic)
         if match := _CLOSED.fullmatch(name):
             return _of_part(_CLOSED_WITH, name, match["part"])
-        # With a cause in brackets, a figure is that of a part.
+        # A figure with a cause in brackets covers a part.
         if (match := _PART.fullmatch(name)) and (whole := self.single.get(match["whole"])):
             return _of_part(whole, name, match["part"])
         return None
 
 
 CATALOGUE: Final = Catalogue(_by_key(DURATION_GROUPS), _by_key(GROUPS))
-"""What every run may have, whatever its scenario declares."""
+"""The figures that any run may have, whatever its scenario declares."""
 
 
 def figure(name: str) -> Figure:
-    """Return what is known of a figure that is no scenario's own."""
+    """Return what is known about a figure that is not a scenario's own."""
     return CATALOGUE.figure(name)
 
 
 def catalogue_of(*headers: Header) -> Catalogue:
-    """Return the figures that these runs may have, those of their scenarios among them."""
+    """Return the figures that these runs may have, including those of their scenarios."""
     declared = (
         measures
         for header in headers
@@ -129,13 +129,13 @@ def catalogue_of(*headers: Header) -> Catalogue:
 
 
 def against_apart(name: str, subject: str) -> str:
-    """Return why nothing that is measured apart of a subject, such as a thread, is so called."""
+    """Return why a subject, such as a thread, has no such figure of its own; empty if it has."""
     known = [key for key in _APART if key.startswith(f"{subject}.")]
     return "" if name in known else f"no figure is called {name!r}; there are {', '.join(known)}"
 
 
 def against_measures(measures: Measures) -> str:
-    """Return what is wrong with what a scenario declares; nothing if it is sound."""
+    """Return what is wrong with what a scenario declares; empty if it is sound."""
     for kind in measures.durations:
         if not kind.key.isidentifier():
             return f"a duration is called {kind.key!r}; its name must be like a variable's"
@@ -155,7 +155,7 @@ def against_measures(measures: Measures) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the names that come near one, as ``; did you mean a, b?``; nothing if none does."""
+    """Return the names similar to one, as ``; did you mean a, b?``; empty if there are none."""
     near = difflib.get_close_matches(name, tuple(known), n=_MOST_NEAR)
     return f"; did you mean {', '.join(near)}?" if near else ""
 
@@ -170,7 +170,7 @@ def _timed_by_script(kind: str) -> Figure:
 
 
 def _with_statistic(kind: Figure, statistic: str) -> Figure:
-    """Return a statistic of a kind of duration; of how many there were, none is better."""
+    """Return a statistic of a kind of duration; neither direction is better for a count."""
     told = STATISTICS[statistic]
     return replace(
         kind,

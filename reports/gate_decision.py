@@ -1,11 +1,11 @@
-"""What the gate decided, as data: of each metric and of all of them."""
+"""What the gate decided, as data: about each metric and about all of them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class GateVerdict(StrEnum):
-    """What the runs so far say of a metric, or of the gate."""
+    """What the runs so far say about a metric, or about the gate."""
 
     PASSES = "passes"
     FAILS = "fails"
@@ -15,25 +15,25 @@ class GateVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MetricDecision:
-    """One metric, judged. All ratios are head to base.
+    """One judged metric. All ratios are head to base.
 
     Attributes:
         name: the metric.
-        verdict: undecided is what further blocks may decide, inconclusive what they may not.
-        reason: why, a sentence without a full stop.
-        ratio: the estimate; None where there is none.
-        low: the lower end of the ratio's interval, 0 where nothing can be said. It is above the
-            upper end where looks contradict each other, which the levels permit that rarely.
-        high: its upper end, infinite where nothing can be said.
-        bound: the ratio from which on head is worse by more than is accepted; None where base is 0.
-        blocks: how many blocks that is from.
+        verdict: undecided if further blocks may decide it, inconclusive if they may not.
+        reason: why, as a sentence without a full stop.
+        ratio: the estimate; None if there is none.
+        low: the lower end of the ratio's interval, 0 if nothing is known. It is above the upper end
+            if looks contradict each other, which is no more likely than the levels permit.
+        high: its upper end, infinite if nothing is known.
+        bound: the ratio beyond which head is worse by more than is accepted; None if base is 0.
+        blocks: the number of blocks behind this.
         fail_level: the permitted chance, over all looks, that head is better than the better end of
             the interval says; 0 for an exact metric.
         pass_level: the permitted chance, over all looks, that it is worse than the worse end says.
-        detectable: from which estimate on it would have failed with the noise of these blocks, as a
-            ratio; None where none would.
-        blocks_needed: about how many blocks would decide, should the estimate stay what it is;
-            None where that cannot be said, or is decided.
+        detectable: the estimate from which it would have failed with the noise of these blocks, as
+            a ratio; None if no estimate would have.
+        blocks_needed: about how many blocks would decide if the estimate stayed as it is; None if
+            that cannot be estimated, or it is already decided.
     """
 
     name: str
@@ -52,20 +52,20 @@ class MetricDecision:
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """The gate, judged.
+    """The judged gate.
 
     Attributes:
         verdict: what is decided; undecided asks for further blocks.
         sentence: the verdict and why.
-        metrics: each metric's part.
+        metrics: the decision for each metric.
         blocks: how many blocks there were.
-        looks: after how many blocks was, or will be, looked.
-        looks_taken: how many of these looks there have been.
-        false_alarm: the permitted chance that the gate fails, though no metric is worse by more
+        looks: the numbers of blocks after which the gate has looked, or will look.
+        looks_taken: how many of these looks have been taken.
+        false_alarm: the permitted chance that the gate fails although no metric is worse by more
             than its smallest effect that matters.
-        false_pass: the permitted chance that it passes, though one is.
-        fault_alarm: the permitted chance, besides, that it fails for runs with faults, though they
-            are as likely in base; 0 where those were not looked at.
+        false_pass: the permitted chance that it passes although one is.
+        fault_alarm: the additional permitted chance that it fails because of runs with faults
+            although these are as likely in base; 0 if faults were not checked.
     """
 
     verdict: GateVerdict

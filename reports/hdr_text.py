@@ -1,8 +1,8 @@
 """The text of a histogram: HdrHistogram V2, compressed, base64, as any HdrHistogram tool reads it.
 
 The format is that of the Java implementation (Gil Tene, ``encodeIntoCompressedByteBuffer`` of
-https://github.com/HdrHistogram/HdrHistogram): a cookie and a length, and deflated behind them a
-header and the counts. A count is a ZigZag LEB128 number; a negative one stands for so many zeros.
+https://github.com/HdrHistogram/HdrHistogram): a cookie and a length, followed by a deflated header
+and the counts. A count is a ZigZag LEB128 number; a negative one, -n, stands for n zeros.
 """
 
 import base64
@@ -19,20 +19,21 @@ _COMPRESSED_COOKIE: Final = 0x1C849304 | 0x10
 _OUTER: Final = struct.Struct(">II")
 # Cookie, bytes of counts, offset of the first index, digits, lowest, highest, ratio to integers.
 _HEADER: Final = struct.Struct(">IIIIQQd")
-# What a text may be inflated to: nine bytes for each of 500,000 bins.
+# The most that a text may inflate to: nine bytes for each of 500,000 bins.
 _MOST_BYTES: Final = 4_500_000
-# Of seven bits each, in a number; a ninth is for counts from 2**55 on, which nothing reaches.
+# Seven-bit groups in a number; a ninth is only needed for counts of 2**55 or more, which nothing
+# reaches.
 _MOST_SEPTETS: Final = 8
 
 Ints = npt.NDArray[np.int64]
 
 
 def encode(indices: Ints, counts: Ints, digits: int, highest: int) -> str:
-    """Write a histogram whose lowest value is 1.
+    """Encode a histogram whose lowest value is 1.
 
     Args:
-        indices: of every occupied bin, in rising order.
-        counts: of these bins.
+        indices: the index of every occupied bin, in ascending order.
+        counts: the counts of these bins.
         digits: significant decimal digits.
         highest: the highest trackable value.
     """
@@ -46,10 +47,10 @@ def encode(indices: Ints, counts: Ints, digits: int, highest: int) -> str:
 
 
 def decode(text: str, digits: int) -> tuple[Ints, Ints]:
-    """Read the indices and the counts of the occupied bins, in rising order.
+    """Decode the indices and the counts of the occupied bins, in ascending order.
 
     Raises:
-        ValueError: not an HdrHistogram, or one of another precision.
+        ValueError: not an HdrHistogram, or one with a different precision.
     """
     try:
         (_, _, _, their_digits, lowest, _, _), numbers = _inflate(text)
@@ -83,7 +84,7 @@ def _inflate(text: str) -> tuple[tuple[int, ...], bytes]:
 
 
 def _leb128(numbers: Ints) -> bytes:
-    """Write numbers from 0 on, seven bits a byte, the lowest first; all but the last have bit 8."""
+    """Encode numbers of 0 or more, seven bits a byte, lowest first; all but the last set bit 8."""
     shifted = numbers[:, np.newaxis] >> (7 * np.arange(_MOST_SEPTETS))
     is_there = shifted > 0
     is_there[:, 0] = True
@@ -92,7 +93,7 @@ def _leb128(numbers: Ints) -> bytes:
 
 
 def _from_leb128(text: bytes) -> Ints:
-    """Read them again. Raises ValueError for half a number, and for one of 2**56 or more."""
+    """Decode them. Raises ValueError for an incomplete number, and for one of 2**56 or more."""
     septets = np.frombuffer(text, np.uint8).astype(np.int64)
     (lasts,) = np.nonzero(septets <= 0x7F)
     firsts = np.concatenate(([0], lasts + 1))

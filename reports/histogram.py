@@ -1,8 +1,8 @@
-"""A latency histogram: nanoseconds, three significant digits, merged and kept without loss.
+"""A latency histogram: nanoseconds, three significant digits, merged and stored without loss.
 
 Binning is that of HdrHistogram (Gil Tene, http://hdrhistogram.org) with a lowest value of 1 ns, so
 counts go into and come out of its V2 encoding unchanged. Recording is vectorised: binning a batch
-with numpy costs about 0.05 µs a value, against about 1 µs for one value at a time.
+with numpy costs about 0.05 µs per value, compared with about 1 µs for one value at a time.
 """
 
 import math
@@ -17,13 +17,13 @@ from reports import hdr_text
 HIGHEST_TRACKABLE_NS: Final = 3_600_000_000_000
 SIGNIFICANT_DIGITS: Final = 3
 
-# 2048 sub-buckets are the least power of two that separates three significant digits.
+# 2048 sub-buckets are the smallest power of two that separates three significant digits.
 _SUB_BUCKETS: Final = 2048
 _HALF: Final = _SUB_BUCKETS // 2
 _HALF_MAGNITUDE: Final = 10
 _MANTISSA_BITS: Final = 52
 _EXPONENT_BIAS: Final = 1023
-# Brings 2048, of exponent 11, to index 2048.
+# Maps 2048, whose exponent is 11, to index 2048.
 _FIRST_LEADING_BITS: Final = ((_EXPONENT_BIAS + 11) << _HALF_MAGNITUDE) - _SUB_BUCKETS
 _BUCKETS: Final = (HIGHEST_TRACKABLE_NS // _SUB_BUCKETS).bit_length() + 1
 _COUNTS: Final = (_BUCKETS + 1) * _HALF
@@ -34,8 +34,8 @@ Values = Sequence[int] | npt.NDArray[np.int64]
 def _bins_of(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return the HdrHistogram counts index of each value.
 
-    Below 2048 a value is its own index. Above, the index is the binary exponent with the ten bits
-    behind the leading one, and that is how a float64 (IEEE 754 binary64) begins: exact up to 2**53.
+    Below 2048 a value is its own index. Above, the index is the binary exponent and the ten bits
+    after the leading one, which is how a float64 (IEEE 754 binary64) begins: exact up to 2**53.
     """
     leading_bits = values.astype(np.float64).view(np.int64) >> (_MANTISSA_BITS - _HALF_MAGNITUDE)
     return np.where(values < _SUB_BUCKETS, values, leading_bits - _FIRST_LEADING_BITS)
@@ -55,8 +55,8 @@ _LOWEST, _WIDTH = _bin_edges()
 class Histogram:
     """Counts of durations in nanoseconds, from 0 to one hour.
 
-    A value above :data:`HIGHEST_TRACKABLE_NS` is counted in the last bin and in ``clipped``; it is
-    never dropped.
+    Values above :data:`HIGHEST_TRACKABLE_NS` are counted in the last bin and in ``clipped``, never
+    dropped.
     """
 
     __slots__ = ("_counts", "clipped")
@@ -83,16 +83,16 @@ class Histogram:
 
     def merge(self, other: "Histogram") -> None:
         """Add the counts of another histogram to this one."""
-        self._counts += other._counts  # noqa: SLF001 - the other is of this class
+        self._counts += other._counts  # noqa: SLF001 - the other is an instance of this class
         self.clipped += other.clipped
 
     @property
     def count(self) -> int:
-        """How many durations were recorded."""
+        """The number of durations recorded."""
         return int(self._counts.sum())
 
     def count_above(self, value_ns: int) -> int:
-        """How many durations were above a value, to three digits of it."""
+        """Return how many durations were above a value, to its first three digits."""
         return int(self._counts[_bins_of(np.array([value_ns]))[0] + 1 :].sum())
 
     @property
@@ -114,10 +114,10 @@ class Histogram:
         return float(np.average(middles, weights=self._counts[occupied]))
 
     def percentile_ns(self, percentile: float) -> int:
-        """Return the least value that ``percentile`` percent of the durations do not exceed.
+        """Return the smallest value that ``percentile`` percent of the durations do not exceed.
 
         This is the nearest-rank definition (Hyndman and Fan 1996, type 1) on the binned values,
-        each bin standing for its highest value, as HdrHistogram has it.
+        each bin standing for its highest value, as in HdrHistogram.
 
         Raises:
             ValueError: the histogram is empty, or ``percentile`` is outside 0 to 100.
@@ -131,22 +131,22 @@ class Histogram:
         return int(_LOWEST[found] + _WIDTH[found] - 1)
 
     def bins(self) -> list[tuple[int, int]]:
-        """Return (lowest value in nanoseconds, count) of every occupied bin, in rising order."""
+        """Return (lowest value in nanoseconds, count) of every occupied bin, in ascending order."""
         occupied = np.flatnonzero(self._counts)
         return list(zip(_LOWEST[occupied].tolist(), self._counts[occupied].tolist(), strict=True))
 
     def encode(self) -> str:
-        """Write as HdrHistogram V2, compressed, base64: what any HdrHistogram tool reads."""
+        """Encode as HdrHistogram V2, compressed, base64, which any HdrHistogram tool can read."""
         occupied = np.flatnonzero(self._counts)
         counts = self._counts[occupied]
         return hdr_text.encode(occupied, counts, SIGNIFICANT_DIGITS, HIGHEST_TRACKABLE_NS)
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """Read what :meth:`encode` or another HdrHistogram implementation wrote.
+        """Decode what :meth:`encode` or another HdrHistogram implementation wrote.
 
         Raises:
-            ValueError: not an HdrHistogram, or one of another range or precision.
+            ValueError: not an HdrHistogram, or one with a different range or precision.
         """
         occupied, counts = hdr_text.decode(text, SIGNIFICANT_DIGITS)
         if occupied.size and occupied[-1] >= _COUNTS:

@@ -1,4 +1,4 @@
-"""Who was the limit of a run: the server, the generator, the machine, or nobody."""
+"""What limited a run: the server, the generator, the machine, or none of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Final
 from reports.units import format_ratio
 
 BUSY: Final = 0.9
-"""The share of the time from which on a thread has no room left: what waits for it grows."""
+"""The share of the time above which a thread has no headroom left: its queue grows."""
 MACHINE_BUSY: Final = 0.95
-"""Of all cores, which have room for one more thread until nearly the end."""
+"""The same for all cores together, which have room for one more thread until nearly the end."""
 
-# What may be the limit: by which figure, from where on, and in which words.
+# What may be the limit: the figure that shows it, the bound from which it is, and the wording.
 _PARTS: Final = (
     (
         "server",
@@ -31,11 +31,11 @@ _PARTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Who was the limit.
+    """What limited a run.
 
     Attributes:
-        parts: ``server``, ``generator`` and ``machine``, those of them that were.
-        evidence: what was measured of each, a clause apiece.
+        parts: those of ``server``, ``generator`` and ``machine`` that were the limit.
+        evidence: what was measured for each, one clause each.
         has_seen_server: whether the server's processes could be watched.
     """
 
@@ -45,7 +45,7 @@ class Limit:
 
     @property
     def who(self) -> str:
-        """Name it in a word or two."""
+        """The limit in a few words."""
         if self.parts:
             return " and ".join(self.parts)
         return "none of them" if self.has_seen_server else "not the generator"
@@ -55,10 +55,10 @@ class Limit:
 
 
 def limit_of(figures: Mapping[str, float]) -> Limit | None:
-    """Return who was the limit of a run, None where no load was measured.
+    """Return what limited a run, or None if no load was measured.
 
     A server whose busiest thread is idle a tenth of the time could have done more, and so could a
-    generator that neither ran nor waited for a core; then the load was all that was asked for.
+    generator that neither ran nor waited for a core; then the load was all that was requested.
     """
     if "swarm.runnable_ratio" not in figures:
         return None
@@ -67,8 +67,8 @@ def limit_of(figures: Mapping[str, float]) -> Limit | None:
     ]
     return Limit(
         parts=tuple(part for part, value, bound, _ in measured if value >= bound),
-        # The kernel's clock misses what runs for less than one of its ticks: a machine of which it
-        # tells little may well have done more.
+        # The kernel's clock misses anything that runs for less than one of its ticks: a machine
+        # that it shows as lightly used may well have done more.
         evidence=tuple(
             told.format(format_ratio(value))
             for part, value, bound, told in measured

@@ -1,4 +1,4 @@
-"""Several servers beside each other, as data: what each measured, and its ratios to one of them."""
+"""Several servers side by side, as data: what each measured, and its ratios to one of them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ from reports.verdict import Estimate
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What is shown of every server.
+    """A figure that is shown for every server.
 
     Attributes:
-        experiment: whose runs it is of.
-        figure: its name, whose end is its unit.
-        label: what a person calls it.
-        better: in which direction it is better.
+        experiment: the experiment whose runs measured it.
+        figure: its name, which ends in its unit.
+        label: its human-readable name.
+        better: the direction in which it is better.
     """
 
     experiment: str
@@ -34,9 +34,9 @@ class Cell:
     """One figure of one server.
 
     Attributes:
-        estimate: over the runs; of one run alone its interval has no ends. None if not measured.
-        ratio: to the reference, round by round; None for the reference itself, and where one of the
-            two was not measured or is not above nothing.
+        estimate: over the runs; its interval is unbounded for a single run. None if not measured.
+        ratio: to the reference, round by round; None for the reference itself, and if either of the
+            two was not measured or is not above 0.
         is_best: whether it is the best of its column, or does not differ from the best.
         reason: why it was not measured.
         has_failed: whether that is because the server failed, not the generator or the machine.
@@ -50,13 +50,13 @@ class Cell:
 
     @property
     def differs(self) -> bool:
-        """Whether it differs from the reference: 1 lies outside of the ratio's interval."""
+        """Whether it differs from the reference: 1 lies outside the ratio's interval."""
         return self.ratio is not None and not self.ratio.low <= 1.0 <= self.ratio.high
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One server: a cell for each column."""
+    """One server, with a cell for each column."""
 
     target: str
     cells: tuple[Cell, ...]
@@ -64,16 +64,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Several servers, beside each other.
+    """Several servers side by side.
 
     Attributes:
-        reference: the server that the ratios are to.
+        reference: the server that the ratios refer to.
         how: how each experiment was measured, in a few words.
-        left_out: servers that are not there, with what is missing.
-        repeated: why runs were made again, a sentence each.
-        made: how many runs there are, of how many ``planned`` ones.
-        is_reduced: whether the loads were smaller than those that the file names.
-        is_complete: whether no run is missing but those that were given up.
+        left_out: servers that could not be included, with what is missing.
+        repeated: why runs were repeated, one sentence each.
+        made: how many of the ``planned`` runs there are.
+        is_reduced: whether the loads were smaller than those in the file.
+        is_complete: whether no run is missing except those that were given up.
     """
 
     reference: str
@@ -89,13 +89,13 @@ class Matrix:
 
     @property
     def comparisons(self) -> int:
-        """How many ratios have an interval, and could by chance differ from 1."""
+        """The number of ratios that have an interval, and could differ from 1 by chance."""
         cells = (cell for row in self.rows for cell in row.cells)
         return sum(1 for it in cells if it.ratio is not None and math.isfinite(it.ratio.high))
 
 
 def outcome_of_matrix(matrix: Matrix) -> Outcome:
-    """Return how the making of a matrix ended; whether one server is better decides nothing."""
+    """Return how measuring a matrix ended; whether one server is better decides nothing."""
     if not matrix.is_complete:
         what = f"{matrix.made} of {matrix.planned} runs were made"
         return Outcome(ExitStatus.INTERRUPTED, (what,))
@@ -109,7 +109,7 @@ def outcome_of_matrix(matrix: Matrix) -> Outcome:
 
 
 def _unmeasured(matrix: Matrix, *, has_failed: bool) -> list[str]:
-    """Name the servers that lack a figure because they failed, or for another reason."""
+    """Return the servers that lack a figure because they failed, or for another reason."""
     return [
         row.target
         for row in matrix.rows
@@ -118,7 +118,7 @@ def _unmeasured(matrix: Matrix, *, has_failed: bool) -> list[str]:
 
 
 def matrix_document(matrix: Matrix, findings: Sequence[str], outcome: Outcome) -> dict[str, Any]:
-    """Return a matrix as a document for JSON."""
+    """Return a matrix as a JSON document."""
     return {
         "status": outcome.status,
         "outcome": outcome.line,
@@ -164,6 +164,6 @@ def _cell_document(cell: Cell) -> dict[str, Any]:
 def _estimate_document(estimate: Estimate | None) -> dict[str, Any] | None:
     if estimate is None:
         return None
-    # JSON has no infinity: an interval without ends has none there.
+    # JSON has no infinity: an unbounded interval has null ends there.
     low, high = (it if math.isfinite(it) else None for it in (estimate.low, estimate.high))
     return {"value": estimate.value, "low": low, "high": high, "runs": list(estimate.runs)}

@@ -1,4 +1,4 @@
-"""How a run ended: its exit status, and why in one line. Validity first, then what went wrong."""
+"""How a run ended: its exit status, and why, in one line. Validity first, then what went wrong."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from reports.summary import Summary
 from reports.threshold import failures, parse_threshold
 from reports.units import format_count
 
-# What a ledger counts that is a fault of the server.
+# The counts of a ledger that are faults of the server.
 _FAULTS: Final = ("lost", "duplicated", "reordered")
 _MOST_ERRORS: Final = 3
-# What weighs most when there are several runs.
+# Which status takes precedence when there are several runs.
 _WEIGHT: Final = (
     ExitStatus.INTERRUPTED,
     ExitStatus.USAGE,
@@ -30,7 +30,7 @@ class Outcome:
 
     Attributes:
         status: the exit status.
-        problems: what makes it other than held, a sentence without a full stop each.
+        problems: what keeps it from being held, each as a sentence without a full stop.
     """
 
     status: ExitStatus
@@ -38,7 +38,7 @@ class Outcome:
 
     @property
     def line(self) -> str:
-        """The status by its name, and why."""
+        """The name of the status, and why."""
         return f"{self.status.name}: {'; '.join(self.problems) or 'nothing went wrong'}"
 
 
@@ -53,7 +53,7 @@ def outcome_of(summary: Summary) -> Outcome:
 
 
 def run_document(path: Path, summary: Summary, outcome: Outcome) -> dict[str, Any]:
-    """Return a run whose record is at ``path`` as a document for JSON."""
+    """Return a run whose record is at ``path`` as a JSON document."""
     limit = limit_of(summary.figures)
     return {
         "record": str(path),
@@ -76,7 +76,7 @@ def run_document(path: Path, summary: Summary, outcome: Outcome) -> dict[str, An
 
 
 def worst(statuses: Sequence[ExitStatus]) -> ExitStatus:
-    """Return the one that weighs most; held if there is none."""
+    """Return the status that takes precedence; held if there are none."""
     return next((status for status in _WEIGHT if status in statuses), ExitStatus.HELD)
 
 
@@ -85,7 +85,7 @@ def _interruption(summary: Summary) -> tuple[str, ...]:
 
 
 def told_errors(summary: Summary) -> Iterator[str]:
-    """Yield how many errors there were, and of which kinds most; nothing if there was none."""
+    """Yield the number of errors and their most frequent kinds; nothing if there were none."""
     if not summary.errors:
         return
     most = sorted(summary.errors.items(), key=lambda item: (-item[1], item[0]))[:_MOST_ERRORS]
@@ -103,13 +103,13 @@ def _faults(summary: Summary) -> Iterator[str]:
         if count:
             of = f" of {format_count(expected)}" if expected else ""
             yield f"{format_count(count)}{of} messages {name}"
-    # Such a one is lost as well: it is not a second message that something is wrong with.
+    # A corrupted message also counts as lost: it is not a second message with a fault.
     if corrupted := summary.figures.get("integrity.corrupted", 0):
         yield f"{format_count(corrupted)} came corrupted"
 
 
 def _missed(summary: Summary) -> Iterator[str]:
-    """Yield which of the run's own thresholds do not hold."""
+    """Yield those of the run's own thresholds that do not hold."""
     asked = [parse_threshold(text) for text in summary.header.load.get("thresholds", ())]
     for threshold, found in failures(asked, summary.judged_figures):
         yield f"{threshold}, found {found}"

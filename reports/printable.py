@@ -1,4 +1,4 @@
-"""Text that somebody else wrote, made safe to show: a terminal obeys control characters."""
+"""Make untrusted text safe to show: a terminal obeys control characters."""
 
 from typing import Final
 
@@ -6,11 +6,11 @@ _MOST_LETTERS: Final = 2000
 
 
 def printable(text: str) -> str:
-    r"""Return a text as one line that does nothing to a terminal.
+    r"""Return a text as one line that has no effect on a terminal.
 
-    What is not printable (:meth:`str.isprintable`: controls, line ends, marks that turn the writing
-    round, halves of surrogates) stands as its escape, such as ``\x1b``. A text of more than 2,000
-    letters is cut.
+    What is not printable (:meth:`str.isprintable`: control characters, line ends, marks that
+    reverse the writing direction, lone surrogates) is replaced by its escape, such as ``\x1b``. A
+    text of more than 2,000 characters is truncated.
     """
     if len(text) > _MOST_LETTERS:
         text = f"{text[:_MOST_LETTERS]} …"

@@ -18,18 +18,18 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from reports.measures import Measures
 
-# History of the format. A reader takes every version up to its own.
+# History of the format. A reader accepts every version up to its own.
 #   1  the first
 FORMAT_VERSION: Final = 1
 RECORD_SUFFIX: Final = ".run.jsonl"
 
 
 class RecordError(Exception):
-    """A run record cannot be read or written; the message names the file and what to do."""
+    """A run record that cannot be read or written; the message names the file and what to do."""
 
 
 class RecordCutError(RecordError):
-    """A line cannot be written any more, as where the disk is full; those before it stand."""
+    """A line that can no longer be written, for instance on a full disk; earlier ones remain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Target:
     Attributes:
         url: the WebSocket address.
         address: the numeric address and port that connections went to.
-        command: the command that started the target, empty when it was already running.
-        pids: roots of the watched process trees, none when the target is not on this machine.
+        command: the command that started the target, empty if it was already running.
+        pids: roots of the watched process trees, empty if the target is not on this machine.
     """
 
     url: str
@@ -66,9 +66,9 @@ class UserHeader:
     """One of several kinds of users of a run.
 
     Attributes:
-        name: what it is called; its figures begin with it.
-        share: of all connections, 1 being all of them.
-        scenario, parameters, load, url, measures: as of a whole run.
+        name: its name, with which its figures begin.
+        share: its share of all connections, 1 being all of them.
+        scenario, parameters, load, url, measures: as for a whole run.
         processes: the numbers of its swarm processes.
     """
 
@@ -84,18 +84,18 @@ class UserHeader:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first line: everything needed to run the same again.
+    """The first line: everything needed to repeat the run.
 
     Attributes:
         scenario: the scenario's name; ``parameters`` holds every parameter it ran with.
-        load: connections, rate, duration and whatever else shaped the load, by name.
+        load: connections, rate, duration and everything else that shaped the load, by name.
         limits: the system limits in force (:mod:`loadtests.plan.limits`).
         command: the command line that repeats the run.
         started_at: wall-clock start, ISO 8601 with offset.
         seed: the seed of every random choice.
-        users: its kinds of users, where there are several.
-        measures: what the scenario declares that it measures; nothing in records from before
-            scenarios did.
+        users: its kinds of users, if there are several.
+        measures: what the scenario declares that it measures; empty in records that are older than
+            such declarations.
     """
 
     run_id: str
@@ -121,11 +121,12 @@ class Delivery:
     """One broadcast as one swarm process saw it arrive.
 
     Attributes:
-        sequence: the publisher's sequence number, from 0; above 24 bits, the publisher's number.
-        receivers: on how many connections of this process it arrived.
-        first_ns, last_ns: delivery time at the first and at the last of them.
-        histogram: delivery times at all of them; empty where there are too many broadcasts for one
-            each, and the interval's histogram ``delivered`` is of all of them.
+        sequence: the publisher's sequence number, from 0; the bits above the lowest 24 hold the
+            publisher's number.
+        receivers: how many connections of this process it arrived on.
+        first_ns, last_ns: delivery time to the first and to the last of them.
+        histogram: delivery times to all of them; empty if there are too many broadcasts for one
+            each, in which case the interval's histogram ``delivered`` covers them all.
     """
 
     sequence: int
@@ -137,28 +138,28 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """About one second of one swarm process. Counts are of this interval alone.
+    """About one second of one swarm process. Counts cover this interval alone.
 
     Attributes:
         process: the number of the swarm process, from 0.
         t_ns: end of the interval; ``duration_ns`` is its length.
         phase: the phase of the run that the interval lies in.
         open: connections open at its end.
-        opened, failed, closed: connections that completed the handshake, that did not, and that
+        opened, failed, closed: connections that completed the handshake, that failed to, and that
             ended after it.
         close_codes: how the closed ones ended, by RFC 6455 section 7.4 code; 1006 stands for a
             connection that ended without a close frame.
         sent, received: data messages; ``sent_bytes`` and ``received_bytes`` are their payloads.
-        unsolicited: received messages that are not of this run's making, such as heartbeats.
+        unsolicited: received messages that this run did not cause, such as heartbeats.
         errors: what went wrong, by ``phase:cause``.
-        integrity: the ledger's counts: expected, lost (below 0 where some came after all that had
-            been taken for lost), missed (sent while the receiver was not connected), duplicated,
+        integrity: the ledger's counts: expected, lost (below 0 if some that had been counted as
+            lost arrived after all), missed (sent while the receiver was not connected), duplicated,
             reordered, corrupted.
-        counts: what the scenario counts besides, by ``scenario.what``.
+        counts: what else the scenario counts, by ``scenario.what``.
         histograms: durations by name.
         deliveries: the broadcasts that arrived.
         cpu_ns: CPU time that the swarm process used.
-        waited_ns: how long it waited for a core though it could have run.
+        waited_ns: how long it was runnable but waited for a core.
     """
 
     process: int
@@ -192,7 +193,7 @@ class Sample:
 
     Attributes:
         source: ``server``, ``swarm`` or ``kernel``.
-        mark: names a reading that was taken on purpose at a moment of the run, empty otherwise.
+        mark: the name of a reading taken deliberately at some moment of the run, empty otherwise.
         values: readings by name; the unit is the name's last part.
     """
 
@@ -205,7 +206,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: a phase begun, a signal sent, a failure seen."""
+    """Something that happened: a phase began, a signal was sent, a failure was seen."""
 
     t_ns: int
     name: str
@@ -219,11 +220,11 @@ class Footer:
 
     Attributes:
         valid: whether the figures may be judged at all.
-        reasons: why not, a sentence each.
-        failures: what the target or a script failed at so that the load ended early or never was,
-            a sentence each.
-        warnings: what a reader of the figures should know, a sentence each.
-        interrupted: whether a person or a signal ended the run early.
+        reasons: why not, one sentence each.
+        failures: what the target or a script failed at, so that the load ended early or never
+            began, one sentence each.
+        warnings: what a reader of the figures should know, one sentence each.
+        interrupted: whether a user or a signal ended the run early.
     """
 
     t_ns: int
@@ -244,12 +245,12 @@ _TYPES: Final = frozenset({"header", "interval", "sample", "event", "footer"})
 
 
 def encode_line(line: Line) -> bytes:
-    """Write one line, its newline included."""
+    """Encode one line, including its newline."""
     return _LINE.dump_json(line) + b"\n"
 
 
 def decode_line(text: bytes | str) -> Line | None:
-    """Read one line; None for a line type that this version does not know.
+    """Decode one line; return None for a line type that this version does not know.
 
     Raises:
         ValueError: not JSON, or a known type with a missing or mistyped key.
@@ -279,9 +280,9 @@ def decode_line(text: bytes | str) -> Line | None:
 
 
 class RecordWriter:
-    """Appends lines to a record, each written at once: a few a second, so it costs little.
+    """A writer that appends each line to a record at once: a few per second, so it costs little.
 
-    The file is created when the writer is, so that a bad path fails before the run.
+    The file is created with the writer, so that a bad path fails before the run.
     """
 
     def __init__(self, path: Path) -> None:
@@ -297,13 +298,13 @@ class RecordWriter:
             )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Nothing is held back in a buffer, which closing would try to write once more.
+            # Unbuffered: closing would try to write what is left in a buffer once more.
             self._file = path.open("xb", buffering=0)
         except OSError as error:
             raise RecordError(f"cannot write {path}: {os.strerror(error.errno or 0)}") from error
 
     def write(self, line: Line) -> None:
-        """Append one line and hand it to the operating system.
+        """Append one line and pass it to the operating system.
 
         Raises:
             RecordCutError: it cannot be written.
@@ -319,7 +320,7 @@ class RecordWriter:
             ) from error
 
     def close(self) -> None:
-        """Close; writing afterwards is an error."""
+        """Close the file; writing afterwards is an error."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -336,11 +337,11 @@ class RecordWriter:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record read back.
+    """A record that was read back.
 
     Attributes:
-        truncated: whether the last line was cut, as by a kill in the middle of a write.
-        footer: None when the run was cut off before its end.
+        truncated: whether the last line was cut off, for instance by a kill in mid-write.
+        footer: None if the run was cut off before its end.
     """
 
     path: Path
@@ -353,7 +354,7 @@ class Record:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record, tolerating a cut last line, unknown keys and unknown line types.
+    """Read a record, tolerating a truncated last line, unknown keys and unknown line types.
 
     Raises:
         RecordError: no such file, no header, a newer format, or a broken line that is not the last.

@@ -1,8 +1,8 @@
-"""From a record's lines to the figures told of it: added up as they come, or read from the file.
+"""From a record's lines to its figures: added up as they arrive, or read from the file.
 
 A figure has a dotted name whose last part carries its unit (``latency.p99_seconds``,
-``server.memory_bytes``, ``server.cpu_ratio``). A figure that was not measured is absent; it is
-never zero in its place.
+``server.memory_bytes``, ``server.cpu_ratio``). A figure that was not measured is absent, never
+zero.
 """
 
 import statistics
@@ -15,17 +15,17 @@ from reports.histogram import Histogram, merged
 from reports.record import Event, Footer, Header, Interval, Line, Record, Sample
 
 PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
-# What a ledger tells apart; see :class:`reports.record.Interval`.
+# What a ledger distinguishes; see :class:`reports.record.Interval`.
 LEDGER: Final = ("expected", "lost", "missed", "duplicated", "reordered", "late", "corrupted")
-# What a swarm process times of itself.
+# The durations that a swarm process measures of itself.
 OWN: Final = ("lateness", "loop_lag", "gc_pause")
-# What a connection takes to open.
+# The durations of opening a connection.
 HANDSHAKE: Final = ("tcp_connect", "tls", "upgrade", "open", "setup", "ready")
-# What a broadcast takes to so many of its receivers: what a person calls it, and the figure.
+# How long a broadcast takes to reach part of its receivers: human-readable name, and figure.
 DELIVERY: Final = {"first": "first", "half": "half", "99 %": "most", "last": "last"}
-# A line through fewer counts is no slope (two always fit, three barely test it).
+# A line through fewer counts is not a usable slope (two always fit, three barely test it).
 STEPS_FOR_SLOPE: Final = 4
-# What a machine's cores do, of which steal is done for others.
+# How a machine's cores spend their time; steal is spent on others.
 _CPU_PARTS: Final = ("busy", "idle", "steal")
 
 # Readings taken on purpose, by their mark.
@@ -41,13 +41,14 @@ class Summary:
 
     Attributes:
         valid: whether the figures may be judged; ``reasons`` says why not.
-        failures: what the target or a script failed at so that the load ended early or never was.
+        failures: what the target or a script failed at, so that the load ended early or never
+            began.
         figures: the figures by name.
         errors: what went wrong, by ``phase:cause``.
         close_codes: how connections ended, by code.
-        counts: what the scenario counted of its own; they are figures too.
+        counts: what the scenario itself counted; these are figures too.
         negotiated: how many connections agreed on what in the opening handshake.
-        users: the same of each kind of users, where there are several.
+        users: the same for each kind of users, if there are several.
     """
 
     header: Header
@@ -69,17 +70,17 @@ class Summary:
         return _with_those(self.figures, {name: own.figures for name, own in self.users.items()})
 
 
-# A broadcast: the kind of users that it was published by, and its sequence number.
+# A broadcast: the kind of users that published it, and its sequence number.
 _Message = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Delivered:
-    """What broadcasts took to arrive, in nanoseconds.
+    """How long broadcasts took to arrive, in nanoseconds.
 
     Attributes:
-        columns: for each broadcast what it took to its first receiver, to half of them, to 99 % and
-            to the last one; half and most only of those whose times are all on the record.
+        columns: for each broadcast, the time to its first receiver, to half of them, to 99 % and to
+            the last one; half and most only for those whose times are all on the record.
         times: every delivery of these.
     """
 
@@ -87,7 +88,7 @@ class _Delivered:
     times: Histogram = field(default_factory=Histogram)
 
     def with_those(self, parts: Mapping[_Message, Sequence[tuple[int, int, str]]]) -> "_Delivered":
-        """Add broadcasts, each as its first, its last and all times at each swarm process."""
+        """Add broadcasts, each as the first, the last and all times at each swarm process."""
         columns = {name: list(column) for name, column in self.columns.items()}
         times = merged((self.times,))
         for of_one in parts.values():
@@ -95,7 +96,7 @@ class _Delivered:
             columns.setdefault("last", []).append(max(last for _, last, _ in of_one))
             if all(text for _, _, text in of_one):
                 histogram = merged(Histogram.decode(text) for _, _, text in of_one)
-                # A histogram's bins are wider than the time of the last one is exact.
+                # The bins of a histogram are coarser than the exact time of the last delivery.
                 last = columns["last"][-1]
                 columns.setdefault("half", []).append(min(histogram.percentile_ns(50), last))
                 columns.setdefault("most", []).append(min(histogram.percentile_ns(99), last))
@@ -117,22 +118,22 @@ class Totals:
         self.negotiated: Counter[str] = Counter()
         self.histograms: defaultdict[str, Histogram] = defaultdict(Histogram)
         self.open_by_process: dict[int, int] = {}
-        # What each swarm process says of itself, for each is judged by itself.
+        # What each swarm process measured of itself, since each is judged separately.
         self.own: defaultdict[int, defaultdict[str, Histogram]] = defaultdict(
             lambda: defaultdict(Histogram)
         )
         self.peak_open = 0
-        # Of the data feed, if there is one.
+        # The rows of the data feed, if there is one.
         self.feed_rows: int | None = None
         self.phase = ""
         self._drain: dict[str, float] = {}
-        # Of a live load, whose users may become more.
+        # For a live load, whose number of users may grow.
         self._requested = 0
         self._asked_per_second: float | None = None
         self._clock_uncertainty_ns: dict[int, int] = {}
         self._marks: list[Sample] = []
         self._peak_rss_bytes = 0.0
-        # When the server was read last, and what its busiest thread used while it was measured.
+        # When the server was last read, and what its busiest thread used in the measured phase.
         self._server_read_ns = 0
         self._busiest_ns = 0.0
         self._busiest_of_ns = 0
@@ -142,10 +143,10 @@ class Totals:
         self._measured: Counter[str] = Counter()
         self._opening_ns: Counter[int] = Counter()
         self._opening_cpu_ns = 0
-        # Kept encoded: a histogram takes 270 KB, and there is one a broadcast and process.
+        # Kept encoded: a histogram takes 270 KB, and there is one per broadcast and process.
         self._deliveries: defaultdict[_Message, list[tuple[int, int, str]]] = defaultdict(list)
         self._settled = _Delivered()
-        # Of each kind of users, where there are several.
+        # The totals of each kind of users, if there are several.
         self.users: dict[str, Totals] = {}
         self._user_of: dict[int, str] = {}
 
@@ -187,14 +188,14 @@ class Totals:
             self._user_of.update(dict.fromkeys(user.processes, user.name))
 
     def _hand_on(self, line: Line, process: int | None) -> None:
-        """Add a line to its kind of users; what is of no process, such as a phase, is of all."""
+        """Add a line to its kind of users, or to all if it has no process, such as a phase."""
         for name, own in self.users.items():
             if process is None or self._user_of.get(process) == name:
                 own.add(line)
 
     @property
     def parts(self) -> "tuple[Totals, ...]":
-        """What was done side by side: the totals of each kind of users, or these."""
+        """The parts that ran side by side: the totals of each kind of users, or just these."""
         return tuple(self.users.values()) or (self,)
 
     def _add_server(self, line: Sample) -> None:
@@ -212,13 +213,13 @@ class Totals:
         return self.header is not None and bool(self.header.load.get("live"))
 
     def _is_live_opening(self, phase: str) -> bool:
-        """Return whether connections that open are new ones; in a round, they come back."""
+        """Return whether opening connections are new ones; in a round, they are returning."""
         is_round = self.header is not None and bool(self.header.load.get("rounds"))
         return self._is_live and not (is_round and phase == "measure")
 
     @property
     def open(self) -> int:
-        """Connections open now."""
+        """The number of connections open now."""
         return sum(self.open_by_process.values())
 
     def _add_event(self, line: Event) -> None:
@@ -275,7 +276,7 @@ class Totals:
             if name in OWN and line.phase not in ("measure", "collect"):
                 continue
             histogram = Histogram.decode(text)
-            # Those of clients that come later are not of the opening.
+            # Those of clients that arrive later do not belong to the opening.
             later = name in HANDSHAKE and not opening
             self.histograms[f"{name}_later" if later else name].merge(histogram)
             if name == "latency" and line.phase == "measure":
@@ -304,7 +305,7 @@ class Totals:
         """Return every figure that the lines so far allow.
 
         Args:
-            with_deliveries: those of broadcasts too, which costs the decoding of each.
+            with_deliveries: include those of broadcasts, each of which has to be decoded.
         """
         return {
             **self._connection_figures(),
@@ -320,7 +321,7 @@ class Totals:
         }
 
     def judged_figures(self, *, with_deliveries: bool = True) -> dict[str, float]:
-        """Return those and the ones of each kind of users, which begin with its name."""
+        """Return these figures and those of each kind of users, which begin with its name."""
         of_users = {
             name: own.figures(with_deliveries=with_deliveries) for name, own in self.users.items()
         }
@@ -371,7 +372,7 @@ class Totals:
         return figures
 
     def _delivery_figures(self) -> dict[str, float]:
-        """Average over broadcasts what each took to its first receiver, half, most and the last."""
+        """Average over broadcasts the times to the first receiver, half, most and the last."""
         delivered = self._settled.with_those(self._deliveries)
         if not delivered.columns:
             return {}
@@ -387,9 +388,9 @@ class Totals:
         return figures
 
     def settle_deliveries(self) -> None:
-        """Add up the broadcasts so far, of which nothing more will come; it costs their decoding.
+        """Add up the broadcasts so far, which must be complete; each of them has to be decoded.
 
-        A live view would else decode all of them each time it looks.
+        Otherwise a live view would decode all of them on every refresh.
         """
         self._settled = self._settled.with_those(self._deliveries)
         self._deliveries.clear()
@@ -473,7 +474,7 @@ class Totals:
             figures["server.files"] = end.values["files"]
             figures["server.processes"] = end.values["processes"]
         growth = self._growth("server", "pss_bytes")
-        # A server that ran before may have memory left over from then, which grows nothing.
+        # A server that ran before may reuse memory left over from then, and so not grow.
         was_fresh = self.header is not None and bool(self.header.target.command)
         if growth is not None and was_fresh:
             figures["server.memory_growth_per_connection_bytes"] = growth
@@ -483,11 +484,11 @@ class Totals:
         return figures
 
     def _opened_at_first(self) -> int:
-        """Return how many connections opened before a load that all of them were there for."""
+        """Return how many connections opened before a load that all of them took part in."""
         return 0 if self._is_live else self.counts["opened"]
 
     def _server_cpu_seconds(self) -> tuple[float, float]:
-        """Return the server's CPU time while it was measured, and for how long that was."""
+        """Return the server's CPU time while it was measured, and how long that was."""
         used = elapsed = 0.0
         for begin, end in self._measured_between("server"):
             used += end.values["cpu_seconds"] - begin.values["cpu_seconds"]
@@ -495,9 +496,9 @@ class Totals:
         return used, elapsed
 
     def _measured_between(self, source: str) -> list[tuple[Sample, Sample]]:
-        """Return the readings at the beginning and at the end of what was measured.
+        """Return the readings at the beginning and at the end of each measured phase.
 
-        A live load of rounds is measured several times; what is between them does not count.
+        A live load of rounds is measured several times; the time in between does not count.
         """
         begins = self._all_marks(source, MARK_MEASURE_BEGIN)
         return list(zip(begins, self._all_marks(source, MARK_MEASURE_END), strict=False))
@@ -522,12 +523,12 @@ class Totals:
         return figures
 
     def _clock_figures(self) -> dict[str, float]:
-        """Return by how much a one-way time between two hosts may be wrong."""
+        """Return by how much a one-way time between two hosts may be off."""
         worst = sum(sorted(self._clock_uncertainty_ns.values())[-2:])
         return {"clock.uncertainty_seconds": worst / 1e9} if worst else {}
 
     def _open_when_measured(self) -> float:
-        """Return how many were open at the end of the measured phase, the most ever before it."""
+        """Return how many were open at the end of the measured phase; until then, the peak."""
         end = self._last_mark("kernel", MARK_MEASURE_END)
         return self.peak_open if end is None else end.values["connections"]
 
@@ -537,7 +538,7 @@ class Totals:
         )
 
     def _last_mark(self, source: str, mark: str) -> Sample | None:
-        """Return the last of such readings: a live load of rounds has one for each."""
+        """Return the last such reading: a live load of rounds has one for each round."""
         found = self._all_marks(source, mark)
         return found[-1] if found else None
 
@@ -545,11 +546,11 @@ class Totals:
         return [held for held in self._marks if held.source == source and held.mark == mark]
 
     def _growth(self, source: str, name: str) -> float | None:
-        """Return what a reading grew by from the start to the measured phase, per connection."""
+        """Return how much a reading grew from the start to the measured phase, per connection."""
         start, end = self._mark(source, MARK_START), self._mark(source, MARK_MEASURE_BEGIN)
         if start is None or end is None or not (name in start.values and name in end.values):
             return None
-        # Where connections come and go there may be none yet.
+        # If connections come and go there may be none yet.
         connections = end.values.get("connections", self.peak_open)
         return (end.values[name] - start.values[name]) / connections if connections else None
 
@@ -565,7 +566,7 @@ class Totals:
         return statistics.linear_regression(counts, readings).slope
 
     def summary(self) -> Summary:
-        """Return what the lines so far say; without a footer the run was cut off, so not valid.
+        """Summarise the lines so far; without a footer the run was cut off, so it is not valid.
 
         Raises:
             ValueError: there was no header.
@@ -638,7 +639,7 @@ def totals_of(record: Record) -> Totals:
     """Add up all lines of a record."""
     totals = Totals()
     totals.add(record.header)
-    # Events first where times are the same: a phase begins with its event.
+    # Events come first when times are equal: a phase begins with its event.
     lines: list[Interval | Sample | Event] = [*record.events, *record.intervals, *record.samples]
     for line in sorted(lines, key=_time_ns):
         totals.add(line)

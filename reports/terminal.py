@@ -1,7 +1,7 @@
-"""What a person sees in a terminal: a live view while a run goes on, its summary at the end.
+"""What a user sees in a terminal: a live view while a run is in progress, its summary at the end.
 
-The live view goes to standard error, on a terminal as a panel that redraws itself, elsewhere as
-plain lines; the summary is text for standard output.
+The live view goes to standard error: on a terminal as a panel that redraws itself, otherwise as
+plain lines. The summary is text for standard output.
 """
 
 import os
@@ -25,16 +25,16 @@ from reports.summary import DELIVERY, HANDSHAKE, LEDGER, OWN, Summary, Totals
 from reports.units import format_bytes, format_count, format_rate, format_ratio, format_seconds
 
 _PLAIN_SECONDS: Final = 5.0
-# The others last a moment; a log is read for what takes time.
+# The others last only a moment; a log is read for what takes time.
 _TOLD_PHASES: Final = ("open", "measure", "drain", "collect")
 _REFRESH_PER_SECOND: Final = 4
 
 
 def result_console(width: int) -> Console:
-    """Return what a result is printed with on standard output.
+    """Return the console that prints a result on standard output.
 
     Args:
-        width: columns where that is a file or a pipe, unless COLUMNS says how many.
+        width: the number of columns if that is a file or a pipe, unless COLUMNS is set.
     """
     console = Console(highlight=False, markup=False)
     if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
@@ -43,7 +43,7 @@ def result_console(width: int) -> Console:
 
 
 class Progress:
-    """What is known of a run that goes on, from the lines of its record so far."""
+    """What is known about a run in progress, from the lines of its record so far."""
 
     def __init__(self) -> None:
         self.totals = Totals()
@@ -60,7 +60,7 @@ class Progress:
         self.has_shown_error = False
 
     def add(self, line: Line) -> None:
-        """Take one line."""
+        """Add one line."""
         self.totals.add(line)
         if isinstance(line, Event) and line.name == "phase":
             self._phase_begun = time.monotonic()
@@ -75,7 +75,7 @@ class Progress:
             )
         elif line.type == "sample" and line.source == "server":
             self._note_cpu(line.t_ns, line.values["cpu_seconds"])
-            # While messages are timed, memory is not read: what it was before is shown.
+            # Memory is not read while messages are timed: keep showing the last value.
             self.server_memory_bytes = line.values.get("pss_bytes", self.server_memory_bytes)
 
     def _note_cpu(self, t_ns: int, cpu_seconds: float) -> None:
@@ -85,12 +85,12 @@ class Progress:
 
     @property
     def requested(self) -> int:
-        """How many connections the run is to open."""
+        """The number of connections that the run should open."""
         header = self.totals.header
         return int(header.load["connections"]) if header else 0
 
     def done_ratio(self) -> float | None:
-        """Return the share of the phase that is behind us, None where it cannot be known."""
+        """Return the completed share of the phase, or None if it cannot be known."""
         if self.totals.phase == "open" and self.requested:
             return self.totals.open / self.requested
         if self._phase_seconds:
@@ -112,11 +112,11 @@ class Progress:
 def live_view(
     console: Console, title: str = "", *, quiet: bool = False
 ) -> Iterator[Callable[[Line], None]]:
-    """Show a run as it goes on; yield what takes every line of its record.
+    """Show a run in progress; yield a function that accepts every line of its record.
 
     Args:
-        console: where to; a panel on a terminal, plain lines elsewhere.
-        title: stands above it, such as which of several runs this is.
+        console: where to show it: as a panel on a terminal, as plain lines otherwise.
+        title: the text above it, such as which of several runs this is.
         quiet: show nothing.
     """
     progress = Progress()
@@ -141,7 +141,7 @@ def live_view(
 
 
 def _spoken(line: Line, progress: Progress) -> Iterator[str]:
-    """Yield what a swarm process's script printed, and of what scripts raised the first."""
+    """Yield what a swarm process's script printed, and the first exception that scripts raised."""
     if not isinstance(line, Event):
         return
     if line.name == "printed":
@@ -176,7 +176,7 @@ def _panel(progress: Progress, title: str) -> RenderableType:
 
 
 def live_rows(progress: Progress) -> Iterator[tuple[str, str]]:
-    """Yield what is going on now, by name."""
+    """Yield the current state, row by row, as name and value."""
     totals = progress.totals
     errors = totals.errors.total()
     yield "connections", f"{format_count(totals.open)} of {format_count(progress.requested)}"
@@ -205,7 +205,7 @@ def _errors(totals: Totals) -> str:
 
 
 def _plain_lines(console: Console, progress: Progress, title: str) -> Callable[[Line], None]:
-    """Print a line at each phase that takes time, and every five seconds within a long one."""
+    """Print a line for each phase that takes time, and every five seconds within a long one."""
     said_at = 0.0
     prefix = f"{title}: " if title else ""
 
@@ -239,7 +239,7 @@ def _one_line(progress: Progress) -> str:
 
 
 def summary_text(summary: Summary) -> str:
-    """Return what a run measured: validity first, then what people look for, aligned."""
+    """Return what a run measured: validity first, then what readers look for, aligned."""
     lines = [*_validity_lines(summary), *_aligned(summary_rows(summary))]
     for name, own in summary.users.items():
         lines += ["", user_title(name, own, summary)]
@@ -254,7 +254,7 @@ def _aligned(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def user_title(name: str, own: Summary, run: Summary) -> str:
-    """Name a kind of users, and what it does where."""
+    """Return the name of a kind of users, its share, its scenario, and where it ran."""
     share = next(user.share for user in run.header.users if user.name == name)
     url = own.header.target.url
     where = "" if url == run.header.target.url else f" on {url}"
@@ -262,7 +262,7 @@ def user_title(name: str, own: Summary, run: Summary) -> str:
 
 
 def user_rows(own: Summary) -> Iterator[tuple[str, str]]:
-    """Return what one kind of users measured, by name; the limit is the run's."""
+    """Return what one kind of users measured, by name; the limit belongs to the whole run."""
     return (row for row in summary_rows(own) if row[0] != "Limit")
 
 
@@ -274,7 +274,7 @@ def _validity_lines(summary: Summary) -> Iterator[str]:
 
 
 def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Yield what people look for, by name."""
+    """Yield what readers look for, by name."""
     figures = summary.figures
     requested = format_count(figures["connections.requested"])
     yield "Connected", f"{format_count(figures['connections.opened'])} of {requested}"
@@ -334,7 +334,7 @@ def _error_list(errors: Mapping[str, int]) -> str:
 
 
 def _message_rows(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Yield what was sent, whether or not anything of it came back."""
+    """Yield what was sent, whether or not any of it came back."""
     figures = summary.figures
     if "messages.sent_per_second" not in figures:
         return
@@ -409,7 +409,7 @@ def _delivery_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "Clocks", f"a one-way time between two hosts may be wrong by {bound}"
 
 
-# Durations that have a row of their own, or are only looked up.
+# Durations that have their own row, or are only looked up.
 _SHOWN_ELSEWHERE: Final = frozenset(
     {
         *("latency", "service_time", "acknowledgement", "told", "first_message", *OWN),
@@ -419,7 +419,7 @@ _SHOWN_ELSEWHERE: Final = frozenset(
 
 
 def _scenario_rows(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Yield what the scenario counted and timed of its own, a script's measures among it."""
+    """Yield what the scenario itself counted and timed, including a script's measures."""
     figures, catalogue = summary.figures, catalogue_of(summary.header)
     counted: dict[str, list[str]] = {}
     for name, count in summary.counts.items():
@@ -435,7 +435,7 @@ def _scenario_rows(summary: Summary) -> Iterator[tuple[str, str]]:
 
 
 def drain_rows(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Yield how the target's stop was announced, and how it ended; nothing without one."""
+    """Yield how the target's stop was announced and how it ended; nothing if it was not stopped."""
     figures = summary.figures
     if "drain.connected" not in figures:
         return

@@ -1,4 +1,4 @@
-"""Thresholds: what a figure of a run must be, written like ``latency.p99_seconds<=5ms``."""
+"""Thresholds: conditions on a figure of a run, written like ``latency.p99_seconds<=5ms``."""
 
 import math
 import operator
@@ -20,12 +20,12 @@ _HOLDS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """What one figure must be.
+    """A condition on one figure.
 
     Attributes:
         figure: its name, with its unit.
         relation: ``<=``, ``<``, ``>=`` or ``>``.
-        value: in the figure's unit.
+        value: the value to compare it with, in the figure's unit.
     """
 
     figure: str
@@ -37,7 +37,7 @@ class Threshold:
 
 
 def parse_threshold(text: str) -> Threshold:
-    """Read one threshold. Raises ValueError."""
+    """Parse one threshold. Raises ValueError."""
     match = _FORM.fullmatch(text)
     if match is None:
         raise ValueError(
@@ -48,7 +48,7 @@ def parse_threshold(text: str) -> Threshold:
 
 
 def holds(threshold: Threshold, figures: Mapping[str, float]) -> bool:
-    """Return whether a threshold holds; not on a figure that was not measured."""
+    """Return whether a threshold holds; one on a figure that was not measured does not."""
     found = figures.get(threshold.figure)
     return found is not None and _HOLDS[threshold.relation](found, threshold.value)
 
@@ -56,7 +56,7 @@ def holds(threshold: Threshold, figures: Mapping[str, float]) -> bool:
 def failures(
     thresholds: Sequence[Threshold], figures: Mapping[str, float]
 ) -> Iterator[tuple[Threshold, str]]:
-    """Yield each threshold that does not hold, and what was found; what was not measured fails."""
+    """Yield each threshold that does not hold, with what was found; an unmeasured figure fails."""
     for threshold in thresholds:
         found = figures.get(threshold.figure)
         if found is None or math.isnan(found):

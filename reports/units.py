@@ -1,6 +1,6 @@
-"""Units, once: numbers with units as people write them, and figures as people read them.
+"""Units in one place: parse numbers with units as people write them, format figures for people.
 
-Inside, durations are seconds or nanoseconds, sizes are bytes, shares are ratios of 1. Decimal
+Internally, durations are seconds or nanoseconds, sizes are bytes, shares are ratios of 1. Decimal
 prefixes are powers of 1000 (GB), binary ones of 1024 (KiB).
 """
 
@@ -50,7 +50,7 @@ def _parse(text: str, units: Mapping[str, float], what: str, example: str) -> fl
 
 
 def parse_count(text: str) -> int:
-    """Read a whole number such as ``250`` or ``10k``. Raises ValueError."""
+    """Parse a whole number such as ``250`` or ``10k``. Raises ValueError."""
     value = _parse(text, _COUNTS, "count", "10k")
     if value != int(value):
         raise ValueError(f"{text!r} is no whole number; write it like 10k")
@@ -58,27 +58,27 @@ def parse_count(text: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Read a duration such as ``30s``, ``500us`` or ``2`` (seconds). Raises ValueError."""
+    """Parse a duration such as ``30s``, ``500us`` or ``2`` (seconds). Raises ValueError."""
     return _parse(text, _SECONDS, "duration", "30s")
 
 
 def parse_bytes(text: str) -> int:
-    """Read a size such as ``2GB``, ``16KiB`` or ``64`` (bytes). Raises ValueError."""
+    """Parse a size such as ``2GB``, ``16KiB`` or ``64`` (bytes). Raises ValueError."""
     return round(_parse(text, _BYTES, "size", "16KiB"))
 
 
 def parse_ratio(text: str) -> float:
-    """Read a share such as ``1%`` or ``0.01``. Raises ValueError."""
+    """Parse a share such as ``1%`` or ``0.01``. Raises ValueError."""
     return _parse(text, _RATIOS, "ratio", "1%")
 
 
 def parse_rate(text: str) -> float:
-    """Read a number a second such as ``500``, ``2k`` or ``30/min``. Raises ValueError."""
+    """Parse a rate per second such as ``500``, ``2k`` or ``30/min``. Raises ValueError."""
     return _parse(text, _RATES, "rate", "500/s")
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """Write a number with that many significant digits and no exponent."""
+    """Format a number with ``digits`` significant digits and no exponent."""
     if value == 0:
         return "0"
     short = rounded(value, digits)
@@ -87,22 +87,22 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def format_change(ratio: float) -> str:
-    """Write by how much one value differs from another, from their ratio: ``+4.20 %``."""
+    """Format by how much one value differs from another, given their ratio: ``+4.20 %``."""
     if math.isinf(ratio):
         return "from 0"
-    # Below a millionth it is rounding.
+    # A difference below a millionth is rounding.
     percent = round((ratio - 1) * 100, 4)
     sign = "+" if percent > 0 else "−" if percent < 0 else ""
     return f"{sign}{significant(abs(percent))} %"
 
 
 def rounded(value: float, digits: int = 3) -> float:
-    """Return a number to that many significant digits."""
+    """Return a number rounded to ``digits`` significant digits."""
     return float(f"{value:.{digits - 1}e}")
 
 
 Scale = tuple[float, str]
-"""How much one of a unit is, and its sign."""
+"""The size of a unit, and its symbol."""
 
 _SECONDS_SCALES: Final = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES_SCALES: Final = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
@@ -119,7 +119,7 @@ def _scaled(value: float, scales: tuple[Scale, ...]) -> str:
 
 
 def scale_of(figure: str, value: float) -> Scale:
-    """Return the unit in which a value of a figure is well read, for a column of them."""
+    """Return the unit in which a value of a figure is easy to read, for a column of them."""
     match unit_of(figure):
         case "seconds":
             return _scale(value, _SECONDS_SCALES)
@@ -134,27 +134,27 @@ def scale_of(figure: str, value: float) -> Scale:
 
 
 def format_seconds(value: float) -> str:
-    """Write a duration: ``1.23 ms``."""
+    """Format a duration: ``1.23 ms``."""
     return _scaled(value, _SECONDS_SCALES)
 
 
 def format_bytes(value: float) -> str:
-    """Write a size in the decimal units that machines and claims use: ``337 MB``."""
+    """Format a size in the decimal units that machines and claims use: ``337 MB``."""
     return _scaled(value, _BYTES_SCALES)
 
 
 def format_ratio(value: float) -> str:
-    """Write a share as a percentage: ``1.37 %``."""
+    """Format a share as a percentage: ``1.37 %``."""
     return f"{significant(value * 100)} %"
 
 
 def format_count(value: float) -> str:
-    """Write a count: ``10,000``; one that is a mean over runs keeps a decimal."""
+    """Format a count: ``10,000``; one that is a mean over runs keeps a decimal."""
     return f"{value:,.0f}" if value == int(value) else significant(value)
 
 
 def format_rate(value: float) -> str:
-    """Write a rate: ``1,810 /s``."""
+    """Format a rate: ``1,810 /s``."""
     return f"{significant(value)} /s"
 
 
@@ -167,7 +167,7 @@ def unit_of(figure: str) -> str:
 
 
 def format_figure(figure: str, value: float) -> str:
-    """Write a figure in the unit that its name carries."""
+    """Format a figure in the unit that its name carries."""
     formats = {
         "seconds": format_seconds,
         "bytes": format_bytes,
@@ -179,7 +179,7 @@ def format_figure(figure: str, value: float) -> str:
 
 
 def parse_figure(figure: str, text: str) -> float:
-    """Read a number with the unit that a figure's name carries. Raises ValueError."""
+    """Parse a number with the unit that a figure's name carries. Raises ValueError."""
     parsers = {
         "seconds": parse_seconds,
         "bytes": parse_bytes,

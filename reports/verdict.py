@@ -1,4 +1,4 @@
-"""What was judged of a claim, as data: the verdict, the estimate behind it, and why."""
+"""The judgement of a claim, as data: the verdict, the estimate behind it, and why."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from reports.figure import Figure
 from reports.outcome import Outcome
 
 ALONE: Final = "alone"
-"""Stands for the server where what is judged is measured by itself."""
+"""Stands in for the server if what is judged is measured without one."""
 
 
 class Verdict(StrEnum):
-    """What repeated runs say of a claim."""
+    """What repeated runs say about a claim."""
 
     HOLDS = "holds"
     REFUTED = "refuted"
@@ -34,17 +34,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """One claim, judged.
+    """One judged claim.
 
     Attributes:
-        claim: its name; ``says`` is the sentence, ``source`` where it was read.
+        claim: its name; ``says`` is the sentence, ``source`` is where it was found.
         target: the server that it was judged on; ``alone`` if it is about none, empty if there is
-            one only.
-        metric: the figure that was judged, its unit in its name.
-        bound: what the figure had to be, for a person.
-        expected: the verdict that is known and accepted; any other one is news. None where any is.
-        estimate: None when it was not measured.
-        reasons: why it was not measured, a sentence each.
+            only one.
+        metric: the figure that was judged, with its unit in its name.
+        bound: what the figure had to be, in human-readable form.
+        expected: the verdict that is known and accepted; any other is news. None if any is.
+        estimate: None if it was not measured.
+        reasons: why it was not measured, one sentence each.
         context: further figures of the same runs.
         how: how it was measured, in a few words.
     """
@@ -64,17 +64,17 @@ class ClaimResult:
 
 
 def named(result: ClaimResult) -> str:
-    """Name a claim, and the server if there are several."""
+    """Return the name of a claim, with the server if there are several."""
     is_plain = result.target in ("", ALONE)
     return result.claim if is_plain else f"{result.claim} on {result.target}"
 
 
 def outcome_of_claims(results: Iterable[ClaimResult]) -> Outcome:
-    """Return how the judging of a set of claims ended: what could not be measured weighs most.
+    """Return how judging a set of claims ended: what could not be measured weighs most.
 
-    A claim that is refuted where its file says ``expected = "refuted"`` is no failure: it is known,
-    and told in every table. A claim that was expected to be refuted and holds is one. Where any
-    verdict is expected, none is.
+    A claim that is refuted while its file says ``expected = "refuted"`` is not a failure: it is
+    known, and reported in every table. A claim that was expected to be refuted but holds is one. If
+    any verdict is expected, none is a failure.
     """
     held = tuple(results)
     if missing := [named(it) for it in held if it.verdict is Verdict.NOT_MEASURED]:

@@ -12,12 +12,12 @@ def write_whole(name: str, text: str, records: Sequence[Path]) -> None:
     """Write a file as a whole or not at all; ``-`` is standard output.
 
     Args:
-        name: of the file.
-        text: what is written.
-        records: what it is made from, which it must not overwrite.
+        name: the name of the file.
+        text: what to write.
+        records: the records it is made from, which it must not overwrite.
 
     Raises:
-        RecordError: it cannot be written, or is one of the records.
+        RecordError: the file cannot be written, or is one of the records.
     """
     if name == "-":
         sys.stdout.write(text)

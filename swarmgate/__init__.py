@@ -1,8 +1,8 @@
-"""What people import of swarmgate: to write scripts and scenarios, and to run them from tests.
+"""The public API of swarmgate: to write scripts and scenarios, and to run them from tests.
 
 Scripts and scenarios are written with the names of docs/scripting.md, Locust users with those of
-:mod:`swarmgate.locust`; the rest are the types behind the pytest fixture ``swarmgate``. The names
-of scripts are imported when first asked for: every session of pytest imports this package.
+:mod:`swarmgate.locust`; the rest are the types behind the pytest fixture ``swarmgate``. The
+scripting names are imported on first use, because every pytest session imports this package.
 """
 
 from importlib import import_module
@@ -71,7 +71,7 @@ __all__ = [
 _HOME_OF_SCRIPTS: Final = "loadtests.scenarios.script"
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name is of
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name refers to
     if name in __all__:
         return getattr(import_module(_HOME_OF_SCRIPTS), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""Runs as benchmarks where pytest-benchmark is installed: in its table, its JSON, its comparisons.
+"""Runs as benchmarks if pytest-benchmark is installed: in its table, its JSON, its comparisons.
 
-What it would time is how long a run takes, which says nothing. So its timer is one that goes on by
-what each run measured: the benchmark's rounds are the test's runs, and its group is the figure.
+It would time how long a run takes, which says nothing. So its timer is one that advances by what
+each run measured: the benchmark's rounds are the test's runs, and its group is the figure.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,14 +13,17 @@ import pytest
 from swarmgate.result import Result
 
 HEADLINES: Final = ("delivery.last_seconds", "latency.mean_seconds", "open.mean_seconds")
-"""What a run is reported by, whichever it has first. Means: the mean of percentiles is none."""
+"""The figures to report a run by: the first that it has.
+
+They are means, because the mean of percentiles is not a percentile.
+"""
 
 _OURS: Final = pytest.StashKey[bool]()
 Report = Callable[[Sequence[Result]], None]
 
 
 def add_benchmarks(fixture: str, items: Sequence[pytest.Item]) -> None:
-    """Make benchmarks of the tests that use a fixture, unless they ask for ``benchmark``."""
+    """Turn the tests that use a fixture into benchmarks, unless they request ``benchmark``."""
     for item in items:
         names: list[str] = getattr(item, "fixturenames", [])
         if fixture in names and "benchmark" not in names:
@@ -30,9 +33,9 @@ def add_benchmarks(fixture: str, items: Sequence[pytest.Item]) -> None:
 
 @contextmanager
 def as_benchmark(request: pytest.FixtureRequest) -> Iterator[Report]:
-    """Yield what reports the runs of a test, at its end.
+    """Yield a function that reports the runs of a test, at its end.
 
-    To a test that asks for ``benchmark`` itself, only the figures are added.
+    If a test requests ``benchmark`` itself, only the figures are added.
     """
     if "benchmark" not in request.fixturenames:
         yield lambda _results: None
@@ -52,27 +55,27 @@ def as_benchmark(request: pytest.FixtureRequest) -> Iterator[Report]:
 
 
 class _Clock:
-    """A clock that goes on only by what was measured."""
+    """A clock that advances only by what was measured."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
 
     def read(self) -> float:
-        """Return its time in seconds."""
+        """Return the clock's time in seconds."""
         return self._seconds
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self._seconds += seconds
 
 
-def _time(benchmark: Any, clock: _Clock, results: Sequence[Result]) -> None:  # noqa: ANN401 - of a package that may be absent
-    """Report one round for each run, if all of them have one of the headlines."""
+def _time(benchmark: Any, clock: _Clock, results: Sequence[Result]) -> None:  # noqa: ANN401 - from a package that may be absent
+    """Report one round for each run, if there is a headline that all of them have."""
     headline = next(
         (name for name in HEADLINES if results and all(name in it.figures for it in results)), None
     )
     if headline is None:
-        # There is nothing to tell of a test that failed, and nothing to warn of either.
+        # There is nothing to report about a test that failed, and nothing to warn about either.
         benchmark.skipped = True
         return
     benchmark.group = headline

@@ -1,4 +1,4 @@
-"""What a locustfile of WebSocket users imports; docs/locust.md tells when to take which.
+"""The public API for locustfiles with WebSocket users; docs/locust.md explains when to use which.
 
 ::
 
@@ -19,9 +19,9 @@
         def talk(self):
             self.ask("hello", matching="hello", within=2, name="hello")
 
-A ``SwarmUser`` is a connection of the asyncio swarm, 10,000 and more a worker; a ``WebSocketUser``
-has tasks, as Locust's other users have. ``EchoSwarm`` and its likes are ready users, one for each
-scenario, to be used as they are or as base classes.
+A ``SwarmUser`` is a connection of the asyncio swarm, 10,000 and more per worker; a
+``WebSocketUser`` has tasks, like Locust's other users. ``EchoSwarm`` and the classes like it are
+ready-made users, one for each scenario, to be used as they are or as base classes.
 """
 
 from loadtests.clients.backoff import Backoff, BackoffKind

@@ -1,7 +1,7 @@
-"""The pytest plugin: the fixture ``swarmgate``, where its records go, and what a failure tells.
+"""The pytest plugin: the fixture ``swarmgate``, where its records go, and what a failure shows.
 
-It is loaded in every test session of whoever installs the package, so it imports nothing that such
-a session would notice; runs are made in processes of their own (:mod:`loadtests.run.called`).
+It is loaded in every test session wherever the package is installed, so it imports nothing that
+such a session would notice; runs are made in separate processes (:mod:`loadtests.run.called`).
 """
 
 import os
@@ -22,7 +22,7 @@ _LONGEST_NAME: Final = 80
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Say where records are kept."""
+    """Add the options for where records are kept."""
     parser.getgroup("swarmgate").addoption(
         "--swarmgate-records",
         metavar="DIR",
@@ -34,8 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Make a benchmark of each test that makes runs, before pytest-benchmark looks for them."""
-    # Under pytest-xdist it times nothing, and warns of each benchmark.
+    """Turn each test that makes runs into a benchmark before pytest-benchmark looks for them."""
+    # Under pytest-xdist it times nothing, and warns about each benchmark.
     is_worker = hasattr(config, "workerinput")
     if config.pluginmanager.hasplugin("benchmark") and not is_worker:
         add_benchmarks(FIXTURE, items)
@@ -62,7 +62,7 @@ def swarmgate(request: pytest.FixtureRequest) -> Iterator[Swarmgate]:
 
 
 def _folder(request: pytest.FixtureRequest) -> Path:
-    """Make where records go: what the flag says, else the ini file, else the test's own folder."""
+    """Create the folder for records: that of the flag, of the ini file, or the test's own."""
     config = request.config
     given: Path | None = config.getoption("--swarmgate-records")
     ini = str(config.getini(_INI))

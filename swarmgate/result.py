@@ -1,7 +1,7 @@
-"""What a run measured, as a test asks for it: ``result.latency.p99``.
+"""The results of a run, as a test reads them: ``result.latency.p99``.
 
 A figure has a dotted name whose last part carries its unit (docs/figures.md); it is an attribute
-with the unit or without. One that was not measured is an error, never a number in its place.
+with or without the unit. One that was not measured is an error, never a number in its place.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class Figures:
     Attributes:
         kind: what their names begin with, without the dot.
         values: the figures by the rest of their names, in seconds, bytes, ratios of 1 or counts.
-        texts: the same, written for a person.
+        texts: the same, formatted for people.
     """
 
     kind: str
@@ -28,10 +28,10 @@ class Figures:
     texts: Mapping[str, str]
 
     def __getattr__(self, name: str) -> float:
-        """Return a figure by the rest of its name, its unit left out or not.
+        """Return a figure by the rest of its name, with or without its unit.
 
         Raises:
-            AttributeError: the run measured no such figure; the nearest are named.
+            AttributeError: the run measured no such figure; the message names the closest.
         """
         __tracebackhide__ = True
         if not name.startswith("_"):
@@ -41,22 +41,22 @@ class Figures:
         raise _absent(f"{self.kind}.{name}", [f"{self.kind}.{known}" for known in self.values])
 
     def __dir__(self) -> list[str]:
-        """Name the figures for an interactive session."""
+        """List the figures for an interactive session."""
         return [*object.__dir__(self), *self.values]
 
     def __repr__(self) -> str:
-        """Return all of them with their units: an assertion that fails shows them."""
+        """Return all figures with their units, because a failing assertion shows them."""
         told = (f"{_without_unit(name)} {text}" for name, text in self.texts.items())
         return f"<{self.kind}: {', '.join(told)}>"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class OfUsers:
-    """What one of several kinds of users measured; its figures are attributes as of a whole run.
+    """The results of one of several kinds of users; its figures are attributes as in a whole run.
 
     Attributes:
         figures: the figures by their names.
-        texts: the same, written for a person.
+        texts: the same, formatted for people.
         errors_by_kind: what went wrong, by ``phase:cause``.
     """
 
@@ -72,19 +72,19 @@ class OfUsers:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Result:
-    """What one valid run measured; each kind of figures is an attribute.
+    """The results of one valid run; each kind of figures is an attribute.
 
     Attributes:
-        outcome: ``HELD``, or ``FAILED`` where that was not to be raised.
+        outcome: ``HELD``, or ``FAILED`` if that was not to be raised.
         line: the same with the reason.
-        figures: every figure by its whole name; one that was not measured is absent.
-        texts: the same, written for a person.
+        figures: every figure by its full name; one that was not measured is absent.
+        texts: the same, formatted for people.
         record: the file that all this is read from.
         errors_by_kind: what went wrong, by ``phase:cause``.
         close_codes: how connections ended, by code.
-        warnings: what to know before believing the figures.
-        users: what each kind of users measured, where there are several.
-        again: the command that makes the run again.
+        warnings: what to know before trusting the figures.
+        users: the results of each kind of users, if there are several.
+        again: the command that repeats the run.
     """
 
     outcome: str
@@ -100,32 +100,32 @@ class Result:
 
     @property
     def errors(self) -> int:
-        """How much went wrong, of all kinds together."""
+        """The number of errors, of all kinds together."""
         return int(self.figures["errors"])
 
     def __getattr__(self, name: str) -> Figures:
         """Return the figures of one kind.
 
         Raises:
-            AttributeError: the run measured none; the nearest kinds are named.
+            AttributeError: the run measured none; the message names the closest kinds.
         """
         __tracebackhide__ = True
         return figures_of(name, self.figures, self.texts)
 
     def __dir__(self) -> list[str]:
-        """Name the kinds of figures for an interactive session."""
+        """List the kinds of figures for an interactive session."""
         return [*object.__dir__(self), *_kinds(self.figures)]
 
     def __repr__(self) -> str:
-        """Return how it ended and where its record is."""
+        """Return how the run ended and where its record is."""
         return f"<{self.line}; record {self.record}>"
 
 
 def figures_of(name: str, figures: Mapping[str, float], texts: Mapping[str, str]) -> Figures:
-    """Return those of one kind, its name written with ``_`` for ``-``.
+    """Return the figures of one kind, its name written with ``_`` for ``-``.
 
     Raises:
-        AttributeError: there are none; the nearest kinds are named.
+        AttributeError: there are none; the message names the closest kinds.
     """
     __tracebackhide__ = True
     kinds = _kinds(figures)
@@ -162,7 +162,7 @@ def result_of(document: Mapping[str, Any]) -> Result:
 
 
 def _kinds(figures: Mapping[str, float]) -> dict[str, str]:
-    """Return what names begin with, by the attribute that it is."""
+    """Return the kinds that names begin with, by attribute name."""
     kinds = (figure.partition(".")[0] for figure in figures if "." in figure)
     return {kind.replace("-", "_"): kind for kind in kinds}
 

@@ -1,4 +1,4 @@
-"""The object behind the fixture: it has runs made, and takes only those that say something."""
+"""The object behind the fixture: it makes runs, and accepts only those that say something."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from typing import Any, Final
 from swarmgate.result import Result, result_of
 
 TRIES: Final = 3
-"""Of a run that is invalid, before the test fails."""
+"""Attempts at a run that is invalid, before the test fails."""
 
 
-# A project may have a package called loadtests, and its root on its path.
+# A project may have a package called loadtests, and its root on the path.
 _CALLED: Final = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})
@@ -30,7 +30,7 @@ class RunFailedError(AssertionError):
 
 
 class RunInvalidError(Exception):
-    """The generator could not keep up, so that the run says nothing of the server."""
+    """The generator could not keep up, so the run says nothing about the server."""
 
 
 class NoRunError(Exception):
@@ -39,7 +39,7 @@ class NoRunError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that is kept over several runs.
+    """A server that is kept running over several runs.
 
     Attributes:
         port: where it listens on 127.0.0.1.
@@ -57,18 +57,18 @@ class Server:
 
 
 class Swarmgate:
-    """Makes runs for one test.
+    """The runs of one test.
 
     Attributes:
-        results: of the runs so far that were valid, in their order.
+        results: the results of the valid runs so far, in order.
     """
 
     def __init__(self, name_file: Callable[[str], Path], note: Callable[[str], None]) -> None:
-        """Set up.
+        """Set up, without making a run.
 
         Args:
-            name_file: gives a new file for a suffix.
-            note: told of every run, for a person.
+            name_file: returns a new file for a suffix.
+            note: called with a text about every run, for people.
         """
         self.results: list[Result] = []
         self._name_file = name_file
@@ -79,15 +79,15 @@ class Swarmgate:
 
         Args:
             scenario: one of the scenarios, or a Python file.
-            check: raise where the run's own outcome is that it failed.
+            check: raise if the run's own outcome is a failure.
             keywords: ``command`` with ``{port}`` or ``url``, and the flags of ``swarmgate run`` by
                 their names (docs/pytest.md).
 
         Raises:
             RunFailedError: something went wrong, or a threshold does not hold.
-            RunInvalidError: the run was invalid, and so was it when made again.
+            RunInvalidError: the run was invalid, and still was when repeated.
             NoRunError: there was no run.
-            RuntimeError: an event loop runs here, which this would hold up.
+            RuntimeError: an event loop is running here, which this would block.
         """
         __tracebackhide__ = True
         if _is_in_a_loop():
@@ -103,11 +103,11 @@ class Swarmgate:
                 return result
 
     async def arun(self, scenario: str, *, check: bool = True, **keywords: object) -> Result:
-        """Make one run, as :meth:`run` does, while the event loop of an async test goes on.
+        """Make one run, as :meth:`run` does, while the event loop of an async test keeps running.
 
         Raises:
             RunFailedError: something went wrong, or a threshold does not hold.
-            RunInvalidError: the run was invalid, and so was it when made again.
+            RunInvalidError: the run was invalid, and still was when repeated.
             NoRunError: there was no run.
         """
         __tracebackhide__ = True
@@ -125,7 +125,7 @@ class Swarmgate:
         """Keep one server running for as long as the context lasts.
 
         Args:
-            command: what starts it, ``{port}`` where the port goes.
+            command: the command that starts it, with ``{port}`` for the port.
             keywords: ``environment``, ``cwd``, ``target_ready``, ``target_timeout``.
 
         Raises:
@@ -139,7 +139,7 @@ class Swarmgate:
             yield Server(document["port"], document["pid"], log)
 
     def _take(self, tries: "_Tries", document: Mapping[str, Any]) -> Result | None:
-        """Judge one try; nothing if the run is to be made again."""
+        """Judge one attempt; return None if the run is to be repeated."""
         __tracebackhide__ = True
         if "refused" in document:
             raise NoRunError(document["refused"])
@@ -164,7 +164,7 @@ def _is_in_a_loop() -> bool:
 
 
 class _Tries:
-    """Counts the tries at one run, and says when it is settled."""
+    """The attempts at one run, and the decision when it is settled."""
 
     def __init__(self, scenario: str, keywords: Mapping[str, object], check: bool) -> None:
         self.keywords = {"scenario": scenario, **keywords}
@@ -189,13 +189,13 @@ class _Tries:
 
 @contextmanager
 def _called(order: str, keywords: Mapping[str, object], path: Path) -> Iterator["Popen[str]"]:
-    """Start a process with an order and yield it; it lives no longer than the context."""
+    """Start a process with an order and yield it; it does not outlive the context."""
     process = Popen(
         [sys.executable, "-P", "-c", _CALLED],
         stdin=PIPE,
         stdout=PIPE,
         encoding="utf-8",
-        # Ctrl-C is for us: the end of what it reads is how it hears of it.
+        # Ctrl-C is for us: the process learns of it from the end of its input.
         start_new_session=True,
     )
     assert process.stdin is not None
@@ -216,14 +216,14 @@ def _send(process: "Popen[str]", order: Mapping[str, object]) -> None:
         line = json.dumps(order, default=os.fspath)
     except TypeError as error:
         raise NoRunError(f"a value is neither text, number, list nor mapping: {error}") from None
-    # Its empty answer shows that it has gone already.
+    # Its empty answer shows that it has already exited.
     with suppress(BrokenPipeError):
         process.stdin.write(f"{line}\n")
         process.stdin.flush()
 
 
 def _answer(process: "Popen[str]") -> Mapping[str, Any]:
-    """Wait for the answer."""
+    """Wait for the answer and return it."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:

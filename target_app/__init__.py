@@ -1,7 +1,7 @@
-"""The reference server: a FastAPI application, and the parts to build another one of.
+"""The reference server: a FastAPI application, and the parts to build another one from.
 
-The names below are what an application with endpoints of its own imports (docs/fastapi.md). Each is
-imported when first asked for: a process that answers questions needs none of them.
+The names below are what an application with its own endpoints imports (docs/fastapi.md). Each is
+imported on first access: a process that answers questions needs none of them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _HOMES: Final = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name is of
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(home), name)

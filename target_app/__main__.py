@@ -1,10 +1,10 @@
 """``python -m target_app``: the server under uvicorn, with uvloop and its leanest WebSockets.
 
-Exit status: 0 after a drain, be it that everyone left or that the rest was closed; 1 if a task of
-the server failed; 130 if a second SIGINT forced the end; 2 for a wrong flag or setting, or an
-address that cannot be listened on; 3 if the server, or a worker, could not start. (A stock
-``uvicorn target_app.app:app`` drains alike, but ends by raising the signal once more, so its parent
-sees it die of SIGTERM.)
+Exit status: 0 after a drain, whether all clients left or the remaining ones were closed; 1 if a
+task of the server failed; 130 if a second SIGINT forced the end; 2 for a wrong flag or setting, or
+an address that cannot be listened on; 3 if the server, or a worker, could not start. (A stock
+``uvicorn target_app.app:app`` drains the same way, but ends by raising the signal again, so its
+parent sees it die of SIGTERM.)
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ EXIT_INTERRUPTED: Final = 130
 
 
 class AnnouncedServer(uvicorn.Server):
-    """A uvicorn server that says where it listens, at any log level, once it does."""
+    """A uvicorn server that prints its address once it listens, at any log level."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then print the address on standard error."""
@@ -77,8 +77,8 @@ def _serve_alone(app: TargetApp, listener: socket.socket) -> int:
     server = AnnouncedServer(_config(app, app.services.settings))
 
     def on_signal(signum: int, _frame: FrameType | None) -> None:
-        # uvicorn raises what it caught once more when it has stopped, and the default handlers
-        # would end the process by that signal. Before it has started, they are right.
+        # Once stopped, uvicorn raises the signals it caught again, and the default handlers would
+        # end the process by that signal. Before it has started, that is what they should do.
         if not server.started:
             sys.exit(128 + signum)
 
@@ -92,7 +92,7 @@ def _serve_alone(app: TargetApp, listener: socket.socket) -> int:
 
 def _serve_with_workers(settings: Settings, listener: socket.socket) -> int:
     # Exactly what ``uvicorn target_app.app:app --workers N`` does: each worker imports the
-    # application anew, and has its settings from the environment.
+    # application anew, and reads its settings from the environment.
     os.environ.update(settings.as_environment())
     config = _config("target_app.app:app", settings)
     logs.install()
@@ -118,10 +118,10 @@ def _config(app: TargetApp | str, settings: Settings) -> uvicorn.Config:
         ws_ping_interval=settings.ws_ping_interval or None,
         ws_ping_timeout=settings.ws_ping_timeout,
         ws_per_message_deflate=settings.deflate,
-        # For a slow HTTP client alone: the drain has ended every WebSocket by then.
+        # Only for slow HTTP clients: the drain has ended every WebSocket by then.
         timeout_graceful_shutdown=10,
-        # The question waits in a pipe of a worker whose interpreter is busy, or whose machine is:
-        # after uvicorn's 5 s it would be killed with all its connections.
+        # The health check waits in a pipe if the worker's interpreter, or its machine, is busy:
+        # after uvicorn's 5 s the worker would be killed with all its connections.
         timeout_worker_healthcheck=settings.worker_healthcheck_seconds,
     )
 
@@ -140,13 +140,13 @@ def _parser() -> argparse.ArgumentParser:
         if field.annotation is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=described)
         else:
-            # Settings knows what is valid; here a value is only text.
+            # Settings validates the values; here they are only text.
             parser.add_argument(flag, metavar=_placeholder(name, field.annotation), help=described)
     return parser
 
 
 def _default(value: object) -> str:
-    # What nothing, or 0, means stands at the end of the description.
+    # The description ends with the meaning of no value, or of 0.
     if isinstance(value, bool):
         return f"default: {'on' if value else 'off'}"
     return f"default: {value}" if value else "the default"
@@ -168,7 +168,7 @@ def _bind(settings: Settings) -> socket.socket:
         listener.bind(address)
         if settings.workers == 1:
             # Not left to uvicorn: between the two calls another process could take the address.
-            # Several workers are not listened for before one is there: a client would wait.
+            # With several workers, only listen once one is up: a client would have to wait.
             listener.listen(settings.backlog)
     except OSError:
         listener.close()

@@ -32,11 +32,11 @@ _Handler = TypeVar("_Handler", bound="Callable[..., Any]")
 
 EXIT_USAGE: Final = 2
 STARTUP_FAILURE: Final = 3
-"""Status of a worker that uvicorn does not start again."""
+"""Exit status of a worker that uvicorn does not restart."""
 
 
 class ServeAdopted:
-    """Serves, below the layers of ``app``, the connections that its endpoints adopt.
+    """An ASGI layer that serves the connections adopted by ``app``'s endpoints, below its layers.
 
     For an application that :func:`create_app` did not make; as its middleware, or around it.
     """
@@ -59,8 +59,8 @@ class TargetApp(FastAPI):
     """A FastAPI application that serves the connections its endpoints adopt.
 
     Routers, dependencies, middleware and exception handlers work as in any other; of an adopted
-    connection they have the handshake. ``options`` are those of :class:`fastapi.FastAPI`; its
-    ``lifespan``, or else its event handlers, is entered within that of ``services``.
+    connection they see only the handshake. ``options`` are those of :class:`fastapi.FastAPI`; its
+    ``lifespan``, or otherwise its event handlers, runs within that of ``services``.
     """
 
     def __init__(self, services: Services, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own
@@ -71,7 +71,7 @@ class TargetApp(FastAPI):
         theirs = options.get("exception_handlers") or {}
         super().__init__(**(options | {"exception_handlers": handlers | theirs}))
         self.services = services
-        # By the application alone: the router would bound it once more, around each handshake too.
+        # Bounded by the application alone: the router would do so again, around each handshake too.
         self.max_body_size = options.get("max_body_size", services.settings.body_bytes)
         self.router.max_body_size = None
         self.router.default = _not_found
@@ -82,7 +82,7 @@ class TargetApp(FastAPI):
             self._check_that_they_are_called()
 
     def on_event(self, event_type: str) -> Callable[[_Handler], _Handler]:
-        """Declare a handler as :class:`fastapi.FastAPI` does, unless it would not be called."""
+        """Declare a handler as :class:`fastapi.FastAPI` does; raise if it would not be called."""
         self._check_that_they_are_called()
         return super().on_event(event_type)
 
@@ -111,9 +111,9 @@ class TargetApp(FastAPI):
 async def _adopted(
     layers: ASGIApp, services: Services, scope: Scope, receive: Receive, send: Send, *, by: ASGIApp
 ) -> Connection | None:
-    """Pass a WebSocket through ``layers``; return what is then to be served ``by`` its caller.
+    """Pass a WebSocket through ``layers``; return the connection to be served ``by`` the caller.
 
-    It is not served here, because each coroutine in between would stay with the connection.
+    It is not served here, because each coroutine in between would last as long as the connection.
     """
     adopted = await hand_over(layers, services.connections, scope, receive, send)
     if adopted is not None and wire.calls_directly(send, by):
@@ -122,14 +122,14 @@ async def _adopted(
 
 
 def _is_to_be_served(scope: Scope, services: Services) -> bool:
-    """Note the services, and tell whether this is a WebSocket that no layer further out serves."""
+    """Note the services; return whether this is a WebSocket that no outer layer serves."""
     if scope["type"] == "lifespan":
         return False
     is_served = scope.get(SERVICES) is services
     scope[SERVICES] = services
     if scope["type"] != "websocket" or is_served:
         return False
-    # Without them a connection would open and then be served by nobody, or not be drained.
+    # If they did not run, a connection would open and then not be served, or not be drained.
     services.check_that_they_run()
     return True
 
@@ -156,16 +156,16 @@ def create_app(
     lifespan: Lifespan[TargetApp] | None = None,
     **fastapi_options: Any,  # noqa: ANN401 - FastAPI's own
 ) -> TargetApp:
-    """Return a new application, with ``settings`` or else those of the environment.
+    """Return a new application, with ``settings`` or, by default, those of the environment.
 
-    ``lifespan`` is entered once the services run, and left before they end. ``fastapi_options`` are
-    those of :class:`fastapi.FastAPI`.
+    ``lifespan`` is entered once the services run, and exited before they end. ``fastapi_options``
+    are those of :class:`fastapi.FastAPI`.
     """
     services = Services(settings or Settings())
     options = {"title": "swarmgate reference server"} | fastapi_options
     app = TargetApp(services, lifespan=lifespan, **options)
-    # In this order: py_client and integers are session ids as well. Straight into the application's
-    # own router, because a handshake looks through one that is included twice.
+    # In this order: py_client and integers are valid session ids too. Straight into the
+    # application's own router, because a handshake would search an included one twice.
     for routes in (chat, events, session):
         routes.router(services, app.router)
     app.include_router(http.router(services))
@@ -174,14 +174,14 @@ def create_app(
 
 
 def __getattr__(name: str) -> TargetApp:
-    # ``app`` is for ``uvicorn target_app.app:app`` and is made when first asked for, because it
-    # reads the environment: whoever only wants create_app may have settings of its own.
+    # ``app`` is for ``uvicorn target_app.app:app`` and is made on first access, because it reads
+    # the environment: code that only imports create_app may have its own settings.
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         made = globals()["app"] = create_app(telemetry=as_set_up())
     except (OSError, ValueError) as error:
-        # The server that imports this would print a traceback, and start a worker again for ever.
+        # The server that imports this would print a traceback, and restart a worker forever.
         logs.say(told(error))
         raise SystemExit(EXIT_USAGE if supervisor() is None else STARTUP_FAILURE) from None
     return made

@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 class BytesQueue(Generic[T]):
-    """First in, first out; holds at most ``max_items`` items of at most ``max_bytes`` together.
+    """A FIFO queue of at most ``max_items`` items with at most ``max_bytes`` in total.
 
-    Who puts an item says how many bytes it counts for. An empty queue admits any item, so that one
-    larger than the whole bound passes, alone. Nobody overtakes: those who wait to put are admitted
-    in the order in which they came, and a small item does not slip past a large one that waits.
+    The caller that puts an item states how many bytes it counts for. An empty queue admits any
+    item, so that one larger than the whole bound passes, alone. There is no overtaking: waiting
+    puts are admitted in order of arrival, so no small item slips past a large one that waits.
     """
 
     def __init__(self, max_items: int, max_bytes: int) -> None:
@@ -31,15 +31,15 @@ class BytesQueue(Generic[T]):
 
     @property
     def bytes(self) -> int:
-        """What the items in it count for."""
+        """The number of bytes that the queued items count for."""
         return self._bytes
 
     def empty(self) -> bool:
-        """Return whether no item is in it."""
+        """Return whether the queue holds no item."""
         return self._queue.empty()
 
     async def put(self, item: T, size: int) -> None:
-        """Add ``item``, which counts for ``size`` bytes; wait for room and for one's turn.
+        """Add ``item``, which counts for ``size`` bytes; wait for room and for its turn.
 
         If this is cancelled, the item has not been added.
         """
@@ -52,7 +52,7 @@ class BytesQueue(Generic[T]):
                 del self._waiting[turn]
                 self._admit_next()
                 raise
-            # Since its turn came nobody else could add, so there is still room.
+            # Nothing could be added since its turn came, so there is still room.
             del self._waiting[turn]
         self._add(item, size)
         self._admit_next()
@@ -72,11 +72,11 @@ class BytesQueue(Generic[T]):
         return self._taken(*self._queue.get_nowait())
 
     def task_done(self) -> None:
-        """Note that an item taken earlier has been dealt with (see :meth:`join`)."""
+        """Note that an item taken earlier has been processed (see :meth:`join`)."""
         self._queue.task_done()
 
     async def join(self) -> None:
-        """Return when every item that was added has been dealt with."""
+        """Wait until every item that was added has been processed."""
         await self._queue.join()
 
     def _fits(self, size: int) -> bool:

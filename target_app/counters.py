@@ -1,4 +1,4 @@
-"""What a worker counts, and the document that ``GET /stats`` makes of all workers' counts."""
+"""What a worker counts, and the document that ``GET /stats`` makes from all workers' counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Counters:
-    """Totals since the process started; only ever added to, and only from the event loop."""
+    """Totals since the process started; only ever increased, and only from the event loop."""
 
     accepted: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -35,7 +35,7 @@ class Counters:
 
 
 class Totals(BaseModel):
-    """What can be added up over workers."""
+    """The numbers that can be added up over workers."""
 
     open: dict[str, int] = Field(description="connections open now, by endpoint")
     rooms: dict[str, int] = Field(description="members now of the 100 largest rooms of each worker")
@@ -73,7 +73,7 @@ class UpstreamStats(BaseModel):
 
 
 class BusStats(BaseModel):
-    """The way to the other workers, as one worker sees it."""
+    """The bus to the other workers, as one worker sees it."""
 
     kind: str
     connected: bool

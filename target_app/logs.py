@@ -1,8 +1,8 @@
-"""What stands in the log: a line for what clients do wrong, a traceback for what we do wrong.
+"""What the log contains: a line for what clients do wrong, a traceback for what we do wrong.
 
-The server underneath writes errors and tracebacks for faults of its clients. They are recognised by
-their cause, not by their level, and become one line at ``info``; everything else passes as it is,
-but for tokens.
+The underlying server logs errors and tracebacks for faults of its clients. They are recognised by
+their cause, not by their level, and become one line at ``info``; everything else passes unchanged,
+except for tokens.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from starlette.websockets import WebSocketDisconnect
 from target_app.misread import is_misread
 
 SERVERS: Final = ("uvicorn.error", "asyncio")
-"""Loggers of the server underneath and of its event loop."""
+"""Loggers of the underlying server and of its event loop."""
 REQUESTS: Final = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
-"""Loggers of the server underneath that tell what was asked for; at ``debug``, with its headers."""
+"""Loggers of the underlying server that log requests; at ``debug``, with their headers."""
 PARAMETER: Final = re.compile(r"""(?<![^\s&?'"])([^\s&?'"=]+)=([^\s&]*)""")
 BEARER: Final = re.compile(r"(\bbearer\s)\s*\S.*", re.IGNORECASE | re.DOTALL)
 MASK: Final = "***"
 CLIENT_LEFT: Final = (ClientDisconnect, WebSocketDisconnect)
-"""What an endpoint raises that read on when its client had gone."""
+"""Raised by an endpoint that goes on reading after its client has gone."""
 UNREADABLE: Final = {"send_receive_event_to_app", "opening handshake failed"}
-"""Where uvicorn decodes a text message, and what its older implementation says of a header."""
+"""Where uvicorn decodes a text message, and what its older implementation logs about a header."""
 BAD_REQUESTS: Final = ("Invalid HTTP request received.", "Unsupported upgrade request.")
 UNANSWERED: Final = "ASGI callable returned without completing handshake."
 WRITTEN_TO_NOBODY: Final = "socket.send() raised exception."
@@ -39,10 +39,10 @@ SHOWN_CHARACTERS: Final = 200
 
 
 class ClientFaults(logging.Filter):
-    """Make one line at ``info`` of a record that tells of a client's fault."""
+    """A filter that turns a record about a client's fault into one line at ``info``."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether ``record`` is to be written (see :class:`logging.Filter`)."""
+        """Return whether ``record`` should be written (see :class:`logging.Filter`)."""
         if not is_clients_fault(record):
             return True
         if not logging.getLogger(record.name).isEnabledFor(logging.INFO):
@@ -57,16 +57,16 @@ class ClientFaults(logging.Filter):
 
 
 class Tokens(logging.Filter):
-    """Mask the tokens in a record, and let it be written."""
+    """A filter that masks the tokens in a record, and passes every record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return True (see :class:`logging.Filter`)."""
-        # One by one: uvicorn's formatter takes the arguments of a line of its access log apart.
+        # One by one: uvicorn's formatter unpacks the arguments of an access log record.
         if isinstance(record.args, Mapping):
             record.args = {name: _masked(value) for name, value in record.args.items()}
         elif record.args:
             record.args = tuple(map(_masked, record.args))
-        # One that cannot be put together is reported by the handler.
+        # The handler reports a record that cannot be formatted.
         with contextlib.suppress(TypeError, ValueError, KeyError):
             text = record.getMessage()
             if (safe := without_tokens(text)) != text:
@@ -80,10 +80,10 @@ def _masked(value: object) -> object:
 
 
 def is_clients_fault(record: logging.LogRecord) -> bool:
-    """Return whether ``record`` of the server underneath tells what a client did wrong."""
+    """Return whether ``record``, from the underlying server, reports a client's fault."""
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
-        # No application runs where these are raised.
+        # No application code runs where these are raised.
         where = (record.funcName, record.msg)
         is_unreadable = isinstance(error, UnicodeError) and not UNREADABLE.isdisjoint(where)
         return is_unreadable or is_of_the_client(error)
@@ -93,9 +93,9 @@ def is_clients_fault(record: logging.LogRecord) -> bool:
 
 
 def is_of_the_client(error: BaseException) -> bool:
-    """Return whether ``error`` tells that the client left, or sent what its endpoint does not read.
+    """Return whether ``error`` means that the client left, or sent what its endpoint does not read.
 
-    Of a group, as several tasks of an endpoint raise it, each has to be so.
+    In a group, as raised by several tasks of an endpoint, this has to hold for each error.
     """
     if isinstance(error, BaseExceptionGroup):
         return all(is_of_the_client(each) for each in error.exceptions)
@@ -103,8 +103,8 @@ def is_of_the_client(error: BaseException) -> bool:
 
 
 def _was_refused() -> bool:
-    # uvicorn 0.54 takes a handshake that was answered with an HTTP response for one that was not
-    # answered. Its protocol object knows better; it is the owner of the coroutine that logs.
+    # uvicorn 0.54 mistakes a handshake answered with an HTTP response for an unanswered one. Its
+    # protocol object, which owns the coroutine that logs, knows better.
     task = asyncio.current_task()
     frame = getattr(task.get_coro(), "cr_frame", None) if task is not None else None
     protocol = frame.f_locals.get("self") if frame is not None else None
@@ -114,9 +114,9 @@ def _was_refused() -> bool:
 
 
 def described(error: BaseException) -> str:
-    """Return what kind of error ``error`` is and what it says; of a group, also its first one.
+    """Return the type and text of ``error``; for a group, also those of its first error.
 
-    Its ``repr`` would repeat all of a message that could not be decoded or encoded.
+    Its ``repr`` would repeat the whole of a message that could not be decoded or encoded.
     """
     told = f"{type(error).__name__}: {error}".removesuffix(": ")
     if isinstance(error, BaseExceptionGroup):
@@ -125,8 +125,8 @@ def described(error: BaseException) -> str:
 
 
 def one_line(text: str | bytes, characters: int = SHOWN_CHARACTERS) -> str:
-    """Return ``text``, which anybody may have sent, as one line of at most so many characters."""
-    # Four bytes are the longest character of UTF-8.
+    """Return ``text``, which anyone may have sent, as one line of at most ``characters``."""
+    # A character takes at most four bytes in UTF-8.
     some = text[: 4 * characters + 4].decode(errors="replace") if isinstance(text, bytes) else text
     some = some[: characters + 1]
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in some)
@@ -136,7 +136,7 @@ def one_line(text: str | bytes, characters: int = SHOWN_CHARACTERS) -> str:
 def address_of(client: tuple[str, int] | None) -> str:
     """Return ``ip:port`` of a client as its server saw it, ``unknown:0`` over a Unix socket.
 
-    As URLs have it, an IPv6 one in brackets (RFC 3986 §3.2.2).
+    An IPv6 address is put in brackets, as in URLs (RFC 3986 §3.2.2).
     """
     host, port = client or ("unknown", 0)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -151,7 +151,7 @@ def without_secrets(text: str) -> str:
 def address_without_secrets(address: str) -> str:
     """Return ``address``, which is not valid, without what may be a password in it.
 
-    That may be what made it invalid, so all before the last @ is taken for one.
+    The password may be what made it invalid, so everything before the last @ is treated as one.
     """
     return without_secrets(re.sub(r"^(\w+://)?.*@", r"\1", address, flags=re.DOTALL))
 
@@ -159,14 +159,14 @@ def address_without_secrets(address: str) -> str:
 def without_tokens(text: str) -> str:
     """Return ``text`` with every value of a parameter ``token``, and what follows Bearer, masked.
 
-    Where the text goes on behind an address, a quotation mark or bracket may go with it.
+    If the text goes on after an address, a quotation mark or bracket may be masked with it.
     """
     return BEARER.sub(rf"\1{MASK}", PARAMETER.sub(_without_token, text))
 
 
 def _without_token(parameter: re.Match[str]) -> str:
     name, value = parameter.groups()
-    # What is masked already may stand in quotation marks by now.
+    # A value masked earlier may be in quotation marks by now.
     if unquote_plus(name) != "token" or value.rstrip("\"'") == MASK:
         return parameter[0]
     return f"{name}={MASK}"
@@ -174,17 +174,17 @@ def _without_token(parameter: re.Match[str]) -> str:
 
 def say(line: str) -> None:
     """Write ``line`` to standard error, at any log level."""
-    # That its reader has gone is no reason to stop, nor to end with another status.
+    # A reader that has gone is no reason to stop, or to exit with a different status.
     with contextlib.suppress(OSError):
-        if sys.stderr is not None:  # print() would take standard output then
+        if sys.stderr is not None:  # otherwise print() would write to standard output
             print(line, file=sys.stderr, flush=True)
 
 
 def install() -> None:
-    """Filter what the server underneath logs, and let our own loggers write where it does.
+    """Filter what the underlying server logs, and let our own loggers write where it does.
 
-    Where logging has been set up by somebody else (the root logger or ours has a handler), only
-    the filters are added. Doing it again changes nothing.
+    If logging has been set up elsewhere (the root logger or ours has a handler), only the filters
+    are added. Calling this again changes nothing.
     """
     for name in SERVERS:
         _add(ClientFaults, name)

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ASGIMessage = dict[str, Any]
-"""An ASGI message. One that has been handed to a send is never changed again: it is shared."""
+"""An ASGI message. Once passed to a send, it is never changed again: it is shared."""
 
 NOT_KEPT: Final = "swarmgate.not_kept"
-"""Key of an ASGI ``websocket.receive`` without data: the bytes of a message that was too large."""
+"""Key of an ASGI ``websocket.receive`` without data: the bytes of an oversized message."""
 
 
 class Message:

@@ -1,4 +1,4 @@
-"""What a browser sends as ``Origin``, and what people write in its place."""
+"""What a browser sends as ``Origin``, and what people write instead."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 WHOLE: Final = {"null", "file://"}
-"""Those that have no host."""
+"""Origins that have no host."""
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 FORM: Final = "it has to be scheme://host or scheme://host:port, as in https://chat.example"
 
 
 def check(text: str) -> None:
-    """Raise :class:`ValueError`, naming what is right, if no browser sends ``text``.
+    """Raise :class:`ValueError`, naming the right form, if no browser sends ``text``.
 
-    An Origin is scheme, host and, unless it is the scheme's own, port, in lower case (RFC 6454
-    §6.1). It is compared as a whole, so any other way to write it would allow nobody.
+    An Origin is scheme, host and, unless it is the scheme's default, port, in lower case (RFC 6454
+    §6.1). It is compared as a whole, so any other spelling would allow nobody.
     """
     if text == "*":
         raise ValueError("to allow all, do not set it; no browser sends *")
@@ -41,7 +41,7 @@ def as_sent(text: str) -> str:
     except ValueError:
         raise ValueError(FORM) from None
     if host is None:
-        # Python knows IDNA 2003 only, which makes strasse.de of straße.de. Browsers do not.
+        # Python knows IDNA 2003 only, which turns straße.de into strasse.de. Browsers do not.
         raise ValueError("write its host as browsers send it (xn--…)")
     if port == 0:
         raise ValueError("no page comes from port 0")
@@ -52,7 +52,7 @@ def as_sent(text: str) -> str:
 def _host(name: str) -> str:
     if ":" in name:
         return f"[{ipaddress.IPv6Address(name).compressed}]"
-    # That looks at the length of each label. Its UnicodeError is a ValueError.
+    # This checks the length of each label. Its UnicodeError is a ValueError.
     name.encode("idna")
     if not re.fullmatch(r"[a-z0-9._-]+", name):
         raise ValueError(name)

@@ -1,4 +1,4 @@
-"""What this server says and understands: its texts, its close codes, its JSON messages."""
+"""What this server sends and understands: its texts, its close codes, its JSON messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHAT: Final = "chat"
 EVENTS: Final = "events"
 SESSIONS: Final = "sessions"
 CLASSES: Final = "classes"
-"""The spaces that each protocol's names of rooms and clients are in."""
+"""The spaces of each protocol's room and client names."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -24,28 +24,28 @@ SHUTTING_DOWN: Final = "Server is shutting down, please disconnect."
 
 
 PROBLEMS_TOLD: Final = 5
-"""Problems of one message that are reported to its sender, at most."""
+"""Maximum number of problems of one message that are reported to its sender."""
 REPEATED_CHARACTERS: Final = 64
-"""Of what a client sent and an answer repeats: a name, where a problem is."""
+"""Maximum length of client input that an answer repeats: a name, or the path to a problem."""
 
 
 class CloseCode(enum.IntEnum):
-    """The close codes this server gives (RFC 6455 §7.4; those from 4000 on are its own)."""
+    """The close codes this server sends (RFC 6455 §7.4; those from 4000 on are its own)."""
 
     GOING_AWAY = 1001
-    """The drain is over and the client is still here."""
+    """The drain is over and the client is still connected."""
     UNSUPPORTED_DATA = 1003
     """Binary where the endpoint reads text, or text where it reads binary."""
     INVALID_DATA = 1007
-    """Text that is no JSON where the endpoint reads JSON."""
+    """Text that is not JSON where the endpoint reads JSON."""
     POLICY_VIOLATION = 1008
     """Too many messages a second, or a slow consumer if the settings say so."""
     MESSAGE_TOO_BIG = 1009
     """A message larger than the settings allow."""
     INTERNAL_ERROR = 1011
-    """The server could not go on with this client; also a ping that was never answered."""
+    """The server could not continue with this client; also a ping that was never answered."""
     SERVICE_RESTART = 1012
-    """Somebody forced the shutdown."""
+    """The shutdown was forced."""
     TRY_AGAIN_LATER = 1013
     """The client reads more slowly than the messages for it arrive."""
     TAKEN_OVER = 4001
@@ -57,47 +57,47 @@ class CloseCode(enum.IntEnum):
 
 
 def connected(client: str) -> str:
-    """Return the notice that ``client`` (``ip:port``) has come."""
+    """Return the notice that ``client`` (``ip:port``) has connected."""
     return f'Client "{client}" connected.'
 
 
 def disconnected(client: str) -> str:
-    """Return the notice that ``client`` (``ip:port``) has left."""
+    """Return the notice that ``client`` (``ip:port``) has disconnected."""
     return f'Client "{client}" disconnected.'
 
 
 def said_by(client_id: str, text: str) -> str:
-    """Return what everyone sees when the client who calls itself ``client_id`` says ``text``."""
+    """Return what everyone sees when the client that calls itself ``client_id`` sends ``text``."""
     return f"Client {client_id}: {text}"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with a message from a client."""
+    """A problem with a message from a client."""
 
     at: str
-    """The path to it, ``data.data``; empty for the message as a whole."""
+    """The path to it, such as ``data.data``; empty for the message as a whole."""
     problem: str
 
 
-class NotUnderstood(ValueError):  # noqa: N818 - it is no fault of the server's
-    """A message from a client that is not what its endpoint takes."""
+class NotUnderstood(ValueError):  # noqa: N818 - it is not the server's fault
+    """A message from a client that its endpoint does not accept."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__(*problems)
         self.problems = problems
-        """The first few, at least one."""
+        """The first few problems, at least one."""
 
 
 def too_large(size: int, most: int) -> Problem:
-    """Return what is wrong with a message of ``size`` bytes where ``most`` are taken."""
+    """Return the problem with a message of ``size`` bytes where at most ``most`` are accepted."""
     return Problem("", f"{size} bytes; at most {most} are taken")
 
 
 def parsed(model: type[M], data: str | bytes) -> M:
-    """Return ``data``, JSON, as ``model``; else raise NotUnderstood.
+    """Parse ``data``, JSON, as ``model``; raise :class:`NotUnderstood` if it is not valid.
 
-    ``NaN`` and ``Infinity`` are no JSON (RFC 8259 §6), and clients that this server passes them on
+    ``NaN`` and ``Infinity`` are not JSON (RFC 8259 §6), and clients that this server passes them on
     to could not read them.
     """
     try:
@@ -115,15 +115,15 @@ def parsed(model: type[M], data: str | bytes) -> M:
 
 
 def cut(text: str) -> str:
-    """Return ``text``, which a client sent, no longer than an answer may repeat it."""
+    """Return ``text``, which a client sent, cut to the length that an answer may repeat."""
     return text if len(text) <= REPEATED_CHARACTERS else f"{text[:REPEATED_CHARACTERS]}…"
 
 
 class ClientMessage(BaseModel):
-    """A message, or a part of one, that takes no other keys than it names.
+    """A message, or a part of one, that accepts only the keys it declares.
 
-    pydantic's ``extra="forbid"`` alone makes a problem of every other key: 7,000 in a message of 64
-    KiB took 25 ms to be told. Here they are one.
+    pydantic's ``extra="forbid"`` alone reports every other key as a problem: 7,000 in a message of
+    64 KiB took 25 ms to report. Here they are one problem.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -148,7 +148,7 @@ class ClientMessage(BaseModel):
 
 
 class EventData(ClientMessage):
-    """The data of an event: an object of its own inside, as the tutorials have it."""
+    """The data of an event: an object nested inside, as in the tutorials."""
 
     data: dict[str, Any]
 
@@ -156,7 +156,7 @@ class EventData(ClientMessage):
 class WebsocketEvent(ClientMessage):
     """One message of ``/ws/py_client``, in both directions.
 
-    From a client ``client_id`` names the addressee; from the server it names the sender, or the
+    From a client, ``client_id`` names the addressee; from the server it names the sender, or the
     client itself in ``connect``, ``error`` and the server's own notices.
     """
 
@@ -182,5 +182,5 @@ class SessionMessage(ClientMessage):
     timestamp: float | None = None
 
     def message(self) -> Message:
-        """Return it as a message to send; what is None is left out."""
+        """Return it as a message to send, without the fields that are None."""
         return Message(self.model_dump_json(exclude_none=True))

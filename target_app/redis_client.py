@@ -1,7 +1,7 @@
 """The connections to Redis that all clients of one worker share.
 
-Whatever imports this or ``redis`` is imported itself only where an address of Redis is given: the
-package takes megabytes of each worker, and much of the time in which it starts.
+Modules that import this or ``redis`` are imported themselves only if a Redis address is given: the
+package takes megabytes of each worker, and much of its startup time.
 """
 
 from __future__ import annotations
@@ -21,35 +21,41 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TIMEOUT_SECONDS: Final = 2.0
-"""For one command, and for a connection to become free: a client waits no longer for Redis."""
+"""Limit for one command, and for a connection to become free: no client waits longer for Redis."""
 
 FAILURES: Final = (RedisError, OSError, RuntimeError)
-"""What is raised when Redis is away. A RuntimeError comes from uvloop, which raises it where the
-standard library's loop raises an OSError: for a write to a connection that was lost just now."""
+"""Raised when Redis is unavailable.
+
+A RuntimeError comes from uvloop, which raises it where the standard library's loop raises an
+OSError: for a write to a connection that has just been lost.
+"""
 
 STALE: Final = (LostError, ConnectionError, RuntimeError)
-"""What a command raises whose connection Redis has closed (``timeout`` in its configuration,
-``CLIENT KILL``, a restart). A timeout is none of them: that command is not sent again."""
+"""Raised by a command whose connection Redis has closed.
+
+It does so for ``timeout`` in its configuration, ``CLIENT KILL`` or a restart. A timeout is not one
+of these errors: that command is not sent again.
+"""
 
 
 def make_redis(url: str, connections: int) -> Redis:
-    """Return a client that opens at most so many connections, each when it is first needed.
+    """Return a client that opens at most ``connections`` connections, each when first needed.
 
     A command that finds none free waits for one. A command whose connection turns out to be closed
-    is sent once more over a new one: it may be carried out twice, so that must do no harm. One that
-    is not answered in time is not tried again: whoever asks knows better what that means.
+    is sent again over a new one: it may be executed twice, so that must do no harm. One that is not
+    answered in time is not retried: the caller knows better what that means.
     """
     return Redis.from_pool(_pool(url, connections))
 
 
 def check_address(url: str) -> None:
-    """Raise :class:`ValueError` if ``url`` is none that a client could be made for.
+    """Raise :class:`ValueError` if no client could be made for ``url``.
 
-    It says nothing of what ``url`` has in it, which may be a password.
+    The error repeats nothing of ``url``, which may contain a password.
     """
     try:
         parts = urlsplit(url)
-        is_valid = parts.port != 0  # which redis-py takes for none
+        is_valid = parts.port != 0  # which redis-py treats as no port
     except ValueError:
         is_valid = False
     if not is_valid:
@@ -58,7 +64,7 @@ def check_address(url: str) -> None:
         if not parts.path:
             raise ValueError("it has no path; write unix:///path/of/the/socket")
     elif not re.fullmatch("(/[0-9]*)?", parts.path):
-        # redis-py would take database 0.
+        # redis-py would use database 0.
         raise ValueError("its database is not a number; write redis://host:6379/0")
     try:
         cast("Any", _pool(url, connections=1)).make_connection()
@@ -67,17 +73,17 @@ def check_address(url: str) -> None:
 
 
 class EndingConnection:
-    """A connection, of whichever kind, on which a task that is cancelled ends.
+    """A connection of any kind on which a cancelled task really ends.
 
     redis-py writes within ``asyncio.wait_for``, which before Python 3.12 swallows a cancellation
-    that comes in the moment in which the write is done (python/cpython#86296): the task would go
-    on, a loop for ever.
+    that arrives at the moment the write completes (python/cpython#86296): the task would go on,
+    and a loop would do so forever.
     """
 
     async def send_packed_command(
         self, command: bytes | str | Iterable[bytes], check_health: bool = True
     ) -> None:
-        """Write a command; nobody uses the connection again if its answer is not waited for."""
+        """Write a command; never reuse the connection if its answer will not be awaited."""
         task = asyncio.current_task()
         before = 0 if task is None else task.cancelling()
         await super().send_packed_command(command, check_health)  # type: ignore[misc] # of any kind
@@ -95,7 +101,7 @@ def _pool(url: str, connections: int) -> BlockingConnectionPool:
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 1, cast("Any", STALE)),
     )
-    # The address says which kind it is: TCP, TLS or a Unix socket.
+    # The address determines the kind: TCP, TLS or a Unix socket.
     kind = pool.connection_class
     pool.connection_class = type(kind.__name__, (EndingConnection, kind), {})
     return pool

@@ -1,4 +1,4 @@
-"""Everything that serves connections: the parts put together, and their lifetime."""
+"""Everything that serves connections: the assembled parts, and their lifetime."""
 
 from __future__ import annotations
 
@@ -56,22 +56,22 @@ logger = logging.getLogger(__name__)
 class Services:
     """What endpoints work with: the connections, the ways to send to them, the sessions.
 
-    They do their work between entering and leaving :meth:`lifespan`. Each lifespan begins with new
-    parts, because those of the last one belong to its event loop; so ask for a part when it is
-    needed, and keep none.
+    They work between entering and leaving :meth:`lifespan`. Each lifespan begins with new parts,
+    because those of the previous one belong to its event loop; so look up a part when it is needed,
+    and keep no reference to it.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.running = False
         self.failed = False
-        """Whether one of its tasks ended the server by failing."""
+        """Whether the failure of one of its tasks ended the server."""
         self._known: tuple[Endpoint, ...] = ()
         self._are_new = True
         self._put_together()
 
     def know(self, *endpoints: Endpoint) -> None:
-        """Let ``endpoints`` be in the statistics before they have a connection."""
+        """Include ``endpoints`` in the statistics before they have a connection."""
         self._known += endpoints
         self.connections.know(*endpoints)
 
@@ -108,7 +108,7 @@ class Services:
             announce_seconds=settings.drain_announce_seconds,
             timeout_seconds=settings.drain_timeout_seconds,
             close_timeout_seconds=settings.close_timeout_seconds,
-            # Who edits wants to see the new code, and would wait for every open page.
+            # Developers want to see their new code, and would have to wait for every open page.
             at_once=is_reloaded(),
         )
         self.stats = StatsCollector(
@@ -123,7 +123,7 @@ class Services:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
-        """Run the background tasks: the ``lifespan`` of an application, or a part of one's own."""
+        """Run the background tasks: as the ``lifespan`` of an application, or as part of one."""
         if self.running:
             raise RuntimeError("the lifespan of these services was entered already; enter it once")
         if not self._are_new:
@@ -147,11 +147,11 @@ class Services:
                 for task in tasks:
                     task.cancel()
         except* Exception:
-            # The server would go on without its tasks, and nobody could tell: better to end, for a
-            # supervisor to start it again.
+            # The server would go on without its tasks, and nobody would notice: better to end, so
+            # that a supervisor restarts it.
             logger.critical("a task of the server failed; it stops")
             self.failed = True
-            if threading.current_thread() is threading.main_thread():  # else it is no server
+            if threading.current_thread() is threading.main_thread():  # otherwise not a server
                 signal.raise_signal(signal.SIGTERM)
             raise
         finally:
@@ -162,10 +162,10 @@ class Services:
             finally:
                 self.workers.stop()
         if raised is not None:
-            raise raised  # whoever entered this has failed, and no task of ours
+            raise raised  # the caller's code has failed, and no task of ours
 
     def check_that_they_run(self) -> None:
-        """Raise :class:`RuntimeError` if nobody has entered the lifespan."""
+        """Raise :class:`RuntimeError` if the lifespan has not been entered."""
         if not self.running:
             raise RuntimeError(
                 "the services of target_app are not running, because the application's lifespan "
@@ -175,7 +175,7 @@ class Services:
             )
 
     def beat(self, connections: Sequence[Connection]) -> None:
-        """Send the heartbeat to those who get one, unless the server is about to stop."""
+        """Send the heartbeat to connections that get one, unless the server is about to stop."""
         if not self.drain.draining:
             for connection in connections:
                 if connection.endpoint.heartbeat is not None:
@@ -213,7 +213,7 @@ class Services:
 def services_of(connection: HTTPConnection) -> Services:
     """Return the services behind a request or WebSocket.
 
-    Raise :class:`RuntimeError` if the application has none, or if they do not run.
+    Raise :class:`RuntimeError` if the application has none, or if they are not running.
     """
     found = connection.scope.get(SERVICES)
     if not isinstance(found, Services):
@@ -246,7 +246,7 @@ def _redis(settings: Settings) -> Redis | None:
         return None
     from target_app.redis_client import make_redis  # noqa: PLC0415 - see there
 
-    # A bus over Redis has two connections of its own.
+    # A bus over Redis has two connections to itself.
     others = 2 if settings.bus.partition(":")[0] in {"redis", "rediss", "unix"} else 0
     return make_redis(settings.redis_url, settings.redis_connections - others)
 
@@ -310,7 +310,7 @@ def _upstreams(services: Services) -> tuple[Upstream, ...]:
 
     room = Room(CHAT, settings.upstream_room)
 
-    # To the clients of this worker alone: every worker has a connection of its own.
+    # Only to the clients of this worker: every worker has its own connection.
     async def rebroadcast(data: str | bytes) -> None:
         await services.fanout.publish(Message(data), services.connections.rooms.members(room))
 

@@ -40,17 +40,17 @@ class Settings(BaseSettings):
 
     An argument wins over its environment variable (``TARGET_HEARTBEAT_SECONDS`` and so on), which
     wins over the file that ``TARGET_ENV_FILE`` names (lines of ``TARGET_NAME=value``), which wins
-    over the default. What does not validate raises :class:`pydantic.ValidationError`, a file that
-    is not there :class:`FileNotFoundError`, a variable that is no setting :class:`ValueError`.
-    Variables that Kubernetes sets for a Service named ``target`` are passed over.
+    over the default. An invalid value raises :class:`pydantic.ValidationError`, a missing file
+    :class:`FileNotFoundError`, a variable that is not a setting :class:`ValueError`. Variables that
+    Kubernetes sets for a Service named ``target`` are ignored.
 
-    The first groups hold wherever the application runs. The last says how ``python -m target_app``
-    sets up its own uvicorn; under any other server that server's flags decide.
+    The first groups apply wherever the application runs. The last is how ``python -m target_app``
+    sets up its own uvicorn; under any other server, that server's flags decide.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
-    # --- what clients are told
+    # --- what clients are sent
 
     heartbeat_seconds: float = Field(
         default=10.0, ge=0, allow_inf_nan=False, description="between two heartbeats; 0 = none"
@@ -233,7 +233,7 @@ class Settings(BaseSettings):
     @field_validator("token")
     @classmethod
     def _bare(cls, token: SecretStr | None) -> SecretStr | None:
-        # A header's value comes without the spaces around it (RFC 9110 §5.5).
+        # A header's value arrives without the spaces around it (RFC 9110 §5.5).
         if token is not None and (text := token.get_secret_value()) != text.strip():
             raise ValueError("it begins or ends with a space, which no client can send")
         return token
@@ -275,8 +275,8 @@ class Settings(BaseSettings):
     @field_validator("token", "users", "allowed_origins", "run_dir", mode="before")
     @classmethod
     def _not_empty(cls, value: Any) -> Any:  # noqa: ANN401
-        # What a deployment left unset by mistake must not open a door, or put files anywhere.
-        # Being defined after _split, this is called before it.
+        # A value left empty by mistake in a deployment must not open a door, or put files just
+        # anywhere. Being defined after _split, this is called before it.
         if isinstance(value, str) and not value.strip(" ,"):
             raise ValueError("it is empty: give a value, or do not set it at all")
         return value
@@ -288,16 +288,16 @@ class Settings(BaseSettings):
 
     @functools.cached_property
     def names_by_token(self) -> dict[bytes, str | None]:
-        """Whose each token is, by :func:`digest` of the token; None for the one all share.
+        """The owner of each token, by :func:`digest` of the token; None for the shared one.
 
-        Looked up by a digest, the time that takes tells nothing of a token that is nearly right.
+        With a digest as the key, the time of a lookup reveals nothing about a nearly right token.
         """
         shared = [] if self.token is None else [(None, self.token)]
-        tokens = [*self.users.items(), *shared]  # the shared one, if it is somebody's as well
+        tokens = [*self.users.items(), *shared]  # the shared one wins if a user has it too
         return {digest(token.get_secret_value().encode()): name for name, token in tokens}
 
     def as_environment(self) -> dict[str, str]:
-        """Return the variables that make the same settings in another process."""
+        """Return the variables that give another process the same settings."""
         set_here = self.model_dump(mode="json", exclude_none=True)
         if self.token is not None:
             set_here["token"] = self.token.get_secret_value()
@@ -317,12 +317,12 @@ class Settings(BaseSettings):
 
 
 def digest(token: bytes) -> bytes:
-    """Return what :attr:`Settings.names_by_token` has for ``token``."""
+    """Return the key of ``token`` in :attr:`Settings.names_by_token`."""
     return hashlib.sha256(token).digest()
 
 
 class _Environment(EnvSettingsSource):
-    # The environment without what Kubernetes says of a Service named target.
+    # The environment without what Kubernetes sets for a Service named target.
     def _load_env_vars(self) -> dict[str, str | None]:
         found = super()._load_env_vars()
         return {name: value for name, value in found.items() if not is_service_link(name, value)}
@@ -339,7 +339,7 @@ def _env_file() -> str | None:
 
 def _look_through(file: DotEnvSettingsSource) -> None:
     where = f"in {file.env_file}"
-    # The file is ours alone, so whatever else stands in it is a mistake.
+    # The file is ours alone, so anything else in it is a mistake.
     _refuse_unknown(file.env_vars, where)
     for name in (name.upper() for name, value in file.env_vars.items() if value is None):
         raise ValueError(f"{name} {where} has no value: write {name}=VALUE")
@@ -359,9 +359,9 @@ def _refuse_unknown(names: Iterable[str], where: str) -> None:
 
 
 def told(error: Exception, flags: Collection[str] = ()) -> str:
-    """Return what is wrong with settings, in one line, without what is secret in them.
+    """Return what is wrong with the settings, in one line, without the secrets in them.
 
-    ``flags`` are the settings that were given as such.
+    ``flags`` are the settings that were given as flags.
     """
     if not isinstance(error, ValidationError):
         return str(error)
@@ -369,9 +369,9 @@ def told(error: Exception, flags: Collection[str] = ()) -> str:
 
 
 SECRET: Final = {"token", "users"}
-"""Settings that are not shown, not even where they are wrong."""
+"""Settings that are not shown, not even when they are wrong."""
 ADDRESSES: Final = {"bus", "redis_url"}
-"""Settings that are one address, which may be wrong because of the password in it."""
+"""Settings that are a single address, which may be wrong because of the password in it."""
 
 
 def _problem(problem: ErrorDetails, flags: Collection[str]) -> str:

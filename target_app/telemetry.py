@@ -1,7 +1,7 @@
-"""Whether anybody set OpenTelemetry up in the process of the server.
+"""Whether OpenTelemetry has been set up in the process of the server.
 
-FastAPI looks for that again at each request and handshake, which costs time where nobody did. An
-application that others make decides as FastAPI does: it may be set up later.
+FastAPI checks that again at each request and handshake, which costs time if it has not. An
+application made by other code decides as FastAPI does: OpenTelemetry may be set up later.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 OFF: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
 MENTIONED: Final = "OTEL_"
-"""In the name of every environment variable that sets it up, or has FastAPI do so."""
+"""In the name of every environment variable that sets it up, or makes FastAPI do so."""
 
 
 def as_set_up(environment: Mapping[str, str] = os.environ) -> TelemetryConfig | None:
-    """Return what ``FastAPI(telemetry=…)`` takes: nothing special, or off if nobody set it up.
+    """Return the value for ``FastAPI(telemetry=…)``: None, or off if it has not been set up.
 
-    Set up is by ``environment``, or by what runs the server, as ``opentelemetry-instrument`` does.
+    It is set up by ``environment``, or by what runs the server, such as
+    ``opentelemetry-instrument``.
     """
     is_provided = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
     return None if is_provided or any(MENTIONED in name for name in environment) else OFF

@@ -1,4 +1,4 @@
-"""The names of environment variables: whose they are, and which are misspelt."""
+"""The names of environment variables: where they come from, and which are misspelt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_service_link(name: str, value: str | None) -> bool:
     """Return whether Kubernetes has set this variable for a Service whose name begins with target.
 
     They are called ``TARGET_SERVICE_HOST``, ``TARGET_PORT_80_TCP_ADDR`` and so on; ``TARGET_PORT``,
-    which is also a name of ours, has an address (``tcp://10.0.0.1:80``) where ours has a number.
+    which is also one of ours, has an address (``tcp://10.0.0.1:80``) where ours has a number.
     """
     upper = name.upper()
     if LINK.fullmatch(upper):
@@ -30,13 +30,13 @@ def is_service_link(name: str, value: str | None) -> bool:
 
 
 def misspelt(names: Iterable[str], known: Collection[str], where: str) -> str | None:
-    """Return what to tell of the first of ``names`` that is none of ``known``, None if all are.
+    """Return a message about the first of ``names`` that is not in ``known``, None if all are.
 
-    They are compared without regard to case, as settings are read.
+    The comparison ignores case, as the reading of settings does.
     """
     for name in sorted(map(str.upper, names)):
         if name not in known:
-            # Without the prefix, which alone would make all of them alike.
+            # Without the prefix, which alone would make all of them similar.
             settings = [setting.removeprefix(PREFIX) for setting in known]
             near = difflib.get_close_matches(name.removeprefix(PREFIX), settings, n=1)
             hint = f"did you mean {PREFIX}{near[0]}?" if near else "see --help for those there are"

@@ -1,4 +1,4 @@
-"""Put the swarm before a server whose every fault is known, and compare what it says of them."""
+"""Run the swarm against a server whose every fault is known, and compare what it reports."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from reports.summary import Summary
 T = TypeVar("T")
 
 Watch = Callable[[str], AbstractContextManager[Callable[[Line], None]]]
-"""Opens a live view under a title, for the length of one run."""
+"""Opens a live view with a title, for the duration of one run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Load:
     seconds: float
     collect_seconds: float
     stall_rate: float
-    """The rate of the stalls: what has gathered in one must be worked off in no time."""
+    """The message rate in runs with stalls: the backlog of one must be worked off in no time."""
     subjects: frozenset[str]
-    """What is injected; nothing named is everything."""
+    """What is injected; everything if none is named."""
 
 
 FULL: Final = Load(
@@ -78,7 +78,7 @@ def calibrate(
 
     Raises:
         CalibrationError: a run was not valid.
-        InterruptedRunError: a person ended it.
+        InterruptedRunError: the user interrupted it.
         LoadTestError, RecordError: it could not be made.
     """
     bench = _Bench(load, folder, watch, bounds)
@@ -111,9 +111,9 @@ def _chosen(load: Load, subjects: Mapping[str, T]) -> dict[str, T]:
 
 
 def _stalls(load: Load) -> tuple[str, ...]:
-    """Return the flags of as many stalls as surely lie within the load."""
+    """Return the flags for as many stalls as surely lie within the load."""
     stalls = max(1, int((load.seconds - 1.5) / 2))
-    # No multiple of the time between messages, so that each stall begins elsewhere between two.
+    # Not a multiple of the message interval, so that each stall begins at another point in one.
     return ("--stall-seconds", "0.4", "--stall-every-seconds", "2.0137", "--stalls", str(stalls))
 
 
@@ -123,7 +123,7 @@ _DELAYS: Final[Mapping[str, tuple[str, ...]]] = {
     "constant 200 ms": ("--delay-seconds", "0.2"),
     "log-normal 100 ms": ("--delay-seconds", "0.1", "--delay-sigma", "0.5"),
 }
-# Replies on the other connections are held for so long.
+# How long replies on the other connections are held.
 _HELD_NS: Final = 5_000_000
 _EVERY_SECOND: Final = ("--delay-path", "/1", "--other-delay-seconds", str(_HELD_NS / 1e9))
 # Above any of these, below any delayed one.
@@ -183,7 +183,7 @@ class _Bench:
             url=f"ws://127.0.0.1:{{port}}/{'echo/{n%2}' if is_echo else 'ws'}",
             connections=self.load.connections,
             scenario=scenario,
-            # Some stay idle, so that there are connections left when the others were closed.
+            # Some stay idle, so that connections are left after the others were closed.
             parameters={"active": self.load.connections * 4 // 5} if is_echo else {},
             rate=rate or (self.load.rate if is_echo else 20.0),
             duration_seconds=self.load.seconds,
@@ -194,11 +194,11 @@ class _Bench:
 
 
 def _counts(injected: Mapping[str, Any]) -> dict[str, float]:
-    """Return what was injected under the names that are reported.
+    """Return what was injected, under the names used in reports.
 
-    One that was held behind a successor is reordered; one whose successor never came is let go
-    when the connection ends, too late for the ledger. One that came after the server had closed
-    its connection is answered by nobody.
+    A message that was held behind its successor is reordered; one whose successor never came is
+    released when the connection ends, too late for the ledger. One that came after the server had
+    closed its connection is never answered.
     """
     return {
         "duplicated": injected["duplicated"],
@@ -211,7 +211,7 @@ def _counts(injected: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _reported(summary: Summary) -> dict[str, float]:
-    # A damaged message is none of those that were sent, so it is lost as well.
+    # A damaged message matches none that was sent, so it is lost as well.
     figures, errors = summary.figures, summary.errors
     damaged = figures.get("integrity.corrupted", 0.0)
     return {

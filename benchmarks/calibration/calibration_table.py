@@ -27,7 +27,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def calibration_table(rows: Sequence[Row]) -> Table:
-    """Lay the comparison out for a terminal; a subject is named once."""
+    """Lay out the comparison for a terminal; each subject is named once."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("")
     for number, heading in enumerate(_HEADINGS):

@@ -1,7 +1,7 @@
-"""Delays, precise far below the millisecond to which libuv rounds its own timers.
+"""Delays that are precise far below the millisecond to which libuv rounds its own timers.
 
 A Linux timerfd on CLOCK_MONOTONIC (timerfd_create(2)) is set to the absolute time at which the
-first in the line is due, and the event loop watches it as a readable file.
+first entry is due, and the event loop watches it as a readable file.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class DelayLine:
-    """Lets everything out exactly so long after it came in, however much is inside.
+    """A queue that releases each entry exactly its delay after it came in, however many it holds.
 
     Attributes:
-        delays_ns: how long each that is timed was inside, by the clock.
+        delays_ns: how long each timed entry was inside, by the clock.
     """
 
     def __init__(self) -> None:
         self.delays_ns = array("q")
-        # When each is due, its number, when it came in (0 if nobody asks), and what lets it out.
+        # When each is due, its number, when it came in (0 if untimed), and what releases it.
         self._waiting: list[tuple[int, int, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._empty = asyncio.Event()
@@ -41,9 +41,9 @@ class DelayLine:
     def put(
         self, arrived_ns: int, delay_ns: int, leave: Callable[[], None], *, is_timed: bool = True
     ) -> None:
-        """Call ``leave`` so long after ``arrived_ns`` (CLOCK_MONOTONIC).
+        """Call ``leave`` ``delay_ns`` after ``arrived_ns`` (CLOCK_MONOTONIC).
 
-        What is due at the same moment leaves in the order in which it came.
+        Entries due at the same moment leave in the order in which they came.
         """
         since_ns = arrived_ns if is_timed else 0
         item = (arrived_ns + delay_ns, next(self._numbers), since_ns, leave)
@@ -57,7 +57,7 @@ class DelayLine:
         await self._empty.wait()
 
     def _arm(self) -> None:
-        # struct itimerspec: no interval, then the time. One that is past fires at once.
+        # struct itimerspec: no interval, then the time. A time in the past fires at once.
         due = divmod(self._waiting[0][0], 1_000_000_000)
         setting = (ctypes.c_long * 4)(0, 0, *due)
         _libc.timerfd_settime(self._file, _TFD_TIMER_ABSTIME, setting, None)

@@ -1,4 +1,4 @@
-"""What the known server does wrong, and when: arithmetic on running numbers, without a socket."""
+"""What the known server does wrong, and when: arithmetic on sequence numbers, without a socket."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -19,32 +19,32 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What to inject; 0 never does. All numbers but ``close_after`` count the whole server, from 1.
+    """What to inject; 0 is never. All numbers but ``close_after`` count server-wide, from 1.
 
     A *delivery* is one message on its way to one client: one for an echo, one per receiver, in the
     order in which they connected, for a broadcast.
 
     Attributes:
-        delay_seconds: how long after its arrival everything leaves; the median where it scatters.
-        delay_sigma: the standard deviation of the logarithm of delays, which are log-normal then.
-        delay_path: only replies on paths that end so are delayed; on all, if it is empty.
+        delay_seconds: how long after its arrival everything leaves; the median if delays vary.
+        delay_sigma: the standard deviation of the logarithm of delays, which are then log-normal.
+        delay_path: only replies on paths with this ending are delayed; on all, if it is empty.
         other_delay_seconds: how long replies on all other paths are held, always the same.
-        stalls: how many times the server stands still, by the clock: the first a second after
-            the first message, and then one every ``stall_every_seconds``.
-        stall_every_seconds: from the begin of one such stall to the next.
-        stall_at_message: the message at whose arrival the server stands still.
-        stall_seconds: for how long it does.
-        lose_every: every how many deliveries one is not sent.
-        duplicate_every: every how many deliveries one is sent twice in a row.
-        reorder_every: every how many deliveries one changes places with the next to its client.
-        damage_every: every how many deliveries one has a wrong last byte.
-        refuse_every: every how many handshakes one is refused.
+        stalls: how many times the server stalls, by the clock: the first time a second after the
+            first message, and then once every ``stall_every_seconds``.
+        stall_every_seconds: the time from the start of one such stall to that of the next.
+        stall_at_message: the message at whose arrival the server stalls.
+        stall_seconds: how long it stalls.
+        lose_every: every n-th delivery is not sent.
+        duplicate_every: every n-th delivery is sent twice in a row.
+        reorder_every: every n-th delivery changes places with the next to its client.
+        damage_every: every n-th delivery has a wrong last byte.
+        refuse_every: every n-th handshake is refused.
         refuse_status: the HTTP status that refuses it (RFC 6455 section 4.2.2).
         close_after: the message of a connection after whose reply the server closes it.
         close_code: the close code it then sends (RFC 6455 section 7.4).
         die_at_message: the message at whose arrival the process ends with status 1.
         fragment: send every message as three frames (RFC 6455 section 5.4).
-        greet: send a message that nobody asked for to whoever connects.
+        greet: send an unsolicited message to every client that connects.
     """
 
     delay_seconds: float = 0.0
@@ -68,7 +68,7 @@ class Faults:
     greet: bool = False
 
     def fate(self, delivery: int) -> Fate:
-        """Decide the fate of that delivery; where several fall due, the first of them here."""
+        """Return the fate of that delivery; if several are due, the first one listed here."""
         if _is_due(delivery, self.lose_every):
             return Fate.LOST
         if _is_due(delivery, self.duplicate_every):
@@ -78,7 +78,7 @@ class Faults:
         return Fate.SENT
 
     def damages(self, delivery: int) -> bool:
-        """Return whether that delivery is damaged, should it be sent."""
+        """Return whether that delivery is damaged, if it is sent."""
         return _is_due(delivery, self.damage_every) and self.fate(delivery) is not Fate.LOST
 
     def refuses(self, handshake: int) -> bool:
@@ -87,10 +87,10 @@ class Faults:
 
 
 class Outbox(Generic[Item]):
-    """Puts what goes to one client in the order in which it goes.
+    """A queue that puts the items for one client in the order in which they are sent.
 
     Counts, in ``injected``, what was ``lost``, ``duplicated`` and ``held``, and what became of the
-    held: ``reordered`` behind a successor, or ``flushed`` where none came.
+    held items: ``reordered`` behind a successor, or ``flushed`` if none came.
     """
 
     __slots__ = ("_held", "_injected")
@@ -100,7 +100,7 @@ class Outbox(Generic[Item]):
         self._held: list[Item] = []
 
     def put(self, item: Item, fate: Fate) -> list[Item]:
-        """Take one item; gives what is to be sent now."""
+        """Take one item; return what is to be sent now."""
         if fate is Fate.LOST:
             self._injected["lost"] += 1
             return []
@@ -126,7 +126,7 @@ class Outbox(Generic[Item]):
 
 
 def damaged(payload: bytes) -> bytes:
-    """Change the last byte of a payload, whatever it is; text stays UTF-8."""
+    """Return a payload with its last byte changed, whatever it is; text stays UTF-8."""
     return payload[:-1] + bytes([payload[-1] ^ 1]) if payload else b"?"
 
 

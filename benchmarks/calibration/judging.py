@@ -1,11 +1,11 @@
 """What a calibration must report, from what was injected: pure arithmetic.
 
-A reply that was delayed takes what the server held it, plus what the same way takes without. Both
-scatter, so what is expected is the distribution of the sum of one of each, drawn independently. The
-way without is measured at the same time, because on a shared machine another minute is another
-machine, on every second connection. These are held for a short while too, which is taken off
-again: a message that is held is exposed twice to whatever stops a machine for a moment, when it is
-sent and when its reply arrives.
+A delayed reply takes the time that the server held it, plus the time that the same trip takes
+without a delay. Both vary, so the expected distribution is that of the sum of one of each, drawn
+independently. The trip without a delay is measured at the same time, on every second connection,
+because on a shared machine another minute is another machine. These replies are held for a short
+while too, which is subtracted again: a message that is held is exposed twice to whatever stops a
+machine for a moment, when it is sent and when its reply arrives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from reports.histogram import Histogram
 PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
 RELATIVE_BOUND: Final = 0.02
 ABSOLUTE_BOUND_SECONDS: Final = 0.0003
-# Quantiles that stand for a distribution.
+# How many quantiles represent a distribution.
 _QUANTILES: Final = 500
 _FEWEST_BEYOND: Final = 5
 
@@ -57,7 +57,7 @@ def bound_seconds(injected: float) -> float:
 
 
 def split(histogram: Histogram, at_ns: int) -> tuple[Histogram, Histogram]:
-    """Return the values below from those above, where nothing lies between."""
+    """Split the values below ``at_ns`` from those above; the two parts lie well apart."""
     parts = Histogram(), Histogram()
     for value_ns, count in histogram.bins():
         parts[value_ns >= at_ns].record([value_ns] * count)
@@ -65,7 +65,7 @@ def split(histogram: Histogram, at_ns: int) -> tuple[Histogram, Histogram]:
 
 
 def quantiles(histogram: Histogram) -> npt.NDArray[np.float64]:
-    """Return evenly spaced quantiles that stand for a histogram, in nanoseconds."""
+    """Return evenly spaced quantiles that represent a histogram, in nanoseconds."""
     levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES * 100
     return np.array([histogram.percentile_ns(level) for level in levels], dtype=np.float64)
 
@@ -73,15 +73,15 @@ def quantiles(histogram: Histogram) -> npt.NDArray[np.float64]:
 def stall_delays(
     stalls_ns: Sequence[int], arrivals: int, load_seconds: float
 ) -> npt.NDArray[np.float64]:
-    """Return the delays of messages that are due evenly while a server stands still now and then.
+    """Return the delays of messages that are due evenly while a server stalls now and then.
 
-    What is due during a stall waits for its end: from the whole of it down to nothing. This is
+    Messages due during a stall wait for its end: from the whole of it down to nothing. This is
     what coordinated omission hides.
 
     Args:
         stalls_ns: how long each stall was; all lie within the load.
         arrivals: how many messages were due in all.
-        load_seconds: over how long.
+        load_seconds: the time over which they were due.
     """
     delays: list[float] = []
     for stall_ns in stalls_ns:
@@ -97,16 +97,16 @@ def latency_rows(
     reported: Histogram,
     held_ns: int = 0,
 ) -> tuple[Row, ...]:
-    """Compare reported percentiles with those of the injected delays plus the undisturbed way.
+    """Compare reported percentiles with those of the injected delays plus the undisturbed trip.
 
     Args:
         subject: what was injected.
         delays_ns: every injected delay.
-        undisturbed: latencies without.
-        reported: latencies with.
-        held_ns: what the undisturbed ones were held all the same.
+        undisturbed: latencies without them.
+        reported: latencies with them.
+        held_ns: how long even the undisturbed ones were held.
 
-    A percentile that only a few messages lie beyond is left out: it is an accident of these.
+    A percentile that only a few messages lie beyond is left out: it is an accident of those few.
     """
     sums = np.add.outer(np.asarray(delays_ns, dtype=np.float64), quantiles(undisturbed)).ravel()
     sums -= held_ns
@@ -123,7 +123,7 @@ def latency_rows(
 def count_rows(
     subject: str, injected: Mapping[str, float], reported: Mapping[str, float]
 ) -> tuple[Row, ...]:
-    """Compare counts, which must be exact; those of what was not injected are shown as one."""
+    """Compare counts, which must be exact; counts of what was not injected are shown as one."""
     rows = [
         Row(subject, name, count, reported.get(name, 0.0), 0.0, is_count=True)
         for name, count in injected.items()

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.calibration.known_server PORT [flags]``; ``/ws`` sends each message to every
 client of that path, ``/echo`` and any other path back to its sender. It shares no code with the
-swarm, so that one bug cannot cancel the other. On SIGTERM it lets out what it still holds, prints
+swarm, so that one bug cannot cancel out another. On SIGTERM it releases what it still holds, prints
 what it injected as one JSON object, and exits with 0.
 """
 
@@ -48,21 +48,21 @@ _COUNTS = (
     *("handshakes", "refused", "messages", "deliveries", "lost", "duplicated"),
     *("held", "reordered", "flushed", "damaged", "closed", "ignored"),
 )
-# At the end a client that does not read must not keep the process alive.
+# A client that does not read must not keep the process alive at the end.
 _LINGER_SECONDS = 2.0
 _FIRST_STALL_SECONDS = 1.0
 
 
 class Server:
-    """Everything the connections share: the faults, the counts, who is there."""
+    """Everything the connections share: the faults, the counts, the connected clients."""
 
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
         self.injected: Counter[str] = Counter(dict.fromkeys(_COUNTS, 0))
-        # In the order in which they connected, so that deliveries always number the same.
+        # In the order in which they connected, so that deliveries are always numbered alike.
         self.clients: dict[Client, None] = {}
         self._line = DelayLine() if faults.delay_seconds else None
-        # The same every time; no secret hangs on it.
+        # The same every time; no secret depends on it.
         self._random = random.Random(1)
         self.stalls_ns: list[int] = []
         self._stalls = 0
@@ -79,12 +79,12 @@ class Server:
         return Client(self, request.path.decode())
 
     def count(self, name: str) -> int:
-        """Count one more; gives its number."""
+        """Count one more; return its number."""
         self.injected[name] += 1
         return self.injected[name]
 
     def on_message(self, client: "Client", message: Message) -> None:
-        """Take one message and let it go where it goes."""
+        """Take one message and deliver it to its receivers."""
         if self._ending:
             return
         arrived_ns = time.monotonic_ns()
@@ -106,14 +106,14 @@ class Server:
             self.close(client, self.faults.close_code, arrived_ns)
 
     def close(self, client: "Client", code: int, arrived_ns: int) -> None:
-        """Send a client what is held for it, then a close frame; nothing goes to it after that."""
+        """Send a client what is held for it, then a close frame, and nothing after that."""
         client.is_closing = True
         for message in client.outbox.flush():
             self._leave(client, arrived_ns, partial(self._send, client, message))
         self._leave(client, arrived_ns, partial(client.send_close, code), is_message=False)
 
     async def end(self) -> None:
-        """Let everything out that came in, then end every connection without a close frame."""
+        """Release everything that came in, then end every connection without a close frame."""
         self._ending = True
         now_ns = time.monotonic_ns()
         for client in self.clients:
@@ -151,7 +151,7 @@ class Server:
         *,
         is_message: bool = True,
     ) -> None:
-        # Close frames stand in the same line, so that none overtakes a reply.
+        # Close frames go through the same line, so that none overtakes a reply.
         is_delayed = client.path.endswith(self.faults.delay_path)
         if self._line is None or not (is_delayed or self.faults.other_delay_seconds):
             action()
@@ -168,7 +168,7 @@ class Server:
         return round(faults.delay_seconds * math.exp(scatter) * 1e9)
 
     def _stall(self) -> None:
-        """Stand still; it is over when the next message is taken."""
+        """Stall; the stall is over when the next message is taken."""
         self._stalls += 1
         self._stalled_since_ns = time.monotonic_ns()
         next_at = asyncio.get_running_loop().time() + self.faults.stall_every_seconds
@@ -177,7 +177,7 @@ class Server:
             asyncio.get_running_loop().call_at(next_at, self._stall)
 
     def record(self) -> dict[str, object]:
-        """Return what was injected: counts, and in nanoseconds what a calibration asks for."""
+        """Return what was injected: counts, and the times a calibration needs, in nanoseconds."""
         found: dict[str, object] = dict(self.injected)
         if self._line is not None and self.faults.delay_path:
             found["delays_ns"] = list(self._line.delays_ns)
@@ -211,14 +211,14 @@ class Client(WSListener):
         self.transport: WSTransport
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Enter the list of who is there."""
+        """Join the connected clients."""
         self.transport = transport
         self._server.clients[self] = None
         if self._server.faults.greet:
             transport.send(WSMsgType.TEXT, _GREETING.encode())
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
-        """Leave the list of who is there."""
+        """Leave the connected clients."""
         self._server.clients.pop(self, None)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -231,20 +231,20 @@ class Client(WSListener):
         elif frame.msg_type is WSMsgType.PONG:
             pass
         elif self.is_closing:
-            # Sent before the client had heard of it; the first frame counts for a message.
+            # Sent before the client knew of the close; a message is counted by its first frame.
             if frame.msg_type is not WSMsgType.CONTINUATION:
                 self._server.count("ignored")
         elif frame.fin and frame.msg_type is not WSMsgType.CONTINUATION:
             self._server.on_message(self, (frame.msg_type, frame.get_payload_as_bytes()))
         else:
-            # A server of known behaviour does not half understand: it does no reassembly.
+            # A server of known behaviour does nothing by halves: it does no reassembly.
             transport.send_close(WSCloseCode.UNSUPPORTED_DATA)
 
     def send_close(self, code: int) -> None:
-        """Send a close frame; end the connection where the client has sent one already."""
+        """Send a close frame; end the connection if the client has already sent one."""
         handshake = self.transport.close_handshake
         if code == WSCloseCode.NO_INFO.value:
-            # RFC 6455 section 7.4.1: no code is answered by none, for there is none to send.
+            # RFC 6455 section 7.4.1: no code is answered with none, as there is none to send.
             self.transport.send(WSMsgType.CLOSE, None)
         else:
             self.transport.send_close(code)  # type: ignore[arg-type] # takes any code
@@ -253,12 +253,12 @@ class Client(WSListener):
 
 
 async def _mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001
-    """Accept and say nothing, until the client gives up."""
+    """Accept and send nothing, until the client gives up."""
     await reader.read(-1)
 
 
 async def _babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer with something that is no HTTP."""
+    """Answer with something that is not HTTP."""
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
     await writer.drain()
@@ -270,7 +270,7 @@ async def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 async def _late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer rightly (RFC 6455 section 4.2.2), but a second after the question."""
+    """Answer correctly (RFC 6455 section 4.2.2), but a second after the request."""
     request = await reader.readuntil(b"\r\n\r\n")
     key = re.search(rb"(?i)sec-websocket-key: (\S+)", request)
     assert key is not None
@@ -290,7 +290,7 @@ HANDSHAKES = {"late": _late, "mute": _mute, "garbage": _babble, "hang-up": _hang
 async def _mishandle(
     server: Server, handshake: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Answer one handshake as no WebSocket server does; whoever gives up first, all is well."""
+    """Answer one handshake as no WebSocket server does; either side may give up first."""
     server.count("handshakes")
     with suppress(OSError, asyncio.IncompleteReadError):
         await HANDSHAKES[handshake](reader, writer)
@@ -298,7 +298,7 @@ async def _mishandle(
 
 
 async def serve(host: str, port: int, faults: Faults, handshake: str) -> dict[str, object]:
-    """Serve on host:port until SIGTERM; gives what was injected."""
+    """Serve on host:port until SIGTERM; return what was injected."""
     server = Server(faults)
     if handshake == "normal":
         listening = await ws_create_server(
@@ -323,7 +323,7 @@ async def serve(host: str, port: int, faults: Faults, handshake: str) -> dict[st
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Make a flag of every fault: ``--lose-every 7``."""
+    """Return a parser with a flag for every fault: ``--lose-every 7``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int, help="0 lets the system choose")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")

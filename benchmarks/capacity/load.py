@@ -1,4 +1,4 @@
-"""What of a load is searched for: how many connections, or how many messages a second."""
+"""The searched quantity of a load: the number of connections, or of messages a second."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from reports.record import Header, Target
 from reports.units import significant
 
 MOST_RATE: Final = 1e6
-"""Messages a second, where nobody says less."""
+"""Messages a second, unless fewer are asked for."""
 
 
 class Searched(StrEnum):
@@ -36,34 +36,34 @@ class Searched(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A load of which one thing is searched for.
+    """A load in which one quantity is searched for.
 
     Attributes:
-        case: the load and the server; what is searched for is put in its place in the workload.
-        searched: what that is.
+        case: the load and the server; the searched value is put in its place in the workload.
+        searched: the quantity that is searched for.
     """
 
     case: Case
     searched: Searched
 
     def at(self, value: float) -> Case:
-        """Return the load with so much of what is searched for."""
+        """Return the load with this value of the searched quantity."""
         name = "count" if self.searched is Searched.CONNECTIONS else "rate"
         workload = self.case.workload.with_flags(**{name: f"{value:.12g}"})
         return Case(self.case.target, workload, self.case.bounds)
 
     def value_of(self, header: Header) -> float:
-        """Return how much of it a record's run had."""
+        """Return the value of the searched quantity in a record's run."""
         return float(header.load["connections" if self.is_whole else "rate"])
 
     @property
     def is_whole(self) -> bool:
-        """Whether there are only whole numbers of it."""
+        """Whether the searched quantity has only whole values."""
         return self.searched is Searched.CONNECTIONS
 
     @property
     def unit(self) -> str:
-        """What a person calls so many of it."""
+        """The unit of the searched quantity, in words."""
         if self.searched is Searched.CONNECTIONS:
             return "connections"
         scenario = self.case.workload.scenario
@@ -72,7 +72,7 @@ class Load:
         return f"{'broadcasts' if scenario == 'broadcast' else 'messages'} a second"
 
     def told(self, value: float) -> str:
-        """Write a number of it."""
+        """Format a value of the searched quantity."""
         if self.is_whole:
             return f"{value:,.0f}"
         text = significant(value)
@@ -80,16 +80,16 @@ class Load:
 
 
 def check_searched(searched: Searched, said: Said, scenario: str, *, has_count: bool) -> None:
-    """Refuse options that say what is to be found, or go with nothing that could be.
+    """Refuse options that fix what is searched for, or are incompatible with the search.
 
     Args:
         searched: what is searched for.
-        said: by a person, or a file.
-        scenario: that of the load.
-        has_count: whether a person has said how many connections there are to be.
+        said: the options given by the user, or in a file.
+        scenario: the scenario of the load.
+        has_count: whether the user has given the number of connections.
 
     Raises:
-        UsageError: which, and what to do.
+        UsageError: an option is refused; the message names it and says what to do.
     """
     count = str(said.get("count", ""))
     if searched is Searched.CONNECTIONS:
@@ -121,12 +121,12 @@ def check_searched(searched: Searched, said: Said, scenario: str, *, has_count: 
 
 
 def most_connections(plan: Plan, in_force: Limits, *, has_processes: bool) -> tuple[int, str]:
-    """Return the most connections that this machine can be asked for, and what bounds them.
+    """Return the most connections that this machine can be asked for, and what limits them.
 
     Args:
-        plan: of any size; its address and options count.
+        plan: a plan of any size; its address and options matter.
         in_force: the limits of this machine.
-        has_processes: somebody said how many swarm processes there are to be.
+        has_processes: whether the number of swarm processes was given.
     """
     bounds = [
         (in_force.files_machine // 2, "fs.file-max"),

@@ -1,4 +1,4 @@
-"""What a load has to meet to count as held: conditions on figures, and what a run says of them."""
+"""What a load must meet to count as held: conditions on figures, and whether a run meets them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,10 +31,10 @@ class Breach:
 
 
 def objective_of(texts: Sequence[str], plan: Plan) -> tuple[Threshold, ...]:
-    """Read an objective; nothing may go wrong either, unless it says what may.
+    """Parse an objective; nothing may go wrong either, unless it says what may.
 
-    Without one, it is that 99 % of what its messages are about, such as their replies, take no
-    longer than 50 ms, where messages are sent to the end of the load.
+    The default is that 99 % of what the load's messages are about, such as their replies, take no
+    longer than 50 ms, if messages are sent to the end of the load.
 
     Raises:
         UsageError: it cannot be read, or no run has such a figure.
@@ -65,11 +65,11 @@ def _faults(plan: Plan) -> tuple[str, ...]:
 
 
 def said_by(run: RunFigures, objective: Sequence[Threshold]) -> tuple[Said, tuple[Breach, ...]]:
-    """Return whether a run met an objective, and what of it was not met.
+    """Return whether a run met an objective, and which of its conditions were not met.
 
-    A run that failed broke, and one that doubled, swapped or damaged messages, whatever the figures
-    are that were asked for. One that is invalid says nothing, nor does one without any figure: no
-    load was put on a server that does not start.
+    A run broke if it failed, or if it duplicated, reordered or damaged messages, whichever figures
+    were asked for. A run that is invalid says nothing, nor does one without any figure: no load was
+    put on a server that does not start.
     """
     named = {condition.figure for condition in objective}
     faults = (name for name in FAULTS if name not in named and run.figures.get(name))
@@ -92,5 +92,5 @@ def measured(run: RunFigures, condition: Threshold) -> float | None:
 
 
 def against(condition: Threshold) -> str:
-    """Return in words how a figure stands to the bound that it broke."""
+    """Return in words how a figure compares with the bound that it broke."""
     return _RELATION[condition.relation]

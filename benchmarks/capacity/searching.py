@@ -1,4 +1,4 @@
-"""Make the runs of a search, one after the other, until it is decided or its time is over."""
+"""Make the runs of a search, one after the other, until it is decided or its time is up."""
 
 import json
 import re
@@ -23,7 +23,7 @@ _NAME: Final = re.compile(r"(?P<run>(?P<number>\d+)-.*?)(?:-try-\d+)?" + re.esca
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is searched for, in which span, and by what a load is judged."""
+    """What is searched for, within which span, and the objective that a load is judged by."""
 
     load: Load
     span: Span
@@ -32,10 +32,10 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One run that was made, and what it says.
+    """One run, and what it says about its load.
 
     Attributes:
-        record: the first try of it.
+        record: the record of its first try.
         breaches: the conditions that did not hold.
     """
 
@@ -47,7 +47,7 @@ class Made:
 
     @property
     def trial(self) -> Trial:
-        """What the search goes by."""
+        """The load and the outcome, on which the search is based."""
         return Trial(self.load, self.said)
 
 
@@ -60,20 +60,20 @@ def search(
     budget_seconds: float,
     clock: Callable[[], float],
 ) -> Iterator[Made]:
-    """Make runs, each in fresh processes, until nothing is left to find or the time is over.
+    """Make runs, each in fresh processes, until nothing is left to find or the time is up.
 
-    A run is begun only if one that takes as long as the longest so far would still be in time.
+    A run is started only if one as long as the longest so far would still end in time.
 
     Args:
         asked: the search.
         folder: where the records go.
-        before: the runs that there are already.
-        watch: opens a live view, which is given the lines of each run.
-        budget_seconds: for all of them.
-        clock: gives the time in seconds.
+        before: the runs made already.
+        watch: opens a live view, which receives the lines of each run.
+        budget_seconds: the time for all runs.
+        clock: returns the time in seconds.
 
     Raises:
-        InterruptedRunError: a person ended a run.
+        InterruptedRunError: the user interrupted a run.
         RecordError: a record cannot be written.
     """
     made = list(before)
@@ -96,7 +96,7 @@ def search(
 
 
 def _free(folder: Path, name: str) -> Path:
-    """Return the path of a record; one that was cut off before keeps its place."""
+    """Return a free path for a record; an earlier one that was cut off keeps its own."""
     path = folder / name
     while path.exists():
         path = path.with_name(path.name.removesuffix(RECORD_SUFFIX) + f"-again{RECORD_SUFFIX}")
@@ -111,7 +111,7 @@ def prepare(asked: Search, folder: Path) -> None:
     """Make the folder of a search, and write down what its runs have in common.
 
     Raises:
-        RecordError: it cannot be written, or has a search in it.
+        RecordError: it cannot be written, or already contains a search.
     """
     if (folder / _IDENTITY).exists():
         raise RecordError(f"{folder} has a search in it; name another one, or go on with --resume")
@@ -124,12 +124,12 @@ def prepare(asked: Search, folder: Path) -> None:
 
 
 def resumed(asked: Search, folder: Path) -> tuple[Made, ...]:
-    """Read the runs of a search that was ended early; those that were cut off are left out.
+    """Read the runs of a search that ended early; those that were cut off are left out.
 
-    Their figures are judged anew, so that objective, span and repeats may be others.
+    Their figures are judged anew, so the objective, span and repeats may differ.
 
     Raises:
-        RecordError: there is no search, or one of another load or server.
+        RecordError: there is no search, or it is for another load or server.
     """
     _check_identity(folder, identity(asked.load, asked.span))
     tries: dict[str, list[Path]] = {}
@@ -145,7 +145,7 @@ def _order(path: Path) -> tuple[int, str]:
 
 
 def _read(asked: Search, run: str, paths: Sequence[Path]) -> Iterator[Made]:
-    """Read the tries of one run, of which the last counts; nothing if that one was cut off."""
+    """Read the tries of one run, of which the last counts; yield nothing if it was cut off."""
     records = [read_record(path) for path in paths]
     last = records[-1]
     if last.footer is None or last.footer.interrupted:
@@ -175,7 +175,7 @@ def _check_identity(folder: Path, now: Mapping[str, Any]) -> None:
 
 
 def run_document(made: Made) -> dict[str, Any]:
-    """Return one run as a document for JSON."""
+    """Return one run as a JSON document."""
     return {
         "record": made.record,
         "load": made.load,

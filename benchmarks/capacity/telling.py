@@ -44,13 +44,13 @@ _KINDS: Final[Mapping[Standing, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A search, its runs, and what comes of them.
+    """A search, its runs, and their result.
 
     Attributes:
-        interval: of the load from which on it breaks more often than it holds; None where that is
-            not known.
-        most: why no larger load was to be tried than the largest of the span.
-        unfinished: how the search ended if it did so before it was decided.
+        interval: the interval of the load above which it breaks more often than it holds; None if
+            that is not known.
+        most: why no load larger than the largest of the span was to be tried.
+        unfinished: how the search ended, if it ended before it was decided.
     """
 
     asked: Search
@@ -73,7 +73,7 @@ class Told:
 
     @property
     def is_unmeasured(self) -> bool:
-        """Whether all that breaks even the smallest load is that a figure was not measured."""
+        """Whether even the smallest load breaks, but only because a figure was not measured."""
         broken = [breach for made in self.made for breach in made.breaches]
         has_failed = any(made.run.failures for made in self.made)
         return (
@@ -83,13 +83,13 @@ class Told:
         )
 
     def load(self, value: float) -> str:
-        """Write a load with its unit."""
+        """Format a load with its unit."""
         return f"{self.asked.load.told(value)} {self.asked.load.unit}"
 
 
 def told_of(asked: Search, made: Sequence[Made], *, most: str, unfinished: str) -> Told:
-    """Return what comes of the runs so far."""
-    # Here, because every command would start later: it needs numpy.
+    """Return the result of the runs so far."""
+    # Imported here, because it needs numpy and would delay the start of every command.
     from benchmarks.judging.knee import knee_interval  # noqa: PLC0415
 
     trials = [it.trial for it in made]
@@ -102,7 +102,7 @@ def told_of(asked: Search, made: Sequence[Made], *, most: str, unfinished: str) 
 
 
 def sentence(told: Told) -> str:
-    """Return in one sentence what was found, and why it is not more."""
+    """Return in one sentence what was found, and why not more."""
     found = told.answer
     match found.ending:
         case Ending.FOUND:
@@ -163,7 +163,7 @@ def _unjudged(told: Told) -> str:
 
 
 def _broke(told: Told) -> str:
-    """Return what broke at the smallest load that does."""
+    """Return what broke at the smallest load that breaks."""
     value = told.answer.breaks
     assert value is not None
     at = f"at {told.asked.load.told(value)}"
@@ -187,18 +187,18 @@ def _elsewhere(told: Told) -> str:
 
 
 def _broken(told: Told) -> list[Made]:
-    """Return the runs of the smallest load that breaks, those that broke."""
+    """Return those runs of the smallest breaking load that broke."""
     return [it for it in told.made if it.load == told.answer.breaks and it.said is Said.BROKE]
 
 
 def _kinds(name: str, broken: Sequence[Made]) -> str:
-    """Name the most frequent kind of error, where errors are what broke."""
+    """Return the most frequent kind of error, if errors are what broke."""
     kinds = sum((Counter(it.run.errors) for it in broken), Counter[str]())
     return f" (mostly {kinds.most_common(1)[0][0]})" if name == "errors" and kinds else ""
 
 
 def _most_broken(objective: Sequence[Threshold], broken: Sequence[Made]) -> Breach:
-    """Return the condition that broke in the most runs, with the median of its figure in those."""
+    """Return the condition broken in the most runs, with the median of its figure in those runs."""
     counted = Counter(breach.condition for made in broken for breach in made.breaches)
     condition = max(objective, key=lambda it: counted[it])
     found = [
@@ -211,7 +211,7 @@ def _most_broken(objective: Sequence[Threshold], broken: Sequence[Made]) -> Brea
 
 
 def limit_line(told: Told) -> str:
-    """Return who was the limit at the smallest load that breaks; nothing where it is not known."""
+    """Return what was the limit at the smallest load that breaks; empty if it is not known."""
     if (limit := _limit(told)) is None:
         return ""
     assert told.answer.breaks is not None
@@ -219,22 +219,22 @@ def limit_line(told: Told) -> str:
 
 
 def limited_by(told: Told) -> str:
-    """Name who else than the server made a load break; nothing if it was the server."""
+    """Return what other than the server made a load break; empty if it was the server."""
     limit = _limit(told)
     return limit.who if limit is not None and limit.parts and "server" not in limit.parts else ""
 
 
 def _limit(told: Told) -> Limit | None:
-    """Return the most frequent limit of the runs in which the smallest load that breaks did."""
+    """Return the most frequent limit in those runs of the smallest breaking load that broke."""
     limits = [*filter(None, map(_limit_in, _broken(told)))]
     usual = Counter(limit.who for limit in limits).most_common(1)
     return next((limit for limit in limits if limit.who == usual[0][0]), None)
 
 
 def _limit_in(made: Made) -> Limit | None:
-    """Return the limit of a run that broke, where it may be why.
+    """Return the limit of a run that broke, if it may be the reason.
 
-    A time has in it what a busy generator or machine adds; an error is the server's all the same.
+    A time includes what a busy generator or machine adds; an error is the server's regardless.
     """
     limit = limit_of(made.run.figures)
     if made.said is not Said.BROKE or limit is None:
@@ -246,7 +246,7 @@ def _limit_in(made: Made) -> Limit | None:
 
 
 def condition_heads(told: Told) -> list[str]:
-    """Return the head of the column of each condition."""
+    """Return the column heading of each condition."""
     catalogue = told.asked.load.case.workload.catalogue
     return [
         f"{catalogue.figure(it.figure).label} {it.relation} {format_figure(it.figure, it.value)}"
@@ -255,7 +255,7 @@ def condition_heads(told: Told) -> list[str]:
 
 
 def rows(told: Told) -> list[LoadRow]:
-    """Return a row for each load that was tried, the smallest first."""
+    """Return a row for each load that was tried, smallest first."""
     tried = candidates(told.asked.span, _trials(told))
     return [_row(told, it, [made for made in told.made if made.load == it.load]) for it in tried]
 
@@ -285,7 +285,7 @@ def _cell(condition: Threshold, judged: Sequence[Made]) -> str:
 
 
 def notes(told: Told) -> Iterator[str]:
-    """Yield what a reader should know of the answer besides."""
+    """Yield what else a reader should know about the answer."""
     if told.interval is not None and not limited_by(told):
         yield (
             "The interval is of the load that holds in half of the runs, by a curve through all of "
@@ -311,7 +311,7 @@ def notes(told: Told) -> Iterator[str]:
 
 
 def run_line(asked: Search, made: Made) -> str:
-    """Return in a line what one run says."""
+    """Return in one line what one run says."""
     load = f"{asked.load.told(made.load)} {asked.load.unit}"
     if made.said is Said.NOTHING:
         return f"{load}: not to be judged: {'; '.join(made.run.reasons)}"
@@ -329,7 +329,7 @@ def _figure(made: Made, condition: Threshold) -> str:
 
 
 def document(told: Told, folder: str) -> dict[str, Any]:
-    """Return the answer as a document for JSON."""
+    """Return the answer as a JSON document."""
     found, span = told.answer, told.asked.span
     return {
         "status": told.status,

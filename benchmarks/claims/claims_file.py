@@ -1,8 +1,8 @@
-"""Claims as data: servers, experiments that are made on them, and the sentences that they test.
+"""Claims as data: servers, the experiments that run on them, and the sentences that they test.
 
-A claim says a sentence and names the figure, the bound and the experiment that test it; an
-experiment says how the figure is measured, and may serve several claims; a target is a server that
-experiments are made on. :mod:`benchmarks.claims.reading` reads them from a file.
+A claim states a sentence and names the figure, the bound and the experiment that test it; an
+experiment describes how the figure is measured, and may serve several claims; a target is a server
+that experiments run on. :mod:`benchmarks.claims.reading` reads them from a file.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ _ANY: Final = "any"
 
 
 def _verdicts(given: object) -> object:
-    """Read a verdict, or one for each of some servers; None for any of them."""
+    """Parse an expected verdict, or one for each of several servers; None accepts any verdict."""
     if isinstance(given, str):
         return None if given == _ANY else _verdict(given)
     if isinstance(given, dict):
@@ -41,18 +41,18 @@ class Claim(Table):
     """One sentence and what would make it true.
 
     Attributes:
-        says: the sentence, as it was found; ``source`` is where.
+        says: the sentence, as it was found; ``source`` is where it was found.
         experiment: the experiment whose runs are judged.
-        targets: the servers that it is said of; all that the experiment is made on if none.
-        baseline: another experiment; what is judged is then the ratio to it, run by run.
-        baseline_target: another server; the ratio is then to what was measured there.
-        metric: the figure, its unit in its name.
+        targets: the servers that it is about; if none, all that the experiment runs on.
+        baseline: another experiment; the ratio to it, run by run, is then judged.
+        baseline_target: another server; the ratio is then to what was measured on that server.
+        metric: the figure, with its unit in its name.
         comparison: ``at_most``, ``at_least``, or ``within`` a relative ``tolerance``.
         value: the bound, in the metric's unit; a plain factor when there is a baseline.
-        context: figures shown beside the judged one.
-        expected: the verdict that is known and accepted, of all servers or by name; None, ``any``
-            in a file, where it depends on how fast the machine is.
-        despite_faults: judge also runs in which messages were lost, or something else went wrong.
+        context: figures shown alongside the judged one.
+        expected: the known and accepted verdict, for all servers or by name; None (``any`` in a
+            file) where it depends on how fast the machine is.
+        despite_faults: also judge runs in which messages were lost, or something else went wrong.
     """
 
     id: str
@@ -74,7 +74,7 @@ class Claim(Table):
 
     @property
     def is_ratio(self) -> bool:
-        """Whether what is judged is a ratio to something else that was measured."""
+        """Whether the judged value is a ratio to another measurement."""
         return self.baseline is not None or self.baseline_target is not None
 
     @property
@@ -85,13 +85,13 @@ class Claim(Table):
         return parse_figure("ratio" if self.is_ratio else self.metric, self.value)
 
     def expected_of(self, target: str) -> Verdict | None:
-        """Return the verdict that is known and accepted of a server; None for any."""
+        """Return the known and accepted verdict for a server; None if any is accepted."""
         if isinstance(self.expected, Mapping):
             return self.expected.get(target, Verdict.HOLDS)
         return self.expected
 
     def bound(self) -> str:
-        """Return what the figure must be, in words."""
+        """Return the bound in words."""
         limit = f"{self.limit:g} times" if self.is_ratio else format_figure(self.metric, self.limit)
         if self.baseline_target is not None:
             limit += f" {self.baseline_target}"
@@ -111,14 +111,14 @@ class ClaimsFile(Experiments):
     claims: tuple[Claim, ...] = ()
 
     def case(self, experiment: str, target: str) -> Case:
-        """Return the load of an experiment on a server; where no time is judged, late is fine."""
+        """Return an experiment's load on a server; where no time is judged, lateness is allowed."""
         case = Experiments.case(self, experiment, target)
         claims = [it for it in self.claims if experiment in (it.experiment, it.baseline)]
         judged = [name for it in claims for name in (it.metric, *it.context)]
         return replace(case, bounds=case.workload.bounds_for(judged) if judged else None)
 
     def judged_on(self, claim: Claim) -> tuple[str, ...]:
-        """Return the servers that a claim is judged on; none without the one that it is beside."""
+        """Return the servers that a claim is judged on; none if its baseline target is missing."""
         made_on, beside = self.targets_of(claim.experiment), claim.baseline_target
         if beside and beside not in self.targets_of(claim.baseline or claim.experiment):
             return ()
@@ -126,17 +126,17 @@ class ClaimsFile(Experiments):
         return tuple(it for it in made_on if it in wanted and it != claim.baseline_target)
 
     def against_warm_memory(self, claim: Claim) -> Iterator[tuple[str, str]]:
-        """Yield each key of a claim that names memory a connection after a warm-up, and why not."""
+        """Yield, with why not, each key of a claim on memory per connection after a warm-up."""
         for key, name in (("experiment", claim.experiment), ("baseline", claim.baseline)):
             if name is not None and (complaint := self.against_warmup(name, claim.metric)):
                 yield key, complaint
 
 
 def choose(file: ClaimsFile, ids: Sequence[str], targets: Sequence[str] = ()) -> ClaimsFile:
-    """Return the file with only the claims and the targets named, all of them when none is.
+    """Return the file with only the named claims and targets, or all of them if none is named.
 
     Raises:
-        InputFileError: there is no claim or no target of that name.
+        InputFileError: there is no claim or target with that name.
     """
     check_known(file.path, "claim", ids, [claim.id for claim in file.claims])
     chosen = on_targets(file, targets)
@@ -152,9 +152,10 @@ def needed(file: ClaimsFile) -> ClaimsFile:
 
 
 def about(file: ClaimsFile, target: Target) -> ClaimsFile:
-    """Return the same claims about another server alone; what is about no server is left out.
+    """Return the same claims about another server only; claims about no server are left out.
 
-    What the file expects is of its own servers: of this one every claim is expected to hold.
+    The file's expected verdicts are for its own servers; for this one every claim is expected to
+    hold.
 
     Raises:
         InputFileError: the server renames a path that no load has.

@@ -1,4 +1,4 @@
-"""Verdicts on claims, from what the runs of their experiments measured: arithmetic alone."""
+"""Verdicts on claims, from what the runs of their experiments measured: pure arithmetic."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ Runs = Mapping[Key, Sequence[RunFigures]]
 def judge(
     claim: Claim, target: str, how: str, runs: Runs, catalogue: Catalogue = CATALOGUE
 ) -> ClaimResult:
-    """Return the verdict on what a claim says of a server.
+    """Return the verdict on what a claim says about a server.
 
     Args:
         claim: the claim.
         target: the server.
         how: how it was measured, in a few words.
-        runs: of each experiment on each server.
+        runs: the runs of each experiment on each server.
         catalogue: the figures that the runs of the claim's experiment may have.
     """
     reasons: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ def _verdict(claim: Claim, estimate: Estimate) -> Verdict:
 def _context(
     claim: Claim, target: str, runs: Runs, catalogue: Catalogue
 ) -> tuple[tuple[Figure, float], ...]:
-    """Return the level over the runs of each figure to show beside, those that every run has."""
+    """Return the level over the runs of each context figure that every run has."""
     levels = []
     for metric in claim.context:
         values = [run.figures.get(metric, math.nan) for run in runs[claim.experiment, target]]

@@ -21,7 +21,7 @@ def load_claims(path: Path) -> ClaimsFile:
     """Read a claims file.
 
     Raises:
-        InputFileError: it cannot be read, or something in it is not as it must be.
+        InputFileError: it cannot be read, or something in it is invalid.
     """
     reader, raw = parsed(path)
     reader.check_keys(raw, ("target", "experiment", "claim"))
@@ -33,7 +33,7 @@ def load_claims(path: Path) -> ClaimsFile:
 
 
 def _check(reader: TableReader, file: ClaimsFile) -> None:
-    """Check what no table can check of itself: names, units, and what does not go together."""
+    """Check what a table cannot check by itself: names, units, and incompatible settings."""
     seen: set[str] = set()
     for number, claim in enumerate(file.claims):
         place = ("claim", number)
@@ -50,7 +50,7 @@ def _check(reader: TableReader, file: ClaimsFile) -> None:
 
 
 def _against_figure(experiment: Experiment, name: str) -> str:
-    """Return why the runs of an experiment have no such figure; nothing if they may."""
+    """Return why the runs of an experiment have no such figure; empty if they may have it."""
     if isinstance(experiment, AloneExperiment):
         return against_apart(name, experiment.subject)
     if name.startswith("redis."):
@@ -59,7 +59,7 @@ def _against_figure(experiment: Experiment, name: str) -> str:
 
 
 def _against(file: ClaimsFile, claim: Claim) -> Iterator[tuple[str, str]]:
-    """Yield what a claim names that there is not, or what does not go together, by its key."""
+    """Yield, with its key, what a claim names that does not exist, or what is incompatible."""
     for key in ("experiment", "baseline"):
         name = getattr(claim, key)
         if name is not None and name not in file.experiments:

@@ -1,1 +1,1 @@
-"""The commands of this room, a file each."""
+"""The commands of this package, one file each."""

@@ -38,7 +38,9 @@ def calibrate(
         typer.Option("--output", "-o", help="Folder of records. \\[default: under reports/runs/]"),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing meanwhile.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show nothing during the run.")
+    ] = False,
 ) -> None:
     """Measure a server with known delays and faults: does the instrument tell the truth?"""
     folder = output or default_folder("calibrate")
@@ -73,7 +75,7 @@ def calibrate(
 
 
 def tell_calibration(rows: Sequence[Row], folder: Path, *, as_json: bool) -> None:
-    """Print the comparison, and keep it beside its records."""
+    """Print the comparison, and save it next to its records."""
     (folder / "calibration.md").write_text(calibration_markdown(rows), encoding="utf-8")
     if as_json:
         document = [asdict(row) | {"holds": row.holds} for row in rows]

@@ -50,7 +50,7 @@ from reports.terminal import live_view, result_console
 from reports.units import format_seconds, parse_count, parse_rate, parse_ratio, parse_seconds
 from reports.whole_file import write_whole
 
-# Columns of a table that goes to a file or a pipe, unless COLUMNS says how many.
+# Columns of a table that goes to a file or a pipe, unless COLUMNS sets the number.
 _WIDTH: Final = 100
 _MOST_PRECISE: Final = 0.01
 _MOST_REPEATS: Final = 15
@@ -132,9 +132,9 @@ def capacity(
         typer.Option("--dry-run", help="Tell what is searched for.", rich_help_panel="This run"),
     ] = False,
 ) -> None:
-    """Search for the largest load that a server holds: every load in runs of its own.
+    """Search for the largest load that a server holds; each load has its own runs.
 
-    The load doubles until it breaks, and then is halved in between. It is put on as by run.
+    The load doubles until it breaks; the range in between is then halved. It is applied as by run.
     """
     file = ctx.meta.get("file", ScenarioFile())
     try:
@@ -159,7 +159,7 @@ def capacity(
 
 
 def _load(said: Said, file: ScenarioFile, searched: Searched) -> Load:
-    """Make the load of the options. Raises UsageError."""
+    """Make the load from the options. Raises UsageError."""
     every = {**file.said, **said}
     scenario = every.get("scenario", OPTIONS["scenario"].default)
     check_searched(searched, every, scenario, has_count="count" in said)
@@ -172,7 +172,7 @@ def _load(said: Said, file: ScenarioFile, searched: Searched) -> Load:
 
 
 def _span(load: Load, low: str | None, high: str | None, precision: float) -> tuple[Span, str]:
-    """Return what is to be searched, and why no more. Raises UsageError."""
+    """Return the span to search, and why it goes no further. Raises UsageError."""
     if not _MOST_PRECISE <= precision <= 1:
         raise UsageError("--precision is a share from 1% to 100%")
     read = parse_count if load.is_whole else parse_rate
@@ -200,7 +200,7 @@ def _span(load: Load, low: str | None, high: str | None, precision: float) -> tu
 
 
 def _seconds_of(plan: Plan) -> float:
-    """Return the least that one run takes, without what a server takes to start."""
+    """Return the least time that one run takes, without the start of the server."""
     return sum(
         (
             plan.duration_seconds,
@@ -248,7 +248,7 @@ def _prepared(
 
 
 def _searched(asked: _Asked, *, quiet: bool) -> tuple[Told, ExitStatus]:
-    """Make the runs, each told as it ends; return what comes of them."""
+    """Make the runs, reporting each as it ends; return their result."""
     made = list(asked.before)
     console = Console(stderr=True)
     interruption = ""
@@ -257,7 +257,7 @@ def _searched(asked: _Asked, *, quiet: bool) -> tuple[Told, ExitStatus]:
             asked.search,
             asked.folder,
             asked.before,
-            # In a log a line for each run says enough.
+            # In a log, one line for each run is enough.
             lambda title: live_view(console, title, quiet=quiet or not console.is_terminal),
             budget_seconds=parse_seconds(asked.budget),
             clock=time.monotonic,
@@ -275,7 +275,7 @@ def _searched(asked: _Asked, *, quiet: bool) -> tuple[Told, ExitStatus]:
 
 
 def _tell(told: Told, folder: Path, markdown: str | None, *, as_json: bool) -> None:
-    """Print what was found, and keep it beside its records."""
+    """Print what was found, and save it next to its records."""
     found = json.dumps(document(told, str(folder)), indent=2) + "\n"
     try:
         write_whole(str(folder / "capacity.json"), found, ())

@@ -39,7 +39,7 @@ from reports.terminal import live_view, result_console
 from reports.verdict import ClaimResult, outcome_of_claims
 
 DEFAULT_CLAIMS: Final = Path(__file__).parents[1] / "claims.toml"
-# Columns of a table that goes to a file or a pipe, unless COLUMNS says how many.
+# Columns of a table that goes to a file or a pipe, unless COLUMNS sets the number.
 REPORT_WIDTH: Final = 132
 
 app = typer.Typer()
@@ -100,9 +100,11 @@ def claims(
         Path | None,
         typer.Option("--output", "-o", help="Folder of records. \\[default: under reports/runs/]"),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing meanwhile.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show nothing during the run.")
+    ] = False,
 ) -> None:
-    """Run what the claims need and print a verdict on each, from repeated fresh-process runs."""
+    """Run what the claims need and print a verdict on each, from repeated runs in new processes."""
     try:
         asked, words = load_claims(file), split_words("--flags", flags)
         claims = asked.claims
@@ -138,7 +140,7 @@ def claims(
 
 
 def _tell_left_out(file: ClaimsFile, beside: Sequence[Claim]) -> None:
-    """Say which servers, and which claims beside one, are not judged, and why."""
+    """Report which servers, and which claims relative to one, are not judged, and why."""
     lines = [f"target {name} is left out: there is no {it}" for name, it in file.left_out.items()]
     lines += [
         f"claim {claim.id} is left out: it is judged beside {claim.baseline_target}, which is not"
@@ -156,7 +158,7 @@ def _stranger(
     paths: Sequence[str],
     words: Sequence[str],
 ) -> Target:
-    """Make a target of what the command line says, its flags among it. Raises UsageError."""
+    """Make a target from the command line, including its flags. Raises UsageError."""
     if (command is None) == (url is None):
         raise UsageError("--target-cmd and --url; leave one of them out")
     renamed = {}
@@ -178,7 +180,7 @@ def _stranger(
 
 
 def _check_memory(file: ClaimsFile) -> None:
-    """Refuse memory after a warm-up that came with other flags. Raises InputFileError."""
+    """Refuse to judge memory after a warm-up set by further flags. Raises InputFileError."""
     for claim in file.claims:
         for _, complaint in file.against_warm_memory(claim):
             raise InputFileError(f"{file.path}: claim {claim.id}: {complaint}")
@@ -224,7 +226,7 @@ def _repeated(runs: Runs) -> tuple[str, ...]:
 def _tell(
     results: Sequence[ClaimResult], repeated: Sequence[str], folder: Path, *, is_reduced: bool
 ) -> None:
-    """Print the verdict table, and keep it beside its records."""
+    """Print the verdict table, and save it next to its records."""
     notice = "Reduced load (--quick): these verdicts say nothing about the claims.\n"
     markdown = folder / "claims.md"
     markdown.write_text(

@@ -1,4 +1,4 @@
-"""The command ``compare``: two sets of records, each figure of the one beside the other's."""
+"""The command ``compare``: two sets of records, their figures side by side."""
 
 import json
 import sys
@@ -33,14 +33,14 @@ from reports.tables.comparison_table import (
 from reports.terminal import result_console
 from reports.whole_file import write_whole
 
-# Columns of a table that goes to a file or a pipe, unless COLUMNS says how many.
+# Columns of a table that goes to a file or a pipe, unless COLUMNS sets the number.
 _WIDTH: Final = 100
 
 app = typer.Typer()
 
 
 class _NothingToJudgeError(Exception):
-    """Of one side no record can be judged; each line of the message says why not."""
+    """No record of one side can be judged; each line of the message says why not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _run(path: Path) -> tuple[Run, tuple[str, ...]]:
 
 
 def _problems(summary: Summary) -> Iterator[str]:
-    """Yield why the figures of a run judge nothing; errors are figures, and so no reason."""
+    """Yield why a run's figures cannot be judged; errors are figures, and so not a reason."""
     if summary.interrupted:
         yield "interrupted"
     if not summary.valid:
@@ -139,7 +139,7 @@ def _problems(summary: Summary) -> Iterator[str]:
 
 
 def _chosen(figures: Sequence[str], sides: Sequence[_Read], *, every: bool) -> Choose:
-    """Return which figures are compared. Raises RecordError for one that there is not."""
+    """Return which figures are compared. Raises RecordError for one that does not exist."""
     if every:
         return lambda _figure, _scenario: True
     if not figures:
@@ -159,7 +159,7 @@ def _told(text: str, status: ExitStatus) -> typer.Exit:
 
 
 def _tell(comparison: Comparison) -> None:
-    """Print it: what came out first."""
+    """Print it, the outcome first."""
     console = result_console(_WIDTH)
 
     def say(line: str) -> None:

@@ -80,7 +80,7 @@ def _subject(application: str, python: str, cwd: Path, load: Load) -> Subject:
         raise SubjectError(f"--python {python!r} is no program; give the path of an interpreter")
     if not cwd.is_dir():
         raise SubjectError(f"--cwd {str(cwd)!r} is no directory")
-    # Not resolved: an environment's interpreter is a link, and known by the link.
+    # Not resolved: an environment's interpreter is a link, and identified by the link.
     return Subject(application, str(Path(found).absolute()), cwd)
 
 
@@ -133,5 +133,5 @@ def _table(counted: Count) -> Table:
 
 
 def _exact(value: float) -> str:
-    """Write a count with all its digits: it is exact, and a difference of one means something."""
+    """Format a count with all its digits: it is exact, and a difference of one means something."""
     return f"{value:,.0f}" if value >= 100 else significant(value)

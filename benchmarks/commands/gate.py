@@ -67,7 +67,7 @@ from reports.terminal import live_view, result_console
 from reports.units import format_count, parse_seconds
 from reports.whole_file import write_whole
 
-# Columns of a table that goes to a file or a pipe, unless COLUMNS says how many.
+# Columns of a table that goes to a file or a pipe, unless COLUMNS sets the number.
 _WIDTH: Final = 110
 _SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 _COMMIT_DIGITS: Final = 12
@@ -77,7 +77,7 @@ app = typer.Typer()
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is to be compared, as it was written; a pair at most is given."""
+    """What is to be compared, as the user wrote it; at most one pair is given."""
 
     base: str | None
     head: str | None
@@ -141,7 +141,9 @@ def gate(
         str | None, typer.Option(metavar="FILE", help="Write it in JUnit's form.")
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing meanwhile.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show nothing during the run.")
+    ] = False,
 ) -> None:
     """Judge whether head is worse than base, from paired runs; say so when it cannot be decided."""
     asked = _Asked(base, head, base_cmd, head_cmd, base_url, head_url)
@@ -187,7 +189,7 @@ def gate(
 
 
 def _run(made: Gate, journal: Journal | None, commits: dict[str, str], watch: Watch) -> GateReport:
-    """Measure until it is decided. Raise whatever keeps it from being."""
+    """Measure until it is decided. Raise whatever prevents that."""
     try:
         made = planned(made, journal, watch, _say)
     except HeadFailedError as error:
@@ -214,7 +216,7 @@ def _fail(error: Exception, status: ExitStatus) -> typer.Exit:
 
 
 def _limited(settings: GateSettings, blocks: int | None, budget: str | None) -> GateSettings:
-    """Return settings with what the command line says otherwise. Raises UsageError."""
+    """Return settings as overridden by the command line. Raises UsageError."""
     if budget is not None:
         settings = replace(settings, budget_seconds=parsed("--budget", budget, parse_seconds))
     if blocks is not None:
@@ -227,10 +229,10 @@ def _limited(settings: GateSettings, blocks: int | None, budget: str | None) -> 
 
 
 def _without_counts(settings: GateSettings) -> GateSettings:
-    """Leave out what is counted, which is the code of a checkout, and there is none.
+    """Leave out counts, because they are of the code of a checkout, and there is none.
 
     Raises:
-        UsageError: a metric of it was asked for, or nothing else is judged.
+        UsageError: a counted metric was asked for, or nothing else is judged.
     """
     counted = [it for it in settings.metrics if it.load in settings.counts]
     if asked := [it for it in counted if not it.is_usual]:
@@ -255,10 +257,10 @@ def _seed(given: int | None, journal: Journal | None) -> int:
 def _sides(
     asked: _Asked, settings: GateSettings, folder: Path, journal: Journal | None
 ) -> Iterator[tuple[tuple[Side, Side], dict[str, str]]]:
-    """Have base and head ready as long as the context lasts, and give the commits that they are.
+    """Keep base and head ready while the context lasts, and yield them with their commits.
 
     Raises:
-        UsageError: they are not said, or not as a pair.
+        UsageError: they are not given, or not as a pair.
         SideError: one of them does not build.
     """
     commands = (asked.base_cmd, asked.head_cmd)
@@ -324,7 +326,7 @@ def _checked_out(
 
 
 def _check_same(asked: _Asked, commits: Mapping[str, str], repository: Path) -> None:
-    """Refuse to go on with other commits than the gate began with. Raises UsageError."""
+    """Refuse to resume with commits other than those the gate began with. Raises UsageError."""
     for name, reference in ((BASE, asked.base), (HEAD, asked.head)):
         if reference is not None and commit_of(reference, repository) != commits[name]:
             raise UsageError(
@@ -334,7 +336,7 @@ def _check_same(asked: _Asked, commits: Mapping[str, str], repository: Path) -> 
 
 
 def _working_tree(repository: Path) -> str:
-    """Return a commit of the working tree, and say what is not in it."""
+    """Return a commit of the working tree, and report what is not in it."""
     if left_out := unfollowed_files(repository):
         _say(
             f"head: the working tree without {format_count(len(left_out))} of its files, such as "

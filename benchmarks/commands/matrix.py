@@ -29,7 +29,7 @@ from reports.terminal import live_view, result_console
 from reports.whole_file import write_whole
 
 DEFAULT_MATRIX: Final = Path(__file__).parents[1] / "matrix.toml"
-# Columns of a table that goes to a file or a pipe, unless COLUMNS says how many.
+# Columns of a table that goes to a file or a pipe, unless COLUMNS sets the number.
 REPORT_WIDTH: Final = 132
 QUICK_ROUNDS: Final = 1
 QUICK_SECONDS: Final = 1.0
@@ -70,11 +70,13 @@ def matrix(
         str | None,
         typer.Option(metavar="FILE", help="Write the table as Markdown, too; - prints it alone."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing meanwhile.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show nothing during the run.")
+    ] = False,
 ) -> None:
     """Run the same experiments on several servers, interleaved, and compare their figures."""
     try:
-        # Before the runs, which take long: what cannot be written is known at once.
+        # Before the runs, which take long, so that an unwritable file is reported at once.
         check_outputs({"--markdown": markdown}, as_json=as_json)
         if from_folder is not None:
             if only or rounds is not None or quick or output is not None:
@@ -103,7 +105,7 @@ def matrix(
 
 
 def _asked(file: Path, only: list[str], rounds: int | None, *, is_reduced: bool) -> MatrixFile:
-    """Read what is to be made, and refuse before anything runs what no run could be made of."""
+    """Read what is to be run, and refuse, before anything runs, what cannot run."""
     asked = chosen(load_matrix(file), only)
     if is_reduced:
         asked = reduced(asked, QUICK_ROUNDS, QUICK_SECONDS)
@@ -116,7 +118,7 @@ def _asked(file: Path, only: list[str], rounds: int | None, *, is_reduced: bool)
 
 
 def _make(asked: MatrixFile, folder: Path, *, is_reduced: bool, quiet: bool) -> None:
-    """Make the runs, or as many as a person lets be made. Raises RecordError."""
+    """Make the runs, or as many as the user does not interrupt. Raises RecordError."""
     how = {it: describe(asked, it, asked.reference) for it in asked.experiments}
     planned = len(list(turns(asked)))
     begin(
@@ -147,7 +149,7 @@ def _markdown(found: Matrix) -> str:
 
 
 def _tell(found: Matrix, folder: Path, outcome: Outcome) -> None:
-    """Print the table, what it says, and what one must know to read it."""
+    """Print the table, what it says, and what a reader must know to understand it."""
     console = result_console(REPORT_WIDTH)
     console.print(matrix_table(found, console.width))
     for sentence in (*findings(found), *reasons(found), *notes(found)):

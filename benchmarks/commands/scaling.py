@@ -1,4 +1,4 @@
-"""The command ``scaling``: laws from a series of records, which it may make first."""
+"""The command ``scaling``: laws from a series of records, which it can make first."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ from reports.terminal import live_view, result_console
 from reports.units import parse_bytes, parse_count
 from reports.whole_file import write_whole
 
-# Columns of what goes to a file or a pipe, unless COLUMNS says how many.
+# Columns of what goes to a file or a pipe, unless COLUMNS sets the number.
 REPORT_WIDTH: Final = 110
 PROJECTED: Final = "100k,1M,10M"
 
@@ -98,9 +98,11 @@ def scaling(
         typer.Option("--markdown", metavar="FILE", help="Write it as Markdown; - prints that."),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing meanwhile.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show nothing during the run.")
+    ] = False,
 ) -> None:
-    """Fit scaling laws to a series of runs, and project them, with what could break that."""
+    """Fit scaling laws to a series of runs and project them, with what could break a projection."""
     try:
         limit = math.inf if fit_up_to is None else _count("--fit-up-to", fit_up_to)
         asked = [float(_count("--project", it)) for it in _listed(project)]
@@ -143,7 +145,7 @@ def _listed(text: str | None) -> list[str]:
 
 
 def _refuse_runs(words: Sequence[str], has_sizes: bool) -> None:
-    """Refuse what only makes sense with runs to make: nothing would be done with it."""
+    """Refuse what only makes sense with runs to make: it would be ignored."""
     if flag := next((it for it in words if it.startswith("-")), None):
         raise UsageError(f"No such option: {flag} (flags of runs go with --target-cmd)")
     if has_sizes:
@@ -154,8 +156,8 @@ def _flags(words: Sequence[str], target_cmd: str, changed: Mapping[str, str | No
     """Read the flags of every run.
 
     Raises:
-        UsageError: they cannot be read, or one is not for a run of a series, or is what the series
-            itself changes.
+        UsageError: they cannot be read, or one is not for a run of a series, or the series itself
+            changes it.
     """
     said = read_words([*words, "--target-cmd", target_cmd])
     for name in ("file", "output", "dry_run", *(name for name, sizes in changed.items() if sizes)):
@@ -167,7 +169,7 @@ def _flags(words: Sequence[str], target_cmd: str, changed: Mapping[str, str | No
 def _given_machine(
     cores: int | None, memory: str | None, files: str | None, proxy_sources: int
 ) -> Callable[[Sequence[Series]], MachineSpec]:
-    """Read what is said of a machine; the rest is that of the records."""
+    """Read what was given about a machine; the rest is taken from the records."""
     memory_bytes = None if memory is None else parsed("--memory", memory, parse_bytes)
     most_files = None if files is None else _count("--files", files)
     if memory_bytes is not None and memory_bytes < 1:
@@ -193,7 +195,7 @@ def _given_machine(
 def _make(
     runs: Sequence[ScalingRun], repeats: int, folder: Path, make: Make
 ) -> tuple[LeftOut, ...]:
-    """Make the runs, and return those that could not be; if interrupted, the records stay."""
+    """Make the runs, and return those that could not be made; if interrupted, the records stay."""
     for run in runs:
         checked(plan_of_run(run.said, ScenarioFile()))
     if any(folder.glob("*")):

@@ -1,1 +1,1 @@
-"""What this project itself costs, beside references that run in the same rounds."""
+"""What this project itself costs, compared with references that run in the same rounds."""

@@ -1,9 +1,9 @@
 """One hostile client of the reference server.
 
-``python -m benchmarks.cost.attacks NAME PORT SECONDS``. A process of its own on bare sockets, with
-frames made beforehand and a bounded rate, so that what :mod:`benchmarks.cost.test_hostile_cost`
-measures is what an attack costs the server and not what the attacker takes of the machine. It
-prints ``attacking`` once the first step of the attack is done, and about once a second how many it
+``python -m benchmarks.cost.attacks NAME PORT SECONDS``. A separate process on bare sockets, with
+frames made beforehand and a bounded rate, so that :mod:`benchmarks.cost.test_hostile_cost` measures
+what an attack costs the server and not what the attacker takes from the machine. It prints
+``attacking`` once the first step of the attack is done, and about once a second how many steps it
 has made, and in what time.
 """
 
@@ -30,7 +30,7 @@ PIPELINED: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """Steps that are made ``per_second``; what they share is made once, with the port."""
+    """Steps that are made ``per_second``; what they share is made once, for a port."""
 
     steps: "Callable[[int], Awaitable[Step]]"
     per_second: float
@@ -41,7 +41,7 @@ Step = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A connection to the server; with ``reads`` what it sends is read and forgotten."""
+    """A connection to the server; with ``reads``, what the server sends is read and discarded."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -49,7 +49,7 @@ class Client:
     @classmethod
     async def open(cls, port: int, path: str | None = None, *, reads: bool = True) -> "Client":
         """Connect, and complete the WebSocket handshake if there is a ``path``."""
-        # A limit that small leaves what is not read to the kernel, and then to the server.
+        # Such a small limit leaves unread data to the kernel, and then to the server.
         client = cls(*await asyncio.open_connection(HOST, port, limit=2**16 if reads else 1024))
         if path is not None:
             await client.send(handshake(path))
@@ -105,7 +105,7 @@ def text(**message: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
 
 
 def close() -> bytes:
-    """Return a close frame with 1000."""
+    """Return a close frame with code 1000."""
     return frame(8, struct.pack("!H", 1000))
 
 
@@ -136,7 +136,7 @@ async def joins(port: int) -> Step:
 
 
 def large(payload: bytes, path: str) -> Callable[[int], Awaitable[Step]]:
-    """Return an attack that sends ``payload``, on a path of its own each time if it has {n}."""
+    """Return an attack that sends ``payload``, each time on another path if ``path`` has {n}."""
 
     async def attack(port: int) -> Step:
         numbers = itertools.count()
@@ -162,7 +162,7 @@ async def pings(port: int) -> Step:
         nonlocal client
         if client.writer.is_closing():
             client = await Client.open(port, "/echo", reads=False)
-        # Once the server does not read on, there is no more to do to it.
+        # Once the server stops reading, there is no more to do to it.
         if client.writer.transport.get_write_buffer_size() < 2**20:
             client.writer.write(some)
 
@@ -183,7 +183,7 @@ async def small_messages(port: int) -> Step:
 
 
 async def pipelined(port: int) -> Step:
-    """Send 20,000 requests on one connection, read nothing, and go on when it is cut."""
+    """Send 20,000 requests on one connection, read nothing, and connect again when it is cut."""
     some = request("/stats") * PIPELINED
     client = await Client.open(port, reads=False)
 
@@ -191,7 +191,7 @@ async def pipelined(port: int) -> Step:
         nonlocal client
         if client.writer.is_closing():
             client = await Client.open(port, reads=False)
-        # Once the server does not read on, there is no more to do to it.
+        # Once the server stops reading, there is no more to do to it.
         if not client.writer.transport.get_write_buffer_size():
             client.writer.write(some)
 
@@ -199,7 +199,7 @@ async def pipelined(port: int) -> Step:
 
 
 async def no_utf8(port: int) -> Step:
-    """Connect and send a text message that is no UTF-8, again and again."""
+    """Connect and send a text message that is not UTF-8, again and again."""
 
     async def step() -> None:
         client = await Client.open(port, "/echo")
@@ -211,7 +211,7 @@ async def no_utf8(port: int) -> Step:
 
 
 async def refused(port: int) -> Step:
-    """Ask for an endpoint that is not there, again and again."""
+    """Request an endpoint that does not exist, again and again."""
 
     async def step() -> None:
         client = await Client.open(port, "/nowhere")
@@ -221,7 +221,7 @@ async def refused(port: int) -> Step:
 
 
 async def slow_readers(port: int) -> Step:
-    """Send 256 KiB to a room in which 20 clients never read; others come when they are closed."""
+    """Send 256 KiB to a room in which 20 clients never read; replace those that are closed."""
     path = "/ws?room=slow"
     readers = [await Client.open(port, path, reads=False) for _ in range(SLOW_READERS)]
     sender = await Client.open(port, path)
@@ -253,7 +253,7 @@ async def questions(port: int) -> Step:
 
 
 async def half_open(port: int) -> Step:
-    """Begin handshakes that never end; hold the last 500 of them."""
+    """Begin handshakes that never end; keep the last 500 of them open."""
     held: list[Client] = []
 
     async def step() -> None:
@@ -267,7 +267,7 @@ async def half_open(port: int) -> Step:
 
 
 INVALID: Final = json.dumps({f"{n:06}": 0 for n in range(325_000)}, separators=(",", ":")).encode()
-"""An event of 3.9 MB; every key is a problem."""
+"""An event of 3.9 MB in which every key is a problem."""
 PROGRESS: Final = json.dumps({"type": "READING_PROGRESS", "payload": {"x": "y" * 4_500_000}})
 
 ATTACKS: Final = {
@@ -283,11 +283,11 @@ ATTACKS: Final = {
     "slow-readers": Attack(slow_readers, 4),
     "half-open": Attack(half_open, 50),
 }
-"""Each with its steps a second, few enough that the attacker itself needs little of the machine."""
+"""Each with its steps a second, few enough that the attacker itself takes little CPU time."""
 
 
 async def attack(name: str, port: int, seconds: float) -> None:
-    """Attack for that long; a step that took too long is not made up for."""
+    """Attack for ``seconds``; a step that took too long is not made up for."""
     interval = 1 / ATTACKS[name].per_second
     step = await ATTACKS[name].steps(port)
     loop = asyncio.get_running_loop()
@@ -305,7 +305,7 @@ async def attack(name: str, port: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    # An attacker is on another machine and takes nothing of the cores. Here it takes what is left:
-    # how many steps it made is printed, for whoever measures to see that it was not starved.
+    # A real attacker is on another machine and takes nothing from the cores. Here it takes what is
+    # left; it prints how many steps it made, so that the benchmark can see that it was not starved.
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     asyncio.run(attack(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

@@ -1,7 +1,7 @@
-"""The least that an ASGI application can do: accept, and send back what comes.
+"""The least that an ASGI application can do: accept, and send messages back.
 
-``uvicorn benchmarks.cost.bare_asgi:app --lifespan off``: what uvicorn itself takes for a
-connection. It is held as uvicorn hands it over, its scope with it.
+``uvicorn benchmarks.cost.bare_asgi:app --lifespan off``: what a connection costs uvicorn itself.
+The connection is kept as uvicorn passes it on, including its scope.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -11,7 +11,7 @@ Message = MutableMapping[str, Any]
 
 
 async def app(
-    scope: Message,  # noqa: ARG001 - held for as long as the connection, as any application does
+    scope: Message,  # noqa: ARG001 - kept for as long as the connection, as any application does
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:

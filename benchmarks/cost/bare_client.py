@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.cost.bare_client PORT CONNECTIONS SECONDS [PER_SECOND]`` opens the
 connections, as many at once as the swarm does, and records nothing. Without ``PER_SECOND`` it is a
-closed echo
-loop: 32 bytes on every connection, the next after each reply. With it the first connection sends so
-many messages of 64 bytes a second, and all hear them. It prints CPU seconds as JSON.
+closed echo loop: 32 bytes on every connection, the next after each reply. With it, the first
+connection sends that many messages of 64 bytes a second, and all receive them. It prints CPU
+seconds as JSON.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ _BROADCAST = b"x" * 64
 
 
 class Listener(WSListener):
-    """Takes each payload as a client would, and counts."""
+    """A client that takes each payload as any client would, and counts."""
 
     def __init__(self) -> None:
         self.received = 0
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Keep the transport for what is to be sent."""
+        """Keep the transport for sending."""
         self.transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002
@@ -40,7 +40,7 @@ class Listener(WSListener):
 
 
 class Echoing(Listener):
-    """Sends again whenever something comes."""
+    """A client that sends again whenever something arrives."""
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take one message and send the next."""
@@ -50,7 +50,7 @@ class Echoing(Listener):
 
 
 async def opened(url: str, connections: int, kind: type[Listener]) -> list[Listener]:
-    """Open so many connections, some at once."""
+    """Open ``connections`` connections, some of them at once."""
     logger = logging.LoggerAdapter(logging.getLogger(__name__))
     free = asyncio.Semaphore(_OPENING_AT_ONCE)
 
@@ -61,7 +61,7 @@ async def opened(url: str, connections: int, kind: type[Listener]) -> list[Liste
                 url,
                 logger_name=logger,
                 read_buffer_init_size=_READ_BUFFER_BYTES,
-                # As the swarm has it on plain TCP, where it is the cheaper of the two.
+                # As in the swarm on plain TCP, where it is the cheaper of the two.
                 use_aiofastnet=False,
             )
         assert isinstance(listener, Listener)
@@ -83,10 +83,10 @@ async def publish(listener: Listener, per_second: float) -> None:
 async def measure(
     port: int, connections: int, seconds: float, per_second: float
 ) -> dict[str, float]:
-    """Open, load for so long, and count.
+    """Open the connections, put load on them for ``seconds``, and count.
 
     Returns:
-        ``opening_cpu_seconds`` for all connections; ``received`` while loaded, ``cpu_seconds``.
+        ``opening_cpu_seconds`` for all connections; ``received`` and ``cpu_seconds`` under load.
     """
     address = f"ws://127.0.0.1:{port}"
     kind, path = (Listener, "/ws") if per_second else (Echoing, "/echo")

@@ -1,7 +1,7 @@
-"""A WebSocket server that is sockets and a selector, and nothing else a server has to be.
+"""A WebSocket server of sockets and a selector, and nothing else that a server has to have.
 
-No asyncio, no queue, no check of anything: what any server pays beyond one of these is its own.
-What is done with the connections is a subclass's (:mod:`benchmarks.cost.send_loop`,
+No asyncio, no queue, no checks: whatever a server costs beyond one of these is its own cost. A
+subclass decides what is done with the connections (:mod:`benchmarks.cost.send_loop`,
 :mod:`benchmarks.cost.frame_loop`).
 """
 
@@ -24,7 +24,7 @@ _UPGRADE: Final = (
 
 
 class BareServer:
-    """Sockets, and what was read of each before it was a WebSocket."""
+    """Sockets, and what was read from each before it became a WebSocket."""
 
     def __init__(self, port: int) -> None:
         self._listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
@@ -49,7 +49,7 @@ class BareServer:
                     self._take(ready)
 
     def turn(self) -> float | None:
-        """Do what is due; return in how many seconds the next is, None for nothing ever."""
+        """Do what is due; return the seconds until the next is due, or None if nothing ever is."""
         return None
 
     def opened(self, client: socket.socket, path: str) -> None:
@@ -59,7 +59,7 @@ class BareServer:
         """Take a text or binary message."""
 
     def closed(self, client: socket.socket) -> None:
-        """Let go of a connection that was opened."""
+        """Drop a connection that was opened."""
 
     def _accept(self) -> None:
         try:
@@ -106,7 +106,7 @@ class BareServer:
 
 
 def _read(client: socket.socket) -> bytes:
-    """Read what is there, nothing if the connection has ended."""
+    """Read the available data; return nothing if the connection has ended."""
     try:
         return client.recv(65536)
     except OSError:
@@ -114,7 +114,7 @@ def _read(client: socket.socket) -> bytes:
 
 
 def _frames(data: bytes) -> Iterator[Frame]:
-    """Yield the frames of ``data``, each of which came whole, as small ones on loopback do."""
+    """Yield the frames of ``data``, each of which arrived whole, as small ones on loopback do."""
     reader = StreamReader()
     reader.feed_data(data)
     while reader.buffer:

@@ -1,7 +1,7 @@
-"""Counts that were committed, to hold those of other machines beside.
+"""Committed counts, to compare those of other machines with.
 
-Counts hang on the interpreter, on uvicorn and on the load, and not on how fast a machine is.
-Instructions are left out, for those of the machine's C library are among them.
+Counts depend on the interpreter, on uvicorn and on the load, and not on how fast a machine is.
+Instructions are left out, because they include those of the machine's C library.
 """
 
 import json
@@ -18,17 +18,17 @@ _OF_A_MACHINE: Final = "instructions"
 
 
 class BaselineError(ValueError):
-    """A baseline cannot be read, or does not tell of what is counted; the message says why."""
+    """A baseline cannot be read, or is not about what is counted; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What was counted of an application before.
+    """Earlier counts of an application.
 
     Attributes:
-        python: the version of the interpreter that ran it, ``uvicorn`` that of its server.
-        connections: how many there were, and ``messages`` of each kind.
-        figures: by name (:data:`benchmarks.counting.figures.FIGURES`).
+        python: the version of the interpreter that ran it; ``uvicorn`` is that of its server.
+        connections: how many there were; ``messages`` is how many there were of each kind.
+        figures: the figures by name (:data:`benchmarks.counting.figures.FIGURES`).
     """
 
     python: str
@@ -38,7 +38,7 @@ class Baseline:
     figures: Mapping[str, float]
 
     def against(self, counted: Count, load: Load) -> str:
-        """Return why a count under a load cannot be held beside this one; nothing if it can."""
+        """Return why a count under a load cannot be compared with this one; empty if it can."""
         for what, mine, other in (
             ("Python", _minor(self.python), _minor(counted.python)),
             ("uvicorn", self.uvicorn, counted.uvicorn),
@@ -50,7 +50,7 @@ class Baseline:
         return ""
 
     def ratios(self, counted: Count) -> dict[str, float]:
-        """Return each figure of a count divided by what it was, but for instructions."""
+        """Return each figure of a count, except instructions, divided by what it was before."""
         return {
             name: counted.figures[name] / before
             for name, before in self.figures.items()
@@ -62,7 +62,7 @@ def read_baseline(path: Path) -> Baseline:
     """Read what ``swarmgate count --json`` wrote.
 
     Raises:
-        BaselineError: it is not there, or no such document.
+        BaselineError: it does not exist, or is not such a document.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

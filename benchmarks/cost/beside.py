@@ -1,9 +1,9 @@
-"""Several subjects under one load, in turn, and one judged by another, by the ratio of the two.
+"""Several subjects under one load, in turn, and one judged against another by their ratio.
 
-How fast a machine is, and what else it does at the time, is in every figure of a round alike, and
-cancels in their ratio. Only what no machine changes, such as the bytes of a connection, is judged
-by itself. Judged is the interval over the rounds, so that neither a lucky round nor an unlucky one
-decides.
+How fast a machine is, and what else it does at the time, affects all figures of a round alike, and
+cancels out in their ratio. Only what no machine changes, such as the bytes of a connection, is
+judged by itself. What is judged is the interval over the rounds, so that neither a lucky round nor
+an unlucky one decides.
 """
 
 import math
@@ -16,7 +16,7 @@ from reports.units import format_figure, significant
 from reports.verdict import Estimate, Verdict
 
 FEWEST_ROUNDS: Final = 5
-"""That are judged: the interval of fewer is so wide that it depends on chance what it shows."""
+"""The fewest to judge: with fewer, the interval is so wide that chance decides what it shows."""
 
 Figures = Mapping[str, float]
 
@@ -29,7 +29,7 @@ class Bound:
     at_most: float = math.inf
 
     def told(self, write: Callable[[float], str]) -> str:
-        """Return it for a person, with its numbers written by ``write``."""
+        """Return it in words, with its numbers formatted by ``write``."""
         least = f"at least {write(self.at_least)}" if self.at_least > 0 else ""
         most = f"at most {write(self.at_most)}" if self.at_most < math.inf else ""
         return ", ".join(filter(None, (least, most))) or "not bounded"
@@ -37,10 +37,10 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How many times a figure of one subject is that of another, or how large it is by itself.
+    """The ratio of one subject's figure to another's, or a figure by itself.
 
     Attributes:
-        figure: that is judged by itself; empty where it is a ratio.
+        figure: the figure that is judged by itself; empty if a ratio is judged.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """What the interval says of the bound."""
+        """What the interval says about the bound."""
         return verdict(self.estimate, self.bound.at_least, self.bound.at_most)
 
     def __str__(self) -> str:
@@ -66,10 +66,10 @@ class Comparison:
 
 
 class Beside:
-    """What each of several subjects measured, round after round.
+    """The measurements of several subjects, round after round.
 
     Attributes:
-        figures: the figures of each round that is whole, by subject.
+        figures: the figures of each complete round, by subject.
     """
 
     def __init__(self, subjects: Sequence[str], measure: Callable[[str], Figures]) -> None:
@@ -78,9 +78,9 @@ class Beside:
         self.figures: dict[str, list[Figures]] = {name: [] for name in subjects}
 
     def round(self) -> None:
-        """Measure each once; every second time backwards, lest a drift favour one of them.
+        """Measure each once; every second time backwards, so that drift favours none of them.
 
-        Raises whatever the measuring of one of them does; nothing is kept of such a round.
+        Raises whatever measuring one of them raises; nothing of such a round is kept.
         """
         order = list(self.figures)
         if self._begun % 2:
@@ -92,7 +92,7 @@ class Beside:
 
     @property
     def whole_rounds(self) -> int:
-        """How many rounds there are in which each was measured."""
+        """The number of rounds in which each was measured."""
         return min(map(len, self.figures.values()))
 
     def values(self, subject: str, figure: str) -> list[float]:
@@ -100,7 +100,7 @@ class Beside:
         return [figures[figure] for figures in self.figures[subject]]
 
     def compare(self, figure: str, subject: str, reference: str, bound: Bound) -> Comparison:
-        """Compare a figure of two subjects, each round's with that of the same round.
+        """Compare a figure of two subjects, round by round.
 
         Raises:
             KeyError: a round has no such figure.

@@ -27,7 +27,7 @@ UVICORN = (
 """How ``python -m target_app`` sets up its own uvicorn, as flags."""
 
 LONGEST_SECONDS = 3600
-"""For one benchmark with all its rounds; a test of behaviour has less."""
+"""The time limit of one benchmark with all its rounds; a test of behaviour has less."""
 
 Measure = Callable[..., Mapping[str, float]]
 
@@ -41,10 +41,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def measure(swarmgate: Swarmgate) -> Measure:
-    """Make one run and give its figures; of the picows echo server, unless another is named.
+    """Return what makes one run, of the picows echo server by default, and returns its figures.
 
-    What is judged of them is CPU time, memory and counts, which a message sent late changes in
-    nothing: so a slow machine makes no run invalid by that.
+    What is judged of them is CPU time, memory and counts, which do not change when a message is
+    sent late: so a slow machine does not make a run invalid in that way.
     """
     number = 0
 
@@ -73,10 +73,11 @@ def is_quick() -> bool:
 
 
 def make_rounds(benchmark: BenchmarkFixture, beside: Beside, rounds: int) -> None:
-    """Make so many rounds; skip the benchmark if too few of them are whole.
+    """Make ``rounds`` rounds; skip the benchmark if too few of them are complete.
 
-    A round with a run that stayed invalid, because generator or machine could not keep up, says
-    nothing: it is printed, and left out. With too few others nothing was shown, which is no pass.
+    A round with a run that stayed invalid, because the generator or the machine could not keep up,
+    says nothing: it is printed and left out. With too few others, nothing was shown, which is not a
+    pass.
     """
 
     def one() -> None:
@@ -94,23 +95,23 @@ def make_rounds(benchmark: BenchmarkFixture, beside: Beside, rounds: int) -> Non
 
 
 def note(benchmark: BenchmarkFixture, figure: str, values: Sequence[float], about: str) -> None:
-    """Keep a figure of every round beside the benchmark, and print it."""
+    """Store a figure of every round with the benchmark, and print it."""
     benchmark.extra_info[f"{figure}, {about}"] = list(values)
     shown = ", ".join(format_figure(figure, value) for value in values)
     print(f"\n{figure}: {shown} ({about})")
 
 
 def note_each(benchmark: BenchmarkFixture, figure: str, beside: Beside, about: str = "") -> None:
-    """Keep and print a figure of every subject and round."""
+    """Store and print a figure of every subject and round."""
     for name in beside.figures:
         note(benchmark, figure, beside.values(name, figure), ", ".join(filter(None, (name, about))))
 
 
 def judge(benchmark: BenchmarkFixture, *comparisons: Comparison) -> None:
-    """Keep and print every comparison, then fail if one is refuted.
+    """Store and print every comparison, then fail if one is refuted.
 
-    One that is inconclusive is printed and fails nothing: a machine that others share does not
-    always let one tell.
+    One that is inconclusive is printed and fails nothing: on a shared machine, not everything can
+    always be decided.
     """
     for comparison in comparisons:
         benchmark.extra_info[comparison.name] = list(comparison.estimate.runs)

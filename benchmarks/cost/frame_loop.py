@@ -1,8 +1,7 @@
-"""The floor of idle connections: a loop that sends as many heartbeats and pings, spread alike.
+"""The floor for idle connections: a loop that sends as many heartbeats and pings, spread alike.
 
 Run it as ``python -m benchmarks.cost.frame_loop PORT HEARTBEAT_SECONDS PING_SECONDS``. Each
-connection has a phase by chance, as in the reference server; the pongs are read, and nobody looks
-at them.
+connection has a random phase, as in the reference server; the pongs are read and ignored.
 """
 
 import random
@@ -25,7 +24,7 @@ _PING: Final = Frame(Opcode.PING, b"ping").serialize(mask=False)
 
 @dataclass(slots=True)
 class Round:
-    """A frame that every client is sent once in so many seconds, one phase after the other."""
+    """A frame that is sent to every client once per interval, one phase after the other."""
 
     frame: bytes
     interval_seconds: float
@@ -33,7 +32,7 @@ class Round:
     phase: int = 0
 
     def next_phase(self) -> int:
-        """Return whose turn it is, and note when the turn of the next is."""
+        """Return the phase whose turn it is, and note when the turn of the next is."""
         phase = self.phase
         self.phase = (phase + 1) % PHASES
         self.due_seconds += self.interval_seconds / PHASES
@@ -41,7 +40,7 @@ class Round:
 
 
 class FrameLoop(BareServer):
-    """Sends each round's frame to the clients of a phase when it is due."""
+    """A server that sends each round's frame to the clients of a phase when it is due."""
 
     def __init__(self, port: int, frames: Sequence[tuple[bytes, float]]) -> None:
         super().__init__(port)
@@ -51,11 +50,11 @@ class FrameLoop(BareServer):
         self._phase_of: dict[socket.socket, int] = {}
 
     def turn(self) -> float:
-        """Send what is due; return in how many seconds the next frame is."""
+        """Send what is due; return the seconds until the next frame is due."""
         for each in self._rounds:
             while each.due_seconds <= time.monotonic():
                 for client in self._phases[each.next_phase()]:
-                    # One that has just gone is heard of when its socket is read.
+                    # One that has just gone is noticed when its socket is read.
                     with suppress(OSError):
                         client.send(each.frame)
         return max(0.0, min(each.due_seconds for each in self._rounds) - time.monotonic())

@@ -1,11 +1,11 @@
-"""What a Locust user costs: CPU time of an echo round trip, memory of a connection that idles.
+"""What a Locust user costs: CPU time of an echo round trip, memory of an idle connection.
 
 Runs as ``python -m benchmarks.cost.locust_users SUBJECT URL USERS SECONDS`` in a fresh process,
-because Locust changes the standard library of the one that imports it, and prints one JSON object
-of figures. The subjects: ``asking`` is a ``WebSocketUser`` whose task asks a hundred times,
+because Locust patches the standard library of the process that imports it, and prints one JSON
+object of figures. The subjects: ``asking`` is a ``WebSocketUser`` whose task asks a hundred times,
 ``tasks`` one whose task asks once; ``client`` is what a tester writes around ``websocket-client``
-with Locust's request event, ``bare`` a user that does nothing. ``idle`` and ``bare`` tell memory,
-the others CPU time.
+with Locust's request event, ``bare`` a user that does nothing. ``idle`` and ``bare`` measure
+memory, the others CPU time.
 """
 
 import locust  # noqa: F401, I001 - it changes what is imported after it
@@ -34,7 +34,7 @@ _POLL_SECONDS: Final = 0.02
 
 
 class Asking(WebSocketUser):
-    """Asks a hundred times a task, so that Locust's own work between tasks counts little."""
+    """A user that asks a hundred times a task, so Locust's own work between tasks counts little."""
 
     wait_time = constant(0)
 
@@ -50,7 +50,7 @@ class Asking(WebSocketUser):
 
 
 class Tasks(WebSocketUser):
-    """Asks once a task."""
+    """A user that asks once per task."""
 
     wait_time = constant(0)
 
@@ -65,7 +65,7 @@ class Tasks(WebSocketUser):
 
 
 class Client(User):
-    """A user on ``websocket-client``, as testers write it: the event fired once a message."""
+    """A user on ``websocket-client``, as testers write it: the event fires once per message."""
 
     wait_time = constant(0)
     socket: WebSocket
@@ -87,7 +87,7 @@ class Client(User):
             self.fire("echo", begun_ns, len(answer))
 
     def fire(self, name: str, begun_ns: int, length: int) -> None:
-        """Tell Locust of one request, as a WebSocketUser tells it."""
+        """Report one request to Locust, as a WebSocketUser does."""
         elapsed_ns = perf_counter_ns() - begun_ns
         self.environment.events.request.fire(
             request_type="WS",
@@ -101,25 +101,25 @@ class Client(User):
 
 
 class Idle(WebSocketUser):
-    """Makes one round trip and thinks for ever."""
+    """A user that makes one round trip and thinks for ever."""
 
     wait_time = constant(_FOR_EVER)
 
     @task
     def ask_once(self) -> None:
-        """Connect and ask: what a stack grew to stays."""
+        """Connect and ask: a stack keeps the size that it grew to."""
         self.connect()
         self.ask(_MESSAGE, _MESSAGE, _WAIT_SECONDS, name="echo")
 
 
 class Bare(User):
-    """Does nothing."""
+    """A user that does nothing."""
 
     wait_time = constant(_FOR_EVER)
 
     @task
     def nothing(self) -> None:
-        """Be counted."""
+        """Report a connection, to be counted."""
         self.environment.events.request.fire(
             request_type="WS", name="connect", response_time=0.0, response_length=0, exception=None
         )
@@ -134,7 +134,7 @@ class Crowd:
         self._runner: Any = self.environment.create_local_runner()
 
     def grow(self, users: int) -> None:
-        """Have so many users, and wait until each is connected."""
+        """Start users up to ``users``, and wait until each is connected."""
         self._runner.start(users, spawn_rate=_SPAWN_RATE)
         self._runner.spawning_greenlet.join()
         while self.count("connect") < users:
@@ -145,7 +145,7 @@ class Crowd:
         return int(self.environment.stats.get(name, "WS").num_requests)
 
     def failures(self) -> int:
-        """Count what failed."""
+        """Count the failed requests."""
         return int(self.environment.stats.total.num_failures)
 
 
@@ -169,12 +169,12 @@ def cpu(crowd: Crowd, users: int, seconds: float) -> dict[str, float]:
 
 
 def memory(crowd: Crowd, users: int) -> dict[str, float]:
-    """Measure by how much each user adds to the private memory (USS) of the process.
+    """Measure how much each user adds to the private memory (USS) of the process.
 
     Returns:
         ``memory_per_connection_bytes``, ``failures``.
     """
-    # The first have Locust and the libraries make what all share.
+    # The first ones make Locust and the libraries create what all share.
     first = users // 4
     crowd.grow(first)
     before = _private_bytes()

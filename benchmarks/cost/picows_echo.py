@@ -1,7 +1,7 @@
 """An echo server on bare picows: the cheapest Python server there is, so that it is not the limit.
 
 Run it as ``python -m benchmarks.cost.picows_echo PORT``. The cost benchmarks put load on it, and it
-is one of the servers that are not ours on which ``swarmgate run`` is shown.
+is one of the servers other than ours on which ``swarmgate run`` is demonstrated.
 """
 
 import resource
@@ -16,7 +16,7 @@ _READ_BUFFER_BYTES = 2048
 
 
 class EchoListener(WSListener):
-    """Sends every data frame back as it came; closes when the peer closes."""
+    """A listener that sends every data frame back as it came, and closes when the peer closes."""
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Echo one frame (RFC 6455 section 5.6 data frames, fragments kept as fragments)."""

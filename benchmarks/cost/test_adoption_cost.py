@@ -1,10 +1,10 @@
-"""What FastAPI costs a connection that its endpoint adopts, and one whose endpoint goes on running.
+"""What FastAPI costs a connection that its endpoint adopts, and one whose endpoint keeps running.
 
-The same server three times: its chat as raw ASGI, which finds the room and asks for limit, Origin
-and token by hand (tests/servers/raw_asgi.py); as it is, an endpoint of FastAPI that adopts; and an
-ordinary endpoint that loops over what it receives (tests/servers/plain_fastapi.py). All under the
-same uvicorn, with the same settings, in turn; what is judged are ratios
-(:mod:`benchmarks.cost.beside`). With ``SWARMGATE_QUICK`` set nothing is.
+The same server three times: its chat as raw ASGI, which finds the room and checks limit, Origin
+and token by hand (tests/servers/raw_asgi.py); as it is, a FastAPI endpoint that adopts; and an
+ordinary endpoint that loops over what it receives (tests/servers/plain_fastapi.py). All run under
+the same uvicorn, with the same settings, in turn; what is judged is ratios
+(:mod:`benchmarks.cost.beside`). With ``SWARMGATE_QUICK`` set, nothing is judged.
 """
 
 import sys
@@ -24,7 +24,7 @@ NO_BOUND = Bound()
 
 
 def served(application: str) -> TargetSource:
-    """Start one of the three applications, silent but for what clients say."""
+    """Return what starts one of the three applications, silent except for what clients send."""
     settings = ("HEARTBEAT_SECONDS=0", "WS_PING_INTERVAL=0", "ANNOUNCE_LIMIT=0")
     environment = ("env", *(f"TARGET_{setting}" for setting in settings))
     return TargetSource((*environment, sys.executable, "-m", "uvicorn", application, *UVICORN))
@@ -40,7 +40,7 @@ SERVERS = {
 def test_an_adopted_connection_beside_raw_asgi_and_a_plain_endpoint(
     benchmark: BenchmarkFixture, measure: Measure, is_quick: bool
 ) -> None:
-    """Within 5 % of raw ASGI in memory, 15 % in broadcasts; at most 1.7 times its handshakes."""
+    """Memory within 5 % of raw ASGI, broadcasts within 15 %; handshakes at most 1.7 times."""
     load = {
         "scenario": "broadcast",
         "connections": 400 if is_quick else 6_000,

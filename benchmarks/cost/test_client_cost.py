@@ -1,4 +1,4 @@
-"""What each client library costs the swarm, side by side: CPU a round trip, memory a connection."""
+"""What each client library costs the swarm: CPU per round trip, memory per connection."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 def test_both_clients(benchmark: BenchmarkFixture, measure: Measure, is_quick: bool) -> None:
     """The same load with each, in turn; picows is the default because it is the cheaper one.
 
-    A closed model, in which the loop's own work between messages is in neither.
+    It is a closed model, so that neither includes the loop's own work between messages.
     """
     load = {
         "scenario": "echo",

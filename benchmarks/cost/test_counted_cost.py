@@ -1,9 +1,9 @@
 """What the reference server's own code does for a connection, an echo and a broadcast, counted.
 
-Beside the least that an ASGI application can do (``bare_asgi``), under the same interpreter and
-uvicorn, because both change the counts, and beside the counts that are committed, made with the
-same ones. They are the same on every machine and in every run, so that one of each is enough and
-nothing but the code can break a bound; ``SWARMGATE_QUICK`` changes nothing here.
+They are compared with the least that an ASGI application can do (``bare_asgi``), under the same
+interpreter and uvicorn, because both change the counts, and with the committed counts, which were
+made with the same versions. Counts are the same on every machine and in every run, so one of each
+is enough and nothing but the code can break a bound; ``SWARMGATE_QUICK`` changes nothing here.
 """
 
 import sys
@@ -40,7 +40,7 @@ OF_A_BROADCAST = {
     "counts.allocations_per_broadcast": Bound(at_most=4.5 * CONNECTIONS),
     "counts.system_calls_per_broadcast": Bound(at_most=8),
 }
-# Far below, it would no longer notice what gets dearer again, and has to be made anew.
+# Far below, the baseline would no longer notice a later rise, and has to be made anew.
 BESIDE_BASELINE = Bound(0.9, 1.02)
 
 
@@ -53,7 +53,7 @@ def counted(app: str, *, broadcasts: bool) -> Count:
 
 
 def judged(ours: Count, bare: Count, baseline: Baseline) -> Iterator[tuple[str, float, Bound]]:
-    """Yield each figure that there is, beside what it is held to."""
+    """Yield each available figure with the bound it has to meet."""
     for figure, bound in BESIDE_BARE_ASGI.items():
         if figure in ours.figures:
             yield (
@@ -74,7 +74,7 @@ def judged(ours: Count, bare: Count, baseline: Baseline) -> Iterator[tuple[str, 
 def test_what_a_connection_an_echo_and_a_broadcast_take(
     benchmark: BenchmarkFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Little more than an application that does nothing; a broadcast is one write a receiver."""
+    """Little more than an application that does nothing; a broadcast is one write per receiver."""
     for setting in SILENT:
         monkeypatch.setenv(f"TARGET_{setting}", "0")
     bare = counted("benchmarks.cost.bare_asgi:app", broadcasts=False)

@@ -1,8 +1,8 @@
-"""What records and reads a run for hours does not grow: ten thousand intervals, a megabyte at most.
+"""What records and reads a run for hours does not grow: at most 1 MiB in ten thousand intervals.
 
-In a process of its own for each, whose collector comes as late as the swarm's does, so that what
-only a collection would free counts as growth. The first intervals are left out: buffers, caches and
-the allocator's arenas are filled by them.
+Each is measured in its own process, whose garbage collector runs as rarely as the swarm's, so that
+what only a collection would free counts as growth. The first intervals are left out, because they
+fill buffers, caches and the allocator's arenas.
 """
 
 import math

@@ -1,19 +1,19 @@
-"""What the others notice of one hostile client: nothing lost, and a p99 that at most doubles.
+"""What other clients notice of one hostile client: nothing lost, and a p99 that at most doubles.
 
-Healthy clients echo and broadcast beside each attack of :mod:`benchmarks.cost.attacks`, with a
+Healthy clients echo and broadcast during each attack of :mod:`benchmarks.cost.attacks`, with a
 ledger of every message, and the same load is run without the attack just before or just after, on
-the same server. The attacker is a process of its own with a bounded rate. It, the healthy clients
-and the server share the cores of this machine, and what is to be measured is what the attack makes
-the server do; so it goes by the cores that the others leave (``SCHED_IDLE``), and a round in which
-it made less than half of its steps because of that says nothing and is left out, as is one with a
-run that stayed invalid.
+the same server. The attacker is a separate process with a bounded rate. It shares the cores of this
+machine with the healthy clients and the server, but only what the attack makes the server do is to
+be measured; so it only gets the CPU time that the others leave (``SCHED_IDLE``), and a round in
+which it made less than half of its steps because of that says nothing and is left out, as is one
+with a run that stayed invalid.
 
-A p99 of a few seconds differs between two runs of the same by as much as itself, so what is judged
-is the pseudo-median of the rounds' ratios. Rounds are added until its interval lies on one side of
-2, up to a bound; if it does not by then, nothing was shown and the benchmark is skipped, not
-passed. The interval is looked at five times and right at all of these looks together in 95 of 100
-(:mod:`benchmarks.judging.sequential`), for which a coin draws which of the two runs comes first.
-With ``SWARMGATE_QUICK`` there is one short round and only the ledger is judged.
+The p99 of a few seconds differs between two runs of the same load by as much as itself, so what is
+judged is the pseudo-median of the rounds' ratios. Rounds are added until its interval lies on one
+side of 2, up to a limit; if it does not by then, nothing was shown and the benchmark is skipped,
+not passed. The interval is looked at five times, and is right at all of these looks together in 95
+cases of 100 (:mod:`benchmarks.judging.sequential`); for this to hold, which of the two runs comes
+first is random. With ``SWARMGATE_QUICK`` there is one short round and only the ledger is judged.
 """
 
 import asyncio
@@ -48,13 +48,13 @@ from swarmgate import RunInvalidError
 from swarmgate.runner import TRIES
 
 LOOKS = (8, 12, 16, 20, 24)
-"""After how many rounds it is looked whether they decide."""
+"""The numbers of rounds after which it is checked whether they decide."""
 WRONG_AT_MOST = 0.025
-"""On each side, over all looks."""
+"""The chance of an error on each side, over all looks."""
 SECONDS = 4.0
 QUICK_SECONDS = 1.0
 START_SECONDS = 15.0
-"""That an attacker is given beyond the load, to start and to end before it is killed."""
+"""The time an attacker gets beyond the load, to start and to end before it is killed."""
 TIMES_THE_QUIET_P99_AT_MOST = 2.0
 
 COMMAND = (
@@ -65,14 +65,14 @@ COMMAND = (
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The p99 of the echoes of a quiet run, and of one beside an attack just before or after."""
+    """The p99 of the echoes of a quiet run, and of one during an attack just before or after."""
 
     quiet_seconds: float
     attacked_seconds: float
 
     @property
     def ratio(self) -> float:
-        """How many times the one is the other."""
+        """The p99 during the attack divided by the quiet one."""
         return self.attacked_seconds / self.quiet_seconds
 
 
@@ -86,14 +86,14 @@ class Healthy:
         self._runs = 0
 
     async def p99(self, bounds: Bounds) -> float:
-        """Run the load; return the p99 of the echoes in seconds once nothing is missing.
+        """Run the load; return the p99 of the echoes in seconds, once nothing is missing.
 
-        A run whose echoes were sent late says nothing of the server: it is printed, and made again.
+        A run whose echoes were sent late says nothing about the server: it is printed and retried.
         """
         for _ in range(TRIES):
             async with asyncio.TaskGroup() as runs:
                 echoing = runs.create_task(self._run("echo", "/echo", 400.0, bounds))
-                # Of the broadcasts the ledger alone is looked at, not how long they took.
+                # Only the ledger of the broadcasts is checked, not how long they took.
                 said = runs.create_task(self._run("broadcast", "/ws", 20.0, ANY_MACHINE))
             echo, broadcast = echoing.result(), said.result()
             assert echo.errors == broadcast.errors == {}
@@ -122,10 +122,10 @@ class Healthy:
 
 @asynccontextmanager
 async def attacked(name: str, port: int, seconds: float) -> AsyncIterator[None]:
-    """Let an attacker attack from before the context begins until it ends.
+    """Run an attacker from before the context begins until it ends.
 
     Raises:
-        RunInvalidError: it was given too little of a core to attack as it should.
+        RunInvalidError: it got too little of a core to attack as it should.
     """
     attacker = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.cost.attacks", name, str(port), str(seconds)),
@@ -154,7 +154,7 @@ async def attacked(name: str, port: int, seconds: float) -> AsyncIterator[None]:
 
 
 def interval(ratios: Sequence[float]) -> tuple[float, float]:
-    """Return the interval of the true ratio after all looks so far; 0 or infinite at first."""
+    """Return the interval of the true ratio after all looks so far; at first 0 or infinite."""
     logs = [math.log(ratio) for ratio in ratios]
     shares = power_shares(LOOKS, 1.0)
     low = lower_limit_so_far(logs, LOOKS, shares, WRONG_AT_MOST)
@@ -162,7 +162,7 @@ def interval(ratios: Sequence[float]) -> tuple[float, float]:
 
 
 def is_decided(ratios: Sequence[float]) -> bool:
-    """Return whether so many ratios are enough to judge."""
+    """Return whether these ratios are enough to judge."""
     low, high = interval(ratios)
     return not low <= TIMES_THE_QUIET_P99_AT_MOST < high
 
@@ -184,13 +184,13 @@ async def one_round(
 
 
 async def whole_rounds(name: str, folder: Path, *, is_quick: bool) -> list[Round]:
-    """Make rounds until they decide, or there have been too many; those that say nothing go."""
+    """Make rounds until they decide, or reach the limit; leave out those that say nothing."""
     made: list[Round] = []
     async with running(TargetSource(COMMAND), folder / "server.log") as server:
         healthy = Healthy(server, folder, QUICK_SECONDS if is_quick else SECONDS)
         for number in range(1 if is_quick else LOOKS[-1]):
             try:
-                # The same in every version of Python, as it promises of this method.
+                # The same in every version of Python, as is documented for this method.
                 first = random.Random(f"{name}:{number}").random() < 1 / 2
                 made.append(
                     await one_round(
@@ -208,7 +208,7 @@ async def whole_rounds(name: str, folder: Path, *, is_quick: bool) -> list[Round
 def test_others_notice_little_of_an_attack(
     benchmark: BenchmarkFixture, tmp_path: Path, is_quick: bool, name: str
 ) -> None:
-    """Nothing of theirs is lost, and their p99 at most doubles."""
+    """Other clients lose nothing, and their p99 at most doubles."""
     rounds: list[Round] = benchmark.pedantic(  # type: ignore[no-untyped-call]
         lambda: asyncio.run(whole_rounds(name, tmp_path, is_quick=is_quick)), rounds=1
     )

@@ -1,4 +1,4 @@
-"""What a WebSocketUser costs Locust: framing alone, an echo round trip, a connection that idles."""
+"""What a WebSocketUser costs Locust: framing alone, an echo round trip, an idle connection."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ _PAYLOAD: Final = b"x" * 32
 _FROM_SERVER: Final = Frame(Opcode.TEXT, _PAYLOAD).serialize(mask=False)
 
 Core = tuple[Callable[[], object], Callable[[], object]]
-"""Frames a message; parses the server's echo of it, handed over in one piece."""
+"""Frames a message; parses the server's echo of it, passed in one piece."""
 
 
 def websockets_core() -> Core:
@@ -72,7 +72,7 @@ def wsproto_core() -> Core:
 
 
 def websocket_client_core() -> Core:
-    """Its parser reads from a function, two bytes for the head and then the payload."""
+    """Return its core, whose parser reads from a function: two bytes of head, then the payload."""
     unread = b""
 
     def read(count: int) -> bytes:
@@ -100,7 +100,7 @@ CORES: Final[Mapping[str, Callable[[], Core]]] = {
 
 @pytest.fixture(scope="module")
 def echo_url() -> Iterator[str]:
-    """Run the picows echo server; gives its address."""
+    """Run the picows echo server; yield its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.cost.picows_echo", "0"],
         stderr=subprocess.PIPE,
@@ -116,7 +116,7 @@ def echo_url() -> Iterator[str]:
 
 
 def users(subject: str, url: str, count: int, seconds: float = 0.0) -> Mapping[str, float]:
-    """Measure users of one kind in a process of their own; a failure fails the benchmark."""
+    """Measure users of one kind in a separate process; a failure fails the benchmark."""
     done = subprocess.run(
         [
             sys.executable,
@@ -139,7 +139,7 @@ def users(subject: str, url: str, count: int, seconds: float = 0.0) -> Mapping[s
 
 
 def test_framing_and_parsing(benchmark: BenchmarkFixture, is_quick: bool) -> None:
-    """A 32-byte echo through each library's own code, without a socket: why it is this core."""
+    """A 32-byte echo through each library's own code, without a socket: why this core is used."""
     number = 100 if is_quick else 60_000
 
     def cost(name: str) -> Mapping[str, float]:
@@ -165,7 +165,7 @@ def test_framing_and_parsing(benchmark: BenchmarkFixture, is_quick: bool) -> Non
 
 
 def test_an_echo_round_trip(benchmark: BenchmarkFixture, echo_url: str, is_quick: bool) -> None:
-    """CPU time of the Locust process, in turn with a user on websocket-client."""
+    """CPU time of the Locust process, alternating with a user on websocket-client."""
     subjects = ("asking", "client", "tasks")
     beside = Beside(
         subjects, lambda subject: users(subject, echo_url, 20, 0.2 if is_quick else 3.0)
@@ -183,7 +183,7 @@ def test_an_echo_round_trip(benchmark: BenchmarkFixture, echo_url: str, is_quick
 
 
 def test_an_idle_connection(benchmark: BenchmarkFixture, echo_url: str, is_quick: bool) -> None:
-    """Private memory of the Locust process, beside that of a user without a connection."""
+    """Private memory of the Locust process, next to that of a user without a connection."""
     beside = Beside(
         ("idle", "bare"), lambda subject: users(subject, echo_url, 200 if is_quick else 2_000)
     )

@@ -1,7 +1,7 @@
 """What Locust adds to the swarm: nothing to a message, little to an opening.
 
-Locust runs in processes of its own, with a swarm process beside each worker, against the picows
-echo server; ``swarmgate run`` takes turns with it on the same load. With ``SWARMGATE_QUICK`` set
+Locust runs in its own processes, with a swarm process alongside each worker, against the picows
+echo server; ``swarmgate run`` takes turns with it on the same load. With ``SWARMGATE_QUICK`` set,
 the loads are small and no figure is judged.
 """
 
@@ -41,14 +41,14 @@ class Echoing(SwarmUser):
 
 
 def locust(folder: Path, *options: str, think: str = "") -> Record:
-    """Run Locust to its end against an echo server that is new each time; return its record.
+    """Run Locust to its end against a fresh echo server each time; return its record.
 
     Raises:
-        RunInvalidError: generator or machine could not keep up.
+        RunInvalidError: the generator or the machine could not keep up.
     """
     folder.mkdir()
     words = ["--payload", "32B", *(("--think", think) if think else ())]
-    # As with the other runs: what is judged, a message sent late changes in nothing.
+    # As with the other runs: a message sent late does not change what is judged.
     words += [word for text in changed(ANY_MACHINE) for word in ("--bound", text)]
     locustfile = folder / "locustfile.py"
     locustfile.write_text(_LOCUSTFILE)
@@ -68,7 +68,7 @@ def locust(folder: Path, *options: str, think: str = "") -> Record:
             encoding="utf-8",
             timeout=300,
         )
-        # Of an invalid run the record says why.
+        # The record of an invalid run says why.
         assert done.returncode in (ExitStatus.HELD, ExitStatus.INVALID), done.stderr
     finally:
         server.kill()
@@ -85,7 +85,7 @@ def locust(folder: Path, *options: str, think: str = "") -> Record:
 def cpu_seconds_per_round_trip(record: Record) -> float:
     """Return what a round trip costs all swarm processes, once all connections are open.
 
-    The load begins with the first user; what opening the others costs is not a round trip's.
+    The load begins with the first user; the cost of opening the others is not that of a round trip.
     """
     measured = [line for line in record.intervals if line.phase == "measure"]
     last_ns = max(line.t_ns for line in measured if line.opened)
@@ -98,7 +98,7 @@ def test_one_worker_spawns_as_fast_as_a_run(
 ) -> None:
     """10,000 connections through one Locust worker, asked for 2,000 a second, without an error.
 
-    As many as ``swarmgate run`` opens that is asked for the same, whatever that is on the machine.
+    As many as ``swarmgate run`` opens when asked for the same, whatever that is on the machine.
     """
     users = 500 if is_quick else 10_000
     folders = map(str, itertools.count())
@@ -132,7 +132,8 @@ def test_a_round_trip_costs_what_it_costs_without_locust(
 ) -> None:
     """At most 1.15 times the CPU of ``swarmgate run`` with as many processes.
 
-    How much two of them and a server hinder each other on few cores is the machine's, and in both.
+    How much two processes and a server hinder each other on few cores depends on the machine, and
+    affects both.
     """
     users = 100 if is_quick else 1_000
     seconds = 1.0 if is_quick else 3.0

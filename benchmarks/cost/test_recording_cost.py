@@ -1,4 +1,4 @@
-"""What recording costs: a value in a histogram, an interval on the record."""
+"""What recording costs: a value in a histogram, an interval in the record."""
 
 from array import array
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ VALUE_BESIDE_HDRHISTOGRAM = Bound(at_most=0.25)
 
 
 def durations() -> "array[int]":
-    """Return as many durations as a busy process folds at once, spread like latencies."""
+    """Return as many durations as a busy process folds at once, distributed like latencies."""
     generator = np.random.default_rng(1)
     return array("q", generator.lognormal(12, 1, BATCH).astype(np.int64).tolist())
 

@@ -1,12 +1,12 @@
-"""What the reference server costs, side by side with what else could do the same work.
+"""What the reference server costs, side by side with others that could do the same work.
 
-Nothing is judged by itself, for a machine that is half as fast gives half the figure: each is
+No figure is judged by itself, because a machine that is half as fast gives half the figure: each is
 compared with that of a reference in the same round, in turn, and the interval of the ratio over the
 rounds is judged (:mod:`benchmarks.cost.beside`). The references are a loop of sockets that does
 nothing else (``send_loop``, ``frame_loop``), an ASGI application that does nothing else
-(``bare_asgi``) and Node's ``ws``. What is compared is CPU time where it can be, for a rate is also
-the generator's. Where the bounds are from stands in docs/benchmarks.md. With ``SWARMGATE_QUICK``
-set the loads are small, and memory and counts alone are judged.
+(``bare_asgi``) and Node's ``ws``. Where possible, CPU time is compared, because a rate also depends
+on the generator. docs/benchmarks.md says where the bounds come from. With ``SWARMGATE_QUICK`` set,
+the loads are small, and only memory and counts are judged.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ ROUNDS = 6
 NODE_SERVER = Path("tests/servers/node_ws/server.mjs")
 PAYLOAD_BYTES = 100
 BROADCASTS_PER_SECOND = 2.0
-"""To 10,000, so few that a swarm process keeps up on half a core."""
+"""To 10,000 clients; few enough that a swarm process keeps up on half a core."""
 HEARTBEAT_SECONDS = 10
 PING_SECONDS = 20
 ECHO_BOUNDS = Bounds(lateness_p99_seconds=0.02)
-"""A late sender makes all servers alike: it hides no difference, and can show none that is not."""
+"""A late sender affects all servers alike: it neither hides a difference nor shows a false one."""
 
 BROADCAST_CPU_BESIDE_THE_SEND_LOOP = Bound(at_most=1.6)
 BROADCAST_CPU_BESIDE_NODE = Bound(at_most=1.15)
@@ -50,12 +50,12 @@ NO_BOUND = Bound()
 
 
 def module(name: str, *flags: str) -> TargetSource:
-    """Start a server that is a module of Python."""
+    """Return what starts a server that is a Python module."""
     return TargetSource((sys.executable, "-m", name, *flags))
 
 
 def reference(*flags: str) -> TargetSource:
-    """Start the reference server on one worker, silent about who comes and goes."""
+    """Return what starts the reference server on one worker, silent about who comes and goes."""
     return module("target_app", "--port", "{port}", "--announce-limit", "0", *flags)
 
 
@@ -94,7 +94,7 @@ def test_a_broadcast_beside_a_plain_send_loop_and_node(
 
     def one(name: str) -> Mapping[str, float]:
         figures = measure(servers[name], **load)
-        # So many deliveries in each of them, that CPU time may be given for one.
+        # The same number of deliveries from each, so that CPU time can be given per delivery.
         assert figures["integrity.lost"] == figures["integrity.duplicated"] == 0, name
         return figures
 
@@ -161,7 +161,7 @@ def opened_connections(
     connections: int,
     rounds: int,
 ) -> Beside:
-    """Open so many connections to each server, in four steps, for some rounds."""
+    """Open ``connections`` connections to each server, in four steps, for ``rounds`` rounds."""
     load = {"path": "/ws", "scenario": "hold", "steps": 4, "duration": 0.5}
     beside = Beside(
         list(servers), lambda name: measure(servers[name], connections=connections, **load)
@@ -173,7 +173,7 @@ def opened_connections(
 def test_idle_connections_with_heartbeat_and_pings(
     benchmark: BenchmarkFixture, measure: Measure, is_quick: bool
 ) -> None:
-    """10,000 idle connections: at most 1.9 times the CPU of a loop of as many frames."""
+    """10,000 idle connections: at most 1.9 times the CPU of a loop that sends as many frames."""
     servers = {"swarmgate": BEATING, "frame loop": FRAME_LOOP}
     load = {
         "path": "/ws",
@@ -194,7 +194,7 @@ def test_idle_connections_with_heartbeat_and_pings(
 def test_a_drain_of_10_000_clients_over_4_workers(
     benchmark: BenchmarkFixture, measure: Measure, is_quick: bool
 ) -> None:
-    """All are told, each is given its close code, the server exits with 0 and leaves nothing."""
+    """All are notified, each gets its close code, the server exits with 0 and leaves nothing."""
     connections = 400 if is_quick else 10_000
     figures = benchmark.pedantic(  # type: ignore[no-untyped-call]
         lambda: measure(
@@ -218,7 +218,7 @@ def test_a_drain_of_10_000_clients_over_4_workers(
 def test_others_are_served_during_broadcasts(
     benchmark: BenchmarkFixture, tmp_path: Path, is_quick: bool
 ) -> None:
-    """Broadcasts to 10,000 hold up the echoes of others at most 0.3 times as long as a loop."""
+    """Broadcasts to 10,000 delay the echoes of others at most 0.3 times as long as a loop does."""
     connections = 500 if is_quick else 10_000
     seconds = 1.0 if is_quick else 6.0
     bounds = ANY_MACHINE if is_quick else ECHO_BOUNDS
@@ -246,7 +246,7 @@ def test_others_are_served_during_broadcasts(
 async def echo_during_broadcasts(
     source: TargetSource, folder: Path, connections: int, seconds: float, bounds: Bounds
 ) -> Mapping[str, float]:
-    """Measure the echoes of 20 clients while broadcasts go to so many others.
+    """Measure the echoes of 20 clients while broadcasts go to ``connections`` others.
 
     Raises:
         RunInvalidError: the echoes were sent too late to say how late they came back.

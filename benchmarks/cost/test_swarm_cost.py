@@ -1,11 +1,11 @@
-"""What the swarm itself costs: the figures that say how little machine it needs.
+"""What the swarm itself costs: the figures that show how little of a machine it needs.
 
 The reference is a bare client on the same library against the same server in the same round
-(``bare_client``): its CPU time has the same parts, Python's and the kernel's, so that a slow
-machine, or one that others share, is in both alike. What is judged is the interval of the ratio
-over the rounds (:mod:`benchmarks.cost.beside`); memory is the same on every machine and has a bound
-of its own. Where the bounds are from stands in docs/benchmarks.md. With ``SWARMGATE_QUICK`` set the
-loads are small, and memory alone is judged.
+(``bare_client``): its CPU time has the same parts, Python's and the kernel's, so that a slow or
+shared machine affects both alike. What is judged is the interval of the ratio over the rounds
+(:mod:`benchmarks.cost.beside`); memory is the same on every machine and has its own bound.
+docs/benchmarks.md says where the bounds come from. With ``SWARMGATE_QUICK`` set, the loads are
+small, and only memory is judged.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ BROADCAST_SERVER = TargetSource(
 def bare_client(
     source: TargetSource, connections: int, seconds: float, *per_second: float, processes: int = 1
 ) -> Mapping[str, float]:
-    """Measure bare clients on a server of their own, the connections shared among them."""
+    """Measure bare clients on their own server, with the connections shared among them."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "server.log"
         words = map(str, (connections // processes, seconds, *per_second))
@@ -71,7 +71,7 @@ def test_holding_a_connection(
     benchmark: BenchmarkFixture, measure: Measure, is_quick: bool
 ) -> None:
     """The swarm holds an idle connection in at most 12 KiB."""
-    # What a process takes once, some 4 MB when it begins to open, is to weigh little.
+    # What a process takes once, some 4 MB when it begins to open, should weigh little.
     connections = 4_000 if is_quick else 8_000
     beside = Beside(
         ["swarm"],
@@ -110,8 +110,8 @@ def test_echo_round_trips_with_everything_recorded(
 ) -> None:
     """A closed model costs at most 1.5 times what the client library alone does.
 
-    With two processes it is beside two bare clients at once: how much three processes hinder each
-    other is the machine's, and a second process must cost no more than the first.
+    With two processes it is compared with two bare clients at once: how much three processes hinder
+    each other depends on the machine, and a second process must cost no more than the first.
     """
     seconds = 0.5 if is_quick else 2.0
 

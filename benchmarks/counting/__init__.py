@@ -1,1 +1,1 @@
-"""Counts what a server's own code costs, exactly, in a process without a network."""
+"""Exact counts of what a server's own code costs, in a process without a network."""

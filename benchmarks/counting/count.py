@@ -1,4 +1,4 @@
-"""Counts an application: one fresh process for each kind of figure, and what came of it."""
+"""Count an application: one fresh process for each kind of figure, and the results."""
 
 import shutil
 import tempfile
@@ -14,11 +14,11 @@ from benchmarks.counting.process import CountError, Load, Subject, Told, Unavail
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Why a figure is not there.
+    """Why a figure is missing.
 
     Attributes:
-        reason: for a person.
-        is_failure: whether it should be there: its tool is installed, and failed.
+        reason: the reason, in words.
+        is_failure: whether it should be there: its tool is installed, but failed.
     """
 
     reason: str
@@ -31,10 +31,10 @@ class Count:
 
     Attributes:
         python: the version of the interpreter that ran the application.
-        uvicorn: its version there.
-        figures: by name (:data:`benchmarks.counting.figures.FIGURES`).
-        missing: the kinds of figures that are not there.
-        calls: the system calls of one connection, echo or broadcast by their names, if listed.
+        uvicorn: the version of uvicorn there.
+        figures: the figures by name (:data:`benchmarks.counting.figures.FIGURES`).
+        missing: the kinds of figures that are missing.
+        calls: the system calls of one connection, echo or broadcast by name, if listed.
     """
 
     python: str
@@ -46,12 +46,12 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What one process was seen to do.
+    """What was observed of one process.
 
     Attributes:
-        told: what it said itself.
-        totals: what was counted, by stretch; of ``bytes`` what is kept for one connection.
-        calls: system calls by their names, by stretch, if they were listed.
+        told: what it reported itself.
+        totals: what was counted, by stretch; for ``bytes``, what is kept for one connection.
+        calls: system calls by name, by stretch, if they were listed.
     """
 
     told: Told
@@ -69,10 +69,10 @@ def count(
 
     Args:
         subject: the application.
-        load: what is put on it.
-        say: told what is counted now.
-        asked: names of figures; what gives none of them is not counted, but for memory, which shows
-            that the application does what is to be counted.
+        load: the load put on it.
+        say: called with what is being counted now.
+        asked: names of figures; what yields none of them is not counted, except for memory, which
+            shows that the application does what is to be counted.
 
     Returns:
         Its figures, without those that cannot be counted here.
@@ -82,7 +82,7 @@ def count(
         CountError: it does not do what is to be counted.
     """
     say(KINDS["bytes"].label)
-    # First, and without any tool: what fails here is the application's.
+    # First, and without any tool: a failure here is the application's.
     memory = memory_of(subject, load)
     by_kind = {"bytes": memory, "writes": Counted(memory.told, memory.told.writes)}
     missing: dict[str, Missing] = {}
@@ -110,7 +110,7 @@ def count(
 
 
 def countable(load: Load) -> list[str]:
-    """Name the figures that a load has, and that the tools on this machine can count."""
+    """Return the names of the figures that a load has and the tools on this machine can count."""
     stretches = {
         "connection": True,
         "echo": load.echo_path is not None,
@@ -124,7 +124,7 @@ def countable(load: Load) -> list[str]:
 
 
 def figures_of(totals: Mapping[str, Mapping[str, int]], load: Load) -> dict[str, float]:
-    """Return the figures that totals make, by kind and stretch; those that there are totals of."""
+    """Return the figures computed from totals by kind and stretch, for those that have totals."""
     return {
         name: totals[kind][each] / (1 if kind == "bytes" else _number(load, each))
         for name, (kind, each) in FIGURES.items()

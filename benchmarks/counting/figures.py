@@ -1,6 +1,6 @@
-"""What is counted by which kind of process, and which figures come of it.
+"""What each kind of process counts, and which figures result.
 
-What each figure means stands in the catalogue (:mod:`reports.catalogue`).
+The catalogue (:mod:`reports.catalogue`) says what each figure means.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ class Counted:
     """What is counted in one process.
 
     Attributes:
-        label: for people.
-        unit: of the figures, none for a number of something.
-        needs: the tool without which it cannot be counted, none if there is none.
+        label: the name to display.
+        unit: the unit of the figures, empty for a plain number.
+        needs: the tool without which it cannot be counted, empty if there is none.
         meaning: what exactly is counted.
     """
 
@@ -68,4 +68,4 @@ FIGURES: Final[Mapping[str, tuple[str, str]]] = {
     }.items()
     for each in of
 }
-"""Every figure, with its kind and of what each one is counted. Less is better in all of them."""
+"""Every figure, with its kind and what it is counted per. Less is better for all of them."""

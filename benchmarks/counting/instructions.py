@@ -1,4 +1,4 @@
-"""Instructions, as callgrind counts them and writes a file of them at the end of each stretch."""
+"""Instructions, as counted by callgrind, which writes a file at the end of each stretch."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ _TOTAL: Final = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 
 
 def counting(file: Path) -> tuple[str, ...]:
-    """Return the words that have a command's instructions counted, once it asks for it itself."""
+    """Return the command prefix that counts instructions, once the command asks for that itself."""
     return (
         "valgrind",
         "--quiet",

@@ -1,4 +1,4 @@
-"""Runs the process that is counted, under the tool that counts, and reads what it says."""
+"""Run the process that is counted, under the tool that counts, and read what it reports."""
 
 import json
 import os
@@ -18,7 +18,7 @@ _MOST_SECONDS: Final = 300.0
 
 
 class CountError(Exception):
-    """It cannot be counted; one line for a person."""
+    """It cannot be counted; the message is one line for the user."""
 
 
 class SubjectError(CountError):
@@ -38,13 +38,13 @@ _CAUSES: Final[Mapping[str, type[CountError]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is put on the application; see ``counted/load.py``, which reads it.
+    """The load put on the application; see ``counted/load.py``, which reads it.
 
     Attributes:
         connections: how many are opened on ``path``.
         messages: how many echoes and how many broadcasts are counted.
-        path: of the connections; ``{n}`` in it is the number of the connection.
-        broadcasts: whether what one of them sends is heard by the others, and counted.
+        path: the path of the connections; ``{n}`` in it is the number of the connection.
+        broadcasts: whether what one of them sends is received by the others, and counted.
         echo_path: where a connection gets back what it sends; None for no echoes.
         message: a text with ``{token}`` in it, which differs from message to message.
     """
@@ -64,7 +64,7 @@ class Subject:
     Attributes:
         app: an ASGI application or a factory of one, as ``module:attribute``.
         python: the interpreter of its environment, which has uvicorn.
-        cwd: the directory to run in, where modules are looked for as well.
+        cwd: the directory to run in, which is also searched for modules.
     """
 
     app: str
@@ -74,13 +74,13 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the counted process says.
+    """What the counted process reports.
 
     Attributes:
-        python: its version.
-        uvicorn: its version.
-        counts: what it counted itself, of a stretch as a whole.
-        writes: how often it wrote to a transport, by kind of message, as a whole.
+        python: the version of Python.
+        uvicorn: the version of uvicorn.
+        counts: what it counted itself, in total for each stretch.
+        writes: how often it wrote to a transport, in total for each kind of message.
     """
 
     python: str
@@ -90,12 +90,12 @@ class Told:
 
 
 def run(subject: Subject, load: Load, counted: str, under: Sequence[str] = ()) -> Told:
-    """Run the process once and return what it says.
+    """Run the process once and return what it reports.
 
     Args:
         subject: the application.
-        load: what is put on it.
-        counted: which one of ``counted/meters.py`` it uses.
+        load: the load put on it.
+        counted: which meter of ``counted/meters.py`` it uses.
         under: the words of a command that come before its own.
 
     Raises:
@@ -118,7 +118,7 @@ def run(subject: Subject, load: Load, counted: str, under: Sequence[str] = ()) -
 
 
 def _run(command: Sequence[str], cwd: Path, log: IO[bytes]) -> int:
-    # The order of sets of text hangs on this, and with it what is done.
+    # The order of sets of text depends on this, and with it what is done.
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     try:
         process = subprocess.Popen(
@@ -138,7 +138,7 @@ def _run(command: Sequence[str], cwd: Path, log: IO[bytes]) -> int:
     except subprocess.TimeoutExpired:
         raise CountError(f"the process was not done within {_MOST_SECONDS:.0f} s") from None
     finally:
-        # Whatever the application started goes with it.
+        # Whatever the application started is killed with it.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

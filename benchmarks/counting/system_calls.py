@@ -1,4 +1,4 @@
-"""System calls, as strace lists them, between two that the counted process makes as marks."""
+"""System calls, as listed by strace, between two that the counted process makes as marks."""
 
 import re
 from collections import Counter
@@ -12,12 +12,12 @@ _MARK: Final = re.compile(r'"/swarmgate/(begin|end)/(\w+)"')
 
 
 def tracing(log: Path) -> tuple[str, ...]:
-    """Return the words that have a command's system calls, those of all its threads, listed."""
+    """Return the command prefix that lists system calls, including those of all threads."""
     return ("strace", "-f", "-qq", "-e", "signal=none", "-o", str(log))
 
 
 def listed(lines: Iterable[str]) -> dict[str, Mapping[str, int]]:
-    """Return how often each system call was made in each stretch that ended, the marks left out."""
+    """Return how often each system call was made in each finished stretch, without the marks."""
     stretches: dict[str, Mapping[str, int]] = {}
     calls: Counter[str] | None = None
     for line in lines:

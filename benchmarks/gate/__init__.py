@@ -1,1 +1,1 @@
-"""The performance gate: is head worse than base? Runs in drawn order, until that is decided."""
+"""The performance gate: is head worse than base? Runs in random order until that is decided."""

@@ -1,6 +1,6 @@
-"""What a gate has measured so far, a line a block: to go on after an interruption, and to look at.
+"""What a gate has measured so far, one line per block: to resume after an interruption, or to read.
 
-The first line says what the gate is; it goes on only with the same.
+The first line identifies the gate; only the same gate can be resumed.
 """
 
 import os
@@ -18,21 +18,21 @@ FORMAT_VERSION: Final = 1
 
 
 class JournalError(Exception):
-    """A journal cannot be read or written; the message says why."""
+    """A journal that cannot be read or written; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """What the gate is.
+    """The identity of the gate.
 
     Attributes:
-        seed: of the orders in which runs are made.
-        base, head: what is compared, for a person.
-        commits: what was checked out for each, if that is what is compared.
+        seed: the seed of the orders in which runs are made.
+        base, head: what is compared, in human-readable form.
+        commits: what was checked out for each, if commits are compared.
         plan: metrics, looks and error rates.
-        loads: what the metrics are measured in.
+        loads: the loads in which the metrics are measured.
         server: what starts and prepares a side.
-        started_at: when, in the time of this place.
+        started_at: when it started, in local time.
     """
 
     seed: int
@@ -52,11 +52,11 @@ class MeasuredBlock:
     """One block: the values of each side's runs by metric, in the order in which they were made.
 
     Attributes:
-        order: which side was run when: A is base, B is head.
+        order: the order in which the sides were run: A is base, B is head.
         seconds: how long the runs took.
-        counting_seconds: how long counting took beside them.
-        repeated: why runs were made again, one text for each try.
-        faults: what went wrong in runs that were valid, by side: errors, messages lost.
+        counting_seconds: how long counting took in addition.
+        repeated: why runs were repeated, one text for each attempt.
+        faults: what went wrong in valid runs, by side: errors, messages lost.
     """
 
     block: int
@@ -76,14 +76,14 @@ _BLOCK: Final = TypeAdapter(MeasuredBlock)
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """A journal read back."""
+    """A journal that was read back."""
 
     begin: Begin
     blocks: tuple[MeasuredBlock, ...]
 
 
 def append(path: Path, line: Begin | MeasuredBlock) -> None:
-    """Write a line and hand it to the operating system. Raises JournalError."""
+    """Write a line and pass it to the operating system. Raises JournalError."""
     adapter: TypeAdapter[Any] = _BEGIN if isinstance(line, Begin) else _BLOCK
     try:
         append_line(path, adapter.dump_json(line))
@@ -93,7 +93,7 @@ def append(path: Path, line: Begin | MeasuredBlock) -> None:
 
 
 def read_journal(path: Path) -> Journal:
-    """Read a journal; a last line that was cut is left out.
+    """Read a journal, ignoring a truncated last line.
 
     Raises:
         JournalError: there is none, or it is damaged.

@@ -1,4 +1,4 @@
-"""Make the blocks of a gate, one after the other, until it is decided or its budget is used up."""
+"""Make the blocks of a gate, one after another, until it is decided or its budget is used up."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,30 +20,30 @@ from reports.faults import told_faults
 from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
 from reports.record import RECORD_SUFFIX
 
-# Blocks in which is counted, what is the same each time; there is one run of each side in each.
+# Blocks in which counting is done, as counts are the same every time; each has one run per side.
 COUNTED_BLOCKS: Final = FEWEST_EXACT_RUNS
 _LETTERS: Final = {"A": BASE, "B": HEAD}
 
 Clock = Callable[[], float]
-"""Gives seconds that only go forwards."""
+"""Returns seconds that only go forwards."""
 
 
 class GateError(Exception):
-    """Nothing can be decided; the message says what could not be measured, and why."""
+    """A gate that cannot decide anything; the message says what could not be measured, and why."""
 
 
 class HeadFailedError(Exception):
-    """Head does not do what base does; the message says what."""
+    """A head that does not do what base does; the message says what."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What is compared, and where that is kept.
+    """What is compared, and where the results are kept.
 
     Attributes:
         sides: base and head by their names.
-        folder: of the records and the journal.
-        seed: of the orders in which runs are made, and of the runs.
+        folder: the folder of the records and the journal.
+        seed: the seed of the orders in which runs are made, and of the runs.
     """
 
     settings: GateSettings
@@ -54,11 +54,11 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What a run of each side showed, of which nothing is kept.
+    """What a run of each side showed, none of which is kept.
 
     Attributes:
-        seconds: that the runs took; ``counting_seconds`` that counting took.
-        missing: usual metrics that base does not have, or that cannot be counted here, and why.
+        seconds: how long the runs took; ``counting_seconds`` is how long counting took.
+        missing: default metrics that base does not have, or that cannot be counted here, and why.
     """
 
     seconds: float
@@ -80,11 +80,11 @@ class _Gathered:
 
 
 def rehearse(gate: Gate, watch: Watch, clock: Clock = time.monotonic) -> Rehearsal:
-    """Make a run of each side, and count it, and keep nothing of that.
+    """Make a run of each side and count it, keeping nothing.
 
-    Whatever is done only once on a machine, such as compiling modules, is done then. How many
-    blocks there may be, and what is judged, have to be fixed before the first, and are found out by
-    this.
+    Anything that happens only once on a machine, such as compiling modules, happens here. The
+    largest number of blocks and what is judged have to be fixed before the first block; the
+    rehearsal shows what they can be.
 
     Raises:
         HeadFailedError: head does not do what base does.
@@ -105,18 +105,18 @@ def rehearse(gate: Gate, watch: Watch, clock: Clock = time.monotonic) -> Rehears
 def run_gate(
     gate: Gate, done: Sequence[MeasuredBlock], watch: Watch, clock: Clock = time.monotonic
 ) -> tuple[GateDecision, tuple[MeasuredBlock, ...]]:
-    """Make blocks until it is decided; return the decision and all blocks.
+    """Make blocks until the gate is decided; return the decision and all blocks.
 
     Args:
         gate: what is compared.
-        done: blocks that were made before, of a gate that goes on.
-        watch: opens a live view, which is given the lines of each run.
-        clock: what the budget is counted by.
+        done: the blocks already made, if the gate is being resumed.
+        watch: opens a live view, which receives the lines of each run.
+        clock: the clock by which the budget is measured.
 
     Raises:
-        GateError: a run says nothing, however often it is made.
-        InterruptedRunError: a person ended it; whole blocks are kept.
-        JournalError: what was measured cannot be kept.
+        GateError: a run stays unusable, however often it is made.
+        InterruptedRunError: the user interrupted it; complete blocks are kept.
+        JournalError: what was measured cannot be saved.
         RecordError: a record cannot be written.
     """
     plan, blocks = gate.settings.plan(), list(done)
@@ -133,14 +133,14 @@ def run_gate(
 
 
 def failed(decision: GateDecision, error: HeadFailedError) -> GateDecision:
-    """Return the decision where head does not do what base does."""
+    """Return the decision if head does not do what base does."""
     verdict = GateVerdict.FAILS
     metrics = (*decision.metrics, MetricDecision("head does what base does", verdict, str(error)))
     return replace(decision, verdict=verdict, sentence=f"{verdict}: {error}", metrics=metrics)
 
 
 def decided(plan: Plan, blocks: Sequence[MeasuredBlock], *, is_last: bool = False) -> GateDecision:
-    """Return what blocks say: of their metrics, and of what went wrong in runs."""
+    """Return the decision from blocks: from their metrics, and from what went wrong in runs."""
     return decide(plan, list(map(_judged, blocks)), is_last=is_last)
 
 
@@ -150,7 +150,7 @@ def _judged(block: MeasuredBlock) -> Block:
 
 
 def _is_used_up(gate: Gate, blocks: Sequence[MeasuredBlock]) -> bool:
-    """Return whether the budget has no room for another block as long as the longest."""
+    """Return whether the budget has no room for another block as long as the longest one."""
     if not blocks:
         return False
     used = sum(block.seconds + block.counting_seconds for block in blocks)
@@ -161,7 +161,7 @@ def _is_used_up(gate: Gate, blocks: Sequence[MeasuredBlock]) -> bool:
 
 
 class _Maker:
-    """Makes one block."""
+    """The maker of one block."""
 
     def __init__(self, gate: Gate, number: int, watch: Watch) -> None:
         self._gate = gate
@@ -170,7 +170,7 @@ class _Maker:
         self._gathered = {BASE: _Gathered(), HEAD: _Gathered()}
 
     def make(self, clock: Clock) -> MeasuredBlock:
-        """Make it; what is counted is the same each time, and is counted in the first ones."""
+        """Make the block; counts are the same every time, so only the first blocks count."""
         began, counting_seconds = clock(), 0.0
         order = block_order(self._gate.seed, self._number)
         for turn, letter in enumerate(order, 1):
@@ -202,7 +202,7 @@ class _Maker:
         self._measure(side, f"rehearsal-{side.name}", "rehearsal")
 
     def missing_in(self, side: Side) -> Mapping[GateMetric, str]:
-        """Return the usual metrics that a side has not had, and why."""
+        """Return the default metrics that a side did not have, and why."""
         gathered = self._gathered[side.name]
         usual = [it for it in self._gate.settings.metrics if it.is_usual]
         absent = {it: "not measured" for it in usual if it.name not in gathered.values}
@@ -218,7 +218,7 @@ class _Maker:
             self._keep(load, made.figures, into)
 
     def _run(self, load: str, side: Side, path: Path, title: str) -> RunFigures:
-        """Make a run that says something; a server that failed has a fault, and a further try."""
+        """Make a usable run; a server that fails counts as a fault and gets another attempt."""
         into, what = self._gathered[side.name], f"{load} on {side.name}"
         for number in range(1, TRIES + 1):
             again = beside(path, f"-again-{number}{RECORD_SUFFIX}")
@@ -243,7 +243,7 @@ class _Maker:
         """Count the code of a side.
 
         Raises:
-            HeadFailedError: head does not do what is to be counted.
+            HeadFailedError: head does not do what should be counted.
             GateError: base does not, or this cannot be counted here.
         """
         for name, counted in self._gate.settings.counts.items():
@@ -260,7 +260,7 @@ class _Maker:
             self._keep(name, found.figures, self._gathered[side.name])
 
     def _miss(self, what: str, metrics: Sequence[GateMetric], found: Count) -> None:
-        """Note why usual metrics cannot be counted. Raise GateError where one was asked for."""
+        """Note why default metrics cannot be counted. Raise GateError if one was requested."""
         for metric in metrics:
             kind = FIGURES[metric.figure][0]
             missing = found.missing.get(kind)

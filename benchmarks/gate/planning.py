@@ -1,4 +1,4 @@
-"""Fix before the first block what a gate judges and how many blocks it may take, and begin it."""
+"""Fix what a gate judges and how many blocks it may take before the first one, and begin it."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from benchmarks.runs.making import Watch
 from loadtests.errors import UsageError
 from reports.units import format_seconds
 
-# Of the budget, for blocks: some will take longer than the rehearsal.
+# The share of the budget for blocks: some will take longer than the rehearsal.
 _PLANNED_SHARE: Final = 0.9
 _UNFINISHED: Final = "unfinished"
 
@@ -24,17 +24,17 @@ Say = Callable[[str], None]
 
 
 def planned(gate: Gate, journal: Journal | None, watch: Watch, say: Say) -> Gate:
-    """Fix what is judged, and how many blocks there may be: as many as the time has room for.
+    """Fix what is judged, and how many blocks there may be: as many as there is time for.
 
     Args:
-        gate: as its settings say.
-        journal: of the same gate, where it goes on: it says what was fixed then.
-        watch: opens a live view, which is given the lines of each run.
-        say: told what is not judged, and why.
+        gate: the gate as its settings define it.
+        journal: the journal of the same gate, if it is resumed: it says what was fixed then.
+        watch: opens a live view, which receives the lines of each run.
+        say: receives what is not judged, and why.
 
     Raises:
         UsageError: that is too few blocks to decide anything.
-        HeadFailedError, GateError: as of :func:`rehearse`, or nothing is left to judge.
+        HeadFailedError, GateError: as in :func:`rehearse`, or nothing is left to judge.
     """
     settings = gate.settings
     if journal is not None:
@@ -52,9 +52,9 @@ def planned(gate: Gate, journal: Journal | None, watch: Watch, say: Say) -> Gate
 
 
 def _with_room(settings: GateSettings, shown: Rehearsal) -> GateSettings:
-    """Limit the blocks to those for which there is time. Raise UsageError if that is too few."""
+    """Limit the blocks to those there is time for. Raise UsageError if that is too few."""
     left = settings.budget_seconds * _PLANNED_SHARE - COUNTED_BLOCKS * shown.counting_seconds
-    # Where there is only something to count, blocks beyond those take no time.
+    # If there are only counts, further blocks take no time.
     room = int(left / shown.seconds) if settings.loads else settings.blocks
     found = replace(settings, blocks=min(settings.blocks, room))
     try:
@@ -70,10 +70,10 @@ def _with_room(settings: GateSettings, shown: Rehearsal) -> GateSettings:
 
 
 def begin(gate: Gate, journal: Journal | None, commits: Mapping[str, str]) -> None:
-    """Write what the gate is, or refuse to go on with another.
+    """Write the identity of the gate, or refuse to resume a different one.
 
     Raises:
-        UsageError: it is another than the journal is of.
+        UsageError: the gate differs from that of the journal.
         JournalError: it cannot be written.
     """
     settings = gate.settings
@@ -94,7 +94,7 @@ def begin(gate: Gate, journal: Journal | None, commits: Mapping[str, str]) -> No
     if journal is None:
         append(gate.folder / JOURNAL, now)
         return
-    # What is checked out is by its commit the same, whatever it is called now.
+    # A checkout is identified by its commit, whatever it is called now.
     same = ("plan", "loads", "server", *(() if commits else (BASE, HEAD)))
     for what in same:
         if getattr(journal.begin, what) != getattr(now, what):
@@ -105,13 +105,13 @@ def begin(gate: Gate, journal: Journal | None, commits: Mapping[str, str]) -> No
             )
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
-    """Return what remains of a value in JSON."""
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return what is left of a value after a round trip through JSON."""
     return json.loads(json.dumps(value, default=str))
 
 
 def set_aside(folder: Path, done: int) -> None:
-    """Move records of a block that was not whole out of the way of those that follow."""
+    """Move the records of an incomplete block out of the way of those that follow."""
     for path in sorted(folder.glob("[0-9]*-[0-9]-*")):
         if int(path.name.split("-")[0]) > done:
             aside = folder / _UNFINISHED

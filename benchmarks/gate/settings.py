@@ -1,6 +1,6 @@
-"""The settings of a gate: loads, metrics with the least effect that matters, budget, error rates.
+"""A gate's settings: loads, metrics with the smallest effect that matters, budget, error rates.
 
-It stands in ``[tool.swarmgate.gate]`` of a ``pyproject.toml``, or at the top of a file of its own.
+They are in ``[tool.swarmgate.gate]`` of a ``pyproject.toml``, or at the top of a separate file.
 """
 
 from collections.abc import Collection, Mapping
@@ -37,7 +37,7 @@ MOST_BLOCKS: Final = 48
 BUDGET_SECONDS: Final = 600.0
 
 DEFAULT_COUNT_EFFECT: Final = 0.02
-# Of a load without metrics of its own, those of these that base's first run has.
+# For a load without its own metrics, those of these that base's first run has.
 DEFAULT_METRICS: Final[Mapping[str, float]] = {
     "server.cpu_per_message_seconds": 0.05,
     "server.memory_growth_per_connection_bytes": 0.05,
@@ -48,7 +48,7 @@ class _MetricTable(Table):
     """A figure of a load, and the smallest change for the worse that matters.
 
     Attributes:
-        better: in which direction, for a figure of which the catalogue does not say that.
+        better: the direction in which it is better, for a figure without one in the catalogue.
     """
 
     load: str
@@ -61,9 +61,9 @@ class _GateTable(StartTable):
     """The gate itself.
 
     Attributes:
-        prepare: what makes a checkout ready, a command each.
-        directory: below the checkout, where these and the server's command are run.
-        blocks: the most that are run; ``budget`` is the most time that they take.
+        prepare: the commands that make a checkout ready.
+        directory: where these and the server's command are run, relative to the checkout.
+        blocks: the largest number of blocks; ``budget`` is the most time that they may take.
         false_alarms: the permitted chance of failing an unchanged head, over all metrics and looks.
         false_passes: the permitted chance of passing one that is worse by more than matters.
     """
@@ -77,7 +77,7 @@ class _GateTable(StartTable):
 
 
 class _CountTable(Table):
-    """What is counted of an application without a network: see ``swarmgate count``."""
+    """What is counted in an application without a network: see ``swarmgate count``."""
 
     app: str
     connections: Annotated[int, Field(ge=40)] = 100
@@ -105,8 +105,8 @@ class GateMetric:
         load: the load, or the count, that it is measured in.
         figure: its name.
         effect: the smallest change for the worse that matters, as a share.
-        higher_is_better: so that a lower one is worse.
-        is_usual: whether nobody asked for it: it is judged if it can be measured.
+        higher_is_better: whether a lower value is worse.
+        is_usual: whether it is a default, not requested: it is judged if it can be measured.
     """
 
     load: str
@@ -117,13 +117,13 @@ class GateMetric:
 
     @property
     def name(self) -> str:
-        """What it is called among the metrics of a gate."""
+        """Its name among the metrics of a gate."""
         return f"{self.load}: {self.figure}"
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """An application whose own code is counted, and what is put on it."""
+    """An application whose own code is counted, and the load that is put on it."""
 
     app: str
     load: Load
@@ -134,11 +134,11 @@ class Server:
     """What starts the server in a checkout.
 
     Attributes:
-        command: its words; empty where no checkout is compared.
-        prepare: what makes a checkout ready, a command each; None to find that out.
-        directory: below the checkout.
-        source: its environment, and until when it is waited for.
-        warmup: how long the same load comes first, as a flag.
+        command: the command line; empty if no checkout is compared.
+        prepare: the commands that make a checkout ready; None to detect them.
+        directory: where it is run, relative to the checkout.
+        source: its environment, and how long to wait for it.
+        warmup: how long the same load runs beforehand, as a flag.
     """
 
     command: str
@@ -148,7 +148,7 @@ class Server:
     warmup: str
 
     def target(self, name: str, words: tuple[str, ...], directory: str | None) -> Target:
-        """Return one side as a server that loads are put on."""
+        """Return one side as a server to put loads on."""
         source = replace(self.source, command=words, directory=directory)
         return Target(name, source, warmup=self.warmup)
 
@@ -158,10 +158,10 @@ class GateSettings:
     """A gate, before it is known what is compared.
 
     Attributes:
-        path: the file that says so.
+        path: the file that these settings come from.
         loads: loads by name; ``counts`` is what is counted without a network.
-        metrics: what is judged, of which load or count.
-        blocks: the most blocks; ``budget_seconds`` is the most time.
+        metrics: what is judged, and in which load or count.
+        blocks: the largest number of blocks; ``budget_seconds`` is the most time.
         false_alarms, false_passes: the permitted chances.
     """
 
@@ -191,14 +191,14 @@ class GateSettings:
         return plan_gate(metrics, self.blocks, self.false_alarms, self.false_passes)
 
     def without(self, metrics: Collection[GateMetric]) -> "GateSettings":
-        """Leave metrics out, and what is counted for nothing else."""
+        """Return these settings without some metrics, and without counts that only they need."""
         kept = tuple(it for it in self.metrics if it not in metrics)
         loads = {it.load for it in kept}
         counts = {name: it for name, it in self.counts.items() if name in loads}
         return replace(self, metrics=kept, counts=counts)
 
     def label(self, metric: GateMetric) -> str:
-        """Return what a person calls a metric."""
+        """Return the human-readable name of a metric."""
         return f"{metric.load}: {_known(self.loads, metric).label}"
 
     def _metric(self, metric: GateMetric) -> Metric:
@@ -209,7 +209,7 @@ class GateSettings:
 
 
 def find_settings(start: Path) -> Path:
-    """Return the nearest ``pyproject.toml`` with a gate in it, from a directory upwards.
+    """Return the nearest ``pyproject.toml`` that contains a gate, from a directory upwards.
 
     Raises:
         InputFileError: there is none; the message says what to write.
@@ -241,7 +241,7 @@ def load_settings(path: Path) -> GateSettings:
     """Read a gate's settings.
 
     Raises:
-        InputFileError: the file cannot be read, or something in it is not as it must be.
+        InputFileError: the file cannot be read, or something in it is wrong.
     """
     reader, raw = parsed(path)
     place = _IN_PYPROJECT if path.name == PYPROJECT else ()
@@ -301,7 +301,7 @@ def _metrics(
     loads: Mapping[str, Workload],
     counts: Mapping[str, Counted],
 ) -> tuple[GateMetric, ...]:
-    """Return the metrics that are named, and the usual ones of each load or count without any."""
+    """Return the named metrics, and the default ones of each load or count without any."""
     named = reader.validated(_METRICS, content.get("metric", ()), (*place, "metric"))
     for number, metric in enumerate(named):
         at = (*place, "metric", number)
@@ -344,7 +344,7 @@ def _metrics(
 
 
 def _known(loads: Mapping[str, Workload], metric: "_MetricTable | GateMetric") -> Figure:
-    """Return what is known of the figure of a metric, which its load may have added."""
+    """Return what is known about the figure of a metric, which its load may have added."""
     catalogue = loads[metric.load].catalogue if metric.load in loads else CATALOGUE
     return catalogue.figure(metric.figure)
 
@@ -356,7 +356,7 @@ def _against_count(name: str) -> str:
 
 
 def _check(reader: TableReader, settings: GateSettings, place: Place) -> None:
-    """Refuse what could not be run, or could decide nothing."""
+    """Reject settings that could not be run, or could not decide anything."""
     if not settings.metrics:
         raise reader.complaint(place, f"nothing is measured; write a load, such as\n{EXAMPLE}")
     for name, workload in settings.loads.items():

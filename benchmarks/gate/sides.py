@@ -1,4 +1,4 @@
-"""Base and head, ready to be run: two checkouts of a repository, two commands or two addresses."""
+"""Base and head, ready to run: two checkouts of a repository, two commands or two addresses."""
 
 import shlex
 import shutil
@@ -23,16 +23,16 @@ _ENVIRONMENT: Final = ".venv"
 
 
 class SideError(Exception):
-    """A side cannot be made ready; the message says which, and why."""
+    """A side that cannot be made ready; the message says which, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two that are compared.
+    """One of the two sides that are compared.
 
     Attributes:
         name: base or head.
-        label: what it is, for a person: a commit, a command, an address.
+        label: what it is, in human-readable form: a commit, a command, an address.
         target: the server.
         python: the interpreter of its environment.
         directory: where its application is.
@@ -52,12 +52,12 @@ def side_of_command(name: str, command: str, server: Server) -> Side:
 
 
 def side_of_url(name: str, url: str) -> Side:
-    """Return a side that runs already. Raises UsageError."""
+    """Return a side that is already running. Raises UsageError."""
     return Side(name, url, Target(name, TargetSource(), base_of(url)))
 
 
 def commit_of(reference: str, repository: Path) -> str:
-    """Return the commit that a reference is of.
+    """Return the commit that a reference points to.
 
     Raises:
         UsageError: there is no such commit.
@@ -71,12 +71,12 @@ def commit_of(reference: str, repository: Path) -> str:
 
 
 def working_tree_commit(repository: Path) -> str:
-    """Return a commit of what stands in the files that git follows, changed or not.
+    """Return a commit of the current content of the files that git tracks, changed or not.
 
-    Files that git does not follow are not in it; see :func:`unfollowed_files`.
+    Untracked files are not in it; see :func:`unfollowed_files`.
 
     Raises:
-        SideError: there can be none, as in the middle of a merge.
+        SideError: there can be none, for instance in the middle of a merge.
     """
     try:
         made = _git(repository, "stash", "create", "swarmgate gate")
@@ -90,7 +90,7 @@ def working_tree_commit(repository: Path) -> str:
 
 
 def unfollowed_files(repository: Path) -> list[str]:
-    """List the files of a working tree that git neither follows nor ignores."""
+    """List the files of a working tree that git neither tracks nor ignores."""
     listed = _git(repository, "ls-files", "--others", "--exclude-standard", "-z")
     return [name for name in listed.split("\0") if name]
 
@@ -107,10 +107,10 @@ def repository_of(folder: Path) -> Path:
 
 @contextmanager
 def checkout(repository: Path, commit: str, place: Path) -> Iterator[None]:
-    """Have a commit checked out at a place as long as the context lasts.
+    """Keep a commit checked out at a place for the duration of the context.
 
     Raises:
-        SideError: it cannot be.
+        SideError: it cannot be checked out.
     """
     if place.exists():
         _remove(repository, place)
@@ -126,7 +126,7 @@ def checkout(repository: Path, commit: str, place: Path) -> Iterator[None]:
 
 def _remove(repository: Path, place: Path) -> None:
     subprocess.run(
-        ["git", "-C", str(repository), "worktree", "remove", "--force", str(place.resolve())],  # noqa: S607 - whichever git the person uses
+        ["git", "-C", str(repository), "worktree", "remove", "--force", str(place.resolve())],  # noqa: S607 - whichever git the user has
         capture_output=True,
         check=False,
     )
@@ -138,7 +138,7 @@ def side_of_checkout(name: str, label: str, place: Path, server: Server, log: Pa
 
     Raises:
         SideError: it does not build.
-        UsageError: the command has no ``{port}``, or one to prepare it has unbalanced quotes.
+        UsageError: the command has no ``{port}``, or a preparing command has unbalanced quotes.
     """
     directory = place / server.directory
     if not directory.is_dir():
@@ -154,7 +154,7 @@ def side_of_checkout(name: str, label: str, place: Path, server: Server, log: Pa
 
 
 def _usual(directory: Path) -> Iterator[str]:
-    """Yield what makes a project of the usual form ready, in an environment of its own."""
+    """Yield the commands that make a conventional project ready, in its own environment."""
     wanted = [f"-r {name}" for name in ("requirements.txt",) if (directory / name).exists()]
     if not wanted and (directory / "pyproject.toml").exists():
         wanted = ["."]
@@ -193,7 +193,7 @@ def _prepare(name: str, label: str, command: str, directory: Path, log: Path) ->
 
 def _git(folder: Path, *arguments: str) -> str:
     finished = subprocess.run(
-        ["git", "-C", str(folder), *arguments],  # noqa: S607 - whichever git the person uses
+        ["git", "-C", str(folder), *arguments],  # noqa: S607 - whichever git the user has
         capture_output=True,
         check=True,
         text=True,

@@ -1,1 +1,1 @@
-"""How often the gate cries wolf, and what it finds: measured on heads slower by design."""
+"""How often the gate raises false alarms, and what it finds: measured on heads slower by design."""

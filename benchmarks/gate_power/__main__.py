@@ -1,7 +1,7 @@
 """Measure the gate: ``python -m benchmarks.gate_power series|whole|counts|table FOLDER``.
 
-With the project's own settings of the gate and its reference server, weighed down by
-:mod:`benchmarks.gate_power.burden`. A series can be ended at any time and gone on with.
+It uses the project's own gate settings and its reference server, weighed down by
+:mod:`benchmarks.gate_power.burden`. A series can be stopped at any time and resumed.
 """
 
 import json
@@ -52,11 +52,11 @@ TABLE: Final = "power.md"
 RECORDS: Final = "records"
 SIZING: Final = "sizing"
 SEED: Final = 1
-# To size the burdens by: rounds of base beside base with a loop of so many turns, which takes about
-# as much as a message.
+# To size the burdens: rounds of base next to base with a loop of this many iterations, which takes
+# about as much as a message.
 _SIZING_ROUNDS: Final = 8
 _SIZING_LOOPS: Final = 5_000
-# Rounds in a row.
+# Consecutive rounds.
 _MOST_FAILURES: Final = 5
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
@@ -68,7 +68,7 @@ def _settings() -> GateSettings:
 
 
 def _target(name: str, burden: Burden, settings: GateSettings) -> Target:
-    """Return the server of the settings, weighed down; base goes through the same with nothing."""
+    """Return the settings' server, weighed down; base is started the same way with no burden."""
     words = started_by(settings.server.command)
     module = words.index("-m")
     launcher = own_module("benchmarks.gate_power.burden")
@@ -82,11 +82,11 @@ def _watch(*, quiet: bool) -> Watch:
 
 
 def _sized(folder: Path, settings: GateSettings, watch: Watch) -> dict[str, Burden]:
-    """Return the heads, their burdens sized by what base takes on this machine now.
+    """Return the heads, with burdens sized by what base takes on this machine now.
 
     Raises:
-        SeriesError: a run says nothing, however often it is made, or the loop took no CPU.
-        InterruptedRunError: a person ended it.
+        SeriesError: a run stays unusable, however often it is made, or the loop took no CPU.
+        InterruptedRunError: the user interrupted it.
         RecordError: a record cannot be written.
     """
     place = folder / HEADS
@@ -113,7 +113,7 @@ def series(
     lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="How long.")] = "1h",
     rounds: Annotated[int | None, typer.Option(help="At most so many in all.")] = None,
 ) -> None:
-    """Run base and every head in turn, and go on with a series that is there already."""
+    """Run base and every head in turn, resuming a series that already exists."""
     (folder / RECORDS).mkdir(parents=True, exist_ok=True)
     settings, until = _settings(), monotonic() + parse_seconds(lasting)
     watch = _watch(quiet=not sys.stderr.isatty())
@@ -128,7 +128,7 @@ def series(
         try:
             append(folder / SERIES, make_round(made, number, watch))
         except SeriesError as error:
-            # The generator, or the machine, had no time: none of the servers is to blame.
+            # The generator or the machine could not keep up: none of the servers is to blame.
             failures += 1
             sys.stderr.write(f"round {number + 1} is left out: {error}\n")
             if failures == _MOST_FAILURES:
@@ -147,7 +147,7 @@ def whole(
 ) -> None:
     """Run whole gates against heads that are the same, slower, or larger."""
     settings, watch = _settings(), _watch(quiet=not sys.stderr.isatty())
-    # What is counted is the same in both, and measured by itself.
+    # The counts are the same in both, and are measured separately.
     settings = replace(
         settings, counts={}, metrics=tuple(it for it in settings.metrics if it.load == LOAD)
     )
@@ -177,7 +177,7 @@ def counts(
     *,
     repeats: Annotated[int, typer.Option(min=2, help="Of each.")] = 10,
 ) -> None:
-    """Count the server's own code: of base, the heads, and one more system call a message."""
+    """Count the server's own code: in base, the heads, and with one more system call a message."""
     folder.mkdir(parents=True, exist_ok=True)
     settings, watch = _settings(), _watch(quiet=not sys.stderr.isatty())
     ((_, counted),) = settings.counts.items()
@@ -190,7 +190,7 @@ def counts(
         for name, burden in burdens.items():
             if len(found[name]) > number:
                 continue
-            # The process that is counted has our environment.
+            # The process that is counted inherits our environment.
             os.environ[VARIABLE] = ",".join((*burden.words(), counted.app))
             found[name].append(dict(count(subject, counted.load).figures))
             (folder / COUNTS).write_text(json.dumps(found, indent=2) + "\n")
@@ -208,7 +208,7 @@ def table(
         int, typer.Option(min=2, help="Of the rounds, for gates drawn from them.")
     ] = SAMPLES,
 ) -> None:
-    """Tell what the series, the whole gates and the counts of a folder say, as Markdown."""
+    """Report on the series, the whole gates and the counts of a folder, as Markdown."""
     if not folder.is_dir():
         raise SeriesError(f"there is no folder {folder}; make a series first")
     plan = _settings().plan()
@@ -226,7 +226,7 @@ def table(
 
 
 def main() -> None:
-    """Run a command; report what cannot be done in one line."""
+    """Run a command; report in one line what cannot be done."""
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:

@@ -1,9 +1,9 @@
 """A server that is weighed down by a known amount, to see whether the gate finds that.
 
 Runs as ``python -m benchmarks.gate_power.burden LOOPS BYTES CALLS MODULE ARGUMENTS…``: the module
-is run as it would be by itself, but each message that comes costs so many turns of an empty loop
-and so many system calls more, and each connection so many bytes. :data:`application` is an
-application that is weighed down in the same way, for ``swarmgate count``.
+runs as it would by itself, but each incoming message costs LOOPS iterations of an empty loop and
+CALLS system calls more, and each connection BYTES bytes. :data:`application` is an application that
+is weighed down in the same way, for ``swarmgate count``.
 """
 
 import importlib
@@ -15,11 +15,11 @@ from typing import Any, Final
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 VARIABLE: Final = "SWARMGATE_BURDEN"
-"""Names loops, bytes, calls and an application or a factory, with commas between."""
+"""Holds loops, bytes, calls and an application or a factory, separated by commas."""
 
 
 def weigh_down(loops: int, kept_bytes: int, calls: int) -> None:
-    """Make uvicorn's own protocol, and whatever is derived from it, do more than it has to."""
+    """Make uvicorn's own protocol, and anything derived from it, do more than it has to."""
     kept: list[bytes] = []
     connect, text, binary = (
         WebSocketsSansIOProtocol.handle_connect,
@@ -29,7 +29,7 @@ def weigh_down(loops: int, kept_bytes: int, calls: int) -> None:
 
     def handle_connect(self: WebSocketsSansIOProtocol, event: Any) -> None:  # noqa: ANN401
         if kept_bytes:
-            # Written, for the kernel gives no page to what was never touched.
+            # Written to, because the kernel allocates no page for untouched memory.
             kept.append(b"x" * kept_bytes)
         connect(self, event)
 

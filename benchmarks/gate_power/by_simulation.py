@@ -1,4 +1,4 @@
-"""How often the gate would be wrong, and what it would find, by simulation, as Markdown tables.
+"""Simulate how often the gate would be wrong, and what it would find, as Markdown tables.
 
 ``python -m benchmarks.gate_power.by_simulation`` takes a few minutes, ``--gates 100`` some seconds.
 """
@@ -20,13 +20,13 @@ from reports.units import significant
 
 SMALLEST_EFFECT: Final = 0.05
 MARGIN: Final = math.log1p(SMALLEST_EFFECT)
-# Ten minutes of 96 runs, as 24 blocks of four would have.
+# Ten minutes of 96 runs, as in 24 blocks of four.
 BLOCKS: Final = 48
 METRICS: Final = ("cpu", "memory", "rate")
 EFFECTS: Final = (0.0, 0.025, 0.05, 0.075, 0.10, 0.25)
 SCALES: Final = (0.02, 0.05, 0.10)
 RESAMPLES: Final = 999
-# As a gate would that looks after each block, from where an interval of the median is possible.
+# The looks of a gate that looks after each block, once an interval of the median is possible.
 EVERY_BLOCK: Final = range(6, BLOCKS + 1)
 
 
@@ -37,7 +37,7 @@ def bootstrap_limit(differences: Floats, level: float, generator: np.random.Gene
 
 
 def bootstrap_alarms(differences: Floats, looks: Sequence[int], level: float, seed: int) -> float:
-    """Return in which share of the gates a bootstrap's limit is above 0 at any of the looks."""
+    """Return the share of the gates in which a bootstrap's limit is above 0 at any of the looks."""
     generator = np.random.default_rng(seed)
     alarms = [
         any(bootstrap_limit(gate[:look], level, generator) > 0 for look in looks)
@@ -47,7 +47,7 @@ def bootstrap_alarms(differences: Floats, looks: Sequence[int], level: float, se
 
 
 def false_alarm_table(gates: int) -> Iterable[str]:
-    """Yield the share of gates that fail where head is not too much worse, by kind of noise."""
+    """Yield the share of gates that fail although head is not too much worse, by kind of noise."""
     heads = "head the same | head 5 % worse | head 5 % worse: bootstrap, each block"
     yield f"| noise, 5 % a run | {heads} |"
     yield "|---|---|---|---|"
@@ -58,7 +58,7 @@ def false_alarm_table(gates: int) -> Iterable[str]:
             run_gates(plan, [found + effect]).verdicts[GateVerdict.FAILS]
             for effect in (0.0, MARGIN)
         )
-        # A tenth of the gates: each takes thousands of resamples.
+        # Only a tenth of the gates: each takes thousands of resamples.
         some = found[: max(1, gates // 10)]
         resampled = bootstrap_alarms(some, EVERY_BLOCK, plan.false_alarm, seed)
         counts = f"{same} of {gates:,} | {worse} of {gates:,}"
@@ -66,7 +66,7 @@ def false_alarm_table(gates: int) -> Iterable[str]:
 
 
 def power_table(gates: int) -> Iterable[str]:
-    """Yield what gates of three metrics end with, of which one is worse."""
+    """Yield the outcomes of gates with three metrics, one of which is worse."""
     yield "| noise a run | head is worse by | fails | passes | inconclusive | blocks, mean |"
     yield "|---|---|---|---|---|---|"
     plan = plan_gate([SampledMetric(name, SMALLEST_EFFECT) for name in METRICS], BLOCKS)
@@ -86,7 +86,7 @@ def power_table(gates: int) -> Iterable[str]:
 
 
 def budget_table(gates: int) -> Iterable[str]:
-    """Yield what gates of three metrics end with by the smallest effect that matters and budget."""
+    """Yield the outcomes of gates of three metrics by smallest effect that matters and budget."""
     yield "| noise a run | smallest effect | blocks | fails at +10 % | passes at 0 % |"
     yield "|---|---|---|---|---|"
     cases = (
@@ -109,7 +109,7 @@ def budget_table(gates: int) -> Iterable[str]:
 
 
 def design_table(gates: int) -> Iterable[str]:
-    """Yield what the same 96 runs find of +10 %, as blocks of two and of four, at one look."""
+    """Yield how often the same 96 runs find +10 %, as blocks of two and of four, at one look."""
     yield "| noise a run | 48 blocks of AB or BA | 24 blocks of ABBA or BAAB |"
     yield "|---|---|---|"
     level, effect = 0.01 / len(METRICS), math.log1p(0.10) - MARGIN
@@ -124,7 +124,7 @@ def design_table(gates: int) -> Iterable[str]:
 
 
 def looks_table(gates: int) -> Iterable[str]:
-    """Yield what is found of +10 % by number of looks and spending, and the blocks it takes."""
+    """Yield how often +10 % is found by number of looks and spending, and the blocks it takes."""
     exponents = (1.0, 2.0, 3.0, 4.0)
     yield "| looks |" + "".join(f" exponent {exponent:g} |" for exponent in exponents)
     yield "|---|" + "---|" * len(exponents)
@@ -152,11 +152,11 @@ def _found(differences: Floats, looks: Sequence[int], shares: Sequence[float], l
 
 
 def _found_by_confidence_sequence(differences: Floats, level: float, effect: float) -> str:
-    """Return what the one-sided normal mixture for symmetric variables finds, of which blocks.
+    """Return how often the one-sided normal mixture for symmetric variables finds it, and when.
 
     Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics 49, 2021, equation 14, with the sum
     of squares as the variance process (symmetric variables: the same authors, 2020). Its free
-    parameter is set with what no gate knows, the true variance, for the middle of the budget.
+    parameter is set from the true variance, which no gate knows, for the middle of the budget.
     """
     from scipy import special  # noqa: PLC0415 - as in statistics.py
 

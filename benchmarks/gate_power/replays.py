@@ -1,7 +1,8 @@
 """What gates would have decided on a series: false alarms and power.
 
-On stretches of it in their own order, which are few, and on blocks drawn from it, which can be as
-many as one likes: what the machine does over minutes is in the former alone.
+They are replayed on stretches of it in their own order, of which there are few, and on blocks drawn
+from it, of which there can be any number: only the former include what the machine does over
+minutes.
 """
 
 import math
@@ -29,7 +30,7 @@ class Replayed:
     """What gates on one head would have decided.
 
     Attributes:
-        verdicts: how many of them ended how.
+        verdicts: how many of them ended with each verdict.
         blocks: how many blocks each of them used.
     """
 
@@ -38,23 +39,23 @@ class Replayed:
 
     @property
     def gates(self) -> int:
-        """How many gates there were."""
+        """The number of gates."""
         return len(self.blocks)
 
     def share(self, verdict: GateVerdict) -> float:
-        """Return the share of gates that ended so; NaN without any."""
+        """Return the share of gates that ended with a verdict; NaN if there are none."""
         return self.verdicts.get(verdict, 0) / self.gates if self.gates else float("nan")
 
 
 def one_after_the_other(
     plan: Plan, rounds: Sequence[Round], head: str, figures: Mapping[str, str]
 ) -> Replayed:
-    """Replay gates as if each began where the one before ended: no run is in two of them.
+    """Replay gates as if each began where the previous one ended: no run is in two of them.
 
     Args:
-        plan: of each gate.
-        rounds: in their own order.
-        head: which of the servers is judged.
+        plan: the plan of each gate.
+        rounds: the rounds in their own order.
+        head: the server that is judged.
         figures: the figure of each metric of the plan, by the metric's name.
     """
     decisions, start = [], 0
@@ -68,17 +69,17 @@ def one_after_the_other(
 def from_every_start(
     plan: Plan, rounds: Sequence[Round], head: str, figures: Mapping[str, str]
 ) -> Replayed:
-    """Replay a gate from each round on that has enough behind it: they overlap."""
+    """Replay a gate from each round that has enough rounds after it; these gates overlap."""
     starts = range(len(rounds) - plan.looks[-1] + 1)
     return _counted([_replay(plan, rounds[start:], head, figures) for start in starts])
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """In which share of drawn gates something happened, with its 95 % interval.
+    """The share of drawn gates in which something happened, with its 95 % interval.
 
-    Where it happened in all of them, or in none, both ends are the same and say nothing: the rounds
-    that there are cannot show how seldom the opposite is.
+    If it happened in all of them, or in none, both ends are the same and say nothing: the available
+    rounds cannot show how rare the opposite is.
     """
 
     value: float
@@ -95,20 +96,20 @@ def drawn(
     by_arithmetic: bool = False,
     samples: int = SAMPLES,
 ) -> Mapping[GateVerdict, Drawn]:
-    """Return how gates end whose blocks are drawn from the rounds, with replacement.
+    """Return how gates end if their blocks are drawn from the rounds, with replacement.
 
-    The interval is by the percentile bootstrap (Efron, Annals of Statistics 7, 1979): so many
-    samples of as many rounds are drawn from them first, each with gates of its own, so that what
-    these few gates scatter by is in it too, and makes it a little wider. That rounds after each
-    other have something in common is not in it.
+    The interval is from the percentile bootstrap (Efron, Annals of Statistics 7, 1979): first,
+    ``samples`` samples of as many rounds are drawn from them, each with its own gates, so that the
+    scatter of these few gates is included too, and makes it a little wider. What consecutive rounds
+    have in common is not included.
 
     Args:
-        plan: of each gate, sampled metrics alone.
-        rounds: of the series.
-        head: which of the servers is judged.
+        plan: the plan of each gate, with sampled metrics only.
+        rounds: the rounds of the series.
+        head: the server that is judged.
         figures: the figure of each metric of the plan, by the metric's name.
         by_arithmetic: make head worse in each metric by as much as is just accepted.
-        samples: of the rounds, and gates on each of these; of the rounds themselves the square.
+        samples: the number of samples, and of gates on each; on the rounds themselves, its square.
     """
     found = _differences(plan, rounds, head, figures)
     if by_arithmetic:
@@ -166,14 +167,14 @@ def effect(rounds: Sequence[Round], head: str, figure: str) -> tuple[float, floa
 
 
 def share_interval(hits: int, of: int) -> tuple[float, float]:
-    """Return the exact 95 % interval of a chance (Clopper and Pearson, Biometrika 26, 1934).
+    """Return the exact 95 % interval of a probability (Clopper and Pearson, Biometrika 26, 1934).
 
     Raises:
-        ValueError: there were no tries.
+        ValueError: there were no trials.
     """
     if not of:
         raise ValueError("there were no tries")
-    # Here, because every command would start later.
+    # Imported here, or every command would start later.
     from scipy import special  # noqa: PLC0415
 
     tail = (1 - CONFIDENCE) / 2

@@ -1,9 +1,9 @@
-"""A long series of short runs of base and of heads that are slower by design, a line a round.
+"""A long series of short runs of base and of heads that are slower by design, one line per round.
 
 In each round every head is run once, right before or right after a run of base, as in a block of a
-gate: what the machine does changes within seconds, and cancels only between neighbours. A run of
-base stands between two heads and serves both; a fair coin has drawn for each on which side it is.
-So what a gate would have seen can be replayed for every head.
+gate: what the machine does changes within seconds, and cancels out only between neighbours. A run
+of base between two heads serves both; for each head, a fair coin decides which side it is on. So
+what a gate would have seen can be replayed for every head.
 """
 
 import os
@@ -31,7 +31,7 @@ FIGURES: Final = (
     "latency.p99_seconds",
     "messages.received",
 )
-"""What is kept of each run."""
+"""The figures that are kept of each run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class Round:
     """What one round measured.
 
     Attributes:
-        order: the servers as they were run.
-        seconds: how long a run took, all told, in the mean.
-        load_average: of the machine when the round began.
-        values: of each head and figure, what base's run beside it had, and what its own had.
+        order: the servers in the order in which they were run.
+        seconds: how long a run took in total, on average.
+        load_average: the load average of the machine when the round began.
+        values: by head and figure, the value in base's neighbouring run and in the head's own run.
     """
 
     number: int
@@ -53,7 +53,7 @@ class Round:
     type: Literal["round"] = "round"
 
     def block(self, head: str, figures: Mapping[str, str]) -> Block:
-        """Return the runs of base and of one head as a block of a gate, by the names of metrics."""
+        """Return the runs of base and of one head as a block of a gate, by the metrics' names."""
         pairs = self.values[head]
         known = {metric: pairs[figure] for metric, figure in figures.items() if figure in pairs}
         return Block(
@@ -66,11 +66,11 @@ _ROUND: Final = TypeAdapter(Round)
 
 
 class SeriesError(Exception):
-    """A series cannot be made or read; the message says why."""
+    """A series that cannot be made or read; the message says why."""
 
 
 def draw_groups(seed: int, number: int, heads: Sequence[str]) -> list[tuple[str, ...]]:
-    """Draw the order of a round: base between two heads, and beside the last where it is alone."""
+    """Draw the order of a round: base between two heads, or next to the last if it is left over."""
     luck = random.Random(f"{seed}:{number}")
     order = list(heads)
     luck.shuffle(order)
@@ -89,9 +89,9 @@ class Series:
     """What is run in each round.
 
     Attributes:
-        cases: the load on base and on the heads, by their names, base among them.
-        folder: of the records.
-        seed: of the orders, and of the runs.
+        cases: the load on base and on the heads, by name, including base.
+        folder: the folder of the records.
+        seed: the seed of the orders, and of the runs.
     """
 
     cases: Mapping[str, Case]
@@ -103,14 +103,14 @@ def make_round(series: Series, number: int, watch: Watch) -> Round:
     """Make a round.
 
     Raises:
-        SeriesError: a run says nothing, however often it is made.
-        InterruptedRunError: a person ended it.
+        SeriesError: a run stays unusable, however often it is made.
+        InterruptedRunError: the user interrupted it.
         RecordError: a record cannot be written.
     """
     heads = [name for name in series.cases if name != BASE]
     groups = draw_groups(series.seed, number, heads)
     order = [name for group in groups for name in group]
-    # Of a try of the round that was ended in the middle, nothing is in the series.
+    # The series contains nothing of an earlier attempt at this round that was cut short.
     forget(series.folder, f"{number + 1:04}-*")
     load_average, began = os.getloadavg()[0], time.monotonic()
     turns = iter(enumerate(order, 1))
@@ -139,18 +139,18 @@ def _figures(
 
 
 def forget(folder: Path, pattern: str) -> None:
-    """Remove the files of runs of which nothing was kept."""
+    """Remove the files of runs that were not kept."""
     for path in folder.glob(pattern):
         path.unlink()
 
 
 def append(path: Path, round_: Round) -> None:
-    """Write a round and hand it to the operating system. Raises OSError."""
+    """Write a round and pass it to the operating system. Raises OSError."""
     append_line(path, _ROUND.dump_json(round_))
 
 
 def read_series(path: Path) -> tuple[Round, ...]:
-    """Read the rounds so far; a last line that was cut is left out.
+    """Read the rounds so far, ignoring a truncated last line.
 
     Raises:
         SeriesError: there is no series, or it is damaged.

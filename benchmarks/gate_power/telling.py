@@ -1,4 +1,4 @@
-"""What a series, whole gates and counts say of the gate, as Markdown: false alarms and power."""
+"""What a series, whole gates and counts say about the gate, as Markdown: false alarms and power."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,11 +50,11 @@ def power_markdown(
     """Write all tables.
 
     Args:
-        plan: of the gate, its metrics called ``load: figure``.
-        rounds: of the series.
-        wholes: whole gates.
-        counts: of each application, what was counted of it again and again.
-        samples: of the rounds, for gates that are drawn from them.
+        plan: the plan of the gate, with metrics named ``load: figure``.
+        rounds: the rounds of the series.
+        wholes: the whole gates.
+        counts: for each application, the results of counting it repeatedly.
+        samples: the number of samples of the rounds, for gates that are drawn from them.
     """
     parts = []
     if rounds:
@@ -124,7 +124,7 @@ def _series(plan: Plan, rounds: Sequence[Round], samples: int) -> Iterator[str]:
 def _drawn_gates(
     plan: Plan, rounds: Sequence[Round], figures: Mapping[str, str], samples: int
 ) -> Iterator[tuple[str, Mapping[GateVerdict, Drawn]]]:
-    """Draw gates on each head, and on the same one made worse by what is accepted."""
+    """Draw gates on each head, and on the unchanged one made worse by what is accepted."""
     for name in rounds[0].values:
         yield name, drawn(plan, rounds, name, figures, samples=samples)
         if name == SAME:
@@ -141,7 +141,7 @@ def _drawn(share: Drawn) -> str:
 def _tally(
     plan: Plan, rounds: Sequence[Round], head: str, metric: SampledMetric
 ) -> tuple[str, ...]:
-    """Return how many gates on one metric there would have been, and how many ended how."""
+    """Return how many gates on one metric there would have been, and how many by verdict."""
     figures = {metric.name: metric.name.partition(": ")[2]}
     alone = one_after_the_other(replace(plan, metrics=(metric,)), rounds, head, figures)
     return str(alone.gates), *(str(alone.verdicts.get(it, 0)) for it in _VERDICTS)
@@ -157,7 +157,7 @@ def _row(
 ) -> tuple[str, ...]:
     if not replayed.gates:
         return (head, "0", *("–",) * 5)
-    # Of gates that share runs no interval is known.
+    # No interval is known for gates that share runs.
     intervals = ("" if overlap else f" ({_interval(replayed, it)})" for it in _VERDICTS)
     shares = map("{}{}".format, (_percent(replayed.share(it)) for it in _VERDICTS), intervals)
     blocks = statistics.fmean(replayed.blocks)

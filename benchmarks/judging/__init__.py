@@ -1,1 +1,1 @@
-"""The arithmetic of verdicts: numbers of runs go in, decisions come out, and no I/O between."""
+"""The arithmetic of verdicts: figures of runs go in, decisions come out, with no I/O in between."""

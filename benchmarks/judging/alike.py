@@ -14,7 +14,7 @@ from loadtests.plan.plan import Plan
 from reports.record import Header, Machine, Target
 from reports.units import format_bytes
 
-# They judge a run, or follow from the rest, and change nothing of what was measured.
+# These only judge a run, or follow from the rest; they do not affect what was measured.
 _NO_CONDITION: Final = frozenset(
     {
         *("url", "scenario", "parameters", "seed", "users"),
@@ -24,7 +24,7 @@ _NO_CONDITION: Final = frozenset(
 
 
 class NotComparableError(Exception):
-    """Base and head did not measure the same; each line of the message says what differs."""
+    """Base and head that did not measure the same; each line of the message says what differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """Runs of one side that measured the same.
+    """Runs of one side that measured the same thing.
 
     Attributes:
-        conditions: what has to be the same on the other side, by name.
+        conditions: what must be the same on the other side, by name.
         server: what was under load, which may differ.
     """
 
@@ -61,7 +61,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """What there is to compare, and what has no like on the other side."""
+    """The runs that can be compared, and those without a counterpart on the other side."""
 
     pairs: tuple[Pair, ...]
     base_only: tuple[Alike, ...]
@@ -71,9 +71,9 @@ class Matched:
 def conditions(header: Header) -> dict[str, str]:
     """Return what must be the same for figures to be comparable.
 
-    That is scenario, parameters, load, path and machine. A part of the load that an older record
-    does not have is what it is when nobody asks for it. Where the target is may differ, and with
-    what software: that is what is compared.
+    These are scenario, parameters, load, path and machine. A part of the load that is missing from
+    an older record has its default. The target's location and software may differ: they are what is
+    compared.
     """
     found = _conditions_of(header.scenario, header.parameters, header.load, header.target.url)
     for user in header.users:
@@ -84,7 +84,7 @@ def conditions(header: Header) -> dict[str, str]:
 
 
 def server_of(header: Header) -> str:
-    """Name what was under load: the command that started it without its port, or its host."""
+    """Return what was under load: the command that started it without its port, or its host."""
     target = header.target
     if not target.command:
         return urlsplit(target.url).netloc
@@ -92,7 +92,7 @@ def server_of(header: Header) -> str:
 
 
 def without_port(target: Target) -> list[str]:
-    """Return the words of a target's command with ``{port}`` where its port stands by itself."""
+    """Return the words of a target's command with ``{port}`` wherever its port stands alone."""
     port = target.address.rpartition(":")[2]
     if not port:
         return list(target.command)
@@ -101,7 +101,7 @@ def without_port(target: Target) -> list[str]:
 
 
 def grouped(runs: Iterable[Run]) -> list[Alike]:
-    """Put together the runs that measured the same on the same server, in the order they come."""
+    """Group the runs that measured the same thing on the same server, in their given order."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         key = (json.dumps(conditions(run.header), sort_keys=True), server_of(run.header))
@@ -110,14 +110,14 @@ def grouped(runs: Iterable[Run]) -> list[Alike]:
 
 
 def matched(base: Sequence[Alike], head: Sequence[Alike], *, force: bool) -> Matched:
-    """Find what of the head is comparable with what of the base.
+    """Find the comparable pairs of runs of base and head.
 
-    Where one side has the same load on several servers, its servers must be the other side's.
+    If one side has the same load on several servers, the other side must have the same servers.
 
     Args:
         base: the groups of runs of the base.
         head: those of the head.
-        force: compare what is left over as well, each with what it differs least from.
+        force: also compare what is left over, each group with the one it differs least from.
 
     Raises:
         NotComparableError: nothing is comparable.
@@ -136,7 +136,7 @@ def matched(base: Sequence[Alike], head: Sequence[Alike], *, force: bool) -> Mat
 
 
 def differences(base: Alike, head: Alike) -> Iterator[str]:
-    """Yield what differs of what must be the same, a line each."""
+    """Yield each difference in what must be the same, one line each."""
     for name in dict.fromkeys((*base.conditions, *head.conditions)):
         before, after = (side.conditions.get(name) or "nothing" for side in (base, head))
         if before != after:
@@ -149,7 +149,7 @@ def _same_server(head: Alike, left: Sequence[Alike], _right: Sequence[Alike]) ->
 
 
 def _only_one(head: Alike, left: Sequence[Alike], right: Sequence[Alike]) -> Alike | None:
-    """Find the like of a group where it is the only one, so that no other can be meant."""
+    """Return the counterpart of a group if there is only one, so that there is no ambiguity."""
     before, after = (
         [it for it in groups if it.conditions == head.conditions] for groups in (left, right)
     )
@@ -213,8 +213,8 @@ def _flat(load: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield f"{prefix}{name}", _text(value)
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - whatever JSON has
-    """Write a value so that 10 and 10.0 are the same."""
+def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Format a value so that 10 and 10.0 are the same."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, str) else json.dumps(value)
@@ -222,7 +222,7 @@ def _text(value: Any) -> str:  # noqa: ANN401 - whatever JSON has
 
 @cache
 def _unasked_load() -> Mapping[str, str]:
-    """Return the load of a plan of which nothing was asked, as a record has it."""
+    """Return the load of a plan with nothing but defaults, as it appears in a record."""
     plan = asdict(Plan("ws://localhost/", connections=1, scenario="", parameters={}))
     return dict(_flat(json.loads(json.dumps(plan))))
 
@@ -231,7 +231,7 @@ def _machine(machine: Machine) -> dict[str, str]:
     return {
         "machine's cores": str(machine.cores),
         "machine's CPU": machine.cpu_model,
-        # What the kernel keeps for itself differs a little from boot to boot.
+        # What the kernel reserves for itself differs a little from boot to boot.
         "machine's memory": format_bytes(machine.memory_bytes),
         "machine's kernel": machine.kernel,
     }

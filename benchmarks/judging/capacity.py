@@ -1,4 +1,4 @@
-"""Where to look next for the largest load that holds, and what was found: arithmetic, no runs."""
+"""Where to look next for the largest load that holds, and what was found: pure arithmetic."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,44 +7,44 @@ from enum import StrEnum
 from typing import Final
 
 STEP: Final = 2.0
-"""By what factor the load grows until one does not hold."""
+"""The factor by which the load grows until one does not hold."""
 _COARSE: Final = 0.25
-"""How near to go to a load that cannot be judged: it is no answer, but may hide one that is."""
+"""How close to get to a load that cannot be judged: it is not an answer, but may hide one."""
 _DIGITS: Final = 3
 
 
 class Said(StrEnum):
-    """What one run says of its load."""
+    """What one run says about its load."""
 
     HELD = "held"
     BROKE = "broke"
     NOTHING = "nothing"
-    """The generator or the machine could not do its part: no word of the server."""
+    """The generator or the machine could not do its part: this says nothing about the server."""
 
 
 class Standing(StrEnum):
-    """What the runs so far say of one load."""
+    """What the runs so far say about one load."""
 
     HOLDS = "holds"
     BREAKS = "breaks"
     LEANS = "leans"
-    """It held each time, but too seldom to be an answer."""
+    """It held every time, but not often enough to be an answer."""
     OPEN = "open"
     """It broke, but not often enough to be believed."""
     UNKNOWN = "unknown"
-    """Too few runs of it could be judged."""
+    """Too few of its runs could be judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What is searched.
+    """The range of a search.
 
     Attributes:
         low: the load to begin with.
-        high: the largest that may be tried.
-        precision: a share by which the smallest load that breaks may lie above the answer.
-        repeats: the most runs of one load; most of them decide.
-        is_whole: loads are whole numbers.
+        high: the largest load that may be tried.
+        precision: the share by which the smallest load that breaks may lie above the answer.
+        repeats: the largest number of runs of one load; the majority decides.
+        is_whole: whether loads are whole numbers.
     """
 
     low: float
@@ -55,13 +55,13 @@ class Span:
 
     @property
     def majority(self) -> int:
-        """How many runs of a load have to hold."""
+        """The number of runs of a load that have to hold."""
         return self.repeats // 2 + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One run: its load, and what it says of that."""
+    """One run: its load, and what it says about that load."""
 
     load: float
     said: Said
@@ -69,7 +69,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A load that was tried: in how many of its runs it held, in how many it broke."""
+    """A load that was tried, with the numbers of runs in which it held and in which it broke."""
 
     load: float
     runs: int
@@ -79,7 +79,7 @@ class Candidate:
 
 
 class Ending(StrEnum):
-    """How a search stands."""
+    """The state of a search."""
 
     FOUND = "found"
     BELOW = "below the range"
@@ -87,9 +87,9 @@ class Ending(StrEnum):
     ABOVE = "above the range"
     """Even the largest load holds."""
     UNJUDGED = "not to be judged"
-    """Above what holds, runs say nothing of the server."""
+    """Above what holds, runs say nothing about the server."""
     CONTRADICTED = "contradicted"
-    """A larger load holds than one that breaks."""
+    """A load holds that is larger than one that breaks."""
     UNFINISHED = "unfinished"
 
 
@@ -98,10 +98,10 @@ class Answer:
     """What was found so far.
 
     Attributes:
-        holds: the largest load that holds below any that does not; None if none does.
-        breaks: the smallest that breaks.
-        unjudged: the smallest above ``holds`` of which no run could be judged.
-        contradicting: larger loads than ``breaks`` that hold.
+        holds: the largest load that holds below any that does not; None if there is none.
+        breaks: the smallest load that breaks.
+        unjudged: the smallest load above ``holds`` of which no run could be judged.
+        contradicting: loads larger than ``breaks`` that hold.
     """
 
     ending: Ending
@@ -112,7 +112,7 @@ class Answer:
 
 
 def candidates(span: Span, trials: Iterable[Trial]) -> tuple[Candidate, ...]:
-    """Return each load that was tried, the smallest first."""
+    """Return each load that was tried, smallest first."""
     by_load: dict[float, list[Said]] = {}
     for trial in trials:
         by_load.setdefault(trial.load, []).append(trial.said)
@@ -135,15 +135,15 @@ def _standing(span: Span, held: int, broke: int, made: int) -> Standing:
 
 
 def next_load(span: Span, trials: Iterable[Trial]) -> float | None:
-    """Return which load to run next; None when there is nothing left to find out.
+    """Return the load to run next, or None if there is nothing left to find out.
 
-    The load doubles until one breaks; then the middle, on a log scale, of the largest that held and
-    the smallest that broke is tried until they are as near as was asked for. One run that held is
-    enough to go on from, for if that was luck the loads above it break, and it is run again before
-    it is the answer. A load that broke is run again at once, for everything above it is given up.
-    When both ends of what is left are known they are run as often as any load may be, which is what
-    the answer rests on. A single load that breaks is not believed before the next step up was tried
-    as well.
+    The load doubles until one breaks; then the midpoint, on a log scale, of the largest that held
+    and the smallest that broke is tried until they are as close as requested. One run that held is
+    enough to go on from, because if that was luck the loads above it break, and it is run again
+    before it becomes the answer. A load that broke is run again at once, because everything above
+    it is given up. When both ends of what is left are known, they are run as often as any load may
+    be, which is what the answer rests on. A single load that breaks is not believed until the next
+    step up has been tried as well.
     """
     tried = candidates(span, trials)
     for candidate in tried:
@@ -173,7 +173,7 @@ def _bracket(tried: Sequence[Candidate]) -> tuple[Candidate | None, Candidate | 
 
 
 def _between(span: Span, best: Candidate, ceiling: Candidate | None) -> float | None:
-    """Return the next step up, or the middle; None if they are near enough."""
+    """Return the next step up, or the midpoint; None if the two are close enough."""
     if ceiling is None:
         return min(_tidy(span, best.load * STEP), span.high) if best.load < span.high else None
     is_limit = ceiling.standing is Standing.UNKNOWN
@@ -185,7 +185,7 @@ def _between(span: Span, best: Candidate, ceiling: Candidate | None) -> float | 
 
 
 def _beyond(span: Span, tried: Sequence[Candidate], ceiling: Candidate | None) -> float | None:
-    """Return what to try above a load that is the only one to break."""
+    """Return the load to try above the only one that breaks."""
     if ceiling is None or ceiling.standing is not Standing.BREAKS or ceiling.load >= span.high:
         return None
     above = [candidate for candidate in tried if candidate.load > ceiling.load]
@@ -195,12 +195,12 @@ def _beyond(span: Span, tried: Sequence[Candidate], ceiling: Candidate | None) -
 
 
 def _tidy(span: Span, load: float) -> float:
-    """Return a load as a person would write it."""
+    """Return a load rounded as a person would write it."""
     return float(round(load)) if span.is_whole else float(f"{load:.{_DIGITS - 1}e}")
 
 
 def answer(span: Span, trials: Sequence[Trial]) -> Answer:
-    """Return what was found, or is known so far."""
+    """Return what was found, or what is known so far."""
     tried = candidates(span, trials)
     best, ceiling = _bracket(tried)
     breaks = next((it.load for it in tried if it.standing is Standing.BREAKS), None)
@@ -212,7 +212,7 @@ def answer(span: Span, trials: Sequence[Trial]) -> Answer:
         for it in tried
         if breaks is not None and it.load > breaks and it.standing is Standing.HOLDS
     )
-    # What held in one run only is no answer.
+    # A load that held in only one run is not an answer.
     holds = max(
         (
             it.load

@@ -1,4 +1,4 @@
-"""Two sets of runs beside each other: each figure, and whether it differs, as pure arithmetic."""
+"""Two sets of runs side by side: each figure, and whether it differs, as pure arithmetic."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,22 +12,22 @@ from reports.figures import catalogue_of
 from reports.summary import HANDSHAKE
 
 Choose = Callable[[Figure, str], bool]
-"""Whether a figure is shown, of runs of that scenario."""
+"""Whether to show a figure, given the scenario of its runs."""
 
 _STATISTICS: Final = ("p50_seconds", "p99_seconds")
-# Parts of another duration, which tell no more than where it went.
+# Parts of another duration, which only show where it was spent.
 _PARTS: Final = frozenset(
     f"{name}{later}" for name in HANDSHAKE if name != "open" for later in ("", "_later")
 ) | {"service_time"}
 
 
 def compare(matched: Matched, left_out: Iterable[str], choose: Choose) -> Comparison:
-    """Compare all that is comparable.
+    """Compare everything that is comparable.
 
     Args:
         matched: the runs.
-        left_out: the records that judge nothing, and why.
-        choose: which figures.
+        left_out: the records that cannot be judged, and why.
+        choose: which figures to compare.
     """
     without = [
         f"only {side}: {described(alike.runs[0].header)} ({_runs(len(alike.runs))})"
@@ -39,10 +39,10 @@ def compare(matched: Matched, left_out: Iterable[str], choose: Choose) -> Compar
 
 
 def matters(known: Figure, scenario: str) -> bool:
-    """Return whether people look for a figure first.
+    """Return whether a figure is one that readers look for first.
 
-    These are what says something about the target and is better in some direction, or is what the
-    scenario is about; of durations their median and p99, parts of others excepted.
+    These are the figures about the target that are better in some direction, or are what the
+    scenario is about; for durations, the median and the p99, except for parts of other durations.
     """
     if known.subject is not Subject.TARGET:
         return False
@@ -53,13 +53,13 @@ def matters(known: Figure, scenario: str) -> bool:
 
 
 def difference_of(known: Figure, low: float, high: float, nothing: float) -> Difference:
-    """Return what an interval says of a figure.
+    """Return what an interval says about a figure.
 
     Args:
         known: the figure.
         low: the lower end of the interval.
         high: its upper end.
-        nothing: what there is when nothing differs: 1 of a ratio, 0 of a difference.
+        nothing: the value if nothing differs: 1 for a ratio, 0 for a difference.
     """
     if low <= nothing <= high:
         return Difference.NONE_TOLD
@@ -70,9 +70,9 @@ def difference_of(known: Figure, low: float, high: float, nothing: float) -> Dif
 
 
 def row_of(known: Figure, base: Sequence[float], head: Sequence[float]) -> Row:
-    """Compare one figure by what each run measured of it.
+    """Compare one figure by what each run measured.
 
-    Where a value is not above 0, there is no ratio: then the difference decides, by the same test.
+    If a value is not above 0, there is no ratio; then the difference decides, by the same test.
     """
     before, after = tuple(base), tuple(head)
     judged = is_enough(len(base), len(head))
@@ -153,7 +153,7 @@ def _notes(pair: Pair, missing: Sequence[str]) -> Iterator[str]:
 
 
 def _not_compared(base: Sequence[Run], head: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
-    """Yield which figures not every run has; one that was not measured is never compared."""
+    """Yield the figures that not every run has; one that was not measured is never compared."""
     told: dict[str, list[str]] = {}
     for name in names:
         counts = [sum(_is_everywhere(name, (run,)) for run in runs) for runs in (base, head)]

@@ -1,6 +1,6 @@
-"""The gate's decision: whether head is worse than base, in several metrics, after so many blocks.
+"""The gate's decision in several metrics, given the blocks so far: whether head is worse than base.
 
-docs/gate-statistics.md says why it is decided in this way, and what that costs and finds.
+docs/gate-statistics.md explains why it is decided this way, and what that costs and finds.
 """
 
 import math
@@ -25,7 +25,7 @@ from benchmarks.judging.sequential import (
 from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
 from reports.units import format_change
 
-# Further away, what is needed is a guess.
+# Beyond this, the number of blocks needed is only a guess.
 MOST_TIMES_THE_BLOCKS: Final = 100
 
 
@@ -34,9 +34,9 @@ class Block:
     """What the runs of one block measured, in the order in which they were made, by metric.
 
     Attributes:
-        base: the values of base's runs; one each in a block of two.
+        base: the values of base's runs; one per metric in a block of two runs.
         head: the values of head's runs.
-        faults: what was wrong in base's runs and in head's; None where that was not looked at.
+        faults: what was wrong in base's runs and in head's; None if that was not checked.
     """
 
     base: Mapping[str, Sequence[float]]
@@ -45,24 +45,24 @@ class Block:
 
 
 def decide(plan: Plan, blocks: Sequence[Block], *, is_last: bool = False) -> GateDecision:
-    """Decide what all blocks so far say, those beyond the last look left out.
+    """Decide what all blocks so far say, ignoring those beyond the last look.
 
-    The gate *fails* as soon as a metric fails: the limit that its worsening lies above is beyond
-    the smallest effect that matters. Over the metrics this is Holm's procedure (Scandinavian
-    Journal of Statistics 6, 1979), in which each sampled metric of the plan counts, measured or
-    not. It *passes* once each metric has passed by the opposite limit, at this look or an earlier
-    one. That needs no correction: a gate that passes wrongly has passed a metric that is worse, and
-    has done so with no more than the whole rate (intersection-union test, Berger, Technometrics 24,
-    1982). An effect of exactly the smallest that matters may neither fail nor pass.
+    The gate *fails* as soon as a metric fails: the lower limit of its worsening is beyond the
+    smallest effect that matters. Across the metrics this is Holm's procedure (Scandinavian Journal
+    of Statistics 6, 1979), in which each sampled metric of the plan counts, measured or not. It
+    *passes* once each metric has passed by the opposite limit, at this look or an earlier one. That
+    needs no correction: a gate that passes wrongly has passed a metric that is worse, and has done
+    so with no more than the whole rate (intersection-union test, Berger, Technometrics 24, 1982).
+    An effect of exactly the smallest that matters may neither fail nor pass.
 
-    Both limits hold at all looks together, so a metric that has passed need not do so again. It is
-    judged on until the gate ends, and fails if its lower limit comes to lie beyond: that rate is
-    permitted for all looks in any case, and a regression that only shows later is one.
+    Both limits hold at all looks together, so a metric that has passed need not pass again. It is
+    still judged until the gate ends, and fails if its lower limit moves beyond: that rate is
+    permitted for all looks in any case, and a regression that only shows later is a regression.
 
     Args:
         plan: fixed before the first block.
-        blocks: all of them, in the order in which they were made, none left out.
-        is_last: whether there will be no further block, as when the time is used up.
+        blocks: all blocks, in the order in which they were made, none left out.
+        is_last: whether there will be no further block, for instance because time is used up.
     """
     taken = blocks[: plan.looks[-1]]
     done = is_last or len(taken) == plan.looks[-1]
@@ -86,10 +86,10 @@ def decide(plan: Plan, blocks: Sequence[Block], *, is_last: bool = False) -> Gat
 
 
 def replay(plan: Plan, blocks: Sequence[Block]) -> GateDecision:
-    """Decide block by block, as the gate would have, and return what it would have ended with.
+    """Decide block by block, as the gate would have, and return its final decision.
 
-    Blocks that it would no longer have asked for are not used; if they do not suffice, the decision
-    is that of a gate whose time is used up.
+    Blocks that it would no longer have requested are not used; if there are not enough, the
+    decision is that of a gate whose time is used up.
     """
     for count in range(1, len(blocks)):
         decision = decide(plan, blocks[:count])
@@ -99,7 +99,7 @@ def replay(plan: Plan, blocks: Sequence[Block]) -> GateDecision:
 
 
 def _values(metric: Metric, block: Block) -> tuple[Sequence[float], Sequence[float]]:
-    """Return what a metric was in base and in head. Raise ValueError where that is no number."""
+    """Return a metric's values in base and in head. Raise ValueError if any cannot be judged."""
     sides = block.base.get(metric.name, ()), block.head.get(metric.name, ())
     for side, values in zip(("base", "head"), sides, strict=True):
         if not values:
@@ -115,7 +115,8 @@ def _differences(
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Return how much worse head was in each block as a logarithm, by metric, or why not.
 
-    One block that lacks a metric spoils it: left out, the rest would no longer be what was drawn.
+    One block that lacks a metric spoils it: without that block, the rest would no longer be what
+    was drawn.
     """
     worse: dict[str, list[float]] = {}
     unusable: dict[str, str] = {}
@@ -138,7 +139,7 @@ def _mean_log(values: Sequence[float]) -> float:
 
 
 def _holm(plan: Plan, worse: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """Return the metrics that fail, and at which level each does."""
+    """Return the metrics that fail, and the level at which each does."""
     looks, shares = plan.looks, plan.fail_shares
     failing: dict[str, float] = {}
     while len(failing) < len(plan.sampled):
@@ -157,7 +158,7 @@ def _holm(plan: Plan, worse: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """How much worse head is as logarithms: estimated, at least, at most; from so many blocks."""
+    """How much worse head is, as logarithms: estimate and limits, with the number of blocks."""
 
     blocks: int
     estimate: float
@@ -214,9 +215,9 @@ def _judge_sampled(
 
 
 def _blocks_needed(metric: SampledMetric, found: _Evidence) -> int | None:
-    """Return after how many blocks the interval might decide, as it narrows with their root.
+    """Return how many blocks might decide, as the interval narrows with their square root.
 
-    None where that is too many to mean anything: the estimate is next to the bound.
+    None if that is too many to be meaningful: the estimate is next to the bound.
     """
     gap = found.estimate - metric.margin
     end = found.at_least if gap > 0 else found.at_most
@@ -227,7 +228,7 @@ def _blocks_needed(metric: SampledMetric, found: _Evidence) -> int | None:
 
 
 def _range(low: float, high: float) -> str:
-    """Write between which ratios the true one is; an end of 0 or infinity is none."""
+    """Describe the range of the true ratio; an end of 0 or infinity is unbounded."""
     if low and math.isfinite(high):
         return f"between {format_change(low)} and {format_change(high)}"
     if low:
@@ -239,7 +240,7 @@ def _range(low: float, high: float) -> str:
 
 def _judge_exact(metric: ExactMetric, blocks: Sequence[Block], done: bool) -> MetricDecision:
     open_verdict = GateVerdict.INCONCLUSIVE if done else GateVerdict.UNDECIDED
-    # What is dear to count need not be counted in every block.
+    # A metric that is expensive to count need not be counted in every block.
     counted = [it for it in blocks if metric.name in it.base or metric.name in it.head]
     try:
         pairs = [_values(metric, block) for block in counted]
@@ -253,7 +254,7 @@ def _judge_exact(metric: ExactMetric, blocks: Sequence[Block], done: bool) -> Me
     accepted = min(base) * metric.share
     at_least, at_most = _worse(metric, base, head)
     verdict = GateVerdict.INCONCLUSIVE
-    # Where runs of one side differ by as much, two of the other would lie beyond them by chance.
+    # If runs of one side differ by that much, two of the other would lie beyond them by chance.
     is_exact = not any(_exceeds(max(side) - min(side), accepted) for side in sides)
     if is_exact and _exceeds(at_least, accepted):
         verdict = GateVerdict.FAILS
@@ -277,7 +278,7 @@ def _judge_exact(metric: ExactMetric, blocks: Sequence[Block], done: bool) -> Me
 def _worse(
     metric: ExactMetric, base: Sequence[float], head: Sequence[float]
 ) -> tuple[float, float]:
-    """Return by how much head is worse at least and at most, whichever runs are compared."""
+    """Return the least and the most by which head is worse, whichever runs are compared."""
     if metric.higher_is_better:
         return min(base) - max(head), max(base) - min(head)
     return min(head) - max(base), max(head) - min(base)
@@ -290,7 +291,7 @@ def _bound(metric: ExactMetric, base: float, accepted: float) -> float | None:
 
 
 def _exceeds(worse: float, accepted: float) -> bool:
-    # Equal but for rounding is accepted.
+    # A value that is equal except for rounding is accepted.
     return worse > accepted and not math.isclose(worse, accepted)
 
 
@@ -308,7 +309,7 @@ def _gate(plan: Plan, judged: tuple[MetricDecision, ...], blocks: int) -> GateDe
         verdict: [it for it in judged if it.verdict is verdict]
         for verdict in (GateVerdict.FAILS, GateVerdict.UNDECIDED, GateVerdict.INCONCLUSIVE)
     }
-    # What fails decides, then what is open yet; an inconclusive metric keeps the gate from passing.
+    # A failing metric decides, then an open one; an inconclusive one keeps the gate from passing.
     verdict = next((it for it, metrics in by_verdict.items() if metrics), GateVerdict.PASSES)
     told = "; ".join(f"{it.name}: {it.reason}" for it in by_verdict.get(verdict, ()))
     why = told or "no metric is worse by more than is accepted"

@@ -1,12 +1,13 @@
-"""Whether head has faults that base has not: errors, or messages lost, doubled, swapped or damaged.
+"""Whether head has faults that base lacks: errors, or lost, doubled, swapped or damaged messages.
 
 One such run may be bad luck, which an unchanged head has as often as base. So what counts are the
-blocks in which one side alone had a fault: were the two alike, which side it is would be a fair
-coin. Against that is bet, half on head alone ever having faults and half evenly on every share of
-them above one half. What a stake of 1 has become by then is 1 on average as long as the coin is
-fair, so the chance that it ever reaches ``1 / level`` is at most ``level``, however often is looked
-(Ville, Étude critique de la notion de collectif, 1939; Shafer, Journal of the Royal Statistical
-Society A 184, 2021). Half the rate of false alarms of the metrics is permitted for it, besides.
+blocks in which only one side had a fault: if the two were alike, which side that is would be a fair
+coin. The test bets against that, half of the stake on head alone ever having faults and half evenly
+on every share of them above one half. As long as the coin is fair, a stake of 1 is still 1 on
+average, so the chance that it ever reaches ``1 / level`` is at most ``level``, however often one
+looks (Ville, Étude critique de la notion de collectif, 1939; Shafer, Journal of the Royal
+Statistical Society A 184, 2021). For this test, half the metrics' false-alarm rate is permitted in
+addition.
 """
 
 import math
@@ -17,9 +18,9 @@ from benchmarks.judging.plan import Plan
 from reports.gate_decision import GateVerdict, MetricDecision
 
 FAULTS: Final = "runs with faults"
-"""What is judged here is called so among the metrics."""
+"""The name under which this is listed among the metrics."""
 FAULT_SHARE: Final = 0.5
-"""Of the rate of false alarms over all metrics, permitted besides."""
+"""The additionally permitted share of the false-alarm rate over all metrics."""
 
 
 def judge_faults(
@@ -27,12 +28,12 @@ def judge_faults(
 ) -> MetricDecision:
     """Judge which runs of base and of head had faults.
 
-    It *fails* when so many more are head's is no chance, and *passes* while they are no more than
-    base's. In between nothing is decided.
+    It *fails* when head has too many more for it to be chance, and *passes* while head has no more
+    than base. In between, nothing is decided.
 
     Args:
         plan: fixed before the first block.
-        faults: of each block what was wrong in base and in head, in the order of the blocks.
+        faults: for each block what was wrong in base and in head, in the order of the blocks.
         done: whether there will be no further block.
     """
     level = plan.false_alarm * FAULT_SHARE
@@ -50,13 +51,13 @@ def judge_faults(
 
 
 def stake(base: int, head: int) -> float:
-    """Return what a stake of 1 has become where one side alone had a fault.
+    """Return what a stake of 1 has become after the blocks in which only one side had a fault.
 
     Half of it was bet on head each time, half on a share of head drawn evenly above one half, which
-    comes to an incomplete beta function, here as a sum of binomial chances.
+    gives an incomplete beta function, computed here as a sum of binomial probabilities.
 
     Args:
-        base: how many times it was base.
+        base: how many times that side was base.
         head: how many times it was head.
     """
     count = base + head
@@ -67,7 +68,7 @@ def stake(base: int, head: int) -> float:
 
 
 def _alone(faults: Sequence[tuple[Sequence[str], Sequence[str]]]) -> tuple[int, int]:
-    """Return in how many blocks base alone had a fault, and head alone."""
+    """Return the number of blocks in which only base had a fault, and in which only head had."""
     return (
         sum(bool(base) and not head for base, head in faults),
         sum(bool(head) and not base for base, head in faults),

@@ -1,10 +1,10 @@
 """Where a server begins to break, with its interval: a curve through all runs of a search.
 
-How often a load holds falls from always to never as it grows, as a logistic curve over its
-logarithm. Few runs, most of which agree, fit no one curve: each of a grid is weighed by how likely
-it makes what was seen (Kontsevich and Tyler 1999, Vision Research 39:2729, who also choose loads by
-it). Which loads were tried, and when the search ended, followed from what was seen before, and so
-changes no weight.
+As a load grows, how often it holds falls from always to never, as a logistic curve over its
+logarithm. A few runs, most of which agree, do not determine a single curve: each curve of a grid is
+weighted by how likely it makes what was seen (Kontsevich and Tyler 1999, Vision Research 39:2729,
+who also choose loads by it). Which loads were tried, and when the search ended, followed from what
+had been seen before, and so changes no weight.
 """
 
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ from benchmarks.judging.capacity import STEP, Said, Trial
 
 CONFIDENCE: Final = 0.95
 _KNEES: Final = 600
-# By what share of itself a load has to change for its odds to change by e: from a wall to a slope.
+# The relative change of a load that changes its odds by a factor of e: from a wall to a slope.
 _SPREADS: Final = np.geomspace(0.005, 0.2, 10)
-# One run in fifty goes against the curve: a moment of the machine (Wichmann and Hill 2001).
+# One run in fifty goes against the curve: a hiccup of the machine (Wichmann and Hill 2001).
 _LAPSE: Final = 0.02
 
 
 def knee_interval(trials: Sequence[Trial]) -> tuple[float, float]:
     """Return the 95 % credible interval of the load that holds in half of all runs.
 
-    Every load and every steepness of the curve is as likely beforehand, within what was tried.
-    It reaches at most a step beyond the loads that were tried.
+    The prior is flat: within what was tried, every load and every steepness of the curve is equally
+    likely. The interval reaches at most one step beyond the loads that were tried.
 
     Raises:
         ValueError: no run could be judged.

@@ -1,7 +1,7 @@
-"""Put what the runs on several servers measured beside each other: arithmetic alone.
+"""Put the measurements of runs on several servers side by side: pure arithmetic.
 
-The run is the unit. Runs of one round were made within minutes of each other, so that a ratio to
-the reference is taken round by round, and what drifts on the machine cancels in it.
+The run is the unit. Runs of one round were made within minutes of each other, so a ratio to the
+reference is taken round by round, and drift of the machine cancels out in it.
 """
 
 import math
@@ -23,15 +23,15 @@ def tabulate(
 ) -> tuple[Row, ...]:
     """Return a row for each server, with what it measured and its ratio to the reference.
 
-    A server of which any run is invalid, lost something or lacks the figure has no figure: what is
-    left of its runs would be a choice. Runs that an interruption left without their counterpart in
-    the same round have no part in a ratio.
+    If any run of a server is invalid, lost something or lacks the figure, the server has no figure:
+    what is left of its runs would be a selection. Runs that an interruption left without a
+    counterpart in the same round take no part in a ratio.
 
     Args:
         columns: what is shown.
         targets: the servers, in the order of the rows.
-        reference: the one of them that the ratios are to.
-        runs: of each experiment on each server, round by round.
+        reference: the server that the ratios refer to.
+        runs: the runs of each experiment on each server, round by round.
     """
     by_column = [_column(column, targets, reference, runs) for column in columns]
     return tuple(Row(target, tuple(cells[target] for cells in by_column)) for target in targets)
@@ -66,17 +66,17 @@ def _values(column: Column, runs: Sequence[RunFigures]) -> tuple[float, ...]:
 
 
 def estimate_of(values: Sequence[float]) -> Estimate:
-    """Estimate a figure over runs; of one run nothing is known of how far others would be."""
+    """Estimate a figure over runs; a single run says nothing about how far others would be."""
     if len(values) < FEWEST_RUNS:
         return Estimate(values[0], -math.inf, math.inf, tuple(values))
     return level_interval(values)
 
 
 def ratio_of(values: Sequence[float], others: Sequence[float]) -> Estimate | None:
-    """Estimate by what factor values differ from others, over the rounds that both have.
+    """Estimate the factor by which values differ from others, over the rounds that both have.
 
     Returns:
-        None where a value is not above 0, and there is no ratio.
+        None if a value is not above 0, so that there is no ratio.
     """
     rounds = min(len(values), len(others))
     values, others = values[:rounds], others[:rounds]
@@ -89,7 +89,7 @@ def ratio_of(values: Sequence[float], others: Sequence[float]) -> Estimate | Non
 
 
 def _best(better: Better, measured: Mapping[str, tuple[float, ...]]) -> frozenset[str]:
-    """Name the best of a column, and those that do not differ from it; none where nobody can be."""
+    """Return the best of a column and those that do not differ from it; empty if none can be."""
     compared = {name: it for name, it in measured.items() if len(it) >= FEWEST_RUNS}
     if better is Better.NEITHER or len(compared) < 2:
         return frozenset()
@@ -102,6 +102,6 @@ def _best(better: Better, measured: Mapping[str, tuple[float, ...]]) -> frozense
 def _is_alike(values: Sequence[float], others: Sequence[float]) -> bool:
     ratio = ratio_of(values, others)
     if ratio is None:
-        # Where a run gave 0, only what is the same is alike.
+        # If a run gave 0, only equal values are alike.
         return sorted(values) == sorted(others)
     return ratio.low <= 1.0 <= ratio.high

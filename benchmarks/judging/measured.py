@@ -1,4 +1,4 @@
-"""What the runs of an experiment measured of a figure, or why that cannot be judged."""
+"""The values of a figure in the runs of an experiment, or why they cannot be judged."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from reports.faults import counts_faults, told_faults
 
 
 class NotMeasuredError(Exception):
-    """There is no figure to judge.
+    """A figure that cannot be judged.
 
     Attributes:
         has_failed: whether the server is to blame, not the generator or the machine.
@@ -25,13 +25,13 @@ def measured(
     """Return the figure of each run.
 
     Args:
-        experiment: what the runs are of, for errors.
-        figure: its name.
-        runs: in the order in which they were made.
-        despite_faults: judge also runs in which messages were lost, or something else went wrong.
+        experiment: the name of the experiment, for error messages.
+        figure: the name of the figure.
+        runs: the runs in the order in which they were made.
+        despite_faults: also judge runs in which messages were lost, or something else went wrong.
 
     Raises:
-        NotMeasuredError: a run is invalid, has faults that the figure does not count itself, or has
+        NotMeasuredError: a run is invalid, has faults that the figure does not itself count, or has
             no such figure.
     """
     allowed = despite_faults or counts_faults(figure)

@@ -1,4 +1,4 @@
-"""Noise of the kinds that a gate meets, simulated: what two equal servers would differ by."""
+"""Simulated noise of the kinds that a gate meets: how much two equal servers would differ."""
 
 import math
 from enum import StrEnum
@@ -8,16 +8,16 @@ import numpy as np
 
 from benchmarks.judging.sequential import Floats
 
-# What fresh servers in a row have shown: one run of 24 took 26 % more CPU per message.
+# As seen on fresh servers run in succession: one run of 24 took 26 % more CPU per message.
 OUTLIER_SHARE: Final = 1 / 24
 OUTLIER: Final = math.log(1.26)
-# A machine that gets as much slower as ours was on its slowest day, within one gate.
+# A machine that slows down within one gate by as much as ours did on its slowest day.
 DRIFT: Final = math.log(1.4)
 AUTOCORRELATION: Final = 0.9
 
 
 class Noise(StrEnum):
-    """How the logarithms of successive runs scatter."""
+    """The way in which the logarithms of successive runs scatter."""
 
     NORMAL = "normal"
     OUTLIERS = "normal, 1 run in 24 is 26 % higher"
@@ -31,10 +31,10 @@ def simulate_runs(noise: Noise, scale: float, shape: tuple[int, int], seed: int)
     """Return logarithms of what runs measure.
 
     Args:
-        noise: its kind.
+        noise: the kind of noise.
         scale: the standard deviation of a run, of a step of the walk, or the scale of Student's t.
-        shape: gates, and runs of each in the order in which they are made.
-        seed: of the random numbers.
+        shape: the number of gates, and of runs of each in the order in which they are made.
+        seed: the seed of the random numbers.
     """
     generator = np.random.default_rng(seed)
     runs = generator.normal(0, scale, shape)
@@ -57,14 +57,14 @@ def simulate_runs(noise: Noise, scale: float, shape: tuple[int, int], seed: int)
 def simulate_differences(
     noise: Noise, scale: float, shape: tuple[int, int], seed: int, runs: int = 1
 ) -> Floats:
-    """Return what head is above base in each block, as logarithms, when both are the same.
+    """Return how far head lies above base in each block, as logarithms, when both are the same.
 
     Args:
-        noise: its kind.
-        scale: as of :func:`simulate_runs`.
-        shape: gates, and blocks of each.
-        seed: of the noise and of the order of runs.
-        runs: how many of each side a block has; one: AB or BA, two: ABBA or BAAB.
+        noise: the kind of noise.
+        scale: as in :func:`simulate_runs`.
+        shape: the number of gates, and of blocks of each.
+        seed: the seed of the noise and of the order of runs.
+        runs: the number of runs of each side in a block; one: AB or BA, two: ABBA or BAAB.
     """
     gates, blocks = shape
     logs = simulate_runs(noise, scale, (gates, blocks * 2 * runs), seed)

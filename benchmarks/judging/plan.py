@@ -1,4 +1,4 @@
-"""What of a gate is fixed before its first run: metrics, looks, error rates, orders of runs."""
+"""What is fixed before a gate's first run: metrics, looks, error rates, orders of runs."""
 
 import math
 import random
@@ -14,18 +14,18 @@ LOOKS: Final = 6
 FAIL_EXPONENT: Final = 3.0
 PASS_EXPONENT: Final = 1.0
 _LARGEST_LOG: Final = math.log(sys.float_info.max)
-# What runs of one side have to agree in before they count as deterministic.
+# The number of runs of one side that have to agree before they count as deterministic.
 FEWEST_EXACT_RUNS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class SampledMetric:
-    """A figure with noise, always above 0, that is judged by its ratio over the blocks.
+    """A noisy figure, always above 0, that is judged by its ratio over the blocks.
 
     Attributes:
         name: the figure.
         smallest_effect: the smallest change for the worse that matters, as a share: 0.05 for 5 %.
-        higher_is_better: so that a lower one is worse.
+        higher_is_better: whether a lower value is worse.
 
     Raises:
         ValueError: the smallest effect is not above 0.
@@ -46,23 +46,23 @@ class SampledMetric:
         return math.log1p(self.smallest_effect)
 
     def ratio(self, worsening: float) -> float:
-        """Turn a logarithm that grows as head gets worse into the ratio of head to base."""
+        """Convert a logarithm that grows as head gets worse into the ratio of head to base."""
         log = -worsening if self.higher_is_better else worsening
         return math.exp(log) if log < _LARGEST_LOG else math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class ExactMetric:
-    """A figure that is the same in every run, such as a count, and so is judged without statistics.
+    """A figure that is the same in every run, such as a count, and is judged without statistics.
 
-    If runs of one side differ a little, it is judged by those that are furthest apart: it fails
-    when head is worse by more than is accepted whichever runs are compared, and passes when it is
-    not whichever are. If they differ by more than is accepted, nothing is decided.
+    If runs of one side differ a little, it is judged by those that are furthest apart: it fails if
+    head is worse by more than is accepted whichever runs are compared, and passes if it is not
+    whichever runs are compared. If they differ by more than is accepted, nothing is decided.
 
     Attributes:
         name: the figure.
         share: the accepted change for the worse as a share of base.
-        higher_is_better: so that a lower one is worse.
+        higher_is_better: whether a lower value is worse.
 
     Raises:
         ValueError: what is accepted is below 0 or not finite.
@@ -82,18 +82,19 @@ Metric = SampledMetric | ExactMetric
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is fixed before the first run, as the error rates hold for nothing else.
+    """What is fixed before the first run, since the error rates hold only then.
 
     Attributes:
         metrics: what is judged.
-        looks: after how many blocks is looked, in ascending order; the last is the budget.
-        false_alarm: the permitted chance, over all looks and metrics, of failing for a metric that
-            is not worse by more than its smallest effect.
-        false_pass: the permitted chance of passing though one is.
+        looks: the numbers of blocks after which to look, in ascending order; the last is the
+            budget.
+        false_alarm: the permitted chance, over all looks and metrics, of failing because of a
+            metric that is not worse by more than its smallest effect.
+        false_pass: the permitted chance of passing although one is.
 
     Raises:
-        ValueError: a metric is named twice or there is none, the looks do not ascend, or a rate is
-            no chance.
+        ValueError: a metric is named twice or there are none, the looks do not ascend, or a rate is
+            not a probability.
     """
 
     metrics: tuple[Metric, ...]
@@ -120,17 +121,17 @@ class Plan:
 
     @property
     def fail_shares(self) -> tuple[float, ...]:
-        """The share of each look in the rate of false alarms."""
+        """The share of each look in the false-alarm rate."""
         return power_shares(self.looks, FAIL_EXPONENT)
 
     @property
     def pass_shares(self) -> tuple[float, ...]:
-        """The share of each look in the rate of false passes."""
+        """The share of each look in the false-pass rate."""
         return power_shares(self.looks, PASS_EXPONENT)
 
     @property
     def can_decide(self) -> bool:
-        """Whether the last look could fail and pass, were all differences on one side."""
+        """Whether the last look could fail and pass if all differences were on one side."""
         if not self.sampled:
             return self.looks[-1] >= FEWEST_EXACT_RUNS
         fail_level = self.false_alarm / len(self.sampled) * self.fail_shares[-1]
@@ -144,10 +145,10 @@ def plan_gate(
     false_alarm: float = 0.01,
     false_pass: float = 0.05,
 ) -> Plan:
-    """Plan a gate with looks at the sixths of its budget.
+    """Plan a gate with a look at each sixth of its budget.
 
     Raises:
-        ValueError: so few blocks can decide nothing, or as of :class:`Plan`.
+        ValueError: so few blocks can decide nothing, or as in :class:`Plan`.
     """
     given = tuple(metrics)
 
@@ -166,14 +167,14 @@ def plan_gate(
 
 
 def block_order(seed: int, block: int) -> str:
-    """Draw in which order the runs of a block are made: A is base, B is head.
+    """Draw the order in which the runs of a block are made: A is base, B is head.
 
-    Each block has a fair coin of its own, from the seed and its number alone, so that a gate that
-    was interrupted goes on as it would have.
+    Each block has its own fair coin, from the seed and its number alone, so that a gate that was
+    interrupted continues as it would have.
 
     Args:
-        seed: the gate's.
+        seed: the seed of the gate.
         block: the number of the block, from 0.
     """
-    # Of this method alone Python promises the same numbers from a seed in every version.
+    # This is the only method that Python promises to give the same numbers in every version.
     return "AB" if random.Random(f"{seed}:{block}").random() < 0.5 else "BA"

@@ -2,14 +2,15 @@
 
 One difference comes from one *block*: base and head run one after the other, in an order that a
 fair coin draws for this block alone. If head differs from base by one constant on the scale of the
-differences (by a constant factor, where they are logarithms), each difference less that constant
+differences (by a constant factor, if they are logarithms), each difference minus that constant
 would have the opposite sign had the coin fallen the other way, whatever the machine did meanwhile:
 drift, outliers and autocorrelation would have been the same. So the signs are independent fair
 coins, and tests on signs and ranks are exact (Fisher, The Design of Experiments, 1935, section 21).
-Assumed is that a run does not act on the next one, and that the noise does not depend on the draw.
+This assumes that a run does not affect the next one, and that the noise does not depend on the
+draw.
 
-Where the effect is not constant, what is said of "at most m" holds as long as it is at most m in
-every block: no limit here falls when a difference grows. The same with "at least m".
+If the effect is not constant, a statement of "at most m" holds as long as the effect is at most m
+in every block: no limit here falls when a difference grows. The same applies to "at least m".
 """
 
 import functools
@@ -23,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def walsh_averages(differences: Sequence[float]) -> Floats:
-    """Return the means of all pairs of differences, each with itself too, in ascending order.
+    """Return the means of all pairs of differences, including self-pairs, in ascending order.
 
     Walsh, Annals of Mathematical Statistics 20, 1949.
 
@@ -33,7 +34,7 @@ def walsh_averages(differences: Sequence[float]) -> Floats:
     return _sorted_averages(tuple(differences))
 
 
-# A gate asks for those of the same blocks again at each later look, and at several levels.
+# A gate needs those of the same blocks again at each later look, and at several levels.
 @functools.lru_cache(maxsize=128)
 def _sorted_averages(differences: tuple[float, ...]) -> Floats:
     values = np.asarray(differences, dtype=np.float64)
@@ -41,7 +42,7 @@ def _sorted_averages(differences: tuple[float, ...]) -> Floats:
         raise ValueError("there is no difference to judge")
     if not np.isfinite(values).all():
         raise ValueError(f"not every difference is a finite number: {values.tolist()}")
-    # Halved first, so that no sum overflows.
+    # Halve first, so that no sum overflows.
     halves = values / 2
     averages: Floats = (halves[:, np.newaxis] + halves)[np.tri(values.size, dtype=bool)]
     averages.sort()
@@ -50,7 +51,7 @@ def _sorted_averages(differences: tuple[float, ...]) -> Floats:
 
 
 def pseudo_median(differences: Sequence[float]) -> float:
-    """Return the median of the Walsh averages, which few outliers hardly move.
+    """Return the median of the Walsh averages, which a few outliers hardly move.
 
     Hodges and Lehmann, Annals of Mathematical Statistics 34, 1963. Raise :class:`ValueError` as
     :func:`walsh_averages` does.
@@ -63,8 +64,8 @@ def signed_rank_tail(count: int) -> Floats:
     """Return the chance that the signed-rank statistic of ``count`` fair signs is at least 0, 1, ….
 
     The statistic is the sum of the ranks that have a positive sign, each rank from 1 to ``count``
-    with a chance of one half (Wilcoxon, Biometrics Bulletin 1, 1945). The distribution is exact, by
-    adding one rank at a time; the last entry, 0, is for what cannot be reached.
+    with a chance of one half (Wilcoxon, Biometrics Bulletin 1, 1945). The distribution is exact,
+    computed by adding one rank at a time; the last entry, 0, is for what cannot be reached.
     """
     chances = np.ones(1)
     for rank in range(1, count + 1):
@@ -78,26 +79,26 @@ def signed_rank_tail(count: int) -> Floats:
 
 
 def lower_limit(differences: Sequence[float], level: float) -> float:
-    """Return what the effect is above, but for an error of at most ``level``, at one look.
+    """Return a lower limit of the effect, with an error of at most ``level``, at one look.
 
-    The signed-rank test inverted: the statistic for an effect is the number of Walsh averages above
-    it (Tukey 1949), so the limit is that Walsh average beyond which too many lie. Differences of
-    the same size and averages of exactly the effect make the true error smaller, never larger:
-    moved apart by next to nothing, they could only be counted more often.
+    This is the inverted signed-rank test: the statistic for an effect is the number of Walsh
+    averages above it (Tukey 1949), so the limit is the Walsh average beyond which too many lie.
+    Differences of the same size and averages equal to the effect make the true error smaller, never
+    larger: moved apart by an infinitesimal amount, they could only be counted more often.
 
     Returns:
-        The limit, in the unit of the differences; minus infinity where ``2**-n`` is above the
-        level, so that nothing can be said.
+        The limit, in the unit of the differences; minus infinity if ``2**-n`` is above the level,
+        so that nothing is known.
 
     Raises:
-        ValueError: there is no difference, one is not finite, or the level is no chance.
+        ValueError: there is no difference, one is not finite, or the level is not a probability.
     """
     averages, needed = walsh_averages(differences), _needed(len(differences), level)
     return float(averages[-needed]) if needed <= averages.size else -math.inf
 
 
 def upper_limit(differences: Sequence[float], level: float) -> float:
-    """Return what the effect is below, as :func:`lower_limit` says what it is above."""
+    """Return an upper limit of the effect, the counterpart of :func:`lower_limit`."""
     averages, needed = walsh_averages(differences), _needed(len(differences), level)
     return float(averages[needed - 1]) if needed <= averages.size else math.inf
 
@@ -114,12 +115,13 @@ def power_shares(looks: Sequence[int], exponent: float) -> tuple[float, ...]:
     """Return the share of the permitted error that each look may use; together they are 1.
 
     At a fraction ``t`` of the last look's blocks ``t**exponent`` has been used (Kim and DeMets,
-    Biometrika 74, 1987): evenly with 1, late with more. This is alpha spending (Lan and DeMets,
-    Biometrika 70, 1983) with the increment as the whole level of a look: by the union bound the
-    increments add up to the error, and no joint distribution over the looks has to be known.
+    Biometrika 74, 1987): evenly with an exponent of 1, late with a larger one. This is alpha
+    spending (Lan and DeMets, Biometrika 70, 1983) with the increment as the whole level of a look:
+    by the union bound the increments add up to the error, and no joint distribution over the looks
+    has to be known.
 
     The shares are the same for every level, so that what is rejected at one level is rejected at
-    each higher one, which Holm's procedure needs.
+    every higher one, which Holm's procedure needs.
     """
     used = [(look / looks[-1]) ** exponent for look in looks]
     return tuple(now - before for before, now in zip((0.0, *used), used, strict=False))
@@ -128,12 +130,12 @@ def power_shares(looks: Sequence[int], exponent: float) -> tuple[float, ...]:
 def lower_limit_so_far(
     differences: Sequence[float], looks: Sequence[int], shares: Sequence[float], level: float
 ) -> float:
-    """Return the highest of the limits at all looks so far, which errs with at most ``level`` ever.
+    """Return the highest limit over all looks so far, with an error of at most ``level`` ever.
 
     Args:
-        differences: one of each block, in the order in which they were made.
-        looks: after how many blocks is looked; those that are still to come are left out.
-        shares: of the level, for each look.
+        differences: one for each block, in the order in which they were made.
+        looks: the numbers of blocks after which to look; looks still to come are ignored.
+        shares: the share of the level for each look.
         level: the chance that the effect is below the limit after any of the looks.
 
     Returns:
@@ -150,7 +152,7 @@ def lower_limit_so_far(
 def upper_limit_so_far(
     differences: Sequence[float], looks: Sequence[int], shares: Sequence[float], level: float
 ) -> float:
-    """Return the lowest of the upper limits so far, as :func:`lower_limit_so_far` the highest."""
+    """Return the lowest of the upper limits so far; see :func:`lower_limit_so_far`."""
     limits = (
         upper_limit(differences[:look], level * share)
         for look, share in zip(looks, shares, strict=True)

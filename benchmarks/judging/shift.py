@@ -1,7 +1,7 @@
-"""By how much two unpaired sets of runs differ, with an exact interval, and nothing assumed.
+"""How much two unpaired sets of runs differ, with an exact interval and no assumed distribution.
 
-What is assumed is only that the runs are independent and that both sets are spread alike, however
-that is: one may be shifted against the other.
+The only assumptions are that the runs are independent and that both sets have the same spread,
+whatever its shape: one may be shifted relative to the other.
 """
 
 import math
@@ -14,13 +14,15 @@ from typing import Final
 from benchmarks.judging.statistics import CONFIDENCE
 
 FEWEST_A_SIDE: Final = 4
-"""With as many runs on both sides; of 3 and 3 even the most extreme order has a chance of 1 in 20
-on each side."""
+"""The fewest runs per side that can show a difference if both sides have equally many.
+
+With 3 and 3, even the most extreme order has a chance of 1 in 20 on each side.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How far one set lies above another: the estimate, and the ends of its 95 % interval."""
+    """The distance of one set above another: the estimate, and the ends of its 95 % interval."""
 
     value: float
     low: float
@@ -28,18 +30,18 @@ class Shift:
 
 
 def is_enough(base_runs: int, head_runs: int) -> bool:
-    """Return whether so many runs a side can show any difference at 95 %."""
+    """Return whether these numbers of runs per side can show any difference at 95 %."""
     return _outside(base_runs, head_runs) is not None
 
 
 def shift(base: Sequence[float], head: Sequence[float]) -> Shift:
     """Estimate how far ``head`` lies above ``base``.
 
-    The estimate is the median of all differences between a value of the one and a value of the
-    other (Hodges & Lehmann 1963). The interval lies between two of these differences, such that the
-    rank-sum test of Mann & Whitney (1947), by its exact distribution, rejects no shift within it
+    The estimate is the median of all differences between a value of one and a value of the other
+    (Hodges & Lehmann 1963). The interval lies between two of these differences, such that the
+    rank-sum test of Mann & Whitney (1947), with its exact distribution, rejects no shift within it
     (Moses's method: Hollander, Wolfe & Chicken, Nonparametric Statistical Methods, section 4.3).
-    With equal values among them it covers at least as often.
+    If some values are equal, it covers at least as often.
 
     Raises:
         ValueError: too few values, or one that is not finite.
@@ -57,7 +59,7 @@ def shift(base: Sequence[float], head: Sequence[float]) -> Shift:
 
 
 def ratio(base: Sequence[float], head: Sequence[float]) -> Shift:
-    """Estimate by what factor ``head`` differs from ``base``: the shift of the logarithms.
+    """Estimate the factor by which ``head`` differs from ``base``: the shift of the logarithms.
 
     Raises:
         ValueError: too few values, or one that is not finite and above 0.
@@ -70,7 +72,7 @@ def ratio(base: Sequence[float], head: Sequence[float]) -> Shift:
 
 @cache
 def _outside(base_runs: int, head_runs: int) -> int | None:
-    """Return how many differences lie outside the interval at each end, None with too few runs."""
+    """Return how many differences lie outside the interval at each end, or None if too few runs."""
     allowed = (1 - CONFIDENCE) / 2 * math.comb(base_runs + head_runs, base_runs)
     orders = 0
     for below, count in enumerate(_rank_sum_counts(base_runs, head_runs)):
@@ -81,10 +83,10 @@ def _outside(base_runs: int, head_runs: int) -> int | None:
 
 
 def _rank_sum_counts(first: int, second: int) -> list[int]:
-    """Count the orders of two sets in which so many pairs have the second's value below.
+    """Count the orders of two sets by the number of pairs in which the second's value is below.
 
     The counts are the coefficients of the Gaussian binomial, the product over i of
-    (1 - x^(second+i)) / (1 - x^i); to multiply and to divide by such a factor is one pass each.
+    (1 - x^(second+i)) / (1 - x^i); multiplying and dividing by such a factor take one pass each.
     """
     pairs = first * second
     counts = [1, *[0] * pairs]

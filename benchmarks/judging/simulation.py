@@ -1,4 +1,4 @@
-"""Many gates decided on differences that were made up or drawn: how often they end in which way."""
+"""Many gates decided on simulated or drawn differences: how often they end which way."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from reports.gate_decision import GateVerdict
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What many gates ended with.
+    """The outcomes of many gates.
 
     Attributes:
-        verdicts: how many gates by verdict.
+        verdicts: the number of gates by verdict.
         blocks: the mean number of blocks they took.
     """
 
@@ -33,7 +33,7 @@ def run_gates(plan: Plan, differences: Sequence[Floats]) -> Gates:
     """Decide many gates.
 
     Args:
-        plan: of each of them.
+        plan: the plan of each gate.
         differences: for each metric of the plan, logarithms of head to base by gate and block.
     """
     verdicts: Counter[GateVerdict] = Counter()
@@ -45,7 +45,7 @@ def run_gates(plan: Plan, differences: Sequence[Floats]) -> Gates:
             Block(ones, {name: (float(ratio),) for name, ratio in zip(names, row, strict=True)})
             for row in gate
         ]
-        # Sampled metrics are decided at looks alone, so nothing is missed between them.
+        # Sampled metrics are only decided at looks, so nothing is missed between them.
         for look in plan.looks:
             decision = decide(plan, made[:look])
             if decision.verdict is not GateVerdict.UNDECIDED:

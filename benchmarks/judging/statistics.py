@@ -1,7 +1,7 @@
 """What repeated runs say: estimates with their 95 % intervals, as pure arithmetic.
 
 The unit is the run: one fresh process each, one number from each. Messages of one run share its
-luck and are no independent observations, so nothing here ever looks inside a run.
+luck and are not independent observations, so nothing here ever looks inside a run.
 """
 
 import math
@@ -18,8 +18,8 @@ FEWEST_RUNS: Final = 2
 def mean_interval(values: Sequence[float]) -> Estimate:
     """Estimate the mean of what each run measured, with Student's t interval (Student 1908).
 
-    Runs that all gave the same, such as no error at all, give an interval of no width: it says
-    that these runs did not differ, and their number stands beside it.
+    Runs that all gave the same value, such as no errors at all, give an interval of zero width: it
+    says that these runs did not differ, and their number is shown next to it.
 
     Raises:
         ValueError: fewer than two values, or one that is not finite.
@@ -31,11 +31,11 @@ def mean_interval(values: Sequence[float]) -> Estimate:
 
 
 def level_interval(values: Sequence[float]) -> Estimate:
-    """Estimate at which level runs lie: the geometric mean of values above 0, else the mean.
+    """Estimate the level of runs: the geometric mean of values above 0, otherwise the mean.
 
-    Times, sizes and rates scatter from run to run by a factor, which makes their logarithms alike
-    to either side; the interval is that of the logarithms (Student 1908), brought back. It never
-    reaches below 0, and few runs suffice where the bound is far away.
+    Times, sizes and rates scatter from run to run by a factor, which makes their logarithms
+    symmetric; the interval is that of the logarithms (Student 1908), transformed back. It never
+    reaches below 0, and few runs suffice if the bound is far away.
 
     Raises:
         ValueError: fewer than two values, or one that is not finite.
@@ -49,13 +49,13 @@ def level_interval(values: Sequence[float]) -> Estimate:
 
 
 def ratio_interval(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
-    """Estimate by what factor ``values`` differ from ``baseline``, run by run in pairs.
+    """Estimate the factor by which ``values`` differ from ``baseline``, run by run in pairs.
 
-    The mean of the logarithms of the pairs' ratios with Student's t interval, brought back: what
-    drifts between pairs (a shared machine) cancels within each.
+    This is the mean of the logarithms of the pairs' ratios with Student's t interval, transformed
+    back: drift between pairs (on a shared machine) cancels out within each.
 
     Raises:
-        ValueError: unlike numbers of runs, fewer than two pairs, or a value that is not above 0.
+        ValueError: different numbers of runs, fewer than two pairs, or a value that is not above 0.
     """
     if len(values) != len(baseline):
         raise ValueError(f"{len(values)} runs cannot be paired with {len(baseline)}")
@@ -68,7 +68,7 @@ def ratio_interval(values: Sequence[float], baseline: Sequence[float]) -> Estima
 
 
 def verdict(estimate: Estimate, low: float, high: float) -> Verdict:
-    """Judge whether the figure lies in ``low`` to ``high``: only a whole interval decides."""
+    """Judge whether the figure lies in ``low`` to ``high``; only the whole interval decides."""
     if low <= estimate.low and estimate.high <= high:
         return Verdict.HOLDS
     if estimate.high < low or estimate.low > high:
@@ -89,7 +89,7 @@ def _half_width(values: Sequence[float]) -> float:
     deviation = statistics.stdev(values)
     if deviation == 0:
         return 0.0
-    # Here, because every command would start later. Not scipy.stats, which takes seconds.
+    # Imported here, or every command would start later. Not scipy.stats, which takes seconds.
     from scipy import special  # noqa: PLC0415
 
     quantile = float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))

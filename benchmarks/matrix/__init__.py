@@ -1,1 +1,1 @@
-"""A matrix: the same experiments on several servers, beside each other."""
+"""A matrix: the same experiments on several servers, side by side."""

@@ -1,7 +1,7 @@
-"""A folder of records that says what they are, in ``matrix.jsonl``: one line for all, one a run.
+"""A folder of records that ``matrix.jsonl`` describes: one line for the whole, one for each run.
 
-It is written as the runs are made, so that whatever ends them leaves what can be read again. The
-figures stand in the records alone.
+It is written as the runs are made, so that whatever ends them leaves something readable. The
+figures are in the records only.
 """
 
 import json
@@ -21,19 +21,19 @@ from reports.record import RecordCutError, RecordError
 
 NAME: Final = "matrix.jsonl"
 
-# History of the format. A reader takes every version up to its own.
+# History of the format. A reader accepts every version up to its own.
 #   1  the first
 FORMAT_VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What was to be made: a matrix before its figures.
+    """What was planned: a matrix before its figures.
 
     Attributes:
         targets: the servers, in the order of the rows.
         how: how each experiment is measured, in a few words.
-        planned: how many runs there were to be.
+        planned: the number of planned runs.
     """
 
     reference: str
@@ -53,7 +53,7 @@ class MadeRun:
 
     Attributes:
         record: the name of its record; empty where none was written.
-        reasons: why it cannot be judged; ``failures`` are those that are the server's doing.
+        reasons: why it cannot be judged; ``failures`` are those that the server caused.
         repeated: why earlier tries of it were invalid.
     """
 
@@ -68,7 +68,7 @@ class MadeRun:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Every run that there was to make was made, or given up."""
+    """The end: every planned run was made or given up."""
 
     type: Literal["end"] = "end"
 
@@ -78,7 +78,7 @@ _LINE: Final[TypeAdapter[Line]] = TypeAdapter(Annotated[Line, Field(discriminato
 
 
 def begin(folder: Path, heading: Heading) -> None:
-    """Say in a folder what it is to hold. Raises RecordError."""
+    """Write in a folder what it will contain. Raises RecordError."""
     path = folder / NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def begin(folder: Path, heading: Heading) -> None:
 
 
 def add(folder: Path, turn: Turn, made: RunFigures) -> None:
-    """Say in the folder of a matrix that a run was made. Raises RecordCutError."""
+    """Write in the folder of a matrix that a run was made. Raises RecordCutError."""
     line = MadeRun(
         experiment=turn.name,
         target=turn.target,
@@ -104,7 +104,7 @@ def add(folder: Path, turn: Turn, made: RunFigures) -> None:
 
 
 def end(folder: Path) -> None:
-    """Say in the folder of a matrix that no run is to come. Raises RecordCutError."""
+    """Write in the folder of a matrix that no more runs follow. Raises RecordCutError."""
     _append(folder, End())
 
 
@@ -122,10 +122,10 @@ def _json(line: Line) -> str:
 
 
 def read_matrix(folder: Path) -> Matrix:
-    """Make the table of a folder, from what it says of itself and from its records.
+    """Make the table of a folder, from its description and its records.
 
     Raises:
-        RecordError: it is no folder of a matrix, a record is missing, or one cannot be read.
+        RecordError: it is not the folder of a matrix, or a record is missing or cannot be read.
     """
     lines = _read(folder / NAME)
     heading, *others = lines
@@ -172,7 +172,7 @@ def _lines(path: Path, text: str) -> Iterator[Line]:
         try:
             yield _LINE.validate_json(line)
         except ValidationError:
-            # A line that was being written when everything ended.
+            # A line that was being written when the matrix was cut short.
             if number == len(written) > 1 and not line.endswith("\n"):
                 return
             raise RecordError(f"{path}:{number}: no line of a matrix, or a damaged one") from None

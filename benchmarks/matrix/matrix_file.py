@@ -15,7 +15,7 @@ from reports.figures import nearest
 from reports.matrix import Column
 
 ROUNDS: Final = 5
-"""So many runs has each experiment on each server where the file does not say it."""
+"""The number of runs of each experiment on each server, unless the file sets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class MatrixFile(Experiments):
     """A matrix file, checked.
 
     Attributes:
-        reference: the server that ratios are to.
-        columns: what is shown of every server.
+        reference: the server that ratios are relative to.
+        columns: what is shown for every server.
     """
 
     reference: str = ""
@@ -35,8 +35,8 @@ class _ColumnTable(Table):
     """A figure that is shown.
 
     Attributes:
-        label: what a person calls it, if not as the catalogue of figures does.
-        better: in which direction, for figures of a script, of which the catalogue knows nothing.
+        label: its label, if not the one in the catalogue of figures.
+        better: which direction is better, for a script's figures, which the catalogue lacks.
     """
 
     experiment: str
@@ -56,7 +56,7 @@ def load_matrix(path: Path) -> MatrixFile:
     """Read a matrix file.
 
     Raises:
-        InputFileError: it cannot be read, or something in it is not as it must be.
+        InputFileError: it cannot be read, or something in it is invalid.
     """
     reader, raw = parsed(path)
     reader.check_keys(raw, ("target", "experiment", "column", "reference", "rounds"))
@@ -75,10 +75,10 @@ def load_matrix(path: Path) -> MatrixFile:
 
 
 def chosen(file: MatrixFile, targets: Sequence[str]) -> MatrixFile:
-    """Return the file with only the servers named, and the reference; all when none is named.
+    """Return the file with only the named servers and the reference, or all if none is named.
 
     Raises:
-        InputFileError: there is no server of that name, or it is left out.
+        InputFileError: there is no server with that name, or it is left out.
     """
     if not targets:
         return file

@@ -1,1 +1,1 @@
-"""Runs that are judged: which load, on which server, made afresh."""
+"""Runs to be judged: which load, on which server, each from a fresh start."""

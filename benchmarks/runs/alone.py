@@ -1,7 +1,7 @@
-"""What a primitive costs by itself: a suspended coroutine, its task, a thread that waits.
+"""What a primitive costs by itself: a suspended coroutine, its task, a waiting thread.
 
 Runs as ``python -m benchmarks.runs.alone coroutine|thread COUNT`` in a fresh process, because
-memory that Python once took it seldom gives back, and prints one JSON object of figures.
+Python seldom returns memory that it once took, and prints one JSON object of figures.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _THREAD_START_SECONDS: Final = 60.0
 
 
 class _Suspend:
-    """Awaiting it gives control back to whoever drives the coroutine, and waits for ever."""
+    """An awaitable that returns control to the coroutine's driver, and waits for ever."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield
@@ -36,7 +36,7 @@ def coroutine_memory(count: int) -> dict[str, float]:
         ``coroutine.memory_bytes`` and ``coroutine.task_memory_bytes``: private memory of the
         process (USS) per coroutine, without and with its task.
     """
-    # The first are kept while the second are made: freed memory would be used again, unseen.
+    # The first are kept while the second are made: freed memory would be reused unnoticed.
     bare, held = _growth_bytes(lambda: _suspended(count))
     for coroutine in held:
         coroutine.close()
@@ -63,7 +63,7 @@ async def _task_growth_bytes(count: int) -> float:
 
     before = _private_bytes()
     held = [loop.create_task(wait()) for _ in range(count)]
-    # One turn of the loop runs every task up to where it waits.
+    # One iteration of the loop runs every task up to its wait.
     await asyncio.sleep(0)
     growth = _private_bytes() - before
     release.set_result(None)
@@ -108,7 +108,7 @@ def thread_memory(count: int) -> dict[str, float]:
 
 
 def _growth_bytes(make: Callable[[], list[Any]]) -> tuple[float, list[Any]]:
-    """Return by how much private memory grew while ``make`` ran, and what it made."""
+    """Return how much private memory grew while ``make`` ran, and what it made."""
     gc.collect()
     before = _private_bytes()
     made = make()

@@ -17,13 +17,13 @@ from reports.verdict import ALONE
 
 @dataclass(frozen=True, slots=True)
 class LoadExperiment:
-    """A load on each of some servers.
+    """A load on each of several servers.
 
     Attributes:
         workload: the load.
-        repeats: how many runs there are on each server.
-        targets: the servers by name; all of the file where none is named.
-        arguments: further words of the command of a server, by its name.
+        repeats: the number of runs on each server.
+        targets: the servers by name; all of the file if none is named.
+        arguments: further words of a server's command, by the server's name.
     """
 
     workload: Workload
@@ -33,7 +33,7 @@ class LoadExperiment:
 
 
 class AloneExperiment(Table):
-    """A primitive measured by itself, in a fresh process a run (:mod:`benchmarks.runs.alone`)."""
+    """A primitive measured by itself, in a fresh process per run (:mod:`benchmarks.runs.alone`)."""
 
     kind: Literal["alone"]
     subject: Literal["coroutine", "thread"]
@@ -46,13 +46,13 @@ Experiment = LoadExperiment | AloneExperiment
 
 @dataclass(frozen=True, slots=True)
 class Experiments:
-    """What a file says of servers and of what is measured on them.
+    """The servers of a file, and what is measured on them.
 
     Attributes:
         path: the file.
         targets: the servers by name.
         experiments: what is measured, by name.
-        left_out: servers that are not there, with what is missing.
+        left_out: servers that are unavailable, with what is missing.
     """
 
     path: Path
@@ -61,7 +61,7 @@ class Experiments:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def targets_of(self, experiment: str) -> tuple[str, ...]:
-        """Return the servers that an experiment is made on; one without a name if it needs none."""
+        """Return the servers that an experiment runs on; a nameless one if it needs none."""
         found = self.experiments[experiment]
         if isinstance(found, AloneExperiment):
             return (ALONE,)
@@ -73,7 +73,7 @@ class Experiments:
         return found.workload.catalogue if isinstance(found, LoadExperiment) else CATALOGUE
 
     def against_paths(self, target: Target) -> str:
-        """Return the complaint that a server renames a path that no load has; nothing if none."""
+        """Return a complaint if a server renames a path that no load has; empty if it does not."""
         loads = (it for it in self.experiments.values() if isinstance(it, LoadExperiment))
         known = list(dict.fromkeys(it.workload.path for it in loads))
         for path in target.paths:
@@ -113,10 +113,10 @@ def check_known(path: Path, kind: str, wanted: Sequence[str], known: Sequence[st
 
 
 def on_targets(file: Asked, targets: Sequence[str]) -> Asked:
-    """Return the file with only the servers named, all of them when none is.
+    """Return the file with only the named servers, or all of them if none is named.
 
     Raises:
-        InputFileError: there is no server of that name, or it is left out.
+        InputFileError: there is no server with that name, or it is left out.
     """
     for name in targets:
         if name in file.left_out:

@@ -1,14 +1,14 @@
-"""Files of JSON, a line each, that are whole up to wherever a process or a machine ended."""
+"""JSON Lines files that are whole up to the point where a process or a machine stopped."""
 
 import os
 from pathlib import Path
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Write a line and hand it to the operating system; a line that was cut before it is dropped.
+    """Append a line and pass it to the operating system; drop a line before it that was cut off.
 
     Raises:
-        OSError: it cannot be written; what stood there still does.
+        OSError: it cannot be written; the earlier content stays.
     """
     with path.open("ab+", buffering=0) as file:
         if file.seek(0, os.SEEK_END):
@@ -19,11 +19,11 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def whole_lines(path: Path) -> list[str]:
-    """Read the lines but for the last one, where that was cut.
+    """Read the lines, except for a last one that was cut off.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        UnicodeDecodeError: it is no text.
+        UnicodeDecodeError: it is not text.
     """
-    # Decoded when whole: a character may be cut as well.
+    # Only whole lines are decoded: a character may be cut off as well.
     return [line.decode() for line in path.read_bytes().split(b"\n")[:-1]]

@@ -1,7 +1,7 @@
-"""Make runs that are to be judged: in fresh processes, recorded, and again where they say nothing.
+"""Make the runs to be judged: in fresh processes, recorded, and retried if they say nothing.
 
 A run is invalid when the generator or the machine could not do its part (a busy moment of a shared
-machine), which says nothing of the server. It is made again, a few times, and each try is reported.
+machine), which says nothing about the server. It is retried a few times, and each try is reported.
 """
 
 import asyncio
@@ -25,38 +25,38 @@ from reports.summary import Summary, summarise
 
 Observe = Callable[[Line], None]
 Watch = Callable[[str], AbstractContextManager[Observe]]
-"""Opens a live view under a title, for the length of one run."""
+"""Opens a live view with a title, for the duration of one run."""
 
 TRIES: Final = 3
-"""Tries of a run, before it is reported as invalid."""
+"""The number of tries before a run is reported as invalid."""
 
 ANY_MACHINE: Final = Bounds(
     lateness_p99_seconds=5.0, loop_lag_p99_seconds=5.0, gc_pause_seconds=5.0
 )
-"""For a quick run, which sends too few messages for its p99 to say anything of the generator."""
+"""For a quick run, whose messages are too few for its p99 to say anything about the generator."""
 
 
 class InterruptedRunError(Exception):
-    """A person ended the runs; what was recorded stays."""
+    """The user interrupted the runs; what was recorded stays."""
 
 
 def beside(record: Path, suffix: str) -> Path:
-    """Name a file that belongs to a record."""
+    """Return the path of a file that belongs to a record."""
     return record.with_name(record.name.removesuffix(RECORD_SUFFIX) + suffix)
 
 
 def make_run(case: Case, path: Path, *, seed: int, title: str, watch: Watch) -> RunFigures:
-    """Make one run, again if it is invalid, and return what it measured.
+    """Make one run, retrying it if it is invalid, and return what it measured.
 
     Args:
         case: the load, and the server.
-        path: the record; those of further tries are called after it.
-        seed: of every random choice.
-        title: what is made, for whoever watches.
-        watch: opens a live view, which is given the lines of each try.
+        path: the record; those of further tries are named after it.
+        seed: the seed of every random choice.
+        title: the title of the live view.
+        watch: opens a live view, which receives the lines of each try.
 
     Raises:
-        InterruptedRunError: a person ended it.
+        InterruptedRunError: the user interrupted it.
         RecordError: the record cannot be written.
     """
     repeated: list[str] = []
@@ -71,7 +71,7 @@ def make_run(case: Case, path: Path, *, seed: int, title: str, watch: Watch) -> 
 
 
 def records_of_tries(path: Path) -> Iterator[Path]:
-    """Yield where each try of a run is recorded, the first at the run's own path."""
+    """Yield the path of the record of each try of a run, the first being the run's own path."""
     yield path
     for number in range(2, TRIES + 1):
         yield beside(path, f"-try-{number}{RECORD_SUFFIX}")
@@ -81,7 +81,7 @@ def _try(case: Case, record: Path, seed: int, observe: Observe) -> RunFigures:
     try:
         summary, seen = asyncio.run(_made(case, record, seed, observe))
     except LoadTestError as error:
-        # The server does not start, or the machine has no room: it would be the same again.
+        # The server does not start, or the machine has no room: a retry would change nothing.
         told = (str(error),)
         failures = told if isinstance(error, TargetError) else ()
         return RunFigures(False, told, {}, failures=failures, is_final=True)
@@ -93,7 +93,7 @@ def _try(case: Case, record: Path, seed: int, observe: Observe) -> RunFigures:
 
 
 def read_run(record: Path) -> RunFigures:
-    """Return again what a run measured, from its record and what was kept beside it.
+    """Return what a run measured, from its record and the file kept next to it.
 
     Raises:
         RecordError: it cannot be read.
@@ -110,12 +110,12 @@ def _told(summary: Summary, seen: Mapping[str, float], record: Path) -> RunFigur
 
 
 def _seen_beside(record: Path) -> Path:
-    """Name the file of what was seen of the Redis of a run."""
+    """Return the path of the file with what was observed of a run's Redis."""
     return beside(record, ".redis.json")
 
 
 def figures_of(summary: Summary) -> RunFigures:
-    """Return the figures of a run that was made, or why they may not be judged."""
+    """Return the figures of a finished run, or why they may not be judged."""
     problems = (*summary.reasons, *summary.failures)
     return RunFigures(
         valid=not problems,
@@ -130,7 +130,7 @@ def figures_of(summary: Summary) -> RunFigures:
 async def _made(
     case: Case, record: Path, seed: int, observe: Observe
 ) -> tuple[Summary, Mapping[str, float]]:
-    """Make one run; return what it measured, and what was seen of its Redis."""
+    """Make one run; return what it measured, and what was observed of its Redis."""
     plan = case.plan(seed)
     if not case.target.needs_redis:
         return await execute(plan, case.target.source, record, observe), {}

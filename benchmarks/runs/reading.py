@@ -1,4 +1,4 @@
-"""Read experiments of a file: its servers, ``[target.NAME]``, and loads, ``[experiment.NAME]``."""
+"""Read a file's experiments: its servers, ``[target.NAME]``, and loads, ``[experiment.NAME]``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
@@ -27,15 +27,15 @@ _ALONE: Final = TypeAdapter(AloneExperiment)
 
 
 def read_experiments(reader: TableReader, raw: Mapping[str, Any], repeats: int = 3) -> Experiments:
-    """Read the servers of a file, the reference server if it names none, and its experiments.
+    """Read a file's servers (the reference server if it names none) and its experiments.
 
     Args:
         reader: the file.
-        raw: what stands in it.
-        repeats: how many runs an experiment has on each server that does not say it.
+        raw: its content.
+        repeats: the number of runs on each server of an experiment that does not set it.
 
     Raises:
-        InputFileError: something is not as it must be, or no run could be made of it.
+        InputFileError: something is invalid, or could not be run.
     """
     if "target" in raw:
         targets, left_out = reader.targets(raw["target"], ("target",))
@@ -84,7 +84,7 @@ def _experiment(
 
 
 def _check(reader: TableReader, read: Experiments, name: str) -> None:
-    """Check what no table can check of itself: names of servers, and what cannot run."""
+    """Check what a table cannot check by itself: names of servers, and what cannot run."""
     experiment = read.experiments[name]
     if not isinstance(experiment, LoadExperiment):
         return

@@ -1,4 +1,4 @@
-"""A Redis of its own for one run, and how many connections it has while the run lasts."""
+"""A dedicated Redis for one run, and how many connections it has during the run."""
 
 import asyncio
 import shutil
@@ -20,9 +20,9 @@ class WatchedRedis:
     """A running Redis.
 
     Attributes:
-        url: where it listens.
-        connections_peak: the most connections it had at any look, those of the looks left out.
-        looks: how often it was looked at.
+        url: the address where it listens.
+        connections_peak: the most connections in any sample, without the sampling connection.
+        looks: the number of samples.
     """
 
     url: str
@@ -30,7 +30,7 @@ class WatchedRedis:
     looks: int = 0
 
     def figures(self) -> dict[str, float]:
-        """Return what was seen as figures."""
+        """Return the observations as figures."""
         return {
             "redis.connections_peak": float(self.connections_peak),
             "redis.looks": float(self.looks),
@@ -39,7 +39,7 @@ class WatchedRedis:
 
 @asynccontextmanager
 async def watched_redis(log: Path) -> AsyncIterator[WatchedRedis]:
-    """Run a Redis that keeps nothing, and look at it ten times a second.
+    """Run a Redis that persists nothing, and sample it ten times a second.
 
     Raises:
         TargetError: none is installed, or it does not start.
@@ -64,7 +64,7 @@ async def _watch(redis: WatchedRedis, port: int) -> None:
     try:
         while True:
             writer.write(b"INFO clients\r\n")
-            # A bulk string (RESP): its length in a line, then so many bytes and a line end.
+            # A bulk string (RESP): its length on a line, then that many bytes and a line ending.
             length = int((await reader.readline())[1:])
             text = (await reader.readexactly(length + 2)).decode()
             fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

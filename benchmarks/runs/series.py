@@ -1,7 +1,7 @@
 """Make the runs of experiments: each on every server, every repeat afresh, interleaved.
 
-Repeats are interleaved, and every second round goes backwards, so that a machine that drifts
-touches all experiments and servers alike instead of whichever came last.
+Repeats are interleaved, and every second round runs backwards, so that a machine's drift affects
+all experiments and servers alike instead of whichever comes last.
 """
 
 import json
@@ -26,7 +26,7 @@ QUICK_REPEATS: Final = 2
 QUICK_DIVISOR: Final = 10
 QUICK_SECONDS: Final = 2.0
 _ALONE_SECONDS: Final = 120.0
-# Parameters that hold the text that a message is sent in.
+# Parameters whose value is the text in which a message is sent.
 _FORMS: Final = ("wrap", "publish")
 
 
@@ -41,14 +41,14 @@ class Turn:
 
 
 def with_repeats(file: Asked, repeats: int) -> Asked:
-    """Return the file with so many runs of each experiment."""
+    """Return the file with ``repeats`` runs of each experiment."""
     return replace(
         file, experiments={name: _repeated(it, repeats) for name, it in file.experiments.items()}
     )
 
 
 def quick(file: Asked, repeats: int = QUICK_REPEATS, seconds: float = QUICK_SECONDS) -> Asked:
-    """Return a reduced form that shows the machinery works; its figures judge nothing."""
+    """Return a reduced form that shows that the machinery works; its figures judge nothing."""
     smaller = {name: _smaller(file, name, seconds) for name in file.experiments}
     return replace(
         file, experiments={name: _repeated(held, repeats) for name, held in smaller.items()}
@@ -99,7 +99,7 @@ def describe(file: Experiments, name: str, target: str) -> str:
 
 
 def turns(file: Experiments) -> Iterator[Turn]:
-    """Yield every run in the order to make it: round by round, each second one backwards."""
+    """Yield every run in the order to make it: round by round, every second one backwards."""
     for repeat in range(max(held.repeats for held in file.experiments.values())):
         round_ = [
             Turn(name, target, repeat, held.repeats)
@@ -111,7 +111,7 @@ def turns(file: Experiments) -> Iterator[Turn]:
 
 
 def check_plans(file: Experiments) -> None:
-    """Refuse, before anything runs, what no run could be made of. Raises InputFileError."""
+    """Refuse, before anything runs, an experiment that cannot run. Raises InputFileError."""
     for name, target in ((it, on) for it in file.experiments for on in file.targets_of(it)):
         try:
             describe(file, name, target)
@@ -122,7 +122,7 @@ def check_plans(file: Experiments) -> None:
 def run_all(
     file: Experiments, folder: Path, watch: Watch, bounds: Bounds | None = None
 ) -> dict[Key, list[RunFigures]]:
-    """Make every run, as :func:`make_all` does, and return those of each experiment and server.
+    """Make every run, as :func:`make_all` does, and return them by experiment and server.
 
     Raises:
         InterruptedRunError: a run was interrupted.
@@ -137,16 +137,16 @@ def run_all(
 def make_all(
     file: Experiments, folder: Path, watch: Watch, bounds: Bounds | None = None
 ) -> Iterator[tuple[Turn, RunFigures]]:
-    """Make every run, each with its record in ``folder``, and give each as soon as it is made.
+    """Make every run, each with its record in ``folder``, and yield each as soon as it is made.
 
-    Where a run stays invalid no more are made of that experiment on that server: nothing can be
-    told of it any more.
+    Once a run stays invalid, no more runs of that experiment are made on that server: nothing can
+    be said about it any more.
 
     Args:
         file: the experiments.
         folder: where the records go.
-        watch: opens a live view, which is given the lines of each run.
-        bounds: within which a run is valid, in place of those that its experiment has.
+        watch: opens a live view, which receives the lines of each run.
+        bounds: the bounds within which a run is valid, in place of its experiment's own.
 
     Raises:
         InterruptedRunError: a run was interrupted.
@@ -178,7 +178,7 @@ def make_all(
 
 
 def _run_alone(experiment: AloneExperiment, path: Path) -> RunFigures:
-    """Measure a primitive in a process of its own, and keep what it printed beside the records."""
+    """Measure a primitive in a separate process, and keep its output next to the records."""
     finished = subprocess.run(
         [*own_module("benchmarks.runs.alone"), experiment.subject, str(experiment.count)],
         capture_output=True,
@@ -196,7 +196,7 @@ def _run_alone(experiment: AloneExperiment, path: Path) -> RunFigures:
 
 
 def made_again(reasons: Mapping[Key, Sequence[str]]) -> Iterator[str]:
-    """Yield how often each experiment was made again on each server, and why at last.
+    """Yield how often each experiment was retried on each server, and the last reason.
 
     Args:
         reasons: why each try but the last of its runs was invalid.

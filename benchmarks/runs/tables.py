@@ -1,4 +1,4 @@
-"""Read the tables of a TOML file of ours: servers, loads; errors name the line."""
+"""Read the tables of one of our TOML files: servers, loads; errors name the line."""
 
 import importlib.util
 import itertools
@@ -37,24 +37,24 @@ Names = Annotated[tuple[str, ...], Field(strict=False)]
 _ELSEWHERE: Final = frozenset({*OF_THE_TARGET, *OF_THE_OUTPUT, "seed"})
 
 
-# What is filled in when a run is made, so that no variant may be called so.
+# Filled in when a run is made, so no variant may have one of these names.
 _FILLED_LATER: Final = ("port", "python", "redis")
 
 MISSING: Final = object()
-"""Stands for a table or a key that is not there."""
+"""Stands for a missing table or key."""
 
 
 class InputFileError(Exception):
     """A file cannot be used; the message names file, line, key and what was expected."""
 
 
-def human(parse: Any) -> BeforeValidator:  # noqa: ANN401 - a function of text to a number
-    """Let a value be written as people write it, with its unit, or as a plain number."""
+def human(parse: Any) -> BeforeValidator:  # noqa: ANN401 - a function from text to a number
+    """Accept a value as people write it, with its unit, or as a plain number."""
     return BeforeValidator(lambda given: parse(given) if isinstance(given, str) else given)
 
 
 class Table(BaseModel):
-    """A table of the file: its keys are known, and have the types that they should."""
+    """A table of the file, with known keys of the right types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -63,8 +63,8 @@ class StartTable(Table):
     """How a server is started.
 
     Attributes:
-        command: what starts it, afresh for each run; what stands in braces is filled in.
-        environment, ready, timeout, warmup: as the flags of ``swarmgate run``.
+        command: the command that starts it anew for each run; names in braces are filled in.
+        environment, ready, timeout, warmup: like the flags of ``swarmgate run``.
     """
 
     command: str | None = None
@@ -74,7 +74,7 @@ class StartTable(Table):
     warmup: Annotated[float, human(parse_seconds), Field(ge=0)] = 0.0
 
     def source(self, words: tuple[str, ...] = (), directory: str | None = None) -> TargetSource:
-        """Return what starts it with these words, in a directory."""
+        """Return the source that starts it with these words, in a directory."""
         return TargetSource(
             words,
             environment=self.environment,
@@ -88,12 +88,12 @@ class TargetTable(StartTable):
     """A server.
 
     Attributes:
-        url: where it runs already, in place of a command; ``pid`` is then what is watched.
+        url: where it already runs, in place of a command; ``pid`` is then the watched process.
         directory: where it is started, relative to the file.
-        paths: paths of the experiments that it has under another name.
+        paths: paths of the experiments that it serves under another name.
         flags: further flags of ``swarmgate run`` for each run on it.
-        requires: without what it is left out, and that is said: a path, relative to the file, if
-            there is a slash in it; else a program, or a module of the Python that runs us.
+        requires: what must be there, or it is left out and reported: a path, relative to the file,
+            if it contains a slash; otherwise a program, or a module of the Python that runs us.
     """
 
     url: str | None = None
@@ -107,12 +107,12 @@ class TargetTable(StartTable):
 
 
 class WorkloadTable(Table):
-    """What a load is besides flags of ``swarmgate run``.
+    """The keys of a load that are not flags of ``swarmgate run``.
 
     Attributes:
-        path: where on the server.
-        file: a file of ``swarmgate run --file``, relative to this one, whose keys are changed by
-            those that stand beside it.
+        path: the path on the server.
+        file: a file for ``swarmgate run --file``, relative to this one, whose keys are overridden
+            by those next to it.
     """
 
     path: Annotated[str, Field(pattern="^/")] | None = None
@@ -126,7 +126,7 @@ _WORKLOAD: Final = TypeAdapter(WorkloadTable)
 
 
 def parsed(path: Path) -> "tuple[TableReader, dict[str, Any]]":
-    """Read a file; return what reads its tables, and all of it.
+    """Parse a file; return a reader of its tables, and its whole content.
 
     Raises:
         InputFileError: it cannot be read, or is not TOML.
@@ -141,10 +141,10 @@ def parsed(path: Path) -> "tuple[TableReader, dict[str, Any]]":
 
 
 class TableReader:
-    """Reads the tables of one file."""
+    """A reader of the tables of one file."""
 
     def __init__(self, path: Path, text: str) -> None:
-        """Read tables of the file at ``path``, which says ``text``."""
+        """Read tables of the file at ``path``, whose content is ``text``."""
         self.path = path
         self._text = text
 
@@ -154,13 +154,13 @@ class TableReader:
         return InputFileError(f"{self.path}:{line_of(self._text, place)}: {shown}: {what}")
 
     def check_keys(self, raw: Mapping[str, Any], known: Sequence[str]) -> None:
-        """Refuse a key of the file itself that is not known. Raises InputFileError."""
+        """Refuse an unknown top-level key of the file. Raises InputFileError."""
         for key in raw:
             if key not in known:
                 raise self.complaint((key,), _unknown(key, known))
 
     def validated(self, adapter: TypeAdapter[Validated], raw: object, place: Place) -> Validated:
-        """Return what stands at a place, checked. Raises InputFileError."""
+        """Return the checked value at a place. Raises InputFileError."""
         if raw is MISSING:
             raise self.complaint(place, "the key is missing")
         try:
@@ -180,10 +180,10 @@ class TableReader:
         return raw
 
     def targets(self, raw: object, place: Place) -> tuple[dict[str, Target], dict[str, str]]:
-        """Return the servers ``[place.NAME]``, and what is missing of those that are left out.
+        """Return the servers ``[place.NAME]``, and what is missing for those that are left out.
 
         Raises:
-            InputFileError: one is not as it must be.
+            InputFileError: one is invalid.
         """
         found: dict[str, Target] = {}
         left_out: dict[str, str] = {}
@@ -200,7 +200,7 @@ class TableReader:
         return found, left_out
 
     def _target(self, name: str, table: TargetTable, at: Place) -> Target | str:
-        """Return a server, or what is missing of it. Raises InputFileError."""
+        """Return a server, or what is missing for it. Raises InputFileError."""
         if missing := _missing(table.requires, self.path):
             return missing
         directory = directory_of(table.directory, self.path)
@@ -212,7 +212,7 @@ class TableReader:
             raise self.complaint(at, str(error)) from None
 
     def workload(self, content: Mapping[str, Any], place: Place) -> Workload:
-        """Return the load that a table says by flags of ``swarmgate run``, its path and its file.
+        """Return the load that a table defines by ``swarmgate run`` flags, a path and a file.
 
         Raises:
             InputFileError: an unknown flag, a value that cannot be read, or no scenario.
@@ -246,7 +246,7 @@ class TableReader:
 def _variants(
     reader: TableReader, at: Place, content: Mapping[str, Any]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the one server of a table, or one for each way to fill in what its ``vary`` names."""
+    """Yield the one server of a table, or one for each combination of values in its ``vary``."""
     key = str(at[-1])
     own = {name: value for name, value in content.items() if name != "vary"}
     if "vary" not in content:
@@ -266,8 +266,8 @@ def _variants(
         yield from filled.items()
 
 
-def _filled(value: Any, chosen: Mapping[str, str]) -> Any:  # noqa: ANN401 - whatever TOML has
-    """Fill values in wherever their names stand in braces."""
+def _filled(value: Any, chosen: Mapping[str, str]) -> Any:  # noqa: ANN401 - any TOML value
+    """Fill in values wherever their names appear in braces."""
     match value:
         case str():
             for name, text in chosen.items():
@@ -282,7 +282,7 @@ def _filled(value: Any, chosen: Mapping[str, str]) -> Any:  # noqa: ANN401 - wha
 
 
 def _missing(requires: Sequence[str], path: Path) -> str:
-    """Name the first of what a server requires that is not there; nothing if all is."""
+    """Return the first missing requirement of a server; empty if none is missing."""
     for name in requires:
         if "/" in name:
             wanted = (path.parent / name).resolve()
@@ -301,7 +301,7 @@ def _is_module(name: str) -> bool:
 
 
 def _target(name: str, table: TargetTable, directory: str | None) -> Target:
-    """Make a server of its table. Raises UsageError."""
+    """Make a server from its table. Raises UsageError."""
     if (table.command is None) == (table.url is None):
         given = "neither" if table.command is None else "both"
         raise UsageError(f"it has either a command, as starts it, or a url, not {given}")

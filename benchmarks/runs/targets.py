@@ -1,4 +1,4 @@
-"""Servers that are judged: started by a command, afresh for each run, or running already."""
+"""Servers to be judged: started by a command, anew for each run, or already running."""
 
 import difflib
 import re
@@ -29,12 +29,12 @@ class Target:
     """A server that loads are put on.
 
     Attributes:
-        name: what it is called in tables and in the names of records.
-        source: what starts it; empty where it runs already.
-        base: its address without a path, ``{port}`` in it if it is started.
-        paths: paths of loads that it has under another name.
-        flags: further flags of ``swarmgate run`` for each load on it, such as how one logs in.
-        warmup: how long the same load comes first, as a flag.
+        name: its name in tables and in the names of records.
+        source: what starts it; empty if it already runs.
+        base: its address without a path, with ``{port}`` in it if it is started.
+        paths: paths of loads that it serves under another name.
+        flags: further flags of ``swarmgate run`` for each load on it, such as those for logging in.
+        warmup: how long the same load runs first, as a flag.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Target:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether each run has a process of its own of it."""
+        """Whether each run gets its own process of it."""
         return bool(self.source.command)
 
     @property
     def needs_redis(self) -> bool:
-        """Whether its command has a place for the address of a Redis."""
+        """Whether its command has a placeholder for the address of a Redis."""
         return any(_REDIS in word for word in self.source.command)
 
     def address(self, path: str) -> str:
@@ -59,7 +59,7 @@ class Target:
         return f"{self.base}{self.paths.get(path, path)}"
 
     def with_arguments(self, words: str) -> "Target":
-        """Return the same with further words, as a shell splits them, at the end of its command.
+        """Return a copy with further words, split as by a shell, at the end of its command.
 
         Raises:
             UsageError: unbalanced quotes.
@@ -67,30 +67,30 @@ class Target:
         return replace(self, source=self.source.with_words(*split_words("arguments", words)))
 
     def with_flags(self, words: Sequence[str]) -> "Target":
-        """Return the same with further flags for each load on it."""
+        """Return a copy with further flags for each load on it."""
         return replace(self, flags=(*self.flags, *words))
 
     def with_redis(self, url: str) -> "Target":
-        """Return the same with the address of a Redis where its command has a place for it."""
+        """Return a copy with the address of a Redis in place of the command's placeholder."""
         command = tuple(word.replace(_REDIS, url) for word in self.source.command)
         return replace(self, source=replace(self.source, command=command))
 
 
 def reference_target() -> Target:
-    """Return the reference server, as claims that name no other are about it."""
+    """Return the reference server, which claims that name no other server are about."""
     command = (*own_module("target_app"), "--port", "{port}", "--log-level", "warning")
     return Target("reference", TargetSource(command))
 
 
 def started_by(command: str, python: str = sys.executable) -> tuple[str, ...]:
-    """Split a command as a shell would; ``{python}`` in it is the Python that runs us, or another.
+    """Split a command as a shell would, with ``python`` (ours by default) for its ``{python}``.
 
     Raises:
-        UsageError: unbalanced quotes, no ``{port}``, or what seems to be one of these misspelt.
+        UsageError: unbalanced quotes, no ``{port}``, or what looks like a misspelt placeholder.
     """
     words = split_words("command", command)
     for name in set(_LIKE_A_PLACE.findall(command)) - set(_PLACES):
-        # Only what is nearly one of ours: a server may take braces for something of its own.
+        # Only a near match of one of ours: a server may use braces for something else.
         if near := difflib.get_close_matches(name, _PLACES, n=1, cutoff=0.75):
             raise UsageError(
                 f"nothing is filled in for {{{name}}} in a command; did you mean {{{near[0]}}}?"
@@ -104,7 +104,7 @@ def started_by(command: str, python: str = sys.executable) -> tuple[str, ...]:
 
 
 def split_words(what: str, text: str) -> tuple[str, ...]:
-    """Split a text as a shell would. Raises UsageError, which calls it ``what``."""
+    """Split a text as a shell would. Raises UsageError, in which it is called ``what``."""
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
@@ -112,7 +112,7 @@ def split_words(what: str, text: str) -> tuple[str, ...]:
 
 
 def check_of_load(words: Sequence[str]) -> None:
-    """Refuse flags that are of a server among those of the loads on it. Raises UsageError."""
+    """Refuse flags of a server among those of the loads on it. Raises UsageError."""
     said = read_words(words)
     if of_target := sorted(said.keys() & OF_THE_TARGET):
         raise UsageError(
@@ -125,12 +125,12 @@ def base_of(url: str) -> str:
     """Return an address without its path and query.
 
     Raises:
-        UsageError: it is no WebSocket address.
+        UsageError: it is not a WebSocket address.
     """
     split_url(url.replace("{port}", "1"))
     return urlunsplit(urlsplit(url)._replace(path="", query=""))
 
 
 def directory_of(given: str | None, beside: Path) -> str | None:
-    """Return a directory that was written relative to a file, as a path of its own."""
+    """Return the absolute path of a directory that was written relative to a file."""
     return None if given is None else str((beside.parent / given).resolve())

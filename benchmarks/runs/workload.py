@@ -1,4 +1,4 @@
-"""A load as it is judged: what a file of ``swarmgate run`` says, put on whichever server."""
+"""A load to be judged: the content of a ``swarmgate run`` file, put on any server."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -31,8 +31,8 @@ class Workload:
     """What is done to a server.
 
     Attributes:
-        path: where on it, from its first slash.
-        content: what a file of ``swarmgate run --file`` would say, its address left out.
+        path: the path on it, starting with its first slash.
+        content: what a file for ``swarmgate run --file`` would contain, without the address.
     """
 
     path: str = "/ws"
@@ -40,12 +40,12 @@ class Workload:
 
     @property
     def scenario(self) -> str:
-        """The scenario; of several kinds of users, that of the first."""
+        """The scenario; with several kinds of users, that of the first."""
         said = self.content.users[0].said if self.content.users else self.content.said
         return str(said.get("scenario", "hold"))
 
     def against_figure(self, name: str) -> str:
-        """Return why a run of it has no such figure; nothing if it may, or its flags are wrong."""
+        """Return why a run of it has no such figure; empty if it may, or if its flags are wrong."""
         plan = self._plan()
         return "" if plan is None else against_figure_of(plan, name)
 
@@ -56,17 +56,17 @@ class Workload:
         return CATALOGUE if plan is None else catalogue_for(plan)
 
     def _plan(self) -> Plan | None:
-        """Plan it on no server; None where its flags are wrong, which is reported elsewhere."""
+        """Plan it without a server; None if its flags are wrong, which is reported elsewhere."""
         try:
             return plan_of_run({"url": f"ws://127.0.0.1:1{self.path}"}, self.content)
         except LoadTestError:
             return None
 
     def bounds_for(self, judged: Iterable[str]) -> Bounds | None:
-        """Return the bounds within which a run is valid; None for those that the load has.
+        """Return the bounds within which a run is valid; None for the load's own.
 
-        Where no time is judged, a generator that sends late disturbs nothing that is, so that a
-        busy machine need not make a run invalid.
+        Where no time is judged, a generator that sends late affects nothing that is, so a busy
+        machine need not make a run invalid.
 
         Args:
             judged: the figures of a run that are judged or shown.
@@ -76,12 +76,12 @@ class Workload:
         return _LATE_IS_FINE
 
     def with_flags(self, **flags: Any) -> "Workload":  # noqa: ANN401 - each flag's own
-        """Return the same with other values of some options, by their names."""
+        """Return a copy with other values for some options, by name."""
         said = {**self.content.said, **{OPTIONS[name].name: it for name, it in flags.items()}}
         return replace(self, content=replace(self.content, said=said))
 
     def with_parameters(self, **parameters: Any) -> "Workload":  # noqa: ANN401 - a scenario's own
-        """Return the same with other values of some parameters of the scenario."""
+        """Return a copy with other values for some parameters of the scenario."""
         changed = {**self.content.parameters, **parameters}
         return replace(self, content=replace(self.content, parameters=changed))
 
@@ -96,7 +96,7 @@ class Case:
     """A load on a server.
 
     Attributes:
-        bounds: within which a run is valid, in place of those that the load names.
+        bounds: the bounds within which a run is valid, in place of those that the load names.
     """
 
     target: Target
@@ -107,7 +107,7 @@ class Case:
         """Return the plan of a run of it, checked as far as it can be before it runs.
 
         Raises:
-            LoadTestError: a value that cannot be read, or values that do not go together.
+            LoadTestError: a value cannot be read, or values are incompatible.
         """
         before = {
             "seed": str(seed),
@@ -120,9 +120,9 @@ class Case:
         return plan if self.bounds is None else replace(plan, bounds=self.bounds)
 
     def against_warmup(self, figure: str) -> str:
-        """Return why a figure misses what a warm-up has left behind; nothing if it does not.
+        """Return why a figure misses what a warm-up has left behind; empty if it does not.
 
-        The memory of the connections of a warm-up is used again by those after them.
+        The memory of a warm-up's connections is reused by those after them.
 
         Raises:
             LoadTestError: as :meth:`plan`.

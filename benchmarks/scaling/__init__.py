@@ -1,1 +1,1 @@
-"""Scaling laws: how memory, CPU, broadcast time and throughput grow, and how far that carries."""
+"""Scaling laws: how memory, CPU, broadcast time and throughput grow, and how far that holds."""

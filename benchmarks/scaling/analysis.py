@@ -1,4 +1,4 @@
-"""From a series to its laws: each chosen, or why it was not, and held against larger sizes."""
+"""From a series to its laws: each chosen, or why it was not, and checked against larger sizes."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,15 +13,15 @@ from reports.units import format_figure
 from reports.verdict import Verdict
 
 _FAR: Final = 10.0
-"""Beyond so many times the largest measured size a projection says so in words."""
+"""Beyond this multiple of the largest measured size, a projection says so in words."""
 
 _TOO_WIDE: Final = 4.0
-"""Ends of an interval that are further apart than this factor hold too much to be held to."""
+"""An interval whose ends are further apart than this factor is too wide to test anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a law made of a size beyond those it was fitted on, against what was measured there.
+    """A law's projection for a size beyond those it was fitted on, and what was measured there.
 
     Attributes:
         runs: what each run measured; ``measured`` is their mean.
@@ -35,7 +35,7 @@ class Check:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether it lies there; undecided where nearly anything would have."""
+        """Whether the mean lies in the interval; inconclusive if nearly anything would have."""
         if not self.projected.low <= self.measured <= self.projected.high:
             return Verdict.REFUTED
         if self.projected.high > _TOO_WIDE * self.projected.low:
@@ -45,15 +45,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of one law.
+    """What was found about one law.
 
     Attributes:
-        choice: None where it could not be fitted; ``reason`` says why.
-        missing: whether some of the runs have the figure and others have not, which is never a
-            pass; a figure that no run has was not measured.
-        doubt: why the law, though fitted, says nothing of the server; empty if it does.
-        beyond: what larger sizes than those fitted measured.
-        checks: what came of these.
+        choice: None if it could not be fitted; ``reason`` says why.
+        missing: whether some of the runs have the figure and others do not, which is never a pass;
+            a figure that no run has was not measured.
+        doubt: why the law, though fitted, says nothing about the server; empty if it does.
+        beyond: what was measured at sizes larger than those fitted.
+        checks: the checks of the law at these sizes.
     """
 
     law: Law
@@ -70,9 +70,9 @@ class Projected:
     """A figure at a size that was not measured.
 
     Attributes:
-        interval: for one new run, should the chosen model hold so far out.
-        rivals: the values of the models that do not differ from that one, by their labels.
-        times: how many times the largest fitted size this is.
+        interval: for one new run, if the chosen model holds that far out.
+        rivals: the values of the models that cannot be distinguished from that one, by label.
+        times: the size as a multiple of the largest fitted size.
     """
 
     law: Law
@@ -89,13 +89,13 @@ class Projected:
 
 
 def find(series: Series, fit_up_to: float = math.inf) -> tuple[Finding, ...]:
-    """Look for every law of a series in its runs up to a size; see :func:`check` for the others."""
+    """Fit every law of a series to its runs up to a size; see :func:`check` for the other runs."""
     laws = laws_of(series.axis, sends=series.sends)
     return tuple(_find(law, series, fit_up_to) for law in laws)
 
 
 def check(findings: Sequence[Sequence[Finding]]) -> list[tuple[Finding, ...]]:
-    """Check the laws of all series of a report on what was measured beyond."""
+    """Check the laws of all series of a report against what was measured beyond the fit."""
     count = sum(len(it.beyond) for part in findings for it in part if it.choice is not None)
     return [
         tuple(replace(it, checks=tuple(_checks(it, count))) for it in part) for part in findings
@@ -103,7 +103,7 @@ def check(findings: Sequence[Sequence[Finding]]) -> list[tuple[Finding, ...]]:
 
 
 def project(finding: Finding, sizes: Sequence[float]) -> tuple[Projected, ...]:
-    """Carry a law on to sizes; nothing where there is no law, or it says nothing of the server."""
+    """Project a law to sizes; empty if there is none, or it says nothing about the server."""
     if finding.choice is None or finding.doubt or finding.law.axis is not Axis.CONNECTIONS:
         return ()
     fit = finding.choice.fit
@@ -134,7 +134,7 @@ def _find(law: Law, series: Series, fit_up_to: float) -> Finding:
             told = "is missing" if value is None else f"is {value:g}"
             return Finding(law, reason=f"{law.figure} {told} in {reading.path}", missing=True)
         if value <= 0:
-            # The host's memory moves by itself, and CPU is counted in ticks.
+            # The host's memory fluctuates on its own, and CPU is counted in ticks.
             told = f"{format_figure(law.figure, value)} at {reading.size:,g}"
             return Finding(law, reason=f"{told} is too little to be seen; take larger sizes")
     pairs = [(reading.size, value) for reading, value in held if value is not None]
@@ -153,7 +153,7 @@ def _find(law: Law, series: Series, fit_up_to: float) -> Finding:
 
 
 def _doubt(law: Law, readings: Sequence[Reading]) -> str:
-    """Return whether the generator or the machine bounded a throughput, in a sentence."""
+    """Return a sentence if the generator or the machine bounded a throughput; otherwise empty."""
     if law.axis is not Axis.WORKERS:
         return ""
     others = [it for it in readings if {"generator", "machine"} & set(it.limit)]
@@ -168,7 +168,7 @@ def _doubt(law: Law, readings: Sequence[Reading]) -> str:
 def _checks(finding: Finding, count: int) -> Iterator[Check]:
     if finding.choice is None:
         return
-    # Bonferroni: 95 % is said of all of them together.
+    # Bonferroni: the 95 % apply to all of them together.
     confidence = 1 - (1 - CONFIDENCE) / max(count, 1)
     for size, values in finding.beyond:
         yield Check(

@@ -1,4 +1,4 @@
-"""A report of scaling as headings, sentences and tables: once, for a terminal and for Markdown."""
+"""A scaling report as headings, sentences and tables, for both the terminal and Markdown."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: its first columns are words, ``words`` of them, the others numbers."""
+    """A table: the first ``words`` columns are words, the others numbers."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -48,7 +48,7 @@ Block = Heading | Table | str
 
 
 def blocks_of(report: Report) -> Iterator[Block]:
-    """Yield all of a report in the order to read it."""
+    """Yield all blocks of a report in reading order."""
     for part in report.series:
         yield from _of_series(part)
     if report.left_out:
@@ -85,7 +85,7 @@ def _of_series(part: SeriesReport) -> Iterator[Block]:
 
 
 def _coefficients(finding: Finding) -> Iterator[tuple[str, ...]]:
-    """Yield the chosen model's coefficients, for throughput those of every model in question."""
+    """Yield the chosen model's coefficients; for throughput, those of every model in question."""
     law, choice = finding.law, finding.choice
     if choice is None:
         return
@@ -100,7 +100,7 @@ def _coefficients(finding: Finding) -> Iterator[tuple[str, ...]]:
 
 
 def _told(law: Law, fit: Fit) -> Iterator[tuple[str, Interval, "_Write"]]:
-    """Yield what a fit says, each as a name, an interval, and how to write it."""
+    """Yield the results of a fit, each as a name, an interval, and how to format it."""
     figure, unit = _Write(law.figure), _UNITS[law.axis]
     one = {"connections": "connection", "messages/s": "message/s", "workers": "worker"}[unit]
     scale, what = (1.0, one) if unit_of(law.figure) == "bytes" else (1e3, f"1,000 {unit}")
@@ -141,7 +141,7 @@ def _times(fit: Fit, number: int, factor: float) -> Interval:
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """How a value of a figure is written; a plain number where it has no unit."""
+    """A formatter for the values of a figure; a plain number if it has no unit."""
 
     figure: str
     in_cores: bool = False
@@ -161,7 +161,7 @@ def _ends(interval: Interval, write: _Write) -> str:
 
 
 def _deviations(fitted: Sequence[tuple[Finding, Fit]]) -> Table:
-    """Return how far each size lies from the chosen model, and whether runs scatter that much."""
+    """Return how far each size lies from the chosen model, and how much runs scatter."""
     sizes = sorted({size for _, fit in fitted for size, _ in fit.deviations})
     rows = []
     for finding, fit in fitted:
@@ -173,7 +173,7 @@ def _deviations(fitted: Sequence[tuple[Finding, Fit]]) -> Table:
 
 
 def _percent(logarithm: float) -> str:
-    # Adding 0 takes the sign off what rounds to nothing.
+    # Adding 0 removes the sign of a value that rounds to 0.
     return f"{round(math.expm1(logarithm) * 100, 1) + 0.0:+.1f}"
 
 
@@ -259,7 +259,7 @@ def _of_projection(report: Report) -> Iterator[Block]:
 
 
 def _reach(report: Report) -> Iterator[str]:
-    """Yield the range that was fitted, and in words what is far beyond it."""
+    """Yield the range that was fitted, and a warning about what is far beyond it."""
     reaches = {
         part.series.header.scenario: part.projected[0].size / part.projected[0].times
         for part in report.series

@@ -1,15 +1,15 @@
-"""Choose between models by how well each tells of a size that it has not seen.
+"""Choose between models by how well each predicts a size that it has not seen.
 
-A law is fitted to be extrapolated, so it is judged by that: each size is left out in turn, and its
-runs are compared with what the others make of it (leave-one-out cross-validation, Stone 1974, by
-size rather than by run, since a run's neighbours of its own size would give it away). The score is
-the root mean square of ln(measured / predicted).
+A law is fitted to be extrapolated, so that is how it is judged: each size is left out in turn, and
+its runs are compared with the prediction from the others (leave-one-out cross-validation, Stone
+1974, by size rather than by run, since other runs of the same size would give the answer away). The
+score is the root mean square of ln(measured / predicted).
 
-Scores are measured too. Runs are drawn anew 400 times (each size's mean, times a residual of any
-run: Efron & Tibshirani 1993, section 9.4), and a model that the best one beats in fewer than 95 %
-of the draws cannot be told apart from it. Of those the one with the fewest coefficients is chosen,
-of as many the one with the better score (in the spirit of the one-standard-error rule: Breiman et
-al. 1984, section 3.4.3).
+Scores are uncertain too. Runs are redrawn 400 times (each size's mean, times a residual of any run:
+Efron & Tibshirani 1993, section 9.4), and a model that the best one beats in fewer than 95 % of the
+draws cannot be distinguished from it. Of those, the one with the fewest coefficients is chosen, and
+of equally many the one with the better score (in the spirit of the one-standard-error rule: Breiman
+et al. 1984, section 3.4.3).
 """
 
 import math
@@ -26,7 +26,7 @@ from reports.units import rounded
 DRAWS: Final = 400
 TOLD_APART: Final = 0.95
 _SEED: Final = 20_260
-# A score below that is the rounding of floats.
+# A score below this is floating-point rounding.
 _ROUNDING: Final = 1e-9
 
 
@@ -35,11 +35,11 @@ class Candidate:
     """A model that was tried.
 
     Attributes:
-        fit: None where there was too little; ``reason`` says so.
-        score: its typical relative error at a size left out, as a logarithm; None where it has as
-            many coefficients as there are sizes, or was not fitted.
+        fit: None if there was too little data; ``reason`` says so.
+        score: its typical relative error at a left-out size, as a logarithm; None if it has as many
+            coefficients as there are sizes, or was not fitted.
         beaten: the share of the draws in which the best model was better; None for the best one,
-            and where there is no scatter of runs to draw from.
+            and if there is no scatter of runs to draw from.
         in_question: whether it cannot be distinguished from the best.
     """
 
@@ -56,7 +56,7 @@ class Choice:
     """The models tried on a series, and which was chosen.
 
     Attributes:
-        chosen: the key of the model that was; its rivals are the others in question.
+        chosen: the key of the chosen model; its rivals are the others in question.
     """
 
     candidates: tuple[Candidate, ...]
@@ -112,12 +112,12 @@ def _tried(model: Model, points: Points) -> Candidate:
 
 
 def score(model: Model, points: Points) -> float:
-    """Return the root mean square of ln(measured / predicted) over sizes, each left out in turn."""
+    """Return the root mean square of ln(measured / predicted), leaving out each size in turn."""
     return float(_scores(model, np.array(points.sizes), np.array([points.values]))[0])
 
 
 def _scores(model: Model, sizes: Floats, samples: Floats) -> Floats:
-    """Return the score of each sample of figures at the same sizes, a row each."""
+    """Return the score of each sample of figures at the same sizes, one sample per row."""
     squares = [
         (
             np.mean(np.log(samples[:, sizes == left_out]), axis=1)
@@ -141,17 +141,17 @@ def _wins(best: Model, others: Sequence[Model], points: Points) -> dict[str, flo
     wins = {}
     for other in others:
         theirs = _scores(other, sizes, drawn)
-        # A tie is no win: it is what a model that includes the best one comes to where it is right.
+        # A tie is not a win: a model that includes the best one ties with it if that one is right.
         wins[other.key] = float(np.mean((bar < theirs) & ~np.isclose(bar, theirs)))
     return wins
 
 
 def _draws(points: Points) -> Floats:
-    """Draw the runs anew, a row for each draw."""
+    """Redraw the runs, one draw per row."""
     generator = np.random.default_rng(_SEED)
     logs, sizes = np.log(points.values), np.array(points.sizes)
     means = np.array([np.mean(logs[sizes == size]) for size in points.sizes])
-    # Residuals are smaller than what they stand for: each mean has followed its runs.
+    # Residuals understate the scatter, because each mean has followed its own runs.
     free = len(sizes) - len(points.distinct)
     residuals = (logs - means) * math.sqrt(len(sizes) / free)
     drawn: Floats = np.exp(means + generator.choice(residuals, (DRAWS, len(sizes))))
@@ -164,7 +164,7 @@ def _judged(candidate: Candidate, best: Candidate, wins: dict[str, float] | None
     if candidate is best:
         beaten, in_question = None, True
     elif candidate.score is None:
-        # Nothing was held against it.
+        # It was not tested, so nothing speaks against it.
         beaten, in_question = None, True
     else:
         beaten = None if wins is None else wins[candidate.model.key]

@@ -1,4 +1,4 @@
-"""A report of scaling for programs: what JSON has of it, with nothing that JSON cannot hold."""
+"""A scaling report for programs: a JSON document, without anything that JSON cannot represent."""
 
 import math
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from reports.outcome import Outcome
 
 
 def document_of(report: Report, outcome: Outcome) -> dict[str, Any]:
-    """Return the report; an end of an interval that is unbounded is null."""
+    """Return the report as a document; an unbounded end of an interval is null."""
     return {
         "status": outcome.status,
         "outcome": outcome.line,

@@ -1,17 +1,17 @@
 """Fit one model to the runs of a series: coefficients, intervals, and whether it fits at all.
 
-The unit is the run, and figures of runs spread in proportion to their size: twice the broadcast
-time has twice the scatter. So the method is quasi-likelihood with a constant coefficient of
-variation (McCullagh & Nelder 1989, chapter 8: weights of one over the fitted value's square, found
-by iteration), which is ordinary least squares on the logarithms for a power law. It assumes that
-runs are independent and that their relative scatter is the same at every size; intervals are
-Student's t.
+The unit is the run, and the figures of runs scatter in proportion to their magnitude: twice the
+broadcast time has twice the scatter. So the method is quasi-likelihood with a constant coefficient
+of variation (McCullagh & Nelder 1989, chapter 8: weights of one over the square of the fitted
+value, found by iteration), which is ordinary least squares on the logarithms for a power law. It
+assumes that runs are independent and that their relative scatter is the same at every size;
+intervals are Student's t.
 
-Whether the model fits is tested against the scatter of runs of one size (the F test for lack of
-fit: Draper & Smith 1998, section 2.1). Where it does not fit, what the sizes deviate by is no
-scatter of runs that more of them would average out: the size becomes the unit, with as many degrees
-of freedom as sizes beyond coefficients, and every interval is as wide as that makes it. What a size
-not yet measured would deviate by is then a component of variance of its own.
+Whether the model fits is tested against the scatter of runs of the same size (the F test for lack
+of fit: Draper & Smith 1998, section 2.1). If it does not fit, the deviations of the sizes are not
+scatter that more runs would average out: the size becomes the unit, with as many degrees of freedom
+as there are sizes beyond coefficients, and every interval is as wide as that makes it. The
+deviation of a size not yet measured is then a separate component of variance.
 """
 
 import math
@@ -27,7 +27,7 @@ from benchmarks.scaling.models import Floats, Model, Scale
 CONFIDENCE: Final = 0.95
 FEWEST_SIZES: Final = 3
 LACK_OF_FIT: Final = 0.05
-"""The chance of such deviations, were the model true, below which it does not fit."""
+"""A model does not fit if the chance of such deviations, were it true, is below this."""
 
 # Ten are more than a scatter of 50 % needs.
 _MOST_ROUNDS: Final = 40
@@ -35,23 +35,23 @@ _SETTLED: Final = 1e-7
 
 
 class NotEnoughError(ValueError):
-    """There is too little to fit; the message says what is missing."""
+    """Too little data to fit; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """What runs measured: the figure of each at its size, all above 0."""
+    """What runs measured: the figure of each run at its size, all above 0."""
 
     sizes: tuple[float, ...]
     values: tuple[float, ...]
 
     @property
     def distinct(self) -> tuple[float, ...]:
-        """The sizes, each once, the smallest first."""
+        """The distinct sizes, smallest first."""
         return tuple(sorted(set(self.sizes)))
 
     def without(self, size: float) -> "Points":
-        """Leave the runs of one size out."""
+        """Return the points without the runs of one size."""
         kept = [pair for pair in zip(self.sizes, self.values, strict=True) if pair[0] != size]
         return Points(tuple(n for n, _ in kept), tuple(y for _, y in kept))
 
@@ -75,15 +75,15 @@ class Fit:
     """A model fitted to points.
 
     Attributes:
-        coefficients: the best, none of them below 0 where the model is not logarithmic.
-        free: the best if they might be; intervals are about these, cut off at 0.
+        coefficients: the best ones, none of them below 0 unless the model is logarithmic.
+        free: the best ones if they could be; intervals are centred on these, cut off at 0.
         unscaled: their covariance for a relative scatter of 1, by rows.
-        scatter: the relative standard deviation on which intervals of coefficients rest.
+        scatter: the relative standard deviation on which the intervals of coefficients are based.
         freedom: its degrees of freedom.
-        within: that of runs of one size.
-        between: that of sizes around the model; 0 where it fits.
-        lack_of_fit: the chance of deviations this large were the model true; None where there is
-            one run a size, or no size beyond the coefficients.
+        within: the relative standard deviation of runs of the same size.
+        between: that of sizes around the model; 0 if it fits.
+        lack_of_fit: the chance of deviations this large were the model true; None if there is one
+            run per size, or no size beyond the coefficients.
         deviations: how far the runs of each size lie from the model, as the mean of ln(measured /
             fitted), by size.
     """
@@ -102,11 +102,11 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether the deviations are no larger than the scatter of runs explains."""
+        """Whether the scatter of runs explains the deviations."""
         return self.lack_of_fit is None or self.lack_of_fit >= LACK_OF_FIT
 
     def figure_at(self, size: float) -> float:
-        """Return the figure that the model has at a size."""
+        """Return the figure that the model gives at a size."""
         row = self.model.basis(np.array([size]))[0]
         return self.model.figure(size, float(row @ np.array(self.coefficients)))
 
@@ -122,7 +122,7 @@ class Fit:
     def ratio(self, above: int, below: int, confidence: float = CONFIDENCE) -> Interval:
         """Return the ratio of two coefficients with Fieller's interval (Fieller 1954).
 
-        Its upper end is infinite where the lower coefficient cannot be told from 0.
+        Its upper end is infinite if the coefficient below cannot be distinguished from 0.
         """
         t_squared = (self._quantile(confidence) * self.scatter) ** 2
         a, b = self.free[above], self.free[below]
@@ -141,11 +141,11 @@ class Fit:
         return Interval(value, min(low, value), max(high, value))
 
     def prediction(self, size: float, runs: int = 1, confidence: float = CONFIDENCE) -> Interval:
-        """Return what the mean of so many new runs at a size would be, with its interval.
+        """Return the predicted mean of ``runs`` new runs at a size, with its interval.
 
-        The scatter of runs and that of the coefficients are both in it; that the model holds so far
-        out is assumed. Its lower end is never below that at the largest measured size, since no
-        model here ever falls (throughput and power laws excepted).
+        It includes both the scatter of runs and that of the coefficients, and assumes that the
+        model holds that far out. Its lower end is never below that at the largest measured size,
+        since no model here ever falls (except for throughput and power laws).
         """
         low, high = self._ends(size, runs, confidence)
         if self.model.scale is Scale.PLAIN:
@@ -163,7 +163,7 @@ class Fit:
         of_mean = noise**2 * (self.between**2 + self.within**2 / runs)
         of_model = self.scatter**2 * float(row @ np.array(self.unscaled) @ row)
         half = self._quantile(confidence) * math.sqrt(of_mean + of_model)
-        # Where a coefficient was cut off at 0 the two differ, and neither is left out.
+        # If a coefficient was cut off at 0 the two differ, and the interval includes both.
         ends = (
             self.model.figure(size, min(middle, fitted) - half),
             self.model.figure(size, max(middle, fitted) + half),
@@ -171,7 +171,7 @@ class Fit:
         return min(ends), max(ends)
 
     def _quantile(self, confidence: float) -> float:
-        # Here, because every command would start later. Not scipy.stats, which takes seconds.
+        # Imported here, or every command would start later. Not scipy.stats, which takes seconds.
         from scipy import special  # noqa: PLC0415
 
         return float(special.stdtrit(self.freedom, (1 + confidence) / 2))
@@ -181,7 +181,7 @@ def fit(model: Model, points: Points) -> Fit:
     """Fit a model.
 
     Raises:
-        NotEnoughError: fewer sizes than three or than coefficients, or fewer runs than one more
+        NotEnoughError: fewer than three sizes or fewer sizes than coefficients, or no more runs
             than coefficients.
         ValueError: a figure or a size that is not finite and above 0.
     """
@@ -210,9 +210,9 @@ def fit(model: Model, points: Points) -> Fit:
 
 
 def predict(model: Model, sizes: Floats, values: Floats, size: float) -> Floats:
-    """Fit a model to many samples of the same sizes, a row each; return the figure of each at one.
+    """Fit a model to many samples, one per row, at the same sizes; predict each figure at a size.
 
-    Without what intervals need; see :func:`fit` for the method.
+    This omits what intervals need; see :func:`fit` for the method.
     """
     coefficients, _ = _solve(model, model.basis(sizes), model.response(sizes, values))
     row = model.basis(np.array([size]))[0]
@@ -234,7 +234,7 @@ def _check(model: Model, points: Points) -> None:
 
 
 def _solve(model: Model, rows: Floats, responses: Floats) -> tuple[Floats, Floats]:
-    """Return the coefficients of each sample of responses, and the weights with which found."""
+    """Return the coefficients for each sample of responses, and the weights used to find them."""
     if model.scale is Scale.LOGARITHM:
         weights = np.ones_like(responses)
         return _least_squares(rows, responses, weights), weights
@@ -256,7 +256,7 @@ def _least_squares(rows: Floats, responses: Floats, weights: Floats) -> Floats:
 
 
 def _inverse(normal: Floats) -> Floats:
-    """Invert, each column brought to length 1 first: a size and its square are far apart."""
+    """Invert after scaling each column to length 1: a size and its square are far apart."""
     lengths = np.sqrt(np.diagonal(normal, axis1=-2, axis2=-1))
     outer = lengths[..., :, None] * lengths[..., None, :]
     inverse: Floats = np.linalg.inv(normal / outer) / outer
@@ -264,11 +264,11 @@ def _inverse(normal: Floats) -> Floats:
 
 
 def _least_squares_above_zero(rows: Floats, responses: Floats, weights: Floats) -> Floats:
-    """Return the best coefficients of which none is below 0, over all sets that may be above."""
+    """Return the best coefficients with none below 0, over all subsets that may be above 0."""
     count = rows.shape[1]
     best = np.zeros((len(responses), count))
     least = np.full(len(responses), math.inf)
-    # All of them first, with which nothing else is to be tried where they are all above 0.
+    # Start with all of them: if they are all above 0, nothing else has to be tried.
     sets = (set_ for size in range(count, 0, -1) for set_ in combinations(range(count), size))
     for kept in sets:
         columns = list(kept)
@@ -287,7 +287,7 @@ def _least_squares_above_zero(rows: Floats, responses: Floats, weights: Floats) 
 
 @dataclass(frozen=True, slots=True)
 class _Scatter:
-    """What of a fit's scatter is whose, and the chance of its lack of fit."""
+    """The sources of a fit's scatter, and the chance of its lack of fit."""
 
     scatter: float
     freedom: int
@@ -310,7 +310,7 @@ def _scatter(points: Points, residuals: Floats, coefficients: int) -> _Scatter:
     chance = _chance(between / free_between, within / free_within, free_between, free_within)
     if chance >= LACK_OF_FIT:
         return _Scatter(pooled, free, pooled, chance=chance)
-    # The mean square between sizes holds the runs' scatter, too, each size having so many runs.
+    # The mean square between sizes also contains the scatter of the runs, ``each`` of them a size.
     of_sizes, of_runs = between / free_between, within / free_within
     each = len(residuals) / len(groups)
     return _Scatter(
@@ -324,7 +324,7 @@ def _scatter(points: Points, residuals: Floats, coefficients: int) -> _Scatter:
 
 def _chance(between: float, within: float, free_between: int, free_within: int) -> float:
     """Return the chance of a ratio of variances this large or larger."""
-    # Runs that all agree to the last digit of a float have no scatter to speak of.
+    # Runs that all agree to the last digit of a float have no meaningful scatter.
     if within <= np.finfo(float).eps ** 2:
         return 1.0 if between <= np.finfo(float).eps else 0.0
     from scipy import special  # noqa: PLC0415 - see Fit._quantile

@@ -1,4 +1,4 @@
-"""The laws that are looked for: which figure, against what, and the models it may follow."""
+"""The laws to look for: which figure, against what, and the models it may follow."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,7 +24,7 @@ class Axis(StrEnum):
 
 
 KERNEL_MEMORY: Final = "kernel.memory_growth_bytes"
-"""Buffers of TCP and slabs of the whole host, from before the first connection on."""
+"""TCP buffers and slabs of the whole host, measured from before the first connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Law:
     """One law.
 
     Attributes:
-        key: its name for a program; ``label`` for a person.
-        figure: the figure of each run, its unit in its name.
+        key: its machine-readable name; ``label`` is the human-readable one.
+        figure: the figure of each run, with its unit in its name.
         axis: what it is plotted against.
-        models: those it may follow, the expected one first.
+        models: the models that it may follow, the expected one first.
     """
 
     key: str
@@ -101,7 +101,7 @@ def laws_of(axis: Axis, *, sends: bool) -> tuple[Law, ...]:
 
     Args:
         axis: what changes in it.
-        sends: whether its load sends messages; without, CPU is that of heartbeats and pings.
+        sends: whether its load sends messages; if not, CPU is spent on heartbeats and pings.
     """
     match axis:
         case Axis.CONNECTIONS:

@@ -1,7 +1,7 @@
-"""What machines a number of connections needs, and which limit bites first: pure arithmetic.
+"""How many machines some connections need, and which limit bites first: pure arithmetic.
 
-Each limit says how many connections fit one machine; a load is spread evenly over machines. Needs
-that were projected are those of the chosen model, at the upper end of its interval.
+Each limit says how many connections fit on one machine; a load is spread evenly over machines.
+Projected needs are those of the chosen model, at the upper end of its interval.
 """
 
 import math
@@ -14,7 +14,7 @@ from benchmarks.scaling.fit import Fit
 from benchmarks.scaling.laws import IDLE_CPU, KERNEL, LOAD_CPU, SERVER_MEMORY
 
 PAGE_BYTES: Final = 4096
-"""Of buffers: what a socket is charged with at least while something waits in it (tcp(7))."""
+"""The least buffer memory that a socket is charged while something waits in it (tcp(7))."""
 _MOST: Final = 10**12
 
 
@@ -23,12 +23,12 @@ class MachineSpec:
     """A machine as it is assumed to be.
 
     Attributes:
-        files: open files a process may have, once spare ones are taken off (RLIMIT_NOFILE, which
-            fs.nr_open bounds).
+        files: open files that a process may have, after subtracting spare ones (RLIMIT_NOFILE,
+            which fs.nr_open bounds).
         files_machine: open files of the whole machine (fs.file-max).
-        tcp_memory_bytes: buffers of TCP on the whole machine (net.ipv4.tcp_mem).
-        ports: ephemeral ports that one source address of a proxy has to one address of the server.
-        proxy_sources: source addresses of a proxy in front; 0 where there is none.
+        tcp_memory_bytes: TCP buffers of the whole machine (net.ipv4.tcp_mem).
+        ports: ephemeral ports from one source address of a proxy to one address of the server.
+        proxy_sources: source addresses of a proxy in front; 0 if there is none.
     """
 
     cores: int
@@ -45,8 +45,8 @@ class Bound:
     """A limit of one machine.
 
     Attributes:
-        fits: connections that one machine holds by it; infinite where it bounds none.
-        how: the arithmetic, for a person.
+        fits: connections that it allows on one machine; infinite if it does not bound them.
+        how: the arithmetic, in human-readable form.
     """
 
     key: str
@@ -55,16 +55,16 @@ class Bound:
     how: str
 
     def machines(self, connections: float) -> float:
-        """Return how many machines hold them; infinite where one cannot hold a single one."""
+        """Return how many machines hold them; infinite if a machine cannot hold a single one."""
         return max(1, math.ceil(connections / self.fits)) if self.fits else math.inf
 
 
 def bounds_of(machine: MachineSpec, fits: Mapping[str, Fit]) -> tuple[Bound, ...]:
-    """Return every limit of a machine that can be told, the one that bites first in front.
+    """Return every known limit of a machine, starting with the one that bites first.
 
     Args:
         machine: the machine.
-        fits: the chosen fit of each law by its key; a law that is missing bounds nothing.
+        fits: the chosen fit of each law by its key; a missing law bounds nothing.
     """
     each = machine.cores * machine.files
     bounds = [
@@ -104,7 +104,7 @@ def bounds_of(machine: MachineSpec, fits: Mapping[str, Fit]) -> tuple[Bound, ...
 
 
 def workers_needed(fit: Fit, connections: float) -> int:
-    """Return how many workers keep within a core each, at the upper end of the projected CPU."""
+    """Return the number of workers that stay within a core each, at the upper end of the CPU."""
     return max(1, math.ceil(_upper(fit, connections)))
 
 
@@ -113,7 +113,7 @@ def _upper(fit: Fit, connections: float) -> float:
 
 
 def _largest(need: Callable[[float], float], given: float) -> float:
-    """Return the most connections whose need is within what is given."""
+    """Return the largest number of connections whose need does not exceed what is given."""
     low, high = 0, 1
     while high < _MOST and need(high) <= given:
         low, high = high, high * 2

@@ -1,9 +1,8 @@
 """The models that a scaling law may follow, each linear in its coefficients on some scale.
 
-That they are linear is what gives exact least squares, intervals in closed form, and no starting
-values that somebody would have to guess. Coefficients are never below 0 (but for those of a power
-law, on its logarithms): no cost of ours shrinks as load grows, and an extrapolated parabola that
-bends down is nonsense.
+Linearity gives exact least squares, intervals in closed form, and no starting values to guess.
+Coefficients are never below 0 (except for those of a power law, on its logarithms): none of our
+costs shrinks as load grows, and an extrapolated parabola that bends down is nonsense.
 """
 
 from collections.abc import Callable
@@ -18,14 +17,14 @@ Floats = npt.NDArray[np.float64]
 
 
 class Scale(StrEnum):
-    """What of a figure is linear in a model's coefficients."""
+    """The transform of a figure that is linear in a model's coefficients."""
 
     PLAIN = "plain"
     """The figure itself."""
     LOGARITHM = "logarithm"
     """Its natural logarithm."""
     COST = "cost"
-    """The size over the figure: what a unit of throughput costs, in workers."""
+    """The size over the figure: the cost of a unit of throughput, in workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +32,11 @@ class Model:
     """One way in which a figure may grow with a size.
 
     Attributes:
-        key: its name for a program; ``label`` for a person.
-        formula: what it says, ``n`` being the size.
+        key: its machine-readable name; ``label`` is the human-readable one.
+        formula: its formula, ``n`` being the size.
         coefficients: their names, in the order of the columns of ``basis``.
-        scale: what of the figure is linear in them.
-        basis: gives a row of columns for each size.
+        scale: the transform of the figure that is linear in them.
+        basis: returns a row of columns for each size.
     """
 
     key: str
@@ -48,7 +47,7 @@ class Model:
     basis: Callable[[Floats], Floats]
 
     def response(self, sizes: Floats, values: Floats) -> Floats:
-        """Bring figures to the scale on which the model is linear."""
+        """Convert figures to the scale on which the model is linear."""
         match self.scale:
             case Scale.PLAIN:
                 return values
@@ -58,7 +57,7 @@ class Model:
                 return sizes / values
 
     def figure(self, size: float, response: float) -> float:
-        """Bring one response at a size back to the figure; infinite where it costs nothing."""
+        """Convert a response at a size back to the figure; infinite if it costs nothing."""
         match self.scale:
             case Scale.PLAIN:
                 return response
@@ -112,7 +111,7 @@ AMDAHL: Final = Model(
     Scale.COST,
     lambda n: _columns(np.ones_like(n), n - 1),
 )
-"""Speed-up that a serial share bounds (Amdahl 1967)."""
+"""Speed-up bounded by a serial share (Amdahl 1967)."""
 UNIVERSAL: Final = Model(
     "usl",
     "universal scalability law",

@@ -14,14 +14,14 @@ from reports.printable import printable
 from reports.record import RECORD_SUFFIX, Header, Record, RecordError, Sample, read_record
 from reports.summary import MARK_MEASURE_BEGIN, MARK_START, Summary, summarise
 
-# What of a load makes its figures others. Processes of the generator, the length of the run and how
-# connections open may differ from size to size.
+# The parts of a load that change its figures. The generator's processes, the length of the run and
+# the way connections open may differ from size to size.
 _SAME_LOAD: Final = (
     *("per_connection", "profile", "think", "arrivals", "payload_bytes", "payload_sizes"),
     *("payload_file", "binary", "ready", "answers", "population"),
 )
 _SAME_OPTIONS: Final = ("headers", "subprotocols", "deflate", "unix_socket", "proxy")
-# Two starts of one virtual machine differ by some kilobytes of memory.
+# Two boots of the same virtual machine differ by some kilobytes of memory.
 _SAME_MEMORY: Final = 0.01
 _WORKERS: Final = re.compile(
     r"(?:(?<=\s)-w|[-\w]*workers|WEB_CONCURRENCY)[\s=]*(\d+)\b", re.IGNORECASE
@@ -29,11 +29,11 @@ _WORKERS: Final = re.compile(
 
 
 class SeriesError(Exception):
-    """Records are no series; the message names what is wrong, and what to do."""
+    """Records that do not form a series; the message names what is wrong, and what to do."""
 
 
 class TooFewError(SeriesError):
-    """The records belong together and are too few to say anything."""
+    """Records that belong together but are too few to say anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Reading:
     """One run of a series.
 
     Attributes:
-        size: connections, messages a second or workers, whichever the series is of.
-        limit: who was the limit of it; empty where nobody was, or nobody could be seen.
+        size: connections, messages per second or workers, whichever the series varies.
+        limit: what limited the run; empty if nothing did, or if that could not be seen.
     """
 
     path: Path
@@ -64,11 +64,11 @@ class Series:
     """Runs of one scenario that differ in one thing.
 
     Attributes:
-        header: that of the first run, for what all have in common.
-        workers: the server's, as its command has them; 1 where it says nothing.
+        header: the header of the first run, for what all have in common.
+        workers: the server's workers according to its command; 1 if it does not say.
         sends: whether the load sends messages.
         shares_machine: whether server and generator ran on the same machine.
-        notes: what differs between records and may matter, a sentence each.
+        notes: what differs between records and may matter, one sentence each.
     """
 
     header: Header
@@ -81,13 +81,13 @@ class Series:
 
     @property
     def sizes(self) -> tuple[float, ...]:
-        """The sizes, each once, the smallest first."""
+        """The distinct sizes, smallest first."""
         return tuple(sorted({it.size for it in self.readings}))
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One valid record, read; ``sizes`` are what may change in a series, as it was asked for."""
+    """One valid record that was read; ``sizes`` is what may change in a series, as requested."""
 
     path: Path
     header: Header
@@ -96,9 +96,9 @@ class _Run:
 
 
 def read_series(folders: Sequence[Path]) -> tuple[tuple[Series, ...], tuple[LeftOut, ...]]:
-    """Read folders of records: a folder is of one scenario, folders of the same are one series.
+    """Read folders of records: each has one scenario; folders with the same one form a series.
 
-    Records that are invalid, cut, interrupted or damaged are left out.
+    Records that are invalid, cut off, interrupted or damaged are left out.
 
     Raises:
         RecordError: no such folder, or no record in it.
@@ -118,9 +118,9 @@ def read_series(folders: Sequence[Path]) -> tuple[tuple[Series, ...], tuple[Left
 
 
 def workers_of(command: Sequence[str]) -> int:
-    """Return the workers that a server's command asks for, 1 where it says nothing of them.
+    """Return the number of workers that a server's command asks for, 1 if it does not say.
 
-    They stand behind ``--workers``, ``-w``, or a word like ``WEB_CONCURRENCY=``.
+    The number follows ``--workers``, ``-w``, or a word like ``WEB_CONCURRENCY=``.
     """
     found = _WORKERS.search(" ".join(command))
     return int(found[1]) if found else 1
@@ -142,7 +142,7 @@ def _read(path: Path) -> _Run | LeftOut:
         return _read_whole(path)
     except RecordError as error:
         return LeftOut(path, printable(str(error)))
-    except Exception as error:  # noqa: BLE001 - what stands in a line may be anything
+    except Exception as error:  # noqa: BLE001 - a line may contain anything
         return LeftOut(path, printable(f"damaged ({type(error).__name__}: {error})"))
 
 
@@ -162,7 +162,7 @@ def _read_whole(path: Path) -> _Run | LeftOut:
 
 
 def _unfit(summary: Summary) -> str:
-    """Return why a run is not to be fitted; nothing if it is."""
+    """Return why a run must not be fitted; empty if it may be."""
     if summary.interrupted:
         return "interrupted"
     if not summary.valid:
@@ -245,7 +245,7 @@ def _axis(runs: Sequence[_Run]) -> Axis:
 
 
 def _differences(one: Header, other: Header) -> Iterator[str]:
-    """Yield the conditions in which two runs differ that must not."""
+    """Yield the conditions in which two runs differ but must not."""
     if abs(one.machine.memory_bytes / other.machine.memory_bytes - 1) > _SAME_MEMORY:
         yield "another machine (memory)"
     for name in ("cpu_model", "cores"):
@@ -270,7 +270,7 @@ def _differing_in(
     names: Iterable[str], one: Mapping[str, Any], other: Mapping[str, Any]
 ) -> Iterator[str]:
     for name in names:
-        # An older record knows less.
+        # An older record contains less.
         if name in one and name in other:
             yield from _differing(name, one[name], other[name])
 

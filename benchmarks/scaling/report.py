@@ -1,4 +1,4 @@
-"""What a report of scaling holds, as data, and how it ended."""
+"""The content of a scaling report, as data, and its outcome."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from reports.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class SeriesReport:
-    """What was found of one series, and what it comes to further out."""
+    """What was found about one series, and its projection to larger sizes."""
 
     series: Series
     findings: tuple[Finding, ...]
@@ -26,12 +26,12 @@ class SeriesReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it.
+    """The whole report.
 
     Attributes:
-        sizes: the connections that are projected to.
+        sizes: the numbers of connections to project to.
         machine: what machines are assumed to be; ``bounds`` are its limits.
-        workers: by law, the workers that each of the sizes needs at a core each.
+        workers: by law, the number of workers that each of the sizes needs at a core each.
     """
 
     series: tuple[SeriesReport, ...]
@@ -43,7 +43,7 @@ class Report:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Those of all series."""
+        """The findings of all series."""
         return tuple(finding for part in self.series for finding in part.findings)
 
     @property
@@ -59,10 +59,10 @@ def report_on(
     machine: MachineSpec,
     fit_up_to: float = math.inf,
 ) -> Report:
-    """Find the laws of series, and project those against connections.
+    """Find the laws of series, and project those that are against connections.
 
     Raises:
-        SeriesError: nothing is left beyond ``fit_up_to`` to hold the laws against.
+        SeriesError: there is nothing beyond ``fit_up_to`` to check the laws against.
     """
     largest = max((it.sizes[-1] for it in series if it.axis is Axis.CONNECTIONS), default=0)
     if math.isfinite(fit_up_to) and series and largest <= fit_up_to:
@@ -87,7 +87,7 @@ def report_on(
 
 
 def _fits(parts: Sequence[SeriesReport]) -> dict[str, Fit]:
-    """Return the fit of each law that is projected; of two series the first has precedence."""
+    """Return the fit of each projected law; the first of several series takes precedence."""
     fits: dict[str, Fit] = {}
     for part in parts:
         for finding in part.findings:
@@ -97,9 +97,9 @@ def _fits(parts: Sequence[SeriesReport]) -> dict[str, Fit]:
 
 
 def outcome_of_scaling(report: Report) -> Outcome:
-    """Return how it ended: what could not be fitted weighs most, then what did not hold.
+    """Return the outcome: what could not be fitted weighs most, then what did not hold.
 
-    That two models cannot be distinguished is an answer, and no failure.
+    That two models cannot be distinguished is an answer, not a failure.
     """
     findings = report.findings
     if not any(it.choice for it in findings):

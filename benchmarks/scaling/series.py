@@ -1,4 +1,4 @@
-"""The runs of a series: which, with which flags, in which order. Making them is handed in."""
+"""The runs of a series: which, with which flags, in which order. A callback makes them."""
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,14 +18,14 @@ from reports.units import parse_count, parse_rate
 
 @dataclass(frozen=True, slots=True)
 class ScalingRun:
-    """One of the runs of a round: what it is called, and what is said of it."""
+    """One of the runs of a round: its name, and its options."""
 
     name: str
     said: Said
 
 
 Make = Callable[[str, Said, Path], Summary]
-"""Make one run under a title, with its record at a path."""
+"""Makes one run under a title, with its record at a path."""
 
 
 def runs_of(
@@ -34,14 +34,14 @@ def runs_of(
     """Return the runs of one round, one for each size.
 
     Args:
-        base: what is said of every run, with the command that starts the server.
+        base: the options of every run, including the command that starts the server.
         connections: sizes as people write them; one of the three is given.
-        rates: messages a second, likewise.
-        workers: workers of the server, likewise.
+        rates: messages per second, in the same form.
+        workers: workers of the server, in the same form.
 
     Raises:
-        UsageError: sizes of none or of several of them, or too few, a command without ``{port}``,
-            or one that does not take the workers where a record shows them.
+        UsageError: none or several of the three are given, there are too few sizes, or the command
+            has no ``{port}`` or does not take the workers where a record shows them.
     """
     given: Mapping[str, Sequence[str]] = {
         "--sizes": connections,
@@ -67,7 +67,7 @@ def runs_of(
 
 
 def _check_sizes(option: str, sizes: Sequence[str]) -> None:
-    """Refuse, before an hour of runs, sizes that no law can be fitted to."""
+    """Reject, before an hour of runs, sizes that no law can be fitted to."""
     try:
         numbers = {parse_rate(it) if option == "--rates" else parse_count(it) for it in sizes}
     except ValueError as error:
@@ -89,9 +89,9 @@ def _with_workers(base: Said, command: str, workers: str) -> ScalingRun:
 
 
 def in_turn(runs: Sequence[ScalingRun], repeats: int) -> Iterator[tuple[ScalingRun, int]]:
-    """Yield every run in the order to make it: round by round, each second one backwards.
+    """Yield every run in the order to make it: round by round, every other one in reverse.
 
-    What drifts on a machine then touches all sizes alike.
+    Drift of a machine then affects all sizes equally.
     """
     for repeat in range(repeats):
         yield from ((it, repeat) for it in (reversed(runs) if repeat % 2 else runs))
@@ -99,7 +99,7 @@ def in_turn(runs: Sequence[ScalingRun], repeats: int) -> Iterator[tuple[ScalingR
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What came of making a series: what could not be made, and whether a person ended it."""
+    """The outcome of a series: what could not be made, and whether the user interrupted it."""
 
     failed: tuple[LeftOut, ...]
     interrupted: bool = False
@@ -108,11 +108,11 @@ class Made:
 def make_all(runs: Sequence[ScalingRun], repeats: int, folder: Path, make: Make) -> Made:
     """Make every run, each with its record in a folder, until one is interrupted.
 
-    One in which the generator or the machine had no time is made again, twice at most. A target
-    that does not start once is left out; one that never did is a wrong command.
+    A run in which the generator or the machine could not keep up is repeated, at most twice. A run
+    whose target fails to start is left out, except for the first: then the command is wrong.
 
     Raises:
-        LoadTestError: the first run could not be made, or one cannot be at all.
+        LoadTestError: the first run could not be made, or one cannot be made at all.
         RecordError: a record cannot be written.
     """
     total, failed = len(runs) * repeats, list[LeftOut]()
@@ -133,7 +133,7 @@ def make_all(runs: Sequence[ScalingRun], repeats: int, folder: Path, make: Make)
 def _make(title: str, said: Said, path: Path, make: Make) -> Summary:
     for record in records_of_tries(path):
         summary = make(title, said, record)
-        # What failed would fail again; what had no time may have some now.
+        # A failure would recur; a run that could not keep up may do so now.
         if summary.valid or summary.failures or summary.interrupted:
             break
     return summary

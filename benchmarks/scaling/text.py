@@ -1,4 +1,4 @@
-"""A report of scaling on a terminal, and as Markdown."""
+"""A scaling report for a terminal, and as Markdown."""
 
 import io
 
@@ -13,7 +13,7 @@ from reports.tables.markdown import escaped, markdown_table
 
 
 def terminal_text(report: Report, width: int) -> str:
-    """Write a report for a terminal of so many columns, or for a pipe."""
+    """Write a report for a terminal of ``width`` columns, or for a pipe."""
     console = Console(file=io.StringIO(), width=width, highlight=False)
     for block in blocks_of(report):
         match block:
@@ -37,7 +37,7 @@ def _paragraphs(report: Report) -> list[str]:
     told: list[str] = []
     for block in blocks_of(report):
         text = _markdown_block(block)
-        # Items of a list stand together.
+        # List items are kept together.
         if text.startswith("- ") and told and told[-1].startswith("- "):
             told[-1] += f"\n{text}"
         else:

@@ -1,6 +1,6 @@
 """A plain FastAPI application: endpoints that loop, a set of connections, a loop of sends.
 
-``uvicorn benchmarks.servers.fastapi_app:app``: what most applications have, without the faults of
+``uvicorn benchmarks.servers.fastapi_app:app``: like most applications, but without the faults of
 the tutorial (examples/tutorial_server.py).
 """
 
@@ -12,7 +12,7 @@ _audience: set[WebSocket] = set()
 
 @app.websocket("/ws")
 async def broadcast(websocket: WebSocket) -> None:
-    """Send what comes to everybody here."""
+    """Send each message to every connection here."""
     await websocket.accept()
     _audience.add(websocket)
     try:
@@ -28,7 +28,7 @@ async def broadcast(websocket: WebSocket) -> None:
 
 @app.websocket("/echo")
 async def echo(websocket: WebSocket) -> None:
-    """Send back what comes."""
+    """Send each message back."""
     await websocket.accept()
     async for text in websocket.iter_text():
         await websocket.send_text(text)

@@ -1,1 +1,1 @@
-"""Connections: opened, made ready, kept, and brought back."""
+"""Connections: opening them, making them ready, keeping them, and reconnecting."""

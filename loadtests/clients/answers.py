@@ -1,8 +1,8 @@
-"""What is answered by itself whenever the server says it: a ping, or a wish to be acknowledged.
+"""Automatic answers to messages of the server: pings, or messages that need an acknowledgement.
 
-An answer is a text, ``MESSAGE => ANSWER``: a message that is just that is answered with the other.
-``regex:PATTERN => ANSWER`` acknowledges every message in which the pattern is found; what its named
-groups find is filled in as ``{saved.NAME}``.
+An answer is a text, ``MESSAGE => ANSWER``: a message equal to the first is answered with the
+second. ``regex:PATTERN => ANSWER`` acknowledges every message in which the pattern is found; what
+its named groups match is filled in as ``{saved.NAME}``.
 """
 
 import re
@@ -22,18 +22,18 @@ _REGEX: Final = "regex:"
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """How some messages are acknowledged.
+    """The acknowledgement of messages that match a pattern.
 
     Attributes:
         pattern: what is found in them.
-        parts: of the answer: a text, and the group whose finding stands behind it; empty for none.
+        parts: parts of the answer: a text, and the group whose match follows it; empty for none.
     """
 
     pattern: re.Pattern[bytes]
     parts: tuple[tuple[bytes, str], ...]
 
     def of(self, payload: bytes) -> bytes | None:
-        """Return what acknowledges a message; None if it is not of these."""
+        """Return the answer that acknowledges a message; None if the pattern is not found."""
         found = self.pattern.search(payload)
         if found is None:
             return None
@@ -44,11 +44,11 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What is answered by itself.
+    """All automatic answers.
 
     Attributes:
-        exact: answers by the message that they are given to.
-        acknowledgements: of other messages; the first that fits is given.
+        exact: answers by the message that they reply to.
+        acknowledgements: acknowledgements of other messages; the first that matches is sent.
     """
 
     exact: Mapping[bytes, bytes]
@@ -56,11 +56,11 @@ class Answers:
 
 
 def parse_answers(texts: Sequence[str]) -> Answers:
-    """Read answers.
+    """Parse answers.
 
     Raises:
-        ValueError: one that is none, or a second one to the same message, or one that is to fill in
-            what its pattern does not keep.
+        ValueError: an invalid answer, a second one to the same message, or one that fills in what
+            its pattern does not save.
     """
     exact: dict[bytes, bytes] = {}
     acknowledgements: list[Acknowledgement] = []
@@ -90,7 +90,7 @@ def _acknowledgement(message: str, answer: str) -> Acknowledgement:
 
 
 def _parts(answer: str) -> list[tuple[bytes, str]]:
-    """Split an answer; a place of anything else stands for itself, as in answers of no pattern."""
+    """Split an answer; any other placeholder is literal, as in answers without a pattern."""
     parts = []
     for text, place in split_places(answer):
         group = next(iter(saved_names(place)), "")
@@ -99,9 +99,9 @@ def _parts(answer: str) -> list[tuple[bytes, str]]:
 
 
 def answering(receive: Receive, answers: Answers, recorder: Recorder, *, binary: bool) -> Receive:
-    """Return what answers by itself, and hands messages on.
+    """Return a receiver that sends automatic answers and passes messages on.
 
-    What is answered by an exact answer is no message of the load; what is acknowledged is.
+    A message with an exact answer is not part of the load; an acknowledged one is.
     """
     kind = WSMsgType.BINARY if binary else WSMsgType.TEXT
 

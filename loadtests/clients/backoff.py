@@ -1,13 +1,13 @@
 """How long a client waits before it tries again: arithmetic on given numbers.
 
-Names and formulas after Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
+Names and formulas follow Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-# More doublings overflow a float and change nothing.
+# More doublings would overflow a float and change nothing.
 _MOST_DOUBLINGS: Final = 64
 
 
@@ -21,12 +21,12 @@ class BackoffKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """A client's policy.
+    """A client's backoff policy.
 
     Attributes:
-        first_seconds: the wait after the first failure, and after every one if it is fixed.
-        longest_seconds: the wait that an exponential one grows to.
-        jitter: draw the wait evenly from zero to what it would be ("full jitter").
+        first_seconds: the wait after the first failure, and after every failure if it is fixed.
+        longest_seconds: the wait that an exponential backoff grows to.
+        jitter: draw the wait uniformly from zero to its full value ("full jitter").
     """
 
     kind: BackoffKind

@@ -1,6 +1,6 @@
 """One client connection: frames in, whole messages out, every end accounted for.
 
-The hot path is :meth:`Connection.on_ws_frame`; it makes no object beyond the payload it hands on.
+The hot path is :meth:`Connection.on_ws_frame`; it makes no object beyond the payload it passes on.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _CONTINUATION: Final = WSMsgType.CONTINUATION
 
-# RFC 6455 section 7.4.1: what stands for a close frame without a code, and for no close frame.
+# RFC 6455 section 7.4.1: the codes for a close frame without a code, and for no close frame.
 NO_STATUS: Final = 1005
 ABNORMAL: Final = 1006
 # The same section: codes that no close frame may carry; 0 is below all that are defined.
@@ -30,17 +30,17 @@ class Connection(WSListener):
     """A WebSocket connection of the swarm.
 
     Attributes:
-        opened_ns: since when it counts as open, by CLOCK_MONOTONIC; 0 before.
+        opened_ns: since when it counts as open, by CLOCK_MONOTONIC; 0 before that.
         number: its number in the fleet, which a reconnect keeps.
         state: what the scenario keeps for this connection.
-        began: told once, in the moment from which the connection counts as open.
-        is_held: whether it does not count as open yet, though its handshake is complete.
-        saved: what the steps that made it ready have kept, by name.
-        ended: told when the connection has ended.
-        on_control: told of each ping and pong: its kind, its payload, its arrival time.
+        began: called once, at the moment the connection begins to count as open.
+        is_held: whether it does not count as open yet although its handshake is complete.
+        saved: values saved by the steps that made it ready, by name.
+        ended: called when the connection has ended.
+        on_control: called with each ping and pong: its kind, its payload, its arrival time.
         transport: set once the handshake is complete.
-        was_ended_as_expected: whether the peer has ended it since :meth:`expect_end`, and for no
-            fault of its own.
+        was_ended_as_expected: whether the peer has ended it since :meth:`expect_end`, and not
+            because of a fault of the peer.
     """
 
     __slots__ = (
@@ -79,9 +79,9 @@ class Connection(WSListener):
 
         Args:
             recorder: where messages, closes and errors are counted.
-            receive: told of each whole data message: the connection, the payload, the arrival time.
+            receive: called with each whole data message: connection, payload and arrival time.
             state: what the scenario keeps for this connection.
-            max_message_bytes: of a message of the peer's, before the connection is failed.
+            max_message_bytes: the largest message of the peer; a larger one fails the connection.
         """
         self._recorder = recorder
         self._max_message_bytes = max_message_bytes
@@ -103,7 +103,7 @@ class Connection(WSListener):
         self.on_control: Control | None = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Take the transport that messages are sent on, the handshake being complete."""
+        """Take the transport that messages are sent on, now that the handshake is complete."""
         self.transport = transport
         if not self.is_held:
             self.enter()
@@ -120,11 +120,11 @@ class Connection(WSListener):
             self.tell(began)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take one frame; hot for an unfragmented data frame."""
+        """Handle one frame; hot path for an unfragmented data frame."""
         now_ns = perf_counter_ns()
         kind = frame.msg_type
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            # No extension that would give them a meaning was agreed on (RFC 6455 section 5.2).
+            # No extension that would give them a meaning was negotiated (RFC 6455 section 5.2).
             _fail(transport, WSCloseCode.PROTOCOL_ERROR)
         elif (kind is _TEXT or kind is _BINARY) and frame.fin and self._parts is None:
             payload = frame.get_payload_as_bytes()
@@ -133,10 +133,10 @@ class Connection(WSListener):
                 recorder = self._recorder
                 recorder.received += 1
                 recorder.received_bytes += len(payload)
-                # A try costs nothing while nothing is raised.
+                # A try block costs nothing unless something is raised.
                 try:
                     self._receive(self, payload, now_ns)
-                except Exception as error:  # noqa: BLE001 - a scenario of the user's
+                except Exception as error:  # noqa: BLE001 - a user's scenario
                     recorder.fault(error)
             else:
                 self._message(kind, payload, now_ns)
@@ -160,7 +160,7 @@ class Connection(WSListener):
         echoed = handshake.recv if handshake and handshake.recv_then_sent else None
         is_echo = sent and echoed and sent.code == echoed.code
         if sent and not is_echo and not self._closing:
-            # We ended it, for a fault of the peer's (RFC 6455 section 7.4.1 says which).
+            # We ended it because of a fault of the peer (RFC 6455 section 7.4.1 defines which).
             recorder.errors[f"protocol:{_number(sent.code)}"] += 1
         elif not self._closing:
             self.was_ended_as_expected = self._end_expected
@@ -171,7 +171,7 @@ class Connection(WSListener):
     def is_open(self) -> bool:
         """Whether messages can still be sent."""
         transport = self.transport
-        # Nothing is sent after a close frame, be it an answer (RFC 6455 section 5.5.1).
+        # Nothing is sent after a close frame, even one that is an answer (RFC 6455 section 5.5.1).
         is_closing = self._closing or self._is_answered or transport.is_close_frame_sent
         return not (is_closing or transport.is_disconnected)
 
@@ -184,12 +184,12 @@ class Connection(WSListener):
 
     @property
     def was_closed_in_order(self) -> bool:
-        """Whether it ended with a close frame of the peer's (RFC 6455 section 7.1.4)."""
+        """Whether it ended with a close frame from the peer (RFC 6455 section 7.1.4)."""
         handshake = self.transport.close_handshake
         return handshake is not None and handshake.recv is not None
 
     def negotiated(self) -> str:
-        """Return what the handshake has agreed on (RFC 6455 section 4.2.2)."""
+        """Return what the handshake negotiated (RFC 6455 section 4.2.2)."""
         headers = self.transport.response.headers
         extensions = headers.get("Sec-WebSocket-Extensions")
         subprotocol = headers.get("Sec-WebSocket-Protocol")
@@ -197,20 +197,21 @@ class Connection(WSListener):
         return ", ".join([*agreed, *([f"subprotocol {subprotocol}"] if subprotocol else [])])
 
     def take_first(self, payload: bytes, now_ns: int) -> None:
-        """Time the first message, and hand on all that follow without a look.
+        """Time the first message, and pass on all that follow unchecked.
 
-        Not one that comes in a load which the connection has waited for: the wait is our own.
+        A first message that comes in a load that the connection has waited for is not timed: the
+        wait is our own.
         """
         assert self._rest is not None
         load_ns = self._recorder.load_ns
         if not self.opened_ns < load_ns <= now_ns:
-            # One that came while the connection was made ready was there at once.
+            # One that came while the connection was being made ready counts as immediate.
             self._recorder.durations("first_message").append(max(0, now_ns - self.opened_ns))
         self._receive, self._rest = self._rest, None
         self._receive(self, payload, now_ns)
 
     def redirect(self, receive: Receive) -> None:
-        """Hand messages to another receiver from the next one on."""
+        """Pass messages to another receiver, starting with the next one."""
         if self._rest is None:
             self._receive = receive
         else:
@@ -222,7 +223,7 @@ class Connection(WSListener):
         state: Any,  # noqa: ANN401 - the scenario's own
         ended: "Callable[[Connection], None]",
     ) -> None:
-        """Be of another scenario from now on."""
+        """Belong to another scenario from now on."""
         self.redirect(receive)
         self.state = state
         self.ended = ended
@@ -240,15 +241,15 @@ class Connection(WSListener):
         self._recorder.sent_bytes += len(payload)
 
     def expect_end(self) -> None:
-        """Take it for no error when the peer ends the connection from now on."""
+        """Stop counting it as an error if the peer ends the connection."""
         self._end_expected = True
 
     def expect_no_end(self) -> None:
-        """Take it for an error again."""
+        """Count it as an error again."""
         self._end_expected = False
 
     def close(self) -> None:
-        """Begin the closing handshake (RFC 6455 section 7.1.2); the peer ends the TCP one."""
+        """Begin the closing handshake (RFC 6455 section 7.1.2); the peer closes TCP."""
         self._closing = True
         self.transport.send_close(WSCloseCode.OK)
 
@@ -275,10 +276,10 @@ class Connection(WSListener):
             self.tell(self.on_control, kind, frame.get_payload_as_bytes(), now_ns)
 
     def _on_close(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Answer a close frame with what it says (RFC 6455 sections 5.5.1 and 7.4.1)."""
+        """Answer a close frame with its own content (RFC 6455 sections 5.5.1 and 7.4.1)."""
         self._is_answered = True
         if not frame.get_payload_as_bytes():
-            # The library's own close frame always has a code, of 0 if need be, which is none.
+            # The library's own close frame always has a code, 0 if need be, which is not valid.
             transport.send(WSMsgType.CLOSE, b"")
         elif _number(frame.get_close_code()) in _NEVER_ON_THE_WIRE:
             transport.send_close(WSCloseCode.PROTOCOL_ERROR)
@@ -287,7 +288,7 @@ class Connection(WSListener):
         transport.disconnect()
 
     def _on_continuation(self, transport: WSTransport, frame: WSFrame, now_ns: int) -> None:
-        """Put a fragmented message together (RFC 6455 section 5.4)."""
+        """Reassemble a fragmented message (RFC 6455 section 5.4)."""
         if self._parts is None:
             _fail(transport, WSCloseCode.PROTOCOL_ERROR)
             return
@@ -299,7 +300,7 @@ class Connection(WSListener):
             self._message(self._kind, payload, now_ns)
 
     def _message(self, kind: WSMsgType, payload: bytes, now_ns: int) -> None:
-        """Take a message that was fragmented or is not ASCII; text is UTF-8 (RFC 6455, 8.1)."""
+        """Handle a fragmented or non-ASCII message; text is UTF-8 (RFC 6455 section 8.1)."""
         if kind is _TEXT:
             try:
                 payload.decode()
@@ -309,16 +310,16 @@ class Connection(WSListener):
         self.take(payload, now_ns)
 
     def take(self, payload: bytes, now_ns: int) -> None:
-        """Take a whole message off the hot path."""
+        """Handle a whole message outside the hot path."""
         self._recorder.received += 1
         self._recorder.received_bytes += len(payload)
         self.tell(self._receive, payload, now_ns)
 
     def tell(self, told: Callable[..., None], *what: object) -> None:
-        """Tell the scenario; what it raises is its own fault, no reason to end the connection."""
+        """Notify the scenario; an exception counts as its fault and does not end the connection."""
         try:
             told(self, *what)
-        except Exception as error:  # noqa: BLE001 - a scenario of the user's
+        except Exception as error:  # noqa: BLE001 - a user's scenario
             self._recorder.fault(error)
 
 
@@ -327,11 +328,11 @@ def _receive_first(connection: Connection, payload: bytes, now_ns: int) -> None:
 
 
 def _number(code: WSCloseCode | int) -> int:
-    """Return a close code as a number; the library has no name for those of applications."""
+    """Return a close code as a number; the library has no names for application codes."""
     return code.value if isinstance(code, WSCloseCode) else code
 
 
 def _fail(transport: WSTransport, code: WSCloseCode) -> None:
-    """Fail the connection for a fault of the peer's (RFC 6455 section 7.1.7)."""
+    """Fail the connection because of a fault of the peer (RFC 6455 section 7.1.7)."""
     transport.send_close(code)
     transport.disconnect()

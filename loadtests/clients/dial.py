@@ -52,7 +52,7 @@ LOCAL_CAUSES: Final = frozenset({"no-free-port", "no-free-file", "no-memory"})
 
 
 class DialError(Exception):
-    """A connection did not open; ``kind`` is ``phase:cause``, such as ``connect:refused``."""
+    """A failure to open a connection; ``kind`` is ``phase:cause``, such as ``connect:refused``."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
@@ -60,10 +60,10 @@ class DialError(Exception):
 
 
 class Dialer:
-    """Opens the connections of one swarm process.
+    """The opener of one swarm process's connections.
 
     Attributes:
-        negotiated: how many connections agreed on what, as people read it.
+        negotiated: how many connections negotiated what, in readable form.
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class Dialer:
         """Open one connection.
 
         Args:
-            make_connection: called when the server's answer is in and right.
+            make_connection: called when the server's answer has arrived and is valid.
             number: the number of the connection in the fleet.
-            own: what its handshake has besides what all have.
+            own: what its handshake has in addition to what all have.
 
         Raises:
             DialError: it did not open.
@@ -143,10 +143,10 @@ class Dialer:
         return connection
 
     def row(self, number: int) -> Mapping[str, Any] | None:
-        """Return the row of the data feed of a connection, None without a feed.
+        """Return the row of the data feed for a connection, or None without a feed.
 
         Raises:
-            DialError: there is none left for it.
+            DialError: no row is left for it.
         """
         try:
             return row_of(self._rows, number, self._plan.feed_policy)
@@ -160,7 +160,7 @@ class Dialer:
         try:
             unconnected.setblocking(False)
             if self._sources:
-                # Without this a bind takes a port for every destination, not for one.
+                # Without this, bind takes a port for every destination, not just for one.
                 unconnected.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
                 unconnected.bind((self._sources[turn % len(self._sources)], 0))
             async with asyncio.timeout(self._timeout_seconds):
@@ -174,9 +174,9 @@ class Dialer:
 def _merged(
     common: Iterable[tuple[str, str]], own: Iterable[tuple[str, str]]
 ) -> tuple[tuple[str, str], ...]:
-    """Have a connection's own headers take the place of those of all; cookies come together.
+    """Replace common headers with a connection's own; combine cookies.
 
-    A request has one Cookie header at most (RFC 6265 section 5.4).
+    A request has at most one Cookie header (RFC 6265 section 5.4).
     """
     every, own = list(common), list(own)
     if not own:
@@ -191,7 +191,7 @@ def _merged(
 
 
 class _Phases:
-    """The phases of one opening: which one is under way, and how long each that is over took."""
+    """The phases of one opening: which one is in progress, and how long each finished one took."""
 
     def __init__(self, times: Mapping[str, Callable[[int], None]], *, secure: bool) -> None:
         self.name = "connect"
@@ -235,7 +235,7 @@ def classify(phase: str, error: Exception) -> str:
 def _tls_cause(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return "bad-certificate"
-    # An alert is the server's word (RFC 8446 section 6.2), such as of a certificate it wants.
+    # An alert comes from the server (RFC 8446 section 6.2), for example if it wants a certificate.
     reason = (error.reason or "").lower()
     return "refused-by-server" if "alert" in reason else "not-tls"
 

@@ -1,4 +1,4 @@
-"""The client library of choice: picows, whose every frame is one call of C and one of ours."""
+"""The preferred client library: picows, where every frame is one C call and one of ours."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from picows import WSError, ws_connect
 from loadtests.clients.connection import Connection
 from loadtests.clients.request import Request
 
-# The library's default of 16 KiB would be most of an idle connection's memory. It grows at need.
+# The library's default of 16 KiB would be most of an idle connection's memory. It grows as needed.
 _READ_BUFFER_BYTES: Final = 2048
 _LOG: Final = logging.LoggerAdapter(logging.getLogger(__name__))
 
@@ -22,7 +22,7 @@ async def open_connection(
 ) -> Connection | None:
     """Open a connection; None if the peer hung up before it answered.
 
-    Cancelled, it does not open afterwards.
+    If cancelled, it does not open afterwards.
 
     Raises:
         OSError, WSError: it did not open.
@@ -42,19 +42,19 @@ async def open_connection(
         request.url,
         ssl_context=request.tls,
         extra_headers=headers(),
-        # The library ends the connection when this is over; a timeout around the whole call
-        # would leave it half open, to be opened after it was counted as failed.
+        # The library ends the connection when this expires; a timeout around the whole call
+        # would leave it half open, so that it could open after it was counted as failed.
         websocket_handshake_timeout=request.timeout_seconds,
         logger_name=_LOG,
         max_redirects=0,
-        # Ours to do, so that a scenario may see pings.
+        # We do this ourselves, so that a scenario can see pings.
         enable_auto_pong=False,
         max_frame_size=request.max_message_bytes,
         read_buffer_init_size=_READ_BUFFER_BYTES,
         proxy=request.proxy,
         socket_factory=lambda _url: attempt.connect(),
-        # Measured on plain TCP against uvloop's own transports: a fifth more CPU a round trip and
-        # 6 KiB more a connection. Over TLS it is the faster one.
+        # Measured on plain TCP against uvloop's own transports: a fifth more CPU per round trip
+        # and 6 KiB more per connection. Over TLS it is the faster one.
         use_aiofastnet=secure,
         ssl_handshake_timeout=request.timeout_seconds if secure else None,
     )
@@ -67,9 +67,10 @@ async def open_connection(
 
 
 def count_alone(loop: asyncio.AbstractEventLoop) -> None:
-    """Have faults of the peer's counted alone, not logged as errors that nobody looked at.
+    """Keep the peer's faults from being logged as unretrieved errors; they are only counted.
 
-    The library keeps each for whoever waits for the end of its connection, which would take a task.
+    The library keeps each for a caller that awaits the end of its connection, which would take a
+    task.
     """
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -80,7 +81,7 @@ def count_alone(loop: asyncio.AbstractEventLoop) -> None:
 
 
 class _Attempt:
-    """One opening, which the library would go on with when whoever waits for it is cancelled."""
+    """One opening, which the library would continue after the task that awaits it is cancelled."""
 
     def __init__(
         self,
@@ -98,14 +99,14 @@ class _Attempt:
         return self._connected
 
     def make(self) -> Connection:
-        """Make what the library hands messages to, once the answer is in; not when it is late."""
+        """Make the listener for the library once the answer has arrived, unless given up."""
         if self._is_given_up:
             raise ConnectionAbortedError
         self._is_made = True
         return self._make_connection()
 
     def give_up(self) -> None:
-        """Have it not open any more; what is open by now is known, and is whoever's to close."""
+        """Keep it from opening; one that is already open is known, and is closed by its owner."""
         self._is_given_up = True
         if self._connected is not None and not self._is_made:
             with suppress(OSError):

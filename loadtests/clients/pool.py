@@ -1,4 +1,4 @@
-"""The connections of one swarm process: opened in order, opened again, known by their numbers."""
+"""The connection pool of one swarm process: open, reopen and look up connections by number."""
 
 import asyncio
 import heapq
@@ -20,31 +20,31 @@ _CLOSE_BATCH: Final = 200
 
 
 class Crowd(Protocol):
-    """What a scenario is to its connections."""
+    """The interface of a scenario to its connections."""
 
     @property
     def comes_back(self) -> bool:
-        """Whether clients return whose connection has ended."""
+        """Whether clients return after their connection has ended."""
 
     def new_state(self, number: int) -> Any:  # noqa: ANN401 - each scenario's own
-        """Return what is kept for the connection of that number."""
+        """Return what is kept for the connection with this number."""
 
     def opened(self, connection: Connection) -> None:
-        """Take a connection whose handshake is complete."""
+        """Handle a connection whose handshake is complete."""
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Take one message."""
+        """Handle one message."""
 
     def closed(self, connection: Connection) -> None:
-        """Take the end of a connection."""
+        """Handle the end of a connection."""
 
 
 class ConnectionPool:
-    """Opens connections and knows all that are or were open.
+    """A pool that opens connections and knows all that are or were open.
 
     Attributes:
-        attempted: how many of those planned were tried.
-        say: puts an event on the record: its name, and its details by keyword.
+        attempted: how many of the planned connections were tried.
+        say: writes an event to the record: its name, and its details by keyword.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class ConnectionPool:
 
         Args:
             share: this process's share of the plan.
-            crowd: the scenario, told of openings, messages and ends.
+            crowd: the scenario, notified of openings, messages and ends.
             dialer: opens one connection.
             recorder: where failures are counted.
-            say: puts an event on the record.
+            say: writes an event to the record.
             setup: what is done before each handshake.
         """
         self.attempted = 0
@@ -87,7 +87,7 @@ class ConnectionPool:
         self._kinds: set[str] = set()
 
     async def open_planned(self, until: int) -> None:
-        """Open the connections of the plan until ``until`` were tried, some at a time."""
+        """Open the planned connections until ``until`` were tried, several at a time."""
         begun_ns = perf_counter_ns()
         first = self.attempted
         dialling = min(self._share.concurrent, until - first)
@@ -98,14 +98,14 @@ class ConnectionPool:
     async def open(
         self, number: int, arrive: Callable[[Connection], None] | None = None
     ) -> Connection:
-        """Open the connection of that number, for the first time or again.
+        """Open the connection with this number, for the first time or again.
 
         Args:
             number: its number in the fleet.
-            arrive: told of the connection in the moment from which it counts as open.
+            arrive: called with the connection at the moment it begins to count as open.
 
         Raises:
-            DialError: it did not open; this is counted nowhere.
+            DialError: it did not open; the failure is not counted.
         """
         preparation = self._preparation()
         held: list[Connection] = []
@@ -128,7 +128,7 @@ class ConnectionPool:
             self._by_number[number] = connection
             if arrive is not None:
                 arrive(connection)
-            # Last, for a scenario of the user's may raise.
+            # Last, because a user's scenario may raise.
             self._introduce(connection, is_new=known is None)
 
         own = await self._own_handshake(number)
@@ -137,7 +137,7 @@ class ConnectionPool:
             if preparation is not None:
                 await self._make_ready(connection, preparation)
         except BaseException:
-            # Nobody else knows of one that is not ready.
+            # Nothing else knows about one that is not ready.
             for connection in held:
                 connection.abort()
             raise
@@ -166,7 +166,7 @@ class ConnectionPool:
         return Preparation(self._steps, self._recorder, binary=plan.binary)
 
     async def _make_ready(self, connection: Connection, preparation: Preparation) -> None:
-        """Carry out what is to be done before a connection counts as open."""
+        """Carry out the steps required before a connection counts as open."""
         begun_ns = perf_counter_ns()
         row = self._dialer.row(connection.number)
         try:
@@ -184,16 +184,16 @@ class ConnectionPool:
     def connections(self) -> list[Connection]:
         """The latest connection of every number that was open and is not forgotten, in order.
 
-        A connection that is opened again has its predecessor's place.
+        A reopened connection takes its predecessor's place.
         """
         return [self._by_number[number] for number in sorted(self._by_number)]
 
     def __getitem__(self, number: int) -> Connection:
-        """Return the latest connection of that number; KeyError if it never was open."""
+        """Return the latest connection with this number; raise KeyError if it was never open."""
         return self._by_number[number]
 
     def forget(self, connection: Connection) -> None:
-        """Know a connection that has ended no longer; it is not opened again."""
+        """Forget a connection that has ended; it is not opened again."""
         if self._by_number.get(connection.number) is connection:
             del self._by_number[connection.number]
             self.vacate(connection.number)
@@ -209,11 +209,11 @@ class ConnectionPool:
         return heapq.heappop(self._vacant) if self._vacant else self.fresh_number()
 
     def vacate(self, number: int) -> None:
-        """Let a number be given again."""
+        """Allow a number to be reused."""
         heapq.heappush(self._vacant, number)
 
     def serve(self, crowd: Crowd) -> None:
-        """Be another scenario's from now on; connections stay open, with a state of its own."""
+        """Switch to another scenario; connections stay open, with new state from it."""
         self._take_crowd(crowd)
         for connection in self.connections:
             if not connection.is_open:
@@ -238,7 +238,7 @@ class ConnectionPool:
 
     def _take_crowd(self, crowd: Crowd) -> None:
         self._crowd = crowd
-        # Looked up once: each look makes an object, and every connection would keep two.
+        # Looked up once: each lookup makes an object, and every connection would keep two.
         self._receive, self._closed = self._answering(crowd.receive), crowd.closed
         if self._share.plan.live and not crowd.comes_back:
             self._closed = self._close_for_good
@@ -253,7 +253,7 @@ class ConnectionPool:
             self.forget(connection)
 
     def open_connections(self) -> list[Connection]:
-        """Return those that are open now."""
+        """Return the connections that are open now."""
         return [connection for connection in self.connections if connection.is_open]
 
     async def close_all(self, over_seconds: float = 0.0) -> None:
@@ -286,5 +286,5 @@ class ConnectionPool:
                 self.fail(error)
 
     def _is_hopeless(self) -> bool:
-        """Return whether so many failed, and none opened, that going on would teach nothing."""
+        """Return whether so many failed, and none opened, that going on would reveal nothing."""
         return not self._by_number and self._failed >= self._share.concurrent

@@ -1,8 +1,8 @@
-"""What is done on a connection before it is ready: log in, subscribe, join, wait for a welcome.
+"""Steps that make a connection ready: log in, subscribe, join, wait for a welcome.
 
 A step is a text: ``SEND => EXPECT`` sends a message and waits for an answer, ``SEND`` only sends,
-``=> EXPECT`` only waits. EXPECT is a text that the answer has in it, or ``regex:PATTERN``; what the
-named groups of a pattern find is kept, to be filled in as ``{saved.NAME}`` in what is sent or
+``=> EXPECT`` only waits. EXPECT is a text that the answer contains, or ``regex:PATTERN``; what the
+named groups of a pattern match is saved, to be filled in as ``{saved.NAME}`` in what is sent or
 expected later.
 """
 
@@ -28,10 +28,10 @@ class Step:
     """One step.
 
     Attributes:
-        send: the message, with places to be filled in; None sends nothing.
-        expect: what an answer must have in it, or the pattern that must be found in it, with places
-            to be filled in; None waits for nothing.
-        is_pattern: whether it is a pattern.
+        send: the message, with placeholders to be filled in; None sends nothing.
+        expect: what an answer must contain, or the pattern that must be found in it, with
+            placeholders to be filled in; None waits for nothing.
+        is_pattern: whether ``expect`` is a pattern.
     """
 
     send: str | None
@@ -41,7 +41,7 @@ class Step:
     def pattern(
         self, number: int, row: Mapping[str, Any] | None, saved: Mapping[str, str]
     ) -> re.Pattern[bytes]:
-        """Return what is looked for in an answer to one connection."""
+        """Return the pattern to look for in an answer to one connection."""
         assert self.expect is not None
         if self.is_pattern:
             text = fill(self.expect, number, row, saved, quote=re.escape)
@@ -51,14 +51,14 @@ class Step:
 
 
 class EndedError(Exception):
-    """The connection ended before it was ready."""
+    """The end of a connection before it was ready."""
 
 
 def parse_steps(texts: Sequence[str]) -> tuple[Step, ...]:
-    """Read steps.
+    """Parse steps.
 
     Raises:
-        ValueError: one that is none, or that is to fill in what none before it keeps.
+        ValueError: an invalid step, or one that fills in what no earlier step saves.
     """
     steps: list[Step] = []
     known: set[str] = set()
@@ -75,12 +75,12 @@ def parse_steps(texts: Sequence[str]) -> tuple[Step, ...]:
 
 
 def kept_names(step: Step) -> set[str]:
-    """Return the names of what a step keeps of the answer."""
+    """Return the names of what a step saves from the answer."""
     return set(_compiled(step.expect).groupindex) if step.is_pattern and step.expect else set()
 
 
 def texts_of(step: Step) -> tuple[str, ...]:
-    """Return the texts of a step that have places to be filled in."""
+    """Return the texts of a step that have placeholders to be filled in."""
     return tuple(text for text in (step.send, step.expect) if text is not None)
 
 
@@ -101,12 +101,12 @@ def _parse(text: str) -> Step:
 
 
 def _compiled(pattern: str) -> re.Pattern[bytes]:
-    """Compile a pattern whose places are not filled in yet. Raises re.error."""
+    """Compile a pattern whose placeholders are not filled in yet. Raises re.error."""
     return re.compile("".join(before for before, _ in split_places(pattern)).encode(), re.DOTALL)
 
 
 class Preparation:
-    """One connection until it is ready; what it sends and receives is no message of the load."""
+    """The preparation of one connection; what it sends and receives is not part of the load."""
 
     def __init__(self, steps: Sequence[Step], recorder: Recorder, *, binary: bool) -> None:
         self._steps = steps
@@ -117,24 +117,24 @@ class Preparation:
         self._news = asyncio.Event()
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:  # noqa: ARG002
-        """Hold a message for the step that waits."""
+        """Queue a message for the step that waits."""
         self._recorder.received -= 1
         self._recorder.received_bytes -= len(payload)
         self._held.append((payload, now_ns))
         self._news.set()
 
     def ended(self, connection: Connection) -> None:  # noqa: ARG002
-        """Have nobody wait any more."""
+        """End the wait of any step."""
         self._is_over = True
         self._news.set()
 
     async def carry_out(
         self, connection: Connection, row: Mapping[str, Any] | None
     ) -> Mapping[str, str]:
-        """Carry out the steps; return what they kept.
+        """Carry out the steps; return what they saved.
 
         Raises:
-            EndedError: the connection ended before.
+            EndedError: the connection ended first.
         """
         saved: dict[str, str] = {}
         for step in self._steps:
@@ -164,6 +164,6 @@ class Preparation:
             await self._news.wait()
 
     def hand_over(self, connection: Connection) -> None:
-        """Give the connection what came after the last answer."""
+        """Pass what came after the last answer to the connection."""
         while self._held:
             connection.take(*self._held.popleft())

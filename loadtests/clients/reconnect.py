@@ -1,4 +1,4 @@
-"""Bring connections back that have ended, each by its own backoff, and know when they are back."""
+"""Reopen connections that have ended, each with its own backoff, and track when they are back."""
 
 import asyncio
 import random
@@ -14,10 +14,10 @@ _POLL_SECONDS: Final = 0.02
 
 
 class Reconnector:
-    """Opens connections again; their numbers, their states and so their ledgers stay the same.
+    """The reopener of connections; their numbers, states and therefore ledgers stay the same.
 
-    What is counted has ``name.`` before it: ``attempts`` and ``failed_attempts``, each of the
-    latter by its cause besides. A try that fails is no error of the run, for another follows.
+    Counts have the prefix ``name.``: ``attempts`` and ``failed_attempts``, the latter also by
+    cause. An attempt that fails is not an error of the run, because another follows.
     """
 
     def __init__(self, name: str, backoff: Backoff, recorder: Recorder, seed: int) -> None:
@@ -29,7 +29,7 @@ class Reconnector:
         self._broken = 0
 
     def bring_back(self, pool: ConnectionPool, connection: Connection) -> None:
-        """Begin to open a connection again that has ended, with the wait of its first try."""
+        """Start reopening a connection that has ended, with the wait before its first attempt."""
         task = asyncio.create_task(self._try(pool, connection.number))
         self._tasks.add(task)
         task.add_done_callback(self._has_ended)
@@ -47,12 +47,12 @@ class Reconnector:
         return len(self._tasks) + self._broken
 
     async def all_back(self) -> None:
-        """Wait until none is away."""
+        """Wait until all are back."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
     def give_up(self) -> None:
-        """Try no more."""
+        """Stop trying."""
         for task in self._tasks:
             task.cancel()
 

@@ -1,4 +1,4 @@
-"""What a client library is given to open one connection."""
+"""The request that a client library is given to open one connection."""
 
 import ssl
 from collections.abc import Callable, Sequence
@@ -8,10 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client library needs to open one connection.
+    """Everything a client library needs to open one connection.
 
     Attributes:
-        connect: gives a connected socket; ``secured`` is to be called when TLS is done, just
+        connect: returns a connected socket; ``secured`` must be called when TLS is done, just
             before the request is written.
     """
 

@@ -1,4 +1,4 @@
-"""What a user's file does before handshakes: log in, and say what each handshake has of its own.
+"""What a user's file does before handshakes: log in, and provide the values of each handshake.
 
 ::
 
@@ -31,12 +31,12 @@ _NAMES: Final = ("setup", "handshake")
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who is about to connect.
+    """The client that is about to connect.
 
     Attributes:
         number: its number in the fleet, from 0.
         feed: its row of the data feed, empty without one.
-        shared: what ``setup`` has returned in this process.
+        shared: what ``setup`` returned in this process.
     """
 
     number: int
@@ -46,18 +46,18 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What one handshake has of its own, in addition to what the run says.
+    """The individual values of one handshake, in addition to those of the run.
 
     Attributes:
-        url: the address instead of the run's, on the same host and port; for a path or a query. It
-            is used as it is: with rooms, ``chat`` adds none to it.
-        headers: by name.
-        cookies: by name.
+        url: the address to use instead of the run's, on the same host and port; for a path or a
+            query. It is used as is: with rooms, ``chat`` adds none to it.
+        headers: headers by name.
+        cookies: cookies by name.
         bearer: the token of an ``Authorization: Bearer`` header (RFC 6750).
     """
 
     url: str | None = None
-    # Not in what is shown of it, for they are secrets.
+    # Not in the repr, because they are secrets.
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
     bearer: str | None = field(default=None, repr=False)
@@ -75,11 +75,11 @@ class Handshake:
 
 
 NOTHING: Final = Handshake()
-"""Of a connection that has nothing of its own."""
+"""The handshake of a connection without individual values."""
 
 
 class Setup:
-    """The functions of a file, in one swarm process."""
+    """The functions of a user's file, in one swarm process."""
 
     def __init__(
         self,
@@ -92,20 +92,20 @@ class Setup:
         self._shared: Any = None
 
     async def begin(self) -> None:
-        """Do what is done once; what it raises is raised."""
+        """Run what runs once; its exceptions propagate."""
         if self._setup is not None:
             self._shared = await self._setup()
 
     async def handshake(self, number: int, row: Mapping[str, Any] | None, url: str) -> Handshake:
-        """Return what one handshake has of its own.
+        """Return the individual values of one handshake.
 
         Args:
-            number: the connection's.
+            number: the connection's number.
             row: its row of the data feed.
             url: the address of the run.
 
         Raises:
-            TypeError, ValueError: the file gave no handshake, or one to another host.
+            TypeError, ValueError: the file returned no handshake, or one to another host.
             UsageError: a header has a control character in it.
             Exception: what the file raised.
         """
@@ -119,20 +119,20 @@ class Setup:
             raise ValueError(
                 f"handshake gave a url on {_place(own.url)}, which is not that of {_place(url)}"
             )
-        # So that a header that cannot be sent is the file's fault as well.
+        # Consumed here so that a header that cannot be sent counts as the file's fault as well.
         tuple(own.request_headers())
         return own
 
 
 NOTHING_TO_SET_UP: Final = Setup()
-"""Of a run without a file that has either function."""
+"""The setup of a run without a file that has either function."""
 
 
 def load_setup(path: Path) -> Setup:
-    """Take the functions of a Python file; what is no ``async def`` is something else of its own.
+    """Load the functions of a Python file; ignore a name that is not an ``async def``.
 
     Raises:
-        UsageError: no such file, or it fails on being imported.
+        UsageError: no such file, or importing it fails.
     """
     found = vars(load_module(path))
     functions = (found.get(name) for name in _NAMES)
@@ -140,10 +140,10 @@ def load_setup(path: Path) -> Setup:
 
 
 def setup_of(plan: Plan) -> Setup:
-    """Take the functions of the file that a run names, else of its script, if it is one.
+    """Load the functions of the file that a run names, or otherwise of its script, if any.
 
     Raises:
-        UsageError: as :func:`load_setup`.
+        UsageError: as for :func:`load_setup`.
     """
     if plan.setup is not None:
         return load_setup(Path(plan.setup))

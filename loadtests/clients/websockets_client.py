@@ -1,7 +1,7 @@
-"""The second client: the sans-I/O core of ``websockets``, for what picows does not do.
+"""The second client: the sans-I/O core of ``websockets``, for what picows does not support.
 
-It drives the same ``Connection`` as the first, through a transport and frames that have what it
-uses of picows's, so that every scenario works on either.
+It drives the same ``Connection`` as the first, through a transport and frames that have what the
+connection uses of picows's, so that every scenario works on either.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class _Frame:
     msg_type: WSMsgType
     fin: bool
     payload: bytes
-    # The core has looked at them, and taken off what an extension has put on.
+    # The core has checked them, and removed what an extension added.
     rsv1 = rsv2 = rsv3 = False
 
     def get_payload_as_bytes(self) -> bytes:
@@ -61,10 +61,10 @@ class _Frame:
 
 
 class Transport:
-    """What a connection and the scenarios use of picows's transport, on the sans-I/O core.
+    """The parts of picows's transport used by connections and scenarios, on the sans-I/O core.
 
     Attributes:
-        response: the server's answer to the handshake, once it is there.
+        response: the server's answer to the handshake, once it has arrived.
     """
 
     response: Response
@@ -76,7 +76,7 @@ class Transport:
 
     @property
     def is_close_frame_sent(self) -> bool:
-        """Whether the closing handshake has begun from here; the core answers the peer's itself."""
+        """Whether this side has begun the closing handshake; the core answers the peer's itself."""
         return self._core.close_sent is not None
 
     @property
@@ -89,7 +89,7 @@ class Transport:
         )
 
     def send(self, kind: WSMsgType, payload: bytes) -> None:
-        """Send one message; on a connection that is closing it goes nowhere."""
+        """Send one message; do nothing on a connection that is closing."""
         if self._core.state is not State.OPEN:
             return
         if kind is WSMsgType.TEXT:
@@ -122,7 +122,7 @@ class Transport:
             self.underlying_transport.abort()
 
     def flush(self) -> None:
-        """Write what the core has to say; an empty piece is the end of it."""
+        """Write what the core has to send; an empty piece marks its end."""
         for piece in self._core.data_to_send():
             if piece:
                 self.underlying_transport.write(piece)
@@ -157,7 +157,7 @@ class _Protocol(asyncio.Protocol):
         self._transport.flush()
 
     def time_out(self) -> None:
-        """Wait no longer for the answer, if it is not there."""
+        """Stop waiting for the answer if it has not arrived."""
         if not self.answered.done():
             self.answered.set_exception(TimeoutError())
 
@@ -183,7 +183,7 @@ class _Protocol(asyncio.Protocol):
 
     def _take_events(self) -> None:
         transport = cast("Any", self._transport)
-        # The core answers pings and closes by itself; that goes out before the scenario acts.
+        # The core answers pings and closes by itself; the answer goes out before the scenario acts.
         transport.flush()
         for event in self._core.events_received():
             if isinstance(event, Response):
@@ -196,7 +196,7 @@ class _Protocol(asyncio.Protocol):
             self.answered.set_exception(HandshakeError(handshake_cause(self._core.handshake_exc)))
             transport.disconnect(graceful=False)
         elif self._core.close_expected() and not self._core.close_rcvd:
-            # The core has failed the connection for a fault of the peer's.
+            # The core has failed the connection because of a fault of the peer.
             transport.disconnect()
 
     def _on_response(self, transport: Any) -> None:  # noqa: ANN401 - stands for picows's
@@ -232,7 +232,7 @@ async def open_connection(
         connected.close()
         raise
     # A timeout around the wait could still end it after the answer was taken: the connection would
-    # count as opened and as failed.
+    # count both as opened and as failed.
     timer = loop.call_later(request.timeout_seconds, protocol.time_out)
     try:
         return await protocol.answered

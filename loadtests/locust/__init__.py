@@ -1,4 +1,4 @@
-"""Locust as the engine of the swarm: its users are connections, its workers have a swarm each.
+"""Locust as the engine of the swarm: its users are connections, and each worker has a swarm.
 
 ``wiring`` listens to Locust's events. On a worker, a ``worker_agent`` runs a swarm process for each
 user class; on the master, a ``conductor`` leads all swarms of a class and writes the record. A

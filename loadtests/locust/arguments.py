@@ -1,7 +1,7 @@
-"""What a Locust user asks of the swarm: flags of ``swarmgate run``, in one text, to a plan.
+"""The arguments of Locust users: flags of ``swarmgate run`` in one text, turned into a plan.
 
-All flags are there that say what connections do; those that say how many there are, when they come
-and where the target is are Locust's own, or its web UI's.
+All flags for what connections do are available; how many there are, when they come and where the
+target is are set by Locust's own options or its web UI.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from loadtests.scenarios.registry import parse_parameters, scenario_kind
 from loadtests.scenarios.scenario import Scenario
 from reports.threshold import Threshold, parse_threshold
 
-# A live load lasts until it is ended; this is longer than any.
+# A live load lasts until it is ended; this is longer than any load.
 _FOR_EVER_SECONDS: Final = 1e8
 _OPTION: Final = "--swarm-flags"
-# What is said in another way, or makes no sense here.
+# Flags that are given in another way, or make no sense here.
 _ELSEWHERE: Final[Mapping[str, str]] = {
     "count": "the address is Locust's --host, the number its --users",
     "user": "take a class of users for each kind",
@@ -51,7 +51,7 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "json": "use Locust's --json",
     "quiet": "Locust has a log level",
 }
-# What a class cannot say, for it is of the test.
+# Flags that a class cannot have, because they belong to the test.
 _OF_A_TEST: Final[Mapping[str, str]] = {
     **_ELSEWHERE,
     "scenario": "it is an attribute of the class",
@@ -61,15 +61,15 @@ _OF_A_TEST: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class UserClass:
-    """What a class of swarm users says of itself.
+    """The settings of a class of swarm users.
 
     Attributes:
-        name: of the class.
-        scenario: its name; empty where ``--swarm-flags`` is to name it.
+        name: the name of the class.
+        scenario: its name; empty if ``--swarm-flags`` is to name it.
         path: appended to a host that has none.
-        parameters: of the scenario.
-        rate, think: where the flags do not say.
-        flags: flags of its own, which those of ``--swarm-flags`` follow.
+        parameters: the parameters of the scenario.
+        rate, think: used if the flags do not give them.
+        flags: its own flags, followed by those of ``--swarm-flags``.
     """
 
     name: str
@@ -82,7 +82,7 @@ class UserClass:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ours to Locust's arguments. Texts throughout: the web UI sends texts."""
+    """Add our arguments to Locust's, all of them texts, because the web UI sends texts."""
     parser.add_argument(
         _OPTION,
         default="",
@@ -108,10 +108,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def said_in(options: argparse.Namespace, user: UserClass | None = None) -> dict[str, Any]:
-    """Return what the flags say, behind a user class's own.
+    """Return the values of the flags, which follow a user class's own.
 
     Raises:
-        UsageError: which flag is none, has no such value, or has no place here.
+        UsageError: a flag is unknown, has an invalid value, or has no place here.
     """
     own = _words(f"{user.name}.flags", user.flags, _OF_A_TEST) if user is not None else []
     words = _words(_OPTION, options.swarm_flags, _ELSEWHERE)
@@ -119,7 +119,7 @@ def said_in(options: argparse.Namespace, user: UserClass | None = None) -> dict[
 
 
 def _words(where: str, text: str, elsewhere: Mapping[str, str]) -> list[str]:
-    """Split a text of flags, and check them; an error names where they stand."""
+    """Split a text of flags and check them; an error names where they were given."""
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -136,7 +136,7 @@ def _words(where: str, text: str, elsewhere: Mapping[str, str]) -> list[str]:
 
 
 def thresholds_of(options: argparse.Namespace) -> tuple[Threshold, ...]:
-    """Return what the run must hold to. Raises UsageError."""
+    """Return the thresholds of the run. Raise UsageError if one is invalid."""
     thresholds = []
     for text in said_in(options).get("threshold", ()):
         try:
@@ -147,7 +147,7 @@ def thresholds_of(options: argparse.Namespace) -> tuple[Threshold, ...]:
 
 
 def told_flags(plan: Plan, thresholds: Sequence[str], *, with_scenario: bool) -> str:
-    """Write the flags that repeat what users of a plan do, secrets masked."""
+    """Write the flags that repeat what users of a plan do, with secrets masked."""
     without = frozenset({"concurrent", "duration", "processes", "threshold", "scenario"})
     # Locust has no scenario by default.
     words = ["--scenario", plan.scenario] if with_scenario else []
@@ -159,10 +159,10 @@ def told_flags(plan: Plan, thresholds: Sequence[str], *, with_scenario: bool) ->
 
 
 def address(host: str | None, path: str) -> str:
-    """Return the address that users connect to: the host's own path, else the user class's.
+    """Return the address to connect to, with the host's own path, otherwise the user class's.
 
     Raises:
-        UsageError: no host, or none that is a WebSocket address.
+        UsageError: there is no host, or it is not a WebSocket address.
     """
     if not host:
         raise UsageError("no target: give --host, such as ws://127.0.0.1:8000")
@@ -186,17 +186,17 @@ def plan_for(
     """Return the plan of one user class.
 
     Args:
-        user: what the class says.
+        user: the settings of the class.
         options: the custom arguments.
         host: Locust's host.
-        users: how many there are to be at first.
-        workers: over how many workers.
-        seed: of every random choice.
+        users: the initial number of users.
+        workers: the number of workers.
+        seed: the seed of every random choice.
         known_elsewhere: parameters of the other classes that run together; of one set of
-            parameters each class takes those that it knows.
+            parameters, each class takes those that it knows.
 
     Raises:
-        LoadTestError: it cannot be carried out.
+        LoadTestError: the plan cannot be carried out.
     """
     said = said_in(options, user)
     scenario = user.scenario or said.get("scenario", "")
@@ -236,7 +236,7 @@ def plan_for(
 def _live(
     plan: Plan, kind: type[Scenario[Any]], parameters: Mapping[str, Any], workers: int
 ) -> Plan:
-    """Return the plan of a load that users come to and go from."""
+    """Return the plan of a live load, in which users come and go."""
     return replace(
         plan,
         url=kind.address(plan.url, parse_parameters(plan.scenario, parameters)),

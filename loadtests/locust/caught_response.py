@@ -1,4 +1,4 @@
-"""A message that passes or fails by hand, as a response of Locust's clients does."""
+"""A message that is passed or failed by hand, like a response of Locust's clients."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -19,12 +19,12 @@ from loadtests.locust.gevent_connection import Message
 
 Record = Callable[[Exception | None], None]
 
-# What ends a task, a user or the test, and says nothing of a response.
+# Exceptions that end a task, a user or the test, and say nothing about a response.
 _ENDS: Final = (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser)
 
 
 class CaughtResponse:
-    """What an operation with ``catch_response=True`` gives; its request is counted on leaving.
+    """The result of an operation with ``catch_response=True``; its request is counted on exit.
 
     ::
 
@@ -32,11 +32,11 @@ class CaughtResponse:
             if "sold out" in response.message:
                 response.failure("sold out")
 
-    What was said of it last counts. If nothing was, it has failed when no message came, or when the
-    block raises something, which names the failure. What the block raises goes on, but for a
-    ``locust.exception.ResponseError`` that is all that was said; the end of a task or a user is no
-    failure. The time is that until the message came, however long the block takes. Without ``with``
-    nothing is counted.
+    The last verdict counts. Without one, the request has failed if no message came or if the block
+    raises an exception, which names the failure. The exception propagates, except for a
+    ``locust.exception.ResponseError`` that is the only verdict; the end of a task or a user is not
+    a failure. The time is that until the message came, however long the block takes. Without
+    ``with``, nothing is counted.
 
     Attributes:
         error: why no message came; None if one did.
@@ -47,11 +47,11 @@ class CaughtResponse:
     )
 
     def __init__(self, message: Message | None, error: Exception | None, record: Record) -> None:
-        """Wait to be entered.
+        """Create a response that is yet to be entered.
 
         Args:
-            message: what came.
-            error: why nothing did.
+            message: the message that came.
+            error: why none came.
             record: counts the request as passed, or as failed by its cause.
         """
         self.error = error
@@ -62,10 +62,10 @@ class CaughtResponse:
 
     @property
     def message(self) -> Message:
-        """What came.
+        """The message that came.
 
         Raises:
-            WebSocketUserError: nothing did.
+            WebSocketUserError: none came.
         """
         if self._message is None:
             assert self.error is not None
@@ -73,15 +73,15 @@ class CaughtResponse:
         return self._message
 
     def success(self) -> None:
-        """Have the request pass, also one that no message came to."""
+        """Count the request as passed, even if no message came."""
         self._judge(None)
 
     def failure(self, why: object) -> None:
-        """Have the request fail.
+        """Count the request as failed.
 
         Args:
-            why: an exception, or the words under which Locust counts it: the same for all that
-                failed so.
+            why: an exception, or the text under which Locust counts it: the same for all that fail
+                in this way.
         """
         self._judge(why if isinstance(why, Exception) else CatchResponseError(why))
 

@@ -1,8 +1,8 @@
-"""How far another host's clock is from ours, and how sure that is: arithmetic on readings.
+"""The offset of another host's clock from ours, and its uncertainty: arithmetic on readings.
 
 Each reading is a question and its answer over one connection (Cristian 1989): the other clock was
-read some time between the two, so half the round trip is the bound of the error, whatever the two
-ways took. The reading with the shortest round trip says most.
+read some time between the two, so half the round trip bounds the error, however long each way took.
+The reading with the shortest round trip says the most.
 """
 
 import math
@@ -10,14 +10,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-# Clocks drift by up to 100 parts in a million: a reading says less the older it is.
+# Clocks drift by up to 100 parts per million: the older a reading, the less it says.
 _DRIFT: Final = 100e-6
 _KEPT: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """When we asked, what the other clock said, when we heard; in nanoseconds of each clock."""
+    """When we asked, what the other clock showed, when we heard; in nanoseconds of each clock."""
 
     asked_ns: int
     there_ns: int
@@ -36,9 +36,9 @@ SAME_CLOCK: Final = Offset(0, 0)
 
 
 def offset_of(reading: Reading, now_ns: int) -> Offset:
-    """Return what one reading says now."""
+    """Return the offset according to one reading now."""
     half_ns = (reading.heard_ns - reading.asked_ns) / 2
-    # It may have been read as soon as it was asked.
+    # The other clock may have been read as soon as we asked.
     age_ns = max(now_ns, reading.heard_ns) - reading.asked_ns
     return Offset(
         round(reading.there_ns - reading.asked_ns - half_ns),
@@ -53,15 +53,15 @@ class ClockEstimate:
         self._readings: deque[Reading] = deque(maxlen=_KEPT)
 
     def add(self, reading: Reading) -> None:
-        """Take a reading."""
+        """Add a reading."""
         self._readings.append(reading)
 
     @property
     def count(self) -> int:
-        """How many readings there are."""
+        """The number of readings."""
         return len(self._readings)
 
     def best(self, now_ns: int) -> Offset | None:
-        """Return the surest offset, None before the first reading."""
+        """Return the most certain offset, or None before the first reading."""
         offsets = (offset_of(reading, now_ns) for reading in self._readings)
         return min(offsets, key=lambda offset: offset.uncertainty_ns, default=None)

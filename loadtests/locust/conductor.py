@@ -1,10 +1,10 @@
 """The master's side: leads the swarms of one user class through a live load and keeps its record.
 
-Where a scenario lets connections come and go, one load lasts from the first user to the stop. Where
-it needs to know its connections, the load is one of rounds: a round begins when all users are
-there, ends after its time or when their number is to change, and its ledger is closed before the
-next. What is said to whom and when is decided by :mod:`loadtests.run.controller`, and carried to
-the workers here. Times on the record are of the master's clock.
+If a scenario lets connections come and go, one load lasts from the first user to the stop. If it
+needs to know its connections, the load runs in rounds: a round begins when all users are there and
+ends after its time or when their number is to change, and its ledger is closed before the next. The
+commands to each process and their times are decided by :mod:`loadtests.run.controller`, and sent to
+the workers here. Times in the record are by the master's clock.
 """
 
 import logging
@@ -69,11 +69,11 @@ from reports.terminal import Progress
 
 _PATIENCE: Final = Patience(lead_ns=100_000_000, end_seconds=15.0)
 _SAMPLE_SECONDS: Final = 1.0
-# Workers that come later number their connections beyond all the others'.
+# Workers that join later number their connections beyond all the others'.
 _LATE_NUMBERS: Final = 10_000_000
 _LATE_STEP: Final = 1_000
 _CLOCKS_DIFFER_NS: Final = 1_000_000_000
-# Beyond the numbers of broadcasts, and of their publishers, within a round.
+# Beyond all numbers of broadcasts, and of their publishers, within a round.
 _ROUND: Final = 1 << 48
 
 logger = logging.getLogger("swarmgate")
@@ -86,10 +86,10 @@ class Worker:
     """One Locust worker, whatever it runs.
 
     Attributes:
-        client_id: Locust's name of it.
+        client_id: Locust's name for it.
         host: the name of its machine.
-        shares_clock: it goes by the same clock as the master, being on the same machine.
-        unseen: how often in a row Locust did not know it.
+        shares_clock: whether it has the same clock as the master, being on the same machine.
+        unseen: how many times in a row Locust did not know it.
     """
 
     client_id: str
@@ -99,7 +99,7 @@ class Worker:
     unseen: int = 0
 
     def offset(self) -> Offset | None:
-        """Return how far its clock is from the master's, None while it is not known."""
+        """Return the offset of its clock from the master's, or None while it is not known."""
         return SAME_CLOCK if self.shares_clock else self.estimate.best(perf_counter_ns())
 
 
@@ -108,9 +108,9 @@ class Placed:
     """The swarm process of this class on one worker.
 
     Attributes:
-        member: what it has said.
-        clock: how far the worker's clock is from the master's, as surely as is known.
-        reading: what its worker read last of its memory and CPU time.
+        member: what it has reported.
+        clock: the offset of the worker's clock from the master's, as precisely as it is known.
+        reading: its worker's last reading of its memory and CPU time.
     """
 
     worker: Worker
@@ -120,12 +120,12 @@ class Placed:
 
 
 class Conductor:
-    """Leads all swarms of one user class from the start of a test to its end.
+    """The leader of all swarms of one user class from the start of a test to its end.
 
     Attributes:
-        progress: what the record says of the load as it goes on; ``totals`` is the sum of it.
-        path: the record.
-        measures: what its scenario declares that it measures.
+        progress: what the record says about the load as it goes on; ``totals`` is the sum of it.
+        path: the path of the record.
+        measures: the measures that its scenario declares.
     """
 
     def __init__(
@@ -146,17 +146,18 @@ class Conductor:
         """Open the record; nothing is sent before :meth:`start`.
 
         Args:
-            name: of the user class.
+            name: the name of the user class.
             plan: what its users do.
-            path: of the record, which must not exist.
-            command: has a worker's agent do something.
+            path: the path of the record, which must not exist.
+            command: sends a command to a worker's agent.
             pids: roots of the server's process trees.
-            observe: told of every line of the record.
+            observe: called with every line of the record.
             replay: the command that repeats the run.
-            is_running: whether Locust has all its users.
-            users: how many users of this class Locust was asked for.
-            spawn_rate: how many a second, of all classes; None where a load shape says it.
-            give_up: has Locust end the test.
+            is_running: returns whether Locust has all its users.
+            users: returns how many users of this class Locust was asked for.
+            spawn_rate: returns how many users a second, of all classes; None if a load shape
+                decides it.
+            give_up: makes Locust end the test.
 
         Raises:
             RecordError: the record cannot be written.
@@ -207,16 +208,16 @@ class Conductor:
         self._conducting = gevent.spawn(self._conduct)
 
     def join(self, worker: Worker) -> None:
-        """Have one more worker take part in what has begun."""
+        """Add one more worker to a load that has begun."""
         if self._conducting is not None and not self._controller.is_ending:
             self._take(worker, first_number=_LATE_NUMBERS, number_step=_LATE_STEP)
 
     def knows(self, worker: Worker) -> bool:
-        """Whether a worker takes part or took part."""
+        """Return whether a worker takes part or took part."""
         return worker.client_id in self._placed
 
     def _take(self, worker: Worker, first_number: int, number_step: int) -> None:
-        """Have a worker take part; one whose clock is not known yet does when it is."""
+        """Add a worker; one whose clock is not known yet is added when it is."""
         known = self._placed.get(worker.client_id)
         offset = worker.offset()
         if offset is None or (known is not None and not known.member.is_lost):
@@ -242,7 +243,7 @@ class Conductor:
         self._command(worker.client_id, {"do": "prepare", "share": share_as_data(share)})
 
     def hear(self, client_id: str, what: str, detail: Mapping[str, Any]) -> None:
-        """Take what a worker's agent tells."""
+        """Handle a report from a worker's agent."""
         placed = self._placed.get(client_id)
         if placed is None:
             return
@@ -265,7 +266,7 @@ class Conductor:
         self._heard.set()
 
     def lose_worker(self, client_id: str, why: str) -> None:
-        """Go on without a worker that is gone; the run is marked."""
+        """Continue without a worker that is gone; the run is marked."""
         placed = self._placed.get(client_id)
         if placed is not None and placed.member.is_living:
             self._lose(placed.member, f"is gone with its worker {client_id}", why)
@@ -282,39 +283,39 @@ class Conductor:
         return self.totals.summary()
 
     def abandon(self) -> None:
-        """Leave no record of a test that does not begin."""
+        """Delete the record of a test that does not begin."""
         self._writer.close()
         self.path.unlink()
 
     @property
     def placed(self) -> Sequence[Placed]:
-        """All that take part or took part, in the order in which they came."""
+        """All that take part or took part, in the order in which they joined."""
         return tuple(self._placed.values())
 
     @property
     def url(self) -> str:
-        """Where its users connect to, secrets masked."""
+        """The address that its users connect to, with secrets masked."""
         return masked_url(self._plan.url)
 
     def problems(self) -> Sequence[str]:
-        """Return why the figures so far may not be judged; nothing when they may."""
+        """Return why the figures so far may not be judged; empty if they may."""
         against = reasons_against(self._plan, self.totals, has_failed=bool(self.failures()))
-        # While it goes on, the first connection may still be tried.
+        # While the load goes on, the first connection may yet be tried.
         return (
             *self._losses,
             *(it for it in against if self._controller.is_ending or it != UNTRIED),
         )
 
     def failures(self) -> Sequence[str]:
-        """Return what the target failed at so far, so that there is no load."""
+        """Return the failures of the target so far that leave no load."""
         return () if self._losses else failures_of(self._plan, self.totals)
 
     def keeps_up(self, member: Member) -> bool:
-        """Whether what one swarm process measured may be judged so far."""
+        """Return whether what one swarm process has measured so far may be judged."""
         return not any(process_reasons(self._plan, member.process, self.totals))
 
     def _conduct(self) -> None:
-        """Lead everyone from the first connection to the last."""
+        """Lead all swarms from the first connection to the last."""
         controller = self._controller
         flow = controller.live if self._joins else controller.rounds
         try:
@@ -324,7 +325,7 @@ class Conductor:
             self._end_record()
 
     def _carry(self, flow: Flow) -> None:
-        """Do what the controller wants, in order."""
+        """Carry out the controller's actions in order."""
         for action in flow:
             self._do(action)
 
@@ -357,7 +358,7 @@ class Conductor:
         return self._of(member).worker
 
     def _set_clock(self, member: Member) -> None:
-        """Take what is known of a worker's clock by now, if it is surer."""
+        """Update the offset of a worker's clock if it is known more precisely by now."""
         placed = self._of(member)
         offset = placed.worker.offset()
         if offset is not None and offset.uncertainty_ns < placed.clock.uncertainty_ns:
@@ -416,7 +417,7 @@ class Conductor:
             self._give_up()
 
     def _sample(self) -> None:
-        """Read server and kernel once a second, and what the workers read of their swarms."""
+        """Read server and kernel once a second, and collect the workers' readings of swarms."""
         while True:
             gevent.sleep(_SAMPLE_SECONDS)
             self._read_all("", thorough=self.totals.phase != "measure")
@@ -447,7 +448,7 @@ class Conductor:
             self._wait_a_moment()
 
     def _wait_a_moment(self) -> None:
-        """Wait until somebody says something, or a little while."""
+        """Wait until a report arrives, or for a short while."""
         self._heard.wait(timeout=0.1)
         self._heard.clear()
 
@@ -459,7 +460,7 @@ class Conductor:
             try:
                 self._writer.write(line)
             except RecordCutError as error:
-                # Nothing is written behind a line that is not whole, even if there is room again.
+                # Nothing is written after an incomplete line, even if there is room again.
                 self._is_cut = True
                 logger.error("%s: %s", self._name, error)
                 self._losses.append(str(error))

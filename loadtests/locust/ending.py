@@ -18,7 +18,7 @@ _PERCENTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One class of swarm users that has run to its end."""
+    """One class of swarm users whose run has ended."""
 
     user: str
     summary: Summary
@@ -32,29 +32,29 @@ class Finished:
 
     @property
     def status(self) -> ExitStatus:
-        """What it comes to."""
+        """The exit status that results."""
         status = outcome_of(self.summary).status
         return ExitStatus.FAILED if status is ExitStatus.HELD and self.failed else status
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What makes it other than held."""
+        """The reasons why the outcome is not held."""
         missed = (f"{threshold}, found {found}" for threshold, found in self.failed)
         return (*outcome_of(self.summary).problems, *missed)
 
     def text(self) -> str:
-        """Return it as text."""
+        """Return the result as text."""
         lines = [f"{self.user}", summary_text(self.summary), *threshold_lines(self.failed)]
         return "\n".join([*lines, f"Record: {self.path}", ""])
 
 
 def threshold_lines(failed: Sequence[tuple[Threshold, str]]) -> Iterator[str]:
-    """Return the thresholds that do not hold."""
+    """Return a line for each threshold that does not hold."""
     return (f"Threshold failed: {threshold}, found {found}" for threshold, found in failed)
 
 
 def stats_figures(stats: RequestStats) -> Mapping[str, float]:
-    """Return what Locust counted as figures, a row's by its name: ``echo.p99_seconds``."""
+    """Return Locust's counts as figures, each under its row's name: ``echo.p99_seconds``."""
     figures = {"errors": float(stats.total.num_failures)}
     for (name, _), entry in stats.entries.items():
         figures |= {f"{name}.{key}": value for key, value in _entry_figures(entry).items()}

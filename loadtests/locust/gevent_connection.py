@@ -1,8 +1,8 @@
 """One WebSocket connection on gevent's hub: the sans-I/O core of ``websockets`` and a raw socket.
 
-It has no greenlet of its own. The hub calls it when the socket can be read, so that an open
-connection that is idle costs a socket, a watcher and the core, and a message costs no switch of
-greenlets but the one to whoever waits for it.
+It has no greenlet of its own. The hub calls it when the socket can be read, so that an idle
+connection costs a socket, a watcher and the core, and a message costs no greenlet switch except the
+one to the greenlet that waits for it.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from loadtests.locust.gevent_wire import READ_BYTES, READABLE, WRITABLE, Wire
 try:
     from websockets.speedups import apply_mask
 except ImportError:
-    # Where the library is installed without its C extension.
+    # If the library is installed without its C extension.
     from websockets.utils import apply_mask
 
 Message = str | bytes
@@ -39,7 +39,7 @@ class GeventConnection:
     called once: the closing handshake is over, or the server has gone without one.
 
     Attributes:
-        is_asked: this side began the closing handshake.
+        is_asked: whether this side began the closing handshake.
     """
 
     __slots__ = (
@@ -84,7 +84,7 @@ class GeventConnection:
         self._reading: Any = loop.io(self._socket.fileno(), READABLE)
         self._reading.start(self._on_readable)
         if core.events or core.state is not State.OPEN:
-            # The first messages can come in one piece with the answer to the handshake.
+            # The first messages can arrive in one piece with the handshake response.
             loop.run_callback(self._take_what_is_there)
 
     @property
@@ -99,12 +99,12 @@ class GeventConnection:
 
     @property
     def subprotocol(self) -> str | None:
-        """What was agreed on in the handshake."""
+        """The subprotocol agreed on in the handshake."""
         return self._core.subprotocol
 
     @property
     def close_code(self) -> int:
-        """The server's code, or ours if the server's frames were wrong; 1006 without any."""
+        """The server's code, or ours if the server's frames were wrong; 1006 if there is none."""
         core = self._core
         if core.close_rcvd is not None:
             return int(core.close_rcvd.code)
@@ -114,15 +114,15 @@ class GeventConnection:
 
     @property
     def close_reason(self) -> str:
-        """The server's reason, empty without one."""
+        """The server's reason, empty if there is none."""
         return "" if self._core.close_rcvd is None else self._core.close_rcvd.reason
 
     def send(self, message: Message, timeout_seconds: float) -> None:
-        """Send one message; blocks the greenlet while the server does not take what is sent.
+        """Send one message, blocking the greenlet while the server does not accept data.
 
         Raises:
-            TimeoutError: the server has not taken it in time; it may still do so.
-            ConnectionResetError: the connection ended before.
+            TimeoutError: the server has not accepted it in time; it may still do so.
+            ConnectionResetError: the connection ended first.
         """
         if isinstance(message, str):
             payload, opcode = message.encode(), Opcode.TEXT
@@ -142,24 +142,24 @@ class GeventConnection:
                 raise ConnectionResetError
 
     def close(self, code: int, reason: str) -> None:
-        """Begin the closing handshake; the hub ends it, by itself when the server does not."""
+        """Begin the closing handshake; the hub ends it, on its own if the server does not."""
         if self._core.state is State.OPEN:
             self.is_asked = True
             self._core.send_close(code, reason)
             self._flush()
 
     def linger(self, seconds: float) -> None:
-        """End the connection when so much time has passed, if it has not ended by then."""
+        """End the connection after ``seconds``, if it has not ended by then."""
         if self._timer is None and self._socket.fileno() >= 0:
             self._timer = get_hub().loop.timer(seconds)
             self._timer.start(self.release)
 
     def forget(self) -> None:
-        """Call nobody any more."""
+        """Stop calling the callbacks."""
         self._on_message = self._on_end = None
 
     def release(self) -> None:
-        """Close the socket at once, and wake whoever waits."""
+        """Close the socket at once, and wake any waiter."""
         for watcher in (self._reading, self._writing, self._timer):
             if watcher is not None:
                 watcher.stop()
@@ -212,7 +212,7 @@ class GeventConnection:
             if frame.fin:
                 self._deliver(data, is_text=opcode is Opcode.TEXT)
             else:
-                # Only the first fragment tells what the message is (RFC 6455 section 5.4).
+                # Only the first fragment has the message's type (RFC 6455 section 5.4).
                 self._is_text = opcode is Opcode.TEXT
                 self._parts = [bytes(data)]
         elif opcode is Opcode.CONT and self._parts is not None:
@@ -238,7 +238,7 @@ class GeventConnection:
         if core.state is State.CLOSED:
             self.release()
         elif core.close_rcvd is not None or not self.is_asked:
-            # The side that ends TCP first has its port kept busy: that is left to the server.
+            # The side that closes TCP first keeps its port busy: that is left to the server.
             self.linger(self._linger_seconds)
             self._tell_end()
 
@@ -252,7 +252,7 @@ class GeventConnection:
 
     def _flush(self) -> None:
         for piece in self._core.data_to_send():
-            # The core ends with an empty piece for the end of the stream; closing is that.
+            # The core ends with an empty piece for the end of the stream; closing does that.
             if piece:
                 self._write(piece if self._tls is None else self._tls.encrypt(piece))
 
@@ -267,7 +267,7 @@ class GeventConnection:
         except BlockingIOError:
             sent = 0
         except OSError:
-            # The reading side sees the same, and that is where connections end.
+            # The reading side sees the same error, and that is where connections end.
             return
         if sent < len(data):
             self._unsent = bytearray(data[sent:])
@@ -299,8 +299,8 @@ class GeventConnection:
 def framed(opcode: int, payload: bytes) -> bytes:
     """Frame a whole message (RFC 6455 section 5.2).
 
-    The core does the same, but has the kernel draw each mask: that was a seventh of the CPU time
-    of a round trip. A mask guards browsers' users from their scripts; a load test needs no such.
+    The core does the same, but asks the kernel for each mask: that was a seventh of the CPU time of
+    a round trip. A mask protects browser users from scripts; a load test needs no such protection.
     """
     length = len(payload)
     if length < 126:

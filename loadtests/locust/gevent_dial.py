@@ -25,7 +25,7 @@ _SILENT.disabled = True
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What is needed to open a connection, once or again.
+    """The settings for opening a connection, once or again.
 
     Attributes:
         tls: for a ``wss:`` URL.
@@ -44,10 +44,10 @@ class Opening:
 
 
 class Opener:
-    """Opens one connection, blocking the greenlet.
+    """The opening of one connection, which blocks the greenlet.
 
     Attributes:
-        phase: what is under way, for whoever names a failure: ``connect``, ``tls``, ``upgrade``.
+        phase: the current phase, for naming a failure: ``connect``, ``tls``, ``upgrade``.
     """
 
     def __init__(self, opening: Opening) -> None:
@@ -66,7 +66,7 @@ class Opener:
         on_message: Callable[[Message], None],
         on_end: Callable[[GeventConnection], None],
     ) -> GeventConnection:
-        """Open it.
+        """Open the connection.
 
         Raises:
             OSError: TCP or TLS failed, or it took too long.
@@ -101,5 +101,5 @@ class Opener:
                 core.receive_eof()
         if core.handshake_exc is not None:
             raise HandshakeError(handshake_cause(core.handshake_exc))
-        # The answer is kept by nobody; frames that came with it stay for the connection.
+        # The response is not kept; frames that came with it stay for the connection.
         core.events = [event for event in core.events if not isinstance(event, Response)]

@@ -1,4 +1,4 @@
-"""A socket under gevent, with TLS or without, while a greenlet opens a connection on it."""
+"""A socket under gevent, with or without TLS, while a greenlet opens a connection on it."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ _IN_PROGRESS: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EIN
 
 
 class Tls:
-    """TLS without a socket: what is read is fed to it, what it gives is written."""
+    """TLS without a socket: it is fed what is read, and what it returns is written."""
 
     __slots__ = ("_incoming", "_object", "_outgoing")
 
@@ -37,7 +37,7 @@ class Tls:
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
 
     def is_secured(self) -> bool:
-        """Go on with the handshake; tells whether it is done."""
+        """Continue the handshake; return whether it is done."""
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
@@ -45,14 +45,14 @@ class Tls:
         return True
 
     def feed(self, data: bytes) -> None:
-        """Take what has come, or the end of the stream."""
+        """Take the data received, or the end of the stream."""
         if data:
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
 
     def decrypt(self, data: bytes) -> bytes | None:
-        """Return what is in ``data`` and what was left before; None if there is no whole record."""
+        """Return what ``data`` and earlier leftovers contain; None without a complete record."""
         self.feed(data)
         plain = []
         try:
@@ -61,22 +61,22 @@ class Tls:
         except ssl.SSLWantReadError:
             return b"".join(plain) or None
         except ssl.SSLError:
-            # The end of the stream without TLS's own goodbye, or nonsense: the end all the same.
+            # The end of the stream without TLS's own close, or garbage: the end in either case.
             pass
         return b"".join(plain)
 
     def encrypt(self, data: bytes) -> bytes:
-        """Return what is to be written for ``data``."""
+        """Return the bytes to write for ``data``."""
         self._object.write(data)
         return self.pending()
 
     def pending(self) -> bytes:
-        """Return what TLS itself has to say, such as of its handshake."""
+        """Return what TLS itself has to send, such as its handshake."""
         return self._outgoing.read()
 
 
 class Wire:
-    """A connected socket while it is opened, read and written by a greenlet that may block."""
+    """A connected socket during the opening, read and written by a greenlet that may block."""
 
     __slots__ = ("socket", "tls")
 
@@ -85,7 +85,7 @@ class Wire:
         self.tls: Tls | None = None
 
     def secure(self, context: ssl.SSLContext, host: str) -> None:
-        """Do the handshake of TLS."""
+        """Perform the TLS handshake."""
         tls = Tls(context, host)
         while not tls.is_secured():
             self._write(tls.pending())
@@ -94,7 +94,7 @@ class Wire:
         self.tls = tls
 
     def read(self) -> bytes:
-        """Return what has come, at least one byte; none at the end of the stream."""
+        """Return the data received, at least one byte; empty at the end of the stream."""
         while True:
             data: bytes | None = self._read()
             if self.tls is not None:
@@ -104,7 +104,7 @@ class Wire:
                 return data
 
     def write(self, data: bytes) -> None:
-        """Write all of it."""
+        """Write all of the data."""
         self._write(data if self.tls is None else self.tls.encrypt(data))
 
     def _read(self) -> bytes:
@@ -123,10 +123,10 @@ class Wire:
 
 
 def connect(host: str, port: int) -> Wire:
-    """Connect to the first address of a host that lets us.
+    """Connect to the first address of a host that accepts.
 
     Raises:
-        OSError: none did; the error of the last.
+        OSError: none did; the error is that of the last one.
     """
     try:
         found: list[Any] = getaddrinfo(host, port, 0, SOCK_STREAM, 0, AI_NUMERICHOST)
@@ -150,7 +150,7 @@ def connect(host: str, port: int) -> Wire:
     raise error
 
 
-def _connect(unconnected: socket, address: Any) -> None:  # noqa: ANN401 - as the family has it
+def _connect(unconnected: socket, address: Any) -> None:  # noqa: ANN401 - depends on the family
     unconnected.setblocking(False)
     # Messages are small and each is waited for: Nagle's algorithm would hold them back.
     unconnected.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)

@@ -1,12 +1,12 @@
-"""Ready users for Locust: every scenario of the swarm, on the reference server or on yours.
+"""Ready-made users for Locust: every scenario of the swarm, on the reference server or on yours.
 
 ::
 
     locust -f loadtests/locust/locustfile.py --class-picker --host ws://127.0.0.1:8000
 
-A host with a path of its own is connected to as it is; to one without, each class appends the path
-of the reference server that it is for. ``--swarm-flags`` takes what ``swarmgate run`` takes, such
-as ``--rate 500 --param active=10``; its ``--scenario FILE`` is the script of ``ScriptSwarm``. The
+A host with its own path is used as it is; to one without, each class appends the path of the
+reference server that it is for. ``--swarm-flags`` takes the flags of ``swarmgate run``, such as
+``--rate 500 --param active=10``; its ``--scenario FILE`` is the script of ``ScriptSwarm``. The
 picker ticks the first class.
 """
 
@@ -14,7 +14,7 @@ from loadtests.locust.users import SwarmUser
 
 
 class EchoSwarm(SwarmUser):
-    """Messages that come back to their sender; each thinks for a second, then sends the next."""
+    """Messages that come back to their users, who think for a second, then send the next."""
 
     scenario = "echo"
     path = "/echo"
@@ -37,7 +37,7 @@ class EventsSwarm(SwarmUser):
 
 
 class SessionSwarm(SwarmUser):
-    """Questions in sessions of their own, acknowledged at once and answered later."""
+    """Questions in separate sessions, acknowledged at once and answered later."""
 
     scenario = "session"
     path = "/ws/session-{n}"
@@ -45,35 +45,35 @@ class SessionSwarm(SwarmUser):
 
 
 class BroadcastSwarm(SwarmUser):
-    """One publishes what all receive."""
+    """Users of whom one publishes what all receive."""
 
     scenario = "broadcast"
     path = "/ws"
 
 
 class ChatSwarm(SwarmUser):
-    """Many publish what all in their room receive."""
+    """Users of whom many publish what all in their room receive."""
 
     scenario = "chat"
     path = "/ws/{n}"
 
 
 class StormSwarm(SwarmUser):
-    """All are dropped at one moment, and come back."""
+    """Users who are all dropped at one moment, and come back."""
 
     scenario = "storm"
     path = "/ws"
 
 
 class ChurnSwarm(SwarmUser):
-    """Clients come and go all the while."""
+    """Clients that come and go continuously."""
 
     scenario = "churn"
     path = "/ws"
 
 
 class HeartbeatSwarm(SwarmUser):
-    """Listens to the heartbeat, which comes every ten seconds, and pings."""
+    """Clients that listen for the heartbeat, which comes every ten seconds, and ping."""
 
     scenario = "heartbeat"
     path = "/ws"
@@ -81,14 +81,14 @@ class HeartbeatSwarm(SwarmUser):
 
 
 class SlowConsumerSwarm(SwarmUser):
-    """Some stop reading."""
+    """Receivers of whom some stop reading."""
 
     scenario = "slow-consumer"
     path = "/ws"
 
 
 class ScriptSwarm(SwarmUser):
-    """A script of your own, on every connection."""
+    """Your own script, on every connection."""
 
     scenario = ""
     path = "/echo"

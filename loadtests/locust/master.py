@@ -1,4 +1,4 @@
-"""What a Locust master does for us: conducts each test, follows its workers, judges the end."""
+"""The master's side of Locust: it conducts each test, follows its workers and judges the end."""
 
 import logging
 import sys
@@ -44,9 +44,9 @@ _UNSEEN_LOOKS: Final = 2
 # Locust is in the middle of something when we notice.
 _GIVE_UP_SECONDS: Final = 0.1
 _AFTERWARDS_SECONDS: Final = 0.1
-# Readings of a clock at once when a worker comes, so that the first offset is a good one.
+# Readings of a clock at once when a worker joins, so that the first offset is a good one.
 _FIRST_READINGS: Final = 16
-# While everybody starts, answers are slow; more readings follow, before the first round begins.
+# While everything starts, answers are slow; more readings follow, before the first round begins.
 _SOON_READINGS: Final = 64
 _SOON_SECONDS: Final = 0.02
 
@@ -57,9 +57,9 @@ class MasterSide:
     """All tests of one Locust session.
 
     Attributes:
-        conductors: of the test that runs or ran last, by user class.
-        finished: what has come to its end in that test.
-        observers: told of every line of every record, with the user class it is of.
+        conductors: those of the current or last test, by user class.
+        finished: the classes whose runs have ended in that test.
+        observers: called with every line of every record, and its user class.
         problem: why that test could not begin; empty if it could.
     """
 
@@ -86,11 +86,11 @@ class MasterSide:
         events.test_stopping.add_listener(self._on_test_stopping)
         events.quitting.add_listener(self._on_quitting)
         events.quit.add_listener(self._on_quit)
-        # Not one of the runner's, which it ends when its last worker has gone.
+        # Not one of the runner's greenlets, which it ends when its last worker has gone.
         gevent.spawn(self._watch)
 
     def check(self) -> None:
-        """Refuse, before anything runs, options that no run could have. Raises LoadTestError."""
+        """Raise LoadTestError for options that no run could have, before anything runs."""
         self._check_flags()
         for kind in self._chosen():
             self._plan(kind, seed=0)
@@ -102,12 +102,12 @@ class MasterSide:
 
     @property
     def workers(self) -> Sequence[Worker]:
-        """All workers that have come, in that order."""
+        """All workers that have joined, in that order."""
         return tuple(self._workers.values())
 
     @property
     def class_names(self) -> frozenset[str]:
-        """All classes of swarm users there are."""
+        """The names of all classes of swarm users."""
         return frozenset(kind.__name__ for kind in self._classes)
 
     @property
@@ -115,7 +115,7 @@ class MasterSide:
         return self._environment.parsed_options
 
     def _chosen(self) -> list[type[SwarmUser]]:
-        """Return the classes of swarm users that the test is of."""
+        """Return the classes of swarm users in the test."""
         chosen = self._environment.user_classes
         return [kind for kind in self._classes if kind in chosen]
 
@@ -137,7 +137,7 @@ class MasterSide:
         )
 
     def _check_flags(self) -> None:
-        """Refuse what no class can do, and a server that is not there."""
+        """Reject flags that no class can use, and a server that is not there."""
         said = said_in(self._options)
         chosen = self._chosen()
         if "scenario" in said and chosen and all(kind.scenario for kind in chosen):
@@ -152,7 +152,7 @@ class MasterSide:
         self._check_thresholds()
 
     def _check_thresholds(self) -> None:
-        """Refuse a threshold on what there never is; Locust's own rows are known at the end."""
+        """Reject a threshold on a figure that never exists; Locust's rows are known at the end."""
         rows = tuple(f"{kind.__name__} " for kind in self._chosen())
         said = said_in(self._options).get("scenario", "")
         scenarios = [kind.scenario or said for kind in self._chosen()]
@@ -175,7 +175,7 @@ class MasterSide:
                 plan = self._plan(kind, seed_of(said))
                 self.conductors[kind.__name__] = self._conductor(kind.__name__, plan)
         except RecordCutError as error:
-            # The disk is full; nobody has asked for what cannot be.
+            # The disk is full; nobody has requested anything impossible.
             self._refuse(str(error), ExitStatus.INVALID)
             return
         except (LoadTestError, RecordError, ValueError) as error:
@@ -186,10 +186,10 @@ class MasterSide:
             conductor.start([worker for worker in self.workers if worker.client_id in seen])
 
     def _say_under_way(self) -> None:
-        """Have Locust's page hear of the test at once, or it goes back to its form for good.
+        """Notify Locust's page of the test at once, or it goes back to its form for good.
 
-        Locust says so only when all listeners have returned, and keeps an answer for two seconds,
-        longer where it was slow.
+        Locust does so only when all listeners have returned, and caches an answer for two seconds,
+        longer if it was slow.
         """
         self._runner.update_state(STATE_SPAWNING)
         if (web_ui := self._environment.web_ui) is not None:
@@ -225,7 +225,7 @@ class MasterSide:
         return probe.listener_roots(port_of(plan.url)) if is_here else ()
 
     def _replay(self, name: str, plan: Plan) -> tuple[str, ...]:
-        """Return the command that runs the same without the web UI."""
+        """Return the command that runs the same test without the web UI."""
         options = self._options
         host = self._environment.host or next(it.host for it in self._classes_named(name))
         words = ["locust", "--headless", "--host", masked_url(host or "")]
@@ -253,13 +253,13 @@ class MasterSide:
         return self._runner.target_user_classes_count.get(name, 0)
 
     def _spawn_rate(self) -> float | None:
-        """Return how many users a second Locust was asked for last, where no shape says it."""
+        """Return the users a second last requested of Locust, None if a load shape decides."""
         if self._environment.shape_class is not None:
             return None
         return float(self._options.spawn_rate or 1)
 
     def _refuse(self, problem: str, status: ExitStatus) -> None:
-        """Tell why a test cannot be, and end it."""
+        """Report why a test cannot run, and end it."""
         logger.error(problem)
         self.problem = problem
         self._runner.log_exception("swarmgate", problem, problem)
@@ -270,7 +270,7 @@ class MasterSide:
         self._give_up()
 
     def _give_up(self) -> None:
-        """End the test, and Locust where there is no web UI to start another."""
+        """End the test, and Locust if there is no web UI to start another."""
         end = self._runner.quit if self._options.headless else self._runner.stop
         gevent.spawn_later(_GIVE_UP_SECONDS, end)
 
@@ -279,7 +279,7 @@ class MasterSide:
         self._runner.send_message(COMMAND, data, client_id)
 
     def _observe(self, name: str, line: Line) -> None:
-        """Enter what a record takes into Locust's own statistics, and tell who listens."""
+        """Enter a line of a record into Locust's own statistics, and notify all listeners."""
         if isinstance(line, Interval):
             conductor = self.conductors[name]
             for row in rows(name, line, conductor.measures):
@@ -328,7 +328,7 @@ class MasterSide:
                 conductor.join(worker)
 
     def _watch(self) -> None:
-        """Notice workers that are gone or new to us, and keep the offsets of clocks fresh."""
+        """Detect workers that are gone or new to us, and keep clock offsets fresh."""
         strangers: set[str] = set()
         while True:
             gevent.sleep(_WATCH_SECONDS)
@@ -339,19 +339,19 @@ class MasterSide:
                     self._lose(worker)
                 elif not worker.unseen:
                     self._keep(worker)
-            # Locust has them back, and we do not; one that has just come greets by itself.
+            # Locust has them back, and we do not; one that has just joined greets by itself.
             for client_id in strangers & seen - set(self._workers):
                 self._command("", client_id, {"do": "greet"})
             strangers = seen - set(self._workers)
 
     def _seen(self) -> set[str]:
-        """Return who Locust sees now; one that has stopped is not until it is ready again."""
+        """Return the workers Locust sees now; a stopped one is unseen until it is ready again."""
         if not isinstance(self._runner, MasterRunner):
             return set(self._workers)
         return {it.id for it in self._runner.clients.all if it.state != STATE_MISSING}
 
     def _keep(self, worker: Worker) -> None:
-        """Keep its clock's offset fresh, and have it in tests that began while it was not seen."""
+        """Keep a worker's clock offset fresh; add it to tests that began while it was unseen."""
         if not worker.shares_clock:
             self._ping(worker)
         for conductor in self.conductors.values():
@@ -367,14 +367,14 @@ class MasterSide:
         self._finish(interrupted=False)
 
     def _on_quitting(self, **_: object) -> None:
-        """Take a quit in the middle of a test for a person's or a signal's doing."""
+        """Treat a quit in the middle of a test as an interruption by a person or a signal."""
         is_running = self._runner.state in (STATE_RUNNING, STATE_SPAWNING)
         self._finish(interrupted=self._is_running and is_running)
         if self._statuses:
-            # By now the last statistics of other users have come from the workers.
+            # By now the last statistics of other users have arrived from the workers.
             self._judge()
         if self._options.csv_prefix:
-            # Locust writes its files so often, and not once more at the end.
+            # Locust writes its files at this interval, and not once more at the end.
             gevent.sleep(locust.stats.CSV_STATS_INTERVAL_SEC + _AFTERWARDS_SECONDS)
 
     def _finish(self, *, interrupted: bool) -> None:
@@ -396,7 +396,7 @@ class MasterSide:
         }
         for name, conductor in self.conductors.items():
             summary = ending[name].get()
-            # Those of Locust's rows are judged by what Locust counted.
+            # Thresholds on Locust's rows are judged by what Locust counted.
             own = [it for it in thresholds_of(self._options) if not self._is_of_locust(it)]
             self.finished.append(Finished(name, summary, conductor.path, own))
         self._listeners.flush()
@@ -411,7 +411,7 @@ class MasterSide:
             self._environment.process_exit_code = status
 
     def _status_of_locust(self) -> ExitStatus:
-        """Judge what Locust itself has counted: thresholds on its rows, and users not of ours."""
+        """Judge what Locust itself counted: thresholds on its rows, and users that are not ours."""
         figures = stats_figures(self._environment.stats)
         thresholds = thresholds_of(self._options)
         judged = [it for it in thresholds if self._is_of_locust(it) or not self.conductors]
@@ -432,9 +432,9 @@ class MasterSide:
         return any(threshold.figure.startswith(f"{name}.") for name in rows)
 
     def _on_quit(self, **_: object) -> None:
-        """Print what was measured, after all that Locust prints."""
+        """Print what was measured, after everything that Locust prints."""
         if self._options.headless:
-            # Where Locust's statistics are asked for as JSON, they are alone on standard output.
+            # If Locust's statistics are requested as JSON, standard output is theirs alone.
             output = sys.stderr if self._options.json else sys.stdout
             output.write("".join(f"\n{finished.text()}" for finished in self.finished))
             output.write("".join(f"{line}\n" for line in threshold_lines(self._failed)))

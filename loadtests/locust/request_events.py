@@ -1,7 +1,7 @@
-"""Tells listeners of Locust's request event what swarm users did: an event for each row a second.
+"""Request events for listeners to Locust's: what swarm users did, one event per row and second.
 
-Exporters listen to that event. Locust itself does, too: it would count the event as one request,
-where :mod:`loadtests.locust.stats` has entered all that it stands for, so it is left out.
+Exporters listen to that event. So does Locust itself: it would count the event as one request,
+although :mod:`loadtests.locust.stats` has entered all that it stands for, so it is left out.
 """
 
 import logging
@@ -20,7 +20,7 @@ from loadtests.locust.websocket_user import WebSocketUserError
 from reports.record import Interval
 
 _PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
-# A listener that hangs must not fill the memory, nor keep the test from ending.
+# A listener that hangs must not fill the memory or keep the test from ending.
 _MOST_WAITING: Final = 10_000
 _LAST_SECONDS: Final = 10.0
 
@@ -30,18 +30,18 @@ Event = Mapping[str, Any]
 
 
 class Listeners:
-    """All who listen to requests but Locust itself.
+    """All listeners to requests except Locust itself.
 
-    They are called in a greenlet of their own, one event after the other: one that blocks delays
-    nobody but the next.
+    They are called in a separate greenlet, one event after the other: one that blocks delays only
+    the next.
     """
 
     def __init__(self, hook: EventHook, give_up: Callable[[], None]) -> None:
-        """Begin.
+        """Start the greenlet that calls them.
 
         Args:
             hook: Locust's request event.
-            give_up: ends the test, which a listener may want (``locust.exception.StopTest``).
+            give_up: ends the test, as a listener may request (``locust.exception.StopTest``).
         """
         self._hook = hook
         self._give_up = give_up
@@ -49,7 +49,7 @@ class Listeners:
         gevent.spawn(self._serve)
 
     def tell(self, user: str, url: str, interval: Interval, row: Row) -> None:
-        """Have them called, if there are any, without waiting for it."""
+        """Queue an event for them, if there are any, without waiting for the calls."""
         if not self._others():
             return
         if self._waiting.full():
@@ -58,12 +58,12 @@ class Listeners:
         self._waiting.put(event_of(user, url, interval, row, time.time()))
 
     def flush(self) -> None:
-        """Wait until they have heard all, but not for ever."""
+        """Wait until they have received all events, but not forever."""
         if not self._waiting.join(_LAST_SECONDS):
             logger.warning("a request listener was not told all within %.0f s", _LAST_SECONDS)
 
     def _others(self) -> list[Callable[..., object]]:
-        # Its own is a function within a function: nothing but its module tells it.
+        # Locust's own is a nested function: only its module identifies it.
         return [it for it in self._hook._handlers if not _is_of_locust(it)]  # noqa: SLF001
 
     def _serve(self) -> None:
@@ -77,7 +77,7 @@ class Listeners:
                 logger.error(error)
                 self._give_up()
             except Exception:
-                # Locust lets through what ends a task or a user, of which there is none here.
+                # Locust lets through what ends a task or a user, and there is neither here.
                 logger.debug("a request listener would end a user", exc_info=True)
             finally:
                 self._waiting.task_done()
@@ -88,7 +88,7 @@ def _is_of_locust(listener: object) -> bool:
 
 
 def event_of(user: str, url: str, interval: Interval, row: Row, now: float) -> Event:
-    """Return what a listener is called with: a request that stands for all of a row in an interval.
+    """Return a listener's arguments: a request that stands for all of a row in an interval.
 
     Args:
         user: the user class.

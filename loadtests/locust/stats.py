@@ -1,11 +1,11 @@
 """What a swarm counted and timed in a second, entered into Locust's statistics in one go.
 
 Locust's own way, an event for each request, costs 2 µs a message. Here a second of messages is one
-entry, merged as those of workers are. Its table keeps three digits of each time; the exact
-histograms are on the record.
+entry, merged like those of workers. Its table keeps three digits of each time; the exact histograms
+are in the record.
 
-Locust's charts and its row "Aggregated" are of all rows together. Connections are counted there,
-but without their times, which would stand among those of messages.
+Locust's charts and its row "Aggregated" cover all rows together. Connections are counted there, but
+without their times, which would mix with those of messages.
 """
 
 import time
@@ -27,7 +27,7 @@ METHOD = "WS"
 _NO_ROW = frozenset({*OWN, *HANDSHAKE, "service_time", "first_message", "acknowledgement"}) - {
     "open"
 }
-# What a row is called, where the histogram's name is not what a tester would say.
+# What a row is called if the histogram's name is not what a tester would call it.
 _NAMES: Mapping[str, str] = {
     "open": "connect",
     "latency": "round trip",
@@ -44,10 +44,10 @@ class Row:
     """What is added to one row of Locust's table.
 
     Attributes:
-        times_ms: how many took how long, to three digits.
-        failures: how many failed, by cause; no time is known of them.
-        received_bytes: payloads of what was received.
-        is_of_total: whether its times belong among those of all rows.
+        times_ms: how many took each time, to three digits.
+        failures: how many failed, by cause; their times are not known.
+        received_bytes: payload bytes received.
+        is_of_total: whether its times belong in the total of all rows.
         histogram: the same times, exactly; None if there are none.
     """
 
@@ -63,7 +63,7 @@ class Row:
 
     @property
     def count(self) -> int:
-        """How many there were that did not fail."""
+        """The number that did not fail."""
         return sum(self.times_ms.values())
 
 
@@ -73,8 +73,8 @@ def rows(user: str, interval: Interval, measures: Measures = _ANY) -> Iterator[R
     Args:
         user: the user class.
         interval: one second of one of its swarm processes.
-        measures: what its scenario declares; failures of messages are reported by the first
-            durations that there are, where it does not say by which.
+        measures: what its scenario declares; if that names no main durations, failures of messages
+            are reported under the first durations that exist.
     """
     histograms = {
         name: Histogram.decode(text)
@@ -121,7 +121,7 @@ def _row(
 
 
 def _failures(interval: Interval, main: str) -> dict[str, dict[str, int]]:
-    """Return how many failed of what, by cause: openings apart, all else of the messages."""
+    """Return how many failed, by row and cause: openings separately, all else with messages."""
     found: dict[str, dict[str, int]] = {}
     for kind, count in interval.errors.items():
         phase = kind.partition(":")[0]
@@ -129,11 +129,11 @@ def _failures(interval: Interval, main: str) -> dict[str, dict[str, int]]:
         if interval.failed and phase in ("connect", "tls", "upgrade", "tls+upgrade", "proxy"):
             of = "connect"
         found.setdefault(of, {})[kind] = count
-    # Whose user has waited in vain is lost as well: it is not a second message.
+    # A message whose user waited in vain is lost as well: it is not a second message.
     waited = interval.errors.get(TIMEOUT, 0)
     for name in _FAULTS:
         count = interval.integrity.get(name, 0) - (waited if name == "lost" else 0)
-        # Less than none where some came that had been taken for lost: Locust takes nothing back.
+        # Negative if some arrived that had been counted as lost: Locust takes nothing back.
         if count > 0:
             found.setdefault(main, {})[name] = count
     return found
@@ -155,7 +155,7 @@ def enter(stats: RequestStats, row: Row) -> None:
 
 
 def _entry(stats: RequestStats, row: Row, now: float, *, with_times: bool) -> StatsEntry:
-    """Make Locust's entry of a row; what has no time is none to its averages and percentiles."""
+    """Create Locust's entry for a row; its averages and percentiles omit what has no time."""
     failed = sum(row.failures.values())
     entry = StatsEntry(stats, row.name, METHOD)
     entry.num_requests = row.count + failed

@@ -1,8 +1,8 @@
 """Locust users that are connections of the swarm: as light as Locust lets a user be.
 
-Locust counts its users as members of a gevent group and stops each by itself. A user of these has
-no greenlet and no tasks; it is a slot in that group, held for one connection of the swarm process
-that runs beside the worker.
+Locust counts its users as members of a gevent group and stops each individually. A swarm user has
+no greenlet and no tasks; it is a user slot in that group, for one connection of the swarm process
+that runs alongside the worker.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,20 +24,20 @@ def _name(task: object) -> str:
 
 
 def _be_a_connection(user: User) -> None:
-    """Stand for what the swarm does: Locust's menus name the tasks of a user."""
+    """Stand for what the swarm does, because Locust's menus name the tasks of a user."""
 
 
 class SwarmUser(User):
     """A user whose connection is in the asyncio swarm; subclass it to choose a scenario.
 
     Attributes:
-        scenario: its name, or a Python file (docs/scripting.md); where it is empty, that of
+        scenario: its name, or a Python file (docs/scripting.md); if it is empty, that of
             ``--swarm-flags='--scenario FILE'``.
-        path: appended to a host that has no path of its own; ``{n}`` is the user's number.
-        parameters: of the scenario; ``--param`` in ``--swarm-flags`` goes over them.
-        rate: messages a second where ``--swarm-flags`` does not say; None is the scenario's own.
-        think: time from a reply to the next message, where ``--swarm-flags`` has neither a rate nor
-            ``--think``; empty is none, which is as fast as the server goes.
+        path: appended to a host that has no path; ``{n}`` is the user's number.
+        parameters: those of the scenario; ``--param`` in ``--swarm-flags`` overrides them.
+        rate: messages a second if ``--swarm-flags`` gives none; None means the scenario's own.
+        think: time from a reply to the next message, if ``--swarm-flags`` has neither a rate nor
+            ``--think``; empty means none, which is as fast as the server goes.
         flags: more flags of ``swarmgate run``, such as ``--ready 'login => welcome'``.
     """
 
@@ -50,26 +50,26 @@ class SwarmUser(User):
     flags: ClassVar[str] = ""
 
     tasks: ClassVar[list[Any]] = [_be_a_connection]  # type: ignore[misc]
-    # Locust asks for it where it gives users time to stop.
+    # Locust reads it when it gives users time to stop.
     _state: str | None = None
     agent: ClassVar[WorkerAgent | None] = None
-    """This worker's swarm process of the class, while a test runs."""
+    """This worker's swarm process for the class, while a test runs."""
 
     def __init__(self, environment: Any) -> None:  # noqa: ANN401 - Locust's
-        # Locust's own keeps ten attributes of each user, none of which is used without tasks.
+        # Locust's own keeps ten attributes for each user, none of which is used without tasks.
         self.environment = environment
         self._links: tuple[Callable[[Any], object], ...] = ()
 
     @classmethod
     def described(cls) -> UserClass:
-        """Return what the class says of itself."""
+        """Return the settings of the class."""
         return UserClass(
             cls.__name__, cls.scenario, cls.path, cls.parameters, cls.rate, cls.think, cls.flags
         )
 
     @classmethod
     def fault(cls) -> str | None:
-        """Return in one line what the class has that would never be done; None if nothing."""
+        """Return in one line what the class has that would never run, or None if nothing."""
         never = [_name(task) for task in cls.tasks if task is not _be_a_connection]
         never += [it for it in ("on_start", "on_stop") if getattr(cls, it) is not getattr(User, it)]
         if not never:
@@ -80,7 +80,7 @@ class SwarmUser(User):
         )
 
     def start(self, group: Group) -> "SwarmUser":
-        """Have the swarm open one more connection."""
+        """Ask the swarm to open one more connection."""
         if self.agent is None:
             end_run(
                 self.environment,
@@ -92,35 +92,35 @@ class SwarmUser(User):
         return self
 
     def stop(self, force: bool = False) -> bool:  # noqa: ARG002 - Locust's
-        """Have the swarm close one connection."""
+        """Ask the swarm to close one connection."""
         assert self.agent is not None
         self.agent.remove(self)
         return True
 
     def enter(self, group: Group) -> None:
-        """Be counted by Locust."""
+        """Join the users that Locust counts."""
         group.add(cast("gevent.Greenlet[..., object]", self))
 
     def leave(self) -> None:
-        """Be counted no longer."""
+        """Leave the users that Locust counts."""
         for link in self._links:
             link(self)
 
     def rawlink(self, callback: Callable[[Any], object]) -> None:
-        """Have a group told when this user leaves, as a greenlet does."""
+        """Notify a group when this user leaves, as a greenlet does."""
         self._links += (callback,)
 
     @property
     def args(self) -> "tuple[SwarmUser]":
-        """Return what Locust finds the user of a greenlet by."""
+        """Return the arguments by which Locust finds the user of a greenlet."""
         return (self,)
 
     @property
     def greenlet(self) -> "SwarmUser":
-        """Return what stands in Locust's group."""
+        """Return the member of Locust's group."""
         return self
 
     @property
     def name(self) -> str:
-        """Return what Locust's log calls it."""
+        """Return the name by which Locust's log refers to it."""
         return type(self).__name__

@@ -1,4 +1,4 @@
-"""The users of a locustfile; whoever imports them has Locust listened to."""
+"""The users of a locustfile; importing them installs our listeners in Locust."""
 
 import locust
 
@@ -8,5 +8,5 @@ from loadtests.locust.wiring import install
 
 __all__ = ["SwarmUser", "WebSocketUser"]
 
-# Locust knows its extensions by listeners that are there when a locustfile has been imported.
+# Locust learns of extensions from listeners that exist once a locustfile has been imported.
 install(locust.events)

@@ -1,7 +1,7 @@
-"""Our tab in Locust's web UI: a page of what Locust has no notion of, live; report and record.
+"""Our tab in Locust's web UI: a live page of what Locust has no notion of, the report, the record.
 
-The page is our own, at ``/swarmgate/`` of the web UI. Locust's tabs are made of text in tables, so
-a small script of ours, beside Locust's in its page, shows ours within the tab. All else is made of
+The page is our own, at ``/swarmgate/`` in the web UI. Locust's tabs consist of text in tables, so a
+small script of ours, next to Locust's in its page, shows our page within the tab. All else uses
 Locust's documented extension points (``extended_tabs``, ``extended_csv_files``, a Flask blueprint).
 """
 
@@ -26,9 +26,9 @@ from reports.record import Header, Line, read_record
 from reports.units import rounded
 
 _KEY: Final = "swarmgate"
-# More than this many swarm processes at once, of all workers together, take no two cores further.
+# More swarm processes than this at once, on all workers together, gain nothing on two cores.
 _MOST_PROCESSES: Final = 8
-# The page asks nobody but us, and nobody else may have it within a page of theirs.
+# The page sends requests only to us, and nobody else may embed it in a page.
 _POLICY: Final = "; ".join(
     (
         "default-src 'none'",
@@ -46,7 +46,7 @@ _SCRIPT: Final = b'<script src="./swarmgate/static/tab.js" defer></script></body
 
 
 def add_tab(web_ui: Any, environment: Environment, master: MasterSide) -> None:  # noqa: ANN401
-    """Add the tab, and the downloads of every class of swarm users; guard the start form."""
+    """Add the tab, and the downloads for every class of swarm users; guard the start form."""
     web_ui.template_args["extended_tabs"] = [{"title": _KEY, "key": _KEY}]
     web_ui.template_args["extended_csv_files"] = [
         {"href": f"./{_KEY}/report", "title": "Download swarmgate report (HTML)"},
@@ -82,8 +82,8 @@ def _pages(web_ui: Any, prefix: str, master: MasterSide) -> Blueprint:  # noqa: 
 
 
 def _extend_answers(web_ui: Any, environment: Environment, master: MasterSide) -> None:  # noqa: ANN401
-    """Have Locust show exact times and open connections; put what shows our page into its tab."""
-    # Locust gives an answer again for two seconds; what it says is of one moment, and stays so.
+    """Make Locust show exact times and open connections; add the script that shows our page."""
+    # Locust repeats an answer for two seconds; it describes one moment, and must not change.
     extended: WeakSet[Response] = WeakSet()
 
     def extend(response: Response) -> Response:
@@ -105,14 +105,14 @@ def _extend_answers(web_ui: Any, environment: Environment, master: MasterSide) -
 
 
 def _guard_form(web_ui: Any, environment: Environment, master: MasterSide) -> None:  # noqa: ANN401
-    """Have the start form begin with classes that can be had at once, and refuse too many."""
+    """Make the start form begin with classes that can run at once, and reject too many."""
 
     def refuse_too_many() -> Response | None:
         if request.endpoint != "locust.swarm":
             return None
         ticked = request.form.getlist("user_classes")
         is_anew = environment.runner is None or environment.runner.state != STATE_RUNNING
-        # None ticked is all of them to Locust.
+        # To Locust, none ticked means all of them.
         everything = environment.available_user_classes or {}
         chosen = set(ticked or (everything if is_anew else ())) & master.class_names
         if _are_few(master, chosen):
@@ -130,7 +130,7 @@ def _guard_form(web_ui: Any, environment: Environment, master: MasterSide) -> No
     def tick(_app: object, context: dict[str, Any], **_: object) -> None:
         arguments = context.get("template_args", {})
         if arguments.get("available_user_classes"):
-            # The picker's rows are those of "users"; these are the ones that it ticks at first.
+            # The picker's rows are those of "users"; these are the ones ticked initially.
             ticked = _ticked_first(environment, master)
             arguments["available_user_classes"] = ticked
             rows = arguments["users"]
@@ -138,31 +138,31 @@ def _guard_form(web_ui: Any, environment: Environment, master: MasterSide) -> No
 
     web_ui.app.before_request(refuse_too_many)
     before_render_template.connect(tick, web_ui.app, weak=False)
-    # Else what is ticked may be a row that one has to scroll for.
+    # Otherwise the ticked row may be one that a person has to scroll to.
     web_ui.app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
 
 
 def _are_few(master: MasterSide, classes: Collection[str]) -> bool:
-    """Return whether one can have so many classes of swarm users at once."""
+    """Return whether that many classes of swarm users can run at once."""
     return len(classes) * max(1, len(master.workers)) <= _MOST_PROCESSES
 
 
 def _ticked_first(environment: Environment, master: MasterSide) -> list[str]:
-    """Return the classes chosen, on the command line or last; of too many the first alone."""
+    """Return the classes chosen, on the command line or last; if too many, only the first."""
     chosen = [kind.__name__ for kind in environment.user_classes]
     swarms = [name for name in chosen if name in master.class_names]
     return chosen if _are_few(master, swarms) else swarms[:1]
 
 
 def _show_exactly(row: dict[str, Any], entry: StatsEntry) -> None:
-    """Put times into Locust's table that it would round to whole milliseconds."""
+    """Write into Locust's table the times that it would round to whole milliseconds."""
     if entry.min_response_time is not None:
         row["min_response_time"] = rounded(entry.min_response_time)
         row["max_response_time"] = rounded(entry.max_response_time)
 
 
 def _show_open(content: dict[str, Any], master: MasterSide) -> None:
-    """Have Locust's page count what is open: to Locust a connection being opened is a user too."""
+    """Count only open connections on Locust's page: to Locust, one being opened is a user too."""
     opening: Counter[str] = Counter()
     for conductor in master.conductors.values():
         for placed in conductor.placed:
@@ -177,7 +177,7 @@ def _fresh(page: str) -> Response:
 
 
 def _runs(master: MasterSide, trends: dict[str, Trend]) -> Iterator[LiveRun]:
-    """Yield what the tab shows of each class of the test that runs or ran last."""
+    """Yield what the tab shows for each class of the current or last test."""
     for name, conductor in master.conductors.items():
         finished = next((it for it in master.finished if it.user == name), None)
         yield LiveRun(
@@ -207,7 +207,7 @@ def _worker(conductor: Conductor, placed: Placed) -> Worker:
     return Worker(
         process=member.process,
         host=placed.worker.host,
-        # What the record says, as all on the page.
+        # From the record, like everything on the page.
         open=conductor.totals.open_by_process.get(member.process, 0),
         health=health,
         is_well=is_well,
@@ -217,7 +217,7 @@ def _worker(conductor: Conductor, placed: Placed) -> Worker:
 
 
 def _chosen(master: MasterSide) -> Conductor:
-    """Return the class that is asked for, the first by default."""
+    """Return the conductor of the requested class, by default the first."""
     wanted = request.args.get("user") or next(iter(master.conductors), "")
     if wanted not in master.conductors:
         abort(404, "no test has run yet, or none of such users")
@@ -227,7 +227,7 @@ def _chosen(master: MasterSide) -> Conductor:
 def report(master: MasterSide) -> Response:
     """Return the HTML report of what the record says so far."""
     path = _chosen(master).path
-    # In a thread: a long record takes seconds, in which the master would hear nobody.
+    # In a thread: a long record takes seconds, in which the master would hear no one.
     page = gevent.get_hub().threadpool.apply(lambda: html_report(read_record(path)))
     return _download(page, f"{path.name}.html", "text/html")
 

@@ -1,4 +1,4 @@
-"""A Locust user that speaks WebSocket: ordinary tasks, microseconds, many connections a process.
+"""A WebSocket user for Locust: ordinary tasks, microseconds, many connections per process.
 
 ::
 
@@ -18,23 +18,23 @@
         def talk(self):
             self.ask("hello", matching="hello", within=2, name="hello")
 
-Run it with ``locust -f FILE``; in a program of your own, import ``locust`` before anything else.
+Run it with ``locust -f FILE``; in your own program, import ``locust`` before anything else.
 
-A message is judged by hand as a response of Locust's clients is, and for the same reasons::
+A message is passed or failed by hand like a response of Locust's clients, for the same reasons::
 
     with self.ask("order", within=2, name="order", catch_response=True) as response:
         if "sold out" in response.message:
             response.failure("sold out")
 
-Every operation is one request of type ``WS`` in Locust's statistics. Its time is milliseconds with
-their fractions, measured on the performance counter; averages and listeners of Locust's ``request``
-event have it in full, but Locust's percentiles are whole milliseconds, unless you replace
+Every operation is one request of type ``WS`` in Locust's statistics. Its time is in fractional
+milliseconds, measured with the performance counter; averages and listeners to Locust's ``request``
+event get it in full, but Locust's percentiles are whole milliseconds, unless you replace
 ``locust.stats.bucket_response_time``. A failure is named by its cause alone: ``connect:refused``,
 ``upgrade:http-403``, ``timeout``, ``closed:1006``.
 
-A ``push`` is a message that nobody waited for. It answers no request, so its time is that since
-the user's last push, or since it connected: how often the server speaks. An end of a connection
-that the user did not ask for is a failure named ``connection``, its time that since it opened.
+A ``push`` is a message that nobody waited for. It answers no request, so its time is the time since
+the user's last push, or since it connected: how often the server sends. An end of a connection that
+the user did not ask for is a failure named ``connection``, timed since the connection opened.
 Locust's "Aggregated" row mixes these times with those of requests; read the rows by their names.
 """
 
@@ -74,7 +74,7 @@ __all__ = [
 ]
 
 Matching = str | bytes | re.Pattern[str] | re.Pattern[bytes] | Callable[[Message], bool] | None
-"""Words that are in a message, a pattern to be found in it, or a function; None: any message."""
+"""Text or bytes that a message contains, a pattern to find in it, or a function; None: any."""
 
 Handler = Callable[[Message], object]
 
@@ -84,7 +84,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class WebSocketUserError(LoadTestError):
-    """An operation that failed; its words are the cause, the same for all that failed so."""
+    """An operation that failed; its text is the cause, the same for all that fail in this way."""
 
 
 class ConnectError(WebSocketUserError):
@@ -92,11 +92,11 @@ class ConnectError(WebSocketUserError):
 
 
 class ConnectionEndedError(WebSocketUserError):
-    """There is no connection, or it ended meanwhile: ``closed:CODE`` (RFC 6455 section 7.4)."""
+    """There is no connection, or it has since ended: ``closed:CODE`` (RFC 6455 section 7.4)."""
 
 
 class ReplyTimeoutError(WebSocketUserError):
-    """What was waited for did not come in time: ``timeout``. The connection stays open."""
+    """What was awaited did not come in time: ``timeout``. The connection stays open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +111,16 @@ class WebSocketUser(User):
 
     Attributes:
         connect_seconds: the longest time for TCP, TLS and the WebSocket handshake together.
-        send_seconds: the longest time for the server to take what is sent.
+        send_seconds: the longest time for the server to accept what is sent.
         close_seconds: the longest time for a closing handshake.
         tls: for a ``wss:`` host, instead of the system's certificates.
-        insecure: take any certificate.
+        insecure: accept any certificate.
         deflate: offer permessage-deflate (RFC 7692).
         largest_message_bytes: a longer one ends the connection with code 1009.
-        held_messages: how many are kept for ``receive`` and ``expect``; one more, and the oldest
+        held_messages: how many are kept for ``receive`` and ``expect``; beyond that, the oldest
             becomes a push.
-        reconnect: when the server ends the connection, open it again with this backoff. Each try
-            is a request named ``reconnect``; whatever is asked of the user meanwhile waits.
+        reconnect: when the server ends the connection, open it again with this backoff. Each
+            attempt is a request named ``reconnect``; operations in the meantime wait.
     """
 
     abstract = True
@@ -146,7 +146,7 @@ class WebSocketUser(User):
         self._matching: Matching = None
         self._closing: Waiter[Any] | None = None
         self._subscriptions: tuple[_Subscription, ...] = ()
-        # Both are made when they are needed: most users never do.
+        # Both are created when needed, which they never are for most users.
         self._held: deque[Message] | None = None
         self._returning: gevent.Greenlet[..., None] | None = None
 
@@ -157,19 +157,19 @@ class WebSocketUser(User):
 
     @property
     def close_code(self) -> int | None:
-        """The code that the connection ended with, 1006 without any; None while it is open."""
+        """The code that the connection ended with, 1006 if it had none; None while it is open."""
         connection = self._connection
         return None if connection is None or connection.is_open else connection.close_code
 
     @property
     def close_reason(self) -> str | None:
-        """The server's words to it; None while the connection is open."""
+        """The server's reason for the end; None while the connection is open."""
         connection = self._connection
         return None if connection is None or connection.is_open else connection.close_reason
 
     @property
     def subprotocol(self) -> str | None:
-        """What was agreed on with the server."""
+        """The subprotocol agreed on with the server."""
         return None if self._connection is None else self._connection.subprotocol
 
     def connect(
@@ -180,16 +180,16 @@ class WebSocketUser(User):
         headers: Mapping[str, str] | None = None,
         subprotocols: Sequence[str] = (),
     ) -> None:
-        """Open the connection; one that is open is closed before.
+        """Open the connection, closing an open one first.
 
-        What this raises in ``on_start`` ends the user, as Locust has it. Where the server may
+        What this raises in ``on_start`` ends the user, as is usual in Locust. If the server may
         refuse, connect in a task, which is called again.
 
         Args:
             path: path and query, instead of the host's own.
-            name: what it is called in the statistics.
-            headers: are added to the handshake.
-            subprotocols: are offered to the server, the best first.
+            name: its name in the statistics.
+            headers: added to the handshake.
+            subprotocols: offered to the server, the best first.
 
         Raises:
             ConnectError: it did not open.
@@ -215,7 +215,7 @@ class WebSocketUser(User):
 
         Raises:
             ConnectionEndedError: the connection is not open.
-            ReplyTimeoutError: the server did not take it within ``send_seconds``.
+            ReplyTimeoutError: the server did not accept it within ``send_seconds``.
         """
         begun_ns = perf_counter_ns()
         try:
@@ -244,18 +244,18 @@ class WebSocketUser(User):
     def receive(
         self, within: float | None = None, *, name: str = "receive", catch_response: bool = False
     ) -> Message | CaughtResponse:
-        """Return the next message; timed from this call.
+        """Return the next message, timed from this call.
 
-        One that a subscription with a ``matching`` of its own takes is not given.
+        A message that goes to a subscription with its own ``matching`` is not returned.
 
         Args:
-            within: seconds to wait for it; for ever without.
-            name: what it is called in the statistics.
-            catch_response: give a :class:`CaughtResponse`, which raises nothing of these.
+            within: seconds to wait for it; without it, wait forever.
+            name: its name in the statistics.
+            catch_response: return a :class:`CaughtResponse` and raise none of these.
 
         Raises:
             ReplyTimeoutError: none came in time.
-            ConnectionEndedError: the connection has ended, and all that came was given.
+            ConnectionEndedError: the connection has ended, and all that came was returned.
         """
         return self._await(None, within, name, is_caught=catch_response)
 
@@ -290,10 +290,10 @@ class WebSocketUser(User):
         """Return the first message that matches; those before it become pushes.
 
         Args:
-            matching: what is to match.
+            matching: what the message must match.
             within: seconds to wait for it.
-            name: what it is called in the statistics.
-            catch_response: as of :meth:`receive`.
+            name: its name in the statistics.
+            catch_response: as for :meth:`receive`.
 
         Raises:
             ReplyTimeoutError: none came in time.
@@ -332,16 +332,16 @@ class WebSocketUser(User):
         name: str = "ask",
         catch_response: bool = False,
     ) -> Message | CaughtResponse:
-        """Send a message and give the first that matches of those that come after it.
+        """Send a message and return the first match among those that come after it.
 
         One request, timed from just before it is sent. What came before is kept for ``receive``.
 
         Args:
             message: a text or bytes.
-            matching: what the answer is to match; without, any message that ``receive`` would give.
+            matching: what the answer must match; without it, any that ``receive`` would return.
             within: seconds to wait for the answer.
-            name: what it is called in the statistics.
-            catch_response: as of :meth:`receive`.
+            name: its name in the statistics.
+            catch_response: as for :meth:`receive`.
 
         Raises:
             ReplyTimeoutError: no answer came in time.
@@ -351,7 +351,7 @@ class WebSocketUser(User):
         begun_ns = perf_counter_ns()
         try:
             connection = self._ready(within)
-            # Before the send, which can block while an answer to its beginning comes already.
+            # Before the send, which can block while an answer to its beginning is already coming.
             waiter = self._wait_for(matching)
             begun_ns = perf_counter_ns()
             self._write(connection, message)
@@ -369,21 +369,21 @@ class WebSocketUser(User):
         return answer
 
     def subscribe(self, handler: Handler, matching: Matching = None, *, name: str = "push") -> None:
-        """Give a handler the messages that nobody waits for; each is counted as a push.
+        """Pass a handler the messages that nobody waits for; each is counted as a push.
 
         A message goes to the first subscription that it matches. The handler is called in gevent's
         hub, between all other users: it must not block, which sending, asking and sleeping do. If
-        it has to, let it call ``gevent.spawn`` and do so there.
+        it has to, it should call ``gevent.spawn`` and block there.
 
         Args:
-            handler: is given the message.
-            matching: which messages; all of them without.
-            name: what they are called in the statistics.
+            handler: called with the message.
+            matching: which messages; without it, all of them.
+            name: their name in the statistics.
         """
         self._subscriptions = (*self._subscriptions, _Subscription(handler, matching, name))
 
     def close(self, code: int = 1000, reason: str = "", *, name: str = "close") -> None:
-        """Close the connection, timed until the server has answered; nothing if it is not open.
+        """Close the connection if it is open, timed until the server has answered.
 
         Raises:
             ReplyTimeoutError: the server did not answer within ``close_seconds``.
@@ -402,17 +402,17 @@ class WebSocketUser(User):
         self._record(name, begun_ns, 0)
 
     def on_reconnect(self) -> None:
-        """Do what is to be done on a connection that is open again; for a subclass to say.
+        """Do what a reopened connection needs; for a subclass to define.
 
-        It runs before whatever waits for the connection goes on.
+        It runs before anything that waits for the connection continues.
         """
 
     def on_stop(self) -> None:
-        """Leave with a closing handshake, which is not counted; an override should call it."""
+        """Leave with a closing handshake, which is not counted; an override should call this."""
         self._leave()
 
     def start(self, group: Any) -> Any:  # noqa: ANN401 - gevent has no types
-        """Start the user as Locust does, and see to it that its connection ends with it."""
+        """Start the user as Locust does, and ensure that its connection ends with it."""
         greenlet = super().start(group)
         greenlet.rawlink(self._abandon)
         return greenlet
@@ -463,14 +463,14 @@ class WebSocketUser(User):
         return message
 
     def _take(self, message: Message) -> None:
-        """Take a message from the connection, in the hub."""
+        """Handle a message from the connection, in the hub."""
         waiter = self._waiter
         if waiter is None:
             self._take_unexpected(message)
             return
         try:
             is_it = self._is_awaited(message)
-        except Exception as error:  # noqa: BLE001 - the tester's own function; its caller is told
+        except Exception as error:  # noqa: BLE001 - the tester's own function; its caller gets it
             self._waiter = None
             waiter.throw(error)
             return
@@ -538,7 +538,7 @@ class WebSocketUser(User):
     def _caught(
         self, name: str, begun_ns: int, message: Message | None, error: Exception | None = None
     ) -> CaughtResponse:
-        """Return what is recorded later, with the time it has taken until now."""
+        """Return a response that is recorded later, with the time it has taken until now."""
         elapsed_ns, ended = perf_counter_ns() - begun_ns, time.time()
         length = 0 if message is None else _size(message)
 
@@ -574,13 +574,13 @@ class WebSocketUser(User):
     def _push(self, message: Message, subscription: _Subscription | None = None) -> None:
         since_ns, self._pushed_ns = self._pushed_ns, perf_counter_ns()
         name = "push" if subscription is None else subscription.name
-        # In the hub nobody else would take what a listener of Locust's raises.
+        # In the hub, nobody else would catch what a listener to Locust's event raises.
         self._call(functools.partial(self._record, name, since_ns, _size(message)))
         if subscription is not None:
             self._call(functools.partial(subscription.handler, message))
 
-    def _call(self, what: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the tester's gives
-        """Call something of the tester's; report what it raises as Locust does of a task."""
+    def _call(self, what: Callable[[], Any]) -> Any:  # noqa: ANN401 - the tester's type
+        """Call a tester's function; report what it raises as Locust does for a task."""
         try:
             return what()
         except Exception as error:
@@ -608,9 +608,9 @@ class WebSocketUser(User):
         self._record(name, begun_ns, 0)
 
     def _on_end(self, connection: GeventConnection) -> None:
-        """Take the end of the connection, in the hub."""
+        """Handle the end of the connection, in the hub."""
         if self._connection is not None and self._connection is not connection:
-            # The user has opened another one meanwhile.
+            # The user has opened another one in the meantime.
             return
         error = ConnectionEndedError(f"closed:{connection.close_code}")
         if not connection.is_asked:
@@ -637,7 +637,7 @@ class WebSocketUser(User):
         self._call(self.on_reconnect)
 
     def _back(self, within: float | None) -> GeventConnection:
-        """Return the connection when it is open again.
+        """Wait until the connection is open again, and return it.
 
         Raises:
             ConnectionEndedError: it is not coming back, or not in time.
@@ -653,7 +653,7 @@ class WebSocketUser(User):
         raise ConnectionEndedError(f"closed:{self.close_code or 'never-opened'}")
 
     def _shake_hands(self, connection: GeventConnection, code: int, reason: str) -> None:
-        """Close, and wait for the server's answer."""
+        """Close the connection, and wait for the server's answer."""
         waiter: Waiter[Any] = Waiter()
         self._closing = waiter
         connection.close(code, reason)
@@ -661,7 +661,7 @@ class WebSocketUser(User):
             self._get(waiter, self.close_seconds)
         finally:
             self._closing = None
-            # If the server has answered it lingers already, for as long as it may.
+            # If the server has answered, it already lingers, for as long as it may.
             connection.linger(0.0)
         if not connection.is_answered:
             raise ConnectionEndedError(f"closed:{connection.close_code}")
@@ -673,7 +673,7 @@ class WebSocketUser(User):
                 self._shake_hands(self._connection, 1000, "")
 
     def _abandon(self, _greenlet: object) -> None:
-        """Close without waiting: the greenlet is over, perhaps without ``on_stop``."""
+        """Close without waiting: the greenlet has ended, perhaps without ``on_stop``."""
         self._stop_returning()
         if self._connection is not None:
             self._connection.forget()
@@ -687,7 +687,7 @@ class WebSocketUser(User):
 
 
 def host_fault(host: str | None) -> str | None:
-    """Return what is wrong with a host, in one line."""
+    """Return in one line what is wrong with a host, or None."""
     if not host:
         return "no host: write host = 'ws://…' in the user class, or --host ws://…"
     parts = urlsplit(host)
@@ -699,8 +699,8 @@ def host_fault(host: str | None) -> str | None:
     return None
 
 
-def end_run(environment: Any, fault: str) -> NoReturn:  # noqa: ANN401 - as Locust has it
-    """End a run with invalid parameters with one line; Locust's StopTest adds a traceback to it."""
+def end_run(environment: Any, fault: str) -> NoReturn:  # noqa: ANN401 - as in Locust
+    """End a run with invalid parameters in one line, to which StopTest would add a traceback."""
     runner = environment.runner
     if runner is None:
         raise UsageError(fault)
@@ -711,7 +711,7 @@ def end_run(environment: Any, fault: str) -> NoReturn:  # noqa: ANN401 - as Locu
         gevent.spawn(runner.quit)
     else:
         gevent.spawn(runner.stop)
-    # It would be this greenlet, in which Locust starts users, that is ended first.
+    # This greenlet, in which Locust starts users, would be the first to be ended.
     raise gevent.GreenletExit
 
 
@@ -724,7 +724,7 @@ def _url(host: str, path: str) -> str:
 
 @functools.cache
 def _default_tls(*, insecure: bool) -> ssl.SSLContext:
-    """Make the context of all users: each of its own would hold the system's certificates."""
+    """Create the context that all users share: each one would hold the system's certificates."""
     context = ssl.create_default_context()
     if insecure:
         context.check_hostname = False
@@ -733,7 +733,7 @@ def _default_tls(*, insecure: bool) -> ssl.SSLContext:
 
 
 def _matches(matching: Matching, message: Message) -> bool:
-    """Return whether a message is what is waited for; words and patterns match their own kind."""
+    """Return whether a message is the awaited one; texts and patterns match their own type."""
     if callable(matching):
         return matching(message)
     if isinstance(matching, str):
@@ -747,7 +747,7 @@ def _matches(matching: Matching, message: Message) -> bool:
 
 
 def _size(message: Message) -> int:
-    """Return the bytes of a payload; to ask a text whether it is ASCII costs nothing."""
+    """Return the size of a payload in bytes; asking a text whether it is ASCII costs nothing."""
     if isinstance(message, bytes) or message.isascii():
         return len(message)
     return len(message.encode())

@@ -1,4 +1,4 @@
-"""Connects us to Locust by its documented events; it is all that a locustfile needs to import."""
+"""The connection to Locust by its documented events; all that a locustfile needs to import."""
 
 import signal
 import sys
@@ -27,13 +27,13 @@ _REPORT_SECONDS = 1.0
 
 
 def install(events: Events) -> None:
-    """Listen to Locust's events; once a process."""
-    # Documented to be replaced: whole milliseconds cannot show what a WebSocket server does.
+    """Listen to Locust's events; once per process."""
+    # Documented as replaceable: whole milliseconds cannot show what a WebSocket server does.
     locust.stats.bucket_response_time = rounded  # type: ignore[assignment] # it need not be whole
-    # How often workers tell of their users; with its 3 s the user count would lag behind.
+    # How often workers report their users; with Locust's 3 s the user count would lag behind.
     locust.runners.WORKER_REPORT_INTERVAL = _REPORT_SECONDS
-    # A worker builds a parser to know them, once for each option of each order for users, and
-    # takes seconds for that on a busy machine, in which it is silent and thus taken for missing.
+    # A worker builds a parser to find them, once for each option of each order for users, which
+    # takes seconds on a busy machine; it is silent meanwhile and so considered missing.
     locust.argument_parser.default_args_dict = cache(locust.argument_parser.default_args_dict)
     events.init_command_line_parser.add_listener(arguments.add_arguments)
     events.init.add_listener(_on_init)
@@ -41,7 +41,7 @@ def install(events: Events) -> None:
 
 def _on_init(environment: Environment, runner: Runner, web_ui: Any, **_: object) -> None:  # noqa: ANN401
     available = environment.available_user_classes or environment.user_classes_by_name
-    # A class that a locustfile has under two names is there twice.
+    # A class that a locustfile has under two names appears twice.
     classes = [
         kind
         for kind in dict.fromkeys(available.values())
@@ -58,21 +58,21 @@ def _on_init(environment: Environment, runner: Runner, web_ui: Any, **_: object)
             add_tab(web_ui, environment, master)
     if isinstance(runner, WorkerRunner | LocalRunner):
         WorkerSide(environment, runner, classes).greet()
-    # What is due in so many seconds is so from the last time that the loop looked at the clock,
-    # which is before all imports: Locust's run time would be shorter by those.
+    # A timer counts from the last time that the loop read the clock, which was before all imports:
+    # Locust's run time would be shorter by the time that those took.
     gevent.get_hub().loop.update_now()
 
 
 def _interrupt_main() -> None:
-    """Have Ctrl-C end Locust's main greenlet, not whichever greenlet runs just now.
+    """Make Ctrl-C end Locust's main greenlet, not whichever greenlet is running.
 
-    That could be the one that reads what a swarm says, whose last second would not be recorded.
+    That could be the one that reads a swarm's output, whose last second would not be recorded.
     """
     gevent.get_hub().handle_system_error(KeyboardInterrupt, KeyboardInterrupt())
 
 
 def _check(environment: Environment, master: MasterSide) -> None:
-    """End a run without a web UI, where options could still be changed, before it begins."""
+    """End an invalid run before it begins, unless there is a web UI to change its options."""
     if environment.parsed_options is None or not environment.parsed_options.headless:
         return
     try:
@@ -87,7 +87,7 @@ def _refuse(why: str) -> NoReturn:
 
 
 def _complete_options(environment: Environment) -> None:
-    """Have all options by their defaults where Locust is a library, which need not parse any."""
+    """Fill in the default options if Locust is used as a library, which need not parse any."""
     given = environment.parsed_options
     if given is None or not hasattr(given, "swarm_flags"):
         parser = locust.argument_parser.get_parser(default_config_files=[])

@@ -1,4 +1,4 @@
-"""What a Locust worker does for us: an agent for each class of swarm users, told what to do.
+"""The worker's side of Locust: a worker agent for each class of swarm users, under commands.
 
 A local run is a worker and a master in one.
 """
@@ -22,16 +22,16 @@ from loadtests.run.commands import command_of_data, share_of_data
 # The two kinds of messages between a master and its workers.
 COMMAND: Final = "swarmgate command"
 REPORT: Final = "swarmgate report"
-# Locust itself waits for a minute, and its users go on all the while.
+# Locust itself waits for a minute, while its users continue.
 _MASTER_SECONDS: Final = 10.0
-# Tells machines apart, even where their names are the same (random(4)).
+# Distinguishes machines even if their names are the same (random(4)).
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 logger = logging.getLogger("swarmgate")
 
 
 def boot_id() -> str:
-    """Name this machine since it was started: its processes go by one monotonic clock."""
+    """Return an identifier of this machine's boot: its processes share one monotonic clock."""
     return _BOOT_ID.read_text().strip()
 
 
@@ -45,14 +45,14 @@ class WorkerSide:
         self._runner = runner
         self._agents = {kind.__name__: self._agent(kind) for kind in classes}
         runner.register_message(COMMAND, self._on_command)
-        # Later than quitting, at which the master of a local run still ends the test.
+        # Later than the quitting event, at which the master of a local run still ends the test.
         environment.events.quit.add_listener(self._on_quit)
         environment.events.heartbeat_received.add_listener(self._on_heartbeat)
         self._heard_at: float | None = None
         runner.greenlet.spawn(self._watch_master)
 
     def greet(self) -> None:
-        """Tell the master that we are here and understand it."""
+        """Report to the master that we are here and understand it."""
         self._report("", "hello", {"host": socket.gethostname(), "boot_id": boot_id()})
 
     def _agent(self, kind: type[SwarmUser]) -> WorkerAgent:
@@ -92,7 +92,7 @@ class WorkerSide:
         self._heard_at = time.monotonic()
 
     def _watch_master(self) -> None:
-        """End the load when the master is gone: nobody would, and nobody would record it."""
+        """End the load when the master is gone: nobody else would end it, or record it."""
         while True:
             gevent.sleep(1.0)
             silent = 0.0 if self._heard_at is None else time.monotonic() - self._heard_at

@@ -1,8 +1,8 @@
 """A worker's side: the swarm process of one user class, and the slots that Locust counts for it.
 
-Locust starts and stops users; each is a :class:`UserSlot` of one connection in the swarm process,
-which runs beside the worker, outside gevent. The master's commands go to the swarm as they are, the
-swarm's lines to the master.
+Locust starts and stops users; each is a :class:`UserSlot` for one connection in the swarm process,
+which runs alongside the worker, outside gevent. The master's commands go to the swarm unchanged,
+the swarm's lines to the master.
 """
 
 import json
@@ -31,7 +31,7 @@ from loadtests.run.commands import (
 )
 from reports.printable import printable
 
-# Locust orders its users once a second; they come evenly over nearly all of it.
+# Locust orders its users once a second; they arrive evenly over nearly all of it.
 _SPREAD_SECONDS: Final = 0.9
 _READ_SECONDS: Final = 1.0
 
@@ -44,22 +44,22 @@ class UserSlot(Protocol):
     """A Locust user that stands for one connection."""
 
     def leave(self) -> None:
-        """Be counted no longer."""
+        """Leave the users that Locust counts."""
 
 
 class WorkerAgent:
     """One user class on one worker.
 
-    Held back are changes of the number of users while a round lasts, for which the master ends it.
+    Changes in the number of users are held back while a round lasts; the master ends it for them.
     """
 
     def __init__(self, name: str, new_slot: Callable[[], UserSlot], tell: Tell) -> None:
-        """Prepare; the swarm process starts with :meth:`prepare`.
+        """Create the agent; the swarm process starts with :meth:`prepare`.
 
         Args:
-            name: of the user class.
-            new_slot: makes a slot that Locust counts, for a connection that has come back.
-            tell: tells the master something of this class: what, and its details.
+            name: the name of the user class.
+            new_slot: creates a slot that Locust counts, for a connection that has come back.
+            tell: reports something about this class to the master: what, and its details.
         """
         self._name = name
         self._new_slot = new_slot
@@ -84,19 +84,19 @@ class WorkerAgent:
         return self._swarm is not None
 
     def add(self, slot: UserSlot) -> None:
-        """Have one more connection."""
+        """Add a connection."""
         self._slots[slot] = None
         self._to_add += 1
         self._flush_soon()
 
     def remove(self, slot: UserSlot) -> None:
-        """Have one less."""
+        """Remove a connection."""
         if self._discard(slot):
             self._to_remove += 1
             self._flush_soon()
 
     def prepare(self, share: ProcessPlan) -> None:
-        """Start the swarm process with its share of the plan; an earlier one is ended."""
+        """Start the swarm process with its share of the plan, ending an earlier one."""
         self.end()
         try:
             self._endpoint = _resolve(share.plan.url)
@@ -121,18 +121,18 @@ class WorkerAgent:
         self._flush_soon()
 
     def hold(self) -> None:
-        """Hold back changes of the number of users from now on, and say so."""
+        """Hold back changes in the number of users from now on, and report that."""
         self._is_held = True
         self._tell("held", {"ordered": self._order})
 
     def release(self) -> None:
-        """Hold back no longer."""
+        """Stop holding changes back."""
         self._is_held = False
-        # Now: a hold may be next, and what was held back would be so for ever.
+        # Flush now: a hold may be next, and what was held back would stay so forever.
         self._flush()
 
     def command(self, command: Command) -> None:
-        """Hand on what the master says to the swarm process."""
+        """Pass a command of the master on to the swarm process."""
         match command:
             case Serve(share):
                 command = Serve(self._complete(share))
@@ -141,7 +141,7 @@ class WorkerAgent:
         self._write(encode_command(command))
 
     def abandon(self, why: str) -> None:
-        """End the swarm process and tell that it was not the server's doing."""
+        """End the swarm process and report that this was not caused by the server."""
         if self._swarm is not None:
             self._tell("lost", {"status": None, "last_words": why, "connections": self._open})
         self.end()
@@ -167,7 +167,7 @@ class WorkerAgent:
         return replace(share, endpoint=self._endpoint, sources=sources)
 
     def _flush_soon(self) -> None:
-        """Gather what Locust starts and stops one by one into one order."""
+        """Combine the users that Locust starts and stops one by one into one order."""
         if not self._flushing:
             self._flushing = True
             gevent.spawn(self._flush)
@@ -197,11 +197,11 @@ class WorkerAgent:
             self._swarm.stdin.write(line)
             self._swarm.stdin.flush()
         except OSError:
-            # It has ended; whoever reads from it tells.
+            # It has ended; the greenlet that reads from it reports that.
             return
 
     def _read(self, swarm: "subprocess.Popen[bytes]") -> None:
-        """Hand on what the swarm says until it has no more to say."""
+        """Pass on the swarm's lines until there are no more."""
         assert swarm.stdout is not None
         for text in swarm.stdout:
             if not text.endswith(b"\n"):
@@ -235,7 +235,7 @@ class WorkerAgent:
         self._tell("line", {"text": text, "ordered": self._order})
 
     def _follow(self, population: Mapping[str, int]) -> None:
-        """Have as many slots as there are connections, now that every order was taken."""
+        """Match the number of slots to the connections once every order has been taken."""
         if population["order"] != self._order or self._to_add or self._to_remove:
             return
         wanted = population["open"] + population["pending"]
@@ -268,7 +268,7 @@ class WorkerAgent:
                 swarm.kill()
 
     def _hear_prints(self, swarm: "subprocess.Popen[bytes]") -> None:
-        """Log what it and its script print; the last line tells why it died."""
+        """Log what it and its script print; the last line shows why it died."""
         assert swarm.stderr is not None
         for text in swarm.stderr:
             said = printable(text.decode(errors="replace").rstrip())
@@ -277,7 +277,7 @@ class WorkerAgent:
 
 
 def _resolve(url: str) -> Endpoint:
-    """Look the host up here, once, and take the first address that answers, if there are several.
+    """Resolve the host here, once, and take the first address that answers, if it has several.
 
     Raises:
         OSError: it has none.

@@ -1,1 +1,1 @@
-"""What a swarm process counts and times, and the clocks and timers that it goes by."""
+"""What a swarm process counts and times, and the clocks and timers that it uses."""

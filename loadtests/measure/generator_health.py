@@ -1,4 +1,4 @@
-"""The generator watches itself: how late its event loop is, and how long its collector stops it."""
+"""Generator health: how late the event loop is, and how long the garbage collector stops it."""
 
 import asyncio
 import gc
@@ -12,15 +12,15 @@ _LAG_PERIOD_NS: Final = 10_000_000
 
 
 class GeneratorHealth:
-    """Times what the swarm process itself adds to every figure.
+    """Timings of what the swarm process itself adds to every figure.
 
-    ``loop_lag`` is how late the event loop gets to what is due a hundred times a second. Looks that
-    fall into a stop are taken when it is over: a stop counts for as long as it lasts, not once.
-    ``gc_pause`` is the length of each garbage collection, during which nothing else runs.
+    ``loop_lag`` is how late the event loop runs a check that is due a hundred times a second.
+    Checks that fall into a pause are made when it is over: a pause counts for as long as it lasts,
+    not once. ``gc_pause`` is the length of each garbage collection, during which nothing else runs.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, recorder: Recorder) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._lag = recorder.durations("loop_lag").append
         self._pause = recorder.durations("gc_pause").append
         self._pause_begun_ns = 0
@@ -30,7 +30,7 @@ class GeneratorHealth:
         gc.callbacks.append(self._on_collection)
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._timer.close()
         gc.callbacks.remove(self._on_collection)
 

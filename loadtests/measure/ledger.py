@@ -1,24 +1,24 @@
-"""The delivery ledger of one numbered stream at one receiver: what came, how often, in order?
+"""The delivery ledger of one numbered stream at one receiver: arrivals, repeats and order.
 
 A message is *reordered* when it arrives after one with a higher number (RFC 4737 section 3.3),
-*duplicated* when it arrives again, *lost* when it never does. Each is counted apart and exactly:
-one lost and one duplicated do not cancel.
+*duplicated* when it arrives again, *lost* when it never does. Each is counted separately and
+exactly: one lost and one duplicated do not cancel out.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
-# Before a stream that may begin with any number has begun.
+# The state before a stream that may begin with any number has begun.
 _NOT_BEGUN: Final = -1
 
 
 class Ledger:
-    """Follows the sequence numbers of one stream: 0, 1, 2, …, or from the first that arrives.
+    """The sequence numbers seen of one stream: 0, 1, 2, …, or from the first that arrives.
 
     Attributes:
-        begin: the lowest number of the stream that is known.
+        begin: the lowest known number of the stream.
         next_expected: the lowest number above all that arrived. The hot path of a receiver may
-            compare and advance it in place, which is what :meth:`observe` does in order.
+            compare and advance it in place, as :meth:`observe` does for an arrival in order.
         duplicated: arrivals beyond the first, of all numbers together.
         reordered: first arrivals that came after a higher number.
     """
@@ -26,16 +26,16 @@ class Ledger:
     __slots__ = ("_missing", "begin", "duplicated", "next_expected", "reordered")
 
     def __init__(self, *, from_first: bool = False) -> None:
-        """Begin with 0, or ``from_first`` with whatever number arrives first."""
+        """Begin with 0 or, if ``from_first``, with whatever number arrives first."""
         self.begin = 0
         self.next_expected = _NOT_BEGUN if from_first else 0
         self.duplicated = 0
         self.reordered = 0
-        # Made at the first gap: most streams have none, and there is a ledger a connection.
+        # Created at the first gap: most streams have none, and there is a ledger per connection.
         self._missing: set[int] | None = None
 
     def observe(self, sequence: int) -> bool:
-        """Enter one arrival; tells whether it is the first of its number."""
+        """Record one arrival; return whether it is the first with its number."""
         if not self.has_begun:
             self.begin = self.next_expected = sequence
         if sequence >= self.next_expected:
@@ -59,7 +59,7 @@ class Ledger:
 
     @property
     def has_begun(self) -> bool:
-        """Whether it is known with which number the stream begins."""
+        """Whether the number that the stream begins with is known."""
         return self.next_expected != _NOT_BEGUN
 
     @property

@@ -1,4 +1,4 @@
-"""The time of a load, from its start to its end, which may be brought forward."""
+"""The load window: the time from a load's start to its end, which may be brought forward."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from time import perf_counter_ns
 
 
 class LoadWindow:
-    """When a load begins and ends, in nanoseconds of CLOCK_MONOTONIC."""
+    """The start and end of a load, in nanoseconds of CLOCK_MONOTONIC."""
 
     def __init__(self, start_ns: int, end_ns: int) -> None:
         self.start_ns = start_ns
@@ -25,7 +25,7 @@ class LoadWindow:
             told()
 
     def when_cut(self, told: Callable[[], None]) -> None:
-        """Have ``told`` called when it is ended before its time."""
+        """Register ``told`` to be called if it is ended early."""
         self._on_cut.append(told)
 
     async def begun(self) -> None:
@@ -37,7 +37,7 @@ class LoadWindow:
         await self.reaches(self.end_ns)
 
     async def reaches(self, at_ns: int) -> bool:
-        """Wait until ``at_ns``, or until it is ended before that; return which it was."""
+        """Wait until ``at_ns``, or until it is ended earlier; return whether ``at_ns`` came."""
         ended = asyncio.Event()
         self._on_cut.append(ended.set)
         try:

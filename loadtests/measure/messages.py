@@ -6,20 +6,20 @@ from loadtests.measure.stamp import ECHO_BYTES, run_tag
 from loadtests.plan.payload import Fillers
 from loadtests.plan.plan import Plan
 
-# Making one costs ten times what looking it up does; so many are kept, a few megabytes.
+# Making one costs ten times what looking it up does; this many are kept, a few megabytes.
 _KEPT: Final = 32_768
-# Up to this size a reply is found by all of its bytes; hashing more than that costs more than to
-# find it by its stamp and compare the rest.
+# Up to this size a reply is looked up by all of its bytes; hashing more than that costs more than
+# looking it up by its stamp and comparing the rest.
 _WHOLE_BYTES: Final = 512
 
 
 class Messages:
-    """Every connection numbers its messages from 0, so that all of them send the same ones.
+    """The messages of a load: every connection numbers its own from 0, so all send the same ones.
 
     Attributes:
-        kept: the first messages, by number; look here before asking :meth:`make`.
+        kept: the first messages, by number; look here before calling :meth:`make`.
         is_whole: whether a reply is recognised by all of its bytes, not by its stamp alone.
-        key_bytes: how many of its bytes tell a message.
+        key_bytes: how many of its bytes identify a message.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -40,10 +40,10 @@ class Messages:
         return message
 
     def is_same(self, sequence: int, payload: bytes) -> bool:
-        """Return whether after the stamp of a message there is what was sent, and nothing else."""
+        """Return whether a message's stamp is followed by exactly what was sent."""
         filler = self._fillers[sequence]
         return len(payload) == ECHO_BYTES + len(filler) and payload.endswith(filler)
 
     def is_intact(self, sequence: int, payload: bytes) -> bool:
-        """Return whether after the stamp of a message there stands what was sent."""
+        """Return whether a message's stamp is followed by what was sent, with or without more."""
         return payload.startswith(self._fillers[sequence], ECHO_BYTES)

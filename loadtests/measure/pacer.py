@@ -1,4 +1,4 @@
-"""Fires at every arrival of a schedule: the schedule's times made real by a timer."""
+"""Fire at every arrival of a schedule, by a timer."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -9,15 +9,15 @@ from loadtests.measure.load_window import LoadWindow
 from loadtests.measure.timer import Timer
 
 # A generator that has fallen behind sends at most this many before it reads again, so that
-# catching up does not itself hold replies back.
+# catching up does not itself delay replies.
 _BURST: Final = 64
-# Above ten thousand arrivals a second a timer for each would cost more than the messages; they are
-# then sent in batches, and each is late by at most this.
+# Above ten thousand arrivals per second a timer for each would cost more than the messages; they
+# are then sent in batches, and each is late by at most this.
 _GRAIN_NS: Final = 100_000
 
 
 class Pacer:
-    """Calls ``fire`` with the intended time of each arrival, at or just after that time."""
+    """A caller of ``fire`` with the intended time of each arrival, at or just after that time."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Pacer:
             loop: the loop to fire on.
             arrivals: arrival times in nanoseconds since the start of ``window``.
             window: arrivals at or after its end are not fired.
-            fire: told the intended CLOCK_MONOTONIC time.
+            fire: called with the intended CLOCK_MONOTONIC time.
         """
         self._arrivals = arrivals
         self._start_ns = window.start_ns
@@ -44,7 +44,7 @@ class Pacer:
         self._timer = Timer(loop, self._on_timer)
 
     async def run(self) -> None:
-        """Fire every arrival; returns at the end of the window."""
+        """Fire every arrival; return at the end of the window."""
         self._window.when_cut(lambda: self._timer.arm(0))
         self._timer.arm(min(self._due_ns, self._window.end_ns))
         try:
@@ -69,7 +69,7 @@ class Pacer:
             self._timer.arm(max(min(self._due_ns, end_ns), self._grain_end_ns(now_ns)))
 
     def _grain_end_ns(self, now_ns: int) -> int:
-        """Return the earliest time of the next batch, 0 where there are no batches."""
+        """Return the earliest time of the next batch, or 0 if there are no batches."""
         is_dense = self._fired * _GRAIN_NS > now_ns - self._start_ns
         is_behind = self._due_ns <= now_ns
         return now_ns + _GRAIN_NS if is_dense and not is_behind else 0

@@ -10,7 +10,7 @@ _READINGS: Final = 5
 
 
 class Clocks(NamedTuple):
-    """What the clocks of the process say at one moment."""
+    """Readings of the clocks of the process at one moment."""
 
     time_ns: int
     cpu_ns: int
@@ -18,7 +18,7 @@ class Clocks(NamedTuple):
 
 
 def read_clocks() -> Clocks:
-    """Read them all, again where the process had to wait for a core in the middle of it."""
+    """Read all clocks, again if the process had to wait for a core in between."""
     for _ in range(_READINGS):
         clocks = Clocks(perf_counter_ns(), process_time_ns(), waited_ns())
         if perf_counter_ns() - clocks.time_ns < _ONE_MOMENT_NS:
@@ -27,9 +27,9 @@ def read_clocks() -> Clocks:
 
 
 def waited_ns() -> int:
-    """Return how long this process's main thread has waited for a core, though it could have run.
+    """Return how long this process's main thread has waited for a core while able to run.
 
-    0 on a kernel that does not tell (proc(5), ``/proc/PID/schedstat``).
+    0 on a kernel that does not report it (proc(5), ``/proc/PID/schedstat``).
     """
     try:
         return int(Path("/proc/self/schedstat").read_text().split()[1])

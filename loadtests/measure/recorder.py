@@ -14,11 +14,11 @@ from reports.histogram import Histogram
 from reports.printable import printable
 from reports.record import Delivery, Interval
 
-# What a message took, as its user sees it.
+# How long a message took, as its user sees it.
 _JUDGED_LATE: Final = frozenset(
     {"latency", "delivered", "delivered_before", "delivered_beside_slow"}
 )
-# What a user's code raises may have a number in it; so many kinds are distinguished.
+# What a user's code raises may contain a number, so only this many kinds are distinguished.
 _MOST_FAULTS: Final = 20
 _FAULT_LETTERS: Final = 120
 
@@ -26,17 +26,18 @@ _FAULT_LETTERS: Final = 120
 class Recorder:
     """Counters to add to in place, and buffers to append durations to.
 
-    Appending costs 0.07 µs where binning one value costs 1; buffers are binned in batches by
-    :meth:`fold`, often enough that a fold is never long.
+    Appending costs 0.07 µs, binning one value 1 µs; buffers are binned in batches by :meth:`fold`,
+    often enough that a fold never takes long.
 
     Attributes:
         integrity: the ledger's counts: expected, lost, missed, duplicated, reordered, corrupted.
-        sent_bytes: payloads sent, where a scenario counts them; else every one has the plan's size.
-        counts: what a scenario counts besides, by ``scenario.what``.
+        sent_bytes: payload bytes sent, if a scenario counts them; otherwise every payload has the
+            plan's size.
+        counts: what else a scenario counts, by ``scenario.what``.
         deliveries: delivery times in nanoseconds of each broadcast, by its sequence number.
-        untold_faults: tracebacks of what user's code raised, by kind, for whoever tells of them.
-        load_ns: when the load began, 0 before.
-        has_delivery_histograms: keep the delivery times of each broadcast, not their ends alone.
+        untold_faults: tracebacks of what user code raised, by kind, that are not yet reported.
+        load_ns: when the load began, or 0 before that.
+        has_delivery_histograms: keep all delivery times of each broadcast, not just first and last.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Recorder:
         return self._buffers.setdefault(name, array("q"))
 
     def fault(self, error: Exception) -> None:
-        """Count what a scenario's or a script's code raised, and keep the first of each kind."""
+        """Count an exception raised by a scenario or a script; keep the first of each kind."""
         kind = printable(f"script:{type(error).__name__}: {error}"[:_FAULT_LETTERS])
         if len(self._known_faults) >= _MOST_FAULTS and kind not in self._known_faults:
             kind = "script:others"
@@ -76,13 +77,13 @@ class Recorder:
         self.keep_fault(kind, error)
 
     def keep_fault(self, kind: str, error: Exception) -> None:
-        """Keep the traceback of an error that is counted elsewhere, if it is the first."""
+        """Keep the traceback of an error that is counted elsewhere, if the first of its kind."""
         if kind not in self._known_faults:
             self._known_faults.add(kind)
             self.untold_faults[kind] = "".join(traceback.format_exception(error))
 
     def fold(self) -> None:
-        """Bin what the buffers hold and empty them."""
+        """Bin the contents of the buffers and empty them."""
         for name, buffer in self._buffers.items():
             if buffer:
                 times_ns = np.array(buffer, np.int64)
@@ -92,7 +93,7 @@ class Recorder:
                 del buffer[:]
 
     def take(self, phase: str) -> Interval:
-        """Close the interval, give what it held, and begin the next."""
+        """Close the interval, return its contents, and begin the next."""
         self.fold()
         for times_ns in self.deliveries.values():
             if self.has_delivery_histograms:
@@ -125,7 +126,7 @@ class Recorder:
                 for item in sorted(self.deliveries.items())
             ),
         )
-        # What taking it has cost is part of the next, so that nothing lies between two.
+        # The cost of taking it is part of the next, so that there is no gap between two.
         self._begin_interval(now)
         return interval
 

@@ -1,8 +1,8 @@
-"""A timer that fires to a few dozen microseconds, where an event loop's own rounds to milliseconds.
+"""A timer accurate to a few dozen microseconds; an event loop's own rounds to milliseconds.
 
-libuv, and so uvloop, keeps timers in whole milliseconds; an open-model load at a thousand messages
-a second would be sent up to 1 ms late by its own generator. A Linux timerfd on CLOCK_MONOTONIC,
-watched by the loop as a readable file, has no such rounding (timerfd_create(2)).
+libuv, and therefore uvloop, keeps timers in whole milliseconds; an open-model load at a thousand
+messages per second would be sent up to 1 ms late by its own generator. A Linux timerfd on
+CLOCK_MONOTONIC, watched by the loop as a readable file, has no such rounding (timerfd_create(2)).
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 class Timer:
-    """Calls back once at an absolute CLOCK_MONOTONIC time, every time it is armed."""
+    """A timer that calls back once at an absolute CLOCK_MONOTONIC time, every time it is armed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
         self._loop = loop
@@ -43,7 +43,7 @@ class Timer:
         loop.add_reader(self._file, self._fire)
 
     def arm(self, at_ns: int) -> None:
-        """Fire at ``at_ns``, or at once when that is past; replaces an earlier setting."""
+        """Fire at ``at_ns``, or at once if that is past; replace any earlier setting."""
         # A value of all zeros would disarm the timer.
         seconds, nanoseconds = divmod(max(at_ns, 1), _NS_PER_SECOND)
         self._setting.value_seconds = seconds
@@ -59,6 +59,6 @@ class Timer:
         try:
             os.read(self._file, 8)
         except BlockingIOError:
-            # Armed anew between the wake-up and this call.
+            # Rearmed between the wake-up and this call.
             return
         self._callback()

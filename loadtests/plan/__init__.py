@@ -1,1 +1,1 @@
-"""What a run is to do: its options, its plan, and what files say of it."""
+"""What a run does: its options, its plan, and the files that describe it."""

@@ -1,4 +1,4 @@
-"""Beyond which the generator itself is in the figures: each of its processes is judged alone."""
+"""Bounds beyond which the generator itself affects the figures; each process is judged alone."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
@@ -8,18 +8,18 @@ from reports.units import format_figure, parse_figure
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a generator must keep to for its run to be valid.
+    """Bounds that a generator must stay within for its run to be valid.
 
     Attributes:
-        lateness_p99_seconds: how late 1 % of the messages may be sent, three of them at least.
-        loop_lag_p99_seconds: how late the swarm's event loop may get to what is due, in 1 % of
-            looks. A closed model keeps the loop busy on purpose, so it is not judged by it, nor is
-            a process that receives a broadcast, whose burst is the server's making.
-        gc_pause_seconds: the longest that a garbage collection may stop everything.
+        lateness_p99_seconds: how late 1 % of the messages (at least three of them) may be sent.
+        loop_lag_p99_seconds: how late the swarm's event loop may handle what is due, in 1 % of
+            checks. A closed model keeps the loop busy on purpose, so it is not judged by this;
+            neither is a process that receives a broadcast, because the server causes the burst.
+        gc_pause_seconds: how long a garbage collection may stop everything.
         runnable_ratio: the share of the time that a process may run or wait for a core. A closed
-            model is not judged by it: a warning says that the generator bounds its latencies.
-        achieved_ratio: the share of the asked rate that must have been sent.
-        steal_ratio: CPU time taken by a hypervisor, above which figures are warned about.
+            model is not judged by this; a warning states that the generator limits its latencies.
+        achieved_ratio: the share of the requested rate that must have been sent.
+        steal_ratio: the share of CPU time taken by a hypervisor above which a warning is given.
     """
 
     lateness_p99_seconds: float = 0.005
@@ -31,10 +31,10 @@ class Bounds:
 
 
 def parse_bounds(texts: Iterable[str]) -> Bounds:
-    """Read texts like ``lateness_p99_seconds=20ms``; what none of them names stays as it is.
+    """Parse texts such as ``lateness_p99_seconds=20ms``; bounds not named keep their defaults.
 
     Raises:
-        ValueError: no such bound, or a value that cannot be one.
+        ValueError: unknown bound, or invalid value.
     """
     names = [field.name for field in fields(Bounds)]
     bounds = Bounds()
@@ -50,7 +50,7 @@ def parse_bounds(texts: Iterable[str]) -> Bounds:
 
 
 def changed(bounds: Bounds) -> Iterator[str]:
-    """Yield the texts of those that are not as they are by default."""
+    """Yield the texts of the bounds that differ from their defaults."""
     for field in fields(Bounds):
         value = getattr(bounds, field.name)
         if value != field.default:
@@ -58,7 +58,7 @@ def changed(bounds: Bounds) -> Iterator[str]:
 
 
 def told(bounds: Bounds) -> Iterator[tuple[str, str]]:
-    """Yield the names and values of the same for a person."""
+    """Yield the names and formatted values of the same bounds, for display."""
     for text in changed(bounds):
         name, _, value = text.partition("=")
         yield name, format_figure(name, float(value))

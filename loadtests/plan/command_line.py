@@ -1,4 +1,4 @@
-"""Options of a run as flags: of commands, and in words that stand elsewhere."""
+"""Options of a run as flags: of commands, and in command-line words written elsewhere."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,12 +20,12 @@ _TYPES: Final[Mapping[Kind, Any]] = {Kind.SWITCH: bool | None, Kind.LIST: list[s
 def takes_options(
     function: Callable[..., Answer], completions: Mapping[str, Complete] | None = None
 ) -> Callable[..., Answer]:
-    """Make a command of the command line of what takes options of a run.
+    """Turn a function that takes the options of a run into a command of the command line.
 
     Args:
-        function: takes the context, what was said, and by name the parameters of the command's own.
-            One of these that is called like an option takes its place.
-        completions: what a shell may complete the values of an option to, by its name.
+        function: takes the context, the options given, and the command's own parameters by name.
+            A parameter with the name of an option replaces that option.
+        completions: shell completions for the values of an option, by its name.
     """
     own = [*inspect.signature(function).parameters.values()][2:]
     names = {it.name for it in own}
@@ -36,7 +36,7 @@ def takes_options(
         said = {name: value for name, value in given.items() if value is not None}
         return function(ctx, said, **further)
 
-    # A command line has places in their order; flags are listed by their groups.
+    # Positional arguments have a fixed order; flags are listed by their groups.
     offered.sort(key=lambda it: [*ARGUMENTS].index(it.name) if it.name in ARGUMENTS else 2)
     of_run = [_parameter(it, (completions or {}).get(it.name)) for it in offered]
     context = inspect.Parameter(
@@ -77,13 +77,13 @@ def _declaration(option: RunOption, complete: Complete | None) -> Any:  # noqa: 
 
 
 def read_words(words: Sequence[str]) -> dict[str, Any]:
-    """Return what the words of a command line say, without one.
+    """Parse words as a command line would, and return the options they give.
 
     Args:
-        words: as a shell would give them.
+        words: as a shell would pass them.
 
     Raises:
-        UsageError: an unknown flag, or a word too many.
+        UsageError: an unknown flag, or an extra word.
     """
     try:
         said: dict[str, Any] = _reader().main(list(words), standalone_mode=False)
@@ -94,7 +94,7 @@ def read_words(words: Sequence[str]) -> dict[str, Any]:
 
 @cache
 def _reader() -> Any:  # noqa: ANN401 - of the library's own copy of click, whose types are not public
-    """Make the command that gives what it has read, once: that takes as long as to read."""
+    """Make the command that returns what it parsed; cached, as making it is as slow as parsing."""
 
     def note(_ctx: typer.Context, said: Said) -> Said:
         return said
@@ -105,12 +105,12 @@ def _reader() -> Any:  # noqa: ANN401 - of the library's own copy of click, whos
 
 
 def _message(error: typer.TyperException) -> str:
-    # The library's own text of it, whose type is not public.
+    # The library's own message for it; the type is not public.
     return str(getattr(error, "format_message", lambda: error)())
 
 
 def words_of(option: RunOption, value: Any) -> Iterator[str]:  # noqa: ANN401 - each field's own
-    """Write an option with a value of its field as a command line has it."""
+    """Yield the command-line words for an option with this value of its field."""
     written = option.option.form.write(value)
     match option.kind:
         case Kind.SWITCH:

@@ -21,7 +21,7 @@ from loadtests.plan.template import check_places, fill, fill_secret
 
 # RFC 9110 section 5.6.2; subprotocols and cookie names are tokens as well.
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# These the client library makes, and a second one would break the handshake (RFC 6455 section 4.1).
+# The client library makes these; a second one would break the handshake (RFC 6455 section 4.1).
 _OURS: Final = frozenset(
     {
         *("upgrade", "connection", "sec-websocket-key", "sec-websocket-version"),
@@ -38,7 +38,7 @@ DEFAULT_MAX_MESSAGE_BYTES: Final = 16 * 2**20
 
 
 class Client(StrEnum):
-    """The library that a connection is made with."""
+    """The library that makes a connection."""
 
     AUTO = "auto"
     PICOWS = "picows"
@@ -47,29 +47,29 @@ class Client(StrEnum):
 
 @pydantic_dataclass(frozen=True, slots=True, config=ConfigDict(use_attribute_docstrings=True))
 class ConnectOptions:
-    """What every connection has in common, with places to be filled in (``template.py``).
+    """Settings common to all connections, with placeholders to be filled in (``template.py``).
 
-    Its fields are options of a run, as those of its plan.
+    The fields are options of a run, like those of its plan.
     """
 
     headers: Annotated[
         tuple[str, ...],
         Option(Group.HANDSHAKE, TEXTS, name="header", short="-H", metavar="'NAME: VALUE'"),
     ] = ()
-    """Add to the handshake."""
+    """Add this header to the handshake."""
 
     subprotocols: Annotated[
         tuple[str, ...], Option(Group.HANDSHAKE, TEXTS, name="subprotocol", metavar="NAME")
     ] = ()
-    """Offer, best first (RFC 6455 section 1.9)."""
+    """Offer this subprotocol, best first (RFC 6455 section 1.9)."""
 
     cookies: Annotated[
         tuple[str, ...], Option(Group.HANDSHAKE, TEXTS, name="cookie", metavar="NAME=VALUE")
     ] = ()
-    """Send."""
+    """Send this cookie."""
 
     bearer: Annotated[str | None, Option(Group.HANDSHAKE, TEXT, metavar="TOKEN")] = None
-    """Authorization (RFC 6750); {n} and {feed.NAME} are filled in."""
+    """Bearer token for Authorization (RFC 6750); {n} and {feed.NAME} are filled in."""
 
     origin: Annotated[str | None, Option(Group.HANDSHAKE, TEXT, metavar="URL")] = None
     """The Origin header, as a browser would send it."""
@@ -78,13 +78,13 @@ class ConnectOptions:
     """Offer permessage-deflate (RFC 7692), as browsers do."""
 
     ca: Annotated[str | None, Option(Group.HANDSHAKE, TEXT, metavar="FILE")] = None
-    """Trust these certificates only."""
+    """Trust only these certificates."""
 
     cert: Annotated[str | None, Option(Group.HANDSHAKE, TEXT, metavar="FILE")] = None
     """Client certificate."""
 
     key: Annotated[str | None, Option(Group.HANDSHAKE, TEXT, metavar="FILE")] = None
-    """Its key."""
+    """Key of the client certificate."""
 
     insecure: Annotated[bool, Option(Group.HANDSHAKE, SWITCH)] = False
     """Accept any certificate."""
@@ -93,25 +93,25 @@ class ConnectOptions:
         tuple[str, ...],
         Option(Group.HANDSHAKE, TEXTS, name="source", metavar="ADDRESS", said_of=SaidOf.RUN),
     ] = ()
-    """Connect from it, in turn if there are several; 127.0.0.0/28 is all of them."""
+    """Connect from this address, in turn if there are several; 127.0.0.0/28 means all its hosts."""
 
     unix_socket: Annotated[
         str | None, Option(Group.HANDSHAKE, TEXT, metavar="PATH", said_of=SaidOf.RUN)
     ] = None
-    """Connect to it, not to the host."""
+    """Connect to this Unix socket instead of the host."""
 
     proxy: Annotated[
         str | None, Option(Group.HANDSHAKE, TEXT, metavar="URL", said_of=SaidOf.RUN)
     ] = None
-    """Connect through it (HTTP CONNECT)."""
+    """Connect through this proxy (HTTP CONNECT)."""
 
     max_message_bytes: Annotated[int, Option(Group.HANDSHAKE, BYTES, metavar="SIZE")] = (
         DEFAULT_MAX_MESSAGE_BYTES
     )
-    """Of a message of the server's; else closed with 1009."""
+    """Largest message accepted from the server; a larger one closes the connection with 1009."""
 
     client: Annotated[Client, Option(Group.HANDSHAKE, one_of(Client))] = Client.AUTO
-    """Library; auto is picows unless something needs the other."""
+    """Client library; auto is picows unless something needs websockets."""
 
     def __post_init__(self) -> None:
         self._check_texts()
@@ -153,13 +153,13 @@ class ConnectOptions:
             raise UsageError(f"no client has both a proxy and {beyond}")
 
     def beyond_picows(self) -> str:
-        """Name what is asked for that picows cannot do, nothing if it can do all."""
+        """Name the requested feature that picows lacks; empty if it supports everything."""
         if self.deflate:
             return "permessage-deflate"
         return "Unix sockets" if self.unix_socket is not None else ""
 
     def chosen_client(self) -> Client:
-        """Return the library that connections are made with."""
+        """Return the library that makes the connections."""
         if self.client is not Client.AUTO:
             return self.client
         return Client.WEBSOCKETS if self.beyond_picows() else Client.PICOWS
@@ -167,7 +167,7 @@ class ConnectOptions:
     def request_headers(
         self, number: int, row: Mapping[str, Any] | None
     ) -> Iterator[tuple[str, str]]:
-        """Yield the headers of one connection's request, but for those the library makes."""
+        """Yield the headers of one connection's request, except those the library makes."""
         for header in self.headers:
             name, _, value = header.partition(":")
             name, value = name.strip(), value.strip()
@@ -184,10 +184,10 @@ class ConnectOptions:
             yield "Origin", clean("Origin", fill(self.origin, number, row))
 
     def tls(self) -> ssl.SSLContext:
-        """Make the context of secure connections.
+        """Make the TLS context of secure connections.
 
         Raises:
-            UsageError: a file of certificates that cannot be used.
+            UsageError: a certificate file cannot be used.
         """
         try:
             context = ssl.create_default_context(cafile=self.ca)
@@ -202,10 +202,10 @@ class ConnectOptions:
         return context
 
     def source_addresses(self) -> tuple[str, ...]:
-        """Return the addresses to connect from, networks as their hosts.
+        """Return the addresses to connect from, with each network expanded to its hosts.
 
         Raises:
-            UsageError: no address and no network.
+            UsageError: a source is neither an address nor a network.
         """
         found: list[str] = []
         for source in self.sources:
@@ -223,10 +223,10 @@ class ConnectOptions:
 
 
 def check_files(options: ConnectOptions) -> None:
-    """Refuse, before anything is started, files and addresses that cannot be used.
+    """Reject files and addresses that cannot be used, before anything is started.
 
     Raises:
-        UsageError: which, and why.
+        UsageError: one of them cannot be used; the message says which and why.
     """
     options.tls()
     for address in options.source_addresses():
@@ -256,7 +256,7 @@ def _check_header(header: str) -> None:
 
 
 def check_header_name(name: str) -> None:
-    """Refuse what is no name of a header, or of one that is not ours to give. Raises UsageError."""
+    """Reject an invalid header name, or one reserved for the library. Raises UsageError."""
     if not _TOKEN.fullmatch(name):
         raise UsageError(f"{name!r} is no header name; write 'Name: value' (RFC 9110 section 5.1)")
     if name.lower() in _OURS:
@@ -273,9 +273,9 @@ def is_secret_name(name: str) -> bool:
 
 
 def clean(name: str, value: str) -> str:
-    """Refuse what a feed could smuggle into a request: a line end begins another header.
+    """Return the value, rejecting what a feed could smuggle in: a line end begins another header.
 
-    The value is not quoted, for it may be a secret.
+    The error does not quote the value, because it may be a secret.
     """
     if _has_controls(value):
         raise UsageError(f"the value of the header {name} has a control character in it")

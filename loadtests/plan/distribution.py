@@ -1,8 +1,8 @@
-"""Numbers drawn at random, as a person writes them: a size, a time, or how they scatter.
+"""Random numbers as users write them: a fixed size or time, or a distribution.
 
-``1s`` is always that; ``uniform 0.5s..2s`` is anything between; ``exp 1s`` has that mean;
+``1s`` is always that; ``uniform 0.5s..2s`` is anything in between; ``exp 1s`` has that mean;
 ``lognormal 200B 1.5`` has that median and that standard deviation of its logarithm;
-``64B 70%, 4KiB 30%`` is one of these.
+``64B 70%, 4KiB 30%`` is one of these values.
 """
 
 import math
@@ -20,7 +20,7 @@ _FORMS: Final = "1s, uniform 1s..2s, exp 1s, lognormal 1s 0.5, or 1s 70%, 2s 30%
 
 
 class DistributionKind(StrEnum):
-    """How the numbers scatter."""
+    """The shape of a distribution."""
 
     UNIFORM = "uniform"
     EXPONENTIAL = "exp"
@@ -30,13 +30,13 @@ class DistributionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A distribution of numbers from 0 up.
+    """A distribution of non-negative numbers.
 
     Attributes:
         numbers: lowest and highest; the mean; median and standard deviation of the logarithm; or
             the numbers to choose from.
-        weights: of those to choose from; they add up to 1.
-        text: as it was written.
+        weights: weights of the numbers to choose from; they add up to 1.
+        text: the distribution as it was written.
     """
 
     kind: DistributionKind
@@ -45,7 +45,7 @@ class Distribution:
     weights: tuple[float, ...] = ()
 
     def draw(self, seed: int, count: int) -> list[float]:
-        """Return so many numbers; the same seed gives the same."""
+        """Return ``count`` numbers; the same seed gives the same numbers."""
         generator = np.random.default_rng(seed)
         numbers = self.numbers
         match self.kind:
@@ -64,14 +64,14 @@ class Distribution:
 
 
 def parse_distribution(text: str, parse: Callable[[str], float]) -> Distribution:
-    """Read a distribution.
+    """Parse a distribution.
 
     Args:
-        text: as in the description of this module.
-        parse: reads one number with its unit.
+        text: in the notation of this module's docstring.
+        parse: parses one number with its unit.
 
     Raises:
-        ValueError: it is none, and how one is written.
+        ValueError: invalid text; the message shows the notation.
     """
     words = text.split()
     try:

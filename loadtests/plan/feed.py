@@ -16,25 +16,25 @@ Row = Mapping[str, Any]
 
 
 class FeedPolicy(StrEnum):
-    """What becomes of a connection for which there is no row any more."""
+    """What happens to a connection for which no row is left."""
 
     CYCLE = "cycle"
-    """It gets the first row again, and so on; the run warns of it."""
+    """It gets the first row again, and so on; the run warns about it."""
     STOP = "stop"
     """It is not opened: there are as many connections as rows."""
     ONCE = "once"
-    """There must be none: a run of more connections than rows is refused."""
+    """There must be no such connection: a run with more connections than rows is refused."""
 
 
 class NoRowError(Exception):
-    """There is no row for a connection."""
+    """The lack of a row for a connection."""
 
 
 def row_of(rows: Sequence[Row], number: int, policy: FeedPolicy) -> Row | None:
-    """Return the row of the connection of a number in the fleet, None without a feed.
+    """Return the row for the connection with this number in the fleet, or None without a feed.
 
     Raises:
-        NoRowError: there are fewer rows, and none is to be given twice.
+        NoRowError: there are fewer rows, and none may be given twice.
     """
     if not rows:
         return None
@@ -43,15 +43,15 @@ def row_of(rows: Sequence[Row], number: int, policy: FeedPolicy) -> Row | None:
     return rows[number % len(rows)]
 
 
-def no_row(number: int) -> Row | None:  # noqa: ARG001 - what is called where there is a feed
-    """Return nothing, whoever asks."""
+def no_row(number: int) -> Row | None:  # noqa: ARG001 - called like the function for a feed
+    """Return None for every connection."""
     return None
 
 
 def rows_for(text: str | None, path: str | None, policy: FeedPolicy) -> Callable[[int], Row | None]:
-    """Return what gives rows by the numbers of connections, for a text that has places for them.
+    """Return a function from connection number to row, for a text with feed placeholders.
 
-    The file is read only if there are such places.
+    The file is read only if the text has such placeholders.
     """
     if path is None or not feed_names(text or ""):
         return no_row
@@ -59,10 +59,10 @@ def rows_for(text: str | None, path: str | None, policy: FeedPolicy) -> Callable
 
 
 def read_feed(path: Path) -> tuple[Row, ...]:
-    """Read the rows of a file: ``.csv`` with a line of names first, or JSON objects, a line each.
+    """Read the rows of a file: ``.csv`` with a header line, or JSON objects, one per line.
 
     Raises:
-        UsageError: no such file, no rows, or a line that is none.
+        UsageError: no such file, no rows, or an invalid line.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How people write the values of options: texts, numbers with units, and what is made of them."""
+"""How users write the values of options: texts, numbers with units, and what is built from them."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -23,7 +23,7 @@ from reports.units import (
 
 
 def _write_bytes(size: int) -> str:
-    """Write a size in the largest binary unit of which it is a multiple."""
+    """Write a size in the largest binary unit that divides it."""
     for unit, of in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size and size % of == 0:
             return f"{size // of}{unit}"
@@ -81,7 +81,7 @@ def _write_pairs(held: Mapping[str, Any]) -> list[str]:
 
 
 def pairs(written: str) -> Form:
-    """Return the form of a mapping, each pair of which is written like ``NAME=VALUE``."""
+    """Return the form of a mapping whose pairs are written as ``NAME=VALUE``."""
 
     def read(texts: Sequence[str]) -> dict[str, str]:
         found = {}

@@ -1,4 +1,4 @@
-"""Options of a run as keywords of Python: their own names, and numbers, lists and mappings."""
+"""Options of a run as Python keyword arguments: by name, with numbers, lists and mappings."""
 
 import shlex
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from loadtests.plan.option import Kind
 from loadtests.plan.run_options import OF_THE_OUTPUT, OPTIONS, RunOption
 from reports.figures import nearest
 
-# What an option may be called as well.
+# Alternative names of options.
 RENAMED: Final = {
     "connections": "count",
     "parameters": "param",
@@ -28,10 +28,10 @@ KEYWORDS: Final = ("path", *_OPTIONS)
 
 
 def said_by(keywords: Mapping[str, object]) -> dict[str, Any]:
-    """Return what keywords say; ``None`` leaves one out, or one value of a mapping.
+    """Return the options given by keywords; ``None`` omits a keyword, or one value of a mapping.
 
-    An option that may be repeated takes a list, or a mapping where it has the form ``NAME=VALUE``.
-    ``path`` is of a server that ``command`` starts, in place of a whole ``url``.
+    A repeatable option takes a list, or a mapping if it has the form ``NAME=VALUE``. ``path`` is
+    for a server that ``command`` starts, in place of a whole ``url``.
 
     Raises:
         UsageError: an unknown keyword, or an invalid value.
@@ -53,7 +53,7 @@ def said_by(keywords: Mapping[str, object]) -> dict[str, Any]:
         taken[option.name] = name
         told = _said(name, option, value)
         _check(option, told)
-        # A command line says nothing of a switch that is off.
+        # A command line omits a switch that is off.
         if told is not False:
             said[option.name] = told
     return said
@@ -67,7 +67,7 @@ def _check(option: RunOption, said: object) -> None:
 
 
 def _url(given: Mapping[str, object]) -> str:
-    """Return the address: what is given, or that of a server on this machine."""
+    """Return the address: the one given, or that of a server on this machine."""
     if "url" in given:
         if "path" in given:
             raise UsageError("url has a path already; leave path out")
@@ -81,7 +81,7 @@ def _url(given: Mapping[str, object]) -> str:
 
 
 def _said(name: str, option: RunOption, value: object) -> object:
-    """Return what a command line would say."""
+    """Return the value as a command line would give it."""
     if option.kind is Kind.SWITCH:
         if not isinstance(value, bool):
             raise UsageError(f"{name} is {value!r}; it must be True or False")
@@ -94,7 +94,7 @@ def _said(name: str, option: RunOption, value: object) -> object:
 
 
 def _texts(name: str, option: RunOption, value: object) -> list[str]:
-    """Return the texts of an option that is repeated."""
+    """Return the texts of a repeated option."""
     if isinstance(value, Mapping):
         between = ": " if option.name == "header" else "="
         held = {key: item for key, item in value.items() if item is not None}
@@ -103,7 +103,7 @@ def _texts(name: str, option: RunOption, value: object) -> list[str]:
 
 
 def _text(name: str, value: object) -> str:
-    """Write a text or a number."""
+    """Return a text or a number as text."""
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):

@@ -1,4 +1,4 @@
-"""The limits of this machine that a load can hit: which, their values, and what lifts each."""
+"""The limits of this machine that a load can hit, their values, and what lifts each."""
 
 import math
 import resource
@@ -13,11 +13,11 @@ from loadtests.errors import LimitError
 from loadtests.plan.connect_options import ConnectOptions
 from loadtests.plan.plan import Endpoint
 
-# Open files of a swarm process that are no connections: pipes, timers, the loop's own.
+# Open files of a swarm process that are not connections: pipes, timers, the loop's own.
 SPARE_FILES: Final = 64
-# Ports are found by trying; near exhaustion that takes long, so a share is left alone.
+# Ports are found by trying; near exhaustion that takes long, so a share is left unused.
 USABLE_PORT_SHARE: Final = 0.95
-# Enough for a swarm connection and a lean server's beside it; a heavier server needs more.
+# Enough for a swarm connection and a lean server's end of it; a heavier server needs more.
 BYTES_PER_CONNECTION: Final = 64 * 1024
 
 _SYSCTL: Final = Path("/proc/sys")
@@ -33,7 +33,7 @@ class Limits:
         port_low, port_high: the ephemeral ports, one for each connection to one address from one
             source address.
         listen_backlog: connections that may wait to be accepted (somaxconn).
-        syn_backlog: handshakes of TCP that may be half done.
+        syn_backlog: TCP handshakes that may be half done.
         tcp_memory_bytes: socket buffers on the whole machine before TCP refuses (tcp_mem, maximum).
         memory_available_bytes: memory free for new use.
     """
@@ -50,12 +50,12 @@ class Limits:
 
     @property
     def ports(self) -> int:
-        """Ephemeral ports that one source address may be expected to find."""
+        """Ephemeral ports that one source address can be expected to find."""
         return int((self.port_high - self.port_low + 1) * USABLE_PORT_SHARE)
 
     @property
     def connections_per_process(self) -> int:
-        """Connections that fit one swarm process's files."""
+        """Connections that fit within one swarm process's limit of open files."""
         return self.files_hard - SPARE_FILES
 
     def as_record(self) -> dict[str, int]:
@@ -81,18 +81,18 @@ def read_limits() -> Limits:
 
 
 def processes_for(connections: int, limits: Limits) -> int:
-    """Return the fewest swarm processes whose files hold that many connections."""
+    """Return the smallest number of swarm processes whose open files allow these connections."""
     return math.ceil(connections / limits.connections_per_process)
 
 
 def sources_for(
     connections: int, endpoint: Endpoint, limits: Limits, options: ConnectOptions
 ) -> tuple[str, ...]:
-    """Return the source addresses that have ports enough; none where the kernel may choose.
+    """Return source addresses with enough ports; none if the kernel may choose.
 
     Raises:
-        LimitError: more connections than ports, to an address that is not on this machine's
-            127.0.0.0/8, where alone other source addresses can be had for nothing.
+        LimitError: more connections than ports, to an address outside this machine's
+            127.0.0.0/8, the only network where more source addresses come at no cost.
     """
     if options.unix_socket is not None:
         return ()
@@ -140,8 +140,8 @@ class Finding:
 
     Attributes:
         name: the limit, by its system name.
-        value: its value, for a person.
-        fits: how many connections it allows, None where it bounds something else.
+        value: its value, for display.
+        fits: how many connections it allows, or None if it bounds something else.
         meaning: what happens at the limit.
         remedy: the command that lifts it.
     """
@@ -213,7 +213,7 @@ def _tcp_memory_bytes() -> int:
     try:
         return _sysctl("net/ipv4/tcp_mem")[2] * resource.getpagesize()
     except FileNotFoundError:
-        # A container with a network of its own is not shown it; memory itself is the limit then.
+        # A container with its own network does not see it; memory itself is the limit then.
         return int(psutil.virtual_memory().total)
 
 

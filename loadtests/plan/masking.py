@@ -1,8 +1,8 @@
-"""Secrets do not stand in a record: passwords, tokens, keys.
+"""Mask secrets in a record: passwords, tokens, keys.
 
-Places (``${TOKEN}``, ``{feed.token}``, ``{n}``) and ``@FILE`` say nothing by themselves and stay,
-so that the command on the record still makes the run again; what was written out is masked, but for
-a few letters between places, and the name of a scheme.
+Placeholders (``${TOKEN}``, ``{feed.token}``, ``{n}``) and ``@FILE`` reveal nothing by themselves
+and are kept, so that the command in the record still repeats the run; literal values are masked,
+except for a few letters between placeholders, and the name of a scheme.
 """
 
 import re
@@ -32,7 +32,7 @@ def masked(plan: Plan) -> Plan:
 
 
 def masked_source(source: TargetSource) -> TargetSource:
-    """Return where a server comes from, secrets masked."""
+    """Return the source of a server with its secrets masked."""
     told = {
         name: _masked(value) if is_secret_name(name) else value
         for name, value in source.environment.items()
@@ -41,7 +41,7 @@ def masked_source(source: TargetSource) -> TargetSource:
 
 
 def masked_url(url: str) -> str:
-    """Return an address without a password and without what its query keeps secret."""
+    """Return an address with its password and the secrets of its query masked."""
     parts = urlsplit(url)
     user, at, place = parts.netloc.rpartition("@")
     name, colon, password = user.partition(":")
@@ -52,7 +52,7 @@ def masked_url(url: str) -> str:
 
 
 def masked_header(header: str) -> str:
-    """Return a header, written ``Name: value``, without its value if the name says it is secret."""
+    """Return a header, written ``Name: value``, its value masked if the name marks it as secret."""
     name, _, _ = header.partition(":")
     return _masked_pair(header, ": ") if is_secret_name(name.strip()) else header
 

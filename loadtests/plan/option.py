@@ -1,13 +1,13 @@
-"""What an option of a run is: a field of the plan, and how a person says it.
+"""Options of a run: each is a field of the plan, together with how users give it.
 
 A field is an option when its type carries an :class:`Option`::
 
     late_seconds: Annotated[float, Option(Group.LOAD, SECONDS), Above(0)] = 1.0
     \"\"\"A reply that takes longer is counted as late.\"\"\"
 
-That is all there is to declare: the flag ``--late``, the key ``late`` of a scenario file, the
-keyword ``late`` of a test, the words of a replay, the row of a dry run, ``--swarm-flags`` and the
-line in docs/options.md are made of it (:mod:`loadtests.plan.run_options`).
+Nothing else needs declaring: the flag ``--late``, the key ``late`` of a scenario file, the keyword
+``late`` of a test, the words of a replay, the row of a dry run, ``--swarm-flags`` and the line in
+docs/options.md are derived from it (:mod:`loadtests.plan.run_options`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from loadtests.errors import UsageError
 
 
 class Group(StrEnum):
-    """Under which heading options are listed, in this order."""
+    """The headings under which options are listed, in this order."""
 
     LOAD = "Load"
     CONNECTIONS = "Connections"
@@ -34,7 +34,7 @@ class Group(StrEnum):
 
 
 class Kind(StrEnum):
-    """What an option's value looks like, wherever it is said."""
+    """The type of an option's value, wherever it is given."""
 
     TEXT = "a text"
     NUMBER = "a number, or a text with a unit"
@@ -43,25 +43,25 @@ class Kind(StrEnum):
 
 
 class SaidOf(StrEnum):
-    """Of whom an option may be said where a run has users of several kinds."""
+    """The scope of an option in a run with several kinds of users."""
 
     RUN = "run"
     KIND = "kind"
     EITHER = "either"
-    """Of the run, for every kind that says nothing else."""
+    """The run, as the default for every kind that does not set the option itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How people write a value.
+    """The notation of a value.
 
     Attributes:
-        kind: what it looks like.
-        read: makes a value of a text, or of the texts of an option that is repeated; raises
-            ValueError with what is wrong and how it is written.
-        write: gives the text, or the texts, from which the same value is read.
-        show: writes it for a person, rounded.
-        words: all that there are, where it is one of a few.
+        kind: its type.
+        read: parses a text, or the texts of a repeated option; raises ValueError with what is
+            wrong and how the value is written.
+        write: returns the text, or the texts, that parse to the same value.
+        show: formats it for display, rounded.
+        words: all possible values, if it is one of a few.
     """
 
     kind: Kind
@@ -73,18 +73,18 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """How a field is said.
+    """The declaration of a field as an option.
 
     Attributes:
         group: its heading in help.
         form: how its value is written.
-        name: what it is called; as its field, without the unit, if this is empty.
-        short: its flag of one letter.
-        metavar: what stands for its value in help.
-        default: what is done without it, for help, where no value stands for that.
-        said_of: of whom it may be said.
-        in_file: whether a scenario file may say it.
-        off: the flag that says no to a switch which a file may have turned on.
+        name: its name; if empty, that of its field without the unit.
+        short: its one-letter flag.
+        metavar: the placeholder for its value in help.
+        default: what happens without it, for help, if no value expresses that.
+        said_of: its scope.
+        in_file: whether a scenario file may set it.
+        off: the flag that turns off a switch that a file may have turned on.
     """
 
     group: Group
@@ -107,23 +107,23 @@ class Least:
 
 @dataclass(frozen=True, slots=True)
 class Above:
-    """What a number must be above."""
+    """The value that a number must be above."""
 
     value: float
 
 
 class Unchecked:
-    """Marks a field that is taken as it is, for its type is one that holds the field's owner."""
+    """The marker of a field that is not validated, because its type contains the field's owner."""
 
     def __get_pydantic_core_schema__(
         self, _source: object, _handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Take anything."""
+        """Accept anything."""
         return core_schema.any_schema()
 
 
 def check_ranges(owner: Any) -> None:  # noqa: ANN401 - any dataclass with options
-    """Refuse a number outside the range that its field declares. Raises UsageError."""
+    """Reject a number outside the range that its field declares. Raises UsageError."""
     for name, metadata in declared(type(owner)).items():
         number = getattr(owner, name)
         for bound in metadata if number is not None else ():
@@ -137,5 +137,5 @@ def check_ranges(owner: Any) -> None:  # noqa: ANN401 - any dataclass with optio
 
 
 def declared(owner: type[Any]) -> Mapping[str, Sequence[object]]:
-    """Return what the types of a pydantic dataclass's fields carry besides, by field name."""
+    """Return the type metadata of a pydantic dataclass's fields, by field name."""
     return {name: field.metadata for name, field in owner.__pydantic_fields__.items()}

@@ -1,4 +1,4 @@
-"""The reference of options, docs/options.md, made of their declarations: ``nox -s docs``."""
+"""The option reference, docs/options.md, generated from the declarations by ``nox -s docs``."""
 
 import sys
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from loadtests.plan.run_options import OF_THE_OUTPUT, OPTIONS, RunOption
 _INTRODUCTION: Final = """\
 # Options of a run
 
-Each is said in the same way wherever a run is described, and means the same:
+Every option is written in the same way, and means the same, wherever a run is described:
 
 | where | how |
 |---|---|
@@ -22,10 +22,10 @@ Each is said in the same way wherever a run is described, and means the same:
 | users of several kinds | `--user 'talker=30% --late 2s'`, or `[[user]]` |
 
 Numbers take units: `500us`, `30s`, `2m`; `64B`, `16KiB`, `2MB`; `10k`, `1M`; `500/s`, `30/min`;
-`5%`. What may be repeated is a list in a scenario file and in a test. `swarmgate run … --dry-run`
-shows what a run comes to without opening a connection; a record has the command that makes its run
-again. Where a run has users of several kinds, an option is said of the run, of each kind, or of
-either: the run then says it for every kind that says nothing else.
+`5%`. An option that may be repeated is a list in a scenario file and in a test.
+`swarmgate run … --dry-run` prints the resolved plan without opening a connection; a record contains
+the command that repeats its run. If a run has users of several kinds, an option applies to the run,
+to each kind, or to either: what is given for the run is then the default of every kind.
 
 This page is made by `nox -s docs`.
 """
@@ -43,7 +43,7 @@ def _group(group: Group) -> str:
 
 
 def _table(found: list[RunOption]) -> Iterator[str]:
-    yield "| option | default | said of | |\n|---|---|---|---|\n"
+    yield "| option | default | applies to | |\n|---|---|---|---|\n"
     for option in found:
         users = "–" if option.name in OF_THE_OUTPUT else _USERS[option.option.said_of]
         cells = (_written(option), option.told_default or "–", users, option.help)

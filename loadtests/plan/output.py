@@ -1,4 +1,4 @@
-"""What becomes of a run's figures, and where the run is read from."""
+"""Where a run's figures go, and which file the run is read from."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +12,13 @@ from loadtests.plan.option import Group, Option, SaidOf
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(use_attribute_docstrings=True))
 class Output:
-    """What is printed and written of a run."""
+    """The output of a run, printed and written."""
 
     file: Annotated[
         Path | None,
         Option(Group.OUTPUT, PATH, short="-f", metavar="FILE", said_of=SaidOf.RUN, in_file=False),
     ] = None
-    """TOML with any of these by name; flags go before it."""
+    """TOML file with any of these options by name; flags take precedence."""
 
     dry_run: Annotated[bool, Option(Group.OUTPUT, SWITCH, said_of=SaidOf.RUN, in_file=False)] = (
         False
@@ -36,10 +36,10 @@ class Output:
             said_of=SaidOf.RUN,
         ),
     ] = None
-    """The record."""
+    """File to write the record to."""
 
     json: Annotated[bool, Option(Group.OUTPUT, SWITCH, said_of=SaidOf.RUN)] = False
     """Print one JSON document and nothing else."""
 
     quiet: Annotated[bool, Option(Group.OUTPUT, SWITCH, short="-q", said_of=SaidOf.RUN)] = False
-    """Show nothing meanwhile."""
+    """Show nothing during the run."""

@@ -1,4 +1,4 @@
-"""What fills a message up behind its stamp: of one size, of many, or lines of a file."""
+"""What fills up a message after its stamp: filler of one size, of many, or lines of a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,15 +14,15 @@ class Fillers:
     """The filler of each message of a plan, by its sequence number.
 
     Attributes:
-        fixed: the filler of every message where all are the same, else None.
+        fixed: the filler of every message if all are the same, otherwise None.
     """
 
     def __init__(self, plan: Plan, stamp_bytes: int) -> None:
-        """Prepare as many as differ; drawn ones are the same in every process.
+        """Prepare the distinct fillers; random ones are the same in every process.
 
         Args:
-            plan: of what size, or from which file.
-            stamp_bytes: what a message has besides; one that would be smaller has the stamp alone.
+            plan: gives the sizes, or the file.
+            stamp_bytes: size of the stamp; a message that would be smaller is the stamp alone.
         """
         self._table = _table(plan, stamp_bytes)
         self.fixed = self._table[0] if len(self._table) == 1 else None
@@ -45,7 +45,7 @@ def read_payloads(path: Path, *, binary: bool) -> Sequence[bytes]:
     """Read what messages are filled with: each line of a text, or the whole of a binary file.
 
     Raises:
-        UsageError: no such file, an empty one, or no UTF-8 where messages are text.
+        UsageError: no such file, an empty file, or invalid UTF-8 if messages are text.
     """
     try:
         content = path.read_bytes()

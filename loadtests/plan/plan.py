@@ -1,4 +1,4 @@
-"""What a run is to do: the whole of it for the fleet, and each process's share of it."""
+"""The plan of a run: the whole plan for the fleet, and each process's share of it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -42,9 +42,9 @@ class User:
     """One of several kinds of users.
 
     Attributes:
-        name: what it is called; its figures begin with it.
-        share: of all connections, above 0, at most 1.
-        plan: what these do, with as many connections and swarm processes as are theirs.
+        name: its name, with which its figures begin.
+        share: its share of all connections, above 0, at most 1.
+        plan: what these users do, with their own number of connections and swarm processes.
     """
 
     name: str
@@ -54,9 +54,9 @@ class User:
 
 @pydantic_dataclass(frozen=True, slots=True, config=ConfigDict(use_attribute_docstrings=True))
 class Plan:
-    """A whole run, or what the users of one kind do in it.
+    """The plan of a whole run, or of the users of one kind in it.
 
-    Its fields are the options of a run, as they are said and as help tells them; what has no
+    The fields are the options of a run, with their notation and help; a field without an
     :class:`Option` follows from others.
     """
 
@@ -72,7 +72,7 @@ class Plan:
         str, Option(Group.LOAD, TEXT, short="-s", metavar="NAME", said_of=SaidOf.KIND)
     ] = "hold"
     """A scenario (`swarmgate scenarios` lists them) or a Python file; with --help after it, its
-    parameters are told too."""
+    parameters are shown too."""
 
     parameters: Annotated[
         Mapping[str, Any],
@@ -95,14 +95,14 @@ class Plan:
         Option(Group.LOAD, SECONDS, short="-d", metavar="TIME", said_of=SaidOf.RUN),
         Above(0),
     ] = 10.0
-    """Measured time."""
+    """Duration of the measurement."""
 
     rate: Annotated[
         float | None,
         Option(Group.LOAD, RATE, short="-r", metavar="N", said_of=SaidOf.KIND),
     ] = None
-    """Messages a second over all connections (open model). Without it, echo sends the next after
-    the reply (closed model)."""
+    """Messages per second over all connections (open model). Without it, echo sends the next
+    message after the reply (closed model)."""
 
     per_connection: Annotated[bool, Option(Group.LOAD, SWITCH, said_of=SaidOf.KIND)] = False
     """Apply the rate per connection."""
@@ -110,12 +110,12 @@ class Plan:
     profile: Annotated[
         Profile | None, Option(Group.LOAD, PROFILE, metavar="RATES", said_of=SaidOf.KIND)
     ] = None
-    """A rate that changes: '0..1k/s for 10s, 1k/s for 30s, 5k/s for 2s'."""
+    """A rate that changes over time: '0..1k/s for 10s, 1k/s for 30s, 5k/s for 2s'."""
 
     think: Annotated[
         Distribution | None, Option(Group.LOAD, TIMES, metavar="TIME", said_of=SaidOf.KIND)
     ] = None
-    """Closed model: time from reply to next, '1s', 'exp 1s', 'uniform …'."""
+    """Closed model: time from a reply to the next message, '1s', 'exp 1s', 'uniform …'."""
 
     arrivals: Annotated[ArrivalKind, Option(Group.LOAD, one_of(ArrivalKind))] = ArrivalKind.CONSTANT
     """How arrivals are spaced."""
@@ -123,13 +123,13 @@ class Plan:
     payload_bytes: Annotated[
         int, Option(Group.LOAD, SIZES, name="payload", metavar="SIZE"), Least(1)
     ] = 64
-    """Of a message; or 'uniform 64B..4KiB', '64B 70%, 4KiB 30%', …."""
+    """Size of a message; or 'uniform 64B..4KiB', '64B 70%, 4KiB 30%', …."""
 
     payload_file: Annotated[str | None, Option(Group.LOAD, TEXT, metavar="FILE")] = None
-    """Fill messages with its lines."""
+    """Fill messages with the lines of this file."""
 
     binary: Annotated[bool, Option(Group.LOAD, SWITCH)] = False
-    """Send binary, not text."""
+    """Send binary messages instead of text."""
 
     late_seconds: Annotated[float, Option(Group.LOAD, SECONDS, metavar="TIME"), Above(0)] = 1.0
     """A reply or a delivery that takes longer is counted as late."""
@@ -137,20 +137,20 @@ class Plan:
     reply_timeout_seconds: Annotated[
         float, Option(Group.LOAD, SECONDS, metavar="TIME"), Above(0)
     ] = 10.0
-    """When a reply is taken for lost, until it comes after all; in a closed model the user goes on
-    then."""
+    """When a reply counts as lost, unless it still arrives; in a closed model the user then goes
+    on."""
 
     warmup_seconds: Annotated[
         float, Option(Group.LOAD, SECONDS, metavar="TIME", said_of=SaidOf.RUN), Least(0)
     ] = 0.0
-    """Put the same load on first, and keep nothing of that."""
+    """Apply the same load for this long first, and discard its results."""
 
     concurrent: Annotated[
         int,
         Option(Group.CONNECTIONS, COUNT, short="-c", metavar="K", said_of=SaidOf.RUN),
         Least(1),
     ] = 256
-    """Handshakes under way at once."""
+    """Handshakes in progress at once."""
 
     ramp_seconds: Annotated[
         float, Option(Group.CONNECTIONS, SECONDS, metavar="TIME", said_of=SaidOf.RUN), Least(0)
@@ -165,7 +165,7 @@ class Plan:
     steps: Annotated[
         int, Option(Group.CONNECTIONS, COUNT, metavar="N", said_of=SaidOf.RUN), Least(1)
     ] = 1
-    """Open in so many steps, reading memory at each: 4 give a slope."""
+    """Open in this many steps, reading memory at each: 4 give a slope."""
 
     handshake_timeout_seconds: Annotated[
         float, Option(Group.CONNECTIONS, SECONDS, name="timeout", metavar="TIME"), Above(0)
@@ -184,7 +184,7 @@ class Plan:
         ),
         Least(1),
     ] = 1
-    """Swarm processes."""
+    """Number of swarm processes."""
 
     seed: Annotated[
         int,
@@ -196,23 +196,23 @@ class Plan:
         str | None, Option(Group.BEFORE, TEXT, metavar="FILE", default="a script's own")
     ] = None
     """Python file with setup(), called once in each process, and handshake(client), called for each
-    connection, such as for a login."""
+    connection, for example to log in."""
 
     feed: Annotated[str | None, Option(Group.BEFORE, TEXT, metavar="FILE")] = None
     """CSV or JSON lines: a row of data for each connection."""
 
     feed_policy: Annotated[FeedPolicy, Option(Group.BEFORE, one_of(FeedPolicy))] = FeedPolicy.CYCLE
-    """For connections beyond its rows: begin again, open none, or refuse."""
+    """For connections beyond the rows of the feed: start over, open none, or refuse the run."""
 
     ready: Annotated[tuple[str, ...], Option(Group.BEFORE, TEXTS, metavar="'SEND => EXPECT'")] = ()
-    """Before a connection counts as open: send this, wait for an answer with that in it (either may
-    be left out). May be repeated."""
+    """Before a connection counts as open: send SEND, then wait for an answer that contains EXPECT
+    (either may be left out). May be repeated."""
 
     answers: Annotated[
         tuple[str, ...], Option(Group.BEFORE, TEXTS, name="answer", metavar="'MESSAGE => ANSWER'")
     ] = ()
-    """Whenever the server says just that, such as a ping of its protocol's own, answer it;
-    'regex:PATTERN => ANSWER' acknowledges what has it in it. May be repeated."""
+    """Answer every message that equals MESSAGE, such as a ping of the server's own protocol;
+    'regex:PATTERN => ANSWER' acknowledges every message that matches. May be repeated."""
 
     thresholds: Annotated[
         tuple[str, ...],
@@ -224,38 +224,38 @@ class Plan:
             said_of=SaidOf.RUN,
         ),
     ] = ()
-    """What a figure must be, else the exit status is 1: 'latency.p99_seconds<=20ms'. May be
-    repeated."""
+    """Condition that a figure must meet, otherwise the exit status is 1:
+    'latency.p99_seconds<=20ms'. May be repeated."""
 
     abort_on: Annotated[
         tuple[str, ...],
         Option(Group.VERDICT, TEXTS, metavar="'FIGURE>VALUE'", said_of=SaidOf.RUN),
     ] = ()
-    """End the run as failed once a figure is that: 'errors>100'. Looked at once a second. May be
-    repeated."""
+    """End the run as failed once a figure meets this condition: 'errors>100'. Checked once a
+    second. May be repeated."""
 
     bounds: Annotated[
         Bounds,
         Option(Group.VERDICT, BOUNDS, name="bound", metavar="NAME=VALUE", said_of=SaidOf.RUN),
     ] = Field(default_factory=Bounds)
-    """What the generator must keep to, else the run is invalid: 'lateness_p99_seconds=20ms'
-    (docs/validity.md). May be repeated."""
+    """Bound that the generator must stay within, otherwise the run is invalid:
+    'lateness_p99_seconds=20ms' (docs/validity.md). May be repeated."""
 
     fail_fast: Annotated[bool, Option(Group.VERDICT, SWITCH, said_of=SaidOf.RUN)] = False
-    """End at the first error of a script."""
+    """End the run at the first script error."""
 
     options: ConnectOptions = Field(default_factory=ConnectOptions)
-    """How each connection is made, which is options as well."""
+    """How each connection is made; its fields are options as well."""
 
     payload_sizes: Distribution | None = None
-    """Sizes of messages where they differ."""
+    """Sizes of messages if they differ."""
 
     population: Stages | None = None
-    """How many connections there are at each moment of the load, where they come and go by stages;
-    ``connections`` is then how many there are at most, and the plan is ``live``."""
+    """How many connections there are at each moment of the load, if they come and go by stages;
+    ``connections`` is then the maximum, and the plan is ``live``."""
 
     live: bool = False
-    """Connections come and go while the load lasts, and it lasts until it is ended unless it has a
+    """Connections come and go during the load, which lasts until it is ended unless it has a
     ``population``."""
 
     rounds: bool = False
@@ -303,25 +303,25 @@ class Plan:
 
     @property
     def parts(self) -> "tuple[Plan, ...]":
-        """The plans that are carried out side by side: of each kind of users, or this one."""
+        """The plans that run side by side: one for each kind of users, or just this one."""
         return tuple(user.plan for user in self.users) or (self,)
 
     @property
     def total_rate(self) -> float | None:
-        """Arrivals a second over all connections, whether or not the rate is of each."""
+        """Arrivals per second over all connections, even if the rate is per connection."""
         if self.rate is None or not self.per_connection:
             return self.rate
         return self.rate * self.connections
 
     @property
     def openings(self) -> int:
-        """How many connections are opened in all, each as often as it comes."""
+        """How many connections are opened in total, each counted every time it opens."""
         if self.users:
             return sum(user.plan.openings for user in self.users)
         return self.connections if self.population is None else self.population.openings
 
     def row_for(self, text: str | None) -> Callable[[int], Row | None]:
-        """Return what gives rows of the feed by number, for a text that has places for them."""
+        """Return a function from connection number to row, for a text with feed placeholders."""
         return rows_for(text, self.feed, self.feed_policy)
 
     def stages(self) -> tuple[int, ...]:
@@ -335,7 +335,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where connections go, resolved once: no name is looked up while connections open."""
+    """The address connections go to, resolved once: no name is looked up while they open."""
 
     host: str
     port: int
@@ -349,18 +349,18 @@ class ProcessPlan:
     """One swarm process's share of a run.
 
     Attributes:
-        plan: the whole run, or what users of its kind do.
+        plan: the plan of the whole run, or of its kind of users.
         process: the number of this process among those of the plan, from 0.
         endpoint: where to connect.
         sources: source addresses to bind to in turn; empty lets the kernel choose.
         origin_ns: CLOCK_MONOTONIC time of the start of the run.
-        first_number, number_step: the numbers of this process's connections; by default those of
-            all processes in turn.
-        clock_ns: what is added to CLOCK_MONOTONIC here to have the time that the whole fleet
-            goes by; 0 where all processes are on one host.
-        clock_error_ns: how far a message may seem to come from the future, for clocks of two hosts
-            are never quite the same; 0 where all processes are on one host.
-        user: the name of its kind of users, where there are several.
+        first_number, number_step: the numbers of this process's connections; by default the
+            processes take numbers in turn.
+        clock_ns: what is added to CLOCK_MONOTONIC here to get the common time of the whole fleet;
+            0 if all processes are on one host.
+        clock_error_ns: how far a message may seem to come from the future, because the clocks of
+            two hosts never quite agree; 0 if all processes are on one host.
+        user: the name of its kind of users, if there are several.
         before: how many processes come before those of its kind.
     """
 
@@ -378,11 +378,11 @@ class ProcessPlan:
 
     @property
     def process_of_run(self) -> int:
-        """The number of this process among all of the run, as the record has it."""
+        """The number of this process among all of the run, as used in the record."""
         return self.before + self.process
 
     def now_ns(self) -> int:
-        """Return the time now by the clock that the whole fleet goes by."""
+        """Return the current time on the clock shared by the whole fleet."""
         return perf_counter_ns() + self.clock_ns
 
     def number(self, ordinal: int) -> int:
@@ -397,11 +397,11 @@ class ProcessPlan:
 
     @property
     def concurrent(self) -> int:
-        """How many handshakes this process may have under way at once."""
+        """How many handshakes this process may have in progress at once."""
         return max(1, share(self.plan.concurrent, self.plan.processes, self.process))
 
     def reached(self, stage: int, total: int) -> int:
-        """Return how many this process has open when ``stage`` of the ``total`` of the run are."""
+        """Return this process's number of open connections when ``stage`` of ``total`` are open."""
         own = self.plan.connections * stage // total
         return share(own, self.plan.processes, self.process)
 
@@ -422,7 +422,7 @@ def processes_of(
 
 
 def split_url(url: str) -> SplitResult:
-    """Take a WebSocket address apart (RFC 6455 section 3).
+    """Split a WebSocket address into its parts (RFC 6455 section 3).
 
     Raises:
         UsageError: not a ``ws://`` or ``wss://`` address with a host.

@@ -1,6 +1,6 @@
 """A load that changes over time: a rate as a piecewise linear function, and its integral.
 
-Pure arithmetic. Ramps, steps, spikes and holds are all segments that go evenly from one rate to
+Pure arithmetic. Ramps, steps, spikes and holds are all segments that go linearly from one rate to
 another.
 """
 
@@ -20,7 +20,7 @@ _EXAMPLE: Final = "0..1k/s for 10s, 1k/s for 30s"
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of a profile: the rate goes evenly from ``begin`` to ``end``, in arrivals a second."""
+    """A part of a profile: the rate, in arrivals per second, goes linearly from begin to end."""
 
     begin: float
     end: float
@@ -28,14 +28,14 @@ class Segment:
 
     @property
     def arrivals(self) -> float:
-        """How many arrivals it has: the area under it."""
+        """The number of arrivals: the area under the segment."""
         return (self.begin + self.end) / 2 * self.seconds
 
     def seconds_to(self, arrivals: float) -> float:
-        """Return when so many of its arrivals have come, in seconds since its begin.
+        """Return when this many of its arrivals have come, in seconds since its start.
 
-        The solution of begin·t + (end - begin)/(2·seconds)·t² = arrivals, in the form that loses
-        no digits when the slope is small (Press et al., Numerical Recipes, section 5.6).
+        This solves begin·t + (end - begin)/(2·seconds)·t² = arrivals, in the form that loses no
+        digits when the slope is small (Press et al., Numerical Recipes, section 5.6).
         """
         slope = (self.end - self.begin) / self.seconds
         root = math.sqrt(max(0.0, self.begin**2 + 2 * slope * arrivals))
@@ -45,7 +45,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Profile:
-    """Segments one after another."""
+    """A sequence of segments."""
 
     segments: tuple[Segment, ...]
 
@@ -56,7 +56,7 @@ class Profile:
 
     @property
     def arrivals(self) -> float:
-        """How many arrivals it has in all."""
+        """How many arrivals it has in total."""
         return sum(segment.arrivals for segment in self.segments)
 
     @cached_property
@@ -67,7 +67,7 @@ class Profile:
         return tuple(zip(arrivals, seconds, strict=True))
 
     def seconds_to(self, arrivals: float) -> float:
-        """Return when so many arrivals have come, in seconds since the start; infinite if never."""
+        """Return when this many arrivals have come, in seconds since the start; inf if never."""
         before = elapsed = 0.0
         for segment, (until, ends) in zip(self.segments, self._ends, strict=True):
             if arrivals < until or (arrivals == until and arrivals > before):
@@ -87,10 +87,10 @@ class Profile:
 
 
 def parse_profile(text: str) -> Profile:
-    """Read a profile such as ``0..1k/s for 10s, 1k/s for 30s, 5k/s for 2s, 1k..0/s for 5s``.
+    """Parse a profile such as ``0..1k/s for 10s, 1k/s for 30s, 5k/s for 2s, 1k..0/s for 5s``.
 
     Raises:
-        ValueError: which part is none, and how one is written.
+        ValueError: a part is invalid; the message names it and shows the notation.
     """
     return Profile(tuple(_parse_segment(part) for part in text.split(",")))
 

@@ -1,4 +1,4 @@
-"""The command line that makes a run again, from its plan: every choice in it, the seed as well."""
+"""The command line that repeats a run, from its plan, with every choice including the seed."""
 
 import shlex
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from loadtests.plan.plan import Plan, User
 from loadtests.plan.run_options import ARGUMENTS, OPTIONS, said_of
 from loadtests.plan.target_source import TargetSource
 
-# The command line draws or computes these where they are left out.
+# The command line draws or computes these if they are left out.
 _ALWAYS: Final = frozenset({"processes", "seed"})
 
 
 def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
-    """Return the words of the command; what the command line has by default is left out."""
+    """Return the words of the command, without options at their command-line defaults."""
     words = ["swarmgate", "run", plan.url, str(plan.population or plan.connections)]
     words += plan_words(plan, without=frozenset({"scenario"} if plan.users else ()))
     for user in plan.users:
@@ -25,7 +25,7 @@ def replay_command(plan: Plan, source: TargetSource) -> tuple[str, ...]:
 
 
 def _user_words(user: User, run: Plan) -> str:
-    """Write what one kind of users does as ``--user`` takes it."""
+    """Write what one kind of users does as an argument of ``--user``."""
     own = user.plan
     address = [] if own.url == run.url else [own.url]
     words = [*address, *plan_words(own, without=frozenset(said_of(SaidOf.RUN)))]
@@ -33,13 +33,13 @@ def _user_words(user: User, run: Plan) -> str:
 
 
 def plan_words(plan: Plan, without: frozenset[str]) -> list[str]:
-    """Return the options of what is not as by default, but for some of them, by their names."""
+    """Return the options that differ from their defaults, except those named in ``without``."""
     without |= _implied(plan) | {*ARGUMENTS, "user"}
     return [*_words(plan, without), *_words(plan.options, without)]
 
 
 def _implied(plan: Plan) -> frozenset[str]:
-    """Name what others of its options say already."""
+    """Return the names of options that other options already imply."""
     if plan.profile is not None:
         return frozenset({"rate", "duration"})
     return frozenset({"duration"}) if plan.population is not None else frozenset()
@@ -55,7 +55,7 @@ def _words(owner: Plan | ConnectOptions | TargetSource, without: frozenset[str])
 
 
 def _value(owner: Any, field: str) -> Any:  # noqa: ANN401 - each field's own
-    """Return what is said of a field; sizes that differ are said in place of the one."""
+    """Return the option value of a field; varying payload sizes replace the fixed one."""
     if field == "payload_bytes" and owner.payload_sizes is not None:
         return owner.payload_sizes
     return getattr(owner, field)

@@ -1,4 +1,4 @@
-"""Every option of a run, gathered from the fields that are one (:mod:`loadtests.plan.option`)."""
+"""Every option of a run, collected from the fields that declare one (see ``option.py``)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from loadtests.plan.plan import Plan
 from loadtests.plan.target_source import TargetSource
 
 Said = Mapping[str, Any]
-"""What a person said: texts, switches and lists of texts by the names of options."""
+"""What the user gave: texts, switches and lists of texts, by the names of options."""
 
 _OWNERS: Final = (Plan, ConnectOptions, TargetSource, Output)
 _UNITS: Final = ("_seconds", "_bytes")
 ARGUMENTS: Final = {"url": "URL", "count": "COUNT"}
-"""What is said by its place on a command line, not by a flag."""
+"""Options given by position on a command line, not by a flag."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOption:
-    """An option and the field that it is.
+    """An option and the field that declares it.
 
     Attributes:
-        name: what it is called in Python; on a command line and in a file with dashes.
+        name: its name in Python; written with dashes on a command line and in a file.
         owner, field: the dataclass and its field.
-        option: how it is said.
-        help: what it means, the field's docstring.
-        default: the field's; undefined where it must be said.
+        option: the declaration.
+        help: what it means, from the field's docstring.
+        default: the field's default; undefined if the option is required.
     """
 
     name: str
@@ -43,7 +43,7 @@ class RunOption:
 
     @property
     def kind(self) -> Kind:
-        """What its value looks like."""
+        """The type of its value."""
         return self.option.form.kind
 
     @property
@@ -58,7 +58,7 @@ class RunOption:
 
     @property
     def told_default(self) -> str:
-        """What is done without it, for a person; nothing where it is just left out."""
+        """The default as shown to users; empty if the option is simply absent by default."""
         if self.option.default:
             return self.option.default
         if self.kind in (Kind.LIST, Kind.SWITCH) or self.default in (None, PydanticUndefined):
@@ -66,10 +66,10 @@ class RunOption:
         return str(self.option.form.write(self.default))
 
     def read(self, said: object) -> Any:  # noqa: ANN401 - each field's own
-        """Return the field's value from what was said.
+        """Parse the field's value from what was given.
 
         Raises:
-            ValueError: it is none, and how it is written.
+            ValueError: invalid value; the message shows how it is written.
         """
         return self.option.form.read(said)
 
@@ -99,34 +99,34 @@ def _by_group(found: Iterable[RunOption]) -> dict[str, RunOption]:
 OPTIONS: Final[Mapping[str, RunOption]] = _by_group(
     option for owner in _OWNERS for option in _gathered(owner)
 )
-"""By their names, in the order in which help lists them."""
+"""All options by name, in the order in which help lists them."""
 
 OF_THE_TARGET: Final = frozenset(
     name for name, it in OPTIONS.items() if it.option.group is Group.TARGET
 )
-"""What is said of the server itself, and not of the load that is put on it."""
+"""Options of the server itself, not of the load that is put on it."""
 
 OF_THE_OUTPUT: Final = frozenset(
     name for name, it in OPTIONS.items() if it.option.group is Group.OUTPUT
 )
-"""What is a person's at a terminal, and changes nothing of a run."""
+"""Options for a user at a terminal, which change nothing about a run."""
 
 
 def said_of(whom: SaidOf) -> tuple[str, ...]:
-    """Return the names of what is said of the run alone, or of each kind of users alone."""
+    """Return the names of the options with this scope, such as the run alone."""
     return tuple(name for name, it in OPTIONS.items() if it.option.said_of is whom)
 
 
 def flag_of(name: str) -> str:
-    """Return the flag of an option, as it is written."""
+    """Return the flag of an option, as it is written on a command line."""
     return OPTIONS[name].flag
 
 
 def values_of(said: Said, owner: type[Any]) -> dict[str, Any]:
-    """Read what was said of the fields of one dataclass, by the fields' names.
+    """Parse the options given for the fields of one dataclass; return them by field name.
 
     Raises:
-        UsageError: a value that cannot be read.
+        UsageError: invalid value.
     """
     values = {}
     for name, raw in said.items():

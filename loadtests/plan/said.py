@@ -1,4 +1,4 @@
-"""A plan, and where its target comes from, of what a person said of them."""
+"""Build a plan, and the source of its target, from the options that a user gave."""
 
 import random
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ def plan_of(said: Said, parameters: Mapping[str, Any] | None = None) -> Plan:
     """Return the plan of a run, or of one kind of its users.
 
     Args:
-        said: by the names of options.
-        parameters: the scenario's own, from a file; those that are said have precedence.
+        said: the options given, by name.
+        parameters: the scenario's parameters from a file; those in ``said`` take precedence.
 
     Raises:
-        UsageError: a value that cannot be read, or values that do not go together.
+        UsageError: an invalid value, or values that cannot be combined.
     """
     url_of(said)
     values = values_of({name: it for name, it in said.items() if name != "user"}, Plan)
@@ -41,7 +41,7 @@ def plan_of(said: Said, parameters: Mapping[str, Any] | None = None) -> Plan:
 
 
 def _by_stages(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what stages say of a plan, where they stand for a number of connections."""
+    """Return the plan values that stages imply, if they are given as the connection count."""
     stages = values.get("connections")
     if not isinstance(stages, Stages):
         return {}
@@ -56,7 +56,7 @@ def _by_stages(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_profile(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the mean of a rate that changes, and how long it lasts."""
+    """Return the mean rate and the duration of a profile."""
     profile = values.get("profile")
     if profile is None:
         return {}
@@ -66,23 +66,23 @@ def _by_profile(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def url_of(said: Said) -> str:
-    """Return the address. Raises UsageError where none is said."""
+    """Return the address. Raises UsageError if none was given."""
     if "url" not in said:
         raise UsageError("no address was given; name one like ws://localhost:8000/ws")
     return str(said["url"])
 
 
 def seed_of(said: Said) -> int:
-    """Return the seed, drawn where none is said. Raises UsageError."""
+    """Return the seed, drawn if none was given. Raises UsageError."""
     values = values_of({name: it for name, it in said.items() if name == "seed"}, Plan)
     return int(values.get("seed", random.getrandbits(32)))
 
 
 def source_of(said: Said) -> TargetSource:
-    """Return where the server under test comes from.
+    """Return the source of the server under test.
 
     Raises:
-        UsageError: a value that cannot be read, or one that has no place without a command.
+        UsageError: an invalid value, or one that is only allowed with a command.
     """
     source = TargetSource(**values_of(said, TargetSource))
     if not source.command:

@@ -1,7 +1,7 @@
-"""A run as a TOML file: its options by their names, values as people write them.
+"""A run as a TOML file: its options by name, with values as users write them.
 
-``[parameters]`` holds what ``--param`` would. Flags on the command line have precedence. A table
-``[[user]]`` is one of several kinds of users (:mod:`loadtests.plan.user_kinds`).
+``[parameters]`` contains what ``--param`` would set. Flags on the command line take precedence. A
+table ``[[user]]`` is one of several kinds of users (:mod:`loadtests.plan.user_kinds`).
 """
 
 import tomllib
@@ -20,7 +20,7 @@ PARAMETERS: Final = "parameters"
 USERS: Final = "user"
 _OF_A_USER: Final = ("name", "share")
 
-# What has another form in a file: [parameters], [[user]].
+# Options that have another form in a file: [parameters], [[user]].
 _TABLES: Final = ("param", "user")
 _OPTIONS: Final = {
     it.key: it for it in OPTIONS.values() if it.option.in_file and it.name not in _TABLES
@@ -30,12 +30,12 @@ KEYS: Final = frozenset(_OPTIONS)
 
 @dataclass(frozen=True, slots=True)
 class UserTable:
-    """What a file says of one kind of users.
+    """One kind of users, as described in a file.
 
     Attributes:
         where: file, line and table, for errors.
-        name, share: what it is called, its scenario if not; its share of all connections.
-        said, parameters: as of the whole file.
+        name, share: its name, by default that of its scenario; its share of all connections.
+        said, parameters: as for the whole file.
     """
 
     where: str
@@ -47,12 +47,12 @@ class UserTable:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioFile:
-    """What a file says.
+    """The contents of a scenario file.
 
     Attributes:
-        said: what it says of options, by their names.
-        parameters: the scenario's own, as given.
-        users: the kinds of users, where there are several.
+        said: the options it gives, by name.
+        parameters: the scenario's parameters, as given.
+        users: the kinds of users, if there are several.
     """
 
     said: Said = field(default_factory=dict)
@@ -61,10 +61,10 @@ class ScenarioFile:
 
 
 def read_scenario_file(path: Path) -> ScenarioFile:
-    """Read a file.
+    """Read a scenario file.
 
     Raises:
-        UsageError: no such file, no TOML, an unknown key, or a value of the wrong type or unit.
+        UsageError: no such file, not TOML, an unknown key, or a value of the wrong type or unit.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -79,13 +79,13 @@ def read_scenario_file(path: Path) -> ScenarioFile:
 def read_tables(
     path: Path, text: str, content: Mapping[str, Any], place: tuple[int | str, ...] = ()
 ) -> ScenarioFile:
-    """Read what a file, or a table of it, says of a run.
+    """Read the description of a run from a file, or from a table in it.
 
     Args:
         path: the file, for errors.
-        text: all of it, for the lines of errors.
+        text: the whole file, for line numbers in errors.
         content: the table.
-        place: where the table stands; nowhere if it is the file.
+        place: the path to the table; empty for the file itself.
 
     Raises:
         UsageError: an unknown key, or a value of the wrong type or unit.
@@ -101,13 +101,13 @@ def read_tables(
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads the tables of one file."""
+    """The reader of the tables of one file."""
 
     path: Path
     text: str
 
     def where(self, *place: int | str) -> str:
-        """Return file, line and name of a key."""
+        """Return the file, line and name of a key."""
         return f"{self.path}:{line_of(self.text, place)}: {place[-1]}"
 
     def user(self, table: dict[str, Any], place: tuple[int | str, ...]) -> UserTable:
@@ -130,7 +130,7 @@ class _Reader:
     def table(
         self, content: dict[str, Any], place: tuple[int | str, ...]
     ) -> tuple[Said, Mapping[str, Any]]:
-        """Read options by their names, and the scenario's parameters."""
+        """Read the options by name, and the scenario's parameters."""
         parameters = content.pop(PARAMETERS, {})
         if not isinstance(parameters, dict):
             raise UsageError(f"{self.where(*place, PARAMETERS)} must be a table")
@@ -148,7 +148,7 @@ def _unknown(where: str, key: str, known: Sequence[str]) -> str:
 
 
 def _checked(where: str, option: RunOption, value: object) -> object:
-    """Bring a value to what a command line would say, and see that it can be read."""
+    """Convert a value to its command-line form, and check that it can be parsed."""
     said = _as_said(option.kind, value)
     if said is None:
         raise UsageError(f"{where} is {value!r}; it must be {option.kind}")
@@ -160,7 +160,7 @@ def _checked(where: str, option: RunOption, value: object) -> object:
 
 
 def _as_said(kind: Kind, value: object) -> object:
-    """Return what stands for a value on a command line; None if its type is not the right one."""
+    """Return a value in its command-line form; None if its type is wrong."""
     match kind, value:
         case Kind.LIST, list():
             return [str(item) for item in value]

@@ -1,6 +1,6 @@
-"""When arrivals are due: pure arithmetic, given no clock and asked for none.
+"""When arrivals are due: pure arithmetic, without any clock.
 
-Times are integers of nanoseconds since the start of the load. In the open model arrivals come from
+Times are integer nanoseconds since the start of the load. In the open model arrivals come from
 here, whether or not earlier replies are back (Schroeder, Wierman and Harchol-Balter 2006).
 """
 
@@ -17,7 +17,7 @@ from loadtests.plan.rate_profile import Profile
 _NS_PER_SECOND: Final = 1_000_000_000
 _CHUNK: Final = 1024
 _STEP_NS: Final = 20_000_000
-# Past the end of every run, and still a number of nanoseconds that a timer takes.
+# Past the end of every run, yet still a number of nanoseconds that a timer accepts.
 NEVER_NS: Final = 2**61
 
 
@@ -29,13 +29,13 @@ class ArrivalKind(StrEnum):
 
 
 def constant_arrivals(rate: float, phase: float = 0.0) -> Iterator[int]:
-    """Yield the times of arrivals at an even pace, for ever.
+    """Yield the times of evenly spaced arrivals, forever.
 
     Each time is computed from its number, so the pace does not drift.
 
     Args:
-        rate: arrivals a second, above 0.
-        phase: the first arrival's time as a share of one gap; fleets interleave with it.
+        rate: arrivals per second, above 0.
+        phase: the first arrival's time as a share of one gap; fleets use it to interleave.
     """
     gap_ns = _NS_PER_SECOND / rate
     number = 0
@@ -45,10 +45,10 @@ def constant_arrivals(rate: float, phase: float = 0.0) -> Iterator[int]:
 
 
 def poisson_arrivals(rate: float, seed: int) -> Iterator[int]:
-    """Yield the times of a Poisson process, for ever: gaps are exponential and independent.
+    """Yield the times of a Poisson process, forever: gaps are exponential and independent.
 
     Args:
-        rate: mean arrivals a second, above 0.
+        rate: mean arrivals per second, above 0.
         seed: the same seed gives the same times.
     """
     generator = np.random.default_rng(seed)
@@ -67,13 +67,13 @@ def arrivals(kind: ArrivalKind, rate: float, *, seed: int, phase: float = 0.0) -
 
 
 class FollowingArrivals:
-    """Arrivals at a rate that may change at any time, in steps so short that it is followed.
+    """Arrivals at a rate that may change at any time, in steps short enough to follow it.
 
-    Iterating gives times, some of which are no arrivals but the end of a step, at which the rate is
-    asked for anew.
+    Iteration yields times, some of which are not arrivals but the end of a step, at which the rate
+    is read again.
 
     Attributes:
-        is_due: whether the time given last is that of an arrival.
+        is_due: whether the last time yielded is that of an arrival.
     """
 
     def __init__(self, kind: ArrivalKind, rate: Callable[[], float], *, seed: int) -> None:
@@ -81,15 +81,15 @@ class FollowingArrivals:
 
         Args:
             kind: how arrivals are spaced.
-            rate: arrivals a second now, 0 or more.
-            seed: of Poisson arrivals.
+            rate: returns the current arrivals per second, 0 or more.
+            seed: seed of Poisson arrivals.
         """
         self.is_due = False
         self._kind = kind
         self._rate = rate
         self._draw = random.Random(seed)
         self._elapsed_ns = 0.0
-        # What is left until the next arrival, in arrivals.
+        # The distance to the next arrival, in arrivals.
         self._left = 0.0
 
     def __iter__(self) -> Self:
@@ -112,17 +112,17 @@ class FollowingArrivals:
 def profile_arrivals(
     profile: Profile, kind: ArrivalKind, *, part: float, seed: int, phase: float = 0.0
 ) -> Iterator[int]:
-    """Yield the arrivals of a rate that changes, then for ever a time past its end.
+    """Yield the arrivals of a profile, then a time past its end forever.
 
-    Arrivals at an even pace, or of a Poisson process, of rate 1 are mapped through the inverse of
+    Arrivals of rate 1, evenly spaced or from a Poisson process, are mapped through the inverse of
     the profile's integral, which makes them those of the profile (Cinlar 1975, section 4.7).
 
     Args:
         profile: the rate over time.
         kind: how arrivals are spaced.
-        part: the share of it that these arrivals are, above 0.
-        seed: of Poisson arrivals.
-        phase: of even ones, as a share of one gap.
+        part: the share of the rate that these arrivals make up, above 0.
+        seed: seed of Poisson arrivals.
+        phase: phase of evenly spaced arrivals, as a share of one gap.
     """
     for unit_ns in arrivals(kind, 1.0, seed=seed, phase=phase):
         seconds = profile.seconds_to(unit_ns / _NS_PER_SECOND / part)
@@ -134,5 +134,5 @@ def profile_arrivals(
 
 
 def share(total: int, parts: int, part: int) -> int:
-    """Return the size of one of ``parts`` parts that differ by one at most and sum to ``total``."""
+    """Return the size of one of ``parts`` parts that differ by at most one and sum to ``total``."""
     return total // parts + (part < total % parts)

@@ -1,7 +1,7 @@
-"""How many connections there are at each moment: stages, in which the number grows, falls or holds.
+"""The number of connections over time: stages in which it grows, falls or holds.
 
 Pure arithmetic. ``0..2k in 30s, 2k for 1m, 5k in 5s, 500 for 30s``, or ``+50/s for 1m``, which is a
-rate of arrivals; with ``poisson`` behind it, arrivals come at random.
+rate of arrivals; with ``poisson`` after it, arrivals come at random.
 """
 
 import random
@@ -23,12 +23,12 @@ _STAGE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of the time, in which the number of connections goes evenly from one to another.
+    """A period in which the number of connections goes linearly from one value to another.
 
     Attributes:
-        begin, end: how many there are to be; where ``begin`` is another number than the end of the
-            stage before, it is gone to at once.
-        is_random: connections arrive as a Poisson process does of which so many have come.
+        begin, end: the number of connections at either end; if ``begin`` differs from the end of
+            the previous stage, the number changes at once.
+        is_random: connections arrive as a Poisson process, given the number of its arrivals.
     """
 
     begin: int
@@ -37,10 +37,10 @@ class Stage:
     is_random: bool = False
 
     def arrivals(self, seed: int) -> Iterator[float]:
-        """Return when each connection that it adds is to open, in seconds since its begin.
+        """Return when each connection that it adds should open, in seconds since its start.
 
-        Of a Poisson process the times of a given number of arrivals are as many independent draws,
-        in order (Kingman, Poisson Processes, 1993, section 2.4).
+        The times of a given number of arrivals of a Poisson process are that many independent
+        draws, sorted (Kingman, Poisson Processes, 1993, section 2.4).
         """
         count = max(0, self.end - self.begin)
         if self.is_random:
@@ -56,7 +56,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Stages one after another; before the first there is no connection."""
+    """A sequence of stages; before the first there are no connections."""
 
     stages: tuple[Stage, ...]
 
@@ -67,17 +67,17 @@ class Stages:
 
     @property
     def most(self) -> int:
-        """How many connections there are to be at most."""
+        """The maximum number of connections."""
         return max(max(stage.begin, stage.end) for stage in self.stages)
 
     @property
     def openings(self) -> int:
-        """How many connections are opened in all."""
+        """How many connections are opened in total."""
         numbers = [0, *(number for stage in self.stages for number in (stage.begin, stage.end))]
         return sum(max(0, after - before) for before, after in pairwise(numbers))
 
     def at(self, seconds: float) -> int:
-        """Return how many there are to be so long after the begin of the first."""
+        """Return the number of connections this long after the start of the first stage."""
         for stage in self.stages:
             if seconds < stage.seconds:
                 gone = max(0.0, seconds) / stage.seconds
@@ -86,7 +86,7 @@ class Stages:
         return self.stages[-1].end
 
     def part(self, processes: int, process: int) -> "Stages":
-        """Return the part of one of several processes."""
+        """Return one process's part of the stages."""
         return Stages(
             tuple(
                 Stage(
@@ -104,15 +104,15 @@ class Stages:
 
 
 def are_stages(text: str) -> bool:
-    """Return whether a text is meant to be stages, not a number."""
+    """Return whether a text looks like stages rather than a number."""
     return bool(re.search(r"\s(in|for)\s", text))
 
 
 def parse_stages(text: str) -> Stages:
-    """Read stages.
+    """Parse stages.
 
     Raises:
-        ValueError: which of them is none, and how they are written.
+        ValueError: a stage is invalid; the message names it and shows the notation.
     """
     stages: list[Stage] = []
     for part in text.split(","):

@@ -1,4 +1,4 @@
-"""Where the server under test comes from: started by a command, or running already."""
+"""The source of the server under test: started by a command, or already running."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ START_SECONDS: Final = 30.0
 
 
 def split_command(template: str) -> tuple[str, ...]:
-    """Split a target's command as a shell would; ``{port}`` in it is where the port goes.
+    """Split a target's command as a shell would; ``{port}`` in it marks where the port goes.
 
     Raises:
         ValueError: unbalanced quotes, no words, or no ``{port}``.
@@ -47,13 +47,13 @@ PIDS: Final = Form(
 
 @pydantic_dataclass(frozen=True, slots=True, config=ConfigDict(use_attribute_docstrings=True))
 class TargetSource:
-    """Where the server under test comes from."""
+    """The source of the server under test."""
 
     command: Annotated[
         tuple[str, ...],
         Option(Group.TARGET, COMMAND, name="target_cmd", metavar="COMMAND", said_of=SaidOf.RUN),
     ] = ()
-    """Start the server with this, {port} where its port goes."""
+    """Start the server with this command; {port} marks where its port goes."""
 
     pids: Annotated[
         tuple[int, ...],
@@ -66,7 +66,7 @@ class TargetSource:
             said_of=SaidOf.RUN,
         ),
     ] = ()
-    """Watch this process and what it starts."""
+    """Watch this process and those it starts."""
 
     environment: Annotated[
         Mapping[str, str],
@@ -78,7 +78,7 @@ class TargetSource:
             said_of=SaidOf.RUN,
         ),
     ] = Field(default_factory=dict)
-    """A variable of its environment, besides our own or instead. May be repeated."""
+    """Environment variable for the server, added to ours or replacing one. May be repeated."""
 
     directory: Annotated[
         str | None,
@@ -86,20 +86,20 @@ class TargetSource:
             Group.TARGET, TEXT, name="target_dir", metavar="DIR", default="here", said_of=SaidOf.RUN
         ),
     ] = None
-    """Where it is started."""
+    """Directory to start the server in."""
 
     ready: Annotated[
         str | None,
         Option(Group.TARGET, TEXT, name="target_ready", metavar="/PATH", said_of=SaidOf.RUN),
     ] = None
-    """It is ready once GET of this has a 2xx status (RFC 9110 section 15.3)."""
+    """The server is ready once GET of this path has a 2xx status (RFC 9110 section 15.3)."""
 
     start_seconds: Annotated[
         float,
         Option(Group.TARGET, SECONDS, name="target_timeout", metavar="TIME", said_of=SaidOf.RUN),
     ] = START_SECONDS
-    """How long it may take until it listens and is ready."""
+    """How long the server may take until it listens and is ready."""
 
     def with_words(self, *words: str) -> "TargetSource":
-        """Return the same with further words at the end of its command."""
+        """Return a copy with further words at the end of its command."""
         return replace(self, command=(*self.command, *words))

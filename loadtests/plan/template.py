@@ -1,4 +1,4 @@
-"""What differs from connection to connection in an address, a header, a token or a message."""
+"""Placeholders for what differs between connections in addresses, headers, tokens and messages."""
 
 import os
 import re
@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from loadtests.errors import UsageError
 
-# What looks like a place; JSON in a header does not.
+# What looks like a placeholder; JSON in a header does not.
 _LIKE_A_PLACE: Final = re.compile(r"\$?\{\s*[A-Za-z_][\w.%-]*\s*\}")
-# Filled in once, where a run starts its target.
+# Filled in once, when a run starts its target.
 _PORT: Final = "{port}"
 _PLACE: Final = re.compile(
     r"\$\{(?P<env>[A-Z_][A-Z0-9_]*)\}|\{n(?:%(?P<of>[1-9]\d*))?\}"
@@ -20,7 +20,7 @@ _FILE: Final = "@"
 
 
 def check_places(text: str) -> None:
-    """Refuse a place that nothing is filled into. Raises UsageError."""
+    """Reject a placeholder that nothing is filled in for. Raises UsageError."""
     for found in _LIKE_A_PLACE.findall(text):
         if found != _PORT and (not _PLACE.fullmatch(found) or saved_names(found)):
             raise UsageError(
@@ -31,7 +31,7 @@ def check_places(text: str) -> None:
 
 
 def split_places(text: str) -> list[tuple[str, str]]:
-    """Split a text into pairs of what stands there and the place behind it, the last one empty."""
+    """Split a text into pairs of literal text and the placeholder after it, the last one empty."""
     pairs, end = [], 0
     for found in _PLACE.finditer(text):
         pairs.append((text[end : found.start()], found[0]))
@@ -40,17 +40,17 @@ def split_places(text: str) -> list[tuple[str, str]]:
 
 
 def is_file(text: str) -> bool:
-    """Return whether a secret is what stands in a file."""
+    """Return whether a secret is to be read from a file."""
     return text.startswith(_FILE)
 
 
 def feed_names(text: str) -> set[str]:
-    """Return the names of a row of the feed that a text has places for."""
+    """Return the names in a row of the feed that a text has placeholders for."""
     return {found["name"] for found in _PLACE.finditer(text) if found["kind"] == "feed"}
 
 
 def saved_names(text: str) -> set[str]:
-    """Return the names for which a text has places of what steps keep (``ready.py``)."""
+    """Return the names of values saved by steps (``ready.py``) that a text has placeholders for."""
     return {found["name"] for found in _PLACE.finditer(text) if found["kind"] == "saved"}
 
 
@@ -62,12 +62,12 @@ def fill(
     *,
     quote: Callable[[str], str] = str,
 ) -> str:
-    """Fill in what is a connection's own, or of the environment.
+    """Fill in values of a connection or of the environment.
 
-    ``{n}`` is its number, ``{n%10}`` the number's remainder, for what some have in common,
+    ``{n}`` is its number, ``{n%10}`` the number's remainder, for what several have in common,
     ``{feed.user}`` the value ``user`` of its row of the data feed, ``{saved.id}`` what a step
-    before the load has kept as ``id``, and ``${TOKEN}`` the variable ``TOKEN``. Each is written as
-    ``quote`` writes it.
+    before the load has saved as ``id``, and ``${TOKEN}`` the variable ``TOKEN``. Each value is
+    passed through ``quote``.
 
     Raises:
         UsageError: there is no such value.
@@ -87,7 +87,7 @@ def fill(
 
 
 def fill_secret(text: str, number: int, row: Mapping[str, Any] | None = None) -> str:
-    """Fill in as :func:`fill` does; ``@PATH`` is what stands in that file, without its line end.
+    """Fill in as :func:`fill` does; ``@PATH`` is the content of that file, without its line end.
 
     Raises:
         UsageError: there is no such value, or no such file.

@@ -1,7 +1,7 @@
-"""On which line of a TOML text a key stands: the parser does not tell, and an error must.
+"""Find the line of a key in a TOML text: the parser does not report it, and an error must.
 
 A scanner of table headers and of keys at the start of a line. Lines inside a multi-line string
-are passed over, so that what looks like a key there is not taken for one.
+are skipped, so that what looks like a key there is not mistaken for one.
 """
 
 import re
@@ -47,7 +47,7 @@ def _places(text: str) -> Iterator[tuple[Place, int]]:
 
 
 def _within(name: Place, counts: dict[Place, int]) -> Place:
-    """Put the number of the current element behind the name of an array of tables."""
+    """Insert the number of the current element after the name of an array of tables."""
     for length in range(1, len(name)):
         if name[:length] in counts:
             return (*name[:length], counts[name[:length]], *name[length:])

@@ -1,4 +1,4 @@
-"""A Python file of the user's, imported by its path."""
+"""Import a user's Python file by its path."""
 
 import importlib.util
 import sys
@@ -10,10 +10,10 @@ from loadtests.errors import UsageError
 
 
 def load_module(path: Path) -> ModuleType:
-    """Import a Python file that need not be on the path; its folder is, meanwhile.
+    """Import a Python file that need not be on the path; its folder is during the import.
 
     Raises:
-        UsageError: no such file, or it fails on being imported.
+        UsageError: no such file, or importing it fails.
     """
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
@@ -29,7 +29,7 @@ def load_module(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 - the same
+    except Exception as error:  # noqa: BLE001 - whatever the user's file raises
         del sys.modules[name]
         place = traceback.extract_tb(error.__traceback__)[-1]
         line = error.lineno if isinstance(error, SyntaxError) else place.lineno

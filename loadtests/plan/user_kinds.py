@@ -1,7 +1,7 @@
-"""Users of several kinds in one run: each has a share of the connections, and options of its own.
+"""Several kinds of users in one run, each with a share of the connections and separate options.
 
-``--user 'NAME=SHARE FLAGS'``, or a table ``[[user]]`` in the run's TOML file. What is said of the
-run holds for each kind unless it says otherwise.
+``--user 'NAME=SHARE FLAGS'``, or a table ``[[user]]`` in the run's TOML file. Options of the run
+apply to each kind unless it sets them itself.
 """
 
 import math
@@ -33,15 +33,15 @@ _NEARLY: Final = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class UserKind:
-    """One kind of users, as it is written.
+    """One kind of users, as written.
 
     Attributes:
-        where: what it was read from, for errors.
-        name: what it is called; its scenario where it has no name.
-        share: of all connections, 1 being all of them.
-        words: options as they would stand on a command line.
-        said: options by name, as a file has them.
-        parameters: the scenario's own, from a file.
+        where: the place it was read from, for errors.
+        name: its name; if empty, that of its scenario is used.
+        share: its share of all connections, 1 being all of them.
+        words: options as written on a command line.
+        said: options by name, as given in a file.
+        parameters: the scenario's parameters, from a file.
     """
 
     where: str
@@ -53,10 +53,10 @@ class UserKind:
 
 
 def parse_user(text: str) -> UserKind:
-    """Read a kind of users, written like ``talker=30% /echo --scenario echo``.
+    """Parse a kind of users, written like ``talker=30% /echo --scenario echo``.
 
     Raises:
-        UsageError: it is none.
+        UsageError: invalid text.
     """
     match = _FORM.fullmatch(text)
     if match is None:
@@ -64,7 +64,7 @@ def parse_user(text: str) -> UserKind:
             f"--user {text!r} is no kind of users; write it like 'talker=30% /echo --scenario echo'"
         )
     name, share, rest = match.groups()
-    # What follows may be a secret.
+    # The rest may contain a secret.
     where = f"--user {name or share}"
     if not 0 < _share(share) <= 1:
         raise UsageError(f"{where}: a share of {share} is not above 0 and at most 1 (100%)")
@@ -79,11 +79,11 @@ def plan_of_run(said: Said, file: ScenarioFile) -> Plan:
     """Return the plan of a run, whether its users are of one kind or of several.
 
     Args:
-        said: on a command line, say, before what the file says.
+        said: options from a command line, for example; they take precedence over the file.
         file: the run's file.
 
     Raises:
-        UsageError: a value that cannot be read, or values that do not go together.
+        UsageError: an invalid value, or values that cannot be combined.
     """
     said = {**file.said, **said}
     kinds = [*map(parse_user, said.get("user", ()))] or [
@@ -101,8 +101,7 @@ def mixed(run: Said, kinds: Sequence[UserKind]) -> Plan:
     """Return the plan of a run with users of several kinds.
 
     Raises:
-        UsageError: an option where it has no place, shares that are not all, or too few
-            connections.
+        UsageError: a misplaced option, shares that do not add up to 1, or too few connections.
     """
     for name in said_of(SaidOf.KIND):
         if name in run and OPTIONS[name].read(run[name]) != OPTIONS[name].default:
@@ -141,12 +140,13 @@ def mixed(run: Said, kinds: Sequence[UserKind]) -> Plan:
 
 
 def parts_of(count: int, kinds: Sequence[UserKind]) -> list[int]:
-    """Share a number of connections out, so that the parts are all of it, and grow with it.
+    """Divide a number of connections so that the parts add up to it, and grow with it.
 
-    Each next one goes to whose share is the largest for what it has (Webster's method, which alone
-    of the usual ones lets nobody shrink while all grow: Balinski and Young, Fair Representation).
+    Each next one goes to the kind whose share is the largest for what it has (Webster's method, the
+    only usual one in which no part shrinks while the total grows: Balinski and Young, Fair
+    Representation).
     """
-    # None has less in the end, so that those before need not be handed out one by one.
+    # No kind ends up with fewer, so these need not be assigned one by one.
     parts = [max(0, math.floor(count * kind.share) - len(kinds)) for kind in kinds]
     for _ in range(count - sum(parts)):
         neediest = max(range(len(kinds)), key=lambda it: kinds[it].share / (2 * parts[it] + 1))
@@ -159,7 +159,7 @@ def _share(text: str) -> float:
 
 
 def _stages(stages: Stages, kinds: Sequence[UserKind], number: int) -> Stages:
-    """Return the part of one kind of a number of connections that changes."""
+    """Return one kind's part of the stages."""
     return Stages(
         tuple(
             replace(
@@ -173,7 +173,7 @@ def _stages(stages: Stages, kinds: Sequence[UserKind], number: int) -> Stages:
 
 
 def _plan_of(kind: UserKind, run: Said, whole: Plan) -> Plan:
-    """Read what one kind does, with what is said of the run where it says nothing."""
+    """Return the plan of one kind, with the run's options where it sets none."""
     try:
         own = {**kind.said, **read_words(kind.words)}
         for name in own:
@@ -182,19 +182,19 @@ def _plan_of(kind: UserKind, run: Said, whole: Plan) -> Plan:
         said = {**run, **own}
         said["url"] = _absolute(run["url"], said["url"])
         if "profile" in said:
-            # It says by itself how long it lasts.
+            # A profile determines its duration itself.
             said.pop("duration", None)
         plan = plan_of(said, kind.parameters)
         _check_plan(plan, whole)
     except UsageError as error:
         raise UsageError(f"{kind.where}: {error}") from None
-    # What is judged is judged of all, with figures of each.
+    # Verdicts are for the whole run, with the figures of each kind.
     concurrent = max(1, round(whole.concurrent * kind.share))
     return replace(plan, concurrent=concurrent, thresholds=(), abort_on=())
 
 
 def _check_plan(plan: Plan, whole: Plan) -> None:
-    """Refuse what is not of the run: another server, another length."""
+    """Reject what differs from the run: another server, another duration."""
     if urlsplit(plan.url)[:2] != urlsplit(whole.url)[:2]:
         raise UsageError(
             f"{plan.url} is on another server than {whole.url}; all users of a run go to one"
@@ -220,19 +220,19 @@ def _check_names(users: Sequence[User]) -> None:
 
 
 def _absolute(run: str, url: str) -> str:
-    """Return the address of users for whom a path is of the run's server."""
+    """Return the address of a kind of users; a mere path is on the run's server."""
     if not url.startswith("/"):
         return url
     if url.startswith("//"):
         raise UsageError(f"{url!r} is neither an address nor a path on the run's server")
     path = urlsplit(url)
     parts = split_url(run.replace("{port}", "1"))._replace(path=path.path, query=path.query)
-    # The port stands in the address that was asked for.
+    # The original address has the port.
     return urlunsplit(parts._replace(netloc=urlsplit(run).netloc))
 
 
 def _processes(asked: int | None, counts: Sequence[int]) -> list[int]:
-    """Share swarm processes out: at least one for each kind, the next to who has the most to do."""
+    """Assign swarm processes: at least one to each kind, each next to the one with most to do."""
     if not all(counts):
         raise UsageError(
             f"{sum(counts)} connections do not give each of the {len(counts)} kinds of users one"

@@ -1,10 +1,10 @@
-"""A run, or a server for several, for a program: ordered and answered in JSON.
+"""A run, or a server for several runs, on behalf of a program: ordered and answered in JSON.
 
 The order is the first line of standard input, an object; the answer is a line of standard output.
-Standard input is open for as long as the caller wants what it has ordered: at its end a run is
-ended early, its record complete up to then, and a server is stopped, so that nothing outlives a
-caller that was killed. A process of its own, so that the caller's modules and event loop stay as
-they are.
+Standard input stays open for as long as the caller wants what it has ordered: at end of file a run
+is ended early, its record complete up to then, and a server is stopped, so that nothing outlives a
+caller that was killed. This is a separate process, so that the caller's modules and event loop are
+left as they are.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ Answer = Callable[[Mapping[str, Any]], None]
 
 
 async def run(keywords: Mapping[str, object], path: Path) -> Mapping[str, Any]:
-    """Make one run, and return what it measured.
+    """Perform one run, and return what it measured.
 
     Raises:
         LoadTestError: the run cannot be made at all.
@@ -73,7 +73,7 @@ def _texts(figures: Mapping[str, float]) -> dict[str, str]:
 
 
 def _end_with(caller: BinaryIO) -> None:
-    """Wait until the caller has gone or has had enough, and end as at Ctrl-C."""
+    """Wait until the caller has gone or wants no more, then end as on Ctrl-C."""
     while caller.read(4096):
         pass
     os.kill(os.getpid(), signal.SIGINT)
@@ -88,7 +88,7 @@ def _carry_out(order: Mapping[str, Any], answer: Answer) -> None:
         found = asyncio.run(run(keywords, path))
     except (LoadTestError, RecordError) as error:
         found = {"refused": str(error)}
-    # Who has the answer wants nothing more, and goes.
+    # A caller that has the answer wants nothing more, and exits.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(BrokenPipeError):
         answer(found)
@@ -96,17 +96,17 @@ def _carry_out(order: Mapping[str, Any], answer: Answer) -> None:
 
 def main() -> None:
     """Carry out the order."""
-    # What a person's own file prints must not get into the answer.
+    # What a user's file prints must not get into the answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    # Unbuffered: a thread that waits in a buffer's lock would stop the interpreter from ending.
+    # Unbuffered: a thread that waits in a buffer's lock would keep the interpreter from exiting.
     caller = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     if not (line := caller.readline()):
         return
-    # So that a server is found that is installed beside us, in an environment nobody activated.
+    # So that a server installed next to us is found, in an environment that nobody activated.
     beside_us = Path(sys.executable).parent
     os.environ["PATH"] = os.pathsep.join([str(beside_us), os.environ.get("PATH", os.defpath)])
-    # A shell that starts something in the background has it ignored.
+    # A shell that starts something in the background makes it ignore this signal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         threading.Thread(target=_end_with, args=(caller,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""Our own modules as processes: these, whatever lies in the directory in which a person is."""
+"""Our own modules as processes, regardless of what is in the user's working directory."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-# After so long without a word a swarm process hangs: it is stopped, or its script does not let go.
+# A swarm process that is silent for this long hangs: it is stopped, or its script blocks.
 MOST_SILENT_SECONDS: Final = 60
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
@@ -18,17 +18,18 @@ def own_module(name: str) -> tuple[str, ...]:
     """Return the command that runs one of our modules.
 
     Without ``-P`` a folder ``reports`` or a file ``uvloop.py`` in the working directory would be
-    imported instead of what is meant (``sys.flags.safe_path``).
+    imported instead of the intended module (``sys.flags.safe_path``).
     """
     return (sys.executable, "-P", "-m", name)
 
 
 @contextmanager
 def sheltered() -> Iterator[None]:
-    """Keep Ctrl-C from what is started meanwhile, until it has said how it takes that.
+    """Shield processes started meanwhile from Ctrl-C, until they set how they handle it.
 
-    A terminal sends it to every process, and one that still imports would die of it. What is
-    blocked stays so in a process that is started (sigprocmask(2)): it calls :func:`ignore_ctrl_c`.
+    A terminal sends it to every process, and one that is still importing would die of it. A blocked
+    signal stays blocked in a process that is started (sigprocmask(2)), until that process calls
+    :func:`ignore_ctrl_c`.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -44,6 +45,6 @@ def ignore_ctrl_c() -> None:
 
 
 def own_environment() -> dict[str, str]:
-    """Return the environment in which it is found where this process has found it."""
+    """Return an environment in which our modules are found where this process found them."""
     path = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}

@@ -1,6 +1,6 @@
-"""What whoever leads a load says to a swarm process, a line of JSON each: its share, then commands.
+"""What the leader of a load sends to a swarm process, one JSON line each: a share, then commands.
 
-The process answers with lines of a run record, among them an event for each command that names one.
+The process answers with lines of a run record, including an event for each command that names one.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class Serve:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Put the load on from a moment of this process's clock; the answer is ``measured``."""
+    """Apply the load from a moment on this process's clock; the answer is ``measured``."""
 
     start_ns: int
     do: Literal["measure"] = "measure"
@@ -46,21 +46,21 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """End the load before its time."""
+    """End the load early."""
 
     do: Literal["end"] = "end"
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectEnd:
-    """Take every end from now on for the target's right; the answer is ``expecting``."""
+    """Accept every end from now on as legitimate by the target; the answer is ``expecting``."""
 
     do: Literal["expect end"] = "expect end"
 
 
 @dataclass(frozen=True, slots=True)
 class SeeOff:
-    """See how the target, which was signalled at that moment, ends; the answer is ``drained``."""
+    """Observe how the target, signalled at the given moment, ends; the answer is ``drained``."""
 
     signal_ns: int
     do: Literal["drain"] = "drain"
@@ -68,7 +68,7 @@ class SeeOff:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """Come back to the target, which is there again since that moment; it answers ``returned``."""
+    """Reconnect to the target, which is back since that moment; the answer is ``returned``."""
 
     restarted_ns: int
     do: Literal["return"] = "return"
@@ -79,7 +79,7 @@ class Collect:
     """Wait for what is under way and close the ledger; the answer is ``collected``.
 
     Attributes:
-        published: what all processes said of what they sent.
+        published: what all processes reported about what they sent.
     """
 
     published: Mapping[str, Any]
@@ -88,7 +88,7 @@ class Collect:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close all connections over that time, and end; the answer is ``closed``."""
+    """Close all connections over the given time, and end; the answer is ``closed``."""
 
     over_seconds: float
     do: Literal["close"] = "close"
@@ -96,11 +96,11 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """Have so many connections more, of a live load.
+    """Add connections to a live load.
 
     Attributes:
         over_seconds: the time over which they open.
-        order: its number, so that it can be seen when it was taken.
+        order: the number of this order, so that it can be seen when it was taken.
     """
 
     count: int
@@ -111,7 +111,7 @@ class Add:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Have so many connections fewer, of a live load; ``order`` is as of :class:`Add`."""
+    """Remove connections from a live load; ``order`` is as in :class:`Add`."""
 
     count: int
     order: int
@@ -120,7 +120,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class TakePart:
-    """Take this part of a rate that is of all connections together, of a live load."""
+    """Take this part of the rate that all connections of a live load share."""
 
     part: float
     do: Literal["take part"] = "take part"
@@ -147,42 +147,42 @@ _COMMAND: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(dis
 
 
 def encode_share(share: ProcessPlan) -> bytes:
-    """Write a share of the plan as a line, its newline included."""
+    """Encode a share of the plan as a line, including its newline."""
     return _SHARE.dump_json(share) + b"\n"
 
 
 def decode_share(line: bytes) -> ProcessPlan:
-    """Read what :func:`encode_share` wrote."""
+    """Decode what :func:`encode_share` returned."""
     return _SHARE.validate_json(line)
 
 
 def share_as_data(share: ProcessPlan) -> dict[str, Any]:
-    """Return a share as what JSON is made of, for a channel that encodes it itself."""
+    """Return a share as JSON-compatible data, for a channel that encodes it itself."""
     data: dict[str, Any] = _SHARE.dump_python(share, mode="json")
     return data
 
 
 def share_of_data(data: Mapping[str, Any]) -> ProcessPlan:
-    """Return the share that :func:`share_as_data` made such data of."""
+    """Return the share that :func:`share_as_data` turned into this data."""
     return _SHARE.validate_python(data)
 
 
 def encode_command(command: Command) -> bytes:
-    """Write a command as a line, its newline included."""
+    """Encode a command as a line, including its newline."""
     return _COMMAND.dump_json(command) + b"\n"
 
 
 def decode_command(line: bytes) -> Command:
-    """Read what :func:`encode_command` wrote."""
+    """Decode what :func:`encode_command` returned."""
     return _COMMAND.validate_json(line)
 
 
 def command_as_data(command: Command) -> dict[str, Any]:
-    """Return a command as what JSON is made of, for a channel that encodes it itself."""
+    """Return a command as JSON-compatible data, for a channel that encodes it itself."""
     data: dict[str, Any] = _COMMAND.dump_python(command, mode="json")
     return data
 
 
 def command_of_data(data: Mapping[str, Any]) -> Command:
-    """Return the command that :func:`command_as_data` made such data of."""
+    """Return the command that :func:`command_as_data` turned into this data."""
     return _COMMAND.validate_python(data)

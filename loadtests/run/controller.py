@@ -1,13 +1,13 @@
-"""Leads a load through its phases: what is said to whom, and what is waited for; no I/O.
+"""Lead a load through its phases: which commands to send, and what to wait for; no I/O.
 
-A load is a flow of actions. Whoever leads it, a fleet with asyncio or Locust's master with gevent,
-carries the actions out in order, sends the result of each back into the flow, and tells the
-:class:`Controller` what it hears in the meantime. There are three kinds of loads:
+A load is a flow of actions. Its leader, a fleet with asyncio or Locust's master with gevent,
+carries out the actions in order, sends the result of each back into the flow, and reports to the
+:class:`Controller` what it hears in the meantime. There are three kinds of load:
 
-- a fixed one: open in steps, each followed by settle; measure; drain, if the target is to be
+- a fixed load: open in steps, each followed by settle; measure; drain, if the target is to be
   stopped; collect (:meth:`Controller.fixed`);
-- a live one, in which connections come and go until it is ended (:meth:`Controller.live`);
-- a live one of rounds, in each of which the connections are the same, and whose ledger is closed
+- a live load, in which connections come and go until it is ended (:meth:`Controller.live`);
+- a live load of rounds, each with the same connections throughout and with a ledger that is closed
   before the next begins (:meth:`Controller.rounds`).
 
 Each is followed by :meth:`Controller.close`.
@@ -49,7 +49,7 @@ _RETURN_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Say something to one swarm process."""
+    """Send a command to one swarm process."""
 
     member: Member
     command: Command
@@ -57,7 +57,7 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Have changes of the number of connections of a swarm process held back, or no longer."""
+    """Hold back changes to a swarm process's number of connections, or stop doing so."""
 
     member: Member
     is_held: bool
@@ -80,7 +80,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait until something holds, but no longer than so many seconds, if they are given."""
+    """Wait until a condition holds, but no longer than ``seconds``, if given."""
 
     holds: Callable[[], bool]
     seconds: float | None = None
@@ -93,14 +93,14 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Synchronise:
-    """Take what is known by now of the clock of a swarm process."""
+    """Adopt what is known by now about the clock of a swarm process."""
 
     member: Member
 
 
 @dataclass(frozen=True, slots=True)
 class CloseLedger:
-    """Nothing more will come of the messages of the load that was measured."""
+    """Close the ledger: none of the measured load's messages will arrive any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +116,12 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Depart:
-    """See the target end; the result is whether it is to be started again."""
+    """Wait for the target to end; the result is whether to start it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Start the target again; the result is when it was there, in nanoseconds."""
+    """Start the target again; the result is when it was back, in nanoseconds."""
 
 
 Action = (
@@ -142,12 +142,12 @@ Flow = Generator[Action, Any, None]
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long is waited for swarm processes, and how early they are told.
+    """How long to wait for swarm processes, and how early to notify them.
 
     Attributes:
-        lead_ns: so long before a load begins they are told, that all begin it at one moment.
-        end_seconds: what ending a load may take, beyond what is waited for anyway.
-        close_seconds: what closing all connections may take.
+        lead_ns: how long before a load they are notified, so that all begin it at one moment.
+        end_seconds: how long ending a load may take, beyond the waits that occur anyway.
+        close_seconds: how long closing all connections may take.
     """
 
     lead_ns: int
@@ -156,13 +156,13 @@ class Patience:
 
 
 class Controller:
-    """Leads the swarm processes of one load.
+    """The controller of the swarm processes of one load.
 
     Attributes:
-        roster: the swarm processes, and what they have said.
-        losses: what the generator lost, a sentence each.
-        is_ending: the load is to end now, or has ended before its time.
-        is_changing: in a load of rounds, the number of connections is to change.
+        roster: the swarm processes, and what they have reported.
+        losses: what the generator lost, one sentence each.
+        is_ending: whether the load must end now, or has ended early.
+        is_changing: whether, in a load of rounds, the number of connections is about to change.
     """
 
     def __init__(self, plan: Plan, now_ns: Callable[[], int], patience: Patience) -> None:
@@ -171,7 +171,7 @@ class Controller:
         Args:
             plan: the load.
             now_ns: the leader's clock.
-            patience: how long is waited.
+            patience: how long to wait.
         """
         self.roster = Roster()
         self.losses: list[str] = []
@@ -184,12 +184,12 @@ class Controller:
         self._open_at_step: int | None = None
 
     def lose(self, member: Member, *, how: str, why: str, connections: int) -> bool:
-        """Go on without a process that ended in the middle of the run; return whether one is left.
+        """Continue without a process that ended in mid-run; return whether any is left.
 
         Args:
             member: the process.
             how: how it ended.
-            why: its last words, if it had any.
+            why: its last words, if any.
             connections: how many it had open.
         """
         member.is_lost = True
@@ -207,7 +207,7 @@ class Controller:
         """Lead a load whose connections are opened first.
 
         Args:
-            has_opened: whether any connection was ever opened, without which there is no load.
+            has_opened: whether any connection was ever opened; without one there is no load.
             drain_seconds: how long the target may take to stop, if it is asked to after the load.
         """
         yield self._until_all("ready")
@@ -220,7 +220,7 @@ class Controller:
             if self.is_ending or not has_opened():
                 return
         yield Enter("measure", {"seconds": self._plan.duration_seconds})
-        # Before the load, not beside it, which it would disturb.
+        # Before the load, not during it, which it would disturb.
         yield Read(MARK_MEASURE_BEGIN)
         yield from self._begin(tuple(self.roster.living()))
         yield Wait(lambda: self.is_ending or self.roster.all_measuring_said("measured"))
@@ -239,7 +239,7 @@ class Controller:
         """Lead a load in which connections come and go, until it is ended.
 
         Args:
-            is_complete: whether all are there that there are to be for now.
+            is_complete: whether all connections wanted for now are there.
         """
         yield Enter("measure")
         yield Read(MARK_MEASURE_BEGIN)
@@ -257,7 +257,7 @@ class Controller:
         yield from self._collect()
 
     def rounds(self, is_complete: Callable[[], bool]) -> Flow:
-        """Lead a load of rounds until it is ended; ``is_complete`` is as of :meth:`live`."""
+        """Lead a load of rounds until it is ended; ``is_complete`` is as in :meth:`live`."""
         while not self.is_ending:
             yield from self._gather(is_complete)
             if not self._may_begin(is_complete):
@@ -269,7 +269,7 @@ class Controller:
                 yield from self._round(members, is_complete)
 
     def _round(self, members: Sequence[Member], is_complete: Callable[[], bool]) -> Flow:
-        """Put the load on these for its time, and close its ledger."""
+        """Run the load on these members for its duration, and close its ledger."""
         yield Enter("measure", {"seconds": self._plan.duration_seconds})
         yield from self._read_step(is_complete)
         yield Read(MARK_MEASURE_BEGIN)
@@ -284,14 +284,14 @@ class Controller:
         yield Enter("open")
 
     def close(self, over_seconds: float) -> Flow:
-        """Have every process close its connections over that time, and end."""
+        """Make every process close its connections over the given time, and end."""
         yield Enter("close")
         yield from self._tell_all(Close(0.0 if self.is_ending else over_seconds))
         seconds = over_seconds + self._patience.close_seconds
         yield Wait(lambda: not any(self.roster.living()), seconds)
 
     def _open(self, stage: int) -> Flow:
-        """Open connections until there are so many, and let all come to rest."""
+        """Open connections until there are ``stage``, and let everything settle."""
         if self.is_ending:
             return
         yield Enter("open", {"connections": stage})
@@ -311,7 +311,7 @@ class Controller:
             yield Read(MARK_STEP)
 
     def _begin(self, members: Iterable[Member]) -> Flow:
-        """Put the load on these, at one moment."""
+        """Begin the load on these members, at the same moment."""
         start_ns = self._now_ns() + self._patience.lead_ns
         for member in members:
             member.is_measuring = True
@@ -320,10 +320,10 @@ class Controller:
             yield Tell(member, Measure(start_ns + member.clock_ns))
 
     def _end_load(self, seconds: float) -> Flow:
-        """Wait for the end of the load, which is asked for where it has not come by itself.
+        """Wait for the end of the load; ask for it if it has not come by itself.
 
         Args:
-            seconds: how long it may take to end when it is asked to.
+            seconds: how long it may take to end once asked to.
         """
         if not self.roster.all_measuring_said("measured"):
             yield from self._tell_all(End())
@@ -331,18 +331,18 @@ class Controller:
         yield Read(MARK_MEASURE_END)
 
     def _patience_with_clients(self) -> float:
-        """Return how long a live load may take to end, in which clients may still be away."""
+        """Return how long a live load may take to end, as clients may still be away."""
         comes_back = scenario_kind(self._plan.scenario).comes_back
         return self._patience.end_seconds + (_RETURN_SECONDS if comes_back else 0.0)
 
     def _tell_to_collect(self, published: Mapping[str, Published]) -> Flow:
-        """Have all wait for what is under way, and close their ledgers."""
+        """Make all processes wait for what is under way, and close their ledgers."""
         yield Enter("collect")
         for member in self.roster.living():
             yield Tell(member, Collect(published.get(member.share.user, {})))
 
     def _collect(self) -> Flow:
-        """Wait until all ledgers are closed, but not for ever."""
+        """Wait until all ledgers are closed, but not forever."""
         seconds = self._plan.collect_seconds + self._patience.end_seconds
         yield Wait(lambda: self.roster.all_measuring_said("collected"), seconds)
         self.roster.take("collected")
@@ -351,7 +351,7 @@ class Controller:
         yield CloseLedger()
 
     def _drain(self, seconds: float) -> Flow:
-        """Have the target stop, and all see how it does."""
+        """Ask the target to stop, and make all processes observe how it does."""
         yield Enter("drain", {"seconds": seconds})
         yield from self._tell_all(ExpectEnd())
         yield self._until_all("expecting")
@@ -369,7 +369,7 @@ class Controller:
         yield self._until_all("returned")
 
     def _gather(self, is_complete: Callable[[], bool]) -> Flow:
-        """Wait until all connections are there, and hold further changes back."""
+        """Wait until all connections are there, and hold back further changes."""
         yield from self._hold(is_held=False)
         self.is_changing = False
         while not (self.is_ending or self._has_settled(is_complete)):
@@ -381,13 +381,13 @@ class Controller:
         yield Wait(lambda: all(it.is_held for it in self.roster.living()), seconds)
 
     def _may_begin(self, is_complete: Callable[[], bool]) -> bool:
-        """Return whether a round may begin: a change that was under way comes before it."""
+        """Return whether a round may begin: a change that was under way comes first."""
         return self._has_settled(is_complete) and not self._is_called_off()
 
     def _serve(self, members: Sequence[Member], seed: int) -> Flow:
-        """Have all await the round's messages, before the first is published.
+        """Make all members await the round's messages, before the first is published.
 
-        Nobody is measured without one of them: what it did not await would count as lost.
+        No member is measured unless all await: what one did not await would count as lost.
         """
         plan = replace(
             self._plan,
@@ -397,7 +397,7 @@ class Controller:
         )
         for number, member in enumerate(members):
             yield Synchronise(member)
-            # What a process reports stays with its number in the test.
+            # The reports of a process keep its number in the test.
             yield Tell(member, Serve(replace(member.share, plan=plan, process=number)))
 
         def waiting() -> list[Member]:
@@ -412,7 +412,7 @@ class Controller:
             ]
 
     def _is_called_off(self) -> bool:
-        """Return whether a round is not to begin, or to end before its time."""
+        """Return whether a round must not begin, or must end early."""
         return self.is_ending or self.is_changing
 
     def _hold(self, *, is_held: bool) -> Flow:
@@ -421,7 +421,7 @@ class Controller:
             yield Hold(member, is_held)
 
     def _share_anew(self) -> Flow:
-        """Give all their parts of a rate that is of all connections together."""
+        """Give all members their parts of the rate that all connections share."""
         living = tuple(self.roster.living())
         total = sum(member.open for member in living)
         for member in living:
@@ -431,7 +431,7 @@ class Controller:
                 yield Tell(member, TakePart(part))
 
     def _read_step(self, is_complete: Callable[[], bool]) -> Flow:
-        """Read memory where the number of connections has come to rest anew, for its slope."""
+        """Read memory when the number of connections has settled at a new value, for its slope."""
         at = sum(member.open for member in self.roster.living())
         if self._has_settled(is_complete) and at != self._open_at_step:
             self._open_at_step = at
@@ -446,7 +446,7 @@ class Controller:
         )
 
     def _until_all(self, name: str) -> Wait:
-        """Wait until every process that still runs has said something, or the load is to end."""
+        """Return a wait until every living process has reported ``name``, or the load must end."""
         return Wait(lambda: self.is_ending or self.roster.all_said(name))
 
     def _tell_all(self, command: Command) -> Flow:
@@ -455,5 +455,5 @@ class Controller:
 
 
 def _serves(member: Member, seed: int) -> bool:
-    """Return whether a process runs and awaits the round of that seed."""
+    """Return whether a process runs and awaits the round with this seed."""
     return member.is_living and member.said.get("serving", {}).get("seed") == seed

@@ -1,4 +1,4 @@
-"""What a plan comes to, told before anything is opened."""
+"""The resolved plan of a run, shown before anything is opened."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from loadtests.scenarios.registry import parse_parameters
 from reports.threshold import parse_threshold
 from reports.units import format_bytes, format_count, format_rate, format_seconds
 
-# Options that rows of their own tell of, with what follows from them.
+# Options shown in dedicated rows, with what follows from them.
 _WITH_A_ROW: Final = frozenset(
     {
         *("url", "count", "scenario", "param", "user", "duration", "rate", "per_connection"),
@@ -27,12 +27,12 @@ _WITH_A_ROW: Final = frozenset(
 
 
 def plan_rows(plan: Plan, sources: tuple[str, ...], limits: Limits) -> Iterator[tuple[str, str]]:
-    """Yield what a plan resolves to, a name and a text at a time.
+    """Yield the resolved plan as pairs of a name and a text.
 
     Args:
-        plan: the run, its rate filled in.
-        sources: source addresses, none where the kernel chooses.
-        limits: the machine's.
+        plan: the run, with its rate filled in.
+        sources: source addresses, none if the kernel chooses.
+        limits: the machine's limits.
     """
     yield "Target", masked_url(plan.url)
     if plan.users:
@@ -129,7 +129,7 @@ def _sources(sources: tuple[str, ...]) -> str:
 
 
 def _load_rows(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Yield what is done before the load, the load, and what a message is."""
+    """Yield what is done before the load, the load itself, and its payload."""
     for number, text in enumerate(plan.ready, 1):
         yield f"Ready {number}", text
     for text in plan.answers:
@@ -170,7 +170,7 @@ def _payload(plan: Plan) -> str:
 
 
 def plan_document(plan: Plan) -> dict[str, object]:
-    """Return the same for a program."""
+    """Return the resolved plan as data for a program."""
     document = asdict(masked(plan)) | {
         "total_rate": plan.total_rate,
         "stages": plan.stages(),

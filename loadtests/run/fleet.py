@@ -1,7 +1,7 @@
 """All swarm processes of one run: started, led through the phases together, and recorded.
 
-What is said to whom and when is decided by :mod:`loadtests.run.controller`, what is said is done by
-each swarm process (:mod:`loadtests.run.swarm`), and it is carried between them here.
+:mod:`loadtests.run.controller` decides which commands are sent to whom and when, each swarm process
+(:mod:`loadtests.run.swarm`) carries them out, and this module transports them.
 """
 
 import asyncio
@@ -46,9 +46,7 @@ from reports.units import format_figure
 _SAMPLE_SECONDS: Final = 1.0
 _LINE_LIMIT_BYTES: Final = 2**26
 _PATIENCE: Final = Patience(lead_ns=50_000_000, end_seconds=5.0)
-# Without a time of its own, a wait is looked at anew after so long.
-_MOMENT_SECONDS: Final = 0.1
-# Lines of a process that are shown and recorded.
+# How many printed lines of a process are shown and recorded.
 _MOST_PRINTED: Final = 1_000
 
 Emit = Callable[[Line], None]
@@ -56,11 +54,11 @@ Emit = Callable[[Line], None]
 
 @dataclass(slots=True)
 class _Child:
-    """One swarm process as it runs here.
+    """One swarm process running here.
 
     Attributes:
-        silent: how many seconds in a row it has said nothing.
-        last_words: the last line that it has printed.
+        silent: how many seconds in a row it has reported nothing.
+        last_words: the last line that it printed.
     """
 
     process: asyncio.subprocess.Process
@@ -70,7 +68,7 @@ class _Child:
 
 
 class Fleet:
-    """Leads the swarm processes of one run."""
+    """The swarm processes of one run, and their leader."""
 
     def __init__(
         self,
@@ -90,11 +88,11 @@ class Fleet:
             plan: the run.
             endpoint: where to connect.
             sources: source addresses to spread connections over.
-            emit: told of every line of the record, in the order it was made.
-            totals: the sum of the lines emitted so far, kept by whoever receives them.
+            emit: called with every line of the record, in the order they were made.
+            totals: the sum of the lines emitted so far, kept by their receiver.
             server_pids: roots of the process trees to watch, none if they are not known.
             origin_ns: CLOCK_MONOTONIC time that the record counts from.
-            shutdown: how the target is to be stopped after the load, if it is.
+            shutdown: how to stop the target after the load, if at all.
         """
         self._plan = plan
         self._shares = processes_of(plan, endpoint, sources, origin_ns)
@@ -107,14 +105,14 @@ class Fleet:
         kinds = [scenario_kind(share.plan.scenario) for share in self._shares]
         self._may_be_away = any(it.comes_back for it in kinds)
         self._may_be_dead = all(it.comes_back for it in kinds)
-        # Processes of which at any moment some connection is open, unless the target ends them all.
+        # Processes that always have some connection open, unless the target ends them all.
         self._staying = [number for number, it in enumerate(kinds) if not it.replaces]
         self._children: list[_Child] = []
         self._controller = Controller(plan, perf_counter_ns, _PATIENCE)
         self._is_departing = False
         self._seeing_off: asyncio.Task[Outcome] | None = None
         self._abort_on = tuple(map(parse_threshold, plan.abort_on))
-        # What the target or a script failed at.
+        # Failures of the target or a script.
         self._failures: list[str] = []
         self._heard = asyncio.Event()
         self._was_interrupted = False
@@ -123,13 +121,13 @@ class Fleet:
         """Lead the run to its end, however it ends, and return its footer.
 
         Args:
-            interrupted: set when a person wants the run to end now.
+            interrupted: set when the user wants the run to end now.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
                 footer = await self._lead(tasks, interrupted)
         finally:
-            # Where the record cannot be written any more, nobody was asked to end.
+            # If the record can no longer be written, no process was asked to end.
             for child in self._children:
                 await _end(child)
         return footer
@@ -141,7 +139,7 @@ class Fleet:
         shutdown = self._shutdown
         drain_seconds = None if shutdown is None else shutdown.within_seconds
         await self._carry(self._controller.fixed(self._has_opened, drain_seconds))
-        # What is said from here on is of the closing.
+        # What is reported from here on belongs to the closing.
         losses, failures = tuple(self._controller.losses), tuple(self._failures)
         was_interrupted = self._was_interrupted
         await self._carry(self._controller.close(self._plan.ramp_down_seconds))
@@ -159,14 +157,14 @@ class Fleet:
         )
 
     async def _end_on(self, interrupted: asyncio.Event) -> None:
-        """End the load when a person wants that, unless it ends already."""
+        """End the load when the user wants that, unless it is already ending."""
         await interrupted.wait()
         if not self._controller.is_ending:
             self._was_interrupted = True
             self._end_now()
 
     def _end_now(self) -> None:
-        """End the load with its ledger; before it there is nothing to be kept."""
+        """End the load with its ledger; before the load there is nothing to keep."""
         self._controller.is_ending = True
         self._heard.set()
 
@@ -194,7 +192,7 @@ class Fleet:
             tasks.create_task(self._hear_prints(child))
 
     async def _carry(self, flow: Flow) -> None:
-        """Do what the controller wants, in order, and tell it the result of each."""
+        """Carry out the controller's actions in order, and send it the result of each."""
         result = None
         while True:
             try:
@@ -250,7 +248,7 @@ class Fleet:
         return signal_ns
 
     async def _depart(self) -> bool:
-        """See the target end; return whether it is to be started again."""
+        """Wait for the target to end; return whether to start it again."""
         shutdown, watching = self._shutdown, self._seeing_off
         assert shutdown is not None
         assert watching is not None
@@ -260,7 +258,7 @@ class Fleet:
         return shutdown.restart is not None and outcome.exit_ns is not None
 
     async def _restart(self) -> int:
-        """Start the target again; return when it was there."""
+        """Start the target again; return when it was back."""
         assert self._shutdown is not None
         assert self._shutdown.restart is not None
         pid = await self._shutdown.restart()
@@ -272,12 +270,12 @@ class Fleet:
 
     def _write(self, child: _Child, line: bytes) -> None:
         assert child.process.stdin is not None
-        # One that has just ended is lost when that is read.
+        # One that has just ended is handled as lost when its end is read.
         with suppress(ConnectionError):
             child.process.stdin.write(line)
 
     async def _listen(self, child: _Child) -> None:
-        """Take what one process reports until it has no more to say."""
+        """Take what one process reports until it has nothing more to report."""
         assert child.process.stdout is not None
         async for text in child.process.stdout:
             child.silent = 0
@@ -305,7 +303,7 @@ class Fleet:
         self._heard.set()
 
     async def _lose(self, child: _Child) -> None:
-        """Go on without a process that ended in the middle of the run; the run is marked."""
+        """Continue without a process that ended in the middle of the run, and mark the run."""
         status, number = await child.process.wait(), child.member.process
         connections = self._totals.open_by_process.get(number, 0)
         detail = {"process": number, "status": status, "connections": connections}
@@ -320,7 +318,7 @@ class Fleet:
             self._end_for("no swarm process is left")
 
     async def _hear_prints(self, child: _Child) -> None:
-        """Show what a process and its script print; the last line tells why it died."""
+        """Show what a process and its script print; the last line gives why it died."""
         assert child.process.stderr is not None
         lines, number = 0, child.member.process
         async for text in child.process.stderr:
@@ -334,11 +332,11 @@ class Fleet:
             self._emit(Event(self._now_ns(), "printed", {"process": number, "text": said}))
 
     async def _watch(self) -> None:
-        """Read server, swarm and kernel once a second, and notice a target that ends."""
+        """Read server, swarm and kernel once a second, and notice if the target ends."""
         while True:
             await asyncio.sleep(_SAMPLE_SECONDS)
-            # Adding up a large process's pages holds its memory map locked for milliseconds, which
-            # a latency being measured would show.
+            # Adding up a large process's pages keeps its memory map locked for milliseconds, which
+            # would show in a latency being measured.
             self._read_all("", thorough=self._totals.phase != "measure")
             self._end_the_silent()
             self._look_for_abort()
@@ -349,9 +347,9 @@ class Fleet:
                 self._fail(f"the target died in the middle of the run (process {dead[0]})")
 
     def _end_the_silent(self) -> None:
-        """End processes that hang: each reports every second, whatever it is at.
+        """End processes that hang: each reports every second, whatever it is doing.
 
-        Looks are counted, not time: where everything was stopped, everybody is given time anew.
+        Checks are counted, not time: if everything was stopped, every process gets new time.
         """
         for child in self._children:
             child.silent += 1
@@ -398,7 +396,7 @@ class Fleet:
                 self._emit(Sample(t_ns, source, values | {"connections": connections}, mark))
 
     def _fail(self, what: str) -> None:
-        """End the run early for what the target or a script did; the first reason stands."""
+        """End the run early because of what the target or a script did; the first reason stands."""
         if not self._controller.is_ending:
             self._failures.append(what)
             self._end_for(what)
@@ -412,7 +410,7 @@ class Fleet:
 
 
 async def _end(child: _Child) -> None:
-    """End a process that has not ended; whoever watches for that must not outlive the loop."""
+    """End a process that has not ended; what watches for that must not outlive the loop."""
     if child.process.returncode is None:
         child.process.kill()
     await child.process.wait()

@@ -1,4 +1,4 @@
-"""The first line of a record: what a run is, and everything needed to make it again."""
+"""The first line of a record: what a run is, and everything needed to repeat it."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from loadtests.run import machine
 from loadtests.scenarios.figures import measures_of
 from reports.record import Header, Target, UserHeader
 
-# These stand elsewhere in a header.
+# These are elsewhere in a header.
 _APART: Final = ("url", "scenario", "parameters", "seed", "users")
 
 

@@ -1,4 +1,4 @@
-"""What ``--help`` says of a scenario: its purpose, and its parameters with types and defaults."""
+"""The ``--help`` text of a scenario: its purpose, and its parameters with types and defaults."""
 
 import inspect
 import sys
@@ -25,18 +25,18 @@ _WIDTH: Final = 80
 
 
 class RunCommand(TyperCommand):
-    """A command whose help tells the parameters of the scenario that is named before ``--help``."""
+    """A command whose help shows the parameters of the scenario that is named before ``--help``."""
 
     # The library carries its own copy of click, whose types are not public.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
-        """Note which scenario is asked for, as help is given before anything is read."""
+        """Note which scenario is requested, because help is printed before anything is read."""
         ctx.meta["scenario"] = _named(args, _OPTIONS)
         if path := _named(args, ("--file", "-f")):
             self._read_file(ctx, Path(path))
         return super().parse_args(ctx, args)
 
     def _read_file(self, ctx: Any, path: Path) -> None:  # noqa: ANN401
-        """Read a scenario file, before the options that are given beside it."""
+        """Read a scenario file, before the options that are given alongside it."""
         try:
             content = read_scenario_file(path)
         except UsageError as error:
@@ -87,13 +87,13 @@ def _left(key: str, field: FieldInfo) -> str:
 
 
 def _unit(metadata: Iterable[Any]) -> str:
-    """Name what a number with a unit is of, nothing if it has none."""
+    """Name the quantity of a number with a unit; empty if it has none."""
     readers = (item.func for item in metadata if isinstance(item, BeforeValidator))
     return next((reader.__name__ for reader in readers), "")
 
 
 def _type(annotation: Any) -> str:  # noqa: ANN401 - any annotation
-    """Name a type as a person would write its values."""
+    """Name a type as a user would write its values."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return "|".join(map(str, parts))

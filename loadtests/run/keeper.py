@@ -1,4 +1,4 @@
-"""Opens and closes connections while a load lasts, as many as are wanted now.
+"""Open and close connections while a load lasts, so that there are as many as are wanted now.
 
 They are Locust's users, or those of a plan whose number changes by stages.
 """
@@ -24,7 +24,7 @@ _OVERDUE_NS: Final = 1_000_000_000
 
 
 class Keeper:
-    """What a live load's connections come from and go to.
+    """The keeper of a live load's connections, which opens and closes them.
 
     Attributes:
         scenario: asked to let connections finish before they are closed.
@@ -39,16 +39,16 @@ class Keeper:
         self._pool = pool
         self._recorder = recorder
         self._handshakes = asyncio.Semaphore(share.concurrent)
-        # By stages connections arrive whether or not those before are open yet.
+        # With stages, connections arrive whether or not the previous ones are open yet.
         by_stages = share.plan.population is not None
         self._arrival = recorder.durations("arrival").append if by_stages else None
         self._due_ns: deque[int] = deque()
         self._wanted = asyncio.Event()
-        # When those that are being opened were to be, by their numbers.
+        # When the connections now being opened were due, by their numbers.
         self._due_of: dict[int, int] = {}
-        # Of those that are not wanted any more, how many were overdue.
+        # How many of those no longer wanted were overdue.
         self._missed = 0
-        # So many of those that are being opened are not wanted any more.
+        # How many of those being opened are no longer wanted.
         self._surplus = 0
         self._leaving: set[Connection] = set()
         self._goodbyes: set[asyncio.Task[None]] = set()
@@ -60,39 +60,39 @@ class Keeper:
 
     @property
     def overdue(self) -> int:
-        """How many should have been open for a second, and are not or were not when let go."""
-        # Those of the ones being opened that are not wanted any more were counted when let go.
+        """How many should have been open for a second, but are not, or were not when let go."""
+        # Those being opened that are no longer wanted were counted when let go.
         opening = max(0, _overdue(self._due_of.values()) - self._surplus)
         return self._missed + _overdue(self._due_ns) + opening
 
     @property
     def staying(self) -> int:
-        """How many are open and were not ordered to go."""
+        """How many are open and were not ordered to close."""
         if self._leaving:
             self._leaving = {it for it in self._leaving if not it.transport.is_disconnected}
         return self._recorder.open - len(self._leaving)
 
     def add(self, count: int, over_seconds: float, order: int) -> None:
-        """Have so many more, opened evenly over that time."""
+        """Add ``count`` connections, opened evenly over the given time."""
         self.order = order
         begin_ns = perf_counter_ns()
         gap_ns = over_seconds * 1e9 / count
         self.add_at([begin_ns + round(number * gap_ns) for number in range(count)])
 
     def add_at(self, times_ns: Sequence[int]) -> None:
-        """Have one more at each of these times of CLOCK_MONOTONIC, which are in order."""
+        """Add one connection at each of these CLOCK_MONOTONIC times, which are in order."""
         self._due_ns.extend(times_ns)
         self._wanted.set()
 
     async def follow(self, stages: Stages, start_ns: int, seed: int) -> None:
-        """Have as many as there are to be at each moment, until the last stage is over.
+        """Follow the number of connections that the stages want, until the last stage is over.
 
-        Those that could not be opened are not tried again; what is to go is what is too many.
+        Those that could not be opened are not tried again; only a surplus is removed.
         """
         before, begin_ns = 0, start_ns
         for number, stage in enumerate(stages.stages):
             await asyncio.sleep((begin_ns - perf_counter_ns()) / 1e9)
-            # At once, as the stage does not begin where the one before ended.
+            # At once, because the stage does not begin where the previous one ended.
             self.add_at([begin_ns] * max(0, stage.begin - before))
             self._keep_at_most(stage.begin)
             arrivals = stage.arrivals(seed + number)
@@ -116,7 +116,7 @@ class Keeper:
             self.remove(surplus, self.order)
 
     def remove(self, count: int, order: int) -> None:
-        """Have so many fewer: those that are not open yet first, then those that came last."""
+        """Remove ``count`` connections: first those not open yet, then those that came last."""
         self.order = order
         while self._due_ns and count:
             self._missed += _overdue((self._due_ns.pop(),))
@@ -124,12 +124,12 @@ class Keeper:
         unwanted = min(count, len(self._due_of) - self._surplus)
         self._surplus += unwanted
         self._missed += min(unwanted, _overdue(self._due_of.values()))
-        # Those whose handshake is complete are here, though nobody may have gone on with them yet.
+        # Those whose handshake is complete are here, even if no task has continued with them yet.
         here = (it for it in self._pool.open_connections() if it not in self._leaving)
         self._let_go(heapq.nlargest(count - unwanted, here, key=_number))
 
     def stop(self) -> None:
-        """Begin to open no more."""
+        """Stop beginning to open connections."""
         self._due_ns.clear()
 
     async def run(self) -> None:
@@ -147,7 +147,7 @@ class Keeper:
             await asyncio.sleep(wait_seconds)
         await self._handshakes.acquire()
         if not self._due_ns:
-            # Not wanted any more.
+            # No longer wanted.
             self._handshakes.release()
             return
         due_ns = self._due_ns.popleft()
@@ -160,8 +160,8 @@ class Keeper:
         unwanted: list[Connection] = []
 
         def arrive(connection: Connection) -> None:
-            # In the moment from which it counts as open, not when this task comes to its turn: in
-            # between it would be both open and pending, and the surplus would be taken of it.
+            # At the moment it begins to count as open, not when this task gets its turn: in between
+            # it would be both open and pending, and a surplus would be computed from both.
             arrived.append(connection)
             if self._arrival is not None:
                 self._arrival(perf_counter_ns() - self._due_of[number])
@@ -179,7 +179,7 @@ class Keeper:
             self._let_go(unwanted)
         finally:
             if not arrived:
-                # One that failed is one less, too.
+                # One that failed is also one less.
                 self._one_less_dialling(number)
             self._handshakes.release()
 
@@ -195,7 +195,7 @@ class Keeper:
             task.add_done_callback(self._goodbyes.discard)
 
     async def _say_goodbye(self, those: list[Connection]) -> None:
-        """Close connections when they have finished what they are at."""
+        """Close connections when they have finished what they are doing."""
         await self.scenario.leaving(those)
         for done, connection in enumerate(those, 1):
             if connection.is_open:

@@ -1,4 +1,4 @@
-"""What a record says of the machine and the software that a run was made with."""
+"""The machine and the software that a run was made with, as described in its record."""
 
 import platform
 import socket
@@ -15,7 +15,7 @@ _PACKAGES: Final = ("swarmgate", "picows", "uvloop", "uvicorn", "websockets", "f
 
 
 def describe_machine() -> Machine:
-    """Read what this machine is."""
+    """Describe this machine."""
     return Machine(
         hostname=socket.gethostname(),
         kernel=platform.release(),
@@ -27,7 +27,7 @@ def describe_machine() -> Machine:
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that bear on a figure, those that are installed."""
+    """Return the versions of those installed packages that affect a figure."""
     found = {}
     for package in _PACKAGES:
         try:
@@ -38,7 +38,7 @@ def package_versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Return the commit checked out here, ``+`` behind it if files differ; None outside git."""
+    """Return the commit checked out here, followed by ``+`` if files differ; None outside git."""
     try:
         commit = _git("rev-parse", "HEAD")
         return commit + "+" if _git("status", "--porcelain") else commit
@@ -48,7 +48,7 @@ def git_commit() -> str | None:
 
 def _git(*arguments: str) -> str:
     finished = subprocess.run(
-        ["git", *arguments],  # noqa: S607 - whichever git the person uses
+        ["git", *arguments],  # noqa: S607 - whichever git the user has
         capture_output=True,
         check=True,
         text=True,

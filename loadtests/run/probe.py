@@ -18,15 +18,15 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 # clock_getcpuclockid(3): the scheduler's clock of a process, encoded in a clock number.
 _CPUCLOCK_SCHED: Final = 2
-# TCP_LISTEN, as /proc/net/tcp has it.
+# TCP_LISTEN, as written in /proc/net/tcp.
 _LISTENS: Final = "0A"
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process, to the nanosecond, its ended threads included.
+    """Return the CPU time of a process, to the nanosecond, including its ended threads.
 
-    ``/proc/PID/stat`` counts in ticks of 10 ms, a tenth of what one percent of a core is over ten
-    seconds; the process's own clock has no such grain.
+    ``/proc/PID/stat`` counts in ticks of 10 ms, a tenth of one percent of a core over ten seconds;
+    the process's own clock has no such granularity.
 
     Raises:
         OSError: there is no such process.
@@ -35,7 +35,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 class ProcessTrees:
-    """The process trees below some roots, read again and again.
+    """The process trees below some roots, read repeatedly.
 
     The CPU time of a process that has ended stays in the sum, as far as it was seen.
     """
@@ -48,15 +48,15 @@ class ProcessTrees:
         self._read_ns = 0
 
     def read(self, *, thorough: bool = True) -> dict[str, float]:
-        """Read all of them, summed; empty when none of them lives.
+        """Read all of them, summed; empty if none of them is alive.
 
         PSS divides each shared page among its users, so the sum over workers of one server is what
         they take together; RSS would count shared pages once for each. ``unreadable`` counts the
-        processes that may not be looked at, and ``busiest_thread_ratio`` is the share of a core
-        that the busiest thread has used since the last time.
+        processes that may not be inspected, and ``busiest_thread_ratio`` is the share of a core
+        that the busiest thread has used since the last reading.
 
         Args:
-            thorough: read PSS, USS and open files too, for which the kernel walks every page and
+            thorough: also read PSS, USS and open files, for which the kernel walks every page and
                 every file: milliseconds for a large process.
         """
         totals: Counter[str] = Counter()
@@ -92,7 +92,7 @@ def sample_processes(roots: Iterable[int], *, thorough: bool = True) -> dict[str
 
 
 def _thread_ns(pid: int) -> dict[tuple[int, str], int]:
-    """Read the CPU time of each thread (proc(5)); nothing on a kernel that does not tell."""
+    """Read the CPU time of each thread (proc(5)); empty on a kernel that does not report it."""
     found = {}
     for thread in Path(f"/proc/{pid}/task").iterdir():
         # A thread that has ended meanwhile, or a kernel without CONFIG_SCHED_INFO.
@@ -136,10 +136,10 @@ def is_alive(pid: int) -> bool:
 
 
 def sample_kernel() -> dict[str, float]:
-    """Read what the kernel holds for all processes of this machine together.
+    """Read what the kernel keeps for all processes of this machine together.
 
-    ``tcp_memory_bytes`` is socket buffers in use, ``slab_bytes`` holds the sockets themselves;
-    neither is in any process's memory. Both ends of a loopback connection are in them.
+    ``tcp_memory_bytes`` is socket buffers in use, ``slab_bytes`` contains the sockets themselves;
+    neither is in any process's memory. Both include both ends of a loopback connection.
     """
     sockstat = _words(Path("/proc/net/sockstat"), "TCP:")
     netstat = _netstat(Path("/proc/net/netstat"))
@@ -171,7 +171,7 @@ def _words(path: Path, prefix: str) -> dict[str, int]:
 
 
 def _netstat(path: Path) -> Mapping[str, int]:
-    """Read the TcpExt counters, whose names and values stand on two lines."""
+    """Read the TcpExt counters, whose names and values are on two lines."""
     names, values = (
         line.split()[1:] for line in path.read_text().splitlines() if line.startswith("TcpExt:")
     )
@@ -187,9 +187,9 @@ def _meminfo_bytes(key: str) -> float:
 
 
 def listener_roots(port: int) -> tuple[int, ...]:
-    """Find the processes of this machine that listen on a TCP port, workers' parents for workers.
+    """Find the processes of this machine that listen on a TCP port, with parents for workers.
 
-    Empty when nothing listens, or when another user's processes do and may not be looked at.
+    Empty if nothing listens, or if another user's processes do and may not be inspected.
     """
     links = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     holders = {pid for pid in psutil.pids() if _holds(pid, links)} if links else set()
@@ -199,8 +199,8 @@ def listener_roots(port: int) -> tuple[int, ...]:
 def _listening_inodes(port: int) -> set[str]:
     """Read which sockets listen on a TCP port (``/proc/net/tcp``: proc(5)).
 
-    The kernel tells what listens first (``tcp_get_idx`` in its ``tcp_ipv4.c``), and no more is
-    read: after it comes each of the connections, of which those of the runs before may be 50,000.
+    The kernel lists listening sockets first (``tcp_get_idx`` in its ``tcp_ipv4.c``), and no more is
+    read: every connection follows them, of which previous runs may have left 50,000.
     """
     inodes = set()
     for table in ("tcp", "tcp6"):
@@ -216,10 +216,10 @@ def _listening_inodes(port: int) -> set[str]:
 
 
 def _holds(pid: int, links: set[str]) -> bool:
-    """Return whether a process has one of these sockets open; False if it may not be seen."""
+    """Return whether a process has one of these sockets open; False if it may not be inspected."""
     with suppress(OSError):
         for file in Path(f"/proc/{pid}/fd").iterdir():
-            # Whatever is closed meanwhile is not what listens.
+            # A file that is closed meanwhile is not the one that listens.
             with suppress(FileNotFoundError):
                 if str(file.readlink()) in links:
                     return True
@@ -227,7 +227,7 @@ def _holds(pid: int, links: set[str]) -> bool:
 
 
 def _root(pid: int, holders: set[int]) -> int:
-    """Climb from a worker to the process that it has its listening socket from."""
+    """Climb from a worker to the process that it inherited its listening socket from."""
     with suppress(psutil.Error):
         while (parent := psutil.Process(pid).ppid()) in holders:
             pid = parent

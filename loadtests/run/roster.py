@@ -1,4 +1,4 @@
-"""The swarm processes of a load, and what each has said so far; no I/O."""
+"""The swarm processes of a load, and what each has reported so far; no I/O."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,17 +14,17 @@ class Member:
 
     Attributes:
         process: its number in the run.
-        name: what a person calls it.
+        name: its name for display.
         share: its share of the plan.
         clock_ns: by how much its clock is ahead of the leader's.
-        said: what it has said that nobody has taken yet, by name.
-        is_lost: whether it ended though it was not to; ``has_ended`` is what was to be.
+        said: its reports that have not been taken yet, by name.
+        is_lost: whether it ended unexpectedly; ``has_ended`` is for an expected end.
         open, pending: in a live load, its connections, and those that it is opening.
         order, ordered: the last order that it has taken, and the last that it was given.
         part: its part of the rate.
-        rounds: how many loads it was put on.
-        is_measuring: whether it has been told to put a load on that is not closed yet.
-        is_held: whether changes of its number of connections are held back.
+        rounds: how many loads it was given.
+        is_measuring: whether it was given a load that is not closed yet.
+        is_held: whether changes to its number of connections are held back.
     """
 
     process: int
@@ -45,7 +45,7 @@ class Member:
 
     @property
     def is_living(self) -> bool:
-        """Whether it still runs, as far as anybody has said."""
+        """Whether it still runs, as far as is known."""
         return not (self.is_lost or self.has_ended)
 
     @property
@@ -54,7 +54,7 @@ class Member:
         return self.order == self.ordered and not self.pending
 
     def hear(self, name: str, detail: Mapping[str, Any]) -> None:
-        """Take what it says."""
+        """Take one of its reports."""
         if name == "population":
             self.open, self.pending = detail["open"], detail["pending"]
             self.order = detail["order"]
@@ -69,32 +69,32 @@ class Roster:
         self.members: dict[int, Member] = {}
 
     def add(self, member: Member) -> None:
-        """Take one more."""
+        """Add a member."""
         self.members[member.process] = member
 
     def living(self) -> Iterator[Member]:
-        """Yield those that still run."""
-        # One may come while they are gone through.
+        """Yield the members that still run."""
+        # One may be added during the iteration.
         return (it for it in tuple(self.members.values()) if it.is_living)
 
     def measuring(self) -> Iterator[Member]:
-        """Yield those that have a load on."""
+        """Yield the members that have a load."""
         return (it for it in self.living() if it.is_measuring)
 
     def all_said(self, name: str) -> bool:
-        """Return whether every process that still runs has said something."""
+        """Return whether every process that still runs has reported ``name``."""
         return all(name in it.said for it in self.living())
 
     def all_measuring_said(self, name: str) -> bool:
-        """Return whether every process that has a load on has said something."""
+        """Return whether every process that has a load has reported ``name``."""
         return all(name in it.said for it in self.measuring())
 
     def take(self, name: str) -> list[tuple[Member, Mapping[str, Any]]]:
-        """Return what each has said of that name, those that have ended since among them, once."""
+        """Return and remove each report of this name, even of processes that have ended since."""
         return [(it, it.said.pop(name)) for it in self.members.values() if name in it.said]
 
     def published(self, name: str) -> dict[str, Published]:
-        """Return what all have published when they said ``name``, by their kinds of users."""
+        """Return what all have published with their reports ``name``, by kind of users."""
         taken = self.take(name)
         users = {it.share.user for it in self.members.values()}
         return {

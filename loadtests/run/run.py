@@ -1,4 +1,4 @@
-"""One run from its plan to its record: target found or started, fleet led, every line kept."""
+"""One run from plan to record: find or start the target, lead the fleet, keep every line."""
 
 import asyncio
 import os
@@ -70,7 +70,7 @@ async def execute(
     path: Path,
     observe: Callable[[Line], None],
 ) -> Summary:
-    """Make one run and its record.
+    """Perform one run and write its record.
 
     SIGINT or SIGTERM ends the run early, its record complete up to then.
 
@@ -78,11 +78,11 @@ async def execute(
         plan: what to do; ``{port}`` in its URL is filled in when ``source`` starts the target.
         source: the server under test.
         path: the record to write; it must not exist.
-        observe: told of every line as it is written, for a live view.
+        observe: called with every line as it is written, for a live view.
 
     Raises:
         LoadTestError: the run cannot be made at all; nothing was recorded.
-        RecordError: the record cannot be written, or not any more.
+        RecordError: the record cannot be written, or can no longer be written.
     """
     plan = checked(plan)
     for pid in source.pids:
@@ -105,17 +105,17 @@ async def execute(
 
 
 def _first(error: BaseException) -> BaseException:
-    """Return the first of the errors that came at once."""
+    """Return the first of several simultaneous errors."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 def checked(plan: Plan) -> Plan:
-    """Fill in what the scenario has by default; refuse what no process could run.
+    """Fill in the scenario's defaults; reject what no process could run.
 
     Raises:
-        LoadTestError: why not.
+        LoadTestError: the plan cannot be run; the message says why.
     """
     _check_figures(plan)
     limits.check_files(plan.connections, plan.processes, limits.read_limits())
@@ -133,7 +133,7 @@ def checked(plan: Plan) -> Plan:
 
 
 def _checked_part(plan: Plan) -> Plan:
-    """Check what the users of one kind are to do."""
+    """Check the plan of one kind of users."""
     check_options(plan.options)
     plan = replace(plan, ready=plan.ready or scenario_kind(plan.scenario).ready)
     try:
@@ -157,7 +157,7 @@ def _checked_part(plan: Plan) -> Plan:
         read_payloads(Path(plan.payload_file), binary=plan.binary)
     rows = read_feed(Path(plan.feed)) if plan.feed is not None else ()
     plan = _with_rows(plan, len(rows))
-    # A row that lacks a value would fail a swarm process in the middle of the opening.
+    # A row that lacks a value would make a swarm process fail in the middle of the opening.
     for row in rows or (None,):
         fill(plan.url, 0, row)
         tuple(plan.options.request_headers(0, row))
@@ -172,7 +172,7 @@ def _takes_stages(kind: type[Scenario[Any]]) -> bool:
 
 
 def _with_rows(plan: Plan, rows: int) -> Plan:
-    """Keep to the rows of the feed, where none of them is to be given twice."""
+    """Limit the plan to the rows of the feed, if none of them may be given twice."""
     if plan.feed is None or plan.feed_policy is FeedPolicy.CYCLE:
         return plan
     if plan.live:
@@ -191,7 +191,7 @@ def _with_rows(plan: Plan, rows: int) -> Plan:
 
 
 def _check_figures(plan: Plan) -> None:
-    """Refuse a threshold on a figure that there never is; a script has what it likes."""
+    """Reject a threshold on a figure that never exists; a script may have any."""
     for flag, texts in (("--threshold", plan.thresholds), ("--abort-on", plan.abort_on)):
         for text in texts:
             if complaint := against_figure_of(plan, parse_threshold(text).figure):
@@ -200,7 +200,7 @@ def _check_figures(plan: Plan) -> None:
 
 @contextmanager
 def _writer(path: Path) -> Iterator[RecordWriter]:
-    """Open the record; an empty one is not left behind."""
+    """Open the record; do not leave an empty one behind."""
     with RecordWriter(path) as writer:
         try:
             yield writer
@@ -269,7 +269,7 @@ async def _record(
 
 
 async def _warm_up(plan: Plan, found: _Found, interrupted: asyncio.Event) -> None:
-    """Put the load on the target for as long as its warm-up lasts, and keep nothing of that."""
+    """Apply the load to the target for the duration of the warm-up, and discard its results."""
     plan = _as_warmup(plan, plan.warmup_seconds)
     endpoint = await _endpoint(plan)
     sources = limits.sources_for(plan.connections, endpoint, limits.read_limits(), plan.options)
@@ -352,7 +352,7 @@ def _shutdown(plan: Plan, found: _Found, endpoint: Endpoint) -> TargetShutdown |
 
 @contextmanager
 def _interruption() -> Iterator[asyncio.Event]:
-    """Turn the first SIGINT or SIGTERM into an event; a second one acts as ever."""
+    """Turn the first SIGINT or SIGTERM into an event; a second one acts as usual."""
     loop = asyncio.get_running_loop()
     interrupted = asyncio.Event()
     watched = (signal.SIGINT, signal.SIGTERM)

@@ -1,9 +1,9 @@
-"""One swarm process: opens its share of the connections, runs its part of the scenario, reports.
+"""One swarm process: open its share of the connections, run its part of the scenario, and report.
 
 It runs as ``python -m loadtests.run.swarm``, started by ``fleet.py``. Its plan is the first line
-on standard input and commands are the lines after it (:mod:`loadtests.run.commands`); what it
-writes on standard output are lines of a run record. It ends when standard input does, so it cannot
-outlive its fleet.
+on standard input and commands are the lines after it (:mod:`loadtests.run.commands`); it writes
+lines of a run record to standard output. It ends when standard input does, so it cannot outlive its
+fleet.
 """
 
 import asyncio
@@ -61,17 +61,17 @@ if TYPE_CHECKING:
 _FOLD_SECONDS: Final = 0.02
 _INTERVAL_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.02
-# What arrives beyond the last expected message, such as a duplicate of it, comes within this.
+# What arrives beyond the last expected message, such as a duplicate of it, comes within this time.
 _QUIET_SECONDS: Final = 0.2
 _CLOSE_SECONDS: Final = 10.0
-# A setup may make accounts or rooms; one that hangs is reported before a person gives up.
+# A setup may create accounts or rooms; one that hangs is reported before the user gives up.
 _SETUP_SECONDS: Final = 60.0
 # Collections of the oldest generation walk every connection; while they open, most find nothing.
 _GC_THRESHOLD: Final = 50_000
 
 
 class Swarm:
-    """The connections of one process and what is done with them, a command at a time."""
+    """The connections of one process and what is done with them, one command at a time."""
 
     def __init__(self, share: ProcessPlan, output: asyncio.StreamWriter) -> None:
         self._share = share
@@ -95,9 +95,9 @@ class Swarm:
         self._told_population = (0, 0, 0)
 
     async def run(self, commands: asyncio.StreamReader) -> None:
-        """Obey commands until told to close, or until there are no more."""
+        """Carry out commands until one closes the process, or until there are no more."""
         watch = GeneratorHealth(asyncio.get_running_loop(), self._recorder)
-        # What fails in a task of the group ends this process, and the fleet hears of it.
+        # A failure in a task of the group ends this process, and the fleet learns of it.
         async with asyncio.TaskGroup() as tasks:
             ticking = tasks.create_task(self._tick())
             keeping = tasks.create_task(self._keeper.run())
@@ -108,7 +108,7 @@ class Swarm:
                 if self._obey_beside(command):
                     continue
                 if obeying is not None:
-                    # A command ends the one before: close may come at any moment.
+                    # A command ends the previous one: close may come at any moment.
                     obeying.cancel()
                     await asyncio.wait((obeying,))
                     obeying = None
@@ -118,7 +118,7 @@ class Swarm:
                         self._say("serving", seed=self._share.plan.seed)
                         continue
                     case Measure(start_ns):
-                        # Here, for the next command may be to end it.
+                        # Set here, because the next command may end it.
                         length_ns = round(self._share.plan.duration_seconds * 1e9)
                         self._load = LoadWindow(start_ns, start_ns + length_ns)
                         self._recorder.load_ns = start_ns
@@ -143,7 +143,7 @@ class Swarm:
         await self._output.drain()
 
     async def _begin(self) -> None:
-        """Do what is done once, while commands are listened to already."""
+        """Do what is done once, while commands are already being read."""
         async with asyncio.timeout(_SETUP_SECONDS) as patience:
             try:
                 await self._setup.begin()
@@ -165,7 +165,7 @@ class Swarm:
                 self._say("opened", open=self._recorder.open, attempted=self._pool.attempted)
             case Settle(is_last):
                 # Now, while nothing is timed: a collection that walks every connection takes tens
-                # of milliseconds. Frozen, they are not walked again.
+                # of milliseconds. Once frozen, they are not walked again.
                 gc.collect()
                 gc.freeze()
                 if is_last:
@@ -192,7 +192,7 @@ class Swarm:
                 await self._close(over_seconds)
 
     async def _measure(self) -> Published:
-        """Put the load on, while connections come and go by the stages of the plan, if any."""
+        """Apply the load, while connections come and go by the stages of the plan, if any."""
         measuring = self._scenario.measure(self._pool, self._load)
         if (stages := self._share.plan.population) is None:
             return await measuring
@@ -207,7 +207,7 @@ class Swarm:
             self._keeper.stop()
 
     def _obey_beside(self, command: Command) -> bool:
-        """Obey a command that ends none before it; return whether it is one."""
+        """Carry out a command that does not end the previous one; return whether it was one."""
         match command:
             case Add(count, over_seconds, order):
                 self._keeper.add(count, over_seconds, order)
@@ -232,12 +232,12 @@ class Swarm:
         self._keeper.scenario = self._scenario
 
     def _enter(self, phase: str) -> None:
-        """Begin a phase with an interval of its own, so that no interval lies in two."""
+        """Begin a phase with a new interval, so that no interval spans two phases."""
         self._write(self._recorder.take(self._phase))
         self._phase = phase
 
     async def _collect(self, published: Published) -> None:
-        """Wait for what is still under way, but not for ever; then close the ledger."""
+        """Wait for what is still under way, but not forever; then close the ledger."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._share.plan.collect_seconds):
                 await _until(lambda: not self._scenario.outstanding(published))
@@ -245,7 +245,7 @@ class Swarm:
         self._scenario.account(published)
 
     async def _close(self, over_seconds: float) -> None:
-        """End every connection with a closing handshake, the slow ones without."""
+        """End every connection with a closing handshake, or without one if it is slow."""
         await self._pool.close_all(over_seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
@@ -253,7 +253,7 @@ class Swarm:
         self._pool.abort_all()
 
     async def _tick(self) -> None:
-        """Fold durations often, report an interval every second."""
+        """Fold durations often, and report an interval every second."""
         reported_ns = perf_counter_ns()
         while True:
             await asyncio.sleep(_FOLD_SECONDS)
@@ -265,20 +265,20 @@ class Swarm:
                 self._write(self._recorder.take(self._phase))
 
     def _tell_faults(self) -> None:
-        """Say what a scenario's code raised, once of each kind."""
+        """Report what a scenario's code raised, once for each kind."""
         for kind, trace in self._recorder.untold_faults.items():
             self._say("script_error", kind=kind, traceback=trace)
         self._recorder.untold_faults.clear()
 
     def _tell_population(self) -> None:
-        """Say how many connections there are, when that has changed: of a live load alone."""
+        """Report the number of connections when it has changed; only for a live load."""
         if not self._share.plan.live or self._share.plan.population is not None:
             return
         keeper = self._keeper
         now = (keeper.staying, keeper.pending + self._scenario.away, keeper.order)
         if now != self._told_population:
             if self._told_population[1] and not now[1]:
-                # All are there: a collection need not walk them again.
+                # All have arrived: a collection need not walk them again.
                 gc.freeze()
             self._told_population = now
             self._say("population", open=now[0], pending=now[1], order=now[2])
@@ -293,7 +293,7 @@ class Swarm:
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    """Look now and then: an event for each message or close would cost the hot path more."""
+    """Poll a condition: an event for each message or close would cost the hot path more."""
     while not holds():  # noqa: ASYNC110
         await asyncio.sleep(_POLL_SECONDS)
 
@@ -311,10 +311,9 @@ async def _main() -> None:
 
 
 def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Take standard input and output for the commands and the record.
+    """Reserve standard input and output for the commands and the record.
 
-    What a script reads is nothing then, and what it prints goes to standard error, which the fleet
-    shows.
+    A script then reads nothing, and what it prints goes to standard error, which the fleet shows.
     """
     inward, outward = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a file for its descriptor
@@ -324,7 +323,7 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _last_words(error: BaseException) -> str:
-    """Return in one line what a process dies of: of a group of errors the first one."""
+    """Return in one line why a process dies: the first error, if there is a group of them."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     *_, place = traceback.extract_tb(error.__traceback__) or [None]
@@ -334,17 +333,18 @@ def _last_words(error: BaseException) -> str:
 
 def main() -> None:
     """Run one swarm process to its end."""
-    # The fleet says what to do about it.
+    # The fleet decides what to do about it.
     ignore_ctrl_c()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.set_threshold(_GC_THRESHOLD, 20, 100)
-    # The client libraries log what is counted here; a line for each of 10,000 helps nobody.
+    # The client libraries log what is counted here; a line for each of 10,000 connections helps
+    # nobody.
     for library in (picows_client.__name__, "websockets"):
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     try:
         uvloop.run(_main())
-    except Exception as error:  # noqa: BLE001 - whatever it is, the last line tells the fleet
+    except Exception as error:  # noqa: BLE001 - the last line reports any error to the fleet
         traceback.print_exception(error)
         sys.stderr.write(f"{_last_words(error)}\n")
         sys.exit(1)

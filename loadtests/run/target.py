@@ -1,4 +1,4 @@
-"""Start a server, wait until it answers, stop it: the target's process, and nothing of its load."""
+"""Start a server, wait until it answers, stop it: only the target's process, not its load."""
 
 import asyncio
 import os
@@ -32,11 +32,11 @@ class RunningTarget:
     """A server that we started.
 
     Attributes:
-        command: what was run, its port filled in.
+        command: what was run, with its port filled in.
         pid: the root of its process tree.
         port: the port it was given to listen on.
         log: where its output goes.
-        exit_status: tells its exit status, None while it runs; the negative of a signal's number
+        exit_status: returns its exit status, None while it runs; the negative of a signal's number
             if that ended it.
     """
 
@@ -51,9 +51,9 @@ class RunningTarget:
 async def running(
     source: TargetSource, log: Path, port: int | None = None
 ) -> AsyncIterator[RunningTarget]:
-    """Run a server for as long as the context lasts, on that port or else a free one.
+    """Run a server for as long as the context lasts, on ``port`` or, if None, a free one.
 
-    A port is free only until somebody takes it: where another server was quicker, the target is
+    A port is free only until something takes it: if another server was quicker, the target is
     started again on another port.
 
     Raises:
@@ -112,9 +112,9 @@ async def _start(
 
 
 def _other_listener(target: RunningTarget) -> int | None:
-    """Return the process that listens on the target's port, if it cannot be the target's doing.
+    """Return the process that listens on the target's port, if the target cannot have started it.
 
-    What the target starts may leave its session, as a container does, but is younger than it.
+    A process started by the target may leave its session, as a container does, but is younger.
     """
     born = _born(target.pid)
     for pid in probe.listener_roots(target.port):
@@ -198,9 +198,9 @@ async def answers(endpoint: Endpoint) -> bool:
 
 
 async def resolve(host: str, port: int) -> Endpoint:
-    """Look a name up once, and take the first of its addresses that answers.
+    """Look up a name once, and return the first of its addresses that answers.
 
-    ``localhost`` is often two addresses, of which a server listens on one.
+    ``localhost`` often has two addresses, of which a server listens on one.
 
     Raises:
         TargetError: the name has no address.
@@ -229,7 +229,7 @@ def free_port() -> int:
 
 
 def _last_words(log: Path) -> str:
-    """Return the last line that names an error, else the last one: Node's is its version."""
+    """Return the last line that names an error, otherwise the last one: Node's is its version."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines[-_LAST_LINES:] if _NAMES_AN_ERROR.match(line)]
     return (errors or lines or ["(none)"])[-1]

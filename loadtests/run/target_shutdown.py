@@ -1,4 +1,4 @@
-"""Ask a target to stop, and watch its processes from then on: what it refuses, when it exits."""
+"""Target shutdown: ask a target to stop, then watch what it refuses and when it exits."""
 
 import asyncio
 import base64
@@ -19,21 +19,21 @@ from loadtests.run import probe
 PROBE_NUMBER: Final = 999_999_999
 _POLL_SECONDS: Final = 0.01
 _PROBE_SECONDS: Final = 0.1
-# What a process's helpers, such as Python's resource tracker, take to see that it has ended.
+# How long a process's helpers, such as Python's resource tracker, take to see that it has ended.
 _GRACE_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the target; times are nanoseconds since the signal.
+    """The outcome of a target shutdown; times are nanoseconds since the signal.
 
     Attributes:
-        refused_status: HTTP status of the first handshake that was refused, None if none was asked
-            for in time or nobody answered.
+        refused_status: HTTP status of the first refused handshake, None if none was requested in
+            time or nothing answered.
         accepted: handshakes that were still completed after the signal.
         exit_ns: when the root process had ended, None if it has not.
-        exit_status: its exit status, where the run started it.
-        left: processes of its tree that ran on without it.
+        exit_status: its exit status, if the run started it.
+        left: processes of its tree that kept running without it.
     """
 
     refused_status: int | None = None
@@ -44,7 +44,7 @@ class Outcome:
     left: list[int] = field(default_factory=list)
 
     def detail(self, errors: Mapping[str, int]) -> dict[str, Any]:
-        """Return it as an event of the record."""
+        """Return it as the detail of an event of the record."""
         return {
             "refused_status": self.refused_status,
             "refused_seconds": _seconds(self.refused_ns),
@@ -58,15 +58,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class TargetShutdown:
-    """How a target is to be stopped.
+    """The shutdown of a target.
 
     Attributes:
         pid: the root of its process tree.
-        url, endpoint: where handshakes are tried while it stops; only ``ws://`` is.
-        within_seconds: by when, after the signal, it must have exited.
-        expected_status: what it is to exit with.
-        exit_status: tells its exit status once it has one; None where the run did not start it.
-        restart: starts it again, when it is to be, and gives its new process.
+        url, endpoint: where handshakes are tried while it stops; only for ``ws://``.
+        within_seconds: how long after the signal it may take to exit.
+        expected_status: the exit status that it should have.
+        exit_status: returns its exit status once it has one; None if the run did not start it.
+        restart: starts it again, if wanted, and returns its new process.
     """
 
     pid: int
@@ -84,13 +84,13 @@ class TargetShutdown:
         return (root, *root.children(recursive=True))
 
     def send(self) -> int:
-        """Signal the root process; return the moment before, by CLOCK_MONOTONIC."""
+        """Signal the root process; return the time just before, by CLOCK_MONOTONIC."""
         now_ns = perf_counter_ns()
         os.kill(self.pid, self.signum)
         return now_ns
 
     async def watch(self, signal_ns: int, tree: tuple[psutil.Process, ...]) -> Outcome:
-        """Follow the target until it and its processes have ended, or the time is over."""
+        """Watch the target until it and its processes have ended, or the time is up."""
         outcome = Outcome()
         probing = asyncio.create_task(self._try_handshakes(signal_ns, outcome))
         try:
@@ -108,7 +108,7 @@ class TargetShutdown:
         return outcome
 
     def errors(self, outcome: Outcome) -> dict[str, int]:
-        """Name what was not as it should be."""
+        """Name what was not as expected."""
         errors = {}
         if outcome.exit_ns is None:
             errors["drain:target did not exit"] = 1
@@ -119,7 +119,7 @@ class TargetShutdown:
         return errors
 
     async def _until_exit(self) -> None:
-        # The start of a process tells it from a later one with the same number.
+        # The start time of a process distinguishes it from a later one with the same number.
         while self._is_running():  # noqa: ASYNC110 - another process's state
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -129,7 +129,7 @@ class TargetShutdown:
         return probe.is_alive(self.pid)
 
     async def _try_handshakes(self, signal_ns: int, outcome: Outcome) -> None:
-        """Ask for a connection now and then until one is refused."""
+        """Request a connection at intervals until one is refused."""
         if split_url(self.url).scheme != "ws":
             return
         while True:
@@ -143,7 +143,7 @@ class TargetShutdown:
             await asyncio.sleep(_PROBE_SECONDS)
 
     async def _handshake_status(self) -> int | None:
-        """Return the HTTP status of a handshake (RFC 6455 section 4.1), None if nobody answers."""
+        """Return the HTTP status of a handshake (RFC 6455 section 4.1), None if nothing answers."""
         parts = split_url(fill(self.url, PROBE_NUMBER))
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         key = base64.b64encode(os.urandom(16)).decode()
@@ -162,7 +162,8 @@ class TargetShutdown:
         finally:
             if writer is not None:
                 writer.transport.abort()
-                # Or asyncio may say that nobody took the error with which the target ended it.
+                # Otherwise asyncio may log that the error with which the target ended it was never
+                # retrieved.
                 with suppress(OSError):
                     await writer.wait_closed()
 

@@ -21,12 +21,12 @@ ADVICE: Final = "use more --processes, or less load for each"
 
 UNTRIED: Final = "no connection was tried"
 
-# One or two that are late are a moment of the machine, though they be 1 % of few.
+# One or two late messages are a hiccup of the machine, even if they are 1 % of a few.
 _FEWEST_LATE: Final = 3
 
 
 def failures_of(plan: Plan, totals: Totals) -> tuple[str, ...]:
-    """Return what was the target's or a script's failure, so that there was no load to judge."""
+    """Return failures of the target or of a script that left no load to judge."""
     if any(_is_local(kind) for kind in totals.errors):
         return ()
     if plan.users and totals.counts["opened"]:
@@ -43,9 +43,9 @@ def failures_of(plan: Plan, totals: Totals) -> tuple[str, ...]:
 
 
 def reasons_against(plan: Plan, totals: Totals, *, has_failed: bool = False) -> tuple[str, ...]:
-    """Return why a run's figures may not be judged; nothing when they may.
+    """Return why a run's figures may not be judged; empty if they may.
 
-    Where the target or a script ``has_failed``, no load was reached, and no wonder.
+    If the target or a script ``has_failed``, it is no surprise that no load was reached.
     """
     if plan.users:
         return tuple(
@@ -84,7 +84,7 @@ def _local_reasons(totals: Totals) -> Iterator[str]:
 
 
 def _overdue(totals: Totals) -> str:
-    """Return how many connections were overdue, where they come and go; nothing if none was."""
+    """Return how many connections were overdue, if they come and go; empty if none was."""
     if not (count := totals.scenario_counts["connections.overdue"]):
         return ""
     figures = totals.figures()
@@ -98,7 +98,7 @@ def _overdue(totals: Totals) -> str:
 
 
 def _is_busy(totals: Totals) -> bool:
-    """Return whether a swarm process had no room left, so that it may be what was slow."""
+    """Return whether a swarm process had no headroom left, so that it may be what was slow."""
     return any(ratio >= BUSY for ratio in totals.own_runnable_ratios().values())
 
 
@@ -107,7 +107,7 @@ def _is_local(kind: str) -> bool:
 
 
 def process_reasons(plan: Plan, process: int, totals: Totals) -> Iterator[str]:
-    """Yield why what one swarm process measured is not of the server alone."""
+    """Yield why what one swarm process measured does not reflect the server alone."""
     own, bounds = totals.own[process], plan.bounds
     who = f"swarm process {process}"
     late = _percentile_seconds(own, "lateness")
@@ -146,7 +146,7 @@ def _ran(totals: Totals, process: int) -> str:
 
 
 def _late_by_a_few(own: Mapping[str, Histogram], bounds: Bounds) -> int:
-    """Return how many messages were sent late, if they are too few to say anything; else 0."""
+    """Return how many messages were sent late, if too few to be significant; otherwise 0."""
     if "lateness" not in own:
         return 0
     late = own["lateness"].count_above(round(bounds.lateness_p99_seconds * 1e9))
@@ -158,14 +158,14 @@ def _percentile_seconds(own: Mapping[str, Histogram], name: str) -> float:
 
 
 def _load_reasons(plan: Plan, totals: Totals) -> Iterator[str]:
-    """Yield why the load was not the one that was asked for."""
+    """Yield why the load was not the one that was requested."""
     if plan.rate is None or plan.live or not measures_of(plan).reaches_rate:
         return
     asked = (plan.total_rate or 0.0) * plan.duration_seconds
     # A message that found its connection closed was tried in time; that is the server's doing.
     sent = totals.counts["sent"] + totals.errors["send:closed"]
-    # One message more or less is the schedule's edge, not a generator that fell behind; arrivals
-    # of a Poisson process scatter by the root of their number.
+    # One message more or less is the schedule's edge, not a generator that fell behind; the number
+    # of arrivals of a Poisson process varies by its square root.
     slack = 1 + (4 * asked**0.5 if plan.arrivals == "poisson" else 0)
     if sent < asked * plan.bounds.achieved_ratio - slack:
         yield (
@@ -187,11 +187,11 @@ def footer_of(
 
     Args:
         plan: the run; ``totals`` is what was recorded of it.
-        totals: of all lines before.
+        totals: the totals of all previous lines.
         t_ns: the time of the line.
-        losses: what the generator lost, a sentence each.
-        failures: what the target or a script failed at so that the load was ended early.
-        was_interrupted: whether a person or a signal ended it.
+        losses: what the generator lost, one sentence each.
+        failures: failures of the target or a script that ended the load early.
+        was_interrupted: whether the user or a signal ended it.
     """
     reasons: Sequence[str] = ("the run was interrupted",)
     if not was_interrupted:
@@ -209,7 +209,7 @@ def footer_of(
 
 
 def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
-    """Return what a reader of the figures should know, though they stand."""
+    """Return what a reader of the figures should know, although they are valid."""
     figures = totals.figures()
     names = [f"{user.name}: " for user in plan.users] or [""]
     warnings = [
@@ -243,9 +243,9 @@ def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
 
 
 def _rows_again(plan: Plan, totals: Totals) -> Iterator[str]:
-    """Yield a warning that rows of the feed were given to more than one."""
+    """Yield a warning if rows of the feed were given to more than one connection."""
     tried = totals.counts["opened"] + totals.counts["failed"]
-    # Who comes later, where clients return, has been there.
+    # If clients return, one that comes later has been there before.
     if not scenario_kind(plan.scenario).comes_back:
         tried += totals.counts["opened_later"]
     if plan.feed_policy is FeedPolicy.CYCLE and tried > (totals.feed_rows or tried):
@@ -256,7 +256,7 @@ def _rows_again(plan: Plan, totals: Totals) -> Iterator[str]:
 
 
 def _own_share(plan: Plan, totals: Totals) -> Iterator[str]:
-    """Yield warnings where a generator that is busy by its model is in the figures."""
+    """Yield warnings if a generator that is busy because of its model affects the figures."""
     for process, own in sorted(totals.own.items()):
         lag = _percentile_seconds(own, "loop_lag")
         lags = lag > plan.bounds.loop_lag_p99_seconds

@@ -1,1 +1,1 @@
-"""What a swarm process does with its connections, and how messages travel."""
+"""The scenarios: what a swarm process does with its connections, and how messages travel."""

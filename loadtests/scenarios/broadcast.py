@@ -1,7 +1,7 @@
-"""Publish on one connection what every connection receives: how long until all have it?
+"""Publish on one connection and receive on every connection: how long until all have it?
 
-The first connection of the first process publishes; every connection of every process receives, and
-where connections come and go, whatever is published while it is there.
+The first connection of the first process publishes; every connection of every process receives.
+Where connections come and go, each receives what is published while it is connected.
 """
 
 from array import array
@@ -25,15 +25,15 @@ from loadtests.scenarios.publication import (
 )
 from loadtests.scenarios.scenario import Published, Scenario
 
-# Broadcasts a second where the plan does not say.
+# Broadcasts a second if the plan names no rate.
 DEFAULT_RATE = 1.0
 
 
 class BroadcastParameters(PublishedParameters):
-    """What ``--param`` may set."""
+    """Parameters settable with ``--param``."""
 
     publisher_receives: bool = True
-    """Whether the server sends a broadcast back to its publisher too."""
+    """Whether the server also sends a broadcast back to its publisher."""
 
 
 class Broadcast(Scenario[BroadcastParameters]):
@@ -56,7 +56,7 @@ class Broadcast(Scenario[BroadcastParameters]):
 
     @classmethod
     def check(cls, plan: Plan, parameters: BroadcastParameters) -> None:
-        """Refuse what could not be sent, or not be accounted for."""
+        """Reject a plan whose messages could not be sent or accounted for."""
         check_payload(plan)
         if plan.population is not None and not parameters.publisher_receives:
             raise UsageError(
@@ -65,25 +65,25 @@ class Broadcast(Scenario[BroadcastParameters]):
             )
 
     def new_state(self, number: int) -> Ledger:  # noqa: ARG002
-        """Keep a ledger for each receiver."""
+        """Return a new ledger for a receiver."""
         return Ledger(from_first=self._by_stages)
 
     def opened(self, connection: Connection) -> None:
-        """Note when a receiver comes, where they come and go."""
+        """Record when a receiver joins, if receivers come and go."""
         if self._by_stages:
             self._attendance.come(connection, self.share.now_ns())
 
     def closed(self, connection: Connection) -> None:
-        """Note when it has gone."""
+        """Record when a receiver has left."""
         self._attendance.go(connection, self.share.now_ns())
 
     async def leaving(self, connections: Sequence[Connection]) -> None:
-        """Note who is about to go; it publishes no more."""
+        """Record which receivers are about to leave; they publish no more."""
         for connection in connections:
             self.closed(connection)
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Time one delivery and enter it in its receiver's ledger. Hot."""
+        """Time one delivery and enter it in its receiver's ledger. Hot path."""
         stamp = self._stamp
         if payload != stamp.seen and not stamp.read(payload, now_ns):
             return
@@ -100,7 +100,7 @@ class Broadcast(Scenario[BroadcastParameters]):
         times_ns.append(now_ns - stamp.intended_ns)
 
     async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
-        """Publish all the while, if this process has the publisher."""
+        """Publish for the whole load if this process has the publisher."""
         if self._by_stages:
             on = self._first_here if self.share.process == 0 else None
             await self._publisher.run(on, self.arrivals(), load)
@@ -110,7 +110,7 @@ class Broadcast(Scenario[BroadcastParameters]):
         self._receivers = connections
         if is_publisher and not self.parameters.publisher_receives:
             self._receivers = connections[1:]
-            # What comes back all the same is no delivery that anybody waited for.
+            # Whatever comes back anyway is not a delivery that anyone waited for.
             connections[0].redirect(self._count_own)
         on = (lambda: connections[0]) if is_publisher else None
         await self._publisher.run(on, self.arrivals(), load)
@@ -120,11 +120,11 @@ class Broadcast(Scenario[BroadcastParameters]):
         self.recorder.unsolicited += 1
 
     def _first_here(self) -> Connection | None:
-        """Return the one that came first of those that are here, if there is any."""
+        """Return the earliest arrival among the connections still here, if any."""
         return next(iter(self._attendance.here), None)
 
     def outstanding(self, published: Published) -> int:
-        """Count the deliveries that can still come."""
+        """Count the deliveries that can still arrive."""
         if self._by_stages:
             here = (connection.state for connection in self._attendance.here)
             return sum(lost for _, lost in self._accounts(here, published))
@@ -134,7 +134,7 @@ class Broadcast(Scenario[BroadcastParameters]):
         )
 
     def account(self, published: Published) -> None:
-        """Count what was published and never delivered."""
+        """Count the messages that were published but never delivered."""
         integrity = self.recorder.integrity
         if self._by_stages:
             for expected, lost in self._accounts(self._attendance.presences, published):
@@ -149,7 +149,7 @@ class Broadcast(Scenario[BroadcastParameters]):
     def _accounts(
         self, ledgers: Iterable[Ledger], published: Published
     ) -> Iterator[tuple[int, int]]:
-        """Yield what was to reach each receiver that came or went, and what of it did not."""
+        """Yield the expected and the lost deliveries of each receiver that came or went."""
         sent_ns = published.get("sent_ns", [])
         late_ns = round(self.plan.late_seconds * 1e9)
         for ledger in ledgers:

@@ -1,8 +1,8 @@
-"""Many publish what everybody in their room receives: how long until all have it?
+"""Publish on many connections to everyone in their room: how long until all have it?
 
-Connections are spread over rooms in turn, by ``?room=r…`` in their address; the first of them, in
-the order of their numbers, publish. Each receiver follows each publisher
-of its room by itself, so loss, duplication and reordering are exact for every pair.
+Connections are assigned to rooms in turn, by ``?room=r…`` in their address; the first ones, in the
+order of their numbers, publish. Each receiver tracks each publisher of its room separately, so
+loss, duplication and reordering are exact for every pair.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from loadtests.scenarios.presence import Attendance
 from loadtests.scenarios.publication import DELIVERIES
 from loadtests.scenarios.scenario import Published, Scenario
 
-# Messages a second, of all publishers together, where the plan does not say.
+# Messages a second from all publishers together, if the plan names no rate.
 DEFAULT_RATE = 10.0
 
 NUMBER = "{n}"
@@ -47,28 +47,28 @@ NUMBER = "{n}"
 # A number this far ahead of the last one is a damaged stamp, not a gap to enter in the ledger.
 _LARGEST_GAP = 1_000_000
 
-# Of a publisher that a receiver has not heard yet, where it may begin with any number.
+# Marks a publisher that a receiver has not heard yet, where it may begin with any number.
 _UNHEARD = 0xFFFF_FFFF
 
-# Texts that were read once and are recognised; beyond it, all are read again.
+# How many texts are recognised once read; beyond that, all are read again.
 _REMEMBERED = 4096
 
 
 class ChatParameters(PublishedParameters):
-    """What ``--param`` may set."""
+    """Parameters settable with ``--param``."""
 
     publishers: Annotated[Count, Field(ge=1)] | None = None
-    """How many connections publish, over the whole fleet. A tenth of them by default."""
+    """How many connections publish, across the whole fleet; a tenth of them by default."""
 
     rooms: Annotated[Count, Field(ge=1)] | None = None
-    """Over how many rooms the connections are spread; one, which has no name, by default."""
+    """How many rooms the connections are spread over; by default one, which has no name."""
 
     publisher_receives: bool = True
-    """Whether the server sends a message back to its publisher too."""
+    """Whether the server also sends a message back to its publisher."""
 
     prefix: str | None = None
-    """What the server must put directly before a text, ``{n}`` for the publisher's number, such as
-    ``Client {n}: ``; anything if not."""
+    """What the server must put directly before a text, with ``{n}`` for the publisher's number,
+    such as ``Client {n}: ``; without it, anything."""
 
 
 def publishers_of(plan: Plan, parameters: ChatParameters) -> int:
@@ -91,13 +91,13 @@ class Listener:
     """One connection as a receiver.
 
     Attributes:
-        number: its number in the fleet, by which it publishes, too.
+        number: its number in the fleet, under which it also publishes.
         room: the number of its room.
-        expected_next: the number that it waits for, of each publisher of its room.
-        begins: where those who come and go are listened to, the lowest number of each publisher
-            that was heard; empty where that is 0.
-        arrived: first arrivals, of all publishers together.
-        ledgers: of those publishers of whom something was missing or came again.
+        expected_next: the next number expected from each publisher of its room.
+        begins: where connections come and go, the lowest number heard from each publisher;
+            otherwise empty, as that is 0.
+        arrived: first arrivals, from all publishers together.
+        ledgers: the ledgers of publishers from whom a message was missing or came again.
     """
 
     __slots__ = ("arrived", "begins", "expected_next", "ledgers", "number", "room")
@@ -124,7 +124,7 @@ class Chat(Scenario[ChatParameters]):
         plan = share.plan
         self._share = share
         self._recorder = recorder
-        # Making one for each of hundreds of messages a second would hold up their sending.
+        # Making one for each of hundreds of messages a second would delay their sending.
         recorder.has_delivery_histograms = False
         self._rooms = parameters.rooms or 1
         self._publishers = publishers_of(plan, parameters)
@@ -140,7 +140,7 @@ class Chat(Scenario[ChatParameters]):
         self._kind = WSMsgType.BINARY if plan.binary else WSMsgType.TEXT
         self._lateness = recorder.durations("lateness").append
         self._delivered = recorder.durations("delivered").append
-        # Of connections that come and go: who is there, who publishes, and when what was sent.
+        # If connections come and go: who is there, who publishes, and when messages were sent.
         self._by_stages = plan.population is not None
         self._attendance = Attendance()
         self._speakers: list[Connection] = []
@@ -150,7 +150,7 @@ class Chat(Scenario[ChatParameters]):
 
     @classmethod
     def check(cls, plan: Plan, parameters: ChatParameters) -> None:
-        """Refuse what could not be sent."""
+        """Reject a plan whose messages could not be sent."""
         if plan.payload_bytes < CHAT_BYTES:
             raise UsageError(
                 f"a payload of {plan.payload_bytes} bytes is too small; a chat message carries a "
@@ -165,7 +165,7 @@ class Chat(Scenario[ChatParameters]):
 
     @classmethod
     def address(cls, url: str, parameters: ChatParameters) -> str:
-        """Return each connection its room (RFC 3986 section 3.4)."""
+        """Return the address with each connection's room in its query (RFC 3986 section 3.4)."""
         if parameters.rooms is None:
             return url
         parts = urlsplit(url)
@@ -174,18 +174,18 @@ class Chat(Scenario[ChatParameters]):
         return urlunsplit(parts._replace(query=query))
 
     def new_state(self, number: int) -> Listener:
-        """Keep a ledger for each receiver."""
+        """Return a new receiver, which keeps ledgers."""
         return Listener(number, number % self._rooms)
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Time one delivery and enter it in its receiver's ledger. Hot."""
+        """Time one delivery and enter it in its receiver's ledger. Hot path."""
         said = self._said.get(payload) or self._read(payload, now_ns)
         if said is None:
             return
         publisher, room, slot, sequence, intended_ns, key = said
         listener: Listener = connection.state
         if publisher == listener.number and not self._publisher_receives:
-            # It would stand for one that another has lost.
+            # It would offset a message that another receiver has lost.
             self.recorder.unsolicited += 1
             return
         if listener.room != room or not listener.expected_next:
@@ -204,7 +204,7 @@ class Chat(Scenario[ChatParameters]):
         times_ns.append(now_ns - intended_ns)
 
     def _read(self, payload: bytes, now_ns: int) -> _Said | None:
-        """Read a text that was not seen before; None if it is not one of this run's."""
+        """Read a text not seen before; return None if it does not belong to this run."""
         text = self._finder.text(payload)
         if text is None:
             return None
@@ -219,7 +219,7 @@ class Chat(Scenario[ChatParameters]):
         return None
 
     def _said_by(self, reading: Reading, now_ns: int) -> _Said | None:
-        """Read a stamp; None if something of what was sent is not there."""
+        """Read a stamp; return None if any part of what was sent is missing."""
         stamp = reading.stamped
         try:
             publisher = int(stamp[TAG_BYTES:STREAM_END], 16)
@@ -240,7 +240,7 @@ class Chat(Scenario[ChatParameters]):
         return _Said(publisher, room, slot, sequence, min(intended_ns, now_ns), key)
 
     def _out_of_order(self, listener: Listener, slot: int, sequence: int) -> bool:
-        """Enter what is not the next one; tells whether it is the first of its number."""
+        """Enter an out-of-order message; return whether it is the first of its number."""
         if listener.begins and listener.expected_next[slot] == _UNHEARD:
             listener.begins[slot] = sequence
             listener.expected_next[slot] = sequence + 1
@@ -251,7 +251,7 @@ class Chat(Scenario[ChatParameters]):
         if listener.ledgers is None:
             listener.ledgers = {}
         ledger = listener.ledgers.setdefault(slot, Ledger())
-        # Until now, and whenever all went well, only this number was kept up.
+        # Until now, and as long as all went well, only this number was kept up to date.
         ledger.next_expected = listener.expected_next[slot]
         ledger.begin = listener.begins[slot] if listener.begins else 0
         integrity = self._recorder.integrity
@@ -265,12 +265,12 @@ class Chat(Scenario[ChatParameters]):
         return is_first
 
     def prepare(self, pool: ConnectionPool) -> None:
-        """Make room for what each waits for, of each publisher of its room."""
+        """Allocate each receiver's next expected numbers, one per publisher of its room."""
         for connection in pool.connections:
             connection.state.expected_next = array("I", bytes(4 * self._slots))
 
     def opened(self, connection: Connection) -> None:
-        """Note when a receiver comes, where they come and go."""
+        """Record when a receiver joins, if receivers come and go."""
         if self._by_stages:
             listener: Listener = connection.state
             listener.expected_next = array("I", [_UNHEARD]) * self._slots
@@ -280,18 +280,18 @@ class Chat(Scenario[ChatParameters]):
                 self._speakers.append(connection)
 
     def closed(self, connection: Connection) -> None:
-        """Note when it has gone."""
+        """Record when a receiver has left."""
         self._attendance.go(connection, self.share.now_ns())
         if connection in self._speakers:
             self._speakers.remove(connection)
 
     async def leaving(self, connections: Sequence[Connection]) -> None:
-        """Note who is about to go; these publish no more."""
+        """Record which receivers are about to leave; they publish no more."""
         for connection in connections:
             self.closed(connection)
 
     async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
-        """Publish all the while, the publishers in turn."""
+        """Publish for the whole load, on the publishers in turn."""
         if self._by_stages:
             return await self._measure_by_stages(load)
         plan, part, connections = self.plan, self.share.process, pool.connections
@@ -300,7 +300,7 @@ class Chat(Scenario[ChatParameters]):
         if not publishing:
             await load.over()
             return {}
-        # Of those asked for, not of those that opened: refused ones must not thin the load.
+        # Count those requested, not those that opened: refused ones must not thin the load.
         asked = len(range(part, self._publishers, plan.processes))
         if plan.live:
             # Numbers stay with their connections while processes come and go.
@@ -319,7 +319,7 @@ class Chat(Scenario[ChatParameters]):
         return {str(publisher): count for publisher, count in self._issued.items()}
 
     async def _measure_by_stages(self, load: LoadWindow) -> Published:
-        """Have those publish in turn that are here."""
+        """Publish on the publishers that are here, in turn."""
         numbers = range(self.share.process, self._publishers, self.plan.processes)
         if not numbers:
             await load.over()
@@ -340,7 +340,7 @@ class Chat(Scenario[ChatParameters]):
         return {str(publisher): list(sent_ns) for publisher, sent_ns in self._sent_ns.items()}
 
     def _publish(self, publisher: Connection, intended_ns: int) -> int:
-        """Send a publisher's next message; return when that was, by the fleet's clock."""
+        """Send a publisher's next message; return the time sent, by the fleet's clock."""
         number = publisher.state.number
         sequence = self._issued.get(number, 0)
         self._issued[number] = sequence + 1
@@ -359,7 +359,7 @@ class Chat(Scenario[ChatParameters]):
         return sent_ns + self.share.clock_ns
 
     def outstanding(self, published: Published) -> int:
-        """Count the deliveries that can still come."""
+        """Count the deliveries that can still arrive."""
         if self._by_stages:
             here = (connection.state for connection in self._attendance.here)
             return sum(self._due(it, published) - it.arrived for it in here)
@@ -372,7 +372,7 @@ class Chat(Scenario[ChatParameters]):
         )
 
     def account(self, published: Published) -> None:
-        """Count what was published and never delivered."""
+        """Count the messages that were published but never delivered."""
         integrity = self._recorder.integrity
         if self._by_stages:
             for listener in self._attendance.presences:
@@ -385,11 +385,11 @@ class Chat(Scenario[ChatParameters]):
         for connection in self._listeners:
             expected = self._expected(connection.state, counts, in_room)
             integrity["expected"] += expected
-            # Every first arrival is of a number that was published, so the rest never came.
+            # Every first arrival has a number that was published, so the rest never arrived.
             integrity["lost"] += expected - connection.state.arrived
 
     def _due(self, listener: Listener, published: Published) -> int:
-        """Return how many messages were to reach a receiver that came or went."""
+        """Return how many messages were due to a receiver that came or went."""
         late_ns = round(self.plan.late_seconds * 1e9)
         due = 0
         for publisher, sent_ns in published.items():

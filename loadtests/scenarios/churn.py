@@ -1,10 +1,10 @@
-"""Clients come and go all the while: what does arriving cost, and does anything grow?
+"""Let clients come and go continuously: what does an arrival cost, and does anything grow?
 
-Arrivals are an open model: each connection has an intended time, and ``arrival`` is timed from it
-to the completed handshake, whether or not the ones before it are done. As many leave as arrive,
-each a connection drawn at random, so that the number stays about the same and lifetimes are
-exponential (a client stays for connections / rate on average: Little's law). Where all are still
-on their way, the next to arrive goes at once; for one that cannot arrive, the next to leave stays.
+Arrivals follow an open model: each connection has an intended time, and ``arrival`` is timed from
+it to the completed handshake, whether or not earlier arrivals are done. As many clients leave as
+arrive, each drawn at random, so that their number stays about the same and lifetimes are
+exponential (a client stays for connections / rate on average: Little's law). If all are still
+arriving, the next to arrive leaves at once; if one cannot arrive, the next due to leave stays.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from reports.figure import Better, measured_alike
 from reports.measures import Measures
 
 _POLL_SECONDS: Final = 0.01
-# A server that does not answer a close is not waited for any longer.
+# Wait no longer than this for a server that does not answer a close.
 _GOODBYE_SECONDS: Final = 10.0
 
 
@@ -46,13 +46,13 @@ _MEASURES: Final = Measures(
 
 
 class ChurnParameters(Parameters):
-    """What ``--param`` may set."""
+    """Parameters settable with ``--param``."""
 
     leave: Literal["close", "abort", "both"] = "both"
-    """With a closing handshake, cut without one, or each half of the time."""
+    """How clients leave: with a closing handshake, cut without one, or each half of the time."""
 
     at_once: Annotated[int, Field(ge=1)] = 1000
-    """Handshakes that may be under way; an arrival beyond them is an error of the run."""
+    """Handshakes that may be in progress at once; an arrival beyond that is an error of the run."""
 
 
 class Churn(Scenario[ChurnParameters]):
@@ -72,17 +72,17 @@ class Churn(Scenario[ChurnParameters]):
         self._places: dict[Connection, int] = {}
         self._arriving: set[asyncio.Task[None]] = set()
         self._departing: set[Connection] = set()
-        # How many are still to leave for those who came; below 0, who left for one who never came.
+        # Departures still owed for arrivals; below 0, clients left for arrivals that failed.
         self._overdue = 0
         self._pool: ConnectionPool | None = None
 
     def opened(self, connection: Connection) -> None:
-        """Know a client that has come."""
+        """Register a client that has arrived."""
         self._places[connection] = len(self._here)
         self._here.append(connection)
 
     def closed(self, connection: Connection) -> None:
-        """Know a client no longer, whoever ended its connection."""
+        """Unregister a client, whichever side ended its connection."""
         self._forget(connection)
         self._departing.discard(connection)
         if self._pool is not None:
@@ -108,7 +108,7 @@ class Churn(Scenario[ChurnParameters]):
         await Pacer(loop, times, load, fire).run()
         if self._arriving:
             await asyncio.wait(set(self._arriving))
-        # Who is in the middle of a closing handshake would still be counted as open.
+        # A client in the middle of a closing handshake would still be counted as open.
         with suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 while self._departing:  # noqa: ASYNC110 - an event would cost the hot path more
@@ -129,7 +129,7 @@ class Churn(Scenario[ChurnParameters]):
             self._leave()
 
     def _leave(self) -> None:
-        """Let one connection that is drawn at random end, if one is to go and one is there."""
+        """End one connection, drawn at random, if a departure is due and a connection is here."""
         if self._overdue <= 0 or not self._here:
             return
         self._overdue -= 1
@@ -144,7 +144,7 @@ class Churn(Scenario[ChurnParameters]):
             connection.close()
 
     def _forget(self, connection: Connection) -> None:
-        """Take a connection out in constant time: the last one takes its place."""
+        """Remove a connection in constant time: the last one takes its place."""
         place = self._places.pop(connection, None)
         if place is None:
             return

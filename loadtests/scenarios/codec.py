@@ -1,4 +1,4 @@
-"""How messages travel on a server with a form of its own: what is sent, and what comes back."""
+"""How messages travel through a server with its own format: what is sent and what comes back."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from loadtests.scenarios.correlation import CorrelatedParameters, Envelope, rule
 
 
 class Codec:
-    """Puts messages into the form that a server expects, and finds them in what it sends."""
+    """A translator between our messages and the format that a server expects and sends."""
 
     def __init__(
         self,
@@ -20,13 +20,13 @@ class Codec:
         recorder: Recorder,
         acknowledged: str | None,
     ) -> None:
-        """Prepare.
+        """Create a codec.
 
         Args:
-            parameters: the form, and the rule by which a message is found.
-            row: gives a sender's row of the data feed, by its number.
-            recorder: where acknowledgements are timed, and what is no message of ours is counted.
-            acknowledged: what acknowledges a message has this in it; None where nothing does.
+            parameters: the format, and the rule by which a message is found.
+            row: returns a sender's row of the data feed, given its number.
+            recorder: where acknowledgements are timed, and messages that are not ours counted.
+            acknowledged: a text that every acknowledgement contains; None if there are none.
         """
         self._write = Envelope(parameters.wrap, row).write
         self._find = rule(parameters.find)
@@ -38,17 +38,17 @@ class Codec:
             self._time = recorder.durations("acknowledgement").append
 
     def form_of(self, message: bytes, connection: Connection) -> bytes:
-        """Return what is sent so that ``message`` comes back to a connection. Hot."""
+        """Return the payload to send so that ``message`` comes back to a connection. Hot path."""
         if self._acknowledged:
             self._waiting.setdefault(connection, deque()).append(perf_counter_ns())
         return self._write(message, connection.number, connection.saved)
 
     def forget(self, connection: Connection) -> None:
-        """Wait for nothing of a connection any more."""
+        """Stop waiting for acknowledgements on a connection."""
         self._waiting.pop(connection, None)
 
     def text_in(self, connection: Connection, payload: bytes, now_ns: int) -> bytes | None:
-        """Return the text in which a message of ours is; None if there is none. Hot."""
+        """Return the text that contains a message of ours, or None if there is none. Hot path."""
         if self._acknowledged and self._acknowledged in payload:
             if waiting := self._waiting.get(connection):
                 self._time(now_ns - waiting.popleft())

@@ -1,8 +1,8 @@
-"""How a message of ours is put into what a server expects, and is found in what it sends.
+"""How our messages are put into the format a server expects, and found in what it sends.
 
 Every message begins with a stamp (``measure/stamp.py``): ASCII that belongs to the run, found
-wherever a server has put it. What follows the stamp is found again, too, within any number of JSON
-strings (RFC 8259 section 7), which write some characters otherwise.
+wherever a server puts it. What follows the stamp is also recovered from any number of nested JSON
+strings (RFC 8259 section 7), which escape some characters.
 """
 
 import json
@@ -18,27 +18,27 @@ from loadtests.plan.template import fill
 from loadtests.scenarios.parameters import Parameters
 
 _HOLE: Final = "{}"
-# JSON in a string of JSON in a string …
+# How deeply JSON strings may be nested in JSON strings.
 _DEEPEST: Final = 8
-# What is no JSON may have control characters in it.
+# Text that is not valid JSON may contain control characters.
 _JSON: Final = json.JSONDecoder(strict=False)
 
 SEVERAL: Final = "message:several in one"
-"""The error of a message in which :func:`are_several` of ours are."""
+"""The error of a message that contains several of ours (:func:`are_several`)."""
 
 Find = Callable[[bytes], bytes | None]
 
 
 class CorrelatedParameters(Parameters):
-    """What ``--param`` may set where the server may want a form of its own."""
+    """Parameters settable with ``--param`` where the server may expect its own format."""
 
     wrap: str | None = None
-    """What is sent, with {} where the message goes, {n} for its sender's number and {saved.x} for
-    what its steps kept; as it is if not."""
+    """The text to send, with {} for the message, {n} for its sender's number and {saved.x} for what
+    its steps kept; without it, the message is sent as it is."""
 
     find: str | None = None
-    """Where the message is in what comes: json:a.b.0 or regex:PATTERN with one group; anywhere if
-    not."""
+    """Where to find the message in what arrives: json:a.b.0 or regex:PATTERN with one group;
+    without it, anywhere."""
 
     @field_validator("wrap")
     @classmethod
@@ -55,23 +55,24 @@ class CorrelatedParameters(Parameters):
 
 
 class PublishedParameters(CorrelatedParameters):
-    """The same where some publish what others receive."""
+    """The same parameters where some connections publish what others receive."""
 
     wrap: str | None = Field(None, validation_alias=AliasChoices("wrap", "publish"))
-    """What is published, with {} where the message goes, {n} for the publisher's number and
-    {saved.x} for what its steps kept; as it is if not. May be called publish, too."""
+    """The text to publish, with {} for the message, {n} for the publisher's number and {saved.x}
+    for what its steps kept; without it, the message is published as it is. May also be called
+    publish."""
 
 
 class Envelope:
-    """What is sent: a message as it is, or within a form of the server's."""
+    """The payload to send: a message as it is, or wrapped in the server's format."""
 
     def __init__(self, wrap: str | None, row: Callable[[int], Row | None] = no_row) -> None:
-        """Prepare.
+        """Create an envelope.
 
         Args:
-            wrap: the form, with one ``{}`` for the message, and places that are filled in for each
-                sender (``plan/template.py``). A message within a JSON string is escaped.
-            row: gives a sender's row of the data feed, by its number.
+            wrap: the format, with one ``{}`` for the message, and placeholders that are filled in
+                for each sender (``plan/template.py``). A message within a JSON string is escaped.
+            row: returns a sender's row of the data feed, given its number.
         """
         self._row = row
         self._is_plain = wrap is None
@@ -79,20 +80,20 @@ class Envelope:
         self._known: dict[int, _Around] = {}
 
     def write(self, message: bytes, number: int, saved: Mapping[str, str] | None = None) -> bytes:
-        """Return what a connection sends.
+        """Return the payload that a connection sends.
 
         Args:
             message: the message.
-            number: the connection's.
+            number: the connection's number.
             saved: what its steps have kept.
         """
         if self._is_plain:
             return message
         around = self._known.get(number)
-        # One that was opened again has kept something else.
+        # A connection that was reopened has kept something else.
         if around is None or around.saved is not saved:
             around = self._known[number] = self._filled(number, saved)
-        # Most are letters and digits, which JSON writes as they are.
+        # Most messages are letters and digits, which JSON writes as they are.
         if around.is_json and not message.isalnum():
             message = _escaped(message)
         return b"%b%b%b" % (around.before, message, around.after)
@@ -104,7 +105,7 @@ class Envelope:
 
 
 class _Around(NamedTuple):
-    """What stands around a message of one sender, and whether that is a JSON string."""
+    """The text around one sender's message, and whether it puts the message in a JSON string."""
 
     saved: Mapping[str, str] | None
     before: bytes
@@ -113,17 +114,17 @@ class _Around(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """One way to read a text: what stands before its stamp, and all from its stamp on."""
+    """One reading of a text: what precedes its stamp, and everything from the stamp on."""
 
     before: bytes
     stamped: bytes
 
 
 def readings(text: bytes, tag: bytes) -> Iterator[Reading]:
-    """Read a text as it is, then as the JSON string in which its stamp stands, and so on.
+    """Yield a text as it is, then as the JSON string around its stamp, and so on.
 
     Args:
-        text: what came; nothing is given of one without the tag.
+        text: what arrived; nothing is yielded if it does not contain the tag.
         tag: what a stamp begins with.
     """
     read: bytes | None = text
@@ -136,18 +137,18 @@ def readings(text: bytes, tag: bytes) -> Iterator[Reading]:
 
 
 class Finder:
-    """Finds the text in which a message of ours came, and counts what is none or not told apart."""
+    """A finder of our messages in what arrives, which counts foreign and ambiguous ones."""
 
     __slots__ = ("_find", "_recorder", "_stamp_bytes", "_tag")
 
     def __init__(self, find: str | None, tag: bytes, stamp_bytes: int, recorder: Recorder) -> None:
-        """Prepare.
+        """Create a finder.
 
         Args:
-            find: as of :func:`rule`.
+            find: as for :func:`rule`.
             tag: what a stamp begins with.
-            stamp_bytes: how long one is.
-            recorder: where what is not found is counted.
+            stamp_bytes: the length of a stamp.
+            recorder: where foreign and ambiguous messages are counted.
         """
         self._find = rule(find)
         self._tag = tag
@@ -155,7 +156,7 @@ class Finder:
         self._recorder = recorder
 
     def text(self, payload: bytes) -> bytes | None:
-        """Return the text, to be read by :func:`readings`; None if it has been counted."""
+        """Return the text for :func:`readings`, or None if it was counted instead."""
         text = payload if self._find is None else self._find(payload)
         if text is None or self._tag not in text:
             self._recorder.unsolicited += 1
@@ -170,20 +171,20 @@ def are_several(text: bytes, tag: bytes, stamp_bytes: int) -> bool:
     """Return whether a text has stamps of more than one message, and so is ambiguous."""
     if text.count(tag) < 2:
         return False
-    # Whole ones, for what follows the tag may by chance look like it.
+    # Match whole stamps, because what follows the tag may look like it by chance.
     stamp = b"%b[0-9a-f]{%d}" % (tag, stamp_bytes - len(tag))
     return len(set(re.findall(stamp, text))) > 1
 
 
 def rule(find: str | None) -> Find | None:
-    """Make the function of a rule, which gives the text that a message is in, None if it has none.
+    """Compile a rule into a function that returns the text that contains a message, or None.
 
     Args:
         find: ``json:a.b.0``, keys and indices down to a string, or ``regex:PATTERN`` whose first
-            group is the text; None is no rule.
+            group is the text; None means no rule.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: the rule is none of these.
     """
     if find is None:
         return None
@@ -202,7 +203,7 @@ def rule(find: str | None) -> Find | None:
 
 
 def _at(payload: bytes, path: tuple[str, ...]) -> bytes | None:
-    """Return the string at a path of keys and indices, None where there is none."""
+    """Return the string at a path of keys and indices, or None if there is none."""
     try:
         value: Any = json.loads(payload)
         for key in path:
@@ -213,7 +214,7 @@ def _at(payload: bytes, path: tuple[str, ...]) -> bytes | None:
 
 
 def _string_around(text: bytes, place: int) -> bytes | None:
-    """Return what the JSON string around a place of a text says, None where there is none."""
+    """Return the decoded JSON string around a position in a text, or None if there is none."""
     quote = text.rfind(b'"', 0, place)
     while quote > 0 and _is_escaped(text, quote):
         quote = text.rfind(b'"', 0, quote)
@@ -240,7 +241,7 @@ def _is_json(text: str) -> bool:
 
 
 def _escaped(message: bytes) -> bytes:
-    """Write a message as it stands in a JSON string; what is no text is left as it is."""
+    """Escape a message for a JSON string; leave it unchanged if it is not text."""
     try:
         return json.dumps(message.decode(), ensure_ascii=False)[1:-1].encode()
     except UnicodeError:

@@ -1,13 +1,13 @@
-"""Ask the server to stop while clients are connected: who is told, when, and how does it end?
+"""Ask the server to stop while clients are connected: who is notified, when, and how does it end?
 
-Half of what is measured here belongs to the clients (told when, closed how, what was lost), which
-is this file; the other half to the server's processes (refuses whom, exits when, leaves what
-behind), which is :mod:`loadtests.run.target_shutdown`.
+Half of the measurements concern the clients (when they are notified, how they are closed, what is
+lost) and are made in this file; the other half concern the server's processes (whom they refuse,
+when they exit, what they leave behind) and are made in :mod:`loadtests.run.target_shutdown`.
 
 With a rate, one connection, the first of the first process, publishes before and during the drain.
-*Lost* is what was sent before the signal and never came, and of what was sent after it each gap
-before the last message that a client got: nothing that is queued for a client may be lost before
-its close frame.
+*Lost* are the messages sent before the signal that never arrived and, of those sent after it, each
+gap before the last message that a client got: nothing that is queued for a client may be lost
+before its close frame.
 """
 
 import asyncio
@@ -139,32 +139,32 @@ _MEASURES: Final = Measures(
 
 
 class DrainParameters(PublishedParameters, ReconnectParameters):
-    """What ``--param`` may set."""
+    """Parameters settable with ``--param``."""
 
     signal: Literal["TERM", "INT"] = "TERM"
-    """What the root process of the target is sent after the duration of the run."""
+    """The signal sent to the root process of the target after the duration of the run."""
 
     notice: Annotated[str, Field(min_length=1)] = SHUTTING_DOWN
-    """A message that has this in it tells a client that the server stops."""
+    """A text whose presence in a message notifies a client that the server is stopping."""
 
     leave: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """The share of the clients that disconnect when told; the others stay to the end."""
+    """The share of the clients that disconnect when notified; the others stay to the end."""
 
     leave_within: Annotated[Seconds, Field(ge=0)] = 2.0
-    """The time over which those who leave do so, each at a random moment."""
+    """The time over which the clients that leave do so, each at a random moment."""
 
     within: Annotated[Seconds, Field(gt=0)] = 60.0
-    """How long after the signal everything must be over; as long again for all to be back."""
+    """How long after the signal everything must be over, and as long again for all to be back."""
 
     exit_status: int = 0
-    """What the target is to exit with, if the run started it."""
+    """The exit status expected of the target, if the run started it."""
 
     restart: bool = False
-    """Start the target again when it has exited; every client comes back by its backoff."""
+    """Restart the target once it has exited; every client reconnects with its backoff."""
 
 
 class Told:
-    """One client: when it was first told (0 is not yet), and what it got of what was published."""
+    """One client: when it was first notified (0: not yet), and which messages it received."""
 
     __slots__ = ("at_ns", "leaves", "ledger")
 
@@ -175,7 +175,7 @@ class Told:
 
 
 class Drain(Scenario[DrainParameters]):
-    """One process's clients of a server that stops."""
+    """One process's clients of a server that shuts down."""
 
     parameters_type = DrainParameters
     stops_target = True
@@ -199,17 +199,17 @@ class Drain(Scenario[DrainParameters]):
 
     @classmethod
     def check(cls, plan: Plan, parameters: DrainParameters) -> None:  # noqa: ARG003
-        """Refuse what could not be sent."""
+        """Reject a plan whose messages could not be sent."""
         if plan.rate is not None:
             check_payload(plan)
 
     def new_state(self, number: int) -> Told:
-        """Draw whether the client leaves when told; the publisher is among the last."""
+        """Draw whether the client leaves when notified; the publisher is among the last to."""
         draw = 0.0 if number == _PUBLISHER else self._random.random()
         return Told(leaves=draw < self.parameters.leave)
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Enter a message in its receiver's ledger, or take it for the notice."""
+        """Enter a message in its receiver's ledger, or handle it as the notice."""
         if self._notice in payload:
             self._on_notice(connection, now_ns)
             return
@@ -224,7 +224,7 @@ class Drain(Scenario[DrainParameters]):
         self._delivered(now_ns - stamp.intended_ns)
 
     def _on_notice(self, connection: Connection, now_ns: int) -> None:
-        """Note when a client is first told, and let it go if it is one that does."""
+        """Record when a client is first notified, and make it leave if it is one that does."""
         told: Told = connection.state
         if told.at_ns:
             return
@@ -235,23 +235,23 @@ class Drain(Scenario[DrainParameters]):
             asyncio.get_running_loop().call_later(delay, _leave, connection)
 
     def opened(self, connection: Connection) -> None:  # noqa: ARG002
-        """Note when a client came back."""
+        """Record when a client came back."""
         if self._pool is not None:
             self._back_at_ns.append(perf_counter_ns())
 
     def closed(self, connection: Connection) -> None:
-        """Have a client come back, where the target is to be started again."""
+        """Reconnect a client if the target is to be restarted."""
         if self._pool is not None and self.parameters.restart:
             self._reconnector.bring_back(self._pool, connection)
 
     async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
-        """Let the load run for the duration; it goes on from then until the connections end."""
+        """Run the load for the duration; it then continues until the connections end."""
         self._here = pool.open_connections()
         if self.plan.rate is not None and self.share.process == 0 and self._here:
             self._publishing = asyncio.create_task(self._publish(self._here[0], load))
         await load.over()
         self._pool = pool
-        # Of a load that is ended early; else :meth:`see_off` says it.
+        # For a load that is ended early; otherwise :meth:`see_off` returns it.
         return {"sent_ns": list(self._publisher.sent_ns)}
 
     async def _publish(self, connection: Connection, load: LoadWindow) -> None:
@@ -265,14 +265,14 @@ class Drain(Scenario[DrainParameters]):
         await Pacer(asyncio.get_running_loop(), self.arrivals(), longer, fire).run()
 
     def expect_end(self) -> int:
-        """Take every close from now on for the server's right; return how many are open."""
+        """Treat every close from now on as expected; return how many connections are open."""
         self._here = [connection for connection in self._here if connection.is_open]
         for connection in self._here:
             connection.expect_end()
         return len(self._here)
 
     async def see_off(self, signal_ns: int) -> Published:
-        """Wait until nobody is connected, or the time is over; then time who was told when."""
+        """Wait until nobody is connected or time is up; then record when clients were notified."""
         self._signal_ns = signal_ns
         end_ns = signal_ns + round(self.parameters.within * 1e9)
         while perf_counter_ns() < end_ns and not all(  # noqa: ASYNC110 - see _until in the swarm
@@ -286,12 +286,12 @@ class Drain(Scenario[DrainParameters]):
         told = self.recorder.durations("told").append
         for connection in self._here:
             if at_ns := connection.state.at_ns:
-                # A notice that came before the signal was read is one of an earlier stop.
+                # A notice that arrived before the signal was read belongs to an earlier stop.
                 told(max(0, at_ns - signal_ns))
         return {"sent_ns": list(self._publisher.sent_ns)}
 
     async def come_back(self, restarted_ns: int) -> None:
-        """Wait until every client is back at the target that was started again."""
+        """Wait until every client is back at the restarted target."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.parameters.within):
                 await self._reconnector.all_back()
@@ -300,11 +300,11 @@ class Drain(Scenario[DrainParameters]):
         self._pool = None
         self._reconnector.give_up()
         for at_ns in self._back_at_ns:
-            # Whoever came before the target was seen to listen was not a moment late.
+            # A client that came back before the target was seen to listen was not late at all.
             self._back(max(0, at_ns - restarted_ns))
 
     def account(self, published: Published) -> None:
-        """Count the clients to whom the server did not do right, and what it lost."""
+        """Count the clients that the server mishandled, and the messages that it lost."""
         if self._signal_ns:
             self._account_ends()
         self._account_messages(published.get("sent_ns", []))
@@ -320,7 +320,7 @@ class Drain(Scenario[DrainParameters]):
                 errors["drain:no close frame"] += 1
 
     def _account_messages(self, sent_ns: list[int]) -> None:
-        # Where nobody was asked to stop, all that was sent had to come.
+        # If no server was asked to stop, every message sent had to arrive.
         lost_before_ns = self._signal_ns or _NEVER_NS
         for connection in self._here:
             ledger: Ledger = connection.state.ledger

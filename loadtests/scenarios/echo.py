@@ -1,11 +1,11 @@
 """Send messages that come back to their sender: how long does a round trip take?
 
-A codec (``codec.py``) tells how messages travel on a server that wraps them: ``events``
-and ``session`` are this scenario with what the reference server's protocols need.
+A codec (``codec.py``) translates messages for a server that wraps them: ``events`` and ``session``
+are this scenario with what the reference server's protocols need.
 
-Open model when the plan has a rate: arrivals over all active connections, in turn. Closed model
+Open model when the plan has a rate: arrivals go to all active connections in turn. Closed model
 when it has none: every active connection sends its next message when a reply arrives, or when it
-has waited for one too long.
+has waited too long for one.
 """
 
 import asyncio
@@ -36,30 +36,30 @@ from loadtests.scenarios.parameters import Parameters
 from loadtests.scenarios.scenario import Published, Scenario
 from reports.measures import Measures
 
-# Think times that are drawn; then they come again.
+# Think times drawn in advance; after that many, they repeat.
 _THINKS: Final = 65_536
-# How long replies may take to come on connections that are about to leave.
+# How long replies may take to arrive on connections that are about to leave.
 _LAST_REPLIES_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.01
-# It is looked so often, in parts of the timeout, whether replies are overdue, but not less often
-# than once a second; after so many connections others get their turn.
+# How often to look for overdue replies, as a fraction of the timeout, but at least once a second;
+# after this many connections, other tasks get their turn.
 _LOOK_RATIO: Final = 0.1
 _LOOK_SECONDS: Final = 1.0
 _LOOKED_AT_ONCE: Final = 50
 
 TIMEOUT: Final = "reply:timeout"
-"""The error of a message whose user, in a closed model, has waited for its reply in vain."""
+"""The error of a message whose user, in a closed model, waited for its reply in vain."""
 
 
 class EchoParameters(CorrelatedParameters):
-    """What ``--param`` may set."""
+    """Parameters settable with ``--param``."""
 
     active: Annotated[int | None, Field(ge=1)] = None
-    """How many connections send, over the whole fleet; the others stay idle. All by default."""
+    """How many connections send, across the whole fleet; the others stay idle. All by default."""
 
     acknowledged: str | None = None
-    """What an acknowledgement has in it, if each message has one before its reply; it is timed, in
-    the order of the messages."""
+    """A text that an acknowledgement contains, if each message gets one before its reply; they are
+    timed, in the order of the messages."""
 
 
 class Stream:
@@ -69,19 +69,19 @@ class Stream:
 
     def __init__(self) -> None:
         self.issued = 0
-        # How many of these the ledger's counts have in them.
+        # How many of these the ledger's counts include.
         self.told = 0
         # The last message whose reply the user of a closed model has waited for in vain.
         self.given_up = -1
         self.ledger = Ledger()
-        # Sequence number, intended and actual send time in nanoseconds, by the bytes that a reply
-        # is found by: its number is never parsed while all goes well.
+        # Sequence number, intended and actual send time in nanoseconds, keyed by the bytes that
+        # identify a reply: its number is never parsed while all goes well.
         self.pending: dict[bytes, tuple[int, int, int]] = {}
-        # The same of those that are counted as lost, for they have taken too long; or None.
+        # The same for messages counted as lost because they took too long; or None.
         self.overdue: dict[bytes, tuple[int, int, int]] | None = None
 
     def give_up(self, before_ns: int) -> int:
-        """Take for lost what was sent before that; tells how many."""
+        """Give up messages sent before ``before_ns`` as lost; return how many."""
         keys = []
         # In the order in which they were sent.
         for key, (_, _, sent_ns) in self.pending.items():
@@ -96,16 +96,16 @@ class Stream:
         return len(keys)
 
     def under_way(self, key: bytes) -> tuple[int, int, int] | None:
-        """Return what is known of a message that may still come back."""
+        """Return what is known about a message that may still come back."""
         return self.pending.get(key) or (self.overdue.get(key) if self.overdue else None)
 
 
-# Of every connection that does not send.
+# Shared by every connection that does not send.
 _IDLE = Stream()
 
 
 class Echo(Scenario[EchoParameters]):
-    """Messages that come back to their sender, as they are or within a form of the server's."""
+    """Messages that come back to their sender, as they are or wrapped in the server's format."""
 
     parameters_type: ClassVar[type[Parameters]] = EchoParameters
     is_spread = True
@@ -121,7 +121,7 @@ class Echo(Scenario[EchoParameters]):
         self._recorder = recorder
         self._streams: list[Connection] = []
         self._turn = -1
-        # Where a connection is in the list, and which are about to leave: of a live load alone.
+        # Each connection's place in the list, and those about to leave: only in a live load.
         self._places: dict[Connection, int] = {}
         self._leaving: set[Connection] = set()
         self._running = False
@@ -142,7 +142,7 @@ class Echo(Scenario[EchoParameters]):
 
     @classmethod
     def check(cls, plan: Plan, parameters: EchoParameters) -> None:
-        """Refuse what could not be sent."""
+        """Reject a plan whose messages could not be sent."""
         if plan.payload_bytes < ECHO_BYTES:
             raise UsageError(
                 f"a payload of {plan.payload_bytes} bytes is too small; an echo message carries a "
@@ -157,7 +157,7 @@ class Echo(Scenario[EchoParameters]):
             )
 
     def _make_codec(self) -> Codec | None:
-        """Return how messages travel; None is as they are."""
+        """Return the codec, or None if messages travel as they are."""
         parameters = self.parameters
         if (parameters.wrap, parameters.find, parameters.acknowledged) == (None, None, None):
             return None
@@ -169,18 +169,18 @@ class Echo(Scenario[EchoParameters]):
         )
 
     def new_state(self, number: int) -> Stream:  # noqa: ARG002
-        """Keep nothing of its own for a connection until it is known to be active."""
+        """Return a stream that connections share until they are known to be active."""
         return _IDLE
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Match a reply with its message, time it, enter it in the ledger. Hot."""
+        """Match a reply with its message, time it and enter it in the ledger. Hot path."""
         stream: Stream = connection.state
         if self._codec is not None:
             text = self._codec.text_in(connection, payload, now_ns)
             if text is None:
                 return
             payload = text
-        # What comes back as it was sent is recognised by its bytes, without a look into them.
+        # A reply that equals its message is recognised by its bytes, without parsing them.
         sent = stream.pending.pop(payload, None) if self._is_whole else None
         sent = sent or self._answered(stream, payload)
         if sent is None:
@@ -201,7 +201,7 @@ class Echo(Scenario[EchoParameters]):
                 self._send_after_thought(connection)
 
     def _send(self, connection: Connection, intended_ns: int) -> None:
-        """Send the next message of a connection. Hot."""
+        """Send the next message of a connection. Hot path."""
         stream: Stream = connection.state
         sequence = stream.issued
         stream.issued = sequence + 1
@@ -217,7 +217,7 @@ class Echo(Scenario[EchoParameters]):
         self._recorder.sent += 1
 
     def _send_after_thought(self, connection: Connection) -> None:
-        """Send the next message when its user has thought; that is when it is intended."""
+        """Send the next message after a think time, whose end is its intended time."""
         assert self._thinks is not None
         asyncio.get_running_loop().call_later(next(self._thinks), self._send_now, connection)
 
@@ -231,7 +231,7 @@ class Echo(Scenario[EchoParameters]):
         self._recorder.integrity["reordered"] += ledger.reordered - reordered
 
     def _answered(self, stream: Stream, payload: bytes) -> tuple[int, int, int] | None:
-        """Find the message under way that a payload has in it; count what is no reply."""
+        """Find the pending message that a payload contains; count what is not a reply."""
         sent = stream.pending.get(payload[: self._key_bytes])
         if sent is not None and self._messages.is_same(sent[0], payload):
             del stream.pending[payload[: self._key_bytes]]
@@ -249,14 +249,14 @@ class Echo(Scenario[EchoParameters]):
         return None
 
     def _arrive(self, stream: Stream, key: bytes) -> None:
-        """Take a message for answered; if it had been taken for lost, it was not."""
+        """Mark a message as answered; if it was counted as lost, undo that."""
         if stream.pending.pop(key, None) is None:
             assert stream.overdue is not None
             del stream.overdue[key]
             self._recorder.integrity["lost"] -= 1
 
     def _on_other(self, stream: Stream, payload: bytes) -> None:
-        """Tell apart what is no reply under way: another's message, a damaged or a second reply."""
+        """Count what answers no pending message: a foreign message, a damaged or a second reply."""
         if self._tag not in payload:
             self._recorder.unsolicited += 1
             return
@@ -297,10 +297,10 @@ class Echo(Scenario[EchoParameters]):
         await load.over()
 
     async def _look_for_losses(self) -> None:
-        """Enter into the ledger, while the load lasts, what was sent and what does not come back.
+        """Enter the messages sent and those overdue into the ledger while the load lasts.
 
-        In a closed model users go on whose reply does not come: a lost one would silence them for
-        good.
+        In a closed model, a user whose reply does not come continues: a lost reply would silence it
+        for good.
         """
         timeout_seconds = self.plan.reply_timeout_seconds
         while True:
@@ -312,7 +312,7 @@ class Echo(Scenario[EchoParameters]):
 
     def _look_at(self, connection: Connection, before_ns: int) -> None:
         if self.plan.live and connection not in self._places:
-            # It has ended meanwhile, and its account is closed.
+            # It has ended in the meantime, and its account is closed.
             return
         stream: Stream = connection.state
         self._tell_issued(stream)
@@ -333,7 +333,7 @@ class Echo(Scenario[EchoParameters]):
     def _start(self, connection: Connection) -> None:
         """Send the first message of a closed model."""
         if self._thinks is not None:
-            # As if each had been thinking already: all at once would be a burst.
+            # As if each were already thinking: sending all at once would be a burst.
             self._send_after_thought(connection)
         elif connection.is_open:
             self._send(connection, perf_counter_ns())
@@ -343,26 +343,26 @@ class Echo(Scenario[EchoParameters]):
 
         def fire(intended_ns: int) -> None:
             if not self._streams:
-                # Live, and nobody is here yet, or any more.
+                # In a live load, there may be no connections yet, or none any more.
                 return
             connection = turn()
             if connection.is_open:
-                # A closed model has no schedule to be late against.
+                # A closed model has no schedule, and so no lateness.
                 self._lateness(perf_counter_ns() - intended_ns)
                 self._send(connection, intended_ns)
             else:
                 self._recorder.errors["send:closed"] += 1
 
-        # Of those asked for, not of those that opened: refused ones must not thin the load.
+        # Count those requested, not those that opened: refused ones must not thin the load.
         senders = (self._active_here, self._active_total)
         await self.pace(load, fire, self._active_here / self._active_total, senders)
 
     def _turns(self) -> Callable[[], Connection]:
-        """Return what says who sends next.
+        """Return a function that chooses the next sender.
 
         Independent Poisson arrivals on each connection are, taken together, one Poisson process
         whose every arrival falls on a connection at random (Kingman, Poisson Processes, 1993).
-        Even ones on each, with staggered phases, fall on one after the other.
+        Evenly spaced ones on each, with staggered phases, fall on one connection after the other.
         """
         if not (self.plan.per_connection and self.plan.arrivals is ArrivalKind.POISSON):
             return self._next_in_turn
@@ -374,7 +374,7 @@ class Echo(Scenario[EchoParameters]):
         return self._streams[self._turn]
 
     def _join(self, connection: Connection) -> None:
-        """Count a connection among those that send."""
+        """Add a connection to those that send."""
         active = self.parameters.active
         if self.plan.live and active is not None and connection.number >= active:
             return
@@ -384,7 +384,7 @@ class Echo(Scenario[EchoParameters]):
         self._streams.append(connection)
 
     def opened(self, connection: Connection) -> None:
-        """Have a connection send that was opened while the load lasts."""
+        """Start sending on a connection that was opened while the load lasts."""
         if self._running and self.plan.live:
             self._join(connection)
             if self._closed_model and connection in self._places:
@@ -400,7 +400,7 @@ class Echo(Scenario[EchoParameters]):
                 self._codec.forget(connection)
 
     async def leaving(self, connections: Sequence[Connection]) -> None:
-        """Have these send no more, and wait for the replies that are under way."""
+        """Stop sending on these connections, and wait for their pending replies."""
         those = [connection for connection in connections if connection in self._places]
         for connection in those:
             self._drop(connection)
@@ -415,7 +415,7 @@ class Echo(Scenario[EchoParameters]):
                     await asyncio.sleep(_POLL_SECONDS)
 
     def _drop(self, connection: Connection) -> None:
-        """Take a connection out in constant time: the last one takes its place."""
+        """Remove a connection in constant time: the last one takes its place."""
         place = self._places.pop(connection)
         if place < 0:
             return
@@ -425,7 +425,7 @@ class Echo(Scenario[EchoParameters]):
             self._places[last] = place
 
     def outstanding(self, published: Published) -> int:  # noqa: ARG002 - an echo is not published
-        """Count the replies that can still come."""
+        """Count the replies that can still arrive."""
         return sum(
             connection.state.ledger.lost(connection.state.issued)
             for connection in self._streams
@@ -433,7 +433,7 @@ class Echo(Scenario[EchoParameters]):
         )
 
     def account(self, published: Published) -> None:  # noqa: ARG002 - an echo is not published
-        """Count what was sent and never came back."""
+        """Count the messages that were sent but never came back."""
         for connection in (*self._streams, *self._leaving):
             self._account(connection.state)
         self._places.clear()
@@ -441,13 +441,13 @@ class Echo(Scenario[EchoParameters]):
 
     def _account(self, stream: Stream) -> None:
         self._tell_issued(stream)
-        # Those that have taken too long are counted already.
+        # Those that took too long are already counted.
         told = len(stream.overdue or ())
         self._recorder.integrity["lost"] += stream.ledger.lost(stream.issued) - told
 
 
 class EventsParameters(EchoParameters):
-    """What ``--param`` may set, on the reference server's protocol of events."""
+    """Parameters settable with ``--param`` for the reference server's event protocol."""
 
     wrap: str | None = (
         '{"event":"send_to_client","client_id":"{saved.id}","data":{"data":{"text":"{}"}}}'
@@ -455,20 +455,20 @@ class EventsParameters(EchoParameters):
 
 
 class Events(Echo):
-    """On ``/ws/py_client`` of the reference server: an event to the client that sends it."""
+    """Events to the client that sends them, on ``/ws/py_client`` of the reference server."""
 
     parameters_type: ClassVar[type[Parameters]] = EventsParameters
     ready = (r'=> regex:"event":"connect","client_id":"(?P<id>[^"]*)"',)
 
 
 class SessionParameters(EchoParameters):
-    """What ``--param`` may set, on the reference server's protocol of sessions."""
+    """Parameters settable with ``--param`` for the reference server's session protocol."""
 
     wrap: str | None = '{"type":"STUDENT_INTERRUPTION","payload":{"questionText":"{}"}}'
     acknowledged: str | None = "INTERRUPTION_ACKNOWLEDGED"
 
 
 class Session(Echo):
-    """On ``/ws/{session_id}`` of the reference server: a question, and its answer."""
+    """Questions and their answers, on ``/ws/{session_id}`` of the reference server."""
 
     parameters_type: ClassVar[type[Parameters]] = SessionParameters

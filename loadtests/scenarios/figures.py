@@ -1,4 +1,4 @@
-"""Which figures a run may have: those of every run, and those that its scenario declares."""
+"""The figures that a run can have: those of every run, and those that its scenario declares."""
 
 from loadtests.plan.plan import Plan
 from loadtests.scenarios.registry import scenario_kind
@@ -8,19 +8,19 @@ from reports.measures import Measures
 
 
 def measures_of(plan: Plan) -> Measures:
-    """Return what a plan's scenario declares; nothing for one of several kinds of users."""
+    """Return what a plan's scenario declares; empty for a plan with several kinds of users."""
     return Measures() if plan.users else scenario_kind(plan.scenario).measures
 
 
 def catalogue_for(plan: Plan) -> Catalogue:
-    """Return the figures that a run of a plan may have."""
+    """Return the figures that a run of a plan can have."""
     return CATALOGUE.with_those_of(*map(measures_of, plan.parts))
 
 
 def against_figure(name: str, scenario: str) -> str:
-    """Return why a run of a scenario has no such figure, and near names; nothing if it may.
+    """Return why a scenario's runs cannot have a figure, and similar names; empty if they can.
 
-    A script names what it measures as it goes, so that it may have any.
+    A script names what it measures as it runs, so it can have any figure.
 
     Raises:
         UsageError: there is no such scenario.
@@ -32,7 +32,7 @@ def against_figure(name: str, scenario: str) -> str:
 
 
 def against_figure_of(plan: Plan, name: str) -> str:
-    """Return why a run has no such figure, of all or of one kind of users; nothing if it may."""
+    """Return why a run cannot have a figure, overall or of one kind of users; empty if it can."""
     user, _, rest = name.partition(".")
     of_users = {it.name: it.plan.scenario for it in plan.users}
     if user in of_users and not catalogue_for(plan).has(name):

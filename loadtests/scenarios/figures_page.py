@@ -1,4 +1,4 @@
-"""The reference of figures, docs/figures.md: the catalogue, and what scenarios declare."""
+"""The reference page of figures, docs/figures.md: the catalogue, and what scenarios declare."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -55,7 +55,7 @@ on the first.
 
 
 def figures_page() -> str:
-    """Return the page, in Markdown."""
+    """Return the page as Markdown."""
     return "".join(
         (
             _INTRODUCTION,

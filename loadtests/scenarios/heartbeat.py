@@ -1,9 +1,9 @@
-"""Listen to the heartbeat, ping, and go silent: is the interval kept, are the dead found?
+"""Listen for heartbeats, ping, and fall silent: is the interval kept, are dead clients detected?
 
-Timed are: the interval between two heartbeat messages and between two pings of the server, each
-also as its difference from what was promised (*jitter*); the round trip of our own pings (RFC 6455
-section 5.5.2), or of messages that the server answers as if they were; and, for clients that stop
-reading and so answer nothing, as a peer whose cable was cut, how long until the server has given
+These are timed: the interval between two heartbeat messages and between two pings of the server,
+each also as its difference from what was promised (*jitter*); the round trip of our own pings
+(RFC 6455 section 5.5.2), or of messages that the server answers like pings; and, for clients that
+stop reading and so answer nothing, like a peer whose cable was cut, how long until the server gives
 up on them (*detected*).
 """
 
@@ -34,8 +34,8 @@ from reports.measures import Measures
 
 _POLL_SECONDS: Final = 0.02
 _LISTENING: Final = 0.75
-"""Of the beats that fit into the duration, the share that must have come: the first and the last
-may fall outside of it."""
+"""The share of the beats fitting into the duration that must arrive: the first and the last may
+fall outside it."""
 _TCP_ESTABLISHED: Final = 1
 
 
@@ -112,34 +112,34 @@ _MEASURES: Final = Measures(
 
 
 class HeartbeatParameters(CorrelatedParameters):
-    """What ``--param`` may set."""
+    """Parameters settable with ``--param``."""
 
     message: Annotated[str, Field(min_length=1)] = "Server is running"
-    """What a heartbeat message has in it."""
+    """A text that a heartbeat message contains."""
 
     interval: Annotated[Seconds, Field(gt=0)] = 10.0
-    """How often the server promises one."""
+    """The interval at which the server promises a heartbeat message."""
 
     ping_interval: Annotated[Seconds, Field(gt=0)] | None = None
-    """How often the server promises a ping; not judged by default."""
+    """The interval at which the server promises a ping; not judged by default."""
 
     half_open: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """The share of the clients that goes silent at the start of the load."""
+    """The share of the clients that fall silent at the start of the load."""
 
     within: Annotated[Seconds, Field(gt=0)] = 60.0
-    """How long after its silence the server may take to give up on a client."""
+    """How long the server may take to give up on a client after it falls silent."""
 
     wrap: str | None = None
-    """A ping of the server's own making, sent as a message instead of a ping frame: {} where a text
-    goes that the answer brings back, {n} for the number of the connection."""
+    """A ping in the server's own format, sent as a message instead of a ping frame, with {} for a
+    text that the answer returns and {n} for the number of the connection."""
 
     find: str | None = None
-    """Where that text is in the answer: json:a.b.0 or regex:PATTERN with one group; anywhere if
-    not."""
+    """Where to find that text in the answer: json:a.b.0 or regex:PATTERN with one group; without
+    it, anywhere."""
 
 
 class Pulse:
-    """What one client has heard: when each kind of beat came last, 0 before the first."""
+    """The times at which one client last received each kind of beat, 0 before the first."""
 
     __slots__ = ("beat_ns", "ping_ns", "pinged_ns")
 
@@ -150,7 +150,7 @@ class Pulse:
 
 
 class Heartbeat(Scenario[HeartbeatParameters]):
-    """One process's part; the rate is our own pings a second over all connections."""
+    """One process's part of the load; the rate is our own pings a second over all connections."""
 
     parameters_type = HeartbeatParameters
     default_rate = 10.0
@@ -172,7 +172,7 @@ class Heartbeat(Scenario[HeartbeatParameters]):
         self._lateness = recorder.durations("lateness").append
         self._random = random.Random(share.plan.seed + share.process)
         self._beaten = 0
-        # Of a ping that is a message.
+        # For pings sent as messages.
         row = share.plan.row_for(parameters.wrap)
         self._write = None if parameters.wrap is None else Envelope(parameters.wrap, row).write
         self._find = rule(parameters.find)
@@ -183,7 +183,7 @@ class Heartbeat(Scenario[HeartbeatParameters]):
 
     @classmethod
     def check(cls, plan: Plan, parameters: HeartbeatParameters) -> None:
-        """Refuse a duration in which no interval would be seen."""
+        """Reject a duration in which no interval would be seen."""
         if plan.duration_seconds < 2 * parameters.interval:
             raise UsageError(
                 f"a duration of {plan.duration_seconds:g} s shows no interval of "
@@ -192,15 +192,15 @@ class Heartbeat(Scenario[HeartbeatParameters]):
             )
 
     def new_state(self, number: int) -> Pulse:  # noqa: ARG002
-        """Know when each beat came last."""
+        """Return the times of a new client's last beats."""
         return Pulse()
 
     def opened(self, connection: Connection) -> None:
-        """Listen to pings and pongs too."""
+        """Listen for pings and pongs too."""
         connection.on_control = self._on_control
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Time a heartbeat message, or the answer to a ping that is a message."""
+        """Time a heartbeat message, or the answer to a ping sent as a message."""
         if self._pinged and self._is_answer(connection, payload, now_ns):
             return
         if self._message not in payload:
@@ -243,7 +243,7 @@ class Heartbeat(Scenario[HeartbeatParameters]):
         pulse.ping_ns = now_ns
 
     async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
-        """Listen for the duration, pinging; some are silent from the start."""
+        """Listen and ping for the duration; some clients are silent from the start."""
         await load.begun()
         here = pool.open_connections()
         silent = self._random.sample(here, round(len(here) * self.parameters.half_open))
@@ -313,7 +313,7 @@ class Heartbeat(Scenario[HeartbeatParameters]):
 
 
 def _is_established(connection: Connection) -> bool:
-    """Ask the kernel (tcp(7), TCP_INFO), for who does not read does not hear of the end."""
+    """Ask the kernel (tcp(7), TCP_INFO), because a client that does not read misses the end."""
     if connection.transport.is_disconnected:
         return False
     held: Any = connection.transport.underlying_transport.get_extra_info("socket")

@@ -9,13 +9,13 @@ from loadtests.scenarios.scenario import Published, Scenario
 
 
 class Hold(Scenario[Parameters]):
-    """Sends nothing; whatever arrives is counted as unsolicited."""
+    """Connections that send nothing; whatever arrives is counted as unsolicited."""
 
     joins = True
 
     @classmethod
     def check(cls, plan: Plan, parameters: Parameters) -> None:  # noqa: ARG003
-        """Refuse a rate of what is not sent; Locust's is of several classes at once."""
+        """Reject a rate, as nothing is sent, except Locust's, which several classes share."""
         if plan.rate is not None and (not plan.live or plan.population is not None):
             raise UsageError(
                 "hold sends nothing: leave --rate and --profile out, or take --scenario echo"

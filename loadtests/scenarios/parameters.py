@@ -1,4 +1,4 @@
-"""What a scenario's parameters are made of: a model, and numbers that are written with units."""
+"""The building blocks of scenario parameters: a model, and numbers written with units."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ def _read(parse: Callable[[str], float]) -> BeforeValidator:
     def read(value: object) -> object:
         return parse(value) if isinstance(value, str) else value
 
-    # For the help, which tells what is to be written.
+    # For the help text, which shows what to write.
     read.__name__ = parse.__name__.removeprefix("parse_")
     return BeforeValidator(read)
 
@@ -29,7 +29,7 @@ Bytes = Annotated[int, _read(parse_bytes)]
 
 
 class Parameters(BaseModel):
-    """What ``--param`` may set: a field a parameter, its docstring the help."""
+    """Parameters settable with ``--param``: each field is one, its docstring the help text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -45,19 +45,19 @@ class Parameters(BaseModel):
 
 
 class ReconnectParameters(Parameters):
-    """How clients come back."""
+    """Parameters for how clients reconnect."""
 
     backoff: BackoffKind = BackoffKind.EXPONENTIAL
-    """How long they wait before each try."""
+    """How long clients wait before each attempt to reconnect."""
 
     jitter: Literal["none", "full"] = "full"
-    """Whether each wait is drawn evenly from zero to its length."""
+    """Whether each wait is drawn uniformly between zero and its full length."""
 
     first: Annotated[Seconds, Field(ge=0)] = 0.1
-    """The first wait, or every one with a fixed backoff."""
+    """The first wait, or every wait with a fixed backoff."""
 
     longest: Annotated[Seconds, Field(ge=0)] = 10.0
-    """What an exponential wait grows to."""
+    """The longest wait of an exponential backoff."""
 
     def policy(self) -> Backoff:
         """Return the backoff."""

@@ -1,7 +1,7 @@
-"""Which messages of a stream were to reach a receiver that came or went while it was published.
+"""Which messages of a stream were due to a receiver that came or went while it was published.
 
-All of those that were sent while it was there. Who is about to go may go before the last ones come:
-of these only what took longer than a message may take is missed.
+All messages sent while it was there. A receiver may leave before the last of them arrive: of these,
+only a message that took longer than allowed counts as missed.
 """
 
 from bisect import bisect_right
@@ -14,11 +14,11 @@ from loadtests.clients.connection import Connection
 
 @dataclass(slots=True)
 class Presence:
-    """When a receiver was there, by the fleet's clock.
+    """The period in which a receiver was connected, by the fleet's clock.
 
     Attributes:
-        begin_ns: from when on it was connected.
-        end_ns: when it began to go, or its connection ended; None while it stays.
+        begin_ns: when it connected.
+        end_ns: when it began to leave or its connection ended; None while it stays.
     """
 
     begin_ns: int
@@ -27,12 +27,12 @@ class Presence:
     def due(
         self, sent_ns: Sequence[int], heard: tuple[int, int] | None, late_ns: int
     ) -> tuple[int, int]:
-        """Return the numbers that were to reach it, from the first up to but not with the last.
+        """Return the first sequence number due to the receiver, and the one after the last.
 
         Args:
             sent_ns: when each message was sent, in order.
-            heard: the lowest number that reached it and the one after the highest, None if none
-                has; these were to reach it in any case.
+            heard: the lowest number that reached it and the one after the highest, or None if none
+                did; these were due in any case.
             late_ns: how long a message may take.
         """
         first = bisect_right(sent_ns, self.begin_ns)
@@ -46,8 +46,8 @@ class Attendance:
     """The receivers that come and go.
 
     Attributes:
-        here: those that are here and stay, in the order in which they came.
-        presences: when each was here, by what a scenario keeps of it.
+        here: those that are connected and staying, in order of arrival.
+        presences: when each was connected, keyed by the state that a scenario keeps for it.
     """
 
     def __init__(self) -> None:
@@ -55,12 +55,12 @@ class Attendance:
         self.presences: dict[Any, Presence] = {}
 
     def come(self, connection: Connection, now_ns: int) -> None:
-        """Note that one comes, at a time of the fleet's clock."""
+        """Record that a receiver arrives, at a time on the fleet's clock."""
         self.here[connection] = None
         self.presences[connection.state] = Presence(now_ns)
 
     def go(self, connection: Connection, now_ns: int) -> None:
-        """Note that one goes, or has gone; the first time counts."""
+        """Record that a receiver is leaving or has left; the first time counts."""
         if connection in self.here:
             del self.here[connection]
             self.presences[connection.state].end_ns = now_ns

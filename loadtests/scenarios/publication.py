@@ -1,6 +1,6 @@
-"""One numbered stream that one connection publishes and many receive: written here, read there.
+"""A numbered stream that one connection publishes and many receive: its writer and its reader.
 
-One publisher keeps one order, so loss, duplication and reordering are exact at every receiver.
+A single publisher keeps one order, so loss, duplication and reordering are exact at every receiver.
 """
 
 import asyncio
@@ -33,14 +33,14 @@ from reports.measures import Measures
 DELIVERIES: Final = Measures(
     main=("delivered",), reaches_rate=True, in_bursts=True, has_ledger=True
 )
-"""What a scenario measures whose messages are each delivered to many connections."""
+"""The measures of a scenario whose messages are each delivered to many connections."""
 
 # A number this far ahead of the last one is a damaged stamp, not a gap to enter in the ledger.
 _LARGEST_GAP: Final = 1_000_000
 
 
 def check_payload(plan: Plan) -> None:
-    """Refuse a payload that has no room for the stamp. Raises UsageError."""
+    """Raise UsageError if the payload has no room for the stamp."""
     if plan.payload_bytes < BROADCAST_BYTES:
         raise UsageError(
             f"a payload of {plan.payload_bytes} bytes is too small; a broadcast message carries a "
@@ -49,10 +49,10 @@ def check_payload(plan: Plan) -> None:
 
 
 class Publisher:
-    """Sends the messages of the stream.
+    """The sender of the stream's messages.
 
     Attributes:
-        sent_ns: when each was sent, by its number, in nanoseconds of the fleet's clock.
+        sent_ns: when each was sent, by its number, in nanoseconds on the fleet's clock.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Publisher:
         self._lateness = recorder.durations("lateness").append
 
     def publish(self, connection: Connection, intended_ns: int) -> None:
-        """Send the next one; a connection that is closed takes none, which is counted."""
+        """Send the next message; if the connection is closed, count an error instead."""
         if not connection.is_open:
             self._recorder.errors["send:closed"] += 1
             return
@@ -94,13 +94,13 @@ class Publisher:
         arrivals: Iterator[int],
         window: LoadWindow,
     ) -> None:
-        """Publish by a schedule all the while; a process without the publisher waits.
+        """Publish on schedule for the whole load; a process without the publisher waits.
 
         Args:
-            connection: gives what to publish on, asked each time, None where nobody is there; None
-                where it is elsewhere.
+            connection: called each time for the connection to publish on, and returns None if
+                nobody is there; None if the publisher is in another process.
             arrivals: when messages are due, in nanoseconds since the start of ``window``.
-            window: the time of the load.
+            window: the load window.
         """
         if connection is None:
             await window.over()
@@ -114,12 +114,12 @@ class Publisher:
 
 
 class StampReader:
-    """Reads the stamp of each message once; every receiver gets the same bytes.
+    """A reader of stamps, one for each message, because every receiver gets the same bytes.
 
     Attributes:
-        seen: the message read last, to be compared with before :meth:`read` is called.
+        seen: the last message read, to compare with before calling :meth:`read`.
         sequence: its number.
-        intended_ns: when it was to be sent, by CLOCK_MONOTONIC here.
+        intended_ns: when it was due to be sent, by CLOCK_MONOTONIC here.
     """
 
     __slots__ = (
@@ -149,7 +149,7 @@ class StampReader:
         self.intended_ns = 0
 
     def read(self, payload: bytes, now_ns: int) -> bool:
-        """Read a message that is not :attr:`seen`; tells whether it is one of this run's."""
+        """Read a message that is not :attr:`seen`; return whether it belongs to this run."""
         text = self._finder.text(payload)
         if text is None:
             return False
@@ -161,7 +161,7 @@ class StampReader:
         return False
 
     def _take(self, stamped: bytes, now_ns: int) -> bool:
-        """Take number and time from a stamp; tells whether all that was sent stands there."""
+        """Read number and time from a stamp; return whether everything sent is there."""
         try:
             sequence = int(stamped[TAG_BYTES:SEQUENCE_END], 16)
             intended_ns = int(stamped[SEQUENCE_END:INTENDED_END], 16) - self._clock_ns
@@ -175,13 +175,13 @@ class StampReader:
         if damaged:
             return False
         self.sequence = sequence
-        # Clocks of two hosts are never quite the same: a delivery may seem to be over too soon.
+        # The clocks of two hosts never quite agree: a delivery may seem to arrive before it is due.
         self.intended_ns = min(intended_ns, now_ns)
         return True
 
 
 def observe(ledger: Ledger, sequence: int, recorder: Recorder) -> bool:
-    """Enter an arrival out of order and count what it is; tells whether it is the first."""
+    """Enter an out-of-order arrival and count it by kind; return whether it is the first."""
     reordered = ledger.reordered
     if ledger.observe(sequence):
         recorder.integrity["reordered"] += ledger.reordered - reordered

@@ -1,4 +1,4 @@
-"""The scenarios by name, and how one is made for a process."""
+"""The registry of scenarios by name, and how a process creates one."""
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -35,7 +35,7 @@ _CLASSES: Final = {
 
 
 class _Scenarios(Mapping[str, type[Scenario[Any]]]):
-    """Imports the one that is looked up: each of a run's processes needs no more."""
+    """A mapping that imports only the scenario looked up: a process of a run needs no other."""
 
     def __getitem__(self, name: str) -> type[Scenario[Any]]:
         module, _, kind = _CLASSES[name].partition(".")
@@ -50,14 +50,14 @@ class _Scenarios(Mapping[str, type[Scenario[Any]]]):
 
 
 SCENARIOS: Final = _Scenarios()
-"""Those that come with swarmgate, by name."""
+"""The scenarios that come with swarmgate, by name."""
 
 
 def scenario_kind(name: str) -> type[Scenario[Any]]:
     """Return the scenario of that name, or the one in the Python file of that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such scenario.
     """
     if name.endswith(".py"):
         return load_script(Path(name))
@@ -71,7 +71,7 @@ def scenario_kind(name: str) -> type[Scenario[Any]]:
 
 
 def parse_parameters(name: str, given: Mapping[str, Any]) -> Parameters:
-    """Check a scenario's parameters and bring them to their types.
+    """Check a scenario's parameters and convert them to their types.
 
     Raises:
         UsageError: an unknown parameter, or a value of the wrong type or outside its range.
@@ -87,7 +87,7 @@ def parse_parameters(name: str, given: Mapping[str, Any]) -> Parameters:
             raise UsageError(
                 f"scenario {name!r} has no parameter {key!r}; it takes: {known}"
             ) from None
-        # Of a check of ours the library writes "Value error, " before the message.
+        # The library puts "Value error, " before the message of a check of ours.
         why = first.get("ctx", {}).get("error", first["msg"])
         raise UsageError(
             f"parameter {key} of scenario {name!r} is {first['input']!r}: {why}"
@@ -95,7 +95,7 @@ def parse_parameters(name: str, given: Mapping[str, Any]) -> Parameters:
 
 
 def check_scenario(plan: Plan) -> None:
-    """Refuse, before anything is started, a plan that its scenario cannot carry out.
+    """Reject a plan that its scenario cannot carry out, before anything starts.
 
     Raises:
         UsageError: an unknown scenario or parameter, or a value that it cannot use.
@@ -126,7 +126,7 @@ def _check_kept(plan: Plan, wrap: str) -> None:
 
 
 def make_scenario(share: ProcessPlan, recorder: Recorder) -> Scenario[Any]:
-    """Make one process's part of the plan's scenario."""
+    """Create one process's part of the plan's scenario."""
     plan = share.plan
     parameters = parse_parameters(plan.scenario, plan.parameters)
     return scenario_kind(plan.scenario)(share, parameters, recorder)

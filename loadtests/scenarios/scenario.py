@@ -1,6 +1,6 @@
-"""What a scenario is: what one swarm process does with its connections, and what it keeps of them.
+"""The scenario interface: what one swarm process does with its connections and keeps for them.
 
-The built-in ones are listed in ``registry.py``; a user's own is a subclass in a file of his
+The built-in scenarios are listed in ``registry.py``; a user writes a subclass in a separate file
 (docs/scripting.md).
 """
 
@@ -22,31 +22,31 @@ from loadtests.scenarios.parameters import Parameters
 from reports.measures import Measures
 
 Published = Mapping[str, Any]
-"""What a process says of what it sent, for the ledgers of all the others; JSON."""
+"""What a process reports about what it sent, for the ledgers of all the others; JSON."""
 
 
 P = TypeVar("P", bound=Parameters)
 
 
 class Scenario(Generic[P]):
-    """One swarm process's part of a scenario; what a subclass leaves out does nothing.
+    """One swarm process's part of a scenario; methods that a subclass omits do nothing.
 
     Attributes:
-        parameters_type: what ``--param`` may set, with types and ranges.
-        default_rate: arrivals a second where the plan names no rate; None is the closed model, or
+        parameters_type: the parameters settable with ``--param``, with types and ranges.
+        default_rate: arrivals a second if the plan names no rate; None means the closed model, or
             nothing to send.
-        is_spread: whether every connection sends, so that a rate may be of each.
-        comes_back: whether clients return to a target that ended them all, or that was restarted.
-        stops_target: whether it stops the server, so that nothing can run beside or after it.
-        replaces: whether it ends connections itself and opens others for them, so that for a moment
-            none may be open.
-        ready: the steps before a connection counts as open, where the plan names none.
-        joins: whether connections may come and go while the load lasts; where not, a live load is
-            one of rounds, in each of which they are the same.
-        takes_stages: whether connections may come and go by stages, which who joins can as well.
-        measures: what it measures of its own, and how its load is to be judged.
-        share: this process's share of the run; ``plan`` is the whole of it.
-        live_part: this process's part of a rate that is of all connections, in a live load.
+        is_spread: whether every connection sends, so that a rate may be per connection.
+        comes_back: whether clients return to a target that ended them all or was restarted.
+        stops_target: whether it stops the server, so that nothing can run alongside or after it.
+        replaces: whether it ends connections itself and opens others in their place, so that for a
+            moment none may be open.
+        ready: the steps before a connection counts as open, if the plan names none.
+        joins: whether connections may come and go while the load lasts; if not, a live load runs in
+            rounds with a fixed set of connections.
+        takes_stages: whether connections may come and go by stages; implied by ``joins``.
+        measures: what it measures itself, and how its load is to be judged.
+        share: this process's share of the run; ``plan`` is the whole run.
+        live_part: this process's part of a rate over all connections, in a live load.
     """
 
     parameters_type: ClassVar[type[Parameters]] = Parameters
@@ -68,34 +68,34 @@ class Scenario(Generic[P]):
         self.recorder = recorder
 
     @classmethod
-    def check(cls, plan: Plan, parameters: Any) -> None:  # noqa: ANN401 - each one's own
-        """Refuse, before anything is started, a plan that cannot be carried out.
+    def check(cls, plan: Plan, parameters: Any) -> None:  # noqa: ANN401 - each has its own type
+        """Reject a plan that cannot be carried out, before anything starts.
 
         Raises:
-            UsageError: why not.
+            UsageError: it cannot, and why.
         """
 
     @classmethod
     def address(cls, url: str, parameters: Any) -> str:  # noqa: ANN401, ARG003 - the same
-        """Return the address to connect to, ``{n}`` standing for the number of a connection."""
+        """Return the address to connect to, with ``{n}`` for the number of a connection."""
         return url
 
     def new_state(self, number: int) -> Any:  # noqa: ANN401, ARG002 - the same
-        """Return what is kept for the connection of that number, which survives a reconnect."""
+        """Return the state kept for the connection of that number, which survives a reconnect."""
         return None
 
     def opened(self, connection: Connection) -> None:
-        """Take a connection whose handshake is complete."""
+        """Handle a connection whose handshake is complete."""
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:  # noqa: ARG002
-        """Take one message that arrived at ``now_ns``. Hot."""
+        """Handle one message that arrived at ``now_ns``. Hot path."""
         self.recorder.unsolicited += 1
 
     def closed(self, connection: Connection) -> None:
-        """Take the end of a connection, whoever wanted it."""
+        """Handle the end of a connection, whichever side ended it."""
 
     async def leaving(self, connections: Sequence[Connection]) -> None:
-        """Let these finish what they are at; they are closed when this returns."""
+        """Let these connections finish their work; they are closed when this returns."""
 
     @property
     def away(self) -> int:
@@ -103,18 +103,18 @@ class Scenario(Generic[P]):
         return 0
 
     def prepare(self, pool: ConnectionPool) -> None:
-        """Take the connections that the load is put on, before any process begins it.
+        """Prepare the connections for the load, before any process begins it.
 
-        Another process may begin earlier than this one gets its turn: what its messages are
-        entered into must be there by then.
+        Another process may begin before this one gets its turn: whatever its messages are entered
+        into must exist by then.
         """
 
     async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
-        """Put the load on, from its start to its end, which may come early."""
+        """Apply the load from its start to its end, which may come early."""
         raise NotImplementedError
 
     def outstanding(self, published: Published) -> int:  # noqa: ARG002
-        """Count what was sent and can still arrive; ``published`` is over the whole fleet."""
+        """Count the messages that can still arrive; ``published`` covers the whole fleet."""
         return 0
 
     def account(self, published: Published) -> None:
@@ -141,13 +141,13 @@ class Scenario(Generic[P]):
         part: float = 1.0,
         senders: tuple[float, float] = (math.inf, math.inf),
     ) -> None:
-        """Fire at each arrival until the load is over, in a live one at the rate of the moment.
+        """Fire at each arrival until the load is over; a live load follows the current rate.
 
         Args:
-            load: its time.
-            fire: called with the moment at which a message is due.
-            part: this process's part, where connections are the same all the time.
-            senders: how many of the first connections may send at most, here and in all.
+            load: the load window.
+            fire: called with the time at which a message is due.
+            part: this process's part, if the connections stay the same throughout.
+            senders: how many of the first connections may send at most, here and in total.
         """
         loop = asyncio.get_running_loop()
         by_stages = self.plan.population is not None
@@ -165,7 +165,7 @@ class Scenario(Generic[P]):
         await Pacer(loop, times, load, fire_if_due).run()
 
     def _rate_by_stages(self, load: LoadWindow, most_here: float, most: float) -> float:
-        """Return this process's arrivals a second: its share of those that are to be there now."""
+        """Return this process's arrivals a second: its share of the connections planned for now."""
         plan, stages = self.plan, self.plan.population
         rate = plan.rate or self.default_rate
         assert rate is not None
@@ -178,7 +178,7 @@ class Scenario(Generic[P]):
         return rate * here / sending if sending else 0.0
 
     def _rate_now(self) -> float:
-        """Return this process's arrivals a second in a live load, for its connections now."""
+        """Return this process's arrivals a second in a live load, for its current connections."""
         rate = self.plan.rate or self.default_rate
         assert rate is not None
         if self.plan.per_connection:
@@ -187,7 +187,7 @@ class Scenario(Generic[P]):
 
 
 def merged(parts: Iterator[Published]) -> dict[str, Any]:
-    """Put what all processes said together: numbers of one name are added, all else is joined."""
+    """Combine what all processes reported: numbers of one name are added, all else is joined."""
     whole: dict[str, Any] = {}
     for part in parts:
         for name, value in part.items():

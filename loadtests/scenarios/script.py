@@ -1,4 +1,4 @@
-"""What a user's script is written with: one connection, as its user sees it.
+"""The scripting interface: one connection, as its user sees it.
 
 ::
 
@@ -14,7 +14,7 @@
             await connection.expect({"type": "answer"}, within=2)
         await connection.pause(1)
 
-The script is called again and again on every connection until the time of the run is over.
+The script is called repeatedly on every connection until the time of the run is over.
 """
 
 import asyncio
@@ -62,14 +62,14 @@ __all__ = [
 
 Matching = str | re.Pattern[str] | Mapping[str, Any] | Callable[[str], bool]
 Expected = Any
-"""What was expected: a parsed JSON object where a mapping was to match, else the text."""
+"""The expected message: a parsed JSON object if a mapping was to match, otherwise the text."""
 
 _HELD_MESSAGES: Final = 10_000
 _OURS: Final = frozenset({*HANDSHAKE, *OWN, "first_message", "iteration"})
 
 
 class ExpectationError(Exception):
-    """What was expected did not come in time."""
+    """The expected message did not arrive in time."""
 
 
 class ConnectionEndedError(Exception):
@@ -77,13 +77,14 @@ class ConnectionEndedError(Exception):
 
 
 class Script:
-    """One connection in the hands of a script.
+    """One connection, as a script uses it.
 
     Attributes:
         number: its number in the fleet, from 0.
-        feed: its row of the data feed, empty without one.
-        state: for whatever the script wants to keep from one call to the next.
-        arrived_ns: when the message that was given last arrived, by the clock of :meth:`now`.
+        feed: its row of the data feed; empty if there is none.
+        state: whatever the script wants to keep from one call to the next.
+        arrived_ns: when the last message returned to the script arrived, by the clock of
+            :meth:`now`.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Script:
         self._connection = connection
         self._recorder = recorder
         self.arrived_ns = 0
-        # What makes of this process's clock the one that all go by.
+        # Converts this process's clock to the one that all share.
         self._clock_ns = clock_ns
         self._ledgers: dict[str, ScriptLedger] = {}
         self._held: deque[tuple[bytes, int]] = deque()
@@ -122,14 +123,14 @@ class Script:
         self._connection.send(plain)
 
     async def receive(self, within: float | None = None) -> str:
-        """Return the next message that has not been given yet, as text.
+        """Return the next message that has not been returned yet, as text.
 
         Args:
-            within: seconds to wait for it; for ever without.
+            within: seconds to wait for it; without it, wait forever.
 
         Raises:
             ExpectationError: none came in time.
-            ConnectionEndedError: the connection is closed, and all that came was given.
+            ConnectionEndedError: the connection is closed, and all that came was returned.
         """
         return (await self.receive_bytes(within)).decode()
 
@@ -145,13 +146,13 @@ class Script:
         """Return the first message that matches; those before it are counted as unsolicited.
 
         Args:
-            matching: words that it has in it, a pattern to be found in it, the keys and values
-                that it has as a JSON object, or a function of the text.
+            matching: a text that it contains, a pattern to find in it, the keys and values that it
+                has as a JSON object, or a function of the text.
             within: seconds to wait for it.
 
         Raises:
             ExpectationError: none came in time.
-            ConnectionEndedError: the connection was closed before.
+            ConnectionEndedError: the connection was closed first.
         """
         try:
             async with asyncio.timeout(within):
@@ -165,7 +166,7 @@ class Script:
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
-        """Time what is done within, under ``name``; what fails is counted, not timed.
+        """Time the block under ``name``; a block that fails is counted, not timed.
 
         Raises:
             ValueError: the swarm itself times something under that name.
@@ -176,18 +177,18 @@ class Script:
         self._recorder.durations(name).append(perf_counter_ns() - begun_ns)
 
     def now(self) -> int:
-        """Return the time in nanoseconds, by a clock that all connections of a run go by.
+        """Return the time in nanoseconds, by a clock that all connections of a run share.
 
-        Where all its processes are on one machine that is CLOCK_MONOTONIC, as a server there may
-        write it, too; on several, what two of them say differs by ``clock.uncertainty_seconds`` at
-        most.
+        If all its processes are on one machine, this is CLOCK_MONOTONIC, which a server there may
+        write too; on several, what two of them return differs by at most
+        ``clock.uncertainty_seconds``.
         """
         return perf_counter_ns() + self._clock_ns
 
     def record(self, name: str, ns: int) -> None:
-        """Enter a duration of so many nanoseconds under ``name``, as :meth:`measure` does.
+        """Enter a duration in nanoseconds under ``name``, as :meth:`measure` does.
 
-        One that is below 0, as from a clock that is not :meth:`now`'s, is entered as 0.
+        One below 0, such as from a clock other than that of :meth:`now`, is entered as 0.
 
         Raises:
             ValueError: the swarm itself times something under that name.
@@ -196,11 +197,11 @@ class Script:
         self._recorder.durations(name).append(max(0, ns))
 
     def ledger(self, name: str = "", begin: int | None = None) -> ScriptLedger:
-        """Return the ledger of that name at this connection, from call to call the same.
+        """Return this connection's ledger of that name, the same one at every call.
 
         Args:
-            name: of a numbered stream that the server sends, such as one of several.
-            begin: the number with which it must begin; where it is None, whichever comes first.
+            name: the name of a numbered stream that the server sends, such as one of several.
+            begin: the number that must come first; None accepts any.
         """
         if name not in self._ledgers:
             self._ledgers[name] = ScriptLedger(self._recorder, begin)
@@ -213,20 +214,20 @@ class Script:
         self._ledgers.clear()
 
     def count(self, name: str, times: int = 1) -> None:
-        """Count something of the script's own; it is a figure of the run."""
+        """Count something that the script defines; it is a figure of the run."""
         self._recorder.counts[f"script.{name}"] += times
 
     async def pause(self, seconds: float) -> None:
-        """Think for so long."""
+        """Pause for a think time."""
         await asyncio.sleep(seconds)
 
     async def close(self) -> None:
-        """Leave, with a closing handshake; the script is not called on this connection again."""
+        """Close with a closing handshake; the script is not called on this connection again."""
         if self._connection.is_open:
             self._connection.close()
 
     def take(self, payload: bytes, now_ns: int) -> None:
-        """Hold a message until the script asks for it."""
+        """Keep a message until the script asks for it."""
         if len(self._held) >= _HELD_MESSAGES:
             self._held.popleft()
             self._recorder.errors["script:message not received"] += 1
@@ -234,7 +235,7 @@ class Script:
         self._wake()
 
     def end(self) -> None:
-        """Tell a script that waits that nothing more will come."""
+        """Wake a waiting script, because nothing more will come."""
         self._wake()
 
     def _wake(self) -> None:
@@ -260,7 +261,7 @@ def _check_name(method: str, name: str) -> None:
 
 
 def match(matching: Matching, text: str) -> Expected | None:
-    """Return what a script gets of a message that matches, None if it does not."""
+    """Return what a script gets for a message that matches, or None if it does not."""
     if isinstance(matching, str):
         return text if matching in text else None
     if isinstance(matching, re.Pattern):
@@ -275,7 +276,7 @@ def match(matching: Matching, text: str) -> Expected | None:
 
 
 def _has(value: object, wanted: Mapping[str, Any]) -> bool:
-    """Return whether an object has these keys and values, objects within it likewise."""
+    """Return whether an object has these keys and values, including objects within it."""
     return isinstance(value, Mapping) and all(
         key in value
         and (_has(value[key], part) if isinstance(part, Mapping) else value[key] == part)

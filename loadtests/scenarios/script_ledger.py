@@ -1,4 +1,4 @@
-"""The ledger of a script's own: what of a numbered stream of the server's came, and how."""
+"""A script's own ledger: which messages of a server's numbered stream arrived, and how."""
 
 from loadtests.measure.ledger import Ledger
 from loadtests.measure.recorder import Recorder
@@ -6,18 +6,19 @@ from loadtests.scenarios.publication import observe
 
 
 class ScriptLedger:
-    """Follows the numbers of one stream at one connection.
+    """The sequence numbers of one stream at one connection.
 
-    What came again and what came after a higher number is counted at once; what never came when
-    the connection or the run ends: all that is missing between the first number and the last.
+    Numbers that arrive again or after a higher one are counted at once; those that never arrive are
+    counted when the connection or the run ends: all that are missing between the first number and
+    the last.
     """
 
     def __init__(self, recorder: Recorder, begin: int | None = None) -> None:
-        """Begin.
+        """Create a ledger.
 
         Args:
             recorder: where the counts go.
-            begin: the number that must come first; where it is None, whichever does.
+            begin: the number that must come first; None accepts any.
         """
         self._recorder = recorder
         self._ledger = Ledger(from_first=begin is None)
@@ -26,7 +27,7 @@ class ScriptLedger:
         self._until: int | None = None
 
     def observe(self, sequence: int) -> bool:
-        """Enter a number that came; tells whether it came for the first time."""
+        """Enter a number that arrived; return whether it arrived for the first time."""
         ledger = self._ledger
         if ledger.has_begun and sequence == ledger.next_expected:
             ledger.next_expected = sequence + 1
@@ -34,11 +35,11 @@ class ScriptLedger:
         return observe(ledger, sequence, self._recorder)
 
     def expect(self, until: int) -> None:
-        """Say that all numbers below ``until`` were sent: those that never come are lost."""
+        """Declare that all numbers below ``until`` were sent: those that never arrive are lost."""
         self._until = max(until, self._until or until)
 
     def account(self) -> None:
-        """Count what was to come, and what of it never did."""
+        """Count the messages that were due, and those that never arrived."""
         ledger = self._ledger
         if not ledger.has_begun:
             return

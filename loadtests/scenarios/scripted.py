@@ -1,4 +1,4 @@
-"""Scenarios from a file of the user's: a script is run on every connection, a class as it is."""
+"""Scenarios from a user's file: a script is run on every connection, a class is used as it is."""
 
 import asyncio
 import inspect
@@ -42,11 +42,11 @@ ScriptFunction = Callable[[Script, Any], Awaitable[None]]
 
 
 class Scripted(Scenario[Parameters]):
-    """Runs one script on every connection.
+    """A scenario that runs one script on every connection.
 
-    Without a rate each connection begins it again as soon as it has ended; with a rate, beginnings
-    are an open model over all connections in turn, and ``iteration`` is timed from the intended
-    one: a connection that is not done yet begins late, and this is seen.
+    Without a rate, each connection restarts it as soon as it ends; with a rate, starts follow an
+    open model over all connections in turn, and ``iteration`` is timed from the intended start: a
+    connection that is not done yet starts late, and this shows.
     """
 
     function: ClassVar[ScriptFunction]
@@ -67,7 +67,7 @@ class Scripted(Scenario[Parameters]):
         self._order: list[Script] = []
 
     def opened(self, connection: Connection) -> None:
-        """Make what the script gets."""
+        """Create the object that the script gets."""
         row = row_of(self._rows, connection.number, self.plan.feed_policy) or {}
         script = self._scripts[connection] = Script(
             connection, self.recorder, row, self.share.clock_ns
@@ -76,11 +76,11 @@ class Scripted(Scenario[Parameters]):
             self._begin(script)
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Hold a message for the script."""
+        """Keep a message for the script."""
         self._scripts[connection].take(payload, now_ns)
 
     def closed(self, connection: Connection) -> None:
-        """Tell the script."""
+        """Notify the script."""
         script = self._scripts[connection]
         script.end()
         if self.plan.live:
@@ -91,7 +91,7 @@ class Scripted(Scenario[Parameters]):
                 self._order.remove(script)
 
     async def leaving(self, connections: Sequence[Connection]) -> None:
-        """End the script on these, wherever it is."""
+        """End the script on these connections, wherever it is."""
         for connection in connections:
             script = self._scripts.get(connection)
             if script is not None and (task := self._tasks.get(script)) is not None:
@@ -121,7 +121,7 @@ class Scripted(Scenario[Parameters]):
             script.account()
 
     def _begin(self, script: Script) -> None:
-        """Have the script run on one connection, again and again or whenever it is due."""
+        """Start the script on one connection, to run repeatedly or whenever it is due."""
         if self.plan.rate is None:
             running = self._repeat(script)
         else:
@@ -134,8 +134,8 @@ class Scripted(Scenario[Parameters]):
         failures = 0
         while script.is_open:
             failures = 0 if await self._once(script, perf_counter_ns()) else failures + 1
-            # One that never waits must not keep the others from running, nor one that fails at
-            # once fill the run with its errors.
+            # A script that never waits must not keep the others from running, and one that fails
+            # at once must not fill the run with its errors.
             draw = self._random.random()
             await asyncio.sleep(_AFTER_FAILURE.seconds(failures, draw) if failures else 0)
 
@@ -146,7 +146,7 @@ class Scripted(Scenario[Parameters]):
         def fire(intended_ns: int) -> None:
             nonlocal turn
             if not self._order:
-                # Live, and nobody is here yet, or any more.
+                # In a live load, there may be no connections yet, or none any more.
                 return
             lateness(perf_counter_ns() - intended_ns)
             turn = (turn + 1) % len(self._order)
@@ -159,7 +159,7 @@ class Scripted(Scenario[Parameters]):
             await self._once(script, await intended.get())
 
     async def _once(self, script: Script, intended_ns: int) -> bool:
-        """Run the script once; tells whether it ended well, for what it raises is counted."""
+        """Run the script once; return whether it ended well, because what it raises is counted."""
         try:
             await type(self).function(script, self.parameters)
         except ConnectionEndedError as error:
@@ -179,7 +179,7 @@ def load_script(path: Path) -> type[Scenario[Any]]:
     """Return the scenario in a Python file: its subclass of Scenario, or its ``async def script``.
 
     Raises:
-        UsageError: no such file, it fails on being imported, or it has no scenario.
+        UsageError: there is no such file, importing it fails, or it has no scenario.
     """
     module = load_module(path)
     own = [
@@ -239,7 +239,7 @@ def _scripted(
 
 
 def _declared(path: Path, given: object) -> Measures:
-    """Return what a script measures of its own, besides its iterations."""
+    """Return what a script itself measures, in addition to its iterations."""
     if not isinstance(given, Measures):
         raise UsageError(f"{path}: measures is {given!r}; it must be Measures(…)")
     main = given.main or _MEASURES.main
@@ -247,7 +247,7 @@ def _declared(path: Path, given: object) -> Measures:
 
 
 def _steps(path: Path, given: object) -> tuple[str, ...]:
-    """Return the steps that a script has of its own, written as for ``--ready``."""
+    """Return a script's own steps, written as for ``--ready``."""
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise UsageError(f"{path}: ready is {given!r}; it must be a list of 'SEND => EXPECT'")
     return tuple(map(str, given))

@@ -1,9 +1,10 @@
 """Let some clients stop reading: what happens to everyone else, to the server, and to them?
 
 One connection publishes; all receive. For the first half of the duration all read; then a share of
-them reads slowly or not at all. Deliveries to the others are timed apart before and beside the
-slow ones, so that one run shows the difference. Afterwards the slow ones read on, and what the
-server did to them is counted: messages withheld, connections ended, and with which close codes.
+them reads slowly or not at all. Deliveries to the others are timed separately before and alongside
+the slow ones, so that one run shows the difference. Afterwards the slow ones resume reading, and
+what the server did to them is counted: messages withheld, connections ended, and with which close
+codes.
 """
 
 import asyncio
@@ -79,22 +80,21 @@ _MEASURES: Final = Measures(
 
 
 class SlowConsumerParameters(PublishedParameters):
-    """What ``--param`` may set."""
+    """Parameters settable with ``--param``."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """The share of the connections that becomes slow, one at least."""
+    """The share of the connections that become slow, at least one."""
 
     read: Annotated[Bytes, Field(ge=0)] = 0
-    """How much a slow one reads in a second; 0 is nothing at all."""
+    """How much a slow connection reads in a second; 0 means nothing at all."""
 
     receive_buffer: Annotated[Bytes, Field(ge=0)] = 0
-    """The kernel's receive buffer of a slow one, so that the server feels it sooner; 0 leaves it.
+    """The kernel's receive buffer of a slow connection, so the server notices sooner; 0 keeps it.
 
-    It is set before the load begins: of a window that was offered already, TCP would drop what
-    has no room any more, and the server's kernel send it again seconds later (RFC 9293 section
-    3.8.6). The rounds of a live load share their connections, so from the second on that can happen
-    all the same. Below the size of a segment (64 KiB on loopback) TCP lets messages through in
-    bursts.
+    It is set before the load begins: if a window had already been offered, TCP would drop what no
+    longer fits, and the server's kernel would send it again seconds later (RFC 9293 section 3.8.6).
+    The rounds of a live load share their connections, so this can still happen from the second
+    round on. Below the size of a segment (64 KiB on loopback), TCP lets messages through in bursts.
     """
 
 
@@ -103,7 +103,7 @@ class Reader:
 
     Attributes:
         is_chosen: whether it is one of those that become slow, whose deliveries are not timed.
-        allowance: bytes that such a one may still read.
+        allowance: bytes that a slow receiver may still read.
     """
 
     __slots__ = ("allowance", "is_chosen", "ledger")
@@ -115,7 +115,7 @@ class Reader:
 
 
 class SlowConsumer(Scenario[SlowConsumerParameters]):
-    """One process's part."""
+    """One process's part of the load."""
 
     parameters_type = SlowConsumerParameters
     default_rate = 20.0
@@ -136,15 +136,15 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
 
     @classmethod
     def check(cls, plan: Plan, parameters: SlowConsumerParameters) -> None:  # noqa: ARG003
-        """Refuse what could not be sent."""
+        """Reject a plan whose messages could not be sent."""
         check_payload(plan)
 
     def new_state(self, number: int) -> Reader:  # noqa: ARG002
-        """Keep a ledger for each receiver."""
+        """Return a new receiver with its ledger."""
         return Reader()
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Enter a message in its receiver's ledger; time it if the receiver is not slow. Hot."""
+        """Enter a message in its receiver's ledger; time it unless that is slow. Hot path."""
         reader: Reader = connection.state
         if reader.is_chosen:
             reader.allowance -= len(payload)
@@ -162,12 +162,12 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
             self._to_others(now_ns - stamp.intended_ns)
 
     def closed(self, connection: Connection) -> None:
-        """Count what the server ended of the slow ones; of the others it is an error."""
+        """Count the slow connections that the server ended; for the others, that is an error."""
         if connection.was_ended_as_expected:
             self.recorder.counts["slow-consumer.ended"] += 1
 
     def prepare(self, pool: ConnectionPool) -> None:
-        """Draw those that become slow, of whose deliveries none is timed."""
+        """Draw the connections that become slow, whose deliveries are not timed."""
         here = pool.open_connections()
         first = int(self.share.process == 0)
         count = min(len(here[first:]), max(1, round(len(here) * self.parameters.share)))
@@ -177,7 +177,7 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
                 _set_receive_buffer(connection, self.parameters.receive_buffer)
 
     async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
-        """Publish all the while; let some become slow half way."""
+        """Publish for the whole load; let some connections become slow halfway."""
         here = pool.open_connections()
         self._slow = [connection for connection in here if connection.state.is_chosen]
         self._others = [connection for connection in here if not connection.state.is_chosen]
@@ -199,7 +199,7 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
         self.recorder.counts["slow-consumer.slow"] += len(self._slow)
         self._to_others = self._beside
         for connection in self._slow:
-            # What becomes of it now is what is being measured, no error.
+            # What happens to it from now on is what is being measured, not an error.
             connection.expect_end()
             connection.state.allowance = 0
             _pause(connection)
@@ -213,25 +213,25 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
                     _resume(connection)
 
     async def _read_on(self) -> None:
-        """Let the slow ones read what is still held for them, until none of it comes any more."""
+        """Let the slow connections read what is still queued for them, until no more arrives."""
         for connection in self._slow:
             connection.state.allowance = _UNBOUNDED
             if self.parameters.receive_buffer:
-                # With the small one the kernel would let the rest through only now and then.
+                # With the small buffer, the kernel would let the rest through only now and then.
                 _set_receive_buffer(connection, _WIDE_BYTES)
             _resume(connection)
-        # Of what was published alone: a server may have heartbeats to send at any time.
+        # Count only what was published: a server may send heartbeats at any time.
         arrived = -1
         while arrived != (arrived := sum(it.state.ledger.arrived for it in self._slow)):  # noqa: ASYNC110
             await asyncio.sleep(_QUIET_SECONDS)
 
     def outstanding(self, published: Published) -> int:
-        """Count the deliveries to the others that can still come."""
+        """Count the deliveries to the others that can still arrive."""
         count = published.get("count", 0)
         return sum(it.state.ledger.lost(count) for it in self._others if it.is_open)
 
     def account(self, published: Published) -> None:
-        """Count what never came: to the others lost, to the slow ones withheld."""
+        """Count what never arrived: lost for the others, withheld for the slow ones."""
         count = published.get("count", 0)
         self.recorder.integrity["expected"] += count * len(self._others)
         for connection in self._others:

@@ -1,9 +1,9 @@
-"""Drop many connections at one moment: how long until all are back, and what did they miss?
+"""Drop many connections at once: how long until all are back, and what did they miss?
 
-One connection, the first of the first process, goes on publishing and is never dropped; all follow
-its numbered messages. A message that a client *missed* is not one that was lost: it was sent while
-its receiver was not connected, from its last message before the end to the completed handshake
-after it.
+One connection, the first of the first process, keeps publishing and is never dropped; all follow
+its numbered messages. A message that a client *missed* is not a lost one: it was sent while its
+receiver was not connected, from its last message before the end to the completed handshake after
+it.
 """
 
 import asyncio
@@ -53,28 +53,28 @@ _MEASURES: Final = Measures(
 
 
 class StormParameters(PublishedParameters, ReconnectParameters):
-    """What ``--param`` may set."""
+    """Parameters settable with ``--param``."""
 
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """The share of the connections that is dropped."""
+    """The share of the connections that are dropped."""
 
     drop: Literal["abort", "close", "none"] = "abort"
-    """Cut them, close them with a handshake, or drop none and wait for the server to end them."""
+    """Cut them, close them with a handshake, or drop none and wait until the server ends them."""
 
     at: Annotated[Seconds, Field(ge=0)] | None = None
-    """When, after the load begins. A fifth into the duration by default."""
+    """When to drop them, after the load begins; a fifth into the duration by default."""
 
     within: Annotated[Seconds, Field(gt=0)] = 60.0
-    """How long after the load all may take to be back."""
+    """How long all clients may take after the load to be back."""
 
 
 class Guest:
-    """One receiver over all its connections.
+    """One receiver across all its connections.
 
     Attributes:
-        away_ns: when it was last dropped or ended, 0 while it is here.
-        gaps: for each time it was away, the number it waited for when its connection ended and
-            the time when it was back, by the fleet's clock.
+        away_ns: when it was last dropped or ended, 0 while it is connected.
+        gaps: for each time it was away, the number it expected when its connection ended and the
+            time when it was back, by the fleet's clock.
     """
 
     __slots__ = ("away_ns", "gaps", "ledger")
@@ -85,7 +85,7 @@ class Guest:
         self.gaps: list[tuple[int, int]] = []
 
     def missed(self, sequence: int, sent_ns: int) -> bool:
-        """Return whether a message that never came was sent while nobody was there to take it."""
+        """Return whether a message that never arrived was sent while the receiver was away."""
         return any(sequence >= first and sent_ns <= back_ns for first, back_ns in self.gaps)
 
 
@@ -112,15 +112,15 @@ class Storm(Scenario[StormParameters]):
 
     @classmethod
     def check(cls, plan: Plan, parameters: StormParameters) -> None:  # noqa: ARG003
-        """Refuse what could not be sent."""
+        """Reject a plan whose messages could not be sent."""
         check_payload(plan)
 
     def new_state(self, number: int) -> Guest:  # noqa: ARG002
-        """Keep a ledger for each receiver."""
+        """Return a new receiver with its ledger."""
         return Guest()
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Time one delivery and enter it in its receiver's ledger. Hot."""
+        """Time one delivery and enter it in its receiver's ledger. Hot path."""
         stamp = self._stamp
         if payload != stamp.seen and not stamp.read(payload, now_ns):
             return
@@ -133,7 +133,7 @@ class Storm(Scenario[StormParameters]):
         self._delivered(now_ns - stamp.intended_ns)
 
     def opened(self, connection: Connection) -> None:
-        """Take a client that is back."""
+        """Record that a client is back."""
         guest: Guest = connection.state
         if self._pool is None or not guest.away_ns:
             return
@@ -146,11 +146,11 @@ class Storm(Scenario[StormParameters]):
         connection.expect_end()
 
     def closed(self, connection: Connection) -> None:
-        """Bring a client back, whoever ended its connection."""
+        """Reconnect a client, whichever side ended its connection."""
         guest: Guest = connection.state
         if self._pool is None:
             return
-        # Of a dropped one the storm has begun before its connection has ended.
+        # For a dropped client, the storm began before its connection ended.
         guest.away_ns = guest.away_ns or perf_counter_ns()
         guest.gaps.append((guest.ledger.next_expected, _NEVER_NS))
         self.recorder.counts["storm.dropped"] += 1
@@ -158,11 +158,11 @@ class Storm(Scenario[StormParameters]):
 
     @property
     def away(self) -> int:
-        """How many are not back yet."""
+        """How many clients are not back yet."""
         return self._reconnector.away
 
     async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
-        """Publish all the while; drop, and wait until everyone is back."""
+        """Publish for the whole load; drop connections, and wait until everyone is back."""
         self._pool = pool
         here = pool.connections
         self._guests = [connection.state for connection in here]
@@ -207,7 +207,7 @@ class Storm(Scenario[StormParameters]):
         pool.say("all back", after_seconds=(perf_counter_ns() - now_ns) / 1e9)
 
     def outstanding(self, published: Published) -> int:
-        """Count the deliveries that can still come."""
+        """Count the deliveries that can still arrive."""
         sent_ns = published.get("sent_ns", [])
         return sum(
             not guest.missed(sequence, sent_ns[sequence])
@@ -216,7 +216,7 @@ class Storm(Scenario[StormParameters]):
         )
 
     def account(self, published: Published) -> None:
-        """Count what never came, the missed apart from the lost."""
+        """Count what never arrived, the missed separately from the lost."""
         sent_ns = published.get("sent_ns", [])
         integrity = self.recorder.integrity
         for guest in self._guests:

@@ -42,9 +42,9 @@ from reports.units import (
     significant,
 )
 
-# Beyond this ratio the smaller of two lines on one linear axis lies on the floor.
+# Beyond this ratio the smaller of two lines on a linear axis is flattened to the bottom.
 _WORTH_ANOTHER_CHART: Final = 50
-# Beyond this one an axis of durations is logarithmic.
+# Beyond this ratio an axis of durations is logarithmic.
 _WORTH_LOGARITHMS: Final = 20
 _MOST_MARKS: Final = 3
 _PERCENTILE_POINTS: Final = 160
@@ -69,10 +69,10 @@ class Chart:
     """One chart on the page.
 
     Attributes:
-        unit: of the y axis.
-        legend: name and swatch of each line; none where the title says it.
+        unit: the unit of the y axis.
+        legend: name and swatch of each line; empty if the title says it.
         drawing: an ``<svg>`` element.
-        note: a sentence below it.
+        note: a sentence below the chart.
     """
 
     title: str
@@ -88,8 +88,8 @@ class Timing:
 
     Attributes:
         title: what is timed.
-        timed: what is drawn of it over time.
-        lines: what is drawn of it by percentile, each line with its label.
+        timed: the part of it that is drawn over time.
+        lines: the parts of it that are drawn by percentile, each line with its label.
     """
 
     title: str
@@ -107,14 +107,14 @@ class _Frame:
     cut: tuple[Slice, ...]
 
 
-# Kinds of durations of runs whose scenario does not say what it is about, the likeliest first.
+# Kinds of durations for runs whose scenario does not say what it is about, likeliest first.
 _KINDS: Final = (("latency", "service_time"), ("delivered",), ("arrival",), ("back",))
 
 
 def timings(header: Header) -> tuple[Timing, ...]:
-    """Return what the charts of a run may be about, the likeliest first.
+    """Return what the charts of a run may be about, likeliest first.
 
-    Opening, which is timed in every run, is the last.
+    Opening, which is timed in every run, comes last.
     """
     catalogue = catalogue_of(header)
     of_users = (user.measures.main for user in header.users)
@@ -124,18 +124,18 @@ def timings(header: Header) -> tuple[Timing, ...]:
 
 
 def _timings(kinds: tuple[str, ...], catalogue: Catalogue) -> Iterator[Timing]:
-    """Yield these kinds as they are drawn together."""
+    """Yield the timings that draw these kinds together."""
     title = catalogue.duration(kinds[0]).title
     lines = tuple((catalogue.duration(kind).title, timed_by(kind)) for kind in kinds)
     is_replied = kinds[0] == "latency"
     yield Timing(title, timed_by(*(kinds[:1] if is_replied else kinds)), lines)
     if kinds == ("delivered",):
-        # Where each broadcast has a histogram of its own, the interval has none of all.
+        # If each broadcast has its own histogram, the interval has none that covers them all.
         yield Timing(title, timed_deliveries, ((title, timed_deliveries),))
 
 
 def charts(record: Record) -> tuple[Chart, ...]:
-    """Draw what a record has data for, in the order of the page."""
+    """Draw every chart that a record has data for, in the order of the page."""
     candidates = timings(record.header)
     timing = next(
         (it for it in candidates if any(any(it.timed(line)) for line in record.intervals)),
@@ -154,14 +154,14 @@ def charts(record: Record) -> tuple[Chart, ...]:
 
 
 def new_trend(header: Header) -> Trend:
-    """Return what :func:`live_charts` draws, to be fed with the lines of a record as they come."""
+    """Return what :func:`live_charts` draws; feed it the lines of a record as they arrive."""
     return Trend([timing.timed for timing in timings(header)])
 
 
 def live_charts(trend: Trend, header: Header) -> tuple[Chart, ...]:
-    """Draw a run that goes on: what is open, what is sent, what it takes, and what opening takes.
+    """Draw a run in progress: open connections, messages, their durations, and those of opening.
 
-    Each kind of duration has a chart of its own.
+    Each kind of duration has its own chart.
     """
     candidates = timings(header)
     kind, opening = trend.kind(), len(candidates) - 1
@@ -270,7 +270,7 @@ def _over_time(
     *,
     is_duration: bool = False,
 ) -> Chart:
-    """Draw lines over time; durations that differ much are drawn on a logarithmic axis."""
+    """Draw lines over time; durations that differ widely get a logarithmic axis."""
     y, unit = _axis(series, units, may_be_log=is_duration)
     drawing = Drawing(
         description=f"{title} over time, at most {told(_highest(series))}",
@@ -334,7 +334,7 @@ def _percentile_label(nines: int) -> str:
 
 
 def _percentile_strips(held: Sequence[tuple[str, Histogram]], count: int) -> tuple[Strip, ...]:
-    """Return the percentiles that people ask for where they lie."""
+    """Return a strip at each of the usual percentiles."""
     asked = [(2.0, "p50")] + [
         (10.0**power, f"p{_percentile_label(power)[:-2]}")
         for power in range(1, 12)
@@ -362,7 +362,7 @@ def _percentile_strips(held: Sequence[tuple[str, Histogram]], count: int) -> tup
 def _axis(
     series: Sequence[Series], units: Units, *, may_be_log: bool, must_be_log: bool = False
 ) -> tuple[Axis, str]:
-    """Make the y axis for all lines, and say its unit."""
+    """Return the y axis for all lines, and its unit."""
     values = [value for line in series for _, value in line.points if value is not None]
     high = max(values)
     factor, unit = next((held for held in units if high >= held[0]), units[-1])
@@ -375,7 +375,7 @@ def _axis(
 def _strips(
     series: Sequence[Series], cut: Sequence[Slice], told: Callable[[float], str]
 ) -> tuple[Strip, ...]:
-    """Return the values of the lines at each slice."""
+    """Return a strip with the values of the lines for each slice."""
     strips = []
     for held in cut:
         said = [
@@ -405,6 +405,6 @@ def _highest(series: Sequence[Series]) -> float:
 
 
 def _plain(value: float) -> str:
-    """Write a number without a unit and without needless zeros: ``10,000``, ``0.05``."""
+    """Format a number without a unit and without trailing zeros: ``10,000``, ``0.05``."""
     text = significant(value)
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,4 +1,4 @@
-"""The page of runs that go on: their verdict so far, then what a tester looks for, each once."""
+"""The page of runs in progress: their verdict so far, then what a tester looks for, each once."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ from reports.units import format_bytes, format_count, format_rate, format_ratio,
 if TYPE_CHECKING:
     from reports.histogram import Histogram
 
-# What a ledger tells whenever there is one; the rest only where there is any of it.
+# What is shown whenever there is a ledger; the rest is shown only if it is not 0.
 _ALWAYS: Final = ("expected", "lost", "duplicated", "reordered")
 _AT_TIMES: Final = {"missed": "missed", "late": "late", "corrupted": "came corrupted"}
 _PHASES: Final = {
@@ -43,13 +43,13 @@ _PHASES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One swarm process, as who leads it knows it.
+    """One swarm process, as its leader sees it.
 
     Attributes:
-        open: connections it has now.
-        health: whether it keeps up, in a few words; ``is_well`` says it for the style sheet.
-        resident_bytes: 0 where it was not read.
-        clock_error_ns: by how much its clock may be off, 0 if it is the one that all go by.
+        open: the number of connections it has now.
+        health: whether it keeps up, in a few words; ``is_well`` is the same for the style sheet.
+        resident_bytes: 0 if it was not read.
+        clock_error_ns: by how much its clock may be off, 0 if it is the reference clock.
     """
 
     process: int
@@ -66,7 +66,7 @@ class End:
     """How a run ended.
 
     Attributes:
-        missed: thresholds that do not hold, beside those of the run's header.
+        missed: thresholds that do not hold, in addition to those of the run's header.
         status: the exit status in words.
     """
 
@@ -77,15 +77,15 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class LiveRun:
-    """All that is known of one run.
+    """All that is known about one run.
 
     Attributes:
-        name: what it is called, such as the class of its users.
-        url: where it connects to.
-        problems: why its figures could not be judged if it ended now; ``failures``, what the
+        name: its name, such as the class of its users.
+        url: the address that it connects to.
+        problems: why its figures could not be judged if it ended now; ``failures`` is what the
             target failed at.
-        opening: connections that are being opened now.
-        end: None while it goes on.
+        opening: the number of connections being opened now.
+        end: None while it is in progress.
     """
 
     name: str
@@ -101,7 +101,7 @@ class LiveRun:
 
     @property
     def asked(self) -> int:
-        """How many connections were asked for last."""
+        """The number of connections most recently requested."""
         asked = self.trend.asked()
         return asked[-1][1] if asked else self.progress.requested
 
@@ -124,12 +124,12 @@ class _Section:
 
 
 def live_page(runs: Sequence[LiveRun], script: str, problem: str = "") -> str:
-    """Make the page; ``script`` is the address of what keeps it fresh."""
+    """Render the page; ``script`` is the address of the script that keeps it up to date."""
     return rendered("live.html.j2", part=live_part(runs, problem), script=script)
 
 
 def live_part(runs: Sequence[LiveRun], problem: str = "") -> str:
-    """Make that part of the page which changes; ``problem`` is why there are no runs."""
+    """Render the part of the page that changes; ``problem`` is why there are no runs."""
     return rendered("live_part.html.j2", sections=[_section(run) for run in runs], problem=problem)
 
 
@@ -168,7 +168,7 @@ def _so_far(run: LiveRun) -> Summary:
 
 
 def _verdict(summary: Summary) -> Verdict:
-    """Return how it is so far."""
+    """Return the verdict so far."""
     verdict = judged(summary)
     tried = summary.figures["connections.opened"] + summary.figures["connections.failed"]
     if verdict.state == "invalid":
@@ -183,7 +183,7 @@ def _verdict(summary: Summary) -> Verdict:
 
 
 def _tiles(run: LiveRun, summary: Summary) -> Iterator[Tile]:
-    """Yield the headline figures: what is now while the run goes on, what was when it has ended."""
+    """Yield the headline figures: current ones during the run, final ones once it has ended."""
     figures, progress = summary.figures, run.progress
     if run.end:
         asked = f"of {format_count(figures['connections.requested'])} asked"
@@ -215,7 +215,7 @@ def _messages(run: LiveRun, summary: Summary) -> Tile:
     figures, load = summary.figures, summary.header.load
     rate = load.get("total_rate", load.get("rate"))
     model = "closed model" if rate is None else f"open model, {format_rate(float(rate))} asked"
-    # Where each is to be answered, the ledger has their number.
+    # If each message expects an answer, the ledger shows their number.
     is_told = summary.header.measures.are_replies
     in_all = "" if is_told else f"{format_count(figures['messages.sent'])} sent in all, "
     if not run.end:
@@ -240,7 +240,7 @@ def _tables(run: LiveRun, summary: Summary) -> Iterator[Table]:
 
 
 def _ledger(run: LiveRun, summary: Summary) -> Table | None:
-    """Return what came of the messages; None where nothing is to come of them."""
+    """Return the fate of the messages, or None if nothing is expected of them."""
     figures = summary.figures
     counts = {name: figures.get(f"integrity.{name}", 0.0) for name in (*_ALWAYS, *_AT_TIMES)}
     is_round_trip = summary.header.measures.are_replies
@@ -264,7 +264,7 @@ def _ledger(run: LiveRun, summary: Summary) -> Table | None:
 
 
 def _workers(totals: Totals, workers: Sequence[Worker]) -> Table:
-    """Return for each generator whether its figures can be trusted."""
+    """Return a table that shows for each generator whether its figures can be trusted."""
     cpu_ratios = totals.own_cpu_ratios()
     rows = []
     for worker in workers:

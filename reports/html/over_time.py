@@ -1,8 +1,8 @@
 """From a record to what happened in each second of it: rates, percentiles, the server's readings.
 
-The intervals of several swarm processes do not begin together. Their counts are therefore spread
-over the seconds that they lie in; their histograms, which cannot be cut, go to the second of their
-middle.
+The intervals of several swarm processes do not begin at the same time. Their counts are therefore
+spread over the seconds that they span; their histograms, which cannot be split, go to the second
+that holds the interval's midpoint.
 """
 
 import math
@@ -15,23 +15,23 @@ from typing import Final
 from reports.histogram import Histogram, merged
 from reports.record import Interval, Record
 
-# A line of more points shows no more, and makes the page large.
+# A line with more points shows no more, and makes the page large.
 MOST_SLICES: Final = 240
 _WIDTHS_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
-# CPU time grows in steps of the kernel's clock: less time between two readings says nothing.
+# CPU time grows in ticks of the kernel's clock: readings closer together say nothing.
 _LEAST_BETWEEN_READINGS_SECONDS: Final = 0.2
-# What is left of a second at the end of the run is too short for a rate below this share.
+# Below this share, the last part of a second at the end of the run is too short for a rate.
 _LEAST_SHARE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One second of a run, or a few where it is long, in seconds since its start.
+    """One second of a run, or several if the run is long, in seconds since its start.
 
     Attributes:
         open: connections open at its end.
-        sent, received: messages a second, None where too little of it is left.
-        p50, p99: seconds, None where nothing was timed.
+        sent, received: messages per second, None if the slice is too short.
+        p50, p99: seconds, None if nothing was timed.
     """
 
     begin: float
@@ -56,7 +56,7 @@ Timed = Callable[[Interval], Iterator[str]]
 
 
 def phases(record: Record) -> tuple[Phase, ...]:
-    """Return the phases of a run, each until the next begins, the last until the record ends."""
+    """Return the phases of a run, each up to the start of the next or the end of the record."""
     begun = [(event.t_ns / 1e9, event) for event in record.events if event.name == "phase"]
     ends = [*(at for at, _ in begun), end_seconds(record)][1:]
     return tuple(
@@ -77,12 +77,12 @@ def end_seconds(record: Record) -> float:
 
 
 def timed_by(*names: str) -> Timed:
-    """Take the histograms of these names."""
+    """Return a function that selects the histograms with these names."""
     return lambda line: (line.histograms[name] for name in names if name in line.histograms)
 
 
 def timed_deliveries(line: Interval) -> Iterator[str]:
-    """Take the histograms that the broadcasts of an interval have of their own."""
+    """Yield the individual histograms of the broadcasts in an interval."""
     return (delivery.histogram for delivery in line.deliveries if delivery.histogram)
 
 
@@ -92,9 +92,9 @@ def histogram_of(record: Record, timed: Timed) -> Histogram:
 
 
 def slices(record: Record, timed: Timed) -> tuple[Slice, ...]:
-    """Cut a run into slices of one second, or of several where there would be too many.
+    """Cut a run into slices of one second, or of several if there would be too many.
 
-    The measured phase begins with a slice, so that no slice lies half in it.
+    The measured phase begins with a new slice, so that no slice is only half inside it.
     """
     if not record.intervals:
         return ()
@@ -131,7 +131,7 @@ def slices(record: Record, timed: Timed) -> tuple[Slice, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """Slices of one width, numbered from 0; the first begins with the run, and may be shorter."""
+    """Slices of equal width, numbered from 0; the first begins with the run, and may be shorter."""
 
     first_end: float
     width: float
@@ -152,7 +152,7 @@ class _Grid:
         return min(max(inside, 0), self.count - 1)
 
     def shares(self, line: Interval) -> Iterator[tuple[int, float]]:
-        """Yield the slices that an interval lies in, and how much of it lies in each."""
+        """Yield the slices that an interval spans, and the share of it in each."""
         end, length = line.t_ns / 1e9, line.duration_ns / 1e9
         begin = max(0.0, end - length)
         first, last = self.index(begin), self.index(end)
@@ -174,7 +174,7 @@ def _grid(record: Record, end: float) -> _Grid:
 
 
 def _open_at(record: Record, moments: list[float]) -> list[int]:
-    """Return how many connections were open at each moment, over all swarm processes."""
+    """Return the number of connections open at each moment, over all swarm processes."""
     changes = [(line.t_ns, line.process, line.open) for line in record.intervals]
     changes += [
         (event.t_ns, int(event.detail["process"]), 0)
@@ -201,7 +201,7 @@ def _percentiles(texts: list[str]) -> tuple[float | None, float | None]:
 
 
 def readings(record: Record, source: str, name: str) -> tuple[tuple[float, float], ...]:
-    """Return (second, value) of every reading of that name, thinned out if there are very many."""
+    """Return (second, value) of every reading with this name, thinned out if there are many."""
     held = [
         (sample.t_ns / 1e9, sample.values[name])
         for sample in record.samples
@@ -219,7 +219,7 @@ def cpu_ratios(record: Record, source: str) -> tuple[tuple[float, float], ...]:
         if reading[0] - kept[-1][0] >= _LEAST_BETWEEN_READINGS_SECONDS:
             kept.append(reading)
     for (before, used_before), (after, used_after) in pairwise(kept):
-        # Time goes backwards in a process tree when one of its processes ends.
+        # The CPU time of a process tree goes backwards when one of its processes ends.
         if used_after >= used_before:
             ratio = (used_after - used_before) / (after - before)
             points.append(((before + after) / 2, ratio))

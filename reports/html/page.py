@@ -1,4 +1,4 @@
-"""One record as one HTML page that stands alone: it loads nothing, and says validity first."""
+"""One record as a self-contained HTML page: it loads nothing, and reports validity first."""
 
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from reports.histogram import Histogram
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
-# A page is read; what is longer is looked up in the record.
+# A page is for reading; anything longer can be looked up in the record.
 MOST_EVENTS: Final = 200
 MOST_DETAIL: Final = 160
 MOST_ROWS: Final = 1000
 
 COLUMNS: Final = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "max": "max"}
 
-# Durations whose 99th percentile is a tile, beside those that a scenario is about.
+# Durations whose 99th percentile is a tile, in addition to those that a scenario is about.
 _HEADLINES: Final = ("latency", "delivered", "arrival", "iteration", "service_time")
 
-# What the server took, in the order in which people look for it.
+# What the server used, in the order in which readers look for it.
 SERVER: Final = tuple(
     f"server.{name}"
     for name in (
@@ -50,10 +50,10 @@ SERVER: Final = tuple(
         *("cpu_ratio", "cpu_per_message_seconds", "processes", "threads", "files"),
     )
 )
-# What each swarm process says of itself.
+# What each swarm process measures of itself.
 HEALTH: Final = ("lateness.p99_seconds", "loop_lag.p99_seconds", "gc_pause.max_seconds")
 
-# RFC 6455 section 7.4.1, and 1006 for an end without a close frame.
+# RFC 6455 section 7.4.1, and 1006 for a connection that ended without a close frame.
 CLOSE_CODES: Final = {
     1000: "normal closure",
     1001: "going away",
@@ -76,7 +76,7 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A headline figure, and what stands beside it."""
+    """A headline figure, and the note next to it."""
 
     label: str
     value: str
@@ -85,7 +85,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text below column names; the first cell of a row names it."""
+    """Rows of text under column names; the first cell of a row names it."""
 
     title: str
     columns: Row
@@ -99,8 +99,8 @@ class Verdict:
 
     Attributes:
         state: ``held``, ``failed`` or ``invalid``, which the style sheet colours.
-        sentence: it in words, so that no colour is needed.
-        reasons: why not, or what failed; ``warnings`` is what a reader should know anyway.
+        sentence: the same in words, so that no colour is needed.
+        reasons: why not, or what failed; ``warnings`` is what a reader should know in any case.
     """
 
     state: str
@@ -112,7 +112,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class PhaseRow:
-    """A phase of the run, and what happened in it, by time."""
+    """A phase of the run, and what happened in it, in order of time."""
 
     name: str
     begin: str
@@ -121,11 +121,11 @@ class PhaseRow:
 
 
 def html_report(record: Record) -> str:
-    """Make the page of one record.
+    """Render the page of one record.
 
     Raises:
         ValueError: a histogram of the record cannot be read.
-        KeyError: a line of the record lacks what its kind must have.
+        KeyError: a line of the record lacks a key that its type requires.
     """
     totals = totals_of(record)
     summary = totals.summary()
@@ -148,15 +148,15 @@ def html_report(record: Record) -> str:
 
 
 def rendered(template: str, **values: object) -> str:
-    """Fill one of our templates, in which every text is escaped."""
+    """Render one of our templates, in which all text is escaped."""
     page = _environment().get_template(template).render(values)
-    # Half of a surrogate pair, as a damaged or a hostile record has it, cannot be written.
+    # A lone surrogate, which a damaged or hostile record may contain, cannot be encoded.
     return page.encode("utf-8", "backslashreplace").decode()
 
 
 @cache
 def _environment() -> Environment:
-    """Compile templates once: a live page is made every two seconds."""
+    """Compile templates only once: a live page is rendered every two seconds."""
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -167,7 +167,7 @@ def _environment() -> Environment:
 
 
 def verdict_of(record: Record, summary: Summary) -> Verdict:
-    """Return in words whether the figures may be judged, and whether the run held."""
+    """Describe whether the figures may be judged, and whether the run held."""
     if record.footer is None:
         word, sentence = "Cut off", "The record has no end, so these figures judge nothing."
         verdict = Verdict("invalid", word, sentence, summary.reasons, summary.warnings)
@@ -180,11 +180,11 @@ def verdict_of(record: Record, summary: Summary) -> Verdict:
 
 
 def judged(summary: Summary, missed: Sequence[str] = ()) -> Verdict:
-    """Return the same of a run that has ended.
+    """Return the verdict on a run that has ended.
 
     Args:
         summary: what was measured.
-        missed: thresholds that do not hold, beside those that the run's header has.
+        missed: thresholds that do not hold, in addition to those of the run's header.
     """
     warnings = summary.warnings
     if not summary.valid:
@@ -204,7 +204,7 @@ def judged(summary: Summary, missed: Sequence[str] = ()) -> Verdict:
 
 
 def _tiles(summary: Summary) -> Iterator[Tile]:
-    """Yield what people look for first; what was not measured has no tile."""
+    """Yield what readers look for first; what was not measured has no tile."""
     figures = summary.figures
     requested = format_count(figures["connections.requested"])
     yield Tile(
@@ -219,7 +219,7 @@ def _tiles(summary: Summary) -> Iterator[Tile]:
 
 
 def duration_tiles(summary: Summary) -> Iterator[Tile]:
-    """Yield those durations that people look for first."""
+    """Yield the durations that readers look for first."""
     figures, catalogue = summary.figures, catalogue_of(summary.header)
     for name in headlines(summary):
         judged = f"{name}.p99_seconds"
@@ -231,7 +231,7 @@ def duration_tiles(summary: Summary) -> Iterator[Tile]:
 
 
 def headlines(summary: Summary) -> list[str]:
-    """Return the kinds of durations that people look for first, as far as there were any."""
+    """Return the kinds of durations that readers look for first, if there were any."""
     names = dict.fromkeys((*summary.header.measures.main, *_HEADLINES))
     return [name for name in names if f"{name}.count" in summary.figures]
 
@@ -255,13 +255,13 @@ def _load_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
 
 
 def _corrupted(figures: Mapping[str, float]) -> str:
-    # Such a one is among the lost.
+    # A corrupted message also counts as lost.
     count = figures.get("integrity.corrupted", 0.0)
     return f", {format_count(count)} came corrupted" if count else ""
 
 
 def server_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
-    """Yield what the server took."""
+    """Yield what the server used."""
     if "server.memory_bytes" in figures:
         each = figures.get(
             "server.memory_per_connection_bytes",
@@ -298,7 +298,7 @@ def _before_last(figures: Mapping[str, float]) -> str:
 
 
 def _asked(record: Record, summary: Summary) -> Table:
-    """Set what was requested beside what was achieved."""
+    """Return what was requested next to what was achieved."""
     load, figures = record.header.load, summary.figures
     seconds = _measured_seconds(record)
     is_open_ended = bool(load.get("live")) and load.get("population") is None
@@ -313,7 +313,7 @@ def _asked(record: Record, summary: Summary) -> Table:
         ),
         (
             "Measured time",
-            # A load of Locust's users lasts until it is ended.
+            # A load of Locust's users lasts until it is stopped.
             "–" if is_open_ended else _or_dash(load.get("duration_seconds"), format_seconds),
             _or_dash(seconds or None, format_seconds),
         ),
@@ -350,7 +350,7 @@ def _or_dash(value: Any, told: Any) -> str:  # noqa: ANN401 - a number of the lo
 
 
 def _measured_seconds(record: Record) -> float:
-    """Return the length of the measured phase, of the process that measured longest."""
+    """Return the length of the measured phase in the process that measured longest."""
     by_process: dict[int, int] = {}
     for line in record.intervals:
         if line.phase == "measure":
@@ -359,7 +359,7 @@ def _measured_seconds(record: Record) -> float:
 
 
 def _setting(header: Header) -> Iterator[tuple[str, str]]:
-    """Yield what was run, on what."""
+    """Yield what was run, and on what."""
     yield "Scenario", header.scenario
     if header.parameters:
         yield "Parameters", _pairs(header.parameters)
@@ -394,7 +394,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _tables(summary: Summary) -> Iterator[Table]:
-    """Yield the results; one without rows is left out by the caller."""
+    """Yield the result tables; the caller leaves out those without rows."""
     figures = summary.figures
     yield _users(summary)
     catalogue = catalogue_of(summary.header)
@@ -448,14 +448,14 @@ def close_codes(summary: Summary) -> Table:
 
 
 def counted(title: str, counts: Mapping[str, int]) -> Table:
-    """Return how many there were of each, most first."""
+    """Return the count of each, most frequent first."""
     most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     rows = tuple((name, format_count(count)) for name, count in most_first[:MOST_ROWS])
     return Table(title, ("", "count"), rows)
 
 
 def _users(summary: Summary) -> Table:
-    """Set the kinds of users side by side."""
+    """Return the kinds of users side by side."""
     return Table(
         "Kinds of users",
         ("", "share", "scenario", "opened", "errors", "sent", "received", "p50", "p99", "lost"),
@@ -487,7 +487,7 @@ def durations(
     shown: Collection[str] = (),
     title: str = "Durations",
 ) -> Table:
-    """Return every duration that was measured of the server, but those shown already."""
+    """Return every duration measured on the server, except those already shown."""
     names = [name.removesuffix(".count") for name in figures if name.endswith(".count")]
     left_out = {*OWN, *shown}
     timed = [name for name in names if name not in left_out and f"{name}.p50_seconds" in figures]
@@ -519,7 +519,7 @@ def _server(figures: Mapping[str, float]) -> Table:
 
 
 def _generator(totals: Totals, summary: Summary) -> Table:
-    """Return how each swarm process kept up; each is judged by itself."""
+    """Return how each swarm process kept up; each is judged separately."""
     ratios, runnable = totals.own_cpu_ratios(), totals.own_runnable_ratios()
     limit = limit_of(summary.figures)
     rows = []
@@ -547,7 +547,7 @@ def _generator(totals: Totals, summary: Summary) -> Table:
 
 
 def _timeline(record: Record) -> tuple[PhaseRow, ...]:
-    """Return the phases with what happened in each; equal events of many processes are one."""
+    """Return the phases and what happened in each; equal events of many processes are merged."""
     begun = list(phases(record))
     first = begun[0].begin if begun else end_seconds(record)
     parts = [Phase("before", 0.0, first), *begun]
@@ -566,7 +566,7 @@ def _timeline(record: Record) -> tuple[PhaseRow, ...]:
 
 
 def _happenings(events: list[Event]) -> Iterator[tuple[str, str, str]]:
-    """Yield (when, what, details), events of one name together where there are several."""
+    """Yield (when, what, details), grouping events with the same name."""
     order = list(dict.fromkeys(event.name for event in events))
     for name, group in groupby(
         sorted(events, key=lambda event: order.index(event.name)), key=lambda event: event.name

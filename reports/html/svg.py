@@ -1,7 +1,7 @@
 """Line charts as inline SVG: axes, ticks and paths, from numbers to text, without colours.
 
-What is drawn carries class names (``line-0``, ``band``, ``tick``); the page's style sheet gives
-them colour, so that one drawing serves light and dark. Lines differ in their dashes as well.
+Elements carry class names (``line-0``, ``band``, ``tick``), which the page's style sheet colours,
+so that one drawing serves light and dark mode. Lines also differ in their dashes.
 """
 
 import math
@@ -12,14 +12,14 @@ from typing import Final
 
 WIDTH: Final = 480
 HEIGHT: Final = 236
-# Room for the labels of the axes, and for the names of the bands above.
+# Space for the labels of the axes, and for the names of the bands above.
 _LEFT: Final = 58
 _RIGHT: Final = 14
 _TOP: Final = 22
 _BOTTOM: Final = 30
-# The mean width of a character in the page's font, in units of the drawing.
+# The mean width of a character in the page's font, in the drawing's units.
 _CHARACTER: Final = 6.4
-# A time whose strip is thinner cannot be pointed at.
+# A strip that is any thinner cannot be pointed at.
 _THINNEST_STRIP: Final = 1.5
 _STEPS: Final = (1.0, 2.0, 5.0)
 
@@ -32,7 +32,7 @@ class Axis:
 
     Attributes:
         low, high: the values at its two ends; ``low`` is below ``high``, and above 0 if ``is_log``.
-        ticks: the values that are labelled, with their labels.
+        ticks: the labelled values, with their labels.
         is_log: whether equal ratios, not equal differences, are equally far apart.
     """
 
@@ -42,7 +42,7 @@ class Axis:
     is_log: bool = False
 
     def ratio(self, value: float) -> float:
-        """Return where a value lies: 0 at the low end, 1 at the high one, never beyond either."""
+        """Return where a value lies: 0 at the low end, 1 at the high end, never beyond either."""
         held = min(max(value, self.low), self.high)
         if self.is_log:
             return math.log(held / self.low) / math.log(self.high / self.low)
@@ -59,7 +59,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A part of the x axis with a name; a shaded one is what the chart is about."""
+    """A named part of the x axis; a shaded one is what the chart is about."""
 
     low: float
     high: float
@@ -69,7 +69,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A part of the x axis that tells its figures when it is pointed at."""
+    """A part of the x axis that shows its figures when it is pointed at."""
 
     low: float
     high: float
@@ -78,12 +78,12 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What is to be drawn.
+    """What to draw.
 
     Attributes:
-        description: for those who do not see it.
-        marks: moments with a name, as vertical lines.
-        is_filled: whether the first line has a faint area below it.
+        description: a text for readers who cannot see the drawing.
+        marks: named moments, drawn as vertical lines.
+        is_filled: whether the area below the first line is faintly filled.
     """
 
     description: str
@@ -97,7 +97,7 @@ class Drawing:
 
 
 def step_for(span: float, most: int) -> float:
-    """Return the least step of 1, 2 or 5 times a power of ten, at most so many in ``span``.
+    """Return the smallest step of 1, 2 or 5 times a power of ten, at most ``most`` in ``span``.
 
     Raises:
         ValueError: the span is not above 0, or not finite.
@@ -117,11 +117,11 @@ def linear_axis(
     """Make an axis of equal differences with at most ``most`` steps.
 
     Args:
-        low: the least that it must hold.
-        high: the most.
-        label: writes a tick.
-        most: how many steps.
-        is_tight: end it where the data end, not at a tick.
+        low: the smallest value that it must include.
+        high: the largest.
+        label: formats a tick.
+        most: the largest number of steps.
+        is_tight: end the axis where the data end, not at a tick.
     """
     if high <= low:
         high = low + 1.0
@@ -135,17 +135,17 @@ def linear_axis(
 
 
 def log_axis(low: float, high: float, label: Callable[[float], str]) -> Axis:
-    """Make an axis of equal ratios that holds ``low`` to ``high``, both above 0.
+    """Make an axis of equal ratios that covers ``low`` to ``high``, both above 0.
 
-    It ends at 1, 2 or 5 times a power of ten. Over few decades these are its ticks, over many the
-    powers of ten alone.
+    It ends at 1, 2 or 5 times a power of ten. Over few decades these are its ticks; over many, only
+    the powers of ten are.
 
     Raises:
         ValueError: an end is not above 0.
     """
     if not 0 < low <= high < math.inf:
         raise ValueError(f"no logarithmic axis from {low} to {high}")
-    # A tick beyond either end, for an end that is a power of ten itself.
+    # One more power of ten beyond each end, in case an end is itself a power of ten.
     first, last = math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1
     grid = [step * 10.0**power for power in range(first, last + 1) for step in _STEPS]
     begin = max(value for value in grid if value <= low * (1 + 1e-9))
@@ -157,7 +157,7 @@ def log_axis(low: float, high: float, label: Callable[[float], str]) -> Axis:
 
 
 def svg(drawing: Drawing) -> str:
-    """Draw as an ``<svg>`` element; every text in it is escaped."""
+    """Draw it as an ``<svg>`` element; all text in it is escaped."""
     parts = [
         (
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -174,7 +174,7 @@ def svg(drawing: Drawing) -> str:
 
 
 def swatch(number: int) -> str:
-    """Draw the short piece of a line that stands beside its name."""
+    """Draw the short piece of a line that is shown next to its name."""
     return (
         '<svg class="swatch" viewBox="0 0 26 8" aria-hidden="true">'
         f'<path class="line line-{number}" d="M1 4H25"/></svg>'
@@ -190,7 +190,7 @@ def _y(axis: Axis, value: float) -> float:
 
 
 def _bands(drawing: Drawing) -> Iterator[str]:
-    """Draw the bands, each with its name where there is room for it."""
+    """Draw the bands, each with its name if there is room for it."""
     for band in drawing.bands:
         left, right = _x(drawing.x, band.low), _x(drawing.x, band.high)
         kind = "band shaded" if band.is_shaded else "band"
@@ -235,7 +235,7 @@ def _lines(drawing: Drawing) -> Iterator[str]:
                 for path, piece in zip(drawn, pieces, strict=True)
             )
             yield f'<path class="area" d="{"".join(areas)}"/>'
-        # A point alone is a line of no length, which its round ends make a dot.
+        # A single point is a line of zero length, which its round ends turn into a dot.
         paths = (
             f"M{path}{'h0' if len(piece) == 1 else ''}"
             for path, piece in zip(drawn, pieces, strict=True)

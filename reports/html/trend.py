@@ -1,4 +1,4 @@
-"""A run over time while it goes on: what is drawn live, without reading its record again."""
+"""A run over time while it is in progress: drawn live, without rereading its record."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from reports.histogram import Histogram, merged
 from reports.html.over_time import MOST_SLICES, Slice, Timed
 from reports.record import Event, Interval, Line
 
-# So many encoded histograms are one before they are more.
+# Beyond this number, encoded histograms are merged into one.
 _MOST_TEXTS: Final = 16
 
 
@@ -21,7 +21,7 @@ class _Bin:
     sent: int = 0
     received: int = 0
     texts: dict[int, list[str]] = field(default_factory=dict)
-    # The percentiles of the texts, until more of them come.
+    # The percentiles of the texts, until more of them arrive.
     told: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def time(self, kind: int, texts: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ class _Bin:
             held[:] = [merged(map(Histogram.decode, held)).encode()]
 
     def take(self, later: "_Bin") -> None:
-        """Become this one and the one after it."""
+        """Merge the slice after this one into it."""
         self.open |= later.open
         self.asked = self.asked if later.asked is None else later.asked
         self.sent += later.sent
@@ -55,23 +55,23 @@ class _Bin:
 
 
 class Trend:
-    """A run in slices of a second, of two, of four and so on, so that they are never many."""
+    """A run in slices of one second, two, four and so on, so that there are never many."""
 
     def __init__(self, kinds: Sequence[Timed]) -> None:
-        """Begin with nothing.
+        """Start empty.
 
         Args:
-            kinds: of durations, each told apart from the others.
+            kinds: the kinds of durations to keep apart.
         """
         self._kinds = tuple(kinds)
         self._seconds = 1.0
         self._bins: list[_Bin] = []
         self._end_ns = 0
         self.losses: list[float] = []
-        """When a swarm process was lost, in seconds since the start."""
+        """The times when a swarm process was lost, in seconds since the start."""
 
     def add(self, line: Line) -> None:
-        """Take one line of the record."""
+        """Add one line of the record."""
         if isinstance(line, Interval):
             self._end_ns = max(self._end_ns, line.t_ns)
             held = self._bin(line.t_ns - line.duration_ns // 2)
@@ -82,7 +82,7 @@ class Trend:
                 if texts := list(timed(line)):
                     held.time(kind, texts)
         elif isinstance(line, Event) and line.name == "users":
-            # Locust knows none while it is set anew.
+            # Locust reports none while the number is being changed.
             if line.detail["count"]:
                 self._bin(line.t_ns).asked = line.detail["count"]
         elif isinstance(line, Event) and line.name == "process_lost":
@@ -95,7 +95,7 @@ class Trend:
         return self._end_ns / 1e9
 
     def kind(self) -> int | None:
-        """Return the first kind of duration that there is any of."""
+        """Return the first kind of duration that has been measured."""
         timed = {kind for held in self._bins for kind in held.texts}
         return min(timed, default=None)
 
@@ -104,7 +104,7 @@ class Trend:
         return any(kind in held.texts for held in self._bins)
 
     def asked(self) -> list[tuple[float, int]]:
-        """Return how many connections were asked for, by the end of each slice."""
+        """Return how many connections had been requested by the end of each slice."""
         points, asked = [], None
         for held, (_, end) in zip(self._bins, self._spans(), strict=True):
             asked = asked if held.asked is None else held.asked
@@ -129,7 +129,7 @@ class Trend:
                     p99=p99,
                 )
             )
-        # The last is not full yet.
+        # The last slice is not complete yet.
         return tuple(made[:-1])
 
     def _spans(self) -> Iterator[tuple[float, float]]:
@@ -137,7 +137,7 @@ class Trend:
             yield number * self._seconds, (number + 1) * self._seconds
 
     def _bin(self, t_ns: int) -> _Bin:
-        """Find the slice of a moment; where it would be one too many, all become half as many."""
+        """Return the slice of a moment; if that would be one too many, halve their number first."""
         at = max(0.0, t_ns / 1e9)
         while at / self._seconds >= MOST_SLICES:
             for earlier, later in zip(self._bins[::2], self._bins[1::2], strict=False):

@@ -1,4 +1,4 @@
-"""The loads of a search for people: one set of cells, drawn for a terminal or as Markdown."""
+"""The loads of a search, as a table: one set of cells, drawn for a terminal or as Markdown."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class LoadRow:
     """One load that was tried.
 
     Attributes:
-        load: how much of it.
-        kind: ``held``, ``broke``, ``open`` or something else, which is that no run could be judged.
-        runs: in how many runs it held.
-        figures: what was measured, a cell for each condition.
-        limit: who was the limit where it broke.
+        load: the size of the load.
+        kind: ``held``, ``broke``, ``open`` or anything else, which means no run could be judged.
+        runs: the number of runs in which it held.
+        figures: what was measured, one cell for each condition.
+        limit: what the limit was if it broke.
     """
 
     load: str
@@ -34,7 +34,7 @@ class LoadRow:
 
 
 def loads_table(unit: str, conditions: Sequence[str], rows: Sequence[LoadRow]) -> Table:
-    """Draw the table for a terminal, a line for each load."""
+    """Draw the table for a terminal, one line for each load."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     load, *others, limit = _heads(unit, conditions)
     table.add_column(load, justify="right")

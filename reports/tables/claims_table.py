@@ -21,10 +21,10 @@ from reports.units import format_figure
 from reports.verdict import ALONE, ClaimResult, Estimate, Verdict, named
 
 PICTURE_WIDTH: Final = 132
-# Between a number and its unit, so that no line of a table ends there.
+# Placed between a number and its unit, so that no line of a table breaks there.
 _NO_BREAK: Final = "\u00a0"
-# In its place while rich folds lines, which takes every space for one to end a line at: a letter of
-# nobody's (Unicode section 23.5), as wide as a space.
+# Its stand-in while rich wraps lines, since rich may break a line at any space, even this one: a
+# private-use character (Unicode section 23.5) that is as wide as a space.
 _JOINT: Final = "\ue000"
 _BEFORE_A_UNIT: Final = re.compile(r"(?<=\d) (?=(?:[nµm]?s|[kMG]?B|%)(?!\w))")
 _WIDEST_BOUND: Final = 16
@@ -44,7 +44,7 @@ _MARKS: Final = {
 def verdict_table(results: Sequence[ClaimResult]) -> RenderableType:
     """Draw the table for a terminal, with a column for each server if there are several.
 
-    Below it stands why something was not measured.
+    Below it are the reasons why something was not measured.
     """
     servers = _servers(results)
     table = _compared(results, servers) if len(servers) > 1 else _listed(results)
@@ -55,7 +55,7 @@ def verdict_table(results: Sequence[ClaimResult]) -> RenderableType:
 
 @dataclass(frozen=True, slots=True)
 class _Unbroken:
-    """What is shown with no line that ends within a number and its unit."""
+    """Content in which no line breaks between a number and its unit."""
 
     content: RenderableType
 
@@ -65,12 +65,12 @@ class _Unbroken:
 
 
 def _text(text: str, style: str = "") -> Text:
-    # Never as a plain text, in which [brackets] would be taken for a style.
+    # Never a plain str, in which rich would take [brackets] for a style.
     return Text(text.replace(_NO_BREAK, _JOINT), style=style)
 
 
 def _notes(results: Sequence[ClaimResult]) -> Iterator[str]:
-    """Yield why something was not measured: each cause once, with what it concerns."""
+    """Yield why something was not measured: each cause once, with what it affects."""
     concerned: dict[str, list[str]] = {}
     for result in results:
         for reason in result.reasons:
@@ -81,12 +81,12 @@ def _notes(results: Sequence[ClaimResult]) -> Iterator[str]:
 
 
 def _servers(results: Sequence[ClaimResult]) -> list[str]:
-    """Name the servers that were judged, in the order in which they were."""
+    """Return the names of the judged servers, in the order in which they were judged."""
     return list(dict.fromkeys(result.target for result in results if result.target != ALONE))
 
 
 def _claims(results: Sequence[ClaimResult]) -> Iterator[tuple[ClaimResult, list[ClaimResult]]]:
-    """Return each claim, by the first of its results, with all that it has."""
+    """Yield each claim, represented by its first result, with all of its results."""
     by_claim: dict[str, list[ClaimResult]] = {}
     for result in results:
         by_claim.setdefault(result.claim, []).append(result)
@@ -114,7 +114,7 @@ def _compared(results: Sequence[ClaimResult], servers: Sequence[str]) -> Table:
 def _cell_of(
     cells: Mapping[str, ClaimResult], server: str, servers: Sequence[str]
 ) -> ClaimResult | None:
-    # What is about no server stands in the first of their columns.
+    # A result that is about no server goes in the first server's column.
     return cells.get(server) or (cells.get(ALONE) if server == servers[0] else None)
 
 
@@ -157,13 +157,13 @@ def verdict_svg(results: Sequence[ClaimResult]) -> str:
     """Draw the table as a picture, for a page."""
     console = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), highlight=False)
     console.print(verdict_table(results))
-    # The library's own frame would fetch a font from elsewhere.
+    # The library's own frame would fetch a font from the network.
     frame = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     return console.export_svg(title="swarmgate claims", code_format=frame)
 
 
 def verdict_markdown(results: Sequence[ClaimResult]) -> str:
-    """Write the table as Markdown: with a column for each server if there are several."""
+    """Write the table as Markdown, with a column for each server if there are several."""
     servers = _servers(results)
     rows = _compared_rows(results, servers) if len(servers) > 1 else _listed_rows(results)
     return markdown_table(rows)
@@ -208,7 +208,7 @@ def _listed_rows(results: Sequence[ClaimResult]) -> list[tuple[str, ...]]:
 
 
 def tally(results: Sequence[ClaimResult]) -> str:
-    """Return in one line how many claims hold, are refuted, and so on."""
+    """Return one line with how many claims hold, are refuted, and so on."""
     counted = ((verdict, sum(r.verdict is verdict for r in results)) for verdict in Verdict)
     parts = [f"{count} {verdict}" for verdict, count in counted if count]
     news = [named(result) for result in results if result.expected not in (None, result.verdict)]
@@ -223,14 +223,14 @@ def tally(results: Sequence[ClaimResult]) -> str:
 
 
 def _measured(result: ClaimResult) -> str:
-    """Return in one line what was measured, or why nothing was."""
+    """Return one line with what was measured, or why nothing was."""
     if result.estimate is None:
         return "; ".join(map(printable, result.reasons))
     return _figures(result).replace("\n", "; ")
 
 
 def _figures(result: ClaimResult) -> str:
-    """Return what was measured, the figures beside it in a line of their own."""
+    """Return what was measured, with the accompanying figures on a separate line."""
     if result.estimate is None:
         return ""
     judged = _interval(result.metric, result.estimate)
@@ -241,12 +241,12 @@ def _figures(result: ClaimResult) -> str:
 
 
 def _interval(metric: str, estimate: Estimate) -> str:
-    # A ratio has no unit, and a number without one says nothing.
+    # A ratio has no unit, and a bare number says nothing.
     times = f"{_NO_BREAK}times" if metric == "times" else ""
     value = f"{_figure(metric, estimate.value)}{times}"
     if estimate.low == estimate.high:
         return f"{value} in every run"
-    # The figures measured are never below nothing; an interval from few runs may reach there.
+    # Measured figures are never negative, but an interval from few runs may reach below 0.
     low = max(0.0, estimate.low)
     high = _figure(metric, estimate.high) if math.isfinite(estimate.high) else "?"
     return f"{value} ({_figure(metric, low)} to {high})"

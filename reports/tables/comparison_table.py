@@ -20,7 +20,7 @@ _MARKS: Final = {
     Difference.EQUAL: ("= equal", "dim"),
     Difference.NONE_TOLD: ("~", "dim"),
 }
-# Worst first; in each of them the order of the figures stays.
+# Worst first; within each, the figures keep their order.
 _ORDER: Final = tuple(_MARKS)
 _COLUMNS: Final = ("", "figure", "base", "head", "head/base, 95 % interval")
 _COMMIT_DIGITS: Final = 12
@@ -42,7 +42,7 @@ def comparison_table(group: GroupComparison) -> Table:
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """Write a whole comparison as Markdown, each figure with its name as well."""
+    """Write a whole comparison as Markdown, including the name of each figure."""
     parts = [f"{headline(comparison)}\n"]
     for group in comparison.groups:
         rows = [
@@ -62,7 +62,7 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 
 def headline(comparison: Comparison) -> str:
-    """Return in one line what came out: how many figures are worse, better, and so on."""
+    """Return one line with the result: how many figures are worse, better, and so on."""
     rows = [row for group in comparison.groups for row in (*group.rows, *group.equal)]
     words = {Difference.NONE_TOLD: "with no difference that can be told"}
     counted = ((kind, sum(row.difference is kind for row in rows)) for kind in _ORDER)
@@ -71,7 +71,7 @@ def headline(comparison: Comparison) -> str:
 
 
 def group_lines(group: GroupComparison) -> Iterator[str]:
-    """Yield what base and head are, and what a reader should know of them."""
+    """Yield what base and head are, and what a reader should know about them."""
     if group.base.server == group.head.server:
         yield f"target: {group.base.server}"
     for name, side, other in (
@@ -84,7 +84,7 @@ def group_lines(group: GroupComparison) -> Iterator[str]:
 
 
 def after_table(group: GroupComparison) -> Iterator[str]:
-    """Yield which figures are the same in every run of both."""
+    """Yield the figures that are the same in every run of both sides."""
     values = [row for row in group.equal if row.base[0]]
     told = [f"{row.figure.label} {format_figure(row.figure.key, row.base[0])}" for row in values]
     if told:
@@ -94,7 +94,7 @@ def after_table(group: GroupComparison) -> Iterator[str]:
 
 
 def footnotes(comparison: Comparison) -> Iterator[str]:
-    """Yield what was left out, and how far the whole may be relied on."""
+    """Yield what was left out, and how far the comparison can be relied on."""
     for left in comparison.left_out:
         yield f"Left out: {left}"
     if count := comparison.judged:
@@ -106,7 +106,7 @@ def footnotes(comparison: Comparison) -> Iterator[str]:
 
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
-    """Return the comparison as a document for JSON."""
+    """Return the comparison as a JSON document."""
     return {
         "groups": [
             {
@@ -153,7 +153,7 @@ def _sorted(rows: Sequence[Row]) -> list[Row]:
 
 
 def _cells(row: Row) -> tuple[str, str, str, str]:
-    """Return all but the mark: label, base, head and the interval of their ratio."""
+    """Return all cells except the mark: label, base, head and the interval of their ratio."""
     base, head = (
         format_figure(row.figure.key, statistics.median(side)) for side in (row.base, row.head)
     )
@@ -164,14 +164,14 @@ def _interval(row: Row) -> str:
     if row.ratio is None:
         return "no ratio with 0 or less" if row.is_judged else "too few runs"
     ends = (row.ratio.value, row.ratio.low, row.ratio.high)
-    # An end that is written as 1.00 and lies beside it would contradict the verdict.
+    # An end that is close to 1 but printed as 1.00 would contradict the verdict.
     digits = next((it for it in (3, 4, 5) if not _hides(ends[1:], it)), _MOST_DIGITS)
     value, low, high = (significant(it, digits) for it in ends)
     return f"{value} ({low} to {high})"
 
 
 def _hides(ends: Sequence[float], digits: int) -> bool:
-    """Return whether an interval beside 1 looks as if it reached there."""
+    """Return whether an interval that excludes 1 would look, when rounded, as if it reached it."""
     low, high = ends
     beside = low > 1 or high < 1
     return beside and any(rounded(it, digits) == 1 for it in ends)
@@ -180,7 +180,7 @@ def _hides(ends: Sequence[float], digits: int) -> bool:
 def _side(side: Side, other: Side) -> Iterator[str]:
     yield f"{side.runs} run{'s' * (side.runs != 1)}"
     if side.commits:
-        # A + behind it says that files differed from it.
+        # A trailing + means that files differed from the commit.
         short = (f"{it[:_COMMIT_DIGITS]}{'+' * it.endswith('+')}" for it in side.commits)
         yield f"commit {', '.join(short)}"
     if side.server != other.server:

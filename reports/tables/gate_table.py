@@ -39,10 +39,10 @@ class GateReport:
     Attributes:
         decision: what was decided.
         base, head: what was compared.
-        labels: what each metric is called for a person.
+        labels: the human-readable name of each metric.
         seconds: how long the blocks took.
-        repeated: why runs were made again.
-        again: the command that makes it again.
+        repeated: why runs were repeated.
+        again: the command that repeats the gate.
     """
 
     decision: GateDecision
@@ -57,7 +57,7 @@ class GateReport:
 def outcome_of_gate(report: GateReport) -> Outcome:
     """Return how a gate ended."""
     decision = report.decision
-    # The status says already which verdict it is.
+    # The status already names the verdict.
     sentence = decision.sentence.removeprefix(decision.verdict).lstrip(": ")
     for name, label in report.labels.items():
         sentence = sentence.replace(f"{name}:", f"{label}:")
@@ -98,7 +98,7 @@ def gate_lines(report: GateReport) -> Iterator[str]:
 
 
 def gate_markdown(report: GateReport) -> str:
-    """Write the sentence and the table, with what is behind them folded away."""
+    """Write the sentence and the table, with the details behind them folded away."""
     rows = [
         _COLUMNS,
         ("---", "---", "---", "--:"),
@@ -118,7 +118,7 @@ def gate_markdown(report: GateReport) -> str:
 
 
 def gate_junit(report: GateReport) -> str:
-    """Write a test case for each metric, in the form that CI servers read (JUnit's)."""
+    """Write a test case for each metric, in the format that CI servers read (JUnit's)."""
     metrics = report.decision.metrics
     bad = [it for it in metrics if it.verdict is GateVerdict.FAILS]
     open_ = [
@@ -147,7 +147,7 @@ def gate_junit(report: GateReport) -> str:
 
 
 def gate_document(report: GateReport) -> dict[str, Any]:
-    """Return the same for a program; a limit that is not known is null."""
+    """Return the report for programs; a limit that is not known is null."""
     outcome = outcome_of_gate(report)
     metrics = [
         {

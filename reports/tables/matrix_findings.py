@@ -1,4 +1,4 @@
-"""What a matrix says, in sentences made from its intervals: nothing that they do not bear."""
+"""The findings of a matrix, in sentences based on its intervals: nothing they do not support."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -8,7 +8,7 @@ from reports.matrix import Column, Matrix
 from reports.units import format_figure, significant
 from reports.verdict import Estimate
 
-# Ratios from this on are written in times, smaller ones in per cent.
+# Ratios from here up are written as multiples, smaller ones as percentages.
 _TIMES: Final = 2.0
 
 
@@ -42,7 +42,7 @@ def _extremes(
     differing: dict[str, Estimate],
     measured: dict[str, Estimate | None],
 ) -> Iterator[str]:
-    """Yield the lowest and the highest of those that differ, the better one first."""
+    """Yield the lowest and the highest of those that differ, better first."""
     lower = {name: it for name, it in differing.items() if it.value < 1.0}
     higher = {name: it for name, it in differing.items() if it.value > 1.0}
     lowest = min(lower, key=lambda name: lower[name].value, default=None)
@@ -80,7 +80,7 @@ def _percent(ratio: float) -> float:
 
 
 def notes(matrix: Matrix) -> Sequence[str]:
-    """Return what one must know to read the table: how, what is missing, what chance does."""
+    """Return what a reader of the table must know: how, what is missing, the role of chance."""
     return tuple(_notes(matrix))
 
 

@@ -25,9 +25,9 @@ _NO_BREAK: Final = "\u00a0"
 
 
 def matrix_table(matrix: Matrix, width: int) -> Group:
-    """Draw the table for a terminal, in parts where it is too narrow for all columns."""
+    """Draw the table for a terminal, in parts if that is too narrow for all columns."""
     names = max((len(row.target) for row in matrix.rows), default=0)
-    # The frame of the table takes three.
+    # The frame of the table takes three columns.
     fitting = max(1, (width - names - 3) // _COLUMN_WIDTH)
     starts = range(0, len(matrix.columns), fitting)
     return Group(*(_part(matrix, start, start + fitting) for start in starts))
@@ -68,7 +68,7 @@ def _beside(cell: Cell, *, is_reference: bool) -> Text:
 
 
 def matrix_markdown(matrix: Matrix) -> str:
-    """Write the table as Markdown, the ratio behind each figure."""
+    """Write the table as Markdown, with the ratio after each figure."""
     scales = _scales(matrix)
     heads = [
         f"{column.label}, {unit}" if (unit := scale[1]) else column.label
@@ -79,7 +79,7 @@ def matrix_markdown(matrix: Matrix) -> str:
     for row in matrix.rows:
         cells = zip(row.cells, scales, strict=True)
         lines.append((row.target, *(_words(cell, scale, numbers) for cell, scale in cells)))
-    # A star marks the best; in Markdown two of them would make what is between them bold.
+    # A star marks the best; in Markdown a pair of them would be read as emphasis.
     return markdown_table([text.replace("*", "\\*") for text in line] for line in lines)
 
 
@@ -91,7 +91,7 @@ def _words(cell: Cell, scale: Scale, numbers: Mapping[str, int]) -> str:
 
 
 def reasons(matrix: Matrix) -> Sequence[str]:
-    """Return why something was not measured, by the number that stands in its place."""
+    """Return why something was not measured, by the number shown in its place."""
     return [f"[{number}] {reason}" for reason, number in _numbers(matrix).items()]
 
 
@@ -101,7 +101,7 @@ def _numbers(matrix: Matrix) -> dict[str, int]:
 
 
 def _scales(matrix: Matrix) -> list[Scale]:
-    """Choose for each column the unit in which the middle one of its figures is well read."""
+    """Choose for each column the unit in which its median figure is easy to read."""
     scales = []
     for number, column in enumerate(matrix.columns):
         estimates = (row.cells[number].estimate for row in matrix.rows)
@@ -126,14 +126,14 @@ def _ratio(cell: Cell, *, pad: bool = False) -> str:
 
 
 def _spread(estimate: Estimate, *, pad: bool) -> str:
-    """Return how far the farther end of an interval lies, in per cent of the value."""
+    """Return the distance to the farther end of an interval, as a percentage of the value."""
     if not math.isfinite(estimate.high):
         return f"{_NO_BREAK}±{_NO_BREAK}?"
     if estimate.value == 0:
         return ""
     percent = (estimate.high - estimate.value) / abs(estimate.value) * 100
     told = _percent(percent)
-    # Figures stand under each other where what follows them is as long.
+    # Figures line up if what follows them has the same length.
     told = told.rjust(3, _NO_BREAK) if pad else told
     return f"{_NO_BREAK}±{_NO_BREAK}{told}{_NO_BREAK}%"
 

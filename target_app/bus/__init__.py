@@ -1,4 +1,4 @@
-"""The bus: carries payloads from one worker to all the others, in one of three makes."""
+"""The bus: carries payloads from one worker to all the others, by one of three transports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class BusStatus:
-    """How a bus is doing, as of now."""
+    """The current status of a bus."""
 
     kind: str
     """``local``, ``zmq`` or ``redis``."""
@@ -25,45 +25,45 @@ class BusStatus:
     published: int = 0
     received: int = 0
     dropped: int = 0
-    """Payloads of ours that some or all peers were not given."""
+    """Payloads of ours that were not handed to some or all peers."""
     missed: int = 0
     """Payloads of others that never arrived here."""
     reconnects: int = 0
     gap_seconds: float = 0.0
-    """Time spent disconnected, once it is over."""
+    """Time spent disconnected, counted once it is over."""
 
 
 class Bus(Protocol):
-    """Passes payloads to every other worker; those of one worker arrive in their order."""
+    """A carrier of payloads to every other worker; those of one worker arrive in order."""
 
     @property
     def status(self) -> BusStatus:
-        """How it is doing; the same object all the time."""
+        """The status of the bus; always the same object."""
         ...
 
     async def publish(self, payload: bytes) -> int:
-        """Pass ``payload`` to every other worker; return to how many it was handed.
+        """Pass ``payload`` to every other worker; return how many it was handed to.
 
-        A lost connection is not raised: it returns 0 and counts the payload as dropped.
+        A lost connection does not raise: return 0 and count the payload as dropped.
         """
         ...
 
     async def post(self, payload: bytes) -> None:
-        """Pass ``payload`` to every other worker, without waiting until it is there.
+        """Pass ``payload`` to every other worker, without waiting for it to arrive.
 
-        Waits for room in a bounded queue, but not for a carrier that makes none: then the payload
-        is counted as dropped.
+        Wait for room in a bounded queue, but not for a carrier that makes none: then the payload is
+        counted as dropped.
         """
         ...
 
     async def run(self, deliver: Deliver, ready: asyncio.Event) -> None:
         """Call ``deliver(payload)`` for what others publish, until cancelled.
 
-        Sets ``ready`` once it can arrive, or at once if whatever carries it is away, so that a
-        server starts without it. ``deliver`` must not block; what it raises is logged.
+        Set ``ready`` once payloads can arrive, or at once if their carrier is unavailable, so that
+        a server starts without it. ``deliver`` must not block; whatever it raises is logged.
         """
         ...
 
     def look_around(self) -> None:
-        """Find out anew who else is there, where that is known: somebody did not answer."""
+        """Check again which other workers are there, where that is known: one did not answer."""
         ...

@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 INBOUND: Final = 10_000
 """Envelopes from other workers that may wait here for their turn."""
 INBOUND_BYTES: Final = 2**26
-"""What these have together, at most; one envelope may be larger, alone."""
+"""The most bytes that these have in total; a single envelope, alone, may be larger."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What goes from worker to worker: what to do, to whom, with what."""
+    """A message from worker to worker: what to do, to whom, with what."""
 
     kind: str
     target: str = ""
     data: str | bytes | None = None
     sender: str = ""
     question: str = ""
-    """Not empty if the sender wants answers; an answer carries the same one."""
+    """Not empty if the sender wants answers; an answer carries the same value."""
 
     def encode(self) -> bytes:
-        """Return it as bytes: a JSON header, a line feed, the data as they are."""
+        """Return the envelope as bytes: a JSON header, a line feed, the data as they are."""
         is_text = isinstance(self.data, str)
         header = [self.kind, self.target, self.sender, self.question, is_text]
         data = self.data.encode() if isinstance(self.data, str) else self.data or b""
@@ -47,7 +47,7 @@ class Envelope:
 
     @classmethod
     def decode(cls, payload: bytes) -> Envelope:
-        """Return what was encoded; raise :class:`ValueError` if it was not."""
+        """Return the envelope that was encoded; raise :class:`ValueError` if there is none."""
         header, _, data = payload.partition(b"\n")
         kind, target, sender, question, is_text = json.loads(header)
         return cls(kind, target, data.decode() if is_text else data, sender, question)
@@ -58,7 +58,7 @@ class Envelope:
 
 
 def late(kind: str) -> str:
-    """Return the kind of the envelopes that carry answers to ``kind`` which came too late."""
+    """Return the kind of the envelopes that carry answers to ``kind`` that came too late."""
     return f"late {kind}"
 
 
@@ -74,11 +74,11 @@ class _Poll:
 
 
 class Hub:
-    """Passes envelopes between the workers; each kind has one handler.
+    """A carrier of envelopes between the workers; each kind has one handler.
 
     What one worker publishes arrives at every other one in the order of publication. A handler's
-    return value answers the question of the envelope, if it has one, and has to be JSON. What a
-    worker answers too late goes to the handler of ``late(kind)``, if there is one.
+    return value answers the question of the envelope, if it has one, and has to be representable as
+    JSON. An answer that comes too late goes to the handler of ``late(kind)``, if there is one.
     ``on_silence()`` is called when a worker has not answered in time.
     """
 
@@ -96,11 +96,11 @@ class Hub:
         self._asked = 0
 
     def handle(self, kind: str, handler: Handler) -> None:
-        """Let ``handler`` have the envelopes of ``kind``."""
+        """Register ``handler`` for the envelopes of ``kind``."""
         self._handlers[kind] = handler
 
     async def publish(self, kind: str, target: str, data: str | bytes | None = None) -> None:
-        """Let every other worker handle this."""
+        """Send an envelope to every other worker to handle."""
         if self.bus.status.kind != "local":
             await self.bus.post(Envelope(kind, target, data, self.name).encode())
 
@@ -112,9 +112,9 @@ class Hub:
         *,
         within_seconds: float = 1.0,
     ) -> tuple[list[Any], int]:
-        """Let every other worker handle this, and collect their answers.
+        """Send an envelope to every other worker to handle, and collect their answers.
 
-        Return the answers, and how many workers did not answer ``within_seconds``.
+        Return the answers, and how many workers did not answer within ``within_seconds``.
         """
         if self.bus.status.kind == "local":
             return [], 0
@@ -128,7 +128,7 @@ class Hub:
                 poll.look()
                 await poll.complete.wait()
         except TimeoutError:
-            # It may have been killed; the next question should not wait for it again.
+            # A worker may have been killed; the next question should not wait for it again.
             self._on_silence()
             self.bus.look_around()
         finally:
@@ -136,7 +136,7 @@ class Hub:
         return poll.answers, max(0, (poll.expected or 0) - len(poll.answers))
 
     async def run(self) -> None:
-        """Carry and handle, until cancelled."""
+        """Carry and handle envelopes, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.bus.run(self._deliver, self.ready))
             group.create_task(self._handle_inbound())

@@ -30,4 +30,4 @@ class LocalBus:
         await asyncio.Event().wait()
 
     def look_around(self) -> None:
-        """See :meth:`Bus.look_around`; there is nobody."""
+        """See :meth:`Bus.look_around`; there is no other worker."""

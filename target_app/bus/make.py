@@ -1,4 +1,4 @@
-"""Which bus a setting means."""
+"""The choice of the bus that a setting asks for."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def make_bus(url: str, *, directory: Path, name: str) -> Bus:
-    """Return the bus that ``url`` asks for: ``local``, ``zmq`` or an address of Redis.
+    """Return the bus that ``url`` asks for: ``local``, ``zmq`` or a Redis address.
 
-    ``directory`` is where the workers of one server meet, ``name`` what this one is called there.
+    ``directory`` is where the workers of one server meet, ``name`` the name of this one there.
     Raise :class:`ValueError` if there is no such bus.
     """
     if url == "local":

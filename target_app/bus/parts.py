@@ -1,4 +1,4 @@
-"""Packets in parts of bounded size, so that a bound to their number is one to their bytes."""
+"""Packets in parts of bounded size, so that a bound on their number is one on their bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LAST: Final = b"."
 
 
 def split(publisher: bytes, packet: bytes, part_bytes: int = PART_BYTES) -> Iterator[bytes]:
-    """Yield ``packet`` of ``publisher`` as parts of at most ``part_bytes`` and a short head."""
+    """Yield ``packet`` of ``publisher`` as parts of at most ``part_bytes`` plus a short header."""
     last = max(0, (len(packet) - 1) // part_bytes)
     for n in range(last + 1):
         kind = LAST if n == last else MORE
@@ -22,13 +22,13 @@ def split(publisher: bytes, packet: bytes, part_bytes: int = PART_BYTES) -> Iter
 
 
 class Assembly:
-    """Puts parts together again; those of one publisher have to arrive in their order."""
+    """An assembler of packets from their parts; those of one publisher have to arrive in order."""
 
     def __init__(self) -> None:
         self._begun: dict[bytes, list[bytes]] = {}
 
     def take(self, part: bytes) -> bytes | None:
-        """Return the packet that ``part`` completes, None if more of it is to come."""
+        """Return the packet that ``part`` completes, or None if more of it is to come."""
         head = 1 + PUBLISHER_BYTES
         publisher, data = part[1:head], part[head:]
         if part[:1] == MORE:
@@ -38,5 +38,5 @@ class Assembly:
         return data if begun is None else b"".join([*begun, data])
 
     def forget(self, publisher: bytes) -> None:
-        """Let go of what ``publisher`` has begun and will not end."""
+        """Discard what ``publisher`` has begun and will not finish."""
         self._begun.pop(publisher, None)

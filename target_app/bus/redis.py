@@ -1,4 +1,4 @@
-"""Between machines: pub/sub over Redis or Valkey, which may go away and come back."""
+"""The bus between machines: pub/sub over Redis or Valkey, which may go away and come back."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 CHANNEL: Final = "swarmgate:bus"
 QUEUED: Final = 1_000
-"""Payloads that wait to be published before those who publish have to wait as well."""
+"""Payloads that may wait to be published before publishers have to wait as well."""
 QUEUED_BYTES: Final = 2**26
-"""The same, for all of them together."""
+"""The same limit, in bytes for all of them together."""
 STALLED_SECONDS: Final = 0.1
-"""Without an answer from Redis, after which nobody waits for room any more."""
+"""Time without an answer from Redis after which nobody waits for room any more."""
 AT_ONCE: Final = 128
 """Payloads in one round trip."""
 BACKOFF: Final = Backoff(first_seconds=0.1, longest_seconds=5.0)
@@ -40,9 +40,10 @@ logger = logging.getLogger(__name__)
 class RedisBus:
     """The bus of a server on several machines: one connection to publish, one to subscribe.
 
-    While Redis is away or hangs, payloads are dropped and counted: nobody waits, clients stay, and
-    what is said here is still heard here. Receivers count what they missed by its numbers. What was
-    being published when Redis closed the connection is published again; receivers take it once.
+    While Redis is unavailable or hangs, payloads are dropped and counted: nobody waits, clients
+    stay connected, and what is sent here is still received here. Receivers count what they missed
+    by its numbers. What was being published when Redis closed the connection is published again;
+    receivers accept it once.
     """
 
     def __init__(self, url: str, *, channel: str = CHANNEL) -> None:
@@ -105,11 +106,11 @@ class RedisBus:
         """See :meth:`Bus.look_around`; Redis knows who listens."""
 
     async def _keep(self, what: str, work: Callable[[Redis], Awaitable[None]]) -> None:
-        # Do ``work`` with a connection of its own, and again with a new one whenever it is lost.
+        # Do ``work`` on a dedicated connection, and again on a new one whenever that is lost.
         failures = 0
         while True:
             try:
-                # Closing it may fail as well: whatever happens to a connection, there is a next.
+                # Closing it may fail as well: whatever happens to a connection, another follows.
                 async with make_redis(self._url, connections=1) as redis:
                     try:
                         await redis.ping()

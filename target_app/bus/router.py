@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class MessageRouter:
-    """Sends to clients here at once, and lets the other workers do the same.
+    """A router of messages: to clients here at once, and to others through their workers.
 
     Local clients never wait for the bus: if it is down, only the other workers miss the message.
     """
@@ -51,9 +51,9 @@ class MessageRouter:
         await self._hub.publish("room", room.encode(), message.data)
 
     async def announce(self, room: Room, message: Message) -> None:
-        """Broadcast who came or went to ``room``, unless the room has become too large for that.
+        """Broadcast an arrival or departure to ``room``, unless it has become too large for that.
 
-        Told to everyone, 10,000 arrivals would be 50 million messages.
+        Sent to everyone, 10,000 arrivals would be 50 million messages.
         """
         if self._announce_limit:
             await self._announce_here(room, message)
@@ -70,13 +70,13 @@ class MessageRouter:
         return here + await self._elsewhere("everyone", "", message.data)
 
     async def to_client(self, client: ClientId, message: Message) -> int:
-        """Send ``message`` to ``client``; return to how many connections of it."""
-        # A client has one connection; only if that is not here are the others asked.
+        """Send ``message`` to ``client``; return how many of its connections it was handed to."""
+        # A client has one connection; the other workers are asked only if it is not here.
         here = self._push(client, message)
         return here or await self._elsewhere("client", client.encode(), message.data)
 
     async def text_to_client(self, client: ClientId, text: str) -> int:
-        """Like :meth:`to_client`, with ``text`` in the form that the client's endpoint speaks."""
+        """Send ``text`` like :meth:`to_client`, in the form that the client's endpoint uses."""
         return self._push_text(client, text) + await self._elsewhere("text", client.encode(), text)
 
     async def _elsewhere(self, kind: str, target: str, data: str | bytes) -> int:
@@ -117,7 +117,7 @@ class MessageRouter:
 
 
 class _UpTo:
-    # Nobody, if there are too many by the time that this is walked.
+    # Empty if there are too many members by the time this is iterated over.
     def __init__(self, limit: int, members: Set[Connection]) -> None:
         self._limit = limit
         self._members = members

@@ -10,7 +10,7 @@ HEADER: Final = struct.Struct("!8sQ")
 
 
 class Stamp:
-    """Puts the publisher's id and a number, from 1 on, before each payload."""
+    """The stamp of a publisher: puts its id and a number, from 1 up, in front of each payload."""
 
     def __init__(self) -> None:
         self.publisher = os.urandom(8)
@@ -23,7 +23,7 @@ class Stamp:
 
 
 class Arrivals:
-    """Takes the stamps off, and counts what is missing between them.
+    """The receiver of stamped packets: removes the stamps and counts what is missing between them.
 
     What was published before the first packet of a publisher arrived counts as before our time.
     """
@@ -34,11 +34,11 @@ class Arrivals:
         self.missed = 0
 
     def take(self, packet: bytes) -> bytes | None:
-        """Return the payload of ``packet``, None if we published it ourselves or had it already.
+        """Return the payload of ``packet``, or None if we published it or already received it.
 
-        Packets of one publisher come in their order, and may come twice: a publisher who lost his
-        connection does not know whether his last ones were taken. Raise :class:`ValueError` if it
-        is no packet.
+        Packets of one publisher arrive in order, and may arrive twice: a publisher that lost its
+        connection does not know whether its last ones were received. Raise :class:`ValueError` if
+        it is not a packet.
         """
         if len(packet) < HEADER.size:
             raise ValueError(f"a packet of {len(packet)} bytes has no header")

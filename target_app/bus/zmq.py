@@ -1,9 +1,9 @@
-"""Between the workers of one machine: ZeroMQ over Unix sockets, with nothing to install or start.
+"""The bus between workers of one machine: ZeroMQ over Unix sockets, nothing to install or start.
 
 Every worker has an inbox (PULL), a socket file in the common directory, and one PUSH to each other
-inbox there. Pushing rather than publish and subscribe, because the sender then knows its receivers:
-nothing that is published after an inbox is there is lost on a subscription that is still on its
-way, and how many a payload was handed to is a number.
+inbox there. It pushes rather than publishes and subscribes, because the sender then knows its
+receivers: nothing published once an inbox exists is lost to a subscription that is still on its
+way, and the number of receivers that a payload was handed to is known.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".bus"
 QUEUED: Final = 10_000
-"""Payloads that wait for one peer before more of them are dropped."""
+"""Payloads that may wait for one peer before more of them are dropped."""
 QUEUED_BYTES: Final = 2**26
-"""What these have together, at most; one payload may be larger, alone."""
+"""The most bytes that these have in total; a single payload, alone, may be larger."""
 AHEAD: Final = 256
 """Parts that ZeroMQ holds for one peer on either side, of at most 64 KiB each: 16 MiB."""
 LOOK_SECONDS: Final = 1.0
-"""Between two looks into the directory, for peers that could not say that they go."""
+"""Interval between two scans of the directory, for peers that could not announce leaving."""
 WELCOME_SECONDS: Final = 1.0
-"""What a newcomer waits for the peers that it has greeted."""
+"""How long a newcomer waits for the peers that it has greeted."""
 LINGER_SECONDS: Final = 0.5
-"""For what is queued when the bus ends."""
+"""Time to send what is queued when the bus ends."""
 CHUNK: Final = 64
 """Parts taken in a row before other work gets its turn."""
 LONGEST_PATH: Final = 107
-"""Bytes of a Unix socket's path (unix(7))."""
+"""The most bytes that a Unix socket's path may have (unix(7))."""
 WORD: Final = b"!"
-"""What a part begins with that is no part of a payload but a word of one bus to another."""
+"""The first byte of a part that is not part of a payload but a word from one bus to another."""
 
 Word = Literal["hello", "welcome", "bye", "farewell"]
 
@@ -56,20 +56,21 @@ logger = logging.getLogger(__name__)
 class ZmqBus:
     """The bus of a server with several workers.
 
-    A newcomer makes its inbox, reads from the directory who else is there, and greets them; each
-    then pushes to it too, and welcomes it. So of two that start in the same instant at least one
-    sees the other, and both know each other when both are ready. Who leaves says so; the files of
-    workers that died are removed by :class:`target_app.lifecycle.workers.WorkerCoordinator`, and
-    missed here within :data:`LOOK_SECONDS`. Who leaves waits until the others have heard it, and
-    so everything before it: a full inbox loses what was on its way when the sender closes (libzmq
-    4.3, an engine whose input is stopped).
+    A newcomer creates its inbox, reads from the directory which others are there, and greets them;
+    each then pushes to it too, and welcomes it. So of two that start at the same instant, at least
+    one sees the other, and both know each other when both are ready. A worker that leaves announces
+    it; the files of workers that died are removed by
+    :class:`target_app.lifecycle.workers.WorkerCoordinator`, and their absence is noticed here
+    within :data:`LOOK_SECONDS`. A worker that leaves waits until the others have heard it, and so
+    everything before it: a full inbox loses what was on its way when the sender closes (libzmq 4.3,
+    an engine whose input is stopped).
 
-    A peer whose queue is full is passed over and delays nobody. ZeroMQ bounds its own queues by
-    messages alone, so it gets payloads in parts, and few of them; what waits for more room waits
-    here, bounded in bytes.
+    A peer whose queue is full is skipped and delays nobody. ZeroMQ bounds its own queues by the
+    number of messages alone, so it is given payloads in parts, and few of them; what waits for more
+    room waits here, bounded in bytes.
 
     ZeroMQ's own asyncio sockets cost a future for each message; here the inbox is read when the
-    loop says so, and a push never waits.
+    event loop reports it readable, and a push never waits.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class ZmqBus:
         inbox.bind(f"ipc://{self._own}")
         reading = _Reading(inbox, lambda part: self._take(part, deliver))
         try:
-            # After the inbox is there: see the class.
+            # Once the inbox exists: see the class docstring.
             self.look_around()
             await self._until_all_answer(WELCOME_SECONDS)
             self.status.connected = True
@@ -136,10 +137,10 @@ class ZmqBus:
             await asyncio.shield(self._leave(inbox, reading))
 
     def look_around(self) -> None:
-        """Find out who has come and who has gone, from the directory."""
+        """Find out from the directory which workers have come and which have gone."""
         there = {path for path in self._directory.glob(f"*{SUFFIX}") if path != self._own}
         for path in self._peers.keys() - there:
-            # One that lives is as well connected without its file, and makes it again.
+            # A live worker stays connected without its file, and creates it again.
             worker = Worker.named(path.stem)
             if worker is None or not worker.lives():
                 self._forget(path)
@@ -147,8 +148,8 @@ class ZmqBus:
             self._know(path).push_word(self._word("hello"))
 
     def _be_found_again(self, inbox: zmq.Socket[bytes]) -> None:
-        # What removes old files from a directory for temporary ones took the file. Who was
-        # connected still is; a newcomer looks for it.
+        # The file was removed by a cleaner of old temporary files. Peers that were connected still
+        # are; a newcomer looks for the file.
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             inbox.bind(f"ipc://{self._own}")
@@ -160,7 +161,7 @@ class ZmqBus:
             self._is_hidden = False
 
     async def _until_all_answer(self, within_seconds: float) -> None:
-        # One that is stopped, or dead, does not answer: it is not waited for any longer.
+        # A worker that is stopped, or dead, does not answer: it is not waited for any longer.
         self._awaited = set(self._peers)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
@@ -218,7 +219,7 @@ class ZmqBus:
 
     def _know(self, path: Path) -> _Peer:
         peer = _Peer(self._socket(zmq.PUSH), self._stamp.publisher, BytesQueue(*self._bounds))
-        # From here on the socket queues what is pushed, connected already or not.
+        # From here on the socket queues what is pushed, whether connected yet or not.
         peer.socket.connect(f"ipc://{path}")
         self._peers[path] = peer
         self.status.peers = len(self._peers)
@@ -240,14 +241,14 @@ class ZmqBus:
 
 
 class _Peer:
-    """The way to one other worker: ZeroMQ's short queue, and ours before it."""
+    """The way to one other worker: ZeroMQ's short queue, and ours in front of it."""
 
     def __init__(
         self, socket: zmq.Socket[bytes], own_publisher: bytes, queue: BytesQueue[bytes]
     ) -> None:
         self.socket = socket
         self.publisher = b""
-        """Whom what it says comes from, once it has said something."""
+        """The publisher id of the peer, once a word from it has been received."""
         self._own_publisher = own_publisher
         self._queue = queue
         self._parts: deque[bytes] = deque()
@@ -258,7 +259,7 @@ class _Peer:
         return bool(self._parts) or not self._queue.empty()
 
     def push(self, packet: bytes) -> bool:
-        """Send ``packet`` or let it wait; return False if there is no room for that."""
+        """Send ``packet`` or queue it; return False if there is no room for that."""
         try:
             self._queue.put_nowait(packet, len(packet))
         except asyncio.QueueFull:
@@ -267,19 +268,19 @@ class _Peer:
         return True
 
     def push_word(self, word: bytes) -> None:
-        """Send ``word`` after what waits already, whatever room there is."""
+        """Send ``word`` after what is already waiting, regardless of the room there is."""
         while not self._queue.empty():
             self._parts.extend(split(self._own_publisher, self._queue.get_nowait()))
         self._parts.append(word)
         self._send_on()
 
     def close(self, linger_seconds: float) -> None:
-        """Send no more; ZeroMQ has ``linger_seconds`` for what it was given."""
+        """Stop sending; ZeroMQ has ``linger_seconds`` for what it was given."""
         asyncio.get_running_loop().remove_reader(self.socket.FD)
         self.socket.close(linger=round(1000 * linger_seconds))
 
     def _flush(self) -> None:
-        # Asking for it is what resets the descriptor.
+        # Reading this option is what resets the descriptor.
         self.socket.getsockopt(zmq.EVENTS)
         self._send_on()
 
@@ -295,7 +296,7 @@ class _Peer:
 
 
 class _Reading:
-    """Takes what comes to an inbox, a chunk at a time."""
+    """A reader of what arrives at an inbox, a chunk at a time."""
 
     def __init__(self, inbox: zmq.Socket[bytes], take: Callable[[bytes], None]) -> None:
         self._inbox = inbox
@@ -305,13 +306,13 @@ class _Reading:
         self._again = self._loop.call_soon(self._read)
 
     def stop(self) -> None:
-        """Take no more."""
+        """Stop reading."""
         self._again.cancel()
         self._loop.remove_reader(self._inbox.FD)
 
     def _read(self) -> None:
-        # The descriptor tells of a change only: whatever is there has to be taken now, or asked
-        # for again.
+        # The descriptor signals a change only: whatever is there has to be taken now, or asked for
+        # again.
         for _ in range(CHUNK):
             try:
                 part = self._inbox.recv(zmq.NOBLOCK)

@@ -1,1 +1,1 @@
-"""Connections: the object of each, the registry and rooms that hold them, and delivery."""
+"""Connections: the object for each, the registry and rooms that hold them, and delivery."""

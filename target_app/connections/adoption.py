@@ -1,13 +1,13 @@
-"""Handing an accepted connection over, from the application's layers to the registry below them.
+"""Handover of an accepted connection from the application's layers to the registry below them.
 
 For as long as an endpoint runs, every layer above it is a suspended coroutine: about a dozen of
 FastAPI's and Starlette's. So an endpoint *adopts* its connection and returns; the layers unwind and
-are freed, and whatever called :func:`hand_over`, below all of them, serves the connection over the
+are freed, and the caller of :func:`hand_over`, below all of them, serves the connection over the
 ASGI server's own callables.
 
-An endpoint that goes on running, as in FastAPI's documentation, is registered when it accepts its
-handshake, and removed when its client is gone. Without uvicorn's own connection, which tells that,
-it is removed when it returns.
+The connection of an endpoint that goes on running, as in FastAPI's documentation, is registered
+when its handshake is accepted, and removed when its client is gone. Without uvicorn's own
+connection, which reports that, it is removed when the endpoint returns.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ HANDSHAKE: Final = "target_app.handshake"
 """The key of the ASGI scope under which the layers find their :class:`Handshake`."""
 
 MOUNTED: Final = "(mounted)"
-"""The path that connections of an application without FastAPI's routes are counted under."""
+"""The path under which connections of an application without FastAPI's routes are counted."""
 
 
 class ClosedError(ConnectionResetError):
     """Raised by a send of an endpoint that goes on running, once its connection has ended.
 
-    ASGI asks for an :class:`OSError`; of that Starlette makes its ``WebSocketDisconnect``.
+    ASGI asks for an :class:`OSError`; Starlette turns it into its ``WebSocketDisconnect``.
     """
 
 
 class Handshake:
-    """One WebSocket while the application's layers have it.
+    """One WebSocket while the application's layers handle it.
 
-    The layers are given :meth:`receive` and :meth:`send`, which note what becomes of it.
+    The layers get :meth:`receive` and :meth:`send`, which note what happens to it.
     """
 
     __slots__ = (
@@ -83,21 +83,21 @@ class Handshake:
         self.accepted = False
         self.adopted: Connection | None = None
         self.identity: str | None = None
-        """Who the client is, once a dependency has found out."""
+        """Who the client is, once a dependency has determined it."""
         self.refused_for = "other"
-        """One word for the statistics, should the handshake not be accepted."""
+        """One word for the statistics, in case the handshake is not accepted."""
         self.shutting_down: str | None = SHUTTING_DOWN
         """What a drain sends to the client of an endpoint that goes on running."""
         self.task: asyncio.Task[Any] | None = None
-        """What such an endpoint runs in."""
+        """The task in which such an endpoint runs."""
         self.is_given_up = False
-        """Whether the server has cancelled that task, as it stops."""
+        """Whether the server has cancelled that task while stopping."""
 
     @classmethod
     def of(cls, connection: HTTPConnection) -> Handshake:
         """Return the handshake that ``connection`` comes from.
 
-        Raise :class:`RuntimeError` if nothing below the application would serve what is adopted.
+        Raise :class:`RuntimeError` if nothing below the application would serve an adopted one.
         """
         found = connection.scope.get(HANDSHAKE)
         if isinstance(found, Handshake):
@@ -110,7 +110,7 @@ class Handshake:
     def admit(self) -> Refusal | None:
         """Take a place among the connections, which is given back if the handshake fails.
 
-        Return why there is none, if there is none.
+        Return the reason if there is no place, otherwise None.
         """
         if self._admitted:
             return None
@@ -129,7 +129,7 @@ class Handshake:
         rooms: tuple[Room, ...],
         state: object,
     ) -> None:
-        """Have the connection served by ``endpoint`` once the layers have returned."""
+        """Let ``endpoint`` serve the connection once the layers have returned."""
         if self.accepted or self.adopted is not None:
             raise RuntimeError("adopt() accepts the WebSocket itself, and this one was accepted")
         self.adopted = Connection(
@@ -147,14 +147,14 @@ class Handshake:
         return self._running or self.adopted
 
     def is_to_be_served(self) -> bool:
-        """Return whether the layers have adopted the connection and it is still there."""
+        """Return whether the layers have adopted the connection and it is still open."""
         return self.adopted is not None and self.accepted and not self._disconnected
 
     async def take(self, error: Exception) -> None:
-        """Handle a failure of the layers if their client is to blame for it; else raise ``error``.
+        """Handle a failure of the layers if the client caused it; otherwise raise ``error``.
 
-        Where it sent what its endpoint does not read, the close code says so. What was
-        adopted before the failure is closed with 1011, as where ``received`` fails.
+        If the client sent what its endpoint does not read, the close code says so. A connection
+        adopted before the failure is closed with 1011, as when ``received`` fails.
         """
         if self.is_to_be_served():
             await self._see_off(error)
@@ -184,7 +184,7 @@ class Handshake:
         try:
             await self._connections.serve(self.adopted, self._receive, has_failed=True)
         finally:
-            # Even if that was cancelled, as by TestClient: this is the fault to be found.
+            # Even if that was cancelled, as by TestClient: this is the error that matters.
             if not has_left:
                 raise error
 
@@ -196,7 +196,7 @@ class Handshake:
             )
 
     def end(self) -> None:
-        """Let go of what was not adopted: the layers have returned or failed."""
+        """Release what was not adopted: the layers have returned or failed."""
         if self._running is not None:
             wire.watch(self._running.wire, None)
             self._connections.remove(self._running, self._running.close_code or 1006)
@@ -219,10 +219,10 @@ class Handshake:
             self.task.cancel()
 
     async def receive(self) -> ASGIEvent:
-        """Receive for the layers; after some messages in a row the others get their turn first."""
+        """Receive for the layers; after some messages in a row, let other connections run first."""
         if self._taken == READ_IN_A_ROW:
             self._taken = 0
-            # With a message in hand, it would be lost if the caller were cancelled meanwhile.
+            # Before receiving: a message in hand would be lost if the caller were cancelled here.
             await asyncio.sleep(0)
         self._is_receiving = True
         try:
@@ -247,7 +247,7 @@ class Handshake:
         try:
             await self._send(cast("dict[str, Any]", message))
         except Exception as error:
-            # A close that the endpoint knows nothing of: of the drain, of a ping without an answer.
+            # A close that the endpoint does not know about: by the drain, or for a missing pong.
             if self._running is not None and has_ended(error, self._running):
                 raise ClosedError(f"closed with {self._running.close_code or 1006}") from error
             raise
@@ -261,7 +261,7 @@ class Handshake:
                 await self._goes_on_running()
 
     async def _admit_or_refuse(self) -> None:
-        # An endpoint that no dependency guards is as much a connection as any other.
+        # A connection that no dependency guards counts as much as any other.
         if (refusal := self.admit()) is not None:
             refused = PlainTextResponse(refusal.told, 503)
             await refused(self._scope, self._receive, cast("Send", self._send))
@@ -291,7 +291,7 @@ class Handshake:
 def running_endpoint(path: str, shutting_down: str | None) -> Endpoint:
     """Return the endpoint of connections whose endpoint function goes on running.
 
-    The same one for the same arguments, so that many connections share it.
+    The same arguments give the same endpoint, so that many connections share it.
     """
     told = None if shutting_down is None else Message(shutting_down)
     return Endpoint(path, shutting_down=told)
@@ -307,14 +307,14 @@ async def adopt(
     subprotocol: str | None = None,
     headers: Iterable[tuple[bytes, bytes]] | None = None,
 ) -> None:
-    """Accept ``websocket``, and let ``endpoint`` have it as soon as the caller returns.
+    """Accept ``websocket``, and let ``endpoint`` serve it as soon as the caller returns.
 
     Call it at the end of an endpoint function. The connection is registered under ``id``, joins
-    ``rooms`` and keeps ``state``, and who the client is as the guard found out.
-    ``subprotocol`` and ``headers`` go into the answer to the handshake.
+    ``rooms``, and keeps ``state`` and the identity that the guard determined. ``subprotocol`` and
+    ``headers`` go into the answer to the handshake.
 
-    If the caller, or a dependency that is left after it, then raises or closes the WebSocket, the
-    client is closed (with 1011 where FastAPI has no code for it), and neither ``opened`` nor
+    If the caller, or a dependency that exits after it, then raises or closes the WebSocket, the
+    connection is closed (with 1011 if FastAPI has no code for it), and neither ``opened`` nor
     ``closed`` of ``endpoint`` is called.
 
     Raise :class:`RuntimeError` if the WebSocket was accepted already, or if nothing below the
@@ -325,10 +325,10 @@ async def adopt(
 
 
 def told_on_shutdown(text: str | None) -> Callable[[HTTPConnection], Awaitable[None]]:
-    """Return a dependency: a drain sends ``text`` to the client of an endpoint that goes on.
+    """Return a dependency: a drain sends ``text`` to clients of endpoints that go on running.
 
     For endpoints whose clients expect messages of a certain form; None sends nothing. In a router
-    that has requests as well it does nothing to these.
+    that also serves requests, it has no effect on those.
     """
 
     async def tell(connection: HTTPConnection) -> None:
@@ -341,10 +341,9 @@ def told_on_shutdown(text: str | None) -> Callable[[HTTPConnection], Awaitable[N
 async def hand_over(
     app: ASGIApp, connections: ConnectionManager, scope: Scope, receive: Receive, send: Send
 ) -> Connection | None:
-    """Pass a WebSocket through ``app``; return what is to be served on, None if nothing is.
+    """Pass a WebSocket through ``app``; return the connection that is still to be served, if any.
 
-    A connection that is returned has been accepted, and has a place as a handshake until it is
-    served.
+    A returned connection has been accepted, and has a place as a handshake until it is served.
     """
     scope[HANDSHAKE] = handshake = Handshake(connections, scope, receive, send)
     handshake.task = asyncio.current_task()
@@ -354,7 +353,7 @@ async def hand_over(
             if handshake.is_to_be_served():
                 return handshake.adopted
         except Exception as error:  # noqa: BLE001 - what is not the client's fault is raised again
-            # An endpoint that goes on running ends so when its client leaves.
+            # This is how an endpoint that goes on running ends when its client disconnects.
             await handshake.take(error)
         await handshake.until_lost()
     except BaseException as error:

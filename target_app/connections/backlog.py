@@ -1,10 +1,10 @@
-"""What was read of a client and not parsed yet, in parts of so many frames.
+"""What was read from a client but not parsed yet, taken a given number of frames at a time.
 
 One read of the socket brings up to 256 kB, which may be 40,000 frames. Parsing them in one go would
-hold everybody else up, so the ends of the frames are found first, which takes a tenth of the time.
+hold up everyone else, so the ends of the frames are found first, which takes a tenth of the time.
 
-So would parsing one large frame, which is copied, unmasked and copied again when its last byte is
-there. It is made fragments of on the way (RFC 6455 §5.4), as any proxy may do.
+Parsing one large frame would do so too: it is copied, unmasked and copied again when its last byte
+has arrived. It is split into fragments on the way (RFC 6455 §5.4), as any proxy may do.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 LONGEST_HEAD: Final = 14
-"""Bytes of a frame before its payload (RFC 6455 §5.2)."""
+"""Maximum number of bytes of a frame before its payload (RFC 6455 §5.2)."""
 
 SHORTEST_FRAME: Final = 6
-"""Bytes that a client's frame has at least."""
+"""Minimum number of bytes of a client's frame."""
 
 FRAGMENT_BYTES: Final = 2**16
-"""Of a large frame that are one fragment: a multiple of 4, so that the mask begins anew in each."""
+"""Size of a fragment of a large frame: a multiple of 4, so that the mask starts over in each."""
 
 MASK_BYTES: Final = 4
 FIN: Final = 0x80
@@ -32,25 +32,25 @@ OF_MESSAGES: Final = frozenset({0, 1, 2})
 class Backlog:
     """The bytes of a stream of frames, taken a few frames at a time, large ones as fragments.
 
-    Given the stream from the middle of a frame on, nobody knows where frames end: only a few bytes
-    are taken at a time then, until the parser that they go to is seen between two frames.
+    If the stream starts in the middle of a frame, the ends of frames are unknown: only a few bytes
+    are then taken at a time, until the parser that they go to is found between two frames.
     """
 
     __slots__ = ("_behind", "_data", "_head", "_is_lost", "_largest", "_last", "_left", "_mask")
 
     def __init__(self, *, is_between_frames: bool, largest: int | None = None) -> None:
-        """Begin with nothing.
+        """Start empty.
 
         Args:
-            is_between_frames: whether what is added begins with a frame.
+            is_between_frames: whether what is added starts with a frame.
             largest: bytes of a frame above which the parser refuses it by its head alone.
         """
         self._is_lost = not is_between_frames
         self._largest = largest
         self._data = memoryview(b"")
-        self._head = b""  # of a frame, as far as it has come
+        self._head = b""  # of a frame, as much as has arrived
         self._left = 0  # bytes of a payload, or of a fragment, that are still to be taken
-        self._behind = 0  # bytes of a large frame behind that fragment
+        self._behind = 0  # bytes of a large frame after that fragment
         self._mask = b""  # of a large frame
         self._last = 0  # first byte of its last fragment
 
@@ -59,11 +59,11 @@ class Backlog:
 
     @property
     def is_done(self) -> bool:
-        """Return whether all was taken, and no frame only in part."""
+        """Return whether everything was taken, and no frame only in part."""
         return not (self._data or self._head or self._left or self._behind or self._is_lost)
 
     def look_at(self, parser: Generator[None]) -> None:
-        """Find out from ``parser``, which has all that was taken, whether it is between frames."""
+        """Check whether ``parser``, which has everything that was taken, is between frames."""
         if self._is_lost:
             self._is_lost = not is_between_frames(parser)
 
@@ -72,12 +72,12 @@ class Backlog:
         self._data = memoryview(bytes(self._data) + data if self._data else data)
 
     def take(self, frames: int) -> bytes:
-        """Take as much as ends so many frames or fragments; all of it, if it ends fewer."""
+        """Take what ends the next ``frames`` frames or fragments; everything, if it ends fewer."""
         data, size = self._data, len(self._data)
         if self._is_lost:
             self._data = data[frames * SHORTEST_FRAME :]
             return bytes(data[: frames * SHORTEST_FRAME])
-        # What was read is taken in one piece, but where a head is put in its place.
+        # What was read is taken in one piece, except where another head is put in.
         parts: list[bytes | memoryview] = []
         head: bytes | None
         begin = end = 0
@@ -100,8 +100,8 @@ class Backlog:
         return b"".join((*parts, data[begin:end])) if parts else bytes(data[:end])
 
     def _take_head(self, start: int) -> tuple[int, bytes | None]:
-        # Return where the head ends, or how far it has come, and what is parsed in place of that
-        # much, None where that is what was read.
+        # Return where the head ends, or how far it has arrived, and what to parse in place of those
+        # bytes, None if they are parsed as they were read.
         had = len(self._head)
         head = self._head + bytes(self._data[start : start + LONGEST_HEAD - had])
         size, payload = _sizes(head)
@@ -127,7 +127,7 @@ class Backlog:
         return payload > FRAGMENT_BYTES and is_masked and is_of_message and not is_refused
 
     def _next_head(self) -> bytes:
-        # Begin the next fragment of a large frame.
+        # Start the next fragment of a large frame.
         self._left = min(self._behind, FRAGMENT_BYTES)
         self._behind -= self._left
         return _head(0 if self._behind else self._last, self._left, self._mask)
@@ -145,7 +145,7 @@ def _head(first: int, payload: int, mask: bytes) -> bytes:
 def is_between_frames(parser: Generator[None]) -> bool:
     """Return whether a ``websockets`` parser waits for the beginning of a frame.
 
-    It waits for the end of the stream then, and within a frame for so many bytes.
+    It then waits for the end of the stream; within a frame, for a number of bytes.
     """
     waits: object = parser
     while (inner := getattr(waits, "gi_yieldfrom", None)) is not None:
@@ -154,8 +154,8 @@ def is_between_frames(parser: Generator[None]) -> bool:
 
 
 def _sizes(head: bytes) -> tuple[int, int]:
-    # Return the bytes of a head and those of the payload that it announces, which is 0 for a head
-    # that is not whole.
+    # Return the size of a head and that of the payload it announces, which is 0 for an incomplete
+    # head.
     if len(head) < 2:
         return 2, 0
     masked, short = head[1] & 0x80, head[1] & 0x7F

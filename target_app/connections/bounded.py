@@ -1,9 +1,9 @@
-"""uvicorn's protocols, with bounds on what they take in before a request or message is whole.
+"""uvicorn's protocols, with bounds on what they take in before a request or message is complete.
 
-uvicorn keeps headers of any size, waits for the rest of a request for ever, and for a client to
-read its response; it parses all requests that come in one read of the socket, 8,000 of them, before
-the first is answered; and it keeps every fragment of a message by itself, empty ones without end.
-This knows uvicorn 0.54, like :mod:`target_app.connections.wire`.
+uvicorn keeps headers of any size, waits forever for the rest of a request, and for a client to read
+its response; it parses all requests that arrive in one read of the socket, 8,000 of them, before
+the first is answered; and it keeps every fragment of a message separately, empty ones without end.
+This relies on the internals of uvicorn 0.54, like :mod:`target_app.connections.wire`.
 """
 
 from __future__ import annotations
@@ -30,36 +30,40 @@ if TYPE_CHECKING:
     from websockets.frames import Frame
 
 HEAD_BYTES: Final = 2**16
-"""Of a request line and headers, or of trailers: what h11 allows as well."""
+"""Limit for a request line and headers, or for trailers: what h11 allows as well."""
 
 PIECE_BYTES: Final = 1024
-"""That are parsed of HTTP before it is looked whether to go on: most requests and handshakes whole,
-at most 57 requests, which take a millisecond and 300 kB.
+"""Bytes of HTTP that are parsed before checking whether to go on.
+
+Most requests and handshakes fit in whole; at most 57 requests do, which take a millisecond and
+300 kB.
 """
 
 PARTS_AT_ONCE: Final = 256
-"""Of a body that are parsed before others get their turn, a millisecond if they are chunks of a
-byte; in pieces, one read of the socket, at most 256 kB, has no more.
+"""Parts of a body that are parsed before others get their turn.
+
+They take a millisecond if they are chunks of a byte; one read of the socket, at most 256 kB, has no
+more pieces than that.
 """
 
 FRAMES_AT_ONCE: Final = 4
-"""That are parsed in a row, before others get their turn: about 50 µs."""
+"""Frames that are parsed in a row before others get their turn: about 50 µs."""
 
 UNTAKEN: Final = 64
-"""Messages that an endpoint has not received, after which nothing more of its client is parsed."""
+"""Messages not yet received by an endpoint, after which nothing more from its client is parsed."""
 
 PONG: Final = bytes([0x80 | Opcode.PONG])
 """How every pong begins: it is never fragmented (RFC 6455 §5.5)."""
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Cuts a client that takes its time, and parses no more than is going to be answered.
+    """An HTTP protocol that cuts slow clients, and parses no more than is going to be answered.
 
-    The first request, or handshake, has to be whole within ``seconds`` of the connection, a later
-    one of its first byte, in however small pieces it comes; each part of a body that comes begins
-    the time anew. It is one timer, and it is gone when a connection has become a WebSocket. A
-    client for which something waits has to read some of it within ``seconds``. With 0 seconds
-    there is no limit to either.
+    The first request, or handshake, has to be complete within ``seconds`` of the connection, a
+    later one within ``seconds`` of its first byte, however small the pieces in which it arrives;
+    each part of a body that arrives restarts the time. There is one timer, and it is gone once a
+    connection has become a WebSocket. A client for which something waits has to read some of it
+    within ``seconds``. With 0 seconds there is no limit on either.
 
     What is read is parsed in pieces. While a request waits for the one before it to be answered,
     nothing more is parsed or read, so a client may send as many as it likes before it reads.
@@ -85,14 +89,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._parts = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for a request, but not for ever."""
+        """Wait for a request, but not forever."""
         super().connection_made(transport)
         self.flow = HeldFlow(transport)
         self._unread = Unread(transport, self._seconds)
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more, and let go of what refers to this."""
+        """Stop waiting, and release what refers to this."""
         self._wait_no_more()
         self._unread.forget()
         super().connection_lost(exc)
@@ -101,7 +105,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.cycle = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        """Parse what may be parsed of ``data``, and read no more before the rest is parsed."""
+        """Parse what may be parsed of ``data``, and read no more until the rest is parsed."""
         self._unparsed = memoryview(bytes(self._unparsed) + data if self._unparsed else data)
         self._parse_some()
 
@@ -129,25 +133,25 @@ class BoundedHttp(HttpToolsProtocol):
             self.send_400_response(f"More than {HEAD_BYTES} bytes of headers.")
 
     def on_message_begin(self) -> None:
-        """Wait for the rest; the first request is waited for already."""
+        """Wait for the rest; for the first request the timer is already running."""
         super().on_message_begin()
         if self._deadline is None:
             self._wait()
 
     def on_body(self, body: bytes) -> None:
-        """Wait for the next part of the body, which is for the application to bound."""
+        """Wait for the next part of the body, which is the application's to bound."""
         self._parts += 1
         self._wait_no_more()
         super().on_body(body)
         self._wait()
 
     def on_message_complete(self) -> None:
-        """Wait no more: it is our turn."""
+        """Stop waiting: it is our turn."""
         self._wait_no_more()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request."""
+        """Continue with the next request."""
         super().on_response_complete()
         if self.transport.is_closing():
             self._unread.watch(self.loop)
@@ -155,37 +159,37 @@ class BoundedHttp(HttpToolsProtocol):
             self._parse_some()
 
     def handle_websocket_upgrade(self) -> None:
-        """Wait no more: the rest is WebSocket, unless another answer has to come before it."""
+        """Stop waiting: the rest is WebSocket, unless another response has to come before it."""
         self._wait_no_more()
         if self.cycle is not None and not self.cycle.response_complete:
             self.send_400_response("A handshake has to wait for the response to what came before.")
             return
         self._unread.forget()
         super().handle_websocket_upgrade()
-        # What came with it is dropped, as uvicorn does.
+        # What arrived with it is dropped, as uvicorn does.
         self._unparsed = memoryview(b"")
-        # It refers to this, and would keep it until the garbage collector comes by.
+        # It refers to this, and would keep it alive until the garbage collector runs.
         self.parser = None  # type: ignore[assignment]
 
     def pause_writing(self) -> None:
-        """Wait for the client to read, but not for ever."""
+        """Wait for the client to read, but not forever."""
         super().pause_writing()
         self._unread.watch(self.loop)
 
     def resume_writing(self) -> None:
-        """Wait no more: the client has read."""
+        """Stop waiting: the client has read."""
         super().resume_writing()
         self._unread.forget()
         if self.transport.is_closing():
             self._unread.watch(self.loop)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer and close, once the client has read that; but do not wait for ever."""
+        """Answer, and close once the client has read that; but do not wait forever."""
         super().send_400_response(msg)
         self._unread.watch(self.loop)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close, once the client has read its responses; but do not wait for ever."""
+        """Close once the client has read its responses; but do not wait forever."""
         super().timeout_keep_alive_handler()
         self._unread.watch(self.loop)
 
@@ -202,33 +206,33 @@ class BoundedHttp(HttpToolsProtocol):
     def _cut(self) -> None:
         self._deadline = None
         if self.flow.read_paused or self.flow.is_held:
-            # What is there has not been read, or not been parsed: it is not the client who takes
-            # its time.
+            # What has arrived has not been read, or not been parsed: it is not the client that is
+            # slow.
             self._wait()
         else:
             self.transport.abort()
 
 
 class Watcher(Protocol):
-    """Who learns that a connection is gone."""
+    """A listener for the loss of a connection."""
 
     def lost(self, code: int) -> None:
-        """Note that the transport is gone; ``code`` is that of who closed first, else 1005."""
+        """Note that the transport is gone; ``code`` is from the side that closed first, or 1005."""
         ...
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """Bounds what pongs and fragments take, and how long one client's frames are parsed in a row.
+    """A WebSocket protocol that bounds pongs, fragments, and the frames parsed in a row.
 
     uvicorn answers each ping at once, so a client that sends pings and never reads makes the write
-    buffer grow with all it sends. Here, while that is full, no ping is answered and none is waited
-    for, and when there is room again the last one alone is answered (RFC 6455 §5.5.3). A client
-    that sends no pings is read from whether it reads or not.
+    buffer grow with everything it sends. Here, while the buffer is full, no ping is answered and no
+    other is read, and when there is room again only the last one is answered (RFC 6455 §5.5.3). A
+    client that sends no pings is read from whether it reads or not.
 
-    The fragments of a message are put together as they come, and nothing is kept of one that has
-    more than ``kept_bytes``: its size alone is handed on.
+    The fragments of a message are put together as they arrive, and nothing is kept of a message of
+    more than ``kept_bytes``: only its size is passed on.
 
-    Of what one read of the socket brings a few frames are parsed at a time, if the application
+    The frames that one read of the socket brings are parsed a few at a time, if the application
     takes them from an :class:`target_app.connections.waiting.Inbox`: the next ones when it has
     taken those, or has let others have their turn.
     """
@@ -239,10 +243,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     kept_bytes: int | None = None
     _not_kept = 0
     full_since = 0.0
-    """When the client last left no more room in the write buffer, in the loop's seconds."""
+    """When the client last let the write buffer fill up, in the loop's seconds."""
 
     def data_received(self, data: bytes) -> None:
-        """Parse the first few frames of ``data``, and read no more before the rest is parsed."""
+        """Parse the first few frames of ``data``, and read no more until the rest is parsed."""
         if not isinstance(self.queue, Inbox):
             super().data_received(data)
             if not self.handshake_initiated:
@@ -262,7 +266,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
                 self.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        # A ping or a close behind a few messages is heard though the endpoint does not receive.
+        # A ping or a close after a few messages is noticed even if the endpoint does not receive.
         inbox: object = self.queue
         if self.has_more and isinstance(inbox, Inbox) and inbox.qsize() < UNTAKEN:
             self.put_some()
@@ -279,14 +283,14 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         try:
             super().data_received(self.backlog.take(FRAMES_AT_ONCE))
         except RuntimeError:
-            # uvloop lets nobody answer the close frame of a client that is gone.
+            # uvloop does not allow answering the close frame of a client that is gone.
             if not self.disconnected:
                 raise
         self.backlog.look_at(self.conn.parser)
-        if self.backlog.is_done or self.conn.eof_sent:  # after its end nothing is parsed any more
+        if self.backlog.is_done or self.conn.eof_sent:  # after its end nothing more is parsed
             self.backlog = None
         if self.read_paused and self.queue.empty() and not self.transport.is_closing():
-            # Nobody takes a message who could see that all was taken.
+            # With no message to take, nobody would notice that everything was taken.
             self.read_paused = False
             if not self.unsent_pong:
                 self.transport.resume_reading()
@@ -294,8 +298,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self._let_go()
 
     def _refuse(self) -> None:
-        # websockets does not read the handshake: it has more than 128 headers, a line of more than
-        # 8 KiB, or a body. uvicorn would leave it open without an answer, and fail when it stops.
+        # websockets does not accept the handshake: it has more than 128 headers, a line of more
+        # than 8 KiB, or a body. uvicorn would leave it open and unanswered, and fail when it stops.
         cause = self.conn.handshake_exc and self.conn.handshake_exc.__cause__
         answer = b"".join(self.conn.data_to_send())
         if not answer:
@@ -310,7 +314,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note the end, which comes after all that the client had said."""
+        """Note the end, which comes after everything the client sent."""
         inbox: object = self.queue
         if not isinstance(inbox, Inbox) or not self.has_more:
             super().connection_lost(exc)
@@ -330,17 +334,17 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         return 1005 if first is None else int(first.code)
 
     def _let_go(self) -> None:
-        # Of what refers to itself, and would stay until the garbage collector comes by.
+        # What refers to itself, and would stay until the garbage collector runs.
         inbox: object = self.queue
         if isinstance(inbox, Inbox):
             inbox.has_no_source()
         self.conn.parser.close()
 
     def handle_cont(self, event: Frame) -> None:
-        """Take one more fragment (RFC 6455 §5.4).
+        """Add one more fragment (RFC 6455 §5.4).
 
-        uvicorn joins all of them when the last one is there, for which as much memory is touched
-        anew as the message is long. Here it grows with each of them.
+        uvicorn joins all of them when the last one has arrived, which touches as much new memory as
+        the message is long. Here the message grows with each of them.
         """
         first: bytes | bytearray = self.frames[0]
         size = (self._not_kept or len(first)) + len(event.data)
@@ -355,12 +359,12 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def _put_together(self, first: bytes | bytearray, event: Frame) -> None:
         whole = first if isinstance(first, bytearray) else bytearray(first)
         whole += event.data
-        # Text is decoded from it; what is binary is the application's, and bytes to it.
+        # Text is decoded from it; binary data is passed to the application, as bytes.
         is_binary = event.fin and self.curr_msg_data_type == "bytes"
         self.frames[0] = cast("bytes", bytes(whole) if is_binary else whole)
 
     def send_receive_event_to_app(self) -> None:
-        """Hand on a message that is whole, or the size of one that was not kept."""
+        """Pass on a complete message, or the size of one that was not kept."""
         if not self._not_kept:
             super().send_receive_event_to_app()
             return
@@ -374,14 +378,14 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self.transport.pause_reading()
 
     def handle_ping(self) -> None:
-        """Answer the pings read last, or keep the answer to the last of them."""
+        """Answer the pings just read, or keep the answer to the last of them."""
         if self.disconnected:
             return
         if self.writable.is_set():
             super().handle_ping()
             return
-        # Each item is one frame: pongs, and at most one close frame of the same read. For the
-        # second ping of a read there is none: the answers to all went out with the first one's.
+        # Each item is one frame: pongs, and at most one close frame from the same read. There is
+        # none for the second ping of a read: the answers to all went out with the first one's.
         frames = self.conn.data_to_send()
         for frame in frames:
             if frame.startswith(PONG):
@@ -397,7 +401,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self.full_since = self.loop.time()
 
     def resume_writing(self) -> None:
-        """Go on: the write buffer has room again."""
+        """Continue: the write buffer has room again."""
         super().resume_writing()
         if self.unsent_pong and not self.transport.is_closing():
             if not self.close_sent:
@@ -409,6 +413,6 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
 
 def bounded_http(seconds: float) -> type[asyncio.Protocol]:
-    """Return what ``uvicorn.Config(http=…)`` takes, for requests that are whole in ``seconds``."""
-    # uvicorn calls it and looks no further; a worker process gets it pickled.
+    """Return the value for ``uvicorn.Config(http=…)`` that limits requests to ``seconds``."""
+    # uvicorn only calls it; a worker process gets it pickled.
     return cast("type[asyncio.Protocol]", functools.partial(BoundedHttp, seconds=seconds))

@@ -1,4 +1,4 @@
-"""The task of one connection that is behind: writes what waits, and ends it if it must."""
+"""The task of a connection that is behind: write what waits, close the connection if need be."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class CatchUp:
-    """Drives the :class:`target_app.connections.lag.Lag` of one connection."""
+    """The driver of the :class:`target_app.connections.lag.Lag` of one connection."""
 
     __slots__ = ("_connection", "_counters", "_limit", "_settings", "state")
 
@@ -38,9 +38,9 @@ class CatchUp:
         self._limit: asyncio.Timeout | None = None
 
     def push(self, message: Message) -> bool:
-        """Let ``message`` wait for its turn; return False if it will not be sent."""
+        """Queue ``message``; return False if it will not be sent."""
         if self._connection.close_code is not None and self.state.close is None:
-            # Somebody closes it without waiting for what waits here.
+            # It is being closed without waiting for what waits here.
             self._counters.messages_lost += 1
             return False
         held = self.state.push(message)
@@ -49,7 +49,7 @@ class CatchUp:
         return held
 
     async def run(self, first: Awaitable[None] | None) -> None:
-        """Finish ``first``, a write under way, write what waits, and close if that is due."""
+        """Finish ``first``, a write in progress, write what waits, and close if that is due."""
         try:
             await self._write_all(first)
             if self.state.phase is Phase.CLOSING:
@@ -61,13 +61,13 @@ class CatchUp:
                 await self.close_as(FAULT)
         finally:
             if self.state.phase is Phase.CAUGHT_UP:
-                # Nothing has waited since it was seen empty, so nothing was added to it.
+                # Nothing was awaited since it was seen empty, so nothing was added to it.
                 self._connection.lag = None
             else:
                 self.state.lose()
 
     async def close_as(self, close: Close) -> None:
-        """Close the connection without what waits, unless somebody closes it already."""
+        """Close the connection without what waits, unless it is being closed already."""
         if self._connection.close_code is None:
             self._connection.will_close(close.code, self._settings.close_timeout_seconds)
             await self._connection.send_close(*close)
@@ -78,7 +78,7 @@ class CatchUp:
         try:
             async with asyncio.timeout(None) as self._limit:
                 if state.phase is Phase.CLOSING:
-                    self._interrupt()  # before this task had begun
+                    self._interrupt()  # closing began before this task
                 if first is not None:
                     await self._write(first)
                 while (message := state.next(loop.time())) is not None:
@@ -97,7 +97,7 @@ class CatchUp:
         self.state.written()
 
     def _is_late(self) -> bool:
-        # A send may raise TimeoutError (ETIMEDOUT) for a reason of its own.
+        # A send may raise TimeoutError (ETIMEDOUT) for its own reasons.
         return self._limit is not None and self._limit.expired()
 
     def _interrupt(self) -> None:

@@ -29,14 +29,14 @@ logger = logging.getLogger(__name__)
 CHUNK: Final = 128
 """Writes in a row before other work gets its turn.
 
-A write costs about 8 µs, so the event loop is held for a millisecond; 10,000 in one go would hold
-it for a tenth of a second. At 2,000 clients the pauses cost nothing that could be measured.
+A write costs about 8 µs, so the event loop is blocked for a millisecond; 10,000 in one go would
+block it for a tenth of a second. At 2,000 clients the pauses had no measurable cost.
 """
 
 PHASES: Final = 100
-"""Into how many parts the interval of a heartbeat or ping is divided, one for each connection.
+"""Number of parts into which the interval of a heartbeat or ping is divided, one per connection.
 
-At most 256, so that the number of a part is an integer that Python keeps anyway.
+At most 256, so that the number of a part is an integer that Python caches anyway.
 """
 
 
@@ -52,15 +52,15 @@ async def _ignored(_connection: Connection, _data: str | bytes) -> None:
 class Endpoint:
     """What the server does with the connections of one path.
 
-    ``path`` is what they are counted and logged under; a prefix that its router is included with
-    has to be written here too. ``opened`` is awaited once a connection is registered, before
-    anything is read from it, ``received`` for each message, ``closed`` when it has ended. The next
-    message of a connection is not read before ``received`` has returned, so it should be quick:
-    while it runs, neither pings nor a close of this client may be seen, and the client is not taken
-    for dead. Of a message of more than ``max_message_bytes`` nothing is kept: ``too_large`` is
-    awaited with its size in bytes instead; without one the connection is closed with 1009 (RFC 6455
-    §7.4.1). ``heartbeat`` and ``shutting_down`` are what its clients are sent now and then; None
-    sends nothing. Each is one of a kind, equal to itself alone.
+    ``path`` is what they are counted and logged under; it has to contain any prefix that its router
+    is included with. ``opened`` is awaited once a connection is registered, before anything is read
+    from it, ``received`` for each message, ``closed`` when it has ended. The next message of a
+    connection is not read before ``received`` has returned, so it should be quick: while it runs,
+    pings and a close from this client may go unnoticed, and the client is not taken for dead.
+    Nothing is kept of a message of more than ``max_message_bytes``: ``too_large`` is awaited with
+    its size in bytes instead; without one the connection is closed with 1009 (RFC 6455 §7.4.1).
+    ``heartbeat`` and ``shutting_down`` are sent to its clients from time to time; None sends
+    nothing. Every endpoint is equal only to itself.
     """
 
     path: str
@@ -68,11 +68,11 @@ class Endpoint:
     received: Callable[[Connection, str | bytes], Awaitable[None]] = _ignored
     closed: Callable[[Connection], Awaitable[None]] = _nothing
     wrap: Callable[[str], Message] = Message
-    """Makes a text of the server's own a message that these clients understand."""
+    """Turns a text from the server into a message that these clients understand."""
     max_message_bytes: int | None = None
     too_large: Callable[[Connection, int], Awaitable[None]] | None = None
     space: str = ""
-    """The protocol's, if its clients hear what is said to all of that protocol."""
+    """The protocol's, if its clients get what is sent to everyone of that protocol."""
     heartbeat: Message | None = None
     shutting_down: Message | None = None
 
@@ -107,13 +107,13 @@ class Connection:
         self.wire: Wire | None = None
         self.client = client
         self.id = id
-        """What others may send to it by: a client's or a session's name."""
+        """The name by which others may send to it: a client's or a session's."""
         self.identity = identity
         """Who the client is according to the login, None without one."""
         self.state = state
-        """What the endpoint keeps with it."""
+        """What the endpoint stores with it."""
         self.phase = random.randrange(PHASES)
-        """Which part of an interval is its turn."""
+        """The part of an interval in which its turn comes."""
         self.rooms = rooms
         self.lag: Laggard | None = None
         self.close_code: int | None = None
@@ -130,14 +130,14 @@ class Connection:
         return address_of(self.client)
 
     async def close(self, code: int, reason: str, within_seconds: float) -> None:
-        """Close once everything that waits is sent; cut the connection ``within_seconds``.
+        """Close once everything that waits is sent; cut the connection after ``within_seconds``.
 
         Return once the close frame is on its way, or never will be, or has to wait for its turn.
         The second close and later ones do nothing: the first code stands.
         """
         if self.close_code is not None:
             return
-        # Before the close frame: a client that does not read would block that for ever.
+        # Before the close frame: a client that does not read would block that forever.
         self.will_close(code, within_seconds)
         if self.lag is None:
             await self.send_close(code, reason)
@@ -145,12 +145,12 @@ class Connection:
             self.lag.state.close_after(Close(code, reason))
 
     def will_close(self, code: int, within_seconds: float) -> None:
-        """Note that it is being closed with ``code``, and cut it after that time if need be."""
+        """Note that it is being closed with ``code``; cut it after ``within_seconds`` if needed."""
         self.close_code = code
         self.abort_after(within_seconds)
 
     async def send_close(self, code: int, reason: str) -> None:
-        """Send the close frame, if the connection is still there."""
+        """Send the close frame, if the connection is still open."""
         try:
             await self.send(close_message(code, reason))
         except Exception as error:
@@ -160,10 +160,10 @@ class Connection:
             self.close_sent = True
 
     def abort_after(self, seconds: float) -> None:
-        """Cut the connection when ``seconds`` have passed, if it is still there by then."""
+        """Cut the connection after ``seconds``, if it is still open by then."""
         if self.wire is not None:
             asyncio.get_running_loop().call_later(seconds, wire.abort, self.wire)
 
     def unsent_bytes(self) -> int:
-        """Return how much still waits in the server for this client to read, 0 if unknown."""
+        """Return how many bytes wait in the server for this client to read, 0 if unknown."""
         return 0 if self.wire is None else wire.unsent_bytes(self.wire)

@@ -1,4 +1,4 @@
-"""Getting a message to one connection without ever waiting for it: backlogs, bounds, policies."""
+"""Delivery of messages to a connection without ever waiting for it: backlogs, bounds, policies."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ logger = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Hands messages to connections; a client that does not keep up delays nobody.
+    """Delivery of messages to connections; a client that does not keep up delays nobody.
 
-    A connection whose client reads too slowly gets a backlog and a task of its own until it has
+    A connection whose client reads too slowly gets its own backlog and task until it has
     caught up. The backlog is bounded by ``slow_consumer_messages`` and ``slow_consumer_bytes``
     (messages are shared among the connections they wait for; the bound counts them for each); an
-    empty one admits any message, also one that is larger than the bound. What happens at the bound
-    is the ``slow_consumer_policy``:
+    empty one admits any message, even one that is larger than the bound. What happens at the bound
+    is decided by the ``slow_consumer_policy``:
 
-    - ``disconnect``: it is closed with ``slow_consumer_code``; the same if one message cannot be
-      sent within ``slow_consumer_seconds``;
+    - ``disconnect``: the connection is closed with ``slow_consumer_code``; the same if one message
+      cannot be sent within ``slow_consumer_seconds``;
     - ``drop-oldest``: the messages that have waited longest make room;
     - ``drop-newest``: the new message is not sent.
 
     Every message pushed is counted once: as sent, as dropped by a policy, or as lost because its
-    connection ended, was closing or was given up first. A connection that raises what no end of a
-    connection raises is closed with 1011. :meth:`run` has to be running.
+    connection ended, was closing or was given up first. A connection whose send fails for any
+    reason other than its end is closed with 1011. :meth:`run` has to be running.
     """
 
     def __init__(self, counters: Counters, settings: Settings) -> None:
@@ -58,11 +58,11 @@ class Delivery:
 
     @property
     def lagging(self) -> int:
-        """How many connections are behind."""
+        """The number of connections that are behind."""
         return len(self._laggards)
 
     async def run(self) -> None:
-        """Look after those who lag, until cancelled."""
+        """Look after the connections that lag, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:
@@ -70,11 +70,11 @@ class Delivery:
             finally:
                 self._over = True
                 for laggard in self._laggards:
-                    # A task that is cancelled before it began has no chance to do so.
+                    # A task that is cancelled before it begins has no chance to do so.
                     laggard.state.lose()
 
     def push(self, connection: Connection, message: Message) -> bool:
-        """Send ``message``, or let it wait for its turn; return False if it will never be sent."""
+        """Send ``message``, or queue it; return False if it will never be sent."""
         if connection.lag is not None:
             return connection.lag.push(message)
         rest = None
@@ -97,8 +97,8 @@ class Delivery:
     ) -> None:
         """Close ``connection`` once everything that waits for it is sent; do not wait for that.
 
-        It is cut if that and the closing handshake take longer than ``within_seconds``, or the
-        ``close_timeout_seconds`` of the settings.
+        It is cut if that and the closing handshake take longer than ``within_seconds``, by default
+        the ``close_timeout_seconds`` of the settings.
         """
         if within_seconds is None:
             within_seconds = self._settings.close_timeout_seconds
@@ -136,16 +136,16 @@ class Delivery:
         elif self._tasks is None or self._over:
             await closing
         else:
-            # What other servers do to close may bind itself to the task that it begins in.
+            # What other servers do to close may bind itself to the task in which it begins.
             self._tasks.create_task(closing)
 
     def _failed(self, connection: Connection, error: Exception) -> None:
         self._counters.messages_lost += 1
         if has_ended(error, connection):
-            return  # its own handler sees that
+            return  # its own handler notices that
         logger.error("sending to %s", connection.address, exc_info=error)
         laggard = connection.lag = self._new(connection)
-        laggard.state.lose()  # nothing is tried on it again
+        laggard.state.lose()  # nothing more is sent on it
         closing = laggard.close_as(FAULT)
         self._finish(closing if connection.wire is None else advance(closing))
 

@@ -1,4 +1,4 @@
-"""Telling the end of a connection from a fault, by what a send raises."""
+"""Distinguishing the end of a connection from a fault, by what a send raises."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from anyio import BrokenResourceError, ClosedResourceError
 from target_app.connections import wire
 
 ENDED: Final = (OSError, BrokenResourceError, ClosedResourceError)
-"""What is raised for nothing but an end.
+"""Errors that are raised only for an end.
 
-ASGI 2.4 asks servers for a subclass of :class:`OSError` once the client has left, and uvicorn has
-one in all its protocols. Starlette's test client sends through a stream of anyio.
+ASGI 2.4 asks servers for a subclass of :class:`OSError` once the client has left, and uvicorn
+raises one in all its protocols. Starlette's test client sends through a stream of anyio.
 """
 
 
 class Sending(Protocol):
-    """What is asked of a connection."""
+    """The part of a connection that is used here."""
 
     @property
     def send(self) -> object:
@@ -31,9 +31,9 @@ class Sending(Protocol):
 def has_ended(error: Exception, connection: Sending) -> bool:
     """Return whether a send raised ``error`` because ``connection`` has ended or is closing.
 
-    After a close frame of the server's own (ours, or uvicorn's for a message that it refuses) ASGI
-    servers raise :class:`RuntimeError`. So do many faults: it is taken for an end only if the
-    connection itself says that it is closing.
+    After a close frame from the server (ours, or uvicorn's for a message that it refuses), ASGI
+    servers raise :class:`RuntimeError`. Many faults do so too: it counts as an end only if the
+    connection itself shows that it is closing.
     """
     if isinstance(error, ENDED):
         return True

@@ -1,4 +1,4 @@
-"""One broadcast to many connections: ordered, and never holding the event loop for long."""
+"""One broadcast to many connections: ordered, and never blocking the event loop for long."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from target_app.message import Message
 
 QUEUED_BROADCASTS: Final = 64
-"""Broadcasts that wait for their turn before those who publish have to wait as well."""
+"""Broadcasts that wait for their turn before publishers have to wait as well."""
 
 QUEUED_BYTES: Final = 2**24
-"""What the frames of these may add up to; a larger broadcast waits for its turn alone."""
+"""Bytes that their frames may add up to; a larger broadcast waits for its turn alone."""
 
 logger = logging.getLogger(__name__)
 
 
 class Broadcast(NamedTuple):
-    """A message, whom it is for, and who wants to know how many it reached."""
+    """A message, its audience, and the future for the number of connections reached, if wanted."""
 
     message: Message
     audience: Iterable[Connection]
@@ -35,18 +35,18 @@ class Broadcast(NamedTuple):
 
 
 class Fanout:
-    """Sends each published message to every connection of its audience.
+    """The fan-out of each published message to every connection of its audience.
 
-    - All receivers of this process get all messages in one and the same order, that of
-      publication, so the order of each sender is kept too.
-    - A broadcast goes to whoever is connected when its turn comes.
+    - All receivers of this process get all messages in the same order, that of publication, so the
+      order of each sender is kept too.
+    - A broadcast goes to the connections that are open when its turn comes.
     - A client that does not keep up delays nobody
-      (:class:`target_app.connections.delivery.Delivery`); a connection that has ended is passed
-      over: its own handler sees the end.
+      (:class:`target_app.connections.delivery.Delivery`); a connection that has ended is
+      skipped: its own handler notices the end.
     - When more is published than can be sent, by count or by bytes, :meth:`publish` waits, and with
-      it the reading of those who send: the backpressure reaches the clients through TCP.
-    - A broadcast that fails is logged, or raised to whoever waits for its count; the next one goes
-      out. Once :meth:`run` has ended, broadcasts reach nobody and nobody waits.
+      it the reading from those who send: the backpressure reaches the clients through TCP.
+    - A broadcast that fails is logged, or raises in the caller that waits for its count; the next
+      one goes out. Once :meth:`run` has ended, broadcasts reach nobody and nobody waits.
     """
 
     def __init__(self, delivery: Delivery, counters: Counters) -> None:
@@ -58,18 +58,18 @@ class Fanout:
     async def publish(self, message: Message, audience: Iterable[Connection]) -> None:
         """Queue ``message`` for ``audience``; wait while too many are queued already.
 
-        The audience is looked at when the turn of the message comes, not now.
+        The audience is evaluated when the turn of the message comes, not now.
         """
         await self._enqueue(Broadcast(message, audience, None))
 
     async def publish_and_count(self, message: Message, audience: Iterable[Connection]) -> int:
-        """Like :meth:`publish`, then wait for its turn; return how many it was handed to."""
+        """Publish ``message``, wait for its turn, and return how many it was handed to."""
         reached: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         await self._enqueue(Broadcast(message, audience, reached))
         return await reached
 
     async def flush(self) -> None:
-        """Return when everything published so far has been handed to its audience."""
+        """Wait until everything published so far has been handed to its audience."""
         await self._queue.join()
 
     async def run(self) -> None:

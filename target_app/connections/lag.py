@@ -1,12 +1,12 @@
-"""What one connection is behind with, as a state machine: no socket, no task, no clock.
+"""The lag of one connection, as a state machine: no socket, no task, no clock.
 
-A connection has a :class:`Lag` from the moment in which a message could not be written at once
-until it has caught up. Whoever drives it (:mod:`target_app.connections.catch_up`) writes what
-:meth:`Lag.next` returns, one at a time, and says what became of it::
+A connection has a :class:`Lag` from the moment at which a message could not be written at once
+until it has caught up. Its driver (:mod:`target_app.connections.catch_up`) writes what
+:meth:`Lag.next` returns, one message at a time, and reports the outcome::
 
     BEHIND ──next() is None, nothing waits─────────────► CAUGHT_UP
        │
-       ├──next() is None, a close was asked for────────► CLOSING
+       ├──next() is None, a close was requested────────► CLOSING
        ├──run_out(), or no room with policy disconnect─► CLOSING
        └──lose()───────────────────────────────────────► LOST ◄── lose() ── CLOSING
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from target_app.message import Message
 
 OVERHEAD_BYTES: Final = 16
-"""What a waiting message counts for beyond its frame: its place in the queue."""
+"""Bytes that a waiting message counts for beyond its frame: its place in the queue."""
 
 
 class Phase(enum.Enum):
-    """What is done for the connection now."""
+    """What is being done for the connection now."""
 
     BEHIND = enum.auto()
     """Messages wait, or one is being written."""
     CAUGHT_UP = enum.auto()
     """Everything was sent: messages are written at once again."""
     CLOSING = enum.auto()
-    """No message will be sent any more; what is left is to close the connection."""
+    """No more messages will be sent; all that is left is to close the connection."""
     LOST = enum.auto()
     """The connection has ended, or nothing more can be done for it."""
 
@@ -52,18 +52,18 @@ class Close(NamedTuple):
 class Bounds:
     """How much may wait for one connection, for how long, and what happens beyond that.
 
-    An empty queue admits any message, so that one larger than ``bytes`` is not beyond reach.
+    An empty queue admits any message, so that one larger than ``bytes`` can still be sent.
     """
 
     policy: Literal["disconnect", "drop-oldest", "drop-newest"]
     messages: int
     bytes: int
     seconds: float
-    """That writing one message may take, with the policy ``disconnect``."""
+    """How long writing one message may take, with the policy ``disconnect``."""
 
 
 class Lag:
-    """What one connection has still to be sent, and how that ends."""
+    """What one connection still has to be sent, and how that ends."""
 
     __slots__ = (
         "_bounds",
@@ -82,16 +82,16 @@ class Lag:
         self.phase = Phase.BEHIND
         self.waiting: deque[Message] = deque()
         self.bytes = 0
-        """What the waiting messages count for."""
+        """How many bytes the waiting messages count for."""
         self.writing = False
-        """Whether a message is being written; it does not wait any more."""
+        """Whether a message is being written; it no longer waits."""
         self.deadline: float | None = None
-        """When the write under way has taken too long, in the driver's seconds."""
+        """When the write in progress has taken too long, in the driver's seconds."""
         self.close: Close | None = None
-        """What was asked for: to be sent after all that waits. None if it lags too far behind."""
+        """The requested close, to be sent after all that waits. None if it lags too far behind."""
 
     def push(self, message: Message) -> bool:
-        """Let ``message`` wait for its turn; return False if it will not be sent."""
+        """Queue ``message``; return False if it will not be sent."""
         if self.phase is not Phase.BEHIND or self.close is not None:
             self._counters.messages_lost += 1
             return False
@@ -113,17 +113,17 @@ class Lag:
         return True
 
     def close_after(self, close: Close) -> None:
-        """Ask for ``close`` once everything that waits is sent; the first one asked for stands."""
+        """Request ``close`` once everything that waits is sent; the first request stands."""
         if self.close is None:
             self.close = close
 
     def begin(self, now: float) -> None:
-        """Note that a message that never waited here is being written since ``now``."""
+        """Note that a message that never waited here is being written as of ``now``."""
         self.writing = True
         self._set_deadline(now)
 
     def next(self, now: float) -> Message | None:
-        """Return the message to write next, None if there is none: the phase says what then."""
+        """Return the message to write next, or None: the phase then says what to do."""
         assert not self.writing, "the message before is still being written"
         if self.phase is not Phase.BEHIND:
             return None
@@ -135,12 +135,12 @@ class Lag:
         return None
 
     def written(self) -> None:
-        """Note that the message under way was written, even if it was late for that."""
+        """Note that the message in progress was written, even if it was late."""
         self._counters.messages_sent += 1
         self.writing = False
 
     def run_out(self) -> None:
-        """Note that the write under way was broken off, for time or for room: close it."""
+        """Note that the write in progress was aborted, for lack of time or room: close it."""
         self._abandon()
         if self.phase is Phase.BEHIND:
             self._stop(Phase.CLOSING)
@@ -169,7 +169,7 @@ class Lag:
         self.writing = False
 
     def _stop(self, phase: Phase) -> None:
-        # A message being written is not counted here: it may still be, and then it was sent.
+        # A message being written is not counted here: it may still succeed, and then it was sent.
         self.phase = phase
         self._counters.messages_lost += len(self.waiting)
         self.waiting.clear()
@@ -181,11 +181,11 @@ def _size(message: Message) -> int:
 
 
 class Laggard(Protocol):
-    """Whoever drives the lag of one connection, as the connection sees it."""
+    """The driver of one connection's lag, as the connection sees it."""
 
     @property
     def state(self) -> Lag:
-        """What it has still to be sent."""
+        """What still has to be sent."""
 
     def push(self, message: Message) -> bool:
-        """Let ``message`` wait for its turn; return False if it will not be sent."""
+        """Queue ``message``; return False if it will not be sent."""

@@ -1,4 +1,4 @@
-"""What rooms and clients are called, so that no two protocols can mean the same one."""
+"""The names of rooms and clients, such that no two protocols can refer to the same one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Name:
     """A name within the space of its protocol.
 
     Clients choose names, never spaces: whatever a client of one protocol calls its room or itself,
-    it is not a room or a client of another protocol.
+    it is never a room or a client of another protocol.
     """
 
     space: str
@@ -36,12 +36,12 @@ class Name:
 
 
 class Room(Name):
-    """A room, whose members hear the same messages."""
+    """A room, whose members get the same messages."""
 
     __slots__ = ()
 
 
 class ClientId(Name):
-    """A client, who may be sent a message whichever worker it is connected to."""
+    """A client, which can be sent a message whichever worker it is connected to."""
 
     __slots__ = ()

@@ -1,12 +1,12 @@
-"""How often somebody may do something: a token bucket, arithmetic on given times."""
+"""How often something may be done: a token bucket, arithmetic on given times."""
 
 from __future__ import annotations
 
 
 class TokenBucket:
-    """Lets ``per_second`` pass on average, and ``burst`` at once.
+    """A bucket that lets ``per_second`` pass on average, and ``burst`` at once.
 
-    The bucket is full at first. Times are seconds of any one clock that does not go back.
+    It is full at first. Times are seconds of any one clock that does not go back.
     """
 
     __slots__ = ("_burst", "_filled_at", "_per_second", "_tokens")

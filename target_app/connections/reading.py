@@ -1,4 +1,4 @@
-"""What is read of an HTTP client, and whether it reads what it is answered."""
+"""What is read from an HTTP client, and whether it reads its responses."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
 
 
 class HeldFlow(FlowControl):
-    """uvicorn's flow control, for who has to read nothing at times, whatever uvicorn wants.
+    """uvicorn's flow control, for a protocol that must not read at times, whatever uvicorn wants.
 
-    uvicorn reads on at each response, and whenever an application asks for a body.
+    uvicorn resumes reading at each response, and whenever an application asks for a body.
     """
 
     is_held = False
 
     def hold(self) -> None:
-        """Read no more until it is released."""
+        """Stop reading until it is released."""
         if not self.is_held:
             self.is_held = True
             if not self.read_paused:
                 self._transport.pause_reading()
 
     def release(self) -> None:
-        """Read again if uvicorn wants that."""
+        """Resume reading if uvicorn wants that."""
         if self.is_held:
             self.is_held = False
             if not self.read_paused:
                 self._transport.resume_reading()
 
     def pause_reading(self) -> None:
-        """Note that uvicorn wants to read no more."""
+        """Note that uvicorn wants to stop reading."""
         if self.is_held:
             self.read_paused = True
         else:
             super().pause_reading()
 
     def resume_reading(self) -> None:
-        """Note that uvicorn wants to read on."""
+        """Note that uvicorn wants to resume reading."""
         if self.is_held:
             self.read_paused = False
         else:
@@ -52,10 +52,10 @@ class HeldFlow(FlowControl):
 
 
 class Unread:
-    """Cuts a client that reads nothing for ``seconds`` of what waits for it; with 0 seconds never.
+    """A watch that cuts a client if it reads nothing of what waits for ``seconds``; 0 = never.
 
-    It is watched only while nothing is written: then there is less of it if the client reads at
-    all, however slowly.
+    It runs only while nothing is written: what waits then shrinks if the client reads at all,
+    however slowly.
     """
 
     __slots__ = ("_seconds", "_size", "_timer", "_transport")
@@ -67,13 +67,13 @@ class Unread:
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to watch, unless it does."""
+        """Start watching, unless it already does."""
         if self._timer is None and self._seconds and self._transport.get_write_buffer_size():
             self._size = unread_bytes(self._transport)
             self._timer = loop.call_later(self._seconds, self._look, loop)
 
     def forget(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -87,9 +87,9 @@ class Unread:
 
 
 def unread_bytes(transport: asyncio.Transport) -> int:
-    """Return how much waits for the client here and, where the kernel tells, in its buffer.
+    """Return how many bytes wait for the client here and, if the kernel reports it, in its buffer.
 
-    The kernel takes more only once a third of its buffer is free, so what is here alone does not
+    The kernel takes more only once a third of its buffer is free, so what waits here alone does not
     change for a long time with a client that reads slowly.
     """
     here = transport.get_write_buffer_size()

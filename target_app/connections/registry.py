@@ -44,13 +44,13 @@ READ_IN_A_ROW: Final = 2
 """Messages of one connection that are handled before others get their turn.
 
 Neither a receive nor a send has to wait while there is something to read and room to write. An
-event takes some 50 µs, and whoever comes meanwhile waits for two turns.
+event takes some 50 µs, and one that arrives meanwhile waits for two turns.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why nobody else may connect now; answered with 503."""
+    """The reason why no further client may connect now; answered with 503."""
 
     reason: str
     """One word, for the statistics."""
@@ -61,13 +61,13 @@ DRAINING: Final = Refusal("draining", "The server is shutting down.")
 
 
 class LeftBehind(Protocol):
-    """An endpoint that goes on though its client is gone."""
+    """An endpoint that goes on running although its client is gone."""
 
     task: asyncio.Task[Any] | None
-    """What it runs in."""
+    """The task in which it runs."""
 
     def give_up(self) -> None:
-        """Cancel it."""
+        """Cancel its task."""
         ...
 
 
@@ -85,8 +85,8 @@ class ConnectionManager:
         self._settings = settings
         self._by_phase: tuple[set[Connection], ...] = tuple(set() for _ in range(PHASES))
         self._by_endpoint: dict[Endpoint, int] = {}
-        # One by itself, as nearly every client has; several as keys, so that leaving costs the same
-        # however many they are.
+        # A single one by itself, as for nearly every client; several as keys, so that removing one
+        # costs the same however many there are.
         self._by_id: dict[ClientId, Connection | dict[Connection, None]] = {}
         self._left_behind: set[LeftBehind] = set()
         self._handshakes = 0
@@ -104,12 +104,12 @@ class ConnectionManager:
 
     @property
     def phases(self) -> Sequence[Set[Connection]]:
-        """The open connections, by their part of an interval; copy a set before you wait."""
+        """The open connections, by their part of an interval; copy a set before you await."""
         return self._by_phase
 
     @property
     def places_taken(self) -> int:
-        """How many connections are open, or were admitted and are about to be."""
+        """The number of connections that are open, or were admitted and are about to be."""
         return len(self) + self._handshakes
 
     def of_client(self, id: ClientId) -> tuple[Connection, ...]:  # noqa: A002 - as in Connection
@@ -118,11 +118,11 @@ class ConnectionManager:
         return tuple(found) if isinstance(found, dict) else (found,)
 
     def where(self, wanted: Callable[[Endpoint], bool]) -> Iterable[Connection]:
-        """Return the connections of the endpoints that are ``wanted``, as of when it is walked."""
+        """Return the connections of the ``wanted`` endpoints, as of the time of each iteration."""
         return _Where(self, wanted)
 
     def know(self, *endpoints: Endpoint) -> None:
-        """Let ``endpoints`` be counted from the start, before anybody comes."""
+        """Count ``endpoints`` from the start, before they have a connection."""
         for endpoint in endpoints:
             self._by_endpoint.setdefault(endpoint, 0)
 
@@ -146,7 +146,7 @@ class ConnectionManager:
         self._admits = False
 
     def refusal(self) -> Refusal | None:
-        """Return why a connection more is refused, None if there is a place for it."""
+        """Return why another connection is refused, None if there is a place for it."""
         if not self._admits:
             return DRAINING
         most = self._settings.max_connections
@@ -155,7 +155,7 @@ class ConnectionManager:
         return None
 
     def close_newcomers(self, code: int, reason: str, within_seconds: float) -> None:
-        """Close from now on whatever connection is added: its handshake was under way."""
+        """From now on, close every connection that is added: its handshake was in progress."""
         self._closing = (code, reason, within_seconds)
 
     async def close(self, connection: Connection, code: int, reason: str) -> None:
@@ -163,7 +163,7 @@ class ConnectionManager:
         await connection.close(code, reason, self._settings.close_timeout_seconds)
 
     async def close_newcomer(self, connection: Connection) -> None:
-        """Close ``connection`` if newcomers are closed."""
+        """Close ``connection`` if newcomers are to be closed."""
         if self._closing is not None:
             await connection.close(*self._closing)
 
@@ -180,7 +180,7 @@ class ConnectionManager:
     async def serve(
         self, connection: Connection, receive: Receive, *, has_failed: bool = False
     ) -> None:
-        """Serve the endpoint of an adopted ``connection`` until it ends.
+        """Run the endpoint of an adopted ``connection`` until the connection ends.
 
         One whose handshake ``has_failed`` after it was accepted is closed instead.
         """
@@ -215,23 +215,23 @@ class ConnectionManager:
     ) -> None:
         """Wait for the end of the closing handshake that the server itself began, if it did.
 
-        The server underneath reports its own close at once, as a disconnect (``is_reported``);
-        uvicorn reports another one when the connection is really gone. What the client says in
-        between is not read.
+        The underlying server reports its own close at once, as a disconnect (``is_reported``);
+        uvicorn reports another one when the connection is really gone. What the client sends in
+        between is discarded.
         """
         if connection.close_code is None:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.close_timeout_seconds + 1.0):
                 while not is_reported:
-                    # Before it an application may have left even the client's coming unread.
+                    # Before it, an application may have left even the connect event unread.
                     is_reported = (await receive())["type"] == "websocket.disconnect"
                     await asyncio.sleep(0)
                 if connection.close_sent:
                     await receive()
 
     async def _read(self, connection: Connection, receive: Receive) -> int:
-        # Return the close code that the server underneath reports.
+        # Return the close code that the underlying server reports.
         bucket = self._bucket()
         in_a_row = 0
         while (message := await receive())["type"] == "websocket.receive":
@@ -280,7 +280,7 @@ class ConnectionManager:
             )
 
     def add(self, connection: Connection) -> None:
-        """Register a connection whose handshake is complete, and let it join its rooms."""
+        """Register a connection whose handshake is complete, and add it to its rooms."""
         self._take_over(connection)
         self.counters.accepted += 1
         self._by_phase[connection.phase].add(connection)
@@ -295,9 +295,9 @@ class ConnectionManager:
             logger.info("%s connected", _described(connection))
 
     def remove(self, connection: Connection, code: int) -> None:
-        """Forget a connection that ended with close ``code``, unless it was given another here.
+        """Forget a connection that ended with ``code``, or with the close code it was given here.
 
-        The second time does nothing.
+        A second call does nothing.
         """
         if connection not in self._by_phase[connection.phase]:
             return
@@ -314,7 +314,7 @@ class ConnectionManager:
             logger.info("%s ended: %d", _described(connection), connection.close_code or code)
 
     def leave_behind(self, endpoint: LeftBehind) -> None:
-        """Note an ``endpoint`` that goes on though its connection is gone, and was removed."""
+        """Note an ``endpoint`` that goes on running although its connection is gone and removed."""
         self._left_behind.add(endpoint)
 
     def has_returned(self, endpoint: LeftBehind) -> None:
@@ -324,7 +324,7 @@ class ConnectionManager:
     async def end_left_behind(self) -> None:
         """Wait for the endpoints whose client is gone, and cancel those that take too long.
 
-        They have as long as a closing handshake; none if the caller is cancelled.
+        They get as much time as a closing handshake; none if the caller is cancelled.
         """
         try:
             running = [left.task for left in self._left_behind if left.task is not None]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Rooms:
-    """The rooms of this process, each with its members; a room exists while somebody is in it."""
+    """The rooms of this process, each with its members; a room exists while it has members."""
 
     def __init__(self) -> None:
         self._members: dict[Room, set[Connection]] = {}
@@ -24,22 +24,22 @@ class Rooms:
             connection.rooms = (*connection.rooms, room)
 
     def leave(self, connection: Connection, room: Room) -> None:
-        """Take ``connection`` out of ``room``, if it is in it."""
+        """Remove ``connection`` from ``room``, if it is a member."""
         connection.rooms = tuple(other for other in connection.rooms if other != room)
         self._forget(connection, room)
 
     def leave_all(self, connection: Connection) -> None:
-        """Take ``connection`` out of every room it is in."""
+        """Remove ``connection`` from every room it is in."""
         rooms, connection.rooms = connection.rooms, ()
         for room in rooms:
             self._forget(connection, room)
 
     def members(self, room: Room) -> Set[Connection]:
-        """Return the members of ``room`` now; copy the set before you wait."""
+        """Return the members of ``room`` now; copy the set before you await."""
         return self._members.get(room, frozenset())
 
     def sizes(self) -> dict[str, int]:
-        """Return how many are in each room, by ``space:name``."""
+        """Return the number of members of each room, by ``space:name``."""
         return {str(room): len(members) for room, members in self._members.items()}
 
     def _forget(self, connection: Connection, room: Room) -> None:

@@ -1,6 +1,6 @@
-"""What a connection waits with: an ``asyncio.Queue`` and an ``asyncio.Event``, for less memory.
+"""What a connection waits with: an ``asyncio.Queue`` and an ``asyncio.Event`` that use less memory.
 
-asyncio's have five deques between them, of 760 bytes each when they are empty, as they are for an
+The ones in asyncio have five deques between them, of 760 bytes each when empty, as they are for an
 idle connection. These have a deque only while something is in it.
 """
 
@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 
 
 class Source(Protocol):
-    """Where items come from that nobody has put in yet."""
+    """The origin of items that have not been put in yet."""
 
     @property
     def has_more(self) -> bool:
@@ -22,7 +22,7 @@ class Source(Protocol):
         ...
 
     def put_some(self) -> None:
-        """Put in a few items, or find that what comes next is none."""
+        """Put in a few items, or none if what comes next is no item."""
         ...
 
 
@@ -39,9 +39,9 @@ NOTHING = Nothing()
 
 
 class Inbox(Generic[Item]):
-    """A queue without a bound.
+    """An unbounded queue.
 
-    Whatever its ``source`` has left is taken from there once the queue is empty.
+    Once it is empty, whatever its ``source`` has left is taken from there.
     """
 
     __slots__ = ("_items", "_last", "_source", "_waiting")
@@ -54,11 +54,11 @@ class Inbox(Generic[Item]):
         self._waiting: asyncio.Future[None] | tuple[asyncio.Future[None], ...] = ()
 
     def empty(self) -> bool:
-        """Return whether there is nothing to take, not from the source either."""
+        """Return whether there is nothing to take, not even from the source."""
         return self._items is None and not self._source.has_more and self._last is None
 
     def qsize(self) -> int:
-        """Return how many items there are, without what the source has left."""
+        """Return the number of items, not counting what the source has left."""
         return 0 if self._items is None else len(self._items)
 
     def put_nowait(self, item: Item) -> None:
@@ -70,27 +70,27 @@ class Inbox(Generic[Item]):
         self.look()
 
     def end_with(self, item: Item) -> None:
-        """Add ``item`` behind everything that the source has left."""
+        """Add ``item`` after everything that the source has left."""
         self._last = item
         self.look()
 
     def has_no_source(self) -> None:
-        """Take nothing from the source any more, and let go of it."""
+        """Stop taking from the source, and release it."""
         self._source = NOTHING
 
     def look(self) -> None:
-        """Let those who wait look again, at the source too."""
+        """Make all waiters look again, at the source too."""
         for waiting in self._all_waiting():
             if not waiting.done():
                 waiting.set_result(None)
 
     async def get(self) -> Item:
-        """Take the first item, wait for one if there is none."""
+        """Remove and return the first item; wait for one if there is none."""
         while self._items is None:
             if self._source.has_more:
                 self._source.put_some()
                 if self._items is None:
-                    await asyncio.sleep(0)  # for others, whose turn it would be
+                    await asyncio.sleep(0)  # let others have their turn
                 continue
             if self._last is not None:
                 item, self._last = self._last, None
@@ -112,7 +112,7 @@ class Inbox(Generic[Item]):
 
 
 class Gate:
-    """An event: who waits for it goes on once it is set."""
+    """An event: its waiters continue once it is set."""
 
     __slots__ = ("_is_set", "_waiting")
 
@@ -125,14 +125,14 @@ class Gate:
         return self._is_set
 
     def set(self) -> None:
-        """Let everybody go on."""
+        """Let all waiters continue."""
         self._is_set = True
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
 
     def clear(self) -> None:
-        """Let those who come wait."""
+        """Make later callers wait."""
         self._is_set = False
 
     async def wait(self) -> None:

@@ -4,9 +4,9 @@ ASGI has no prepared frame, no ping, no size of the write buffer and no way to c
 uvicorn's ``send`` is a method of the protocol object that owns the transport, so these can be
 reached below every middleware. :func:`wire_of` returns None under any other server, or when the
 protocol no longer looks as it did in uvicorn 0.54; the server then sends through ASGI alone, and
-pings are what the server underneath makes of them.
+pings are left to the underlying server.
 
-With :mod:`target_app.connections.bounded`, this is all that knows uvicorn's inside.
+Together with :mod:`target_app.connections.bounded`, this is all that knows uvicorn's internals.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class Wire(Protocol):
     conn: Limits
 
     def stop_keepalive(self) -> None:
-        """Make no more pings."""
+        """Send no more pings."""
 
 
 def wire_of(send: object) -> Wire | None:
-    """Return what is behind the ASGI ``send`` of an accepted connection, None if unknown."""
+    """Return the wire behind the ASGI ``send`` of an accepted connection, None if unknown."""
     owner = getattr(send, "__self__", None)
     return owner if all(hasattr(owner, name) for name in NEEDED) else None
 
@@ -70,8 +70,8 @@ def wire_of(send: object) -> Wire | None:
 def is_closing(send: object) -> bool:
     """Return whether the uvicorn protocol behind ``send`` has ended or is closing.
 
-    False for anything else. ``websockets-sansio`` and ``wsproto`` tell by two flags, the older
-    ``websockets`` by an event.
+    False for anything else. ``websockets-sansio`` and ``wsproto`` show it by two flags, the
+    older ``websockets`` by an event.
     """
     owner = getattr(send, "__self__", None)
     closed = getattr(owner, "closed_event", None)
@@ -87,14 +87,14 @@ def is_closing(send: object) -> bool:
 def take_over(
     wire: Wire, *, max_message_bytes: int, kept_bytes: int | None, own_pings: bool
 ) -> None:
-    """Let go of the handshake, limit the size of a message, and stop uvicorn's own pings.
+    """Release the handshake, limit the size of a message, and stop uvicorn's own pings.
 
-    - Request and response are 4 KiB of headers a connection, kept for no use once it is accepted,
-      and the server's address is one of its own for each.
+    - Request and response are 4 KiB of headers per connection, of no use once it is accepted, and
+      each connection has its own copy of the server's address.
     - A message larger than ``max_message_bytes`` is answered with 1009 (RFC 6455 §7.4.1) before it
-      is read whole; of one larger than ``kept_bytes`` its size alone is kept.
+      is fully read; of one larger than ``kept_bytes`` only the size is kept.
     - uvicorn's pings have two timers for each connection, drift by the round trip, and leave a
-      client that never reads connected; :mod:`target_app.lifecycle.keepalive` makes them instead.
+      client that never reads connected; :mod:`target_app.lifecycle.keepalive` sends them instead.
     - Pongs wait for room like everything else, and fragments are put together
       (:class:`target_app.connections.bounded.BoundedWebSocket`).
     """
@@ -112,9 +112,9 @@ def take_over(
 
 
 def watch(wire: Wire | None, watcher: Watcher | None) -> None:
-    """Tell ``watcher`` once the connection is gone; with None nobody any more.
+    """Notify ``watcher`` once the connection is gone; None stops that.
 
-    Otherwise only who receives hears of it. Under another protocol nobody learns of it.
+    Otherwise only the code that receives learns of it. Under another protocol nothing does.
     """
     owner: object = wire
     if isinstance(owner, BoundedWebSocket) and owner.watcher is not watcher:
@@ -122,42 +122,42 @@ def watch(wire: Wire | None, watcher: Watcher | None) -> None:
 
 
 def shrink(wire: Wire) -> None:
-    """Take 5 kB less for a connection: what it waits with, its attributes, what parses it.
+    """Save 5 kB per connection: on what it waits with, its attributes, and its parser.
 
     Only for one whose handshake is over, and which nobody receives from or sends to yet.
     """
     owner: object = wire
     inbox: Inbox[object] = Inbox(owner if isinstance(owner, BoundedWebSocket) else NOTHING)
     if isinstance(owner, BoundedWebSocket):
-        # uvloop keeps the method of the class that it had.
+        # uvloop has kept the method of the object's former class.
         wire.transport.set_protocol(owner)
         if is_between_frames(owner.conn.parser):
             _parse_frames_alone(owner.conn)
         else:
-            # It did not wait for the answer to its handshake.
+            # The client did not wait for the answer to its handshake.
             largest = owner.conn.max_message_size
             owner.backlog = Backlog(is_between_frames=False, largest=largest)
     while isinstance(wire.queue, asyncio.Queue) and not wire.queue.empty():
         inbox.put_nowait(wire.queue.get_nowait())
     wire.queue = inbox
     wire.writable = Gate(is_set=wire.writable.is_set())
-    # Python made room for twice as many attributes as it has in the end; a copy has what it needs.
+    # Python made room for twice as many attributes as there are in the end; a copy fits them.
     wire.__dict__ = dict(wire.__dict__)
 
 
 def _parse_frames_alone(conn: ServerProtocol) -> None:
-    # The parser that has read the handshake keeps the request, and stays around the one of frames.
+    # The parser that has read the handshake keeps the request, and wraps the one for frames.
     conn.parser.close()
     conn.parser = FrameProtocol.parse(conn)
     next(conn.parser)
-    # A UUID of its own, which nothing reads after the handshake.
+    # Each has its own UUID, which nothing reads after the handshake.
     conn.id = NO_ID
 
 
 def calls_directly(send: object, app: object) -> bool:
     """Return whether uvicorn calls ``app`` with nothing but its own middleware in between.
 
-    Whatever else stands in between may look at the scope again once ``app`` has returned.
+    Anything else in between may look at the scope again once ``app`` has returned.
     """
     called = getattr(getattr(send, "__self__", None), "app", None)
     while type(called).__module__.startswith("uvicorn."):
@@ -166,7 +166,7 @@ def calls_directly(send: object, app: object) -> bool:
 
 
 def write(wire: Wire, frame: bytes) -> bool:
-    """Write ``frame`` if that needs no waiting, and return whether it was written.
+    """Write ``frame`` if that does not have to wait; return whether it was written.
 
     Raise :class:`ConnectionResetError` once the connection has ended or is closing.
     """
@@ -185,7 +185,7 @@ def ping_frame(payload: bytes) -> bytes:
 
 
 def ping(wire: Wire, payload: bytes, frame: bytes, now: float) -> None:
-    """Send ``frame``, the ping that carries ``payload``; uvicorn notes the pong of it.
+    """Send ``frame``, the ping that carries ``payload``; uvicorn notes its pong.
 
     ``now`` is the event loop's time in seconds. A ping is written even when the buffer is full: it
     is a few bytes, and a client that still reads answers it when it gets there.
@@ -202,22 +202,22 @@ def unanswered_since(wire: Wire) -> float | None:
 
 
 def ping_unasked(wire: Wire, frame: bytes) -> None:
-    """Send the ping ``frame`` and wait for no pong: if the client has gone, a write fails."""
+    """Send the ping ``frame`` without expecting a pong: if the client has gone, a write fails."""
     forget_ping(wire)
     if not (wire.disconnected or wire.close_sent or wire.transport.is_closing()):
         wire.transport.write(frame)
 
 
 def forget_ping(wire: Wire) -> None:
-    """Wait no more for the pong of the ping that is still unanswered."""
+    """Stop waiting for the pong to the ping that is still unanswered."""
     wire.pending_ping_payload = None
 
 
 def is_held_up(wire: Wire, since: float) -> bool:
-    """Return whether a pong may be here unread, because the application takes its time.
+    """Return whether a pong may have arrived unread, because the application is slow.
 
-    Not so if the client has left no room in the write buffer ``since`` then, in the loop's seconds:
-    it is the client who does not read.
+    Not if the client has left no room in the write buffer ever since ``since``, in the loop's
+    seconds: it is then the client that does not read.
     """
     if not wire.read_paused:
         return False

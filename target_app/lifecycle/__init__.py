@@ -1,1 +1,1 @@
-"""The life of the server: heartbeat and pings, upstream servers, its workers, and the drain."""
+"""The server's lifecycle: heartbeat and pings, upstream servers, its workers, and the drain."""

@@ -1,8 +1,8 @@
-"""Leaving in order: ask the clients to disconnect, wait for them, then let the server stop.
+"""An orderly stop: ask the clients to disconnect, wait for them, then let the server stop.
 
 uvicorn answers SIGTERM by closing every WebSocket with 1012 at once, and neither its graceful
-timeout nor the lifespan can hold it back. But it installs its handlers before the lifespan starts,
-so these can be kept, replaced for the time of a drain, and called after it.
+timeout nor the lifespan can delay that. But it installs its handlers before the lifespan starts, so
+these can be saved, replaced for the duration of a drain, and called after it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 FORCED_CLOSE_SECONDS: Final = 1.0
-"""What a closing handshake may take when somebody has lost patience."""
+"""How long a closing handshake may take once the end of the drain has been forced."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,36 +37,36 @@ async def _nothing_to_wait_for() -> None:
 
 
 class Clients(Protocol):
-    """Those who must have left before the server may stop."""
+    """The clients that must have left before the server may stop."""
 
     def __len__(self) -> int:
         """Return how many are still connected."""
         ...
 
     async def wait_empty(self) -> None:
-        """Return when nobody is connected."""
+        """Wait until nobody is connected."""
         ...
 
     async def close_all(self, code: int, reason: str, within_seconds: float) -> None:
-        """Close whoever is connected; return when they are gone, within about that time."""
+        """Close every connection; return when all have ended, within about that time."""
         ...
 
 
 class GracefulShutdown:
     """The drain: from the first SIGTERM or SIGINT to the moment the server may stop.
 
-    1. :attr:`draining` becomes true; whoever accepts handshakes has to refuse them from then on.
+    1. :attr:`draining` becomes true; code that accepts handshakes has to refuse them from then on.
     2. ``announce()`` is awaited at once and every ``announce_seconds``.
-    3. When the last client has left, at once; or after ``timeout_seconds``, when the rest has been
-       closed with 1001; or when forced, when the rest has been closed with 1012:
-    4. ``leave()`` is awaited, which may wait for other workers; force ends that too;
-    5. the handlers found at the start are put back and the first signal that was caught is raised
+    3. The wait ends at once when the last client has left; or after ``timeout_seconds``, when the
+       rest have been closed with 1001; or when forced, when the rest have been closed with 1012.
+    4. ``leave()`` is awaited, which may wait for other workers; forcing ends that too.
+    5. The handlers found at the start are restored and the first signal that was caught is raised
        again, so that the server does what it would have done without the drain.
 
-    A second SIGINT forces, and so does one SIGQUIT, or any signal if ``at_once``. A second SIGTERM
-    changes nothing, nor does a SIGINT together with a SIGTERM: uvicorn's supervisor passes a
-    terminal's Ctrl-C on to workers that had it already. What ``announce()`` raises is logged, and
-    it is called again.
+    A second SIGINT forces the end, as does one SIGQUIT, or any signal if ``at_once``. A second
+    SIGTERM changes nothing, nor does a SIGINT together with a SIGTERM: uvicorn's supervisor passes
+    a terminal's Ctrl-C on to workers that have received it already. Whatever ``announce()`` raises
+    is logged, and it is called again.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class GracefulShutdown:
 
     @property
     def forced(self) -> bool:
-        """Whether somebody did not want to wait for the end of the drain."""
+        """Whether somebody chose not to wait for the end of the drain."""
         return self._forced.is_set()
 
     def ask(self, signum: signal.Signals) -> None:
-        """Begin the drain, or force its end, as ``signum`` says. Call it in the event loop."""
+        """Begin the drain, or force its end, depending on ``signum``. Call it in the event loop."""
         self._received.append(signum)
         self._asked.set()
         is_impatient = signum == signal.SIGQUIT or self._received.count(signal.SIGINT) >= 2
@@ -137,16 +137,16 @@ class GracefulShutdown:
         self._over.set()
 
     async def run_and_hand_over(self) -> None:
-        """Catch the signals, :meth:`run`, then put the handlers back and raise the signal again.
+        """Catch the signals, :meth:`run`, then restore the handlers and raise the signal again.
 
         Nothing is handed over if no signal came, because a program called :meth:`ask` itself, as it
         has to outside the main thread, where Python cannot handle signals: it stops the server
-        after :meth:`wait_over`. Cancelling puts the handlers back as well.
+        after :meth:`wait_over`. Cancelling restores the handlers as well.
         """
         with self._signals_caught() as caught:
             await self.run()
         if caught:
-            # No server handles SIGQUIT: the process would end by it, with a core dump.
+            # No server handles SIGQUIT: it would end the process, with a core dump.
             first = caught[0]
             signal.raise_signal(signal.SIGTERM if first == signal.SIGQUIT else first)
 
@@ -197,7 +197,7 @@ class GracefulShutdown:
             caught.append(signal.Signals(signum))
             loop.call_soon_threadsafe(self.ask, caught[-1])
 
-        # A handler that was not installed from Python reads as None and could not be put back.
+        # A handler that was not installed from Python reads as None and could not be restored.
         kept = {
             signum: handler
             for signum in SIGNALS
@@ -209,6 +209,6 @@ class GracefulShutdown:
             yield caught
         finally:
             for signum, handler in kept.items():
-                # Whoever has replaced our handler since (uvicorn, when it ends) knows better.
+                # Code that has replaced our handler since (uvicorn, when it ends) knows better.
                 if signal.getsignal(signum) is on_signal:
                     signal.signal(signum, handler)

@@ -1,10 +1,10 @@
-"""The garbage collector, kept from going through every connection again and again.
+"""The garbage collector, kept from traversing every connection again and again.
 
-CPython's goes through all objects whenever they have become a quarter more (devguide, "Garbage
-collector design"), and nobody is served meanwhile: with 8,000 connections, of 43 objects each, for
-0.17 s. So what it has found in use is put aside (:func:`gc.freeze`), and gone through again only
-when there is twice as much in memory as the last time. What refers to itself and was put aside
-stays until then; everything else is freed when it is used no more, as ever.
+CPython traverses all objects whenever their number has grown by a quarter (devguide, "Garbage
+collector design"), and nobody is served meanwhile: for 0.17 s with 8,000 connections of 43 objects
+each. So what it has found in use is put aside (:func:`gc.freeze`), and traversed again only when
+there is twice as much in memory as the last time. What refers to itself and was put aside stays
+until then; everything else is freed when it is no longer used, as always.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ALL: Final = 2
-"""The generation of a collection that goes through everything that is not put aside."""
+"""The generation of a collection that traverses everything that is not put aside."""
 
 
 class PutAside:
-    """What the garbage collector calls before and after it runs (:data:`gc.callbacks`)."""
+    """A hook that the garbage collector calls before and after it runs (:data:`gc.callbacks`)."""
 
     def __init__(self) -> None:
         self._limit = 0
-        """Blocks of memory: with more, what was put aside is gone through as well."""
+        """Blocks of memory: with more, what was put aside is traversed as well."""
         self._goes_through_all = False
 
     def __call__(self, phase: str, info: dict[str, Any]) -> None:
@@ -34,7 +34,7 @@ class PutAside:
         if info["generation"] < ALL:
             return
         if phase == "start":
-            # Not gc.get_freeze_count(), which takes as long as going through all of it.
+            # Not gc.get_freeze_count(), which takes as long as traversing all of it.
             self._goes_through_all = sys.getallocatedblocks() > self._limit
             if self._goes_through_all:
                 gc.unfreeze()
@@ -46,9 +46,9 @@ class PutAside:
 
 @contextlib.contextmanager
 def what_stays_put_aside() -> Iterator[None]:
-    """Put aside what there is, and what the garbage collector finds in use from now on.
+    """Put aside all present objects, and what the garbage collector finds in use from now on.
 
-    For the whole process. At the end all of it is the garbage collector's again.
+    This applies to the whole process. At the end all of it is given back to the garbage collector.
     """
     put_aside = PutAside()
     gc.callbacks.append(put_aside)

@@ -1,4 +1,4 @@
-"""Something done for every connection once an interval, each at a phase of its own."""
+"""Periodic work on every connection, once an interval, spread over the phases of the interval."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ async def in_turns(
 ) -> None:
     """Call ``do(connections)`` so that each has its turn once an interval, until cancelled.
 
-    ``phases`` are the connections, divided into equal parts of the interval: neither 10,000
-    heartbeats nor 10,000 pings fall in one instant. The turns of a phase do not drift, as they are
-    computed from the start; those that were missed while the process was held up for longer than
-    the interval are left out, not made up for in a burst. An interval of 0 returns at once.
+    ``phases`` are the connections, divided among equal parts of the interval, so that neither
+    10,000 heartbeats nor 10,000 pings fall in one instant. The turns of a phase do not drift, as
+    they are computed from the start; those that were missed while the process was held up for
+    longer than the interval are skipped, not made up for in a burst. With an interval of 0, return
+    at once.
     """
     if interval_seconds == 0:
         return

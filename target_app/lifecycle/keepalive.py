@@ -1,4 +1,4 @@
-"""Finding the connections whose client is no longer there (RFC 6455 §5.5.2, pings and pongs)."""
+"""Detecting connections whose client is no longer there (RFC 6455 §5.5.2, pings and pongs)."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from target_app.counters import Counters
 
 CLOSE_SECONDS: Final = 1.0
-"""What a client that did not answer a ping is given for the closing handshake."""
+"""How long a client that did not answer a ping has for the closing handshake."""
 
 
 class Keepalive:
-    """Pings every client once an interval, and closes those that do not answer in time.
+    """A pinger of every client, once an interval, that closes those that do not answer in time.
 
-    A half-open connection is gone at most interval + timeout + :data:`CLOSE_SECONDS` after its
-    client. Needs :mod:`target_app.connections.wire`; without it this does nothing, and the pings of
-    the server underneath remain.
+    A half-open connection is closed at most interval + timeout + :data:`CLOSE_SECONDS` after its
+    client disappears. This needs :mod:`target_app.connections.wire`; without it this does nothing,
+    and the pings of the underlying server remain.
 
     A client whose messages wait for the application is not judged: its pong waits behind them. It
-    is pinged all the same, so that the kernel finds out if it has gone, and its time begins with
-    the first turn at which it is read from again.
+    is pinged all the same, so that the kernel finds out if it has disappeared, and its timeout
+    begins with the first turn at which it is read from again.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Keepalive:
         self._timeout_seconds = timeout_seconds
 
     async def run(self) -> None:
-        """Ping, until cancelled."""
+        """Ping every client, until cancelled."""
         await in_turns(self._ping, self._connections.phases, self._interval_seconds)
 
     def _ping(self, connections: Sequence[Connection]) -> None:
@@ -63,7 +63,7 @@ class Keepalive:
                 continue
             if wire.is_held_up(behind, now):
                 wire.ping_unasked(behind, frame)
-            # One that is still unanswered is not replaced: its time runs.
+            # A ping that is still unanswered is not replaced: its timeout is running.
             elif wire.unanswered_since(behind) is None:
                 wire.ping(behind, payload, frame, now)
                 asked.append(connection)
@@ -82,5 +82,5 @@ class Keepalive:
             else:
                 self._counters.pings_unanswered += 1
                 connection.will_close(CloseCode.INTERNAL_ERROR, CLOSE_SECONDS)
-                # If this has to wait for room it will never have it, and is not waited for.
+                # If this has to wait for room, it will never get it, so it is not waited for.
                 advance(connection.send_close(CloseCode.INTERNAL_ERROR, "ping not answered"))

@@ -1,4 +1,4 @@
-"""The clients of a server that is stopping: told, waited for, and closed at last."""
+"""The clients of a server that is stopping: notified, waited for, and finally closed."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Leaving:
         return self._connections.places_taken
 
     async def announce(self) -> None:
-        """Tell every client that the server stops, in the way its endpoint has for that."""
+        """Notify every client that the server is stopping, in the way its endpoint defines."""
         for endpoint in self._connections.endpoints():
             if endpoint.shutting_down is not None:
                 there = self._connections.where(functools.partial(operator.is_, endpoint))
                 await self._fanout.publish(endpoint.shutting_down, there)
 
     async def wait_empty(self) -> None:
-        """Wait until nobody is connected, and what they left to be done is done."""
+        """Wait until nobody is connected, and the work that they left behind is done."""
         await self._connections.wait_empty()
         await self._wait_settled()
 
@@ -53,7 +53,7 @@ class Leaving:
         """Close every connection and return when all have ended, within about that time.
 
         What was queued for a client is sent before its close frame. Clients that do not complete
-        the closing handshake in time are cut (RFC 6455 §7.1.1 lets a server close the TCP
+        the closing handshake in time are cut off (RFC 6455 §7.1.1 lets a server close the TCP
         connection first).
         """
         # Without a transport to cut (not uvicorn) the last ones may never end: do not wait longer.

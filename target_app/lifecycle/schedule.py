@@ -1,4 +1,4 @@
-"""When something that repeats is due: arithmetic on given times, with no clock of its own."""
+"""When something that repeats is due: arithmetic on given times, without a clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SHORTEST_TICK_SECONDS: Final = 0.02
-"""Below this, several phases have their turn at once: waking up costs more than it spreads."""
+"""Below this, several phases share a turn: waking up costs more than spreading them gains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Ticks:
     interval: float
 
     def after(self, now: float) -> float:
-        """Return the first tick later than ``now``; ticks that were missed are left out."""
+        """Return the first tick later than ``now``; ticks that were missed are skipped."""
         n = max(1, math.floor((now - self.start) / self.interval) + 1)
         tick = self.start + n * self.interval
         # Division may round down by one unit in the last place and give the present tick again.
@@ -32,16 +32,16 @@ class Ticks:
 
     def number(self, now: float) -> int:
         """Return how many ticks have come by ``now``."""
-        # after() is the first tick yet to come, so the one before it is the last that has.
+        # after() is the first tick yet to come, so the one before it is the last that has come.
         return round((self.after(now) - self.start) / self.interval) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Whose turn it is when an interval is divided into ``phases`` equal parts.
+    """The turns of an interval that is divided into ``phases`` equal parts.
 
-    Of one interval's phases, each has its turn at exactly one tick; a tick has one phase, or
-    several when the interval is too short for one each.
+    Each phase of an interval has its turn at exactly one tick; a tick has one phase, or several
+    when the interval is too short for one each.
     """
 
     phases: int
@@ -49,18 +49,18 @@ class Turns:
 
     @property
     def per_interval(self) -> int:
-        """How many ticks an interval has."""
+        """The number of ticks in an interval."""
         return max(1, min(self.phases, math.floor(self.interval / SHORTEST_TICK_SECONDS)))
 
     @property
     def tick_seconds(self) -> float:
-        """How long from one tick to the next."""
+        """The time from one tick to the next."""
         return self.interval / self.per_interval
 
     def between(self, done: int, now: int) -> Iterator[int]:
-        """Yield the phases whose turn came after tick ``done``, up to and with tick ``now``.
+        """Yield the phases whose turn came after tick ``done``, up to and including tick ``now``.
 
-        Each at most once, however many ticks were missed.
+        Yield each at most once, however many ticks were missed.
         """
         ticks = self.per_interval
         for n in range(max(done, now - ticks) + 1, now + 1):

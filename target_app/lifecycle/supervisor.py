@@ -27,25 +27,25 @@ logger = logging.getLogger(__name__)
 
 
 class Worker(Process):
-    """A worker whose server is there before anybody asks whether it serves.
+    """A worker whose server exists before anybody asks whether it is serving.
 
-    uvicorn makes it when it is first asked for, by the thread that answers the supervisor and by
-    the one that serves: each could have one of its own, and the worker would never be told of.
+    uvicorn creates the server on first use, in the thread that answers the supervisor and in the
+    one that serves: each could get a separate one, and the worker would never be reported as ready.
     """
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve, in the worker's process."""
+        """Serve in the worker's process."""
         self._server = self.server
         super().target(sockets)
 
 
 class Supervisor(Multiprocess):
-    """A uvicorn supervisor that says when its workers serve, and hears signals while it waits.
+    """A uvicorn supervisor that reports when its workers serve, and handles signals while it waits.
 
-    ``on_ready()`` is called once, when every worker serves. uvicorn's own waits for its workers
-    without looking at signals: a start, a hung worker, a rolling restart or a drain would hold up
-    who wants it to stop. Here a second SIGINT, or one SIGQUIT, is passed on to the workers as a
-    SIGQUIT, which :class:`target_app.lifecycle.drain.GracefulShutdown` takes for force.
+    ``on_ready()`` is called once, when every worker serves. uvicorn's own supervisor waits for its
+    workers without checking for signals: a start, a hung worker, a rolling restart or a drain would
+    delay a stop. Here a second SIGINT, or one SIGQUIT, is passed on to the workers as a SIGQUIT,
+    which :class:`target_app.lifecycle.drain.GracefulShutdown` treats as forcing the end.
     """
 
     def __init__(
@@ -61,28 +61,28 @@ class Supervisor(Multiprocess):
 
     @property
     def forced(self) -> bool:
-        """Whether somebody did not want to wait for the end of the drain."""
+        """Whether somebody chose not to wait for the end of the drain."""
         return self._interrupts >= 2
 
     def run(self) -> None:
-        """Have the workers serve until asked to stop; they stop as well if anything fails here."""
+        """Run the workers until asked to stop; stop them as well if anything fails here."""
         try:
             super().run()
         except BaseException:
-            # Python waits for them when it ends, and by then nobody looks at signals any more.
+            # Python waits for them when it exits, and by then nobody handles signals any more.
             self.terminate_all()
             self.join_all()
             raise
 
     def init_processes(self) -> None:
-        """Start the workers; wait until all serve, one has ended or somebody says stop."""
+        """Start the workers; wait until all serve, one has ended or a stop is requested."""
         for _ in range(self.processes_num):
             self.processes.append(self._start_worker())
         if all(self._becomes_ready(process, START_SECONDS) for process in self.processes):
             self._say_ready()
 
     def keep_subprocess_alive(self) -> None:
-        """Replace the workers that ended or hang; say that all serve, if it was not said yet."""
+        """Replace the workers that ended or hang; report that all serve, if not reported yet."""
         if self.should_exit.is_set():
             return
         serve = [
@@ -98,7 +98,7 @@ class Supervisor(Multiprocess):
             self._say_ready()
 
     def handle_int(self) -> None:
-        """Stop; by force if it is the second time."""
+        """Stop; by force the second time."""
         self._interrupts += 1
         super().handle_int()
 
@@ -115,7 +115,7 @@ class Supervisor(Multiprocess):
         logger.debug("every worker has ended")
 
     def restart_all(self) -> None:
-        """Replace each worker, the new one first; leave off when asked to stop."""
+        """Replace each worker, starting the new one first; give up when asked to stop."""
         for n, old in enumerate(tuple(self.processes)):
             new = self._start_worker()
             if not self._becomes_ready(new, self.config.timeout_worker_healthcheck):
@@ -129,12 +129,12 @@ class Supervisor(Multiprocess):
                 return
 
     def handle_ttin(self) -> None:
-        """Go on with one worker more."""
+        """Add one worker."""
         self.processes_num += 1
         self.processes.append(self._start_worker())
 
     def handle_ttou(self) -> None:
-        """Go on with one worker less; leave off waiting for it when asked to stop."""
+        """Remove one worker; give up waiting for it when asked to stop."""
         if len(self.processes) > 1:
             self.processes_num -= 1
             self._retire(self.processes.pop())
@@ -145,7 +145,7 @@ class Supervisor(Multiprocess):
         return worker
 
     def _retire(self, old: Process) -> bool:
-        # Return False if its drain, which takes its time, is not to be waited for here.
+        # Return False if its drain, which may take a while, is not to be waited for here.
         old.terminate()
         while not _ended(old):
             if self._is_asked_to_stop():
@@ -158,7 +158,7 @@ class Supervisor(Multiprocess):
         self._on_ready()
 
     def _replace(self, n: int) -> bool:
-        # Return False if a worker cannot start, so that no other would either.
+        # Return False if a worker cannot start, in which case no other would either.
         process = self.processes[n]
         process.kill()
         process.join()
@@ -181,8 +181,8 @@ class Supervisor(Multiprocess):
         return False
 
     def _started(self, process: Process, within_seconds: float) -> bool | None:
-        # Whether the worker serves by now, None if it does not answer. This is uvicorn's own
-        # question, but answered with None as soon as somebody says stop.
+        # Return whether the worker serves by now, None if it does not answer. This is uvicorn's own
+        # check, but returns None as soon as a stop is requested.
         deadline = time.monotonic() + within_seconds
         try:
             process.parent_conn.send(b"ping")
@@ -195,11 +195,11 @@ class Supervisor(Multiprocess):
             return None
 
     def _is_asked_to_stop(self) -> bool:
-        # Only looked at: uvicorn's loop takes them out of the queue.
+        # Only inspected: uvicorn's loop takes them out of the queue.
         return not set(STOPPING).isdisjoint(self.signal_queue)
 
     def _look_at_stopping_signals(self) -> None:
-        # Not the others: nobody is started or replaced any more.
+        # Not the others: no worker is started or replaced any more.
         for signum in tuple(self.signal_queue):
             if signum not in STOPPING:
                 self.signal_queue.remove(signum)

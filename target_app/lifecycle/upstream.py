@@ -1,4 +1,4 @@
-"""The server as a WebSocket client: what upstream servers say is passed on."""
+"""The server as a WebSocket client: what upstream servers send is passed on."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class UpstreamStatus:
-    """How a connection to an upstream server is doing."""
+    """The status of a connection to an upstream server."""
 
     url: str
     """Without user, password and query, which may be secrets."""
     state: State
-    """``waiting`` is for the next try, or for the first one while it does not run."""
+    """``waiting`` is for the next try, or for the first one while it is not running."""
     connections: int
     messages: int
     last_error: str | None
@@ -56,18 +56,18 @@ class UpstreamStatus:
 
 
 class Upstream:
-    """A connection to one upstream server, made again whenever it ends, for whatever reason.
+    """A connection to one upstream server, re-established whenever it ends, for whatever reason.
 
-    (``async for`` over ``websockets.connect`` would give up on some of them, a 404 among others,
-    and come back without any wait to whoever accepts a connection and ends it at once.)
+    (``async for`` over ``websockets.connect`` would give up for some reasons, a 404 among others,
+    and reconnect without any wait to a server that accepts a connection and ends it at once.)
 
     ``ping_seconds`` is the time between two pings and the time to answer one: a server that
-    vanishes without a word is noticed within about twice that. While ``on_message`` takes its time
-    nothing more is read, and so the upstream has to wait as well. A message of more than
-    ``message_bytes`` ends the connection with 1009. ``tls`` is for ``wss://`` alone, by default
-    one that trusts whom the machine trusts.
+    vanishes silently is noticed within about twice that. While ``on_message`` is running nothing
+    more is read, and so the upstream has to wait as well. A message of more than ``message_bytes``
+    ends the connection with 1009. ``tls`` is for ``wss://`` only; by default it trusts what the
+    machine trusts.
 
-    Raise :class:`ValueError` if ``url`` is not one of a WebSocket.
+    Raise :class:`ValueError` if ``url`` is not a WebSocket URL.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Upstream:
             "max_size": message_bytes,
         }
         if _parsed(url).secure:
-            # Made once: loading the machine's certificates holds the event loop for 20 ms.
+            # Made once: loading the machine's certificates blocks the event loop for 20 ms.
             self._options["ssl"] = tls or ssl.create_default_context()
         self._state: State = "waiting"
         self._since = clock()
@@ -108,7 +108,7 @@ class Upstream:
         self._last_error: str | None = None
 
     def status(self) -> UpstreamStatus:
-        """Return how it is doing now."""
+        """Return the current status."""
         elapsed = self._elapsed()
         wait = self._wait_seconds
         return UpstreamStatus(
@@ -150,7 +150,7 @@ class Upstream:
 
     async def _pass_on(self, connection: ClientConnection) -> NoReturn:
         # Not ``async for``, which leaves a generator behind for somebody else to close when it is
-        # cancelled, and does not tell how the connection was closed when it was closed cleanly.
+        # cancelled, and does not reveal how a connection that closed cleanly was closed.
         while True:
             message = await connection.recv()
             self._messages += 1
@@ -178,11 +178,11 @@ class Upstream:
 
 
 async def _leave(connection: ClientConnection) -> None:
-    # Of a connection that the other side has ended nothing is left to do here.
+    # If the other side has ended the connection, nothing is left to do here.
     try:
         await connection.close(CloseCode.GOING_AWAY, "server is shutting down")
     finally:
-        # Cancelled once more, there is no time for manners.
+        # If cancelled once more, there is no time for a closing handshake.
         connection.transport.abort()
         await connection.wait_closed()
 
@@ -197,11 +197,11 @@ def _parsed(url: str) -> WebSocketURI:
     except ValueError:
         reason = "its host or port is not valid"
     shown = address_without_secrets(url)
-    # Without a cause, which would tell the whole.
+    # Without a cause, which would reveal the whole URL.
     raise ValueError(f"upstream {shown!r}: {reason}; it has to be ws://… or wss://…")
 
 
 def _in_one_line(error: Exception) -> str:
-    # What the other side said may be in it, and it goes to logs and terminals.
+    # It may contain what the other side sent, and it goes to logs and terminals.
     text = without_secrets(described(error))
     return one_line(" ".join(text.split()), ERROR_CHARACTERS)

@@ -1,4 +1,4 @@
-"""The processes of one server: who is alive, who has drained, and who ends the master."""
+"""The processes of one server: which are alive, which have drained, which one ends the master."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ POLL_SECONDS: Final = 0.1
 PREFIX: Final = "swarmgate-"
 STAY_SECONDS: Final = 60.0
 OTHERS_DRAIN_WITHIN_SECONDS: Final = 1.0
-"""Within this a signal that was meant for all workers has reached all."""
+"""Time within which a signal that is intended for all workers has reached all."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One process, told from a later one with the same pid by when it started."""
+    """One process, distinguished from a later one with the same pid by when it started."""
 
     pid: int
     started: int
@@ -50,12 +50,12 @@ class Worker:
 
     @classmethod
     def named(cls, name: str) -> Worker | None:
-        """Return the worker whose files are called ``name``, None if no worker's are."""
+        """Return the worker whose files are called ``name``, or None if no worker's are."""
         pid, _, started = name.partition("-")
         return cls(int(pid), int(started)) if pid.isdigit() and started.isdigit() else None
 
     def lives(self) -> bool:
-        """Return whether this very process runs; one that only waits to be reaped does not."""
+        """Return whether this very process is running; one only waiting to be reaped is not."""
         with contextlib.suppress(OSError):
             stat = _proc_stat(self.pid)
             return int(stat[19]) == self.started and stat[0] not in "ZX"
@@ -63,28 +63,28 @@ class Worker:
 
 
 def _proc_stat(pid: int) -> list[str]:
-    # The second field is the command in parentheses, and may itself have spaces and parentheses.
+    # The second field is the command in parentheses, and may itself contain spaces and parentheses.
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def supervisor() -> int | None:
     """Return the pid of the uvicorn supervisor that this process is a worker of, None if of none.
 
-    Whoever else started it (a program, its tests, uvicorn's reloader) goes on when it ends, and may
-    have started other servers.
+    Any other parent (a program, its tests, uvicorn's reloader) goes on when this process ends, and
+    may have started other servers.
     """
     parent = multiprocessing.parent_process()
     return parent.pid if parent is not None and isinstance(_started_for(), Process) else None
 
 
 def is_reloaded() -> bool:
-    """Return whether uvicorn's reloader started this process, and starts it anew at an edit."""
+    """Return whether uvicorn's reloader started this process, and restarts it after an edit."""
     return isinstance(_started_for(), Server)
 
 
 def _started_for() -> object:
-    # What uvicorn gave this process to run is a method, of its worker or of its server. Nothing
-    # public tells a process that: all parents look alike, and uvicorn leaves no other trace.
+    # uvicorn gave this process a method to run, of its worker or of its server. No public API
+    # exposes that: all parents look alike, and uvicorn leaves no other trace.
     given = getattr(multiprocessing.current_process(), "_kwargs", {})
     return getattr(given.get("target"), "__self__", None)
 
@@ -93,8 +93,8 @@ def run_dir(given: Path | None, master: int | None) -> Path:
     """Return the directory where the workers of one server find each other.
 
     Unless ``given``, it is named after the master, or this process if it has none, so that two
-    servers never share one. Short, because the kernel allows 107 bytes for a socket's path.
-    Raise :class:`ValueError` if ``given`` cannot be used.
+    servers never share one. The name is short, because the kernel allows 107 bytes for a socket's
+    path. Raise :class:`ValueError` if ``given`` cannot be used.
     """
     if given is not None:
         _make_usable(given)
@@ -110,7 +110,7 @@ def _prefix() -> str:
 
 
 def _make_usable(directory: Path) -> None:
-    # Here and not when the workers start: uvicorn would tell it with a traceback.
+    # Here and not when the workers start: uvicorn would report it with a traceback.
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(directory, os.W_OK | os.X_OK):
@@ -125,12 +125,12 @@ def _make_usable(directory: Path) -> None:
 def remove_abandoned(parent: Path) -> None:
     """Remove the directories in ``parent`` that servers left there when they were killed.
 
-    Those of another PID namespace are left alone, because nobody here can tell whether they run.
+    Those of another PID namespace are left alone, because it is not known here whether they run.
     """
     prefix = _prefix()
     for directory in parent.glob(f"{prefix}*-*"):
         pid = directory.name.removeprefix(prefix).partition("-")[0]
-        # One whose pid runs may be in use, or be of an earlier process: it is left alone.
+        # A directory whose pid is running may be in use, or an earlier process's: it is left alone.
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             with contextlib.suppress(OSError):
                 _remove(directory)
@@ -154,8 +154,8 @@ class WorkerCoordinator:
 
     - Files of a process that no longer runs are stale: they are removed, and nobody waits for it.
     - A worker that is done waits while all others drain, because a supervisor would replace one
-      that ended early, and the new one would accept clients again. Who then finds every worker
-      done tells the master to stop.
+      that ended early, and the new one would accept clients again. A worker that then finds
+      every worker done asks the master to stop.
     - A worker that drains alone (a rolling restart) ends alone.
     """
 
@@ -174,33 +174,33 @@ class WorkerCoordinator:
         self._is_unheard = False
 
     def start(self) -> None:
-        """Say that this worker is alive, and forget those that no longer are."""
+        """Mark this worker as alive, and forget those that no longer are."""
         self.forget_dead()
         self._mark("alive")
         if self.directory.name.startswith(PREFIX):
             remove_abandoned(self.directory.parent)
 
     async def stay(self) -> None:
-        """Say now and then that this worker is alive, until cancelled.
+        """Mark this worker as alive from time to time, until cancelled.
 
-        What removes old files from a directory for temporary ones leaves these alone then, and what
-        was removed all the same is there again.
+        A cleaner of old temporary files then leaves these alone, and a file that was removed all
+        the same is created again.
         """
         while True:
             await asyncio.sleep(STAY_SECONDS)
             self._try_to_mark("alive")
 
     def mark_draining(self) -> None:
-        """Say that this worker was asked to stop, and once more that it is alive."""
+        """Mark this worker as asked to stop, and once more as alive."""
         self._try_to_mark("alive")
         self._try_to_mark("draining")
 
     def mark_done(self) -> None:
-        """Say that this worker's clients are gone."""
+        """Record that this worker's clients are gone."""
         self._try_to_mark("done")
 
     def others(self) -> dict[Worker, set[str]]:
-        """Return the other workers that run, and how far each is."""
+        """Return the other workers that are running, and how far each has got."""
         found: dict[Worker, set[str]] = {}
         for file in self._files():
             worker = Worker.named(file.stem)
@@ -218,9 +218,9 @@ class WorkerCoordinator:
                 file.unlink(missing_ok=True)
 
     async def leave(self) -> None:
-        """Wait until this worker may end, and end the master if it is the last.
+        """Wait until this worker may end, and end the master if this worker is the last.
 
-        :meth:`mark_done` first.
+        Call :meth:`mark_done` first.
         """
         if self._master is None:
             return
@@ -231,7 +231,7 @@ class WorkerCoordinator:
                 logger.warning("drained: the other workers go on")
                 return
             await asyncio.sleep(POLL_SECONDS)
-        # One that was killed may have left its number to a process that has no part in this.
+        # If the master was killed, an unrelated process may have its pid by now.
         if self._master.lives():
             logger.warning("drained: every worker is done, telling the master to stop")
             with contextlib.suppress(ProcessLookupError):
@@ -246,7 +246,7 @@ class WorkerCoordinator:
             self.directory.rmdir()
 
     def _try_to_mark(self, mark: str) -> None:
-        # A worker that cannot say so drains all the same; at worst the others do not wait for it.
+        # A worker that cannot leave its mark still drains; at worst the others do not wait for it.
         try:
             self._mark(mark)
         except OSError as error:

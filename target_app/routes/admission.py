@@ -1,8 +1,8 @@
-"""Who may come in: the drain, the limit, the Origin and the login, as one FastAPI dependency.
+"""Who may connect: the drain, the limit, the Origin and the login, as one FastAPI dependency.
 
-:func:`guard` is there to be replaced, with ``app.dependency_overrides``, by what
-:func:`identified_by` makes of an application's own login. Any other function in its place replaces
-the Origin, the place among the connections and the identity too: what it returns is nobody's name.
+:func:`guard` can be replaced, with ``app.dependency_overrides``, by what :func:`identified_by`
+makes from an application's own login. Any other function in its place replaces the check of the
+Origin, the place among the connections and the identity too: what it returns names no client.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _by_token(connection: HTTPConnection) -> str | None:
-    """Return who the client is by its token, None if no token is needed; refuse others with 401.
+    """Return who the client is by its token, None if none is needed; refuse others with 401.
 
     The token comes in ``Authorization: Bearer`` (RFC 6750 §2.1), or as ``?token=``, since a browser
     cannot set headers on a WebSocket.
@@ -44,22 +44,22 @@ def _by_token(connection: HTTPConnection) -> str | None:
 
 
 async def guard(connection: HTTPConnection) -> str | None:
-    """Refuse a handshake that may not come in; keep with the others who the client is by its token.
+    """Refuse a handshake that may not connect; on others, record who the client is by its token.
 
-    Return that too, as :data:`Identity` for whoever takes it; None if no token is needed.
+    Return that too, as :data:`Identity` for functions that take it; None if no token is needed.
 
-    All in one, because FastAPI takes longer to find out what a dependency depends on than any of
-    these takes: it is asked for at every handshake. A request takes no place among the connections:
-    of it only the Origin and the login are asked.
+    All in one, because FastAPI takes longer to resolve what a dependency depends on than any of
+    these checks takes, and does so at every handshake. A request takes no place among the
+    connections: only its Origin and its login are checked.
     """
     return _let_in(connection, _by_token(connection))
 
 
 def identified_by(identity: Callable[..., Any]) -> Callable[..., Awaitable[str | None]]:
-    """Return a replacement for :func:`guard` that has ``identity`` say who the client is.
+    """Return a replacement for :func:`guard` that lets ``identity`` determine who the client is.
 
     Use it as ``app.dependency_overrides[guard] = identified_by(identity)``. ``identity`` is a
-    dependency, with any of its own: it returns a name, or None, or raises.
+    dependency, possibly with its own: it returns a name, or None, or raises.
     """
 
     async def identified(
@@ -70,15 +70,15 @@ def identified_by(identity: Callable[..., Any]) -> Callable[..., Awaitable[str |
     return identified
 
 
-# With a scope, which makes no difference to what is no generator, FastAPI does not look for one at
-# every handshake.
+# With a scope, which makes no difference unless it is a generator, FastAPI does not have to
+# determine one at every handshake.
 _GUARD: Final = Depends(guard, scope="request")
 
 GUARDED: Final[Sequence[Dependency]] = (_GUARD,)
-"""What every router of the server asks for before its endpoints, of handshakes and of requests."""
+"""What every router of the server requires before its endpoints, for handshakes and requests."""
 
 Identity = Annotated[str | None, _GUARD]
-"""Who the client is, for whatever function of FastAPI's takes it; :func:`guard` is asked once."""
+"""Who the client is, for any FastAPI function that takes it; :func:`guard` is called once."""
 
 
 def _let_in(connection: HTTPConnection, who: str | None) -> str | None:
@@ -92,7 +92,7 @@ def _let_in(connection: HTTPConnection, who: str | None) -> str | None:
 
 
 def _refuse_other_origins(connection: HTTPConnection) -> None:
-    # A client without an Origin is no browser and has no pages of others to fear (RFC 6455 §10.2).
+    # A client without an Origin is no browser and need not fear foreign pages (RFC 6455 §10.2).
     allowed = services_of(connection).settings.allowed_origins
     origin = connection.headers.get("origin", "") if allowed else ""
     if origin and origin not in allowed:
@@ -106,7 +106,7 @@ def refusal(
     text: str,
     headers: dict[str, str] | None = None,
 ) -> HTTPException:
-    """Return what to raise, and note the one-word ``reason`` for the statistics."""
+    """Return the exception to raise, and note the one-word ``reason`` for the statistics."""
     handshake = connection.scope.get(HANDSHAKE)
     if isinstance(handshake, Handshake):
         handshake.refused_for = reason

@@ -1,4 +1,4 @@
-"""``/ws`` and ``/ws/{client_id}``: what one sends, all in the room get. And ``/echo``."""
+"""``/ws`` and ``/ws/{client_id}``: what one client sends, all in the room get. And ``/echo``."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 PATH: Final = "/ws"
 LOBBY: Final = Room(CHAT, "lobby")
-"""The room of those who did not ask for another; one object for all of them."""
+"""The room of clients that did not ask for another; one object for all of them."""
 LONGEST_NAME: Final = 128
-"""Characters of a room's name, and digits of a client's number."""
+"""Maximum number of characters of a room's name, and of digits of a client's number."""
 
 
 class IntegerConvertor(Convertor[int]):
-    """A path's integer, which may be negative, unlike that of Starlette's ``int``.
+    """An integer in a path, which may be negative, unlike with Starlette's ``int``.
 
-    Not longer than Python converts in no time: its own limit is 4,300 digits and an exception.
+    No longer than Python converts in no time: its own limit is 4,300 digits and an exception.
     """
 
     regex = f"-?[0-9]{{1,{LONGEST_NAME}}}"
@@ -41,7 +41,7 @@ class IntegerConvertor(Convertor[int]):
         return int(value)
 
     def to_string(self, value: int) -> str:
-        """Return it as a part of a path."""
+        """Return ``value`` as a part of a path."""
         return str(value)
 
 
@@ -49,7 +49,7 @@ register_url_convertor("integer", IntegerConvertor())
 
 
 def router(services: Services, routes: APIRouter | None = None) -> APIRouter:
-    """Return ``routes``, or else a new router, with the endpoints of the chat and the echo."""
+    """Return ``routes``, by default a new router, with the endpoints of the chat and the echo."""
     routes = routes or APIRouter()
     chat = Chat(services)
     plain, named = chat.endpoint(PATH), chat.endpoint(f"{PATH}/{{client_id}}")
@@ -76,9 +76,8 @@ def router(services: Services, routes: APIRouter | None = None) -> APIRouter:
 def room_asked_for(websocket: WebSocket) -> Room:
     """Return the room of ``?room=``; without one, the lobby.
 
-    Not a parameter of the endpoints, since FastAPI takes longer to find that there is no such
-    parameter than for any other part of a handshake. Raise what it would raise for a name that is
-    too long.
+    Not a parameter of the endpoints, since FastAPI takes longer to find that it is missing than for
+    any other part of a handshake. Raise what FastAPI would raise for a name that is too long.
     """
     name = websocket.query_params.get("room", "")
     if len(name) > LONGEST_NAME:
@@ -89,18 +88,18 @@ def room_asked_for(websocket: WebSocket) -> Room:
 
 
 def room_called(name: str) -> Room:
-    """Return the room of that name; without one, the lobby."""
+    """Return the room of that ``name``; if it is empty, the lobby."""
     return Room(CHAT, name) if name not in {"", LOBBY.name} else LOBBY
 
 
 class Chat:
-    """A room where everybody hears everybody, and who comes and goes."""
+    """A room where everyone gets everyone's messages, and learns who comes and goes."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def endpoint(self, path: str) -> Endpoint:
-        """Return the endpoint of ``path``; a connection with an id says who it is."""
+        """Return the endpoint of ``path``; what a connection with an id sends names it."""
         return Endpoint(
             path,
             self._opened,
@@ -125,21 +124,21 @@ class Chat:
 
     async def _announce(self, connection: Connection, notice: Callable[[str], str]) -> None:
         if self._services.settings.announce_limit:
-            # Not to connection.rooms: it has left them when it is closed.
+            # Not to connection.rooms: it has left those once it is closed.
             assert isinstance(connection.state, Room)
             message = Message(notice(connection.address))
             await self._services.messages.announce(connection.state, message)
 
 
 class Echo:
-    """Whatever a client sends comes back to it, and nothing else, so that it can be checked."""
+    """An echo of whatever a client sends, and nothing else, so that it can be checked."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     async def received(self, connection: Connection, data: str | bytes) -> None:
         """Send ``data`` back."""
-        # Whoever does not read is not read from: the wait for room is the backpressure.
+        # A client that does not read is not read from: the wait for room is the backpressure.
         key = "text" if isinstance(data, str) else "bytes"
         try:
             await connection.send({"type": "websocket.send", key: data})

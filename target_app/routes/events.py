@@ -1,4 +1,4 @@
-"""``/ws/py_client``: events between programs, each with an id that the server gave it."""
+"""``/ws/py_client``: events between programs, each with an id assigned by the server."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 PATH: Final = "/ws/py_client"
 EVERYONE: Final = Room(f"{EVENTS}.everyone", "")
-"""Where every client of this endpoint is."""
+"""The room that every client of this endpoint is in."""
 
 
 def router(services: Services, routes: APIRouter | None = None) -> APIRouter:
-    """Return ``routes``, or else a new router, with the endpoint of events."""
+    """Return ``routes``, by default a new router, with the endpoint of events."""
     routes = routes or APIRouter()
     events = Events(services).endpoint(PATH)
     services.know(events)
@@ -55,9 +55,9 @@ def new_id() -> str:
 
 
 class Events:
-    """Understands ``send_to_client``, ``broadcast``, ``join``, ``leave`` and ``room``.
+    """The handlers of ``send_to_client``, ``broadcast``, ``join``, ``leave`` and ``room``.
 
-    Whatever is wrong with an event is answered with an ``error`` event; the connection stays.
+    Any problem with an event is answered with an ``error`` event; the connection stays open.
     """
 
     def __init__(self, services: Services) -> None:
@@ -86,7 +86,7 @@ class Events:
         granted = WebsocketEvent.of(
             "connect", connection.name, message="connection request granted"
         )
-        # Before it can be reached by anybody, so that this is the first it hears.
+        # Before anyone can reach it, so that this is the first message it gets.
         self._services.delivery.push(connection, granted.message())
         self._services.connections.rooms.join(connection, EVERYONE)
 
@@ -123,7 +123,7 @@ class Events:
         if room is None:
             return
         most = self._services.settings.rooms_per_client
-        # Beside the room where every client of this endpoint is.
+        # In addition to the room that every client of this endpoint is in.
         if room not in connection.rooms and len(connection.rooms) > most:
             told = f"in {most} rooms already, which is the limit; leave one first"
             self._error(connection, told)

@@ -1,4 +1,4 @@
-"""What is served over HTTP beside the chat page: health, statistics, and a way to broadcast."""
+"""What is served over HTTP besides the chat page: health, statistics, and a way to broadcast."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from target_app.services import Services
 
 ERRORS_TOLD: Final = 5
-"""Of what is wrong with one request."""
+"""Maximum number of errors reported for one request."""
 BEARER: Final = HTTPBearer(auto_error=False, description="the server's --token, if it has one")
 QUERY: Final = APIKeyQuery(name="token", auto_error=False, description="the same, as ?token=")
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
@@ -35,7 +35,7 @@ Query = Annotated[str | None, Security(QUERY)]
 
 
 class BroadcastRequest(BaseModel):
-    """What ``POST /broadcast`` takes: a message, and for whom; without that, all who chat."""
+    """What ``POST /broadcast`` takes: a message and its receiver; by default, all who chat."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -59,7 +59,7 @@ class BroadcastRequest(BaseModel):
 
 
 def _check_encodable(text: str) -> None:
-    # JSON can name half of a surrogate pair (RFC 8259 §8.2), which no UTF-8 can (RFC 3629 §3).
+    # JSON can name half of a surrogate pair (RFC 8259 §8.2), which UTF-8 cannot (RFC 3629 §3).
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -80,7 +80,7 @@ class Problem(BaseModel):
 
 
 async def documented(_bearer: Bearer, _query: Query) -> None:
-    """Say in OpenAPI how a token is brought; what looks at it is the guard."""
+    """Describe in OpenAPI how a token is sent; it is the guard that checks it."""
 
 
 REFUSED: Final[dict[int | str, dict[str, Any]]] = {
@@ -97,7 +97,7 @@ async def invalid(_request: Request, error: Exception) -> Response:
 def what_is_wrong(error: RequestValidationError | WebSocketRequestValidationError) -> Response:
     """Return a 422 that says what is wrong, without repeating what was sent.
 
-    That may be large, or nothing that can be encoded.
+    That may be large, or impossible to encode.
     """
     told = [
         {"type": each["type"], "loc": each["loc"], "msg": each["msg"]}
@@ -119,9 +119,9 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/readyz")
     async def readyz(response: Response) -> dict[str, str]:
-        """Answer 503 while it drains or sessions cannot be kept, else 200.
+        """Answer 503 while it drains or sessions cannot be kept, otherwise 200.
 
-        Also while all places are taken: one that leaves makes one free.
+        That is 200 even while all places are taken: a client that leaves frees one.
         """
         if services.drain.draining or not services.sessions.available:
             response.status_code = 503
@@ -165,7 +165,7 @@ async def _broadcast(services: Services, wanted: BroadcastRequest) -> int:
 
 
 def _client(name: str) -> ClientId:
-    # Who chats is called by an integer, who exchanges events by a UUID.
+    # Clients of the chat are named by an integer, those of events by a UUID.
     if re.fullmatch(IntegerConvertor.regex, name):
         return ClientId(CHAT, str(int(name)))
     return ClientId(EVENTS, name)

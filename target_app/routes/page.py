@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HERE: Final = Path(__file__).parent.parent
 STATIC: Final = "/static"
 SECURITY: Final = {
-    # No script but our own, nothing from elsewhere, and no page of others around this one. Browsers
+    # No script but our own, nothing from elsewhere, and no foreign page around this one. Browsers
     # differ in whether 'self' covers WebSockets (CSP 3, §6.7.2.8), so their schemes are named.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; "
@@ -30,7 +30,7 @@ SECURITY: Final = {
 def prefers_html(accept: str) -> bool:
     """Return whether ``Accept`` asks for HTML rather than JSON (RFC 9110 §12.5.1).
 
-    Only who names it prefers it: ``*/*`` and no ``Accept`` at all are what programs send.
+    Only a client that names HTML prefers it: programs send ``*/*`` or no ``Accept`` at all.
     """
     weights = {"text/html": 0.0, "application/json": 0.0}
     for part in accept.lower().split(","):

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 PATH: Final = "/ws/{session_id}"
 LONGEST_ID: Final = 128
-"""Characters of a session's id."""
+"""Maximum number of characters of a session's id."""
 
 ENVELOPE_BYTES: Final = 1024
-"""What a message may have beyond the progress in it."""
+"""Bytes that a message may have beyond the progress in it."""
 
 
 class SessionIdConvertor(Convertor[str]):
@@ -47,11 +47,11 @@ class SessionIdConvertor(Convertor[str]):
     regex = f"[^/]{{1,{LONGEST_ID}}}"
 
     def convert(self, value: str) -> str:
-        """Return it as it is."""
+        """Return ``value`` unchanged."""
         return value
 
     def to_string(self, value: str) -> str:
-        """Return it as it is."""
+        """Return ``value`` unchanged."""
         return value
 
 
@@ -59,7 +59,7 @@ register_url_convertor("session_id", SessionIdConvertor())
 
 
 def router(services: Services, routes: APIRouter | None = None) -> APIRouter:
-    """Return ``routes``, or else a new router, with the endpoint of sessions."""
+    """Return ``routes``, by default a new router, with the endpoint of sessions."""
     routes = routes or APIRouter()
     sessions = SessionRoute(services).endpoint(PATH)
     services.know(sessions)
@@ -72,10 +72,10 @@ def router(services: Services, routes: APIRouter | None = None) -> APIRouter:
 
 
 class SessionRoute:
-    """Understands the messages of sessions; what is wrong with one is answered with an ``ERROR``.
+    """The handlers of session messages; any problem with one is answered with an ``ERROR``.
 
-    Beyond the protocol's own messages: ``JOIN_CLASS``, ``LEAVE_CLASS`` and ``CLASS_MESSAGE`` with a
-    ``classId`` in their payload.
+    In addition to the protocol's own messages: ``JOIN_CLASS``, ``LEAVE_CLASS`` and
+    ``CLASS_MESSAGE`` with a ``classId`` in their payload.
     """
 
     def __init__(self, services: Services) -> None:
@@ -206,5 +206,5 @@ class SessionRoute:
 
 
 def from_server(text: str) -> Message:
-    """Return a text of the server's own as a message that sessions understand."""
+    """Return ``text`` from the server as a message that sessions understand."""
     return SessionMessage(type="MESSAGE", payload={"text": text}).message()

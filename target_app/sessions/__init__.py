@@ -1,1 +1,1 @@
-"""Sessions: what outlives a connection, where it is kept, and who answers its questions."""
+"""Sessions: what outlives a connection, where it is stored, and who answers its questions."""

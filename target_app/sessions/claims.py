@@ -1,4 +1,4 @@
-"""Which connection has a session: the one that claimed it last, whichever worker it is with."""
+"""Which connection holds a session: the last one to claim it, whichever worker it is on."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from target_app.sessions.state import SessionState
 
 ATTEMPTS: Final = 8
-"""To claim a session before the other one, that claims it as often, may have it."""
+"""Attempts to claim a session before it is left to a rival that claims it as often."""
 
 
 @dataclass(slots=True)
 class Yielded:
-    """What was known of a session where it was until now."""
+    """What was known of a session where it was held until now."""
 
     states: list[SessionState] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)
-    """How many questions each worker has still to answer."""
+    """How many questions each worker has yet to answer."""
     silent: int = 0
-    """Workers that have not said yet what they know."""
+    """The number of workers that have not yet reported what they know."""
 
     def __bool__(self) -> bool:
-        """Return whether there is anything that its worker keeps until it is taken."""
+        """Return whether there is anything that the worker keeps until it is taken."""
         return bool(self.states)
 
     def add(self, session: Session) -> None:
-        """Add what is not kept yet of ``session``."""
+        """Add what has not been saved yet of ``session``."""
         if session.owes:
             self.states.append(session.state)
 
     def add_answer(self, answer: dict[str, Any]) -> None:
-        """Add what another worker has answered."""
+        """Add the answer of another worker."""
         self.states += [handed_over(found) for found in answer["states"]]
         self.waiting |= answer["waiting"]
 
@@ -55,45 +55,45 @@ class Yielded:
 
 
 class Holder(Protocol):
-    """Has the sessions of this worker."""
+    """The holder of this worker's sessions."""
 
     async def give_up(
         self, session_id: str, claim: Claim, owner: str | None, *, final: bool
     ) -> Yielded | Claim:
         """End what is here of a session that another worker claims; return what is known of it.
 
-        That is kept until it is :meth:`taken`: the other worker may not hear of it.
-        Return the greater claim if one is here. Raise :class:`NotOwnerError` if the session is not
-        for ``owner``. ``final`` is a claim that a store has granted that all share.
+        What is returned is kept until it is :meth:`taken`: it may not reach the other worker.
+        Return the greater claim if one is here. Raise :class:`NotOwnerError` if ``owner`` may not
+        open the session. ``final`` marks a claim granted by a store that all workers share.
         """
         ...
 
     async def taken(self, session_id: str, claim: Claim, answers: list[str]) -> None:
-        """Keep no longer what the connection that has ``claim`` has now, at another worker."""
+        """Drop what the connection that has ``claim``, at another worker, has now."""
         ...
 
     def learn_late(self, session_id: str, claim: Claim, found: Yielded) -> None:
-        """Add what a worker has said too late, or unasked, to what a connection here has.
+        """Add what a worker reported too late, or unasked, to what a connection here has.
 
-        That is the one with ``claim``, or whichever came later.
+        That is the connection with ``claim``, or any that came later.
         """
         ...
 
     def refuse_late(self, session_id: str, claim: Claim) -> None:
-        """Close the connection with ``claim``: a worker knew whose its session is."""
+        """Close the connection with ``claim``: a worker knew the owner of its session."""
         ...
 
 
 class Claims:
-    """Numbers claims in the order in which they come, and makes them known to the other workers.
+    """A numbering of claims in the order in which they come, announced to the other workers.
 
-    A worker's next number is greater than every one that it has seen (L. Lamport, "Time, clocks,
-    and the ordering of events in a distributed system", 1978): what time it is, no clock is asked.
-    Where all share a Redis, Redis gives the numbers, which are its microseconds; workers that can
-    ask neither Redis nor each other for a while go on counting from the last that they have seen,
-    and what they number meanwhile has its order as well. Two claims at the same moment are decided
-    by the names of their workers: a claim is known everywhere before it is good, so exactly one of
-    them stays.
+    A worker's next number is greater than every number it has seen (L. Lamport, "Time, clocks, and
+    the ordering of events in a distributed system", 1978): no clock is asked what time it is. Where
+    all workers share a Redis, Redis assigns the numbers, which are its microseconds; workers that
+    can reach neither Redis nor each other for a while continue counting from the last number they
+    have seen, and what they number in the meantime is ordered as well. Two claims at the same
+    moment are decided by the names of their workers: a claim is known everywhere before it takes
+    effect, so exactly one of them stays.
     """
 
     def __init__(
@@ -105,18 +105,18 @@ class Claims:
         self.worker = hub.name
         self._greatest = 0
         self._ahead = -self._microseconds()
-        """Of our clock is what gives the numbers, as far as is known."""
+        """How far the source of the numbers is ahead of our clock, as far as is known."""
         hub.handle("claim session", self._on_claim)
         hub.handle(late("claim session"), self._on_late)
         hub.handle("session taken", self._on_taken)
 
     def next(self) -> Claim:
-        """Return a claim that is greater than all that were seen here."""
+        """Return a claim that is greater than all those seen here."""
         self._greatest = max(self._greatest + 1, self._microseconds() + self._ahead)
         return Claim(self._greatest, self.worker)
 
     def saw(self, claim: Claim) -> None:
-        """Let the next claims be greater than ``claim``."""
+        """Make the next claims greater than ``claim``."""
         self._greatest = max(self._greatest, claim.number)
         self._ahead = max(self._ahead, claim.number - self._microseconds())
 
@@ -124,17 +124,17 @@ class Claims:
         return int(self._clock() * 1_000_000)
 
     async def make_known(self, session: Session, *, final: bool) -> Yielded:
-        """Have every other worker give up the session; return what they know of it.
+        """Ask every other worker to give up the session; return what they know of it.
 
-        A worker that has it with a greater claim keeps it if ours is ``final``; else we claim it
-        again, because it may be only that we have not heard of that one. Raise
-        :class:`NotOwnerError` if the session belongs to somebody else.
+        A worker that holds it with a greater claim keeps it if ours is ``final``; otherwise we
+        claim it again, because we may simply not have heard of that claim. Raise
+        :class:`NotOwnerError` if the session belongs to another owner.
         """
         for _ in range(ATTEMPTS):
             asked = json.dumps([*session.claim, session.owner, final])
             answers, silent = await self._hub.ask("claim session", session.id, asked)
             told = [Claim(*answer["greater"]) for answer in answers if "greater" in answer]
-            # Only those of this attempt: what was not taken is offered again.
+            # Only the answers of this attempt: what was not taken is offered again.
             yielded = Yielded(silent=silent)
             for answer in answers:
                 if "states" in answer:
@@ -142,7 +142,7 @@ class Claims:
             if any("refused" in answer for answer in answers) or session.refused:
                 raise NotOwnerError
             if not final:
-                # What is changed from now on is newer than what they know.
+                # Changes from now on are to be newer than what they know.
                 told += [state.claim for state in yielded.states]
             greatest = max(told, default=NOBODY)
             if greatest < session.claim or session.lost:
@@ -155,12 +155,12 @@ class Claims:
         return yielded
 
     async def hand_on(self, session: Session, found: Yielded) -> None:
-        """Tell whoever has the session now, and may not have asked us, what is known of it here."""
+        """Send what is known of the session here to its new holder, which may not have asked us."""
         told = found.as_answer() | {"claim": list(session.claim)}
         await self._hub.publish(late("claim session"), session.id, json.dumps(told))
 
     async def say_taken(self, session: Session, answers: list[str]) -> None:
-        """Let the others forget what they offered, with the answers that have these digests."""
+        """Ask the others to forget what they offered, with the answers that have these digests."""
         await self._hub.publish("session taken", session.id, json.dumps([*session.claim, answers]))
 
     async def _on_taken(self, envelope: Envelope) -> None:

@@ -1,4 +1,4 @@
-"""Who hears what is said to a class: also members that a program beside the server added."""
+"""Sending to the members of a class, also those added by a program alongside the server."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 ADDED: Final = "added to class"
 COUNTED_SECONDS: Final = 1.0
-"""That a count waits for added members; the other workers have as long to answer."""
+"""How long a count waits for added members; the other workers have as long to answer."""
 LOOKED_FOR_AT_ONCE: Final = 64
-"""Messages for whose class added members are looked for; with more, those hear the next one."""
+"""Messages for which added members are looked up at once; beyond that, they get the next one."""
 
 logger = logging.getLogger(__name__)
 
 
 class Classes:
-    """Says things to the members of a class.
+    """The sender of messages to the members of classes.
 
-    Those who joined it are in its room, and never wait for the store. Members that were added from
-    outside (``SADD class:math s-1``) are found when something is said to the class, and are in its
-    room from then on for as long as they stay connected.
+    Members that joined a class are in its room, and never wait for the store. Members that were
+    added from outside (``SADD class:math s-1``) are found when a message is sent to the class, and
+    are in its room from then on for as long as they stay connected.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class Classes:
         self._store = store
         self._looking = 0
         self._untold: dict[str, list[Message]] = {}
-        """What was said to each class while added members were looked for."""
+        """Messages sent to each class while its added members were being looked up."""
         hub.handle(ADDED, self._on_added)
 
     async def is_member(self, connection: Connection, class_id: str) -> bool:
-        """Return whether the session is in the class; let it hear the class if it is."""
+        """Return whether the session is in the class; if so, put it in the class's room."""
         if class_room(class_id) in connection.rooms:
             return True
         name = session_of(connection).id
@@ -72,7 +72,7 @@ class Classes:
         return True
 
     async def say(self, class_id: str, message: Message) -> None:
-        """Send ``message`` to all members; wait for none of those that were added."""
+        """Send ``message`` to all members, without waiting for those that were added."""
         looks = self._will_look(class_id, message)
         try:
             await self._messages.to_room(class_room(class_id), message)
@@ -83,7 +83,7 @@ class Classes:
     async def say_and_count(self, class_id: str, message: Message) -> int:
         """Send ``message`` to all members; return how many connections it was handed to.
 
-        Added members that are found later than ``COUNTED_SECONDS`` get it, and are not counted.
+        Added members that are found later than ``COUNTED_SECONDS`` get it, but are not counted.
         """
         telling: asyncio.Task[int] | None = None
         looks = self._will_look(class_id, message)
@@ -116,7 +116,7 @@ class Classes:
         return await self._let_in(envelope.target, added, [Message(text) for text in texts])
 
     def _will_look(self, class_id: str, message: Message) -> bool:
-        # Note a message before it is said, so that whoever is found while that takes time hears it
+        # Record a message before it is sent, so that a member found while that takes time gets it
         # twice rather than not at all.
         if not self._store.remote or self._looking >= LOOKED_FOR_AT_ONCE:
             return False
@@ -125,8 +125,8 @@ class Classes:
         return True
 
     async def _look(self, class_id: str, message: Message) -> tuple[list[str], list[Message]]:
-        # Return who was added, and what those of them have not heard who are not in the room yet:
-        # also what was said since. Whoever looks on behalf of that finds them in the room.
+        # Return the added members, and the messages that those not in the room yet have not got,
+        # including what was sent since. A lookup for one of the latter finds them in the room.
         try:
             added = await self._added(class_id)
         finally:
@@ -135,8 +135,8 @@ class Classes:
         return added, untold if message in untold else [message, *untold]
 
     async def _let_in(self, class_id: str, names: list[str], unheard: list[Message]) -> int:
-        # Return how many came to the room. They come in their turn, between what was said to the
-        # room and what will be, so that they hear each thing once and in order.
+        # Return how many entered the room. They enter in their turn, between what was sent to the
+        # room and what will be, so that they get each message once and in order.
         newcomers = Newcomers(lambda: self._join_room(class_id, names))
         if not unheard or not self._not_in_room(class_id, names):
             return len([*newcomers])
@@ -166,7 +166,7 @@ class Classes:
 
 
 class Newcomers:
-    """Those whom ``come()`` returns, which is called when they are walked for the first time."""
+    """The connections that ``come()`` returns; it is called on the first iteration over them."""
 
     def __init__(self, come: Callable[[], list[Connection]]) -> None:
         self._come = come

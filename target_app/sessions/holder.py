@@ -1,4 +1,4 @@
-"""The sessions that are connected here: claimed from the other workers, and given up to them."""
+"""The sessions connected here: claimed from the other workers, and given up to them."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from target_app.sessions.store import SessionStore
 
 LAST_SECONDS: Final = 1.0
-"""For what is being written when the server ends."""
+"""Time for work that is still in progress when the server ends."""
 AT_ONCE: Final = 16
-"""Sessions that are looked after at once when the store is back."""
+"""Sessions that are processed at once when the store is back."""
 NAMED: Final = 10
-"""Sessions that one line of the log names."""
+"""The most sessions that one log line names."""
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 class Holder:
-    """Has the sessions of this worker, one connection each, and what is done for them meanwhile."""
+    """The holder of this worker's sessions, one connection each, and of the tasks run for them."""
 
     def __init__(
         self,
@@ -63,12 +63,12 @@ class Holder:
         self.claims = Claims(hub, self)
         self.keeper = Keeper(store, delivery, self.spawn, self.lose, most_bytes=unsaved_bytes)
         self.waiting: Callable[[str], int] = lambda _session_id: 0
-        """Returns how many questions of a session are to be answered here."""
+        """A callable that returns how many questions of a session are to be answered here."""
         self.learned: Callable[[Connection, SessionState], Awaitable[None]]
-        """Awaited with a connection whose state has changed by what came late, and what it was."""
+        """Awaited with a connection whose state a late report has changed, and the state before."""
 
     async def end(self) -> None:
-        """Give what is being done a moment, then cancel it."""
+        """Give the running tasks a moment, then cancel them."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LAST_SECONDS)
         for task in tuple(self._tasks):
@@ -78,7 +78,7 @@ class Holder:
             logger.warning("what changed of %d sessions is not kept: %s", len(unsaved), first)
 
     def spawn(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
-        """Let ``work`` be done beside everything else; what it raises is logged."""
+        """Run ``work`` alongside everything else; whatever it raises is logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -130,10 +130,10 @@ class Holder:
                 self.spawn(self._refuse(connection))
 
     async def claim(self, connection: Connection) -> bool:
-        """Claim the session of ``connection``; return whether it is its own now.
+        """Claim the session of ``connection``; return whether the connection holds it now.
 
-        If not, the connection is being closed. While the store is away, that is as far as the
-        workers know.
+        If not, the connection is being closed. While the store is unavailable, that holds only as
+        far as the workers know.
         """
         session = session_of(connection)
         try:
@@ -156,11 +156,11 @@ class Holder:
         if problem is not None:
             self.keeper.complain(connection, problem)
         if connection.close_code is not None and session.unsaved:
-            await self.keeper.keep(connection)  # nobody else has it any more
+            await self.keeper.keep(connection)  # nobody else has these changes any more
         return connection.close_code is None
 
     async def _load(self, session: Session) -> tuple[SessionState | None, str | None]:
-        # Return what is kept, and what is wrong with that.
+        # Return the stored state, and what is wrong with it.
         session.loading = True
         try:
             opened = await self._store.open(session.id, session.owner, session.claim)
@@ -185,22 +185,22 @@ class Holder:
         *,
         final: bool,
     ) -> None:
-        # Raise NotOwnerError if one of those here has the session against ``owner``. Of two owners
-        # who open a new session at the same moment, the one whose claim is less was first; a store
-        # that all share has decided for whoever it has let in.
+        # Raise NotOwnerError if a connection here holds the session against ``owner``. Of two
+        # owners who open a new session at the same moment, the one with the smaller claim was
+        # first; a store that all workers share has decided for the one that it let in.
         self._settle_waiting(session_id, owner, final=final)
         for connection, other in here:
             if may_open(other.owner, owner):
                 continue
             if other.claim > claim and may_open(owner, other.owner):
-                continue  # it goes on, with a login, where the claimant was
+                continue  # it continues the claimant's session, with a login
             was_first = other.ready or other.claim < claim
             if other.loaded if final else was_first:
                 raise NotOwnerError
             await self._refuse(connection)
 
     def _settle_waiting(self, session_id: str, owner: str | None, *, final: bool) -> None:
-        # The same for what waits of a connection that has ended.
+        # The same for the waiting changes of a connection that has ended.
         waiting = self.keeper.waiting(session_id)
         if waiting is None or may_open(waiting.owner, owner):
             return
@@ -217,7 +217,7 @@ class Holder:
             yielded.add(session)
             self.supersede(connection)
         for _, other in self._all_here(session_id):
-            # One that was here before, and may have lost the session by the time that it is read.
+            # It was here before, and may have lost the session by the time that state is read.
             if other.loading and not other.refused and may_open(other.owner, owner):
                 yielded.add(other)
         if (waiting := self.keeper.waiting(session_id)) is not None:
@@ -225,7 +225,7 @@ class Holder:
         return yielded
 
     def _take(self, session: Session, here: list[tuple[Connection, Session]]) -> Yielded:
-        # The same, for a connection of this worker, which has it all at once.
+        # The same, for a connection of this worker, which gets it all at once.
         yielded = self._end_others(session.id, here, session.owner)
         waiting = self.keeper.waiting(session.id)
         if waiting is not None and (session.loaded or not waiting.loaded):
@@ -240,7 +240,7 @@ class Holder:
             [session.base, *others.states, *here.states, *([] if kept is None else [kept])]
         )
         state = rebased(session.state, session.base, base, session.claim)
-        # The store, or a worker that has not said what it knows, may have what was before.
+        # The store, or a worker that has not reported what it knows, may have the earlier state.
         state = replace(state, partial=base.partial and (not session.loaded or others.silent > 0))
         session.unsaved = state != kept and state.changes > 0
         session.base = base
@@ -262,7 +262,7 @@ class Holder:
         await self.learned(connection, before)
 
     async def _take_from(self, session: Session, others: Yielded) -> None:
-        # Take over the answers that other workers keep, and let them forget what is known here now.
+        # Take over the answers that other workers keep, and ask them to forget what is known here.
         taken = []
         for answer in (answer for state in others.states for answer in state.answers):
             try:
@@ -270,7 +270,7 @@ class Holder:
                 taken.append(digest(answer))
             except NOT_KEPT as error:
                 logger.warning("an answer to session %r is not kept: %s", session.id, error)
-        # What it could not read the session for, it cannot give the store either.
+        # A session that could not be read from the store cannot be saved to it either.
         if others and session.loaded:
             await self.claims.say_taken(session, taken)
 
@@ -286,7 +286,7 @@ class Holder:
         self.end_one(connection, CloseCode.NOT_OWNER, "session belongs to somebody else")
 
     def lose(self, connection: Connection) -> None:
-        """Close a connection whose session somebody else has, who may not have asked us for it."""
+        """Close a connection whose session another holds, which may not have asked us for it."""
         session = session_of(connection)
         self.supersede(connection)
         session.offered_to = max(session.offered_to, session.claim)
@@ -294,10 +294,10 @@ class Holder:
         self.spawn(self.hand_on(session))
 
     async def hand_on(self, session: Session) -> None:
-        """Give what is not kept of a session that was lost to whoever has it now.
+        """Send the unsaved changes of a lost session to its present holder.
 
-        Until somebody takes it that is done again, each time after twice as long: the bus may be
-        interrupted, or the session be nowhere.
+        This is repeated until they are taken, each time after twice as long: the bus may be
+        interrupted, or the session may be connected nowhere.
         """
         now = time.monotonic()
         waits = self.keeper.waiting(session.id) is session
@@ -314,13 +314,13 @@ class Holder:
             await self.claims.hand_on(session, found)
 
     def supersede(self, connection: Connection) -> None:
-        """Close a connection whose session somebody else has now."""
+        """Close a connection whose session another one holds now."""
         session_of(connection).lost = True
         reason = "session opened by another connection"
         self.end_one(connection, CloseCode.TAKEN_OVER, reason)
 
     def end_one(self, connection: Connection, code: int, reason: str) -> None:
-        """Close a connection without waiting for it: its client may not read."""
+        """Close a connection without waiting for it: its client may not be reading."""
         session = session_of(connection)
         session.ready = False
         self.keeper.forget(session)
@@ -330,10 +330,10 @@ class Holder:
     def here(
         self, session_id: str, *, but: Session | None = None
     ) -> list[tuple[Connection, Session]]:
-        """Return the connections of a session that have a claim, but not that of ``but``.
+        """Return the connections of a session that have a claim, except that of ``but``.
 
-        While a store that all share is being asked for a claim there is none: its answer may be
-        greater than any that is known.
+        While a store that all workers share is being asked for a claim, a connection has none: the
+        answer may be greater than any claim that is known.
         """
         return [
             (connection, session)
@@ -342,7 +342,7 @@ class Holder:
         ]
 
     def all(self) -> Iterator[tuple[Connection, Session]]:
-        """Yield every connection of a session here, whatever has become of it."""
+        """Yield every session connection here, whatever has become of its session."""
         for connection in self._connections:
             if isinstance(connection.state, Session):
                 yield connection, connection.state
@@ -352,7 +352,7 @@ class Holder:
         connections: Sequence[Connection],
         work: Callable[[Connection], Coroutine[None, None, None]],
     ) -> None:
-        """Do ``work(connection)`` for each connection, some at once; what one raises is logged."""
+        """Run ``work(connection)`` for each connection, some at once; what one raises is logged."""
         for first in range(0, len(connections), AT_ONCE):
             chunk = connections[first : first + AT_ONCE]
             await asyncio.wait([self.spawn(work(connection)) for connection in chunk])

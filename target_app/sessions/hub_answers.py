@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class HubAnswers:
-    """Over the bus between the workers."""
+    """Answers over the bus between the workers."""
 
     def __init__(self, hub: Hub, store: SessionStore, recipients: Recipients) -> None:
         self._hub = hub
@@ -56,11 +56,11 @@ class HubAnswers:
             return True
         told = json.dumps(owner).encode() + b"\n" + answer
         delivered, _ = await self._hub.ask("answer to session", session_id, told)
-        # It may have come here while the others were asked.
+        # The session may have come here while the others were being asked.
         return any(delivered) or self._recipients.deliver(session_id, answer, owner)
 
     async def run(self) -> None:
-        """See :meth:`Answers.run`: the hub does."""
+        """See :meth:`Answers.run`: the hub does that."""
         await asyncio.Event().wait()
 
     async def _on_answer(self, envelope: Envelope) -> bool:

@@ -1,4 +1,4 @@
-"""Keeping what changes of sessions, also while their store is away."""
+"""Saving the changes of sessions, even while their store is unavailable."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from target_app.sessions.store import SessionStore
 
 PATIENCE_SECONDS: Final = 0.1
-"""For a change to be kept before the client's next message is read. A client that closes before it
-is kept has it handed over by the worker that it was with."""
+"""Time for a change to be saved before the client's next message is read. If a client closes before
+that, the change is handed over by the worker that it was connected to."""
 
 logger = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Gives the store what has changed of each session, one write of a session at a time.
+    """A writer of session changes to the store, one write per session at a time.
 
-    What it cannot give it keeps here, also of sessions that have been closed, of which it keeps
-    ``most_bytes``; :meth:`overdue` returns them to whoever tries again. ``lose(connection)`` is
-    called if the store says that somebody else has the session.
+    What cannot be written is kept here, also for sessions that have been closed, of which at most
+    ``most_bytes`` are kept; :meth:`overdue` returns them for another try. ``lose(connection)`` is
+    called if the store reports that another connection holds the session.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class Keeper:
         self._lose = lose
         self._most_bytes = most_bytes
         self._behind: dict[Session, Connection] = {}
-        self._gone: dict[str, Connection] = {}  # the same, of those that have ended
+        self._gone: dict[str, Connection] = {}  # the same, for sessions that have ended
         self._gone_bytes = 0
         self._fewer_gone = asyncio.Event()
 
     async def keep(self, connection: Connection) -> None:
-        """Have the state of a session kept; wait for it, but not for a store that is slow."""
+        """Save the state of a session; wait for that, but not for a slow store."""
         session = session_of(connection)
         session.unsaved = True
         if not session.loaded or not self._store.available:
@@ -82,7 +82,7 @@ class Keeper:
             self.complain(connection, str(error))
 
     def is_behind(self, connection: Connection) -> None:
-        """Note that the store does not know the session as it is, and tell its client so."""
+        """Record that the store lacks the session's current state, and notify its client."""
         session = session_of(connection)
         if session.lost or not session.connected:
             self._keep_gone(connection)
@@ -94,7 +94,7 @@ class Keeper:
             self._delivery.push(connection, Message(event("STORE_UNAVAILABLE", told)))
 
     def is_kept(self, connection: Connection) -> None:
-        """Note that the store knows the session, and tell its client if it thinks otherwise."""
+        """Record that the store has the session; notify its client if it thinks otherwise."""
         session = session_of(connection)
         self.forget(session)
         if session.connected and session.told_away:
@@ -102,46 +102,46 @@ class Keeper:
             self._delivery.push(connection, Message(event("STORE_AVAILABLE", b"{}")))
 
     def complain(self, connection: Connection, problem: str) -> None:
-        """Say what is wrong with what is kept of a session, to its client and in the log."""
+        """Report what is wrong with the stored state of a session, to its client and in the log."""
         session = session_of(connection)
         logger.warning("session %r: %s", session.id, problem)
         self.error(connection, f"what is kept of this session is not understood: {problem:.200}")
 
     def error(self, connection: Connection, told: str) -> None:
-        """Tell the client what is wrong."""
+        """Send the client a message about what is wrong."""
         self._delivery.push(connection, Message(event("ERROR", compact({"message": told}))))
 
     def closed(self, connection: Connection) -> None:
-        """Keep of a session that has ended what its store has not got yet, within the bound."""
+        """Keep what the store still lacks of a session that has ended, within the bound."""
         session = session_of(connection)
         session.connected = False
         if self._behind.pop(session, None) is not None or session.saving:
             self._keep_gone(connection)
 
     def forget(self, session: Session) -> None:
-        """Try no longer to have the session kept: it is, or somebody else does."""
+        """Stop trying to save the session: it is saved, or somebody else saves it."""
         self._behind.pop(session, None)
         if session.id in self._gone and session_of(self._gone[session.id]) is session:
             self._drop_gone(session.id)
 
     def hold(self, connection: Connection) -> None:
-        """Let wait, until it is taken, what changed of a session that somebody else has now."""
+        """Keep the changes of a session that another connection holds now, until they are taken."""
         session = session_of(connection)
         if session.owes:
             self._let_wait(connection)
 
     def waiting(self, session_id: str) -> Session | None:
-        """Return the session if it has ended and what changed of it waits to be kept."""
+        """Return the session if it has ended and its changes are waiting to be saved."""
         connection = self._gone.get(session_id)
         return None if connection is None else session_of(connection)
 
     def abandon(self, session: Session) -> None:
-        """Keep nothing of what waits of ``session``, and say so."""
+        """Discard the waiting changes of ``session``, and log that."""
         self.forget(session)
         logger.warning("session %r: what changed of it is not kept", session.id)
 
     async def wait_kept(self) -> None:
-        """Wait until the store has what it can be given of the sessions that have ended."""
+        """Wait until the store has everything it can be given of the sessions that have ended."""
         while any(
             session.loaded and not session.lost for session in map(session_of, self._gone.values())
         ):
@@ -149,12 +149,12 @@ class Keeper:
             await self._fewer_gone.wait()
 
     def unsaved(self) -> list[str]:
-        """Return the sessions of which the store has not got everything."""
+        """Return the sessions that the store does not have in full."""
         behind = (*self._behind, *map(session_of, self._gone.values()))
         return [session.id for session in behind if session.state.changes]
 
     def overdue(self, session_seconds: float) -> list[Connection]:
-        """Return the connections whose sessions the store does not know as they are."""
+        """Return the connections whose sessions the store does not have in their current state."""
         due = time.monotonic() - session_seconds
         for session_id, connection in tuple(self._gone.items()):
             if session_of(connection).active <= due:
@@ -163,7 +163,7 @@ class Keeper:
 
     def _keep_gone(self, connection: Connection) -> None:
         session = session_of(connection)
-        if not session.lost:  # else it is held, or whoever has it now knows it
+        if not session.lost:  # otherwise hold() keeps it, or its new holder knows it
             self._let_wait(connection)
 
     def _let_wait(self, connection: Connection) -> None:
@@ -178,19 +178,19 @@ class Keeper:
             self.abandon(session_of(next(iter(self._gone.values()))))
 
     def _drop_gone(self, session_id: str) -> None:
-        # The state of a session that has ended does not change, so it counts for what it did.
+        # The state of a session that has ended does not change, so neither does what it counts for.
         self._gone_bytes -= session_of(self._gone.pop(session_id)).state.kept_bytes()
         self._fewer_gone.set()
 
     def doubt(self, connection: Connection) -> None:
-        """Have the session kept once more: its store may know only what it was before."""
+        """Mark the session to be saved again: its store may have only an earlier state."""
         session = session_of(connection)
         if session.loaded and not session.lost and session.state.changes:
             session.unsaved = True
             self._behind[session] = connection
 
     async def try_again(self, connection: Connection) -> None:
-        """Have kept what could not be kept."""
+        """Save what could not be saved before."""
         session = session_of(connection)
         if session.lost:
             return
@@ -208,7 +208,7 @@ class Keeper:
                 left = session.state.left
                 if not await self._try(connection):
                     return
-                # Those that it has left meanwhile are for the next time.
+                # Classes that it has left in the meantime are for the next write.
                 rest = tuple(name for name in session.state.left if name not in left)
                 if rest != session.state.left:
                     session.state = replace(session.state, left=rest)
@@ -229,8 +229,8 @@ class Keeper:
             self.is_behind(connection)
             return False
         except StoreFullError as error:
-            # Else it would take the memory that there is no more of, and be kept after all when
-            # something else changes.
+            # Otherwise it would take memory that is no longer available, and be saved after all
+            # when something else changes.
             session.state = replace(error.kept, answers=())
             self.error(connection, "not kept: the server keeps as much as it may")
         except NotUnderstoodError as error:
@@ -244,8 +244,8 @@ class Keeper:
 
 
 def _joined(before: Connection, after: Connection) -> Connection:
-    # Let one of two connections that a session had have all that is known: the one that could read
-    # it, and may write it, if there is one.
+    # Merge all that is known into one of two connections that a session had: the one that could
+    # read the stored state, and may write it, if there is one.
     old, new = session_of(before), session_of(after)
     if old is new or len({old.owner, new.owner} - {None}) > 1:
         return after

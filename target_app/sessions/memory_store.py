@@ -1,4 +1,4 @@
-"""Sessions kept in this process, in so many bytes and no more."""
+"""Sessions kept in this process, in a bounded number of bytes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class MemoryStore:
-    """Keeps sessions in this process, of ``most_bytes`` together.
+    """A store of sessions in this process, of ``most_bytes`` in total at most.
 
-    At the bound those go that are not connected and have not been active for longest; they are
-    told to ``on_forgotten()``.
+    At the bound, the sessions that are not connected and have been inactive the longest are
+    dropped; ``on_forgotten()`` is called for each.
     """
 
     available = True
@@ -40,11 +40,11 @@ class MemoryStore:
         self._clock = clock
         self._connected: dict[str, SessionState] = {}
         self._claims: dict[str, Claim] = {}  # of those that are connected
-        # With the time of the last activity and in its order, so that a sweep and a search for room
-        # stop at the first that stays.
+        # With the time of the last activity, and ordered by it, so that a sweep or a search for
+        # room stops at the first session that stays.
         self._away: dict[str, tuple[float, SessionState]] = {}
         self.bytes = 0
-        """How much is kept."""
+        """How many bytes are kept."""
 
     def __len__(self) -> int:
         return len(self._connected) + len(self._away)

@@ -1,4 +1,4 @@
-"""Which publication on a channel is which, when nothing in it says so: no I/O."""
+"""Telling the publications on a channel apart when nothing in them does so: no I/O."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import hashlib
 
 
 class Publications:
-    """Names what is published on a channel, each by a name that is the same at every worker.
+    """Names for the publications on a channel, each the same at every worker.
 
-    A Redis hands what is published to all its subscribers in one order, also of several channels.
-    So a publication is known by the mark that was heard last before it and by how many came since.
-    Whoever subscribes publishes a new mark, and counts like all others once he hears it himself;
-    until then he calls what he hears by names that only he has.
+    A Redis server delivers publications to all its subscribers in one order, even across several
+    channels. So a publication is identified by the last mark heard before it and the number of
+    publications since. A new subscriber publishes a new mark, and counts like all others once it
+    hears that mark itself; until then it gives what it hears names that only it has.
     """
 
     def __init__(self) -> None:
@@ -19,11 +19,11 @@ class Publications:
         self._count = 0
 
     def begin(self, mark: str) -> None:
-        """Begin anew: we have subscribed, and are about to publish ``mark``."""
+        """Start over: we have subscribed, and are about to publish ``mark``."""
         self._mark, self._count = f"before {mark}", 0
 
     def marked(self, mark: bytes) -> None:
-        """Note that a mark was heard, whoever published it."""
+        """Record that a mark was heard, whichever worker published it."""
         self._mark, self._count = hashlib.sha256(mark).hexdigest()[:32], 0
 
     def next(self) -> str:

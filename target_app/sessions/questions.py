@@ -1,4 +1,4 @@
-"""Questions, answered later: produced by a responder, and routed to wherever the session is."""
+"""Questions and answers: produced later by a responder, routed to wherever the session is."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from target_app.sessions.responder import Responder
 
 COUNTED_SECONDS: Final = 1.0
-"""Between two questions of one session to the other workers, how many of it wait there."""
+"""Minimum time between asking the other workers how many questions of one session wait there."""
 
 logger = logging.getLogger(__name__)
 
 
 class Questions:
-    """Takes questions at any time, and has each answered in its turn.
+    """The questions of all sessions, accepted at any time and each answered in its turn.
 
-    Of all sessions together, which clients make as they like, at most ``most`` of ``most_bytes``
-    wait: :meth:`refusal` says whether there is room for another one. Without a responder they are
-    only published, for others to answer.
+    Across all sessions, which clients create as they like, at most ``most`` questions of
+    ``most_bytes`` in total may wait: :meth:`refusal` reports whether there is room for another one.
+    Without a responder they are only published, for others to answer.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Questions:
                 self._responder.close()
 
     async def wait_answered(self) -> None:
-        """Wait until every question has its answer, delivered or kept."""
+        """Wait until every question has its answer, delivered or stored."""
         await self._idle.wait()
         await self._answers.wait_sent()
 
@@ -81,12 +81,12 @@ class Questions:
         return self._of_session.get(session_id, 0)
 
     def waiting_of(self, connection: Connection) -> int:
-        """Return how many questions of a session are not answered yet, whoever has to."""
+        """Return how many questions of a session are not answered yet, on whichever worker."""
         session = session_of(connection)
         return self.waiting_here(session.id) + sum(session.elsewhere.values())
 
     async def counted_again(self, connection: Connection) -> int:
-        """Return the same after asking the others: one of them may have ended meanwhile."""
+        """Return the same after asking the other workers: one may have ended in the meantime."""
         session = session_of(connection)
         if session.elsewhere and time.monotonic() - session.counted >= COUNTED_SECONDS:
             session.counted = time.monotonic()
@@ -101,7 +101,7 @@ class Questions:
     def refusal(self, text: str) -> str | None:
         """Return why ``text`` cannot be asked now, whoever asks; None if it can.
 
-        If none waits, one may be larger than the bound.
+        If no question is waiting, one may be larger than the bound.
         """
         if self.waiting >= self._most:
             return f"{self.waiting} questions are waiting already, of all sessions; ask again later"
@@ -111,13 +111,13 @@ class Questions:
         return None
 
     def ask(self, connection: Connection, text: str) -> None:
-        """Have ``text`` answered; the answer goes to the session, not to the connection."""
+        """Start answering ``text``; the answer goes to the session, not to the connection."""
         assert self._tasks is not None, "Questions.run() is not running"
         session = session_of(connection)
         session_id = session.id
         self._of_session[session_id] = self.waiting_here(session_id) + 1
         self.waiting += 1
-        size = sys.getsizeof(text)  # which may grow meanwhile, by what Python caches in it
+        size = sys.getsizeof(text)  # which may grow in the meantime, by what Python caches in it
         self._bytes += size
         self._idle.clear()
         self._tasks.create_task(self._answer(session_id, text, size, session.owner))
@@ -127,12 +127,12 @@ class Questions:
         question = Question(session_id, str(uuid.uuid4()), text, self._answer_seconds)
         told = {"question_id": question.question_id, "questionText": text}
         try:
-            # The answer does not wait until all have heard of the question.
+            # The answer does not wait until everyone has heard of the question.
             asked = self._tasks.create_task(self._answers.asked(session_id, told))
             if self._responder is not None:
                 answer = await self._answer_to(self._responder, question)
                 await self._answers.send(session_id, answer, owner)
-            # It is held here until then, so until then it counts.
+            # The question is kept here until then, so it counts until then.
             if not await asked and self._responder is None:
                 problem = "the question could not be passed on; ask again"
                 self._recipients.deliver(session_id, _error(question, problem), owner)

@@ -1,4 +1,4 @@
-"""Answers over Redis, from and to whoever is connected to it."""
+"""Answers over Redis, from and to anyone connected to it."""
 
 from __future__ import annotations
 
@@ -34,24 +34,26 @@ if TYPE_CHECKING:
 QUESTIONS: Final = "student_questions"
 ANSWERS: Final = "llm_responses"
 MARKS: Final = "swarmgate:answer-marks"
-"""Where workers publish what they count answers from (see :class:`Publications`)."""
+"""Where workers publish the marks that they count answers from (see :class:`Publications`)."""
 RECONNECT_SECONDS: Final = 1.0
 UNSENT: Final = 256
-"""Answers that wait for Redis to come back; older ones are given up."""
+"""How many answers wait for Redis to come back; older ones are dropped."""
 
 logger = logging.getLogger(__name__)
 
 
 class RedisAnswers:
-    """Over Redis, on the channels of the protocol, so that answers may come from anywhere.
+    """Answers over Redis, on the channels of the protocol, so that they may come from anywhere.
 
     Questions are published on ``student_questions`` as ``{"session_id", "question_id",
-    "questionText"}``. Whoever publishes ``{"session_id", "response": {…}}`` or ``{"session_id",
-    "type", "payload"}`` on ``llm_responses`` has it delivered, or kept until the session comes
-    back, as often as it is published: its place among the others says which publication it is, not
-    its text. An answer may arrive twice rather than not at all; its ``questionId`` tells.
+    "questionText"}``. An answer published as ``{"session_id", "response": {…}}`` or
+    ``{"session_id", "type", "payload"}`` on ``llm_responses`` is delivered, or stored until the
+    session comes back, as many times as it is published: its place among the others identifies the
+    publication, not its text. An answer may arrive twice rather than not at all; its ``questionId``
+    shows that.
 
-    While Redis is away, answers go ``otherwise``, and wait here if the session is nowhere.
+    While Redis is unavailable, answers go through ``otherwise``, and wait here if the session is
+    connected nowhere.
     """
 
     def __init__(
@@ -105,14 +107,14 @@ class RedisAnswers:
     ) -> None:
         try:
             await self._store.keep_answer(session_id, answer, owner, again=again)
-            # That it is kept already tells the others that they need not.
+            # ``kept`` lets the others know that they need not store it.
             head = compact({"session_id": session_id, "kept": True})
             await self._redis.publish(ANSWERS, head[:-1] + b"," + answer[1:])
         except NotUnderstoodError as error:
             logger.warning("answers to session %r: %s", session_id, error)
             await self._otherwise.deliver(session_id, answer, owner)
         except NotOwnerError as error:
-            # Redis may not know yet who has opened it while it was away.
+            # Redis may not know yet who opened the session while Redis was unavailable.
             if not await self._otherwise.deliver(session_id, answer, owner):
                 logger.warning("an answer to session %r is not kept: %s", session_id, error)
         except (StoreUnavailableError, *FAILURES) as error:
@@ -128,7 +130,7 @@ class RedisAnswers:
         self._all_sent.clear()
 
     async def run(self) -> None:
-        """See :meth:`Answers.run`; comes back when Redis does."""
+        """See :meth:`Answers.run`; resume when Redis comes back."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send_unsent())
             catching_up: asyncio.Task[None] | None = None
@@ -140,7 +142,7 @@ class RedisAnswers:
                             of_marks = message["channel"] == MARKS.encode()
                             if message["type"] == "subscribe" and of_marks:
                                 await self._mark()
-                                # What was published before is kept, and was not heard.
+                                # What was published before is stored, and was not heard.
                                 if catching_up is not None:
                                     catching_up.cancel()
                                 catching_up = group.create_task(self._recipients.catch_up())
@@ -174,12 +176,12 @@ class RedisAnswers:
             logger.warning("not an answer on %s (%s): %.200r", ANSWERS, error, data)
             return
         if kept:
-            publication = None  # it is no other than the one that is kept
+            publication = None  # it is the one that is stored already
         await self._take(session_id, answer, publication)
 
     async def _take(self, session_id: str, answer: bytes, publication: str | None) -> None:
-        # Deliver an answer that all workers hear of, or keep it unless it is no ``publication`` of
-        # its own.
+        # Deliver an answer that all workers hear of, or store it unless it is not a separate
+        # ``publication``.
         try:
             if not self._recipients.has(session_id) and publication is not None:
                 if len(answer) > self._longest:
@@ -187,7 +189,7 @@ class RedisAnswers:
                     logger.warning("an answer of %d bytes to %r is not kept", size, session_id)
                     return
                 await self._store.keep_answer(session_id, answer, publication=publication)
-            # It may have come while the answer was kept, and have looked for its answers before.
+            # The session may have come while this was being stored, having read its answers before.
             if self._recipients.has(session_id):
                 await self._recipients.deliver_published(session_id, answer, publication)
         except StoreUnavailableError:
@@ -196,15 +198,15 @@ class RedisAnswers:
         except NOT_KEPT as error:
             logger.warning("an answer to session %r: %s", session_id, error)
         except Exception:
-            # Whatever somebody published, the next one is listened to.
+            # Whatever was published, keep listening for the next one.
             logger.exception("an answer to session %r", session_id)
 
 
 def from_outside(data: bytes) -> tuple[str, bytes, bool]:
-    """Return whom an answer on ``llm_responses`` is for, what he gets, and whether it is kept.
+    """Parse an answer on ``llm_responses`` into session id, answer, and whether it is stored.
 
-    What has no ``type`` is the payload of an ``INTERRUPTION_ANSWER``, a mere text its
-    ``answerText``. Raise :class:`ValueError` if it is no answer.
+    An object without a ``type`` is the payload of an ``INTERRUPTION_ANSWER``, a plain text its
+    ``answerText``. Raise :class:`ValueError` if ``data`` is not an answer.
     """
     try:
         found = json.loads(data)
@@ -213,7 +215,7 @@ def from_outside(data: bytes) -> tuple[str, bytes, bool]:
     if not isinstance(found, dict) or not isinstance(found.get("session_id"), (str, int)):
         raise ValueError("no object with a session_id")
     session_id = str(found.pop("session_id"))
-    session_id.encode()  # half a surrogate pair, which JSON can name, is no text
+    session_id.encode()  # half a surrogate pair, which JSON can express, is not text
     kept = found.pop("kept", False) is True
     answer = found.get("response", found)
     if isinstance(answer, str):
@@ -221,6 +223,6 @@ def from_outside(data: bytes) -> tuple[str, bytes, bool]:
     if not isinstance(answer, dict):
         raise ValueError("response is neither an object nor a text")
     if not isinstance(answer.get("type"), str):
-        # The same at every worker: no time of day in it.
+        # The same at every worker: there is no time of day in it.
         answer = {"type": "INTERRUPTION_ANSWER", "payload": answer}
     return session_id, compact(answer), kept

@@ -1,4 +1,4 @@
-"""Sessions kept in Redis, for all workers and machines; Redis lets them expire."""
+"""Sessions stored in Redis, for all workers and machines; Redis lets them expire."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 LEASES: Final = "class-leases"
 MARK: Final = "sessions-since"
 OWN_KEYS_LIVE: Final = 1.2
-"""How much longer than a state its claim, its owner and its memberships are kept: the activity of a
-connected session is noted ten times in the lifetime of a state."""
+"""How many times as long as a state its claim, owner and memberships are kept: the activity of a
+connected session is recorded ten times in the lifetime of a state."""
 PUBLICATION_MS: Final = round(PUBLICATION_SECONDS * 1000)
 SWEPT_AT_ONCE: Final = 1_000
 
@@ -47,16 +47,16 @@ logger = logging.getLogger(__name__)
 
 
 class RedisStore:
-    """Keeps sessions in Redis, for all workers and machines.
+    """A store of sessions in Redis, for all workers and machines.
 
     The state is under ``session:{id}``, the time of the last activity under ``activity:{id}``,
-    answers that wait under ``answers:{id}``, who has it under ``claim:{id}``, whose it is under
-    ``owner:{id}``: all end when the session has not been active for long enough. The members of a
-    class are a plain set under ``class:{id}``; those that a connection put there are noted under
-    ``class-leases`` until when, so that those of a worker that was killed go, and those that
-    somebody else added stay.
+    answers that wait under ``answers:{id}``, the holder's claim under ``claim:{id}``, and the owner
+    under ``owner:{id}``: all expire when the session has been inactive for long enough. The members
+    of a class are a plain set under ``class:{id}``; for those that a connection added, a lease with
+    its expiry is stored under ``class-leases``, so that those of a killed worker are removed, and
+    those that somebody else added stay.
 
-    Once Redis does not answer, nobody else waits for it until it has answered an :meth:`ask`.
+    Once Redis fails to answer, nobody else waits for it until it has answered an :meth:`ask`.
     """
 
     remote = True
@@ -86,7 +86,7 @@ class RedisStore:
 
     async def ask(self) -> bool:
         """See :meth:`SessionStore.ask`."""
-        # A mark that is none of ours says nothing, but it was Redis that said so.
+        # A mark that is not ours says nothing, but Redis did answer.
         with contextlib.suppress(StoreUnavailableError, NotUnderstoodError), self._asking():
             mark, microseconds = await self._mark([MARK], [os.urandom(8).hex()])
             self.generation = mark.decode(errors="replace")
@@ -128,7 +128,7 @@ class RedisStore:
     async def touch(self, session_id: str, state: SessionState, claim: Claim) -> bool:
         """See :meth:`SessionStore.touch`."""
         noted = await self._note(self._touch, session_id, state, claim, [*state.classes])
-        if noted == 1 and state.changes:  # Redis has lost what it was given
+        if noted == 1 and state.changes:  # Redis has lost what was saved
             return await self.save(session_id, state, claim)
         return bool(noted)
 
@@ -172,23 +172,23 @@ class RedisStore:
         """See :meth:`SessionStore.offer`: every worker has it already."""
 
     async def taken(self, session_id: str, claim: Claim, answers: Collection[str]) -> None:
-        """See :meth:`SessionStore.taken`: whoever took it has it from Redis."""
+        """See :meth:`SessionStore.taken`: the new holder has it from Redis."""
 
     async def forget(self, session_id: str) -> None:
-        """See :meth:`SessionStore.forget`: Redis does."""
+        """See :meth:`SessionStore.forget`: Redis does that."""
 
     def owned_by_other(self, session_id: str, owner: str | None) -> bool:  # noqa: ARG002
-        """See :meth:`SessionStore.owned_by_other`: whoever opens it asks Redis."""
+        """See :meth:`SessionStore.owned_by_other`: Redis is asked when it is opened."""
         return False
 
     async def added_members(self, class_id: str) -> list[str]:
         """See :meth:`SessionStore.added_members`."""
         found = await self._run(self._added, [f"class:{class_id}", LEASES], [class_id])
-        # One that is no text is no session's, and must not be taken for one.
+        # A member that is not text belongs to no session, and must not be taken for one.
         return [member.decode(errors="surrogateescape") for member in found]
 
     async def sweep(self) -> None:
-        """See :meth:`SessionStore.sweep`: of the rest, Redis does."""
+        """See :meth:`SessionStore.sweep`: Redis does the rest."""
         while await self._run(self._sweep, [LEASES], [SWEPT_AT_ONCE]) == SWEPT_AT_ONCE:
             pass
 
@@ -221,7 +221,7 @@ class RedisStore:
         try:
             yield
         except ResponseError as error:
-            # Redis is there; "WRONGTYPE" is about one key, anything else about all of them.
+            # Redis is up; "WRONGTYPE" concerns one key, anything else all of them.
             if "WRONGTYPE" in str(error):
                 self._available = True
                 raise NotUnderstoodError(str(error)) from error

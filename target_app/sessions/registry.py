@@ -1,4 +1,4 @@
-"""Sessions while they are connected: one connection each, restored, kept and ended when idle."""
+"""Sessions while they are connected: one connection each, restored, saved and ended when idle."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from target_app.sessions.store import SessionStore
 
 SWEEPS: Final = 10
-"""How often in the lifetime of an idle session it is looked for."""
+"""How many times in the lifetime of an idle session the sweep looks for it."""
 ASK_SECONDS: Final = 1.0
-"""Between two questions whether the store is there."""
+"""Interval between two checks of whether the store is available."""
 
 T = TypeVar("T")
 
@@ -36,12 +36,12 @@ logger = logging.getLogger(__name__)
 
 
 class Sessions:
-    """Every session has at most one connection, whichever worker it is with, and one owner.
+    """The connected sessions: each has at most one connection, on any worker, and one owner.
 
     A second connection of its owner claims the session: the older one is closed with 4001, here or
     at another worker, which hands over what only it knows. Anybody else is closed with 4003 and
-    learns nothing. While its store is away a session goes on: its client is told, what changes is
-    known here and is kept when the store is back, and nothing is written over what was not read.
+    learns nothing. While the store is unavailable a session continues: its client is notified,
+    changes are kept here and saved when the store is back, and nothing unread is overwritten.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class Sessions:
 
     @property
     def available(self) -> bool:
-        """Whether what changes of sessions can be kept now."""
+        """Whether changes of sessions can be saved now."""
         return self._store.available
 
     async def run(self) -> None:
-        """End idle sessions, and look after those whose store was away, until cancelled."""
+        """End idle sessions, and catch up those whose store was unavailable, until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._sweep())
@@ -79,21 +79,21 @@ class Sessions:
             await self._holder.end()
 
     async def wait_kept(self) -> None:
-        """Wait until what the sessions that have ended left behind is kept."""
+        """Wait until what ended sessions left behind is saved."""
         await self._keeper.wait_kept()
 
     def counts_questions(self, waiting: Callable[[str], int]) -> None:
-        """Let ``waiting(session_id)`` say how many questions are to be answered here."""
+        """Use ``waiting(session_id)`` to count the questions that are to be answered here."""
         self._holder.waiting = waiting
 
     def spawn(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
-        """Let ``work`` be done beside everything else; what it raises is logged."""
+        """Run ``work`` alongside everything else; whatever it raises is logged."""
         return self._holder.spawn(work)
 
     async def open(self, connection: Connection) -> None:
-        """Make ``connection`` the one of its session, and tell it what is known of it.
+        """Make ``connection`` the holder of its session, and send it what is known of that.
 
-        Close it if the session belongs to somebody else.
+        Close it if the session belongs to another owner.
         """
         now = time.monotonic()
         session = connection.state = Session(
@@ -108,7 +108,7 @@ class Sessions:
         await self._enter(connection)
 
     async def close(self, connection: Connection) -> None:
-        """Note that the session is no longer connected."""
+        """Record that the session is no longer connected."""
         session = session_of(connection)
         self._keeper.closed(connection)
         if not session.refused:
@@ -124,13 +124,13 @@ class Sessions:
             logger.warning("session %r: %s", session.id, error)
 
     async def progress(self, connection: Connection, progress: bytes) -> None:
-        """Keep how far the session has come."""
+        """Save the progress of the session."""
         session = session_of(connection)
         session.state = session.state.read_on(session.claim, progress)
         await self._keeper.keep(connection)
 
     async def join_class(self, connection: Connection, class_id: str) -> bool:
-        """Make the session a member of a class; return whether it is one, and tell it."""
+        """Make the session a member of a class; return whether it is one, and notify it if not."""
         session = session_of(connection)
         self._connections.rooms.join(connection, class_room(class_id))
         if class_id not in session.state.classes:
@@ -140,18 +140,18 @@ class Sessions:
         return class_id in session.state.classes
 
     async def leave_class(self, connection: Connection, class_id: str) -> None:
-        """Make the session no member of a class."""
+        """Remove the session from a class."""
         session = session_of(connection)
         was_in = class_room(class_id) in connection.rooms
         self._connections.rooms.leave(connection, class_room(class_id))
-        # What is not known to be a class of its own may turn out to be one that was kept.
+        # A class not known to be one of the session's may turn out to be in its stored state.
         unknown = not session.loaded or session.state.partial
         if was_in or class_id in session.state.classes or unknown:
             session.state = session.state.without_class(session.claim, class_id)
             await self._keeper.keep(connection)
 
     def touch(self, connection: Connection) -> None:
-        """Note that the session is active; its store hears of it now and then."""
+        """Record that the session is active; its store is informed from time to time."""
         session = session_of(connection)
         session.active = time.monotonic()
         if session.active - session.touched >= self._session_seconds / SWEEPS:
@@ -160,7 +160,7 @@ class Sessions:
                 self._holder.spawn(self._keeper.touch(connection))
 
     async def _keep_classes(self, connection: Connection) -> None:
-        # Those that there was no room for it is not in.
+        # The session is not in the classes that there was no room for.
         session = session_of(connection)
         classes = session.state.classes
         await self._keeper.keep(connection)
@@ -168,7 +168,7 @@ class Sessions:
             self._connections.rooms.leave(connection, class_room(class_id))
 
     async def _enter(self, connection: Connection) -> None:
-        # Let the session hear what is said to it and to its classes.
+        # Start delivering to the session what is sent to it and to its classes.
         session = session_of(connection)
         for class_id in session.state.classes:
             self._connections.rooms.join(connection, class_room(class_id))
@@ -180,7 +180,7 @@ class Sessions:
             await self._keeper.touch(connection)
         await self.recipients.deliver_kept(connection)
 
-    # --- looking after all
+    # --- background work on all sessions
 
     async def _sweep(self) -> None:
         while True:
@@ -202,7 +202,7 @@ class Sessions:
             is_there = await self._store.ask()
             doubted: list[Connection] = []
             if is_there and generation not in {None, self._store.generation}:
-                # At once: whoever takes over a session next has to be told what is known of it.
+                # At once: the connection that takes over a session next has to get its state.
                 logger.warning("the session store has begun anew: what is known here is kept")
                 doubted = [connection for connection, _ in self._holder.all()]
                 for connection in doubted:
@@ -214,7 +214,7 @@ class Sessions:
                 self._holder.claims.saw(self._store.newest)
                 generation = self._store.generation
                 behind = self._keeper.overdue(self._session_seconds)
-                # Also those of whom nothing is kept but whose they are.
+                # Also the sessions of which only the owner is stored.
                 await self._holder.for_each([*dict.fromkeys((*behind, *doubted))], self._catch_up)
             await asyncio.sleep(ASK_SECONDS)
 
@@ -236,15 +236,15 @@ class Sessions:
         before = session.state
         if await self._holder.claim(connection) and session.loaded:
             if not session.connected:
-                await self._release(connection)  # its client has left meanwhile
+                await self._release(connection)  # its client has left in the meantime
                 return
             await self._learned(connection, before)
             await self._keeper.try_again(connection)
 
     async def _learned(self, connection: Connection, before: SessionState) -> None:
-        # Go on with what was found out of a session, whose client has been told of ``before``.
+        # Continue with what was learned of a session whose client has been sent ``before``.
         session = session_of(connection)
-        if session.ready:  # else it will be told all of it
+        if session.ready:  # otherwise it will be sent all of it
             if session.state.progress != before.progress or not session.told_restored:
                 self._tell_restored(connection)
             await self._enter(connection)

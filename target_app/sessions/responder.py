@@ -1,4 +1,4 @@
-"""Who answers the questions of sessions: any function, found by its name."""
+"""The responder to the questions of sessions: any function, found by its name."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROCESSES: Final = 2
-"""For responders that are not ``async``: they may use the CPU for as long as they like."""
+"""Processes for responders that are not ``async``: these may use the CPU as long as they like."""
 
 PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What somebody wants to know."""
+    """A question of a session, as passed to a responder."""
 
     session_id: str
     question_id: str
@@ -36,7 +36,7 @@ class Question:
 
 
 async def slow_echo(question: Question) -> str:
-    """Answer with the question, after the time that the settings say: a stand-in for a model."""
+    """Return the question as its answer, after the configured time: a stand-in for a model."""
     await asyncio.sleep(question.answer_seconds)
     return f"You asked: {question.text}"
 
@@ -54,12 +54,12 @@ def find_responder(name: str) -> Callable[[Question], object]:
 
 
 class Responder:
-    """Produces answers: at most so many at once, to sessions in turns, never on the event loop.
+    """A producer of answers: ``at_once`` at most, sessions in turn, never blocking the event loop.
 
-    An ``async`` function runs here and is trusted to wait; any other one runs in processes of its
-    own, started when first needed, so that it may use the CPU. If one of these dies, all are
-    replaced, and whatever they had to answer is tried once more: one after the other, each alone in
-    a process, so that only a question that ends its process has no answer.
+    An ``async`` function runs here and is trusted not to block; any other function runs in separate
+    processes, started when first needed, so that it may use the CPU. If one of these dies, all are
+    replaced, and whatever they had to answer is tried once more: one question after the other, each
+    alone in a process, so that only a question that kills its process gets no answer.
     """
 
     def __init__(self, name: str, at_once: int) -> None:
@@ -69,7 +69,7 @@ class Responder:
         self._suspect = asyncio.Lock()
 
     async def answer(self, question: Question) -> str:
-        """Return the answer; raise what the function raises."""
+        """Return the answer; raise whatever the function raises."""
         async with self._turns.turn(question.session_id):
             if inspect.iscoroutinefunction(self._function):
                 return str(await self._function(question))
@@ -92,7 +92,7 @@ class Responder:
 
 
 class Processes:
-    """So many processes that run a function, started when first needed, replaced if one dies."""
+    """A pool of ``count`` processes, started when first needed and replaced if one dies."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -116,7 +116,7 @@ class Processes:
     def close(self) -> None:
         """End the processes, whatever they are doing."""
         if self._pool is not None:
-            # Looked for before the pool is shut down, which forgets them.
+            # Read before the pool is shut down, which forgets them.
             processes = list((self._pool._processes or {}).values())  # noqa: SLF001
             self._pool.shutdown(wait=False, cancel_futures=True)
             for process in processes:

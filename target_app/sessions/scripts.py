@@ -1,8 +1,8 @@
 """What Redis does in one step for a session, in Lua.
 
-A claim is kept as ``{number} {worker}``. Whoever saves says his own: a greater one that is kept
-means that he has lost the session, and nothing is written. Redis's own clock gives the numbers, so
-that they grow on after a restart that lost everything.
+A claim is stored as ``{number} {worker}``. A connection that saves passes its own: a greater one in
+the store means that it has lost the session, and nothing is written. Redis's own clock supplies the
+numbers, so that they keep growing after a restart that lost everything.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ if type(state) == 'table' then return {2, claim, state.err} end
 return {1, claim, state}
 """
 )
-"""Return 0 if it is somebody else's; 1, the claim and the state; 2, the claim and what is wrong."""
+"""Return 0 if it is another owner's; 1, the claim and the state; 2, the claim and the problem."""
 
 WITHDRAW: Final = """
 -- KEYS: claim owner; ARGV: our claim
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]) end
 """
-"""Take back a claim, if nobody has claimed the session since."""
+"""Withdraw a claim, if nobody has claimed the session since."""
 
 _NOTED: Final = """
 -- KEYS: session claim owner activity answers leases
@@ -95,7 +95,7 @@ for i = 8 + left, #ARGV do join(ARGV[5], ARGV[i], KEYS[6], tonumber(ARGV[4])) en
 return 1
 """
 )
-"""Return 0 if somebody else has claimed the session, else 1."""
+"""Return 0 if another connection has claimed the session, otherwise 1."""
 
 TOUCH: Final = (
     _CLAIMS
@@ -107,7 +107,7 @@ for i = 6, #ARGV do join(ARGV[5], ARGV[i], KEYS[6], tonumber(ARGV[4])) end
 return 1 + redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """
 )
-"""Return 0 if somebody else has claimed the session, 1 if there is no state, else 2."""
+"""Return 0 if another connection has claimed the session, 1 if it has no state, otherwise 2."""
 
 CLOSE: Final = (
     _CLAIMS
@@ -121,7 +121,7 @@ for i = 3, #ARGV do
 end
 """
 )
-"""Take back the memberships of the connection, not those that somebody else gave the session."""
+"""Remove the memberships of the connection, not those that somebody else gave the session."""
 
 SWEEP: Final = (
     _CLAIMS
@@ -139,7 +139,7 @@ end
 return #over
 """
 )
-"""Take back the memberships of connections that nobody looks after any more."""
+"""Remove the memberships of connections that nobody maintains any more."""
 
 ADDED: Final = """
 -- KEYS: class leases; ARGV: class id
@@ -151,7 +151,7 @@ for _, session in ipairs(redis.call('SMEMBERS', KEYS[1])) do
 end
 return added
 """
-"""Return the members of a class that no connection made members."""
+"""Return the members of a class that were not added by a connection."""
 
 KEEP: Final = (
     _CLAIMS
@@ -175,10 +175,10 @@ if published then redis.call('SET', published, answer, 'PX', ARGV[5]) end
 return 1
 """
 )
-"""Keep an answer, unless another worker has kept or forgotten the same publication.
+"""Store an answer, unless another worker has stored or forgotten the same publication.
 
-Of equal ones that wait, each has a space more at its end, where JSON may have any number of them.
-Return 0 if the session is somebody else's, else 1.
+Of equal answers that wait, each has one more trailing space than the last; JSON allows any number
+of them. Return 0 if the session belongs to another owner, otherwise 1.
 """
 
 FORGET: Final = """
@@ -188,9 +188,9 @@ if KEYS[2] then redis.call('SET', KEYS[2], '', 'PX', ARGV[2]) end
 if not kept or kept == '' then return 1 end
 return redis.call('ZREM', KEYS[1], kept)
 """
-"""Forget an answer; a publication that was not kept yet will not have to be.
+"""Forget an answer; a publication that was not stored yet will not have to be.
 
-Return 0 if it was kept and is no longer, else 1. One that is no publication has been kept.
+Return 0 if it was stored and no longer is, otherwise 1. A non-publication has been stored.
 """
 
 MARK: Final = (
@@ -203,7 +203,7 @@ local run = type(server) == 'string' and string.match(server, 'run_id:(%x+)') or
 return {redis.call('GET', KEYS[1]) .. ' ' .. run, microseconds()}
 """
 )
-"""Return what is the same for as long as Redis has lost nothing, and its time.
+"""Return a value that stays the same as long as Redis has lost nothing, and Redis's time.
 
-With the mark all that was beside it is lost; another run may have begun with an older copy of it.
+If the mark is lost, so is everything next to it; another run may have begun with an older copy.
 """

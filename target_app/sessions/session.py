@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Handed(NamedTuple):
-    """What a session was given from its store: the answer's name, and when (monotonic clock)."""
+    """An answer that a session received from its store: its name, and when (monotonic clock)."""
 
     name: str
     at: float
@@ -26,69 +26,69 @@ class Handed(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One session while it is connected, and until what changed of it is kept."""
+    """One session while it is connected, and until its changes have been saved."""
 
     id: str
     owner: str | None
     claim: Claim
     active: float
-    """When its client said something last, by the monotonic clock."""
+    """When its client last sent something, by the monotonic clock."""
     touched: float
-    """When its store heard of that last."""
+    """When its store was last informed of that."""
     state: SessionState = SessionState()  # noqa: RUF009 - it is frozen
     loaded: bool = False
-    """Whether its store has said what was kept; before that, nothing is written."""
+    """Whether its store has returned what it had; before that, nothing is written."""
     loading: bool = False
     ready: bool = False
-    """Whether it has been told what it was before, and may be told other things."""
+    """Whether it has been sent its earlier state, and may be sent other messages."""
     lost: bool = False
-    """Whether somebody else has it now."""
+    """Whether another connection holds it now."""
     refused: bool = False
-    """Whether it belongs to somebody else."""
+    """Whether it belongs to another owner."""
     unsaved: bool = False
-    """Whether it has changed since it was kept."""
+    """Whether it has changed since it was last saved."""
     saving: bool = False
     told_away: bool = False
-    """Whether its client knows that the store is away."""
+    """Whether its client has been notified that the store is unavailable."""
     connected: bool = True
     told_restored: bool = False
-    """Whether its client knows what its progress was before."""
+    """Whether its client has been sent its earlier progress."""
     offered_to: Claim = NOBODY
-    """The claim that was told what is known of it here, or one that is less."""
+    """The claim to which its state here was offered, or a smaller one."""
     handed_on: float = -math.inf
-    """When whoever has it was told that unasked, by the monotonic clock."""
+    """When that state was last sent unasked to the holder, by the monotonic clock."""
     base: SessionState = SessionState()  # noqa: RUF009 - it is frozen
-    """What the others knew of it when it was claimed."""
+    """What everyone else knew of it when it was claimed."""
     elsewhere: dict[str, int] = field(default_factory=dict)
-    """How many of its questions each other worker has still to answer, as far as it has said."""
+    """How many of its questions each other worker has yet to answer, as last reported."""
     counted: float = -math.inf
-    """When the others were asked for that again."""
+    """When the other workers were last asked for those numbers again."""
     handed: tuple[Handed, ...] = ()
-    """The answers that it was just given from the store, and that were not heard of here since."""
+    """The answers just received from the store, and not heard of here since."""
 
     @property
     def owes(self) -> bool:
-        """Whether its store may not have what changed of it."""
+        """Whether its store may lack some of its changes."""
         return self.state.changes > 0 and (self.unsaved or self.saving)
 
 
 def session_of(connection: Connection) -> Session:
-    """Return the session of a connection of the session endpoint."""
+    """Return the session of a connection on the session endpoint."""
     assert isinstance(connection.state, Session)
     return connection.state
 
 
 def class_room(class_id: str) -> Room:
-    """Return the room where the members of a class are."""
+    """Return the room that the members of a class are in."""
     return Room(CLASSES, class_id)
 
 
 def known(found: Iterable[SessionState]) -> SessionState:
-    """Return what is known of a session of which several have a state, or only changes.
+    """Return the one state that several states of a session, or only changes, add up to.
 
-    Of what is not partial the newest counts; what is, and is newer, are changes of it. Whoever
-    joined or left a class may not have heard how far it had come by then, so that counts by itself.
-    Return a partial state if there are changes only.
+    The newest state that is not partial counts; newer partial ones are changes to it. A connection
+    that joined or left a class may not have known the latest progress, so the newest progress
+    counts on its own. Return a partial state if there are only changes.
     """
     states = [state for state in found if state.changes or state.progress is not None]
     nothing = SessionState(partial=True)
@@ -101,7 +101,7 @@ def known(found: Iterable[SessionState]) -> SessionState:
 
 
 def merged(state: SessionState, *changes: SessionState) -> SessionState:
-    """Return ``state`` with the classes of those who did not know it when they changed theirs."""
+    """Return ``state`` with the class changes of ``changes``, made without knowledge of it."""
     for change in changes:
         before = tuple(name for name in state.classes if name not in change.left)
         left = tuple(name for name in state.left if name not in change.classes)
@@ -116,7 +116,7 @@ def merged(state: SessionState, *changes: SessionState) -> SessionState:
 def rebased(
     state: SessionState, before: SessionState, after: SessionState, claim: Claim
 ) -> SessionState:
-    """Return ``after`` with what was changed from ``before`` to ``state`` by who has ``claim``."""
+    """Return ``after`` with the changes from ``before`` to ``state``, made under ``claim``."""
     gone = {*before.classes, *state.left} - {*state.classes}
     joined = [name for name in state.classes if name not in before.classes]
     classes = tuple(dict.fromkeys((*(n for n in after.classes if n not in gone), *joined)))
@@ -130,5 +130,5 @@ def rebased(
 
 
 def age_of(state: SessionState) -> tuple[Claim, int]:
-    """Return what orders the states of one session."""
+    """Return the key that orders the states of one session."""
     return state.age

@@ -1,4 +1,4 @@
-"""What is known of a session beyond its connection, as it is kept and as text: no I/O, no clock."""
+"""The state of a session beyond its connection, as stored and as text: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 KEPT_ANSWERS: Final = 16
-"""Answers that wait for one session to come back; older ones are forgotten."""
+"""How many answers wait for one session to come back; older ones are dropped."""
 LEFT_CLASSES: Final = 256
-"""Classes of which one session remembers that it has left them, until that is kept."""
+"""How many classes one session remembers having left, until that is saved."""
 OVERHEAD_BYTES: Final = 512
-"""What a session counts for beyond its texts: its objects and its places in dictionaries."""
+"""What a session counts for beyond its texts: its objects and its dictionary entries."""
 TEXT_OVERHEAD_BYTES: Final = 64
 """What one text counts for beyond its bytes."""
 MOST: Final = 2**53
-"""Of what is counted: further on, the doubles of Redis's scripts do not tell numbers apart."""
+"""The largest count: above it, the doubles of Redis's scripts cannot tell numbers apart."""
 
 
 class Claim(NamedTuple):
-    """Who has a session: of two claims the greater one has it, and came later.
+    """A claim to a session: of two claims, the greater one came later and holds the session.
 
-    No clock of a worker is in it: see :class:`target_app.sessions.claims.Claims`.
+    No worker's clock goes into it: see :class:`target_app.sessions.claims.Claims`.
     """
 
     number: int
@@ -33,44 +33,44 @@ class Claim(NamedTuple):
 
 
 NOBODY: Final = Claim(0, "")
-"""Less than every claim."""
+"""Smaller than every claim."""
 
 Age = tuple[Claim, int]
-"""Whose change something is, and which of his: the greater is the newer."""
+"""The claim that made a change, and which of its changes it was: the greater is the newer."""
 
 
 class NotUnderstoodError(ValueError):
-    """What is kept of a session is not what a session is."""
+    """Error raised when what is stored for a session is not valid session data."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """What is known of a session; the texts are compact JSON in UTF-8.
+    """The known state of a session; the texts are compact JSON in UTF-8.
 
-    Parsed, an object takes ten times the memory of its text.
+    A parsed object takes ten times the memory of its text.
     """
 
     progress: bytes | None = None
     """The payload of its last ``READING_PROGRESS``."""
     noted: Age = (NOBODY, 0)
-    """The age of that: of two states with a progress, the newer state may have the older one."""
+    """The age of the progress: of two states with one, the newer may have the older progress."""
     classes: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
-    """Classes that it has left since it was kept, the last one last."""
+    """Classes that it has left since it was last saved, the most recent one last."""
     answers: tuple[bytes, ...] = ()
-    """Answers that were ready while nobody was connected."""
+    """Answers that became ready while nobody was connected."""
     owner: str | None = None
-    """Whose session it is; None is whoever has not said who he is."""
+    """The owner of the session; None if the client has not identified itself."""
     claim: Claim = NOBODY
-    """Of the connection that changed it last."""
+    """The claim of the connection that changed it last."""
     changes: int = 0
-    """How often progress or classes were changed."""
+    """How many times progress or classes have changed."""
     partial: bool = False
-    """Whether whoever changed it knew nothing of what was before, and somebody may."""
+    """Whether it was changed without knowledge of the earlier state, which others may have."""
 
     @property
     def age(self) -> Age:
-        """Return what orders two states of one session."""
+        """Return the key that orders two states of one session."""
         return self.claim, self.changes
 
     def changed(self, claim: Claim, **values: Any) -> SessionState:  # noqa: ANN401
@@ -78,30 +78,30 @@ class SessionState:
         return replace(self, claim=claim, changes=self.changes + 1, **values)
 
     def read_on(self, claim: Claim, progress: bytes) -> SessionState:
-        """Return the state after it has come to ``progress``."""
+        """Return the state after the session has advanced to ``progress``."""
         state = self.changed(claim, progress=progress)
         return replace(state, noted=state.age)
 
     def without_class(self, claim: Claim, class_id: str) -> SessionState:
-        """Return the state after it has left a class, whether it is known to be in it or not."""
+        """Return the state after the session has left a class, whether known to be in it or not."""
         classes = tuple(name for name in self.classes if name != class_id)
         left = (*(name for name in self.left if name != class_id), class_id)[-LEFT_CLASSES:]
         return self.changed(claim, classes=classes, left=left)
 
     def kept_bytes(self) -> int:
-        """Return about how much memory it takes."""
+        """Return roughly how much memory the state takes."""
         names = (name.encode() for name in (*self.classes, *self.left))
         texts = [*self.answers, *names, self.progress or b""]
         return OVERHEAD_BYTES + sum(len(text) + TEXT_OVERHEAD_BYTES for text in texts)
 
 
 def digest(answer: bytes) -> str:
-    """Return a short name of an answer."""
+    """Return a short name for an answer."""
     return hashlib.sha256(answer).hexdigest()[:32]
 
 
 def compact(value: object) -> bytes:
-    """Return ``value`` as JSON; raise :class:`ValueError` if JSON cannot hold it."""
+    """Return ``value`` as JSON; raise :class:`ValueError` if JSON cannot represent it."""
     try:
         return json.dumps(
             value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
@@ -111,12 +111,12 @@ def compact(value: object) -> bytes:
 
 
 def event(kind: str, payload: bytes) -> str:
-    """Return a message of sessions whose payload is JSON already."""
+    """Return a session message whose payload is JSON already."""
     return f'{{"type":{json.dumps(kind)},"payload":{payload.decode()}}}'
 
 
 def to_text(state: SessionState) -> bytes:
-    """Return what is kept of ``state`` under ``session:{id}``."""
+    """Return the text that is stored of ``state`` under ``session:{id}``."""
     rest = {"classes": state.classes, "changes": state.changes, "claim": list(state.claim)}
     if state.noted != state.age:
         rest["noted"] = [*state.noted[0], state.noted[1]]
@@ -124,10 +124,10 @@ def to_text(state: SessionState) -> bytes:
 
 
 def from_text(text: bytes) -> SessionState:
-    """Return the state that ``text`` says; raise :class:`NotUnderstoodError` if it says none.
+    """Parse the state in ``text``; raise :class:`NotUnderstoodError` if there is none.
 
-    That is what :func:`to_text` writes, or any other object: then the object is the progress
-    (``{"page": 3}``), as programs beside this server write it.
+    ``text`` is what :func:`to_text` writes, or any other object: then the object is the progress
+    (``{"page": 3}``), as programs alongside this server write it.
     """
     try:
         found = json.loads(text)
@@ -158,7 +158,7 @@ def _from_ours(found: dict[str, Any]) -> SessionState:
         claim=claim,
         changes=changes,
     )
-    to_text(state)  # what cannot be kept again is not understood: half a surrogate pair in a name
+    to_text(state)  # what cannot be stored again is not valid: half a surrogate pair in a name
     return state
 
 
@@ -181,9 +181,9 @@ def _is_count(found: object) -> bool:
 
 
 def answer_from(text: bytes) -> bytes:
-    """Return the answer that is kept as ``text``; raise :class:`NotUnderstoodError` if it is none.
+    """Return the answer stored as ``text``; raise :class:`NotUnderstoodError` if it is not one.
 
-    An answer is an object that JSON can hold.
+    An answer is an object that JSON can represent.
     """
     try:
         found = json.loads(text)
@@ -195,7 +195,7 @@ def answer_from(text: bytes) -> bytes:
 
 
 def to_hand_over(state: SessionState) -> dict[str, Any]:
-    """Return all of ``state`` as what JSON can hold, for another worker."""
+    """Return all of ``state`` in a form that JSON can represent, for another worker."""
     return {
         "state": to_text(state).decode(),
         "answers": [answer.decode() for answer in state.answers],
@@ -206,7 +206,7 @@ def to_hand_over(state: SessionState) -> dict[str, Any]:
 
 
 def handed_over(found: dict[str, Any]) -> SessionState:
-    """Return the state of :func:`to_hand_over`."""
+    """Return the state that :func:`to_hand_over` was given."""
     return replace(
         from_text(found["state"].encode()),
         left=tuple(found["left"]),

@@ -1,4 +1,4 @@
-"""Where the state of sessions is kept: what every such place promises."""
+"""The store of session state: what every implementation guarantees."""
 
 from __future__ import annotations
 
@@ -14,102 +14,102 @@ if TYPE_CHECKING:
 
 
 class StoreUnavailableError(Exception):
-    """The store cannot be asked now: whether there is a state is not known."""
+    """Error raised when the store cannot be reached: whether there is a state is not known."""
 
 
 class StoreFullError(Exception):
-    """There is no room for more, and nothing that could be forgotten."""
+    """Error raised when there is no room for more, and nothing that could be dropped."""
 
     def __init__(self, kept: SessionState) -> None:
         super().__init__("as much is kept as may be")
         self.kept = kept
-        """What is kept of the session, now as before."""
+        """What is stored of the session, the same as before."""
 
 
 class NotOwnerError(Exception):
-    """The session belongs to somebody else."""
+    """Error raised when the session belongs to another owner."""
 
     def __init__(self) -> None:
         super().__init__("it belongs to somebody else")
 
 
 PUBLICATION_SECONDS: Final = 10.0
-"""How long it is known what became of a publication, to the workers that are late."""
+"""How long the outcome of a publication stays known, for workers that are late."""
 NOT_KEPT: Final = (StoreUnavailableError, StoreFullError, NotUnderstoodError, NotOwnerError)
-"""What is raised instead of keeping something."""
+"""The errors that are raised instead of storing something."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a store says to a claim."""
+    """A store's answer to a claim."""
 
     claim: Claim
     state: SessionState | None
-    """None if there is none, or none that is understood."""
+    """None if there is none, or if it is not understood."""
     problem: str | None = None
-    """What is wrong with what is kept, if it is not understood."""
+    """What is wrong with the stored state, if it is not understood."""
 
 
 class SessionStore(Protocol):
-    """Keeps the state of each session until it has not been active for ``session_seconds``.
+    """A store that keeps each session's state until it has been idle for ``session_seconds``.
 
-    Everything but :attr:`available` may raise :class:`StoreUnavailableError`, and may be asked
-    again after it: to do something twice is the same as to do it once.
+    Everything but :attr:`available` may raise :class:`StoreUnavailableError`, and may be called
+    again after that: doing something twice is the same as doing it once.
     """
 
     @property
     def available(self) -> bool:
-        """Whether it could be asked when it was asked last."""
+        """Whether it could be reached when it was last asked."""
         ...
 
     @property
     def remote(self) -> bool:
-        """Whether it has to be waited for."""
+        """Whether callers have to wait for it."""
         ...
 
     @property
     def generation(self) -> str | None:
-        """What was the same at each :meth:`ask`, unless some of what was kept may be lost."""
+        """A value that is the same at each :meth:`ask`, unless stored data may have been lost."""
         ...
 
     @property
     def newest(self) -> Claim:
-        """Not less than any claim that it had numbered when it was asked last."""
+        """A claim no smaller than any that it had numbered when it was last asked."""
         ...
 
     async def ask(self) -> bool:
-        """Ask whether it is there now; return :attr:`available`."""
+        """Check whether it can be reached now; return :attr:`available`."""
         ...
 
     async def open(self, session_id: str, owner: str | None, claim: Claim) -> Opened:
         """Claim the session for a connection of ``owner``.
 
-        Return the claim, which is ``claim`` or one that is greater, and the state. Raise
-        :class:`NotOwnerError` if it is somebody else's.
+        Return the claim, which is ``claim`` or a greater one, and the state. Raise
+        :class:`NotOwnerError` if the session belongs to another owner.
         """
         ...
 
     async def withdraw(self, session_id: str, claim: Claim) -> None:
-        """Take back a claim: the session turned out to be somebody else's."""
+        """Withdraw a claim: the session turned out to belong to another owner."""
         ...
 
     async def save(self, session_id: str, state: SessionState, claim: Claim) -> bool:
-        """Keep progress and classes of ``state``, with the session a connected member of them.
+        """Save progress and classes of ``state``, making the session a connected member of these.
 
-        It is no longer a member of the classes that it has left. Return False, having kept nothing,
-        if somebody else has claimed the session. Raise :class:`StoreFullError` if it cannot be
-        kept.
+        It is no longer a member of the classes that it has left. Return False, having saved
+        nothing, if another connection has claimed the session. Raise :class:`StoreFullError` if the
+        state cannot be saved.
         """
         ...
 
     async def touch(self, session_id: str, state: SessionState, claim: Claim) -> bool:
-        """Note that the session is active; return like :meth:`save`."""
+        """Record that the session is active; return the same as :meth:`save`."""
         ...
 
     async def close(self, session_id: str, state: SessionState, claim: Claim) -> None:
-        """Note that the session is not connected, unless somebody else has claimed it.
+        """Record that the session is not connected, unless another connection has claimed it.
 
-        For as long as it is not, it is in none of its classes.
+        As long as it is not connected, it is in none of its classes.
         """
         ...
 
@@ -126,61 +126,61 @@ class SessionStore(Protocol):
         *,
         again: bool = False,
     ) -> None:
-        """Keep an answer until it is delivered; one that is kept already is kept once.
+        """Store an answer until it is delivered; one that is stored already is stored only once.
 
-        The session it is kept for is that of ``owner``, None if that is not known; raise
-        :class:`NotOwnerError` if it is somebody else's by now.
+        It is for the session of ``owner``, None if the owner is not known; raise
+        :class:`NotOwnerError` if the session belongs to another owner by now.
 
-        One of which all workers hear has the name of its ``publication``: it is kept by the first
-        of them, unless it was forgotten just now, and beside others that are equal. So is one that
-        is kept ``again``, by whoever forgot it.
+        An answer that all workers hear of has the name of its ``publication``: the first of them
+        stores it, unless it has just been forgotten, alongside any equal ones. An answer that is
+        stored ``again``, by the worker that forgot it, is stored alongside equal ones as well.
         """
         ...
 
     async def forget_answer(
         self, session_id: str, answer: bytes, publication: str | None = None
     ) -> bool:
-        """Keep an answer no longer: it is being delivered.
+        """Forget an answer: it is being delivered.
 
-        Return whether it may be due still: False if it was kept and is no longer. Asked twice, it
-        says so the second time.
+        Return whether it may still be due: False if it was stored and no longer is. Called twice,
+        return False the second time.
         """
         ...
 
     async def offer(self, session_id: str) -> SessionState | None:
         """Return the state with its answers, if only this worker has it.
 
-        It is kept until it is known to be :meth:`taken`.
+        It is kept until it is known to have been :meth:`taken`.
         """
         ...
 
     async def taken(self, session_id: str, claim: Claim, answers: Collection[str]) -> None:
-        """Keep no longer what the connection that has ``claim`` took over, at another worker.
+        """Drop what the connection that has ``claim``, at another worker, has taken over.
 
-        Of the answers, those with these digests: others may have come since they were offered.
+        Of the answers, drop those with these digests: others may have come since the offer.
         """
         ...
 
     async def forget(self, session_id: str) -> None:
-        """Keep nothing of the session any longer, if nothing else forgets it."""
+        """Drop everything stored for the session, if nothing else does."""
         ...
 
     def owned_by_other(self, session_id: str, owner: str | None) -> bool:
-        """Return whether it is known here that the session is not for ``owner``."""
+        """Return whether it is known here that ``owner`` may not open the session."""
         ...
 
     async def added_members(self, class_id: str) -> list[str]:
-        """Return the members of a class that no connection made members."""
+        """Return the members of a class that were not added by a connection."""
         ...
 
     async def sweep(self) -> None:
-        """Forget what has had its time, where nothing else does."""
+        """Forget what has expired, where nothing else does."""
         ...
 
 
 def may_open(owned_by: str | None, owner: str | None) -> bool:
     """Return whether ``owner`` may open a session of ``owned_by``.
 
-    A session that began without a login goes on with one, and is its owner's from then on.
+    A session that began without a login may continue with one, and is its owner's from then on.
     """
     return owned_by is None or owned_by == owner

@@ -1,4 +1,4 @@
-"""Who is answered next: of all who wait, each has his turn before anybody has a second one."""
+"""Who is answered next: everyone who waits gets a turn before anyone gets a second one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Turns:
-    """Lets so many work at once, and those who wait in turns.
+    """A limit of ``at_once`` pieces of work; those that wait are admitted in turn, by name.
 
-    However much one of them wants done, nobody waits for more than one piece of it at a time.
+    However much work there is under one name, nobody waits for more than one piece of it at a time.
     """
 
     def __init__(self, at_once: int) -> None:
         self._free = at_once
-        # By who wants it, whose turn is next first.
+        # By name, in the order of whose turn is next.
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     @contextlib.asynccontextmanager
@@ -41,7 +41,7 @@ class Turns:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():
-                self._pass_on()  # it came at the moment in which nobody wanted it any more
+                self._pass_on()  # it came at the very moment when it was no longer wanted
             raise
 
     def _pass_on(self) -> None:

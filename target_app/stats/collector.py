@@ -1,4 +1,4 @@
-"""Adding up what all workers have counted."""
+"""The sum of what all workers have counted."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 ROOMS_TOLD: Final = 100
-"""Rooms of one worker that are told by name, the largest: it is clients who make and name them."""
+"""Rooms of one worker that are reported by name, the largest: clients create and name them."""
 
 
 @dataclass(slots=True)
 class StatsCollector:
-    """Reads this worker's counts, and asks the others for theirs."""
+    """A collector that reads this worker's counts, and asks the others for theirs."""
 
     counters: Counters
     connections: ConnectionManager

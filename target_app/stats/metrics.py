@@ -54,7 +54,7 @@ BUS = {
 
 
 def exposition(stats: Stats) -> bytes:
-    """Return ``stats`` with every worker as a series of its own."""
+    """Return ``stats`` with one series for each worker."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(stats))
     return generate_latest(registry)

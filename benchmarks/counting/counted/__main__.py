@@ -1,4 +1,4 @@
-"""``python …/counted …``: runs this folder as a package, wherever it lies.
+"""``python …/counted …``: run this folder as a package, wherever it is.
 
 Run by its path it is a folder of loose modules, whose names would hide an application's own.
 """

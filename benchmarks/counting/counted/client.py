@@ -1,4 +1,4 @@
-"""What the clients say: a handshake and text messages, the same bytes each time (RFC 6455)."""
+"""What the clients send: a handshake and text messages, the same bytes each time (RFC 6455)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def handshake(path: str) -> bytes:
 
 
 def refusal(answer: bytes) -> str | None:
-    """Return the status line of an answer that opens no WebSocket; None if it opens one."""
+    """Return the status line of a response that opens no WebSocket; None if it opens one."""
     if answer.startswith(ACCEPTED):
         return None
     return answer.split(b"\r\n", 1)[0].decode("latin-1") or "nothing"

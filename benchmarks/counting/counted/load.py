@@ -26,14 +26,14 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """What is done.
+    """The load.
 
     Attributes:
         connections: how many are opened on ``path``, the second half of which is counted.
         messages: how many echoes and broadcasts are counted, after as many that are not.
-        path: of the connections; ``{n}`` in it is the number of the connection.
-        broadcasts: whether what one of them sends is heard by the others.
-        echo_path: of one connection, which gets back what it sends; None for none.
+        path: the path of the connections; ``{n}`` in it is the number of the connection.
+        broadcasts: whether what one of them sends is received by the others.
+        echo_path: the path of one connection, which gets back what it sends; None for none.
         message: a text, with ``{token}`` where it differs from the others.
     """
 
@@ -46,7 +46,7 @@ class Load:
 
 
 class Clients:
-    """Opens connections, sends, and waits for what comes of it."""
+    """Clients that open connections, send, and wait for the result."""
 
     def __init__(self, loop: IdleTimeLoop, protocol: Callable[[], asyncio.Protocol]) -> None:
         self._loop = loop
@@ -62,7 +62,7 @@ class Clients:
     ) -> None:
         """Do the handshakes, one after the other, numbered from ``first``.
 
-        What the server writes afterwards is kept nowhere: it would be memory of ours.
+        What the server writes afterwards is not kept: it would be memory of ours.
 
         Raises:
             ServerError: one was refused, or not answered.
@@ -85,16 +85,16 @@ class Clients:
     async def audience(
         self, kind: str, everyone: Sequence[NoNetwork], token: bytes, frame: bytes
     ) -> list[NoNetwork]:
-        """Let the first send once; return who hears it: all others, and itself if it does.
+        """Send once from the first; return who receives it: all others, and itself if it does.
 
         Raises:
-            ServerError: one of the others did not hear it.
+            ServerError: one of the others did not receive it.
         """
         sender, *others = everyone
         for transport in everyone:
             transport.make_room(1)
         sender.receive(frame)
-        # Alone, it waits for its own.
+        # A lone connection waits for its own message.
         waited_for = others or everyone
         try:
             await self._loop.idle(lambda: all(token in it.written() for it in waited_for))
@@ -109,7 +109,7 @@ class Clients:
     async def send_all(
         self, sender: NoNetwork, frames: Sequence[bytes], audience: Sequence[NoNetwork]
     ) -> None:
-        """Send one message after the other, each when the one before it is done with.
+        """Send one message after the other, each when the previous one is done.
 
         Raises:
             ServerError: one was not answered.
@@ -123,7 +123,7 @@ class Clients:
 
 
 def messages(load: Load, kind: str) -> Iterator[tuple[bytes, bytes]]:
-    """Yield messages without end, all of one length: what to look for, and the frame."""
+    """Yield messages endlessly, all of one length: what to look for, and the frame."""
     for number in itertools.count():
         token = f"swarmgate-{kind}-{number:06}"
         yield token.encode(), text_frame(load.message.replace("{token}", token))
@@ -131,7 +131,7 @@ def messages(load: Load, kind: str) -> Iterator[tuple[bytes, bytes]]:
 
 @contextlib.contextmanager
 def without_collector() -> Iterator[None]:
-    """Keep the garbage collector out: when its turn comes, and what it then does, hangs on all."""
+    """Disable the garbage collector: when it runs, and what it then does, depends on everything."""
     gc.collect()
     gc.disable()
     try:
@@ -162,7 +162,7 @@ async def exchange(
     """
     source = messages(load, kind)
     audience = await clients.audience(kind, everyone, *next(source))
-    # CPython makes code that runs often faster (PEP 659): the first messages cost more.
+    # CPython speeds up code that runs often (PEP 659): the first messages cost more.
     for counted_by in (Meter(), meter):
         tokens, frames = zip(*itertools.islice(source, load.messages), strict=True)
         for transport in everyone:
@@ -185,7 +185,7 @@ def check(tokens: Sequence[bytes], audience: Sequence[NoNetwork]) -> None:
 
 
 async def put_on(load: Load, meter: Meter, clients: Clients, loop: IdleTimeLoop) -> dict[str, int]:
-    """Do all of it; return how often the server wrote, by kind of message. Raises ServerError."""
+    """Run the load; return how often the server wrote, by kind of message. Raises ServerError."""
     writes: dict[str, int] = {}
     everyone = [NoNetwork(loop, number) for number in range(load.connections)]
     await connect(load, meter, clients, everyone)

@@ -1,7 +1,7 @@
-"""An event loop that tells when it has nothing to do, and whose time passes only then.
+"""An event loop that reports when it has nothing to do, and whose time passes only then.
 
-However slowly a process runs that is being counted, no heartbeat or timeout comes between two
-messages because of that; an application that waits for a timer or a thread still gets it.
+However slowly the counted process runs, no heartbeat or timeout comes between two messages because
+of that; an application that waits for a timer or a thread still gets it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class TooLongError(Exception):
 
 
 class _Selector(selectors.DefaultSelector):
-    """Knows when the loop would block: nothing is ready to run."""
+    """A selector that knows when the loop would block: nothing is ready to run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,11 +30,11 @@ class _Selector(selectors.DefaultSelector):
         self._waiting: tuple[asyncio.Future[None], Callable[[], bool], float] | None = None
 
     def wait_for(self, future: asyncio.Future[None], is_over: Callable[[], bool]) -> None:
-        """Finish ``future`` when the loop has nothing to do and ``is_over`` says so."""
+        """Finish ``future`` when the loop has nothing to do and ``is_over`` returns true."""
         self._waiting = (future, is_over, self.idle_seconds + PATIENCE_SECONDS)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait as any selector does, unless there is something to say instead."""
+        """Wait as any selector does, unless there is a future to finish instead."""
         if timeout is None or timeout > 0:
             timeout = self._until(timeout)
         if timeout == 0:
@@ -42,7 +42,7 @@ class _Selector(selectors.DefaultSelector):
         began = time.monotonic()
         ready = super().select(timeout)
         waited = time.monotonic() - began
-        # A timer that is due is due exactly: the same turns of the loop each time.
+        # A timer that is due is due exactly: the same iterations of the loop each time.
         self.idle_seconds += waited if timeout is None or ready else timeout
         return ready
 
@@ -76,7 +76,7 @@ class IdleTimeLoop(asyncio.SelectorEventLoop):
         return self._idle.idle_seconds
 
     async def idle(self, is_over: Callable[[], bool] = lambda: True) -> None:
-        """Return when there is nothing left to do, and ``is_over`` says that it may be.
+        """Wait until there is nothing left to do and ``is_over`` returns true.
 
         Raises:
             TooLongError: it is not over after 5 seconds of having nothing to do.

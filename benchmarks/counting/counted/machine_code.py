@@ -1,6 +1,6 @@
-"""The few machine instructions that Python cannot do without: x86-64 alone.
+"""The few machine instructions for what Python itself cannot do: x86-64 only.
 
-Python code that counted allocations would allocate; and valgrind is spoken to by a sequence of
+Python code that counted allocations would allocate; and valgrind is controlled by a sequence of
 instructions that do nothing outside it (valgrind.h, "client requests").
 """
 
@@ -15,20 +15,20 @@ IS_AVAILABLE = platform.machine() == "x86_64"
 
 
 class Memory:
-    """Some memory that may be written to and executed, with its address, until the process ends."""
+    """Writable and executable memory, with its address, until the process ends."""
 
     def __init__(self, size: int) -> None:
         self._map = mmap.mmap(-1, size, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
-        # The interpreter allocates even while it goes through its own end.
+        # The interpreter allocates even while it shuts down.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._map))
 
     def put(self, offset: int, data: bytes) -> None:
-        """Put ``data`` at ``offset``."""
+        """Write ``data`` at ``offset``."""
         self._map[offset : offset + len(data)] = data
 
     def number_at(self, offset: int) -> int:
-        """Return the unsigned number of 8 bytes at ``offset``."""
+        """Return the unsigned 8-byte number at ``offset``."""
         return int.from_bytes(self._map[offset : offset + 8], "little")
 
 
@@ -45,15 +45,16 @@ class _Allocator(ctypes.Structure):
 
 
 class Allocations:
-    """Counts the calls of Python's allocator for objects and memory, from its making on.
+    """A counter of the calls of Python's allocator for objects and memory, from its creation on.
 
-    A call of ``malloc``, ``calloc`` or ``realloc`` adds one and goes on to what was called before.
+    A call of ``malloc``, ``calloc`` or ``realloc`` adds one and goes on to the original function.
     """
 
-    # Of PyMemAllocatorDomain. The raw one is where the others get large blocks: counted twice.
+    # From PyMemAllocatorDomain. Not the raw one: the others get large blocks from it, which would
+    # be counted twice.
     _DOMAINS = {"mem": 1, "object": 2}  # noqa: RUF012
     _COUNTED = ("malloc", "calloc", "realloc")
-    # On pages of their own: a processor is slow where data is written beside code.
+    # On separate pages: a processor is slow where data is written next to code.
     _COUNTER, _TARGETS, _CODE = 0, 8, mmap.PAGESIZE
     _STRIDE = 16
 
@@ -78,12 +79,12 @@ class Allocations:
         return self._memory.address + code
 
     def so_far(self) -> int:
-        """Return how many calls there were."""
+        """Return the number of calls so far."""
         return self._memory.number_at(self._COUNTER)
 
 
 class Callgrind:
-    """Speaks to callgrind, in whose process this runs (callgrind.h)."""
+    """The interface to callgrind, in whose process this runs (callgrind.h)."""
 
     _TOOL = ord("C") << 24 | ord("T") << 16
     _DUMP_AT, _START, _STOP = _TOOL + 3, _TOOL + 4, _TOOL + 5
@@ -106,7 +107,7 @@ class Callgrind:
         self._request(self._START)
 
     def stop(self, name: str) -> None:
-        """Count no more, and have what was counted written to a file, under ``name``."""
+        """Stop counting, and make callgrind write the count to a file, under ``name``."""
         self._request(self._STOP)
         text = ctypes.create_string_buffer(name.encode())
         self._request(self._DUMP_AT, ctypes.addressof(text))

@@ -20,14 +20,14 @@ MOST_READINGS = 2_000
 
 
 class UnavailableError(Exception):
-    """This machine or interpreter does not let it be counted."""
+    """It cannot be counted on this machine or interpreter."""
 
 
 class Meter:
-    """Counts nothing itself: it tells whoever does where a stretch begins and ends.
+    """A meter: it counts nothing itself, but signals to a counter where a stretch begins and ends.
 
     Attributes:
-        look: to be called within a stretch after each connection.
+        look: to be called after each connection within a stretch.
         counts: what was counted, by stretch.
     """
 
@@ -49,19 +49,19 @@ class Meter:
 
 
 def memory() -> Meter:
-    """Return what counts the bytes that Python has allocated more after a connection than before.
+    """Return a meter of the bytes by which a connection increases what Python has allocated.
 
-    It is the median over the connections: where the tables that hold all of them grow hangs on
+    It is the median over the connections: where the tables that hold all of them grow depends on
     addresses, which differ from process to process.
     """
     tracemalloc.start()
-    # An array that is there already: the readings are no memory of the application.
+    # An array that exists already: the readings are not memory of the application.
     readings = array.array("q", bytes(8 * MOST_READINGS))
     taken = 0
 
     def look() -> None:
         nonlocal taken
-        # What only waits for the garbage collector does not stay.
+        # What merely waits for the garbage collector does not stay.
         gc.collect()
         readings[taken] = tracemalloc.get_traced_memory()[0]
         taken += 1
@@ -79,7 +79,7 @@ def memory() -> Meter:
 
 
 def allocations() -> Meter:
-    """Return what counts the calls of Python's allocator."""
+    """Return a meter of the calls of Python's allocator."""
     _need_machine_code()
     counter = machine_code.Allocations()
     before = 0
@@ -92,7 +92,7 @@ def allocations() -> Meter:
 
 
 def system_calls() -> Meter:
-    """Return what makes a system call that whoever traces this process knows."""
+    """Return a meter that marks stretches by a system call that this process's tracer knows."""
 
     def mark(name: str) -> None:
         os.access(f"/swarmgate/{name}", os.F_OK)
@@ -101,7 +101,7 @@ def system_calls() -> Meter:
 
 
 def instructions() -> Meter:
-    """Return what switches callgrind on and off."""
+    """Return a meter that switches callgrind on and off."""
     _need_machine_code()
     callgrind = machine_code.Callgrind()
     return Meter(lambda _: callgrind.start(), callgrind.stop)

@@ -1,4 +1,4 @@
-"""Serves an application without a network, puts the load on it, and writes what was counted."""
+"""Serve an application without a network, put the load on it, and write what was counted."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ DATE = (b"date", b"Thu, 01 Jan 1970 00:00:00 GMT")
 
 
 class LoadError(Exception):
-    """The application cannot be loaded, or not be started."""
+    """The application cannot be loaded or started."""
 
 
 def main() -> int:
-    """Do what the one argument says, in JSON; return the exit status."""
+    """Do what the one argument, in JSON, asks for; return the exit status."""
     asked = json.loads(sys.argv[1])
     try:
         document = _count(asked["app"], asked["counted"], Load(**asked["load"]))
@@ -75,7 +75,7 @@ def _configured(app: str) -> tuple[Any, str]:
         config.load()
     except importer.ImportFromStringError as error:
         raise LoadError(str(error)) from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code, told in one line
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code, reported in one line
         raise LoadError(f"{app} cannot be loaded: {type(error).__name__}: {error}") from None
     return config, uvicorn.__version__
 
@@ -97,7 +97,7 @@ async def _serve(config: Any, load: Load, meter: Meter, loop: IdleTimeLoop) -> d
     with _told_to(said.append, logging.getLogger("uvicorn.error")):
         await lifespan.startup()
     if lifespan.should_exit:
-        # What the application says, or a traceback's last line; then uvicorn says that it exits.
+        # The application's message, or a traceback's last line; then uvicorn's, that it exits.
         lines = [line for text in said[:-1] for line in text.splitlines() if line]
         raise LoadError(
             f"the application's startup failed: {lines[-1] if lines else 'no reason given'}"

@@ -25,12 +25,12 @@ class NoNetwork(asyncio.Transport):
         self.make_room(1)
 
     def connect(self, protocol: asyncio.Protocol) -> None:
-        """Be the transport of ``protocol``."""
+        """Become the transport of ``protocol``."""
         self._protocol = protocol
         protocol.connection_made(self)
 
     def receive(self, data: bytes) -> None:
-        """Let the server read ``data`` in a turn of the loop of its own, as soon as it reads."""
+        """Let the server read ``data`` in a separate loop iteration, as soon as it reads."""
         self._unread.append(data)
         self._loop.call_soon(self._read)
 
@@ -39,16 +39,16 @@ class NoNetwork(asyncio.Transport):
             self._protocol.data_received(self._unread.pop(0))
 
     def make_room(self, writes: int) -> None:
-        """Forget what was written, and keep so many writes without any memory for it."""
+        """Forget what was written, and keep ``writes`` writes without allocating for them."""
         self._written: list[bytes] | None = [b""] * writes
         self.writes = 0
 
     def keep_nothing(self) -> None:
-        """Forget what was written, and what will be, until there is room again."""
+        """Forget what was written, and keep nothing until there is room again."""
         self._written = None
 
     def written(self) -> bytes:
-        """Return all that the server wrote and was kept."""
+        """Return everything the server wrote that was kept."""
         return b"".join(self._written or ())
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -66,21 +66,21 @@ class NoNetwork(asyncio.Transport):
         self.write(b"".join(list_of_data))
 
     def pause_reading(self) -> None:
-        """Let what comes wait."""
+        """Let incoming data wait."""
         self._paused = True
 
     def resume_reading(self) -> None:
-        """Read what waits."""
+        """Read the waiting data."""
         self._paused = False
         if self._unread:
             self._loop.call_soon(self._read)
 
     def is_reading(self) -> bool:
-        """Return whether what comes is read."""
+        """Return whether incoming data is read."""
         return not (self._paused or self._closing)
 
     def close(self) -> None:
-        """Tell the protocol, in a turn of the loop of its own, that the connection is gone."""
+        """Notify the protocol, in a separate loop iteration, that the connection is gone."""
         if not self._closing:
             self._closing = True
             self._loop.call_soon(self._protocol.connection_lost, None)
@@ -90,15 +90,15 @@ class NoNetwork(asyncio.Transport):
         self.close()
 
     def is_closing(self) -> bool:
-        """Return whether the connection ends."""
+        """Return whether the connection is ending."""
         return self._closing
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Hand what comes to ``protocol`` from now on."""
+        """Pass incoming data to ``protocol`` from now on."""
         self._protocol = protocol
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return who is handed what comes."""
+        """Return the protocol that receives incoming data."""
         protocol: asyncio.BaseProtocol = self._protocol
         return protocol
 
@@ -107,15 +107,15 @@ class NoNetwork(asyncio.Transport):
         return 0
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return asyncio's own."""
+        """Return asyncio's own limits."""
         return 16 * 1024, 64 * 1024
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Do nothing: they are never reached."""
+        """Do nothing: the limits are never reached."""
 
     def can_write_eof(self) -> bool:
         """Return True: the end can be written, as on TCP."""
         return True
 
     def write_eof(self) -> None:
-        """Do nothing: the peer hears of it by the end."""
+        """Do nothing: the peer notices it at the end."""

@@ -1,1 +1,1 @@
-"""Load shapes for Locust, one a file: name one beside the locustfile, or pick it in the web UI."""
+"""Load shapes for Locust, one per file: name one after the locustfile, or pick it in the web UI."""

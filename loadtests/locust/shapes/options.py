@@ -1,4 +1,4 @@
-"""What the load shapes have in common: their size and length are Locust's own options."""
+"""The base of all load shapes: their size and length are set by Locust's own options."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ class SizedShape(LoadTestShape):
     """A shape over ``--users``, ``--spawn-rate`` and ``--run-time``.
 
     Attributes:
-        default_seconds: the run time where none is given.
+        default_seconds: the run time if none is given.
     """
 
     abstract = True
@@ -19,15 +19,15 @@ class SizedShape(LoadTestShape):
 
     @abstractmethod
     def users_at(self, share: float) -> int:
-        """Return the users when that share of the run time, from 0 up to 1, is over."""
+        """Return the number of users after that share of the run time, from 0 up to 1."""
 
     @property
     def users(self) -> int:
-        """The most users there are to be."""
+        """The maximum number of users."""
         return self._options.num_users or 1
 
     def tick(self) -> tuple[int, float] | None:
-        """Return how many users there are to be and how many a second; None is the end."""
+        """Return the number of users and how many to start a second; None ends the test."""
         seconds = float(self._options.run_time or self.default_seconds)
         share = self.get_run_time() / seconds
         if share >= 1:

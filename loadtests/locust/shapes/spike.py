@@ -10,5 +10,5 @@ class Spike(SizedShape):
     """``--users`` in the middle of ``--run-time``, a fifth of them before and after."""
 
     def users_at(self, share: float) -> int:
-        """Return the users when that share of the run time is over."""
+        """Return the number of users after that share of the run time."""
         return self.users if _BEGIN <= share < _END else max(1, round(self.users * _QUIET))

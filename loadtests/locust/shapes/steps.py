@@ -9,5 +9,5 @@ class Steps(SizedShape):
     """``--users`` in five steps of a fifth of ``--run-time`` each."""
 
     def users_at(self, share: float) -> int:
-        """Return the users when that share of the run time is over."""
+        """Return the number of users after that share of the run time."""
         return round(self.users * (int(share * _STEPS) + 1) / _STEPS)

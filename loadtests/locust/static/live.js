@@ -1,4 +1,4 @@
-// Keeps the page of runs that go on fresh: fetches the part that changes, every two seconds.
+// Keeps the page of current runs fresh: fetches the part that changes every two seconds.
 "use strict";
 
 const EVERY_MS = 2000;
@@ -11,7 +11,7 @@ let asOf = "";
 
 if (window.parent !== window) root.classList.add("framed");
 
-// As a person has chosen in Locust's own pages, which remember it there.
+// The theme chosen in Locust's own pages, which store it there.
 function follow() {
   const theme = localStorage.theme
     ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
@@ -21,7 +21,7 @@ follow();
 addEventListener("storage", follow);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", follow);
 
-// What is pointed at or marked stays until it no longer is.
+// A chart under the pointer and selected text stay until they no longer are.
 function isLookedAt() {
   return live.querySelector("figure svg:hover") !== null || !getSelection().isCollapsed;
 }

@@ -1,4 +1,4 @@
-// Shows our page in our tab of Locust's, whose own tabs can show text in tables only.
+// Shows our page in our tab in Locust's page, whose own tabs can only show text in tables.
 "use strict";
 
 const frame = document.createElement("iframe");
@@ -7,7 +7,7 @@ frame.title = "swarmgate";
 frame.style.cssText = "border: 0; width: 100%; height: 70vh; display: block";
 frame.addEventListener("load", () => {
   const page = frame.contentDocument;
-  // As high as its content, so that there is one scroll bar and not two.
+  // As tall as its content, so that there is one scroll bar and not two.
   const fit = () => { frame.style.height = `${page.body.offsetHeight}px`; };
   new frame.contentWindow.ResizeObserver(fit).observe(page.body);
   fit();
