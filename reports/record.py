@@ -309,7 +309,15 @@ class RecordWriter:
         Raises:
             RecordCutError: it cannot be written.
         """
-        rest = memoryview(encode_line(line))
+        self.write_encoded(encode_line(line))
+
+    def write_encoded(self, text: bytes) -> None:
+        """Append a line that :func:`encode_line` made elsewhere.
+
+        Raises:
+            RecordCutError: it cannot be written.
+        """
+        rest = memoryview(text)
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter_ns
-from typing import Final
+from typing import Final, Protocol
 
 from loadtests.plan.plan import Endpoint, Plan, processes_of
 from loadtests.run import probe
@@ -49,7 +49,12 @@ _PATIENCE: Final = Patience(lead_ns=50_000_000, end_seconds=5.0)
 # How many printed lines of a process are shown and recorded.
 _MOST_PRINTED: Final = 1_000
 
-Emit = Callable[[Line], None]
+
+class Emit(Protocol):
+    """Takes every line of a record, in the order they were made."""
+
+    def __call__(self, line: Line, text: bytes = b"") -> None:
+        """Take a line; ``text`` is the line as a swarm process has encoded it already."""
 
 
 @dataclass(slots=True)
@@ -284,7 +289,7 @@ class Fleet:
                 break
             line = decode_line(text)
             if line is not None:
-                self._emit(line)
+                self._emit(line, text)
             if isinstance(line, Event):
                 self._hear(child.member, line)
             if isinstance(line, Interval):

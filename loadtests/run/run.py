@@ -35,7 +35,14 @@ from loadtests.scenarios.drain import DrainParameters
 from loadtests.scenarios.figures import against_figure_of
 from loadtests.scenarios.registry import SCENARIOS, check_scenario, parse_parameters, scenario_kind
 from loadtests.scenarios.scenario import Scenario
-from reports.record import RECORD_SUFFIX, Line, RecordCutError, RecordWriter, Target
+from reports.record import (
+    RECORD_SUFFIX,
+    Line,
+    RecordCutError,
+    RecordWriter,
+    Target,
+    encode_line,
+)
 from reports.summary import Summary, Totals
 from reports.threshold import parse_threshold
 
@@ -245,8 +252,8 @@ async def _record(
     sources = limits.sources_for(plan.connections, endpoint, in_force, plan.options)
     totals = Totals()
 
-    def emit(line: Line) -> None:
-        writer.write(line)
+    def emit(line: Line, text: bytes = b"") -> None:
+        writer.write_encoded(text or encode_line(line))
         totals.add(line)
         observe(line)
 
@@ -278,7 +285,7 @@ async def _warm_up(plan: Plan, found: _Found, interrupted: asyncio.Event) -> Non
         plan,
         endpoint,
         sources,
-        totals.add,
+        lambda line, _text=b"": totals.add(line),
         totals,
         server_pids=found.pids,
         origin_ns=perf_counter_ns(),
