@@ -2,10 +2,9 @@
 
     uvicorn examples.tutorial_server:app         or: python examples/tutorial_server.py PORT
 
-It has their faults. One client that does not read blocks everybody. A client that sends while
-another is lost is thrown out. A binary message raises an exception that leaves its sender in the
-list, and any client that sends after that is thrown out. It has no heartbeat, no bounds, no
-farewell and no second worker.
+It has their faults. A client that does not read blocks everybody. One that sends while another is
+lost is thrown out. A binary message raises an exception that leaves its sender in the list, and who
+sends after that is thrown out. There is no heartbeat, bound, farewell or second worker.
 """
 
 import sys

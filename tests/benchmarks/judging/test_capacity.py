@@ -175,7 +175,7 @@ def test_a_search_that_is_not_over_says_what_is_known() -> None:
 def test_the_interval_has_the_true_knee_as_often_as_it_says(
     spread: float, lapse: float, at_least: float
 ) -> None:
-    """Noise as a server has: odds of 9 to 1 turn round over up to a fifth more load."""
+    """Noise as a server has: odds of 9 to 1 turn round over up to a quarter more load."""
     generator = np.random.default_rng(7)
     inside = asked = 0
     for _ in range(200):
