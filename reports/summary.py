@@ -154,8 +154,10 @@ class Totals:
         """Add one line."""
         match line:
             case Interval():
-                self._add_interval(line)
-                self._hand_on(line, line.process)
+                # Once, for these totals and for those of the kind of users: it is what takes time.
+                timed = {name: Histogram.decode(text) for name, text in line.histograms.items()}
+                for own in (self, *self._of_users(line.process)):
+                    own.add_interval(line, timed)
             case Sample():
                 if line.mark:
                     self._marks.append(line)
@@ -163,7 +165,8 @@ class Totals:
                     self._add_server(line)
             case Event():
                 self._add_event(line)
-                self._hand_on(line, line.detail.get("process"))
+                for own in self._of_users(line.detail.get("process")):
+                    own.add(line)
             case Header():
                 self._add_header(line)
             case Footer():
@@ -187,11 +190,13 @@ class Totals:
             self.users[user.name] = own
             self._user_of.update(dict.fromkeys(user.processes, user.name))
 
-    def _hand_on(self, line: Line, process: int | None) -> None:
-        """Add a line to its kind of users, or to all if it has no process, such as a phase."""
-        for name, own in self.users.items():
-            if process is None or self._user_of.get(process) == name:
-                own.add(line)
+    def _of_users(self, process: int | None) -> "list[Totals]":
+        """Return the totals of the users of a process, or of all if there is no process."""
+        return [
+            own
+            for name, own in self.users.items()
+            if process is None or self._user_of.get(process) == name
+        ]
 
     @property
     def parts(self) -> "tuple[Totals, ...]":
@@ -253,7 +258,8 @@ class Totals:
             if detail[name] is not None:
                 self._drain[name] = float(detail[name])
 
-    def _add_interval(self, line: Interval) -> None:
+    def add_interval(self, line: Interval, timed: Mapping[str, Histogram]) -> None:
+        """Add an interval whose histograms are decoded already."""
         opening = line.phase == "open" or self._is_live_opening(line.phase)
         self.counts["opened" if opening else "opened_later"] += line.opened
         for name in (
@@ -271,11 +277,10 @@ class Totals:
         self.close_codes.update(line.close_codes)
         self.integrity.update(line.integrity)
         self.scenario_counts.update(line.counts)
-        for name, text in line.histograms.items():
+        for name, histogram in timed.items():
             # The lag of a process that only opens connections says nothing about its load.
             if name in OWN and line.phase not in ("measure", "collect"):
                 continue
-            histogram = Histogram.decode(text)
             # Those of clients that arrive later do not belong to the opening.
             later = name in HANDSHAKE and not opening
             self.histograms[f"{name}_later" if later else name].merge(histogram)
@@ -386,6 +391,15 @@ class Totals:
         if "delivered" not in self.histograms:
             figures |= _statistics("delivered", delivered.times)
         return figures
+
+    def durations(self, kind: str) -> Histogram:
+        """Return all durations of a kind, of opening during the load as well."""
+        names = (kind, f"{kind}_later")
+        found = [self.histograms[name] for name in names if name in self.histograms]
+        if kind == "delivered" and not found:
+            self.settle_deliveries()
+            found = [self._settled.times]
+        return merged(found)
 
     def settle_deliveries(self) -> None:
         """Add up the broadcasts so far, which must be complete; each of them has to be decoded.

@@ -1,6 +1,6 @@
 """The charts of one record: what is drawn over time, and how durations are distributed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +12,6 @@ from reports.html.over_time import (
     Timed,
     cpu_ratios,
     end_seconds,
-    histogram_of,
     phases,
     readings,
     slices,
@@ -33,6 +32,7 @@ from reports.html.svg import (
 )
 from reports.html.trend import Trend
 from reports.record import Header, Record
+from reports.summary import Totals
 from reports.units import (
     format_bytes,
     format_count,
@@ -89,12 +89,12 @@ class Timing:
     Attributes:
         title: what is timed.
         timed: the part of it that is drawn over time.
-        lines: the parts of it that are drawn by percentile, each line with its label.
+        lines: the kinds of durations that are drawn by percentile, by the label of their line.
     """
 
     title: str
     timed: Timed
-    lines: tuple[tuple[str, Timed], ...]
+    lines: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +126,21 @@ def timings(header: Header) -> tuple[Timing, ...]:
 def _timings(kinds: tuple[str, ...], catalogue: Catalogue) -> Iterator[Timing]:
     """Yield the timings that draw these kinds together."""
     title = catalogue.duration(kinds[0]).title
-    lines = tuple((catalogue.duration(kind).title, timed_by(kind)) for kind in kinds)
+    lines = {catalogue.duration(kind).title: kind for kind in kinds}
     is_replied = kinds[0] == "latency"
     yield Timing(title, timed_by(*(kinds[:1] if is_replied else kinds)), lines)
     if kinds == ("delivered",):
         # If each broadcast has its own histogram, the interval has none that covers them all.
-        yield Timing(title, timed_deliveries, ((title, timed_deliveries),))
+        yield Timing(title, timed_deliveries, lines)
 
 
-def charts(record: Record) -> tuple[Chart, ...]:
-    """Draw every chart that a record has data for, in the order of the page."""
+def charts(record: Record, totals: Totals) -> tuple[Chart, ...]:
+    """Draw every chart that a record has data for, in the order of the page.
+
+    Args:
+        record: what is drawn over time.
+        totals: the sum of its lines, which is drawn by percentile.
+    """
     candidates = timings(record.header)
     timing = next(
         (it for it in candidates if any(any(it.timed(line)) for line in record.intervals)),
@@ -149,7 +154,7 @@ def charts(record: Record) -> tuple[Chart, ...]:
         *_durations(frame, timing),
         *_memory(record, frame),
         *_cpu(record, frame),
-        *_distribution(record, timing),
+        *_distribution(totals, timing),
     )
 
 
@@ -285,9 +290,9 @@ def _over_time(
     return Chart(title, unit, _legend(series), svg(drawing))
 
 
-def _distribution(record: Record, timing: Timing) -> Iterator[Chart]:
+def _distribution(totals: Totals, timing: Timing) -> Iterator[Chart]:
     """Draw durations against their percentile, as HdrHistogram's own plots do."""
-    histograms = [(label, histogram_of(record, timed)) for label, timed in timing.lines]
+    histograms = [(label, totals.durations(kind)) for label, kind in timing.lines.items()]
     held = [(label, histogram) for label, histogram in histograms if histogram.count]
     if not held:
         return

@@ -86,11 +86,6 @@ def timed_deliveries(line: Interval) -> Iterator[str]:
     return (delivery.histogram for delivery in line.deliveries if delivery.histogram)
 
 
-def histogram_of(record: Record, timed: Timed) -> Histogram:
-    """Add up what was timed over the whole run."""
-    return merged(Histogram.decode(text) for line in record.intervals for text in timed(line))
-
-
 def slices(record: Record, timed: Timed) -> tuple[Slice, ...]:
     """Cut a run into slices of one second, or of several if there would be too many.
 

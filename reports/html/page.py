@@ -129,7 +129,7 @@ def html_report(record: Record) -> str:
     """
     totals = totals_of(record)
     summary = totals.summary()
-    drawn = charts(record)
+    drawn = charts(record, totals)
     return rendered(
         "report.html.j2",
         header=record.header,
