@@ -34,7 +34,7 @@ from loadtests.run.controller import (
     Wait,
 )
 from loadtests.run.roster import Member
-from loadtests.run.target_shutdown import Outcome, TargetShutdown
+from loadtests.run.target_shutdown import TargetEnd, TargetShutdown
 from loadtests.run.validity import footer_of
 from loadtests.scenarios.registry import scenario_kind
 from reports.printable import printable
@@ -115,7 +115,7 @@ class Fleet:
         self._children: list[_Child] = []
         self._controller = Controller(plan, perf_counter_ns, _PATIENCE)
         self._is_departing = False
-        self._seeing_off: asyncio.Task[Outcome] | None = None
+        self._seeing_off: asyncio.Task[TargetEnd] | None = None
         self._abort_on = tuple(map(parse_threshold, plan.abort_on))
         # Failures of the target or a script.
         self._failures: list[str] = []

@@ -49,7 +49,7 @@ from loadtests.run.commands import (
     decode_command,
     decode_share,
 )
-from loadtests.run.keeper import Keeper
+from loadtests.run.live_connections import LiveConnections
 from loadtests.scenarios.registry import make_scenario
 from loadtests.scenarios.scenario import Published
 from reports.printable import printable
@@ -90,7 +90,7 @@ class Swarm:
         self._pool = ConnectionPool(
             share, self._scenario, self._dialer, self._recorder, self._say, setup=self._setup
         )
-        self._keeper = Keeper(share, self._pool, self._scenario, self._recorder)
+        self._live = LiveConnections(share, self._pool, self._scenario, self._recorder)
         self._load = LoadWindow(0, 0)
         self._told_population = (0, 0, 0)
 
@@ -100,7 +100,7 @@ class Swarm:
         # A failure in a task of the group ends this process, and the fleet learns of it.
         async with asyncio.TaskGroup() as tasks:
             ticking = tasks.create_task(self._tick())
-            keeping = tasks.create_task(self._keeper.run())
+            keeping = tasks.create_task(self._live.run())
             beginning = tasks.create_task(self._begin())
             obeying: asyncio.Task[None] | None = None
             while text := await commands.readline():
@@ -198,26 +198,26 @@ class Swarm:
             return await measuring
         own = stages.part(self._share.plan.processes, self._share.process)
         seed = self._share.plan.seed + self._share.process
-        following = asyncio.create_task(self._keeper.follow(own, self._load.start_ns, seed))
+        following = asyncio.create_task(self._live.follow(own, self._load.start_ns, seed))
         try:
             return await measuring
         finally:
             following.cancel()
-            self._recorder.counts["connections.overdue"] += self._keeper.overdue
-            self._keeper.stop()
+            self._recorder.counts["connections.overdue"] += self._live.overdue
+            self._live.stop()
 
     def _obey_beside(self, command: Command) -> bool:
         """Carry out a command that does not end the previous one; return whether it was one."""
         match command:
             case Add(count, over_seconds, order):
-                self._keeper.add(count, over_seconds, order)
+                self._live.add(count, over_seconds, order)
             case Remove(count, order):
-                self._keeper.remove(count, order)
+                self._live.remove(count, order)
             case TakePart(part):
                 self._scenario.live_part = part
             case End():
                 if self._share.plan.live and self._share.plan.population is None:
-                    self._recorder.counts["connections.overdue"] += self._keeper.overdue
+                    self._recorder.counts["connections.overdue"] += self._live.overdue
                 self._load.cut()
             case _:
                 return False
@@ -229,7 +229,7 @@ class Swarm:
         self._scenario = make_scenario(share, self._recorder)
         self._pool.serve(self._scenario)
         self._scenario.prepare(self._pool)
-        self._keeper.scenario = self._scenario
+        self._live.scenario = self._scenario
 
     def _enter(self, phase: str) -> None:
         """Begin a phase with a new interval, so that no interval spans two phases."""
@@ -274,8 +274,8 @@ class Swarm:
         """Report the number of connections when it has changed; only for a live load."""
         if not self._share.plan.live or self._share.plan.population is not None:
             return
-        keeper = self._keeper
-        now = (keeper.staying, keeper.pending + self._scenario.away, keeper.order)
+        live = self._live
+        now = (live.staying, live.pending + self._scenario.away, live.order)
         if now != self._told_population:
             if self._told_population[1] and not now[1]:
                 # All have arrived: a collection need not walk them again.

@@ -24,8 +24,8 @@ _GRACE_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True)
-class Outcome:
-    """The outcome of a target shutdown; times are nanoseconds since the signal.
+class TargetEnd:
+    """The end of a target shutdown; times are nanoseconds since the signal.
 
     Attributes:
         refused_status: HTTP status of the first refused handshake, None if none was requested in
@@ -89,33 +89,33 @@ class TargetShutdown:
         os.kill(self.pid, self.signum)
         return now_ns
 
-    async def watch(self, signal_ns: int, tree: tuple[psutil.Process, ...]) -> Outcome:
+    async def watch(self, signal_ns: int, tree: tuple[psutil.Process, ...]) -> TargetEnd:
         """Watch the target until it and its processes have ended, or the time is up."""
-        outcome = Outcome()
-        probing = asyncio.create_task(self._try_handshakes(signal_ns, outcome))
+        end = TargetEnd()
+        probing = asyncio.create_task(self._try_handshakes(signal_ns, end))
         try:
             async with asyncio.timeout(self.within_seconds):
                 await self._until_exit()
-            outcome.exit_ns = perf_counter_ns() - signal_ns
-            outcome.exit_status = None if self.exit_status is None else self.exit_status()
+            end.exit_ns = perf_counter_ns() - signal_ns
+            end.exit_status = None if self.exit_status is None else self.exit_status()
             await _until_gone(tree)
         except TimeoutError:
             pass
         finally:
             probing.cancel()
             await asyncio.wait((probing,))
-        outcome.left = [process.pid for process in tree[1:] if _runs(process)]
-        return outcome
+        end.left = [process.pid for process in tree[1:] if _runs(process)]
+        return end
 
-    def errors(self, outcome: Outcome) -> dict[str, int]:
+    def errors(self, end: TargetEnd) -> dict[str, int]:
         """Name what was not as expected."""
         errors = {}
-        if outcome.exit_ns is None:
+        if end.exit_ns is None:
             errors["drain:target did not exit"] = 1
-        elif outcome.exit_status not in (None, self.expected_status):
-            errors[f"drain:exit status {outcome.exit_status}"] = 1
-        if outcome.left and outcome.exit_ns is not None:
-            errors["drain:process left behind"] = len(outcome.left)
+        elif end.exit_status not in (None, self.expected_status):
+            errors[f"drain:exit status {end.exit_status}"] = 1
+        if end.left and end.exit_ns is not None:
+            errors["drain:process left behind"] = len(end.left)
         return errors
 
     async def _until_exit(self) -> None:
@@ -128,17 +128,17 @@ class TargetShutdown:
             return self.exit_status() is None
         return probe.is_alive(self.pid)
 
-    async def _try_handshakes(self, signal_ns: int, outcome: Outcome) -> None:
+    async def _try_handshakes(self, signal_ns: int, end: TargetEnd) -> None:
         """Request a connection at intervals until one is refused."""
         if split_url(self.url).scheme != "ws":
             return
         while True:
             status = await self._handshake_status()
             if status == 101:
-                outcome.accepted += 1
+                end.accepted += 1
             elif status is not None:
-                outcome.refused_status = status
-                outcome.refused_ns = perf_counter_ns() - signal_ns
+                end.refused_status = status
+                end.refused_ns = perf_counter_ns() - signal_ns
                 return
             await asyncio.sleep(_PROBE_SECONDS)
 

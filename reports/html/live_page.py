@@ -8,9 +8,9 @@ from reports.figures import catalogue_of, figure
 from reports.html.charts import Chart, live_charts
 from reports.html.page import (
     HEALTH,
+    RunVerdict,
     Table,
     Tile,
-    Verdict,
     close_codes,
     counted,
     duration_tiles,
@@ -112,7 +112,7 @@ class _Section:
 
     name: str
     lead: str
-    verdict: Verdict
+    verdict: RunVerdict
     tiles: tuple[Tile, ...]
     limit: str
     charts: tuple[Chart, ...]
@@ -167,7 +167,7 @@ def _so_far(run: LiveRun) -> Summary:
     )
 
 
-def _verdict(summary: Summary) -> Verdict:
+def _verdict(summary: Summary) -> RunVerdict:
     """Return the verdict so far."""
     verdict = judged(summary)
     tried = summary.figures["connections.opened"] + summary.figures["connections.failed"]
@@ -177,7 +177,7 @@ def _verdict(summary: Summary) -> Verdict:
         sentence = "The generator keeps up, so this is not its doing."
         return replace(verdict, word="Failed so far", sentence=sentence)
     if not tried:
-        return Verdict("waiting", "Starting", "No connection has been tried yet.", (), ())
+        return RunVerdict("waiting", "Starting", "No connection has been tried yet.", (), ())
     sentence = "Nothing has failed, and the generator keeps up."
     return replace(verdict, word="Valid so far", sentence=sentence)
 

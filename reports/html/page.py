@@ -94,7 +94,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RunVerdict:
     """Whether the figures may be judged, and whether the run held.
 
     Attributes:
@@ -166,11 +166,11 @@ def _environment() -> Environment:
     )
 
 
-def verdict_of(record: Record, summary: Summary) -> Verdict:
+def verdict_of(record: Record, summary: Summary) -> RunVerdict:
     """Describe whether the figures may be judged, and whether the run held."""
     if record.footer is None:
         word, sentence = "Cut off", "The record has no end, so these figures judge nothing."
-        verdict = Verdict("invalid", word, sentence, summary.reasons, summary.warnings)
+        verdict = RunVerdict("invalid", word, sentence, summary.reasons, summary.warnings)
     else:
         verdict = judged(summary)
     if record.truncated:
@@ -179,7 +179,7 @@ def verdict_of(record: Record, summary: Summary) -> Verdict:
     return verdict
 
 
-def judged(summary: Summary, missed: Sequence[str] = ()) -> Verdict:
+def judged(summary: Summary, missed: Sequence[str] = ()) -> RunVerdict:
     """Return the verdict on a run that has ended.
 
     Args:
@@ -192,15 +192,15 @@ def judged(summary: Summary, missed: Sequence[str] = ()) -> Verdict:
         if summary.interrupted:
             ended = "the run was interrupted: a person or a signal ended it early"
             warnings = (ended, *warnings)
-        return Verdict("invalid", word, sentence, summary.reasons, warnings)
+        return RunVerdict("invalid", word, sentence, summary.reasons, warnings)
     if summary.interrupted:
         word, sentence = "Valid, interrupted", "It was ended early; the figures are up to then."
-        return Verdict("held", word, sentence, summary.reasons, warnings)
+        return RunVerdict("held", word, sentence, summary.reasons, warnings)
     if problems := (*outcome_of(summary).problems, *missed):
         sentence = "The generator kept up, so this is not its doing."
-        return Verdict("failed", "Failed", sentence, problems, warnings)
+        return RunVerdict("failed", "Failed", sentence, problems, warnings)
     sentence = "Nothing failed, and the generator kept up."
-    return Verdict("held", "Held", sentence, (), warnings)
+    return RunVerdict("held", "Held", sentence, (), warnings)
 
 
 def _tiles(summary: Summary) -> Iterator[Tile]:

@@ -14,7 +14,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
-from target_app.lifecycle.schedule import Ticks
+from target_app.lifecycle.ticks import Ticks
 from target_app.protocol import CloseCode
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from target_app.connections.connection import CHUNK
-from target_app.lifecycle.schedule import Ticks, Turns
+from target_app.lifecycle.ticks import Ticks, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence

@@ -23,8 +23,8 @@ _LESSEN_SECONDS: Final = 0.02
 _OVERDUE_NS: Final = 1_000_000_000
 
 
-class Keeper:
-    """The keeper of a live load's connections, which opens and closes them.
+class LiveConnections:
+    """The connections of a live load: opened and closed while it lasts.
 
     Attributes:
         scenario: asked to let connections finish before they are closed.

@@ -13,7 +13,7 @@ from loadtests.clients.dial import Dialer
 from loadtests.clients.pool import ConnectionPool
 from loadtests.measure.recorder import Recorder
 from loadtests.plan.plan import Endpoint, Plan, ProcessPlan
-from loadtests.run.keeper import Keeper
+from loadtests.run.live_connections import LiveConnections
 from loadtests.scenarios.hold import Hold
 from loadtests.scenarios.parameters import Parameters
 from tests.loadtests.conftest import DEADLINE_SECONDS
@@ -21,7 +21,7 @@ from tests.servers.ports import nobody_listens
 
 
 class Kept:
-    """A keeper at work, and what it works with."""
+    """Live connections, and what they are opened with."""
 
     def __init__(self, port: int) -> None:
         plan = Plan(f"ws://127.0.0.1:{port}/", 1, "hold", {}, live=True)
@@ -30,7 +30,7 @@ class Kept:
         scenario = Hold(share, Parameters(), self.recorder)
         dialer = Dialer(share, self.recorder)
         self.pool = ConnectionPool(share, scenario, dialer, self.recorder, lambda *_, **__: None)
-        self.keeper = Keeper(share, self.pool, scenario, self.recorder)
+        self.live = LiveConnections(share, self.pool, scenario, self.recorder)
 
     @property
     def numbers(self) -> list[int]:
@@ -45,7 +45,7 @@ class Kept:
 @asynccontextmanager
 async def keeping(port: int) -> AsyncIterator[Kept]:
     kept = Kept(port)
-    running = asyncio.create_task(kept.keeper.run())
+    running = asyncio.create_task(kept.live.run())
     yield kept
     running.cancel()
     with suppress(asyncio.CancelledError):
@@ -65,16 +65,16 @@ def port_of(server: Server) -> int:
 
 async def test_those_that_came_last_go_first_and_their_numbers_come_again() -> None:
     async with serve(read_all, "127.0.0.1", 0) as server, keeping(port_of(server)) as kept:
-        kept.keeper.add(10, 0.0, order=1)
+        kept.live.add(10, 0.0, order=1)
         await kept.until(lambda: kept.recorder.open == 10)
         assert kept.numbers == list(range(0, 20, 2))
-        assert (kept.keeper.pending, kept.keeper.staying, kept.keeper.order) == (0, 10, 1)
-        kept.keeper.remove(4, order=2)
+        assert (kept.live.pending, kept.live.staying, kept.live.order) == (0, 10, 1)
+        kept.live.remove(4, order=2)
         # They are not counted from now on, though a closing handshake takes a while.
-        assert kept.keeper.staying == 6
+        assert kept.live.staying == 6
         await kept.until(lambda: kept.recorder.open == 6)
         assert kept.numbers == [0, 2, 4, 6, 8, 10]
-        kept.keeper.add(2, 0.0, order=3)
+        kept.live.add(2, 0.0, order=3)
         await kept.until(lambda: kept.recorder.open == 8)
         assert kept.numbers == [0, 2, 4, 6, 8, 10, 12, 14]
         assert kept.recorder.close_codes == {1000: 4}
@@ -83,25 +83,25 @@ async def test_those_that_came_last_go_first_and_their_numbers_come_again() -> N
 
 async def test_each_is_counted_once_at_every_moment_of_its_opening() -> None:
     async with serve(read_all, "127.0.0.1", 0) as server, keeping(port_of(server)) as kept:
-        kept.keeper.add(10, 0.0, order=1)
+        kept.live.add(10, 0.0, order=1)
         async with asyncio.timeout(DEADLINE_SECONDS):
             while kept.recorder.open < 10:
-                assert kept.keeper.pending + kept.keeper.staying == 10
+                assert kept.live.pending + kept.live.staying == 10
                 await asyncio.sleep(0)
         # Nobody has gone on with the last of them yet, and they are the ones to go.
-        kept.keeper.remove(4, order=2)
-        assert (kept.keeper.pending, kept.keeper.staying) == (0, 6)
+        kept.live.remove(4, order=2)
+        assert (kept.live.pending, kept.live.staying) == (0, 6)
         await kept.until(lambda: kept.recorder.open == 6)
         assert kept.numbers == [0, 2, 4, 6, 8, 10]
 
 
 async def test_what_is_not_opened_yet_is_not_opened_any_more() -> None:
     async with serve(read_all, "127.0.0.1", 0) as server, keeping(port_of(server)) as kept:
-        kept.keeper.add(100, 3600.0, order=1)
+        kept.live.add(100, 3600.0, order=1)
         await kept.until(lambda: kept.recorder.open == 1)
-        assert kept.keeper.pending == 99
-        kept.keeper.remove(99, order=2)
-        assert (kept.keeper.pending, kept.keeper.staying) == (0, 1)
+        assert kept.live.pending == 99
+        kept.live.remove(99, order=2)
+        assert (kept.live.pending, kept.live.staying) == (0, 1)
 
 
 @pytest.mark.parametrize("removed", [3, 10])
@@ -120,22 +120,22 @@ async def test_those_in_the_middle_of_their_handshake_are_closed_when_it_is_done
         serve(read_all, "127.0.0.1", 0, process_request=hesitate) as server,
         keeping(port_of(server)) as kept,
     ):
-        kept.keeper.add(10, 0.0, order=1)
+        kept.live.add(10, 0.0, order=1)
         await kept.until(lambda: asked == 10)
-        kept.keeper.remove(removed, order=2)
-        assert kept.keeper.pending == 10 - removed
+        kept.live.remove(removed, order=2)
+        assert kept.live.pending == 10 - removed
         answer.set()
         await kept.until(lambda: kept.recorder.opened == 10)
         await kept.until(lambda: kept.recorder.open == 10 - removed)
-        assert (kept.keeper.pending, kept.keeper.staying) == (0, 10 - removed)
+        assert (kept.live.pending, kept.live.staying) == (0, 10 - removed)
 
 
 async def test_those_that_fail_are_pending_no_longer() -> None:
     with nobody_listens() as port:
         async with keeping(port) as kept:
-            kept.keeper.add(5, 0.0, order=1)
+            kept.live.add(5, 0.0, order=1)
             await kept.until(lambda: kept.recorder.failed == 5)
-            assert (kept.keeper.pending, kept.keeper.staying) == (0, 0)
+            assert (kept.live.pending, kept.live.staying) == (0, 0)
             assert kept.recorder.errors == {"connect:refused": 5}
 
 
@@ -149,12 +149,12 @@ async def test_who_was_overdue_when_let_go_is_told_apart() -> None:
     async with serve(read_all, "127.0.0.1", 0, process_request=admit, open_timeout=None) as server:
         async with keeping(port_of(server)) as kept:
             long_ago_ns = perf_counter_ns() - 2_000_000_000
-            kept.keeper.add_at([long_ago_ns] * 3 + [perf_counter_ns() + 600_000_000_000] * 2)
-            await kept.until(lambda: kept.keeper.overdue == 3)
+            kept.live.add_at([long_ago_ns] * 3 + [perf_counter_ns() + 600_000_000_000] * 2)
+            await kept.until(lambda: kept.live.overdue == 3)
             # The two that are not due yet go first, then one that is.
-            kept.keeper.remove(3, 1)
-            assert kept.keeper.overdue == 3
-            kept.keeper.stop()
+            kept.live.remove(3, 1)
+            assert kept.live.overdue == 3
+            kept.live.stop()
             over.set()
-            await kept.until(lambda: not kept.keeper.pending)
-        assert kept.keeper.overdue == 1
+            await kept.until(lambda: not kept.live.pending)
+        assert kept.live.overdue == 1

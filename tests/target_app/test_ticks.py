@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_app.lifecycle.schedule import Ticks, Turns
+from target_app.lifecycle.ticks import Ticks, Turns
 
 
 @pytest.mark.parametrize(
