@@ -271,7 +271,7 @@ def test_workers_are_spread_over_the_nodes():
 
 
 def test_a_worker_is_given_longer_to_stop_than_its_swarm_may_take_to_close():
-    assert pod(WORKER)["terminationGracePeriodSeconds"] >= 2 * fleet._CLOSE_SECONDS
+    assert pod(WORKER)["terminationGracePeriodSeconds"] >= 2 * fleet._PATIENCE.close_seconds
 
 
 @deployments
