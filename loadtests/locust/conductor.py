@@ -25,7 +25,7 @@ from loadtests.plan import limits
 from loadtests.plan.masking import masked, masked_url
 from loadtests.plan.plan import Endpoint, Plan, ProcessPlan, port_of, split_url
 from loadtests.run import probe
-from loadtests.run.commands import command_as_data, share_as_data
+from loadtests.run.commands import Prepare, command_as_data
 from loadtests.run.controller import (
     Action,
     CloseLedger,
@@ -240,7 +240,7 @@ class Conductor:
         self._placed[worker.client_id] = Placed(worker, member, offset)
         self._tell_of(self._placed[worker.client_id])
         logger.info("%s: worker %s is process %d", self._name, worker.client_id, process)
-        self._command(worker.client_id, {"do": "prepare", "share": share_as_data(share)})
+        self._command(worker.client_id, command_as_data(Prepare(share)))
 
     def hear(self, client_id: str, what: str, detail: Mapping[str, Any]) -> None:
         """Handle a report from a worker's agent."""

@@ -17,7 +17,7 @@ from locust.runners import Runner
 
 from loadtests.locust.user_slots import SwarmUser
 from loadtests.locust.worker_agent import WorkerAgent
-from loadtests.run.commands import command_of_data, share_of_data
+from loadtests.run.commands import command_of_data
 
 # The two kinds of messages between a master and its workers.
 COMMAND: Final = "swarmgate command"
@@ -75,8 +75,6 @@ class WorkerSide:
             case "ping":
                 now = {"asked_ns": command["asked_ns"], "there_ns": perf_counter_ns()}
                 self._report("", "pong", now)
-            case "prepare":
-                self._agents[kind].prepare(share_of_data(command["share"]))
             case "hold":
                 self._agents[kind].hold()
             case "release":

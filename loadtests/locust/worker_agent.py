@@ -24,10 +24,10 @@ from loadtests.run.commands import (
     Add,
     Close,
     Command,
+    Prepare,
     Remove,
     Serve,
     encode_command,
-    encode_share,
 )
 from reports.printable import printable
 
@@ -54,7 +54,7 @@ class WorkerAgent:
     """
 
     def __init__(self, name: str, new_slot: Callable[[], UserSlot], tell: Tell) -> None:
-        """Create the agent; the swarm process starts with :meth:`prepare`.
+        """Create the agent; the swarm process starts with its first command.
 
         Args:
             name: the name of the user class.
@@ -95,7 +95,7 @@ class WorkerAgent:
             self._to_remove += 1
             self._flush_soon()
 
-    def prepare(self, share: ProcessPlan) -> None:
+    def _prepare(self, share: ProcessPlan) -> None:
         """Start the swarm process with its share of the plan, ending an earlier one."""
         self.end()
         try:
@@ -117,7 +117,7 @@ class WorkerAgent:
         self._readers.spawn(self._read, self._swarm)
         self._readers.spawn(self._hear_prints, self._swarm)
         self._readers.spawn(self._watch, self._swarm)
-        self._write(encode_share(self._complete(share)))
+        self._write(encode_command(Prepare(self._complete(share))))
         self._flush_soon()
 
     def hold(self) -> None:
@@ -132,8 +132,11 @@ class WorkerAgent:
         self._flush()
 
     def command(self, command: Command) -> None:
-        """Pass a command of the master on to the swarm process."""
+        """Do what the master wants: start the swarm process, or pass the command on to it."""
         match command:
+            case Prepare(share):
+                self._prepare(share)
+                return
             case Serve(share):
                 command = Serve(self._complete(share))
             case Close():

@@ -1,4 +1,4 @@
-"""What the leader of a load sends to a swarm process, one JSON line each: a share, then commands.
+"""The commands that the leader of a load sends to a swarm process, one JSON line each.
 
 The process answers with lines of a run record, including an event for each command that names one.
 """
@@ -10,6 +10,14 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, TypeAdapter
 
 from loadtests.plan.plan import ProcessPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Begin with this share of the plan, always the first command; the answer is ``ready``."""
+
+    share: ProcessPlan
+    do: Literal["prepare"] = "prepare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +135,8 @@ class TakePart:
 
 
 Command = (
-    Open
+    Prepare
+    | Open
     | Settle
     | Serve
     | Measure
@@ -142,29 +151,7 @@ Command = (
     | TakePart
 )
 
-_SHARE: Final = TypeAdapter(ProcessPlan)
 _COMMAND: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(discriminator="do")])
-
-
-def encode_share(share: ProcessPlan) -> bytes:
-    """Encode a share of the plan as a line, including its newline."""
-    return _SHARE.dump_json(share) + b"\n"
-
-
-def decode_share(line: bytes) -> ProcessPlan:
-    """Decode what :func:`encode_share` returned."""
-    return _SHARE.validate_json(line)
-
-
-def share_as_data(share: ProcessPlan) -> dict[str, Any]:
-    """Return a share as JSON-compatible data, for a channel that encodes it itself."""
-    data: dict[str, Any] = _SHARE.dump_python(share, mode="json")
-    return data
-
-
-def share_of_data(data: Mapping[str, Any]) -> ProcessPlan:
-    """Return the share that :func:`share_as_data` turned into this data."""
-    return _SHARE.validate_python(data)
 
 
 def encode_command(command: Command) -> bytes:

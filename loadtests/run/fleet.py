@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from loadtests.plan.plan import Endpoint, Plan, processes_of
 from loadtests.run import probe
 from loadtests.run.child_process import MOST_SILENT_SECONDS, own_environment, own_module, sheltered
-from loadtests.run.commands import encode_command, encode_share
+from loadtests.run.commands import Prepare, encode_command
 from loadtests.run.controller import (
     Action,
     CloseLedger,
@@ -192,7 +192,7 @@ class Fleet:
             self._children.append(child)
             self._controller.roster.add(member)
             assert process.stdin is not None
-            process.stdin.write(encode_share(share))
+            process.stdin.write(encode_command(Prepare(share)))
             tasks.create_task(self._listen(child))
             tasks.create_task(self._hear_prints(child))
 

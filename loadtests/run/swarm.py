@@ -40,6 +40,7 @@ from loadtests.run.commands import (
     ExpectEnd,
     Measure,
     Open,
+    Prepare,
     Remove,
     Return,
     SeeOff,
@@ -47,7 +48,6 @@ from loadtests.run.commands import (
     Settle,
     TakePart,
     decode_command,
-    decode_share,
 )
 from loadtests.run.live_connections import LiveConnections
 from loadtests.scenarios.registry import make_scenario
@@ -306,8 +306,9 @@ async def _main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), inward)
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outward)
     output = asyncio.StreamWriter(transport, protocol, None, loop)
-    share = decode_share(await commands.readline())
-    await Swarm(share, output).run(commands)
+    first = decode_command(await commands.readline())
+    assert isinstance(first, Prepare)
+    await Swarm(first.share, output).run(commands)
 
 
 def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
