@@ -12,12 +12,13 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
+from benchmarks.capacity.objective import objective_of
 from benchmarks.claims.reading import load_claims
 from benchmarks.runs.tables import InputFileError
 from loadtests.errors import UsageError
 from loadtests.plan.plan import Plan
 from loadtests.run.run import checked
-from loadtests.scenarios.registry import check_scenario
+from loadtests.scenarios.figures import against_figure
 from reports.figure import Better
 from reports.figures import catalogue_of
 from reports.html.page import html_report
@@ -167,7 +168,24 @@ def test_a_declaration_that_cannot_be_kept_apart_is_refused(
         f"class Odd(Scenario):\n    measures = Measures({measures})\n"
     )
     with pytest.raises(UsageError, match=told):
-        check_scenario(Plan("ws://127.0.0.1:9/", 1, str(path), {}))
+        checked(Plan("ws://127.0.0.1:9/", 1, str(path), {}))
+
+
+def test_what_says_of_no_duration_what_it_is_about_has_no_usual_objective(tmp_path: Path) -> None:
+    path = tmp_path / "silent.py"
+    path.write_text(
+        "from swarmgate import Measures, Scenario\n"
+        "class Silent(Scenario):\n    measures = Measures(reaches_rate=True, has_ledger=True)\n"
+    )
+    plan = Plan("ws://127.0.0.1:9/", 1, str(path), {})
+    assert [str(it) for it in objective_of([], plan)] == ["errors <= 0", "integrity.lost <= 0"]
+
+
+def test_a_script_may_have_figures_that_nobody_has_declared(tmp_path: Path) -> None:
+    path = tmp_path / "free.py"
+    path.write_text("async def script(connection):\n    pass\n")
+    assert against_figure("nothing at all like it", str(path)) == ""
+    assert against_figure("nothing at all like it", "echo")
 
 
 def test_a_script_may_declare_as_well(tmp_path: Path) -> None:

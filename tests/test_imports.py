@@ -31,6 +31,7 @@ with TestClient(create_app(Settings({settings}))) as client:
         ("import loadtests.cli", "jinja2", False),
         ("import loadtests.run.swarm", "loadtests.scenarios.echo", False),
         ("import loadtests.run.swarm", "loadtests.scenarios.drain", False),
+        ("import loadtests.run.swarm", "reports.catalogue", False),
         (SERVER.format(settings=""), "zmq", False),
         (SERVER.format(settings=""), "websockets.asyncio.client", False),
     ],

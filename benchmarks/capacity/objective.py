@@ -57,7 +57,7 @@ def _condition(text: str, plan: Plan) -> Threshold:
 
 def _usual(plan: Plan) -> list[str]:
     measures = measures_of(plan)
-    return [f"{measures.main[0]}.{_PROMPT}"] if measures.reaches_rate else []
+    return [f"{kind}.{_PROMPT}" for kind in measures.main[:1] if measures.reaches_rate]
 
 
 def _faults(plan: Plan) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from loadtests.run.header import run_header
 from loadtests.run.target import resolve, running
 from loadtests.run.target_shutdown import TargetShutdown
 from loadtests.scenarios.drain import DrainParameters
-from loadtests.scenarios.figures import against_figure_of
+from loadtests.scenarios.figures import against_figure_of, check_measures
 from loadtests.scenarios.registry import SCENARIOS, check_scenario, parse_parameters, scenario_kind
 from loadtests.scenarios.scenario import Scenario
 from reports.record import (
@@ -151,6 +151,7 @@ def _checked_part(plan: Plan) -> Plan:
         parse_answers(plan.answers)
     except ValueError as error:
         raise UsageError(f"--answer: {error}") from None
+    check_measures(plan)
     check_scenario(plan)
     if plan.population is not None and not _takes_stages(scenario_kind(plan.scenario)):
         joining = ", ".join(name for name, kind in SCENARIOS.items() if _takes_stages(kind))

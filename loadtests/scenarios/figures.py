@@ -1,15 +1,26 @@
 """The figures that a run can have: those of every run, and those that its scenario declares."""
 
+from loadtests.errors import UsageError
 from loadtests.plan.plan import Plan
 from loadtests.scenarios.registry import scenario_kind
 from loadtests.scenarios.scripted import Scripted
-from reports.figures import CATALOGUE, Catalogue
+from reports.figures import CATALOGUE, Catalogue, against_measures
 from reports.measures import Measures
 
 
 def measures_of(plan: Plan) -> Measures:
     """Return what a plan's scenario declares; empty for a plan with several kinds of users."""
     return Measures() if plan.users else scenario_kind(plan.scenario).measures
+
+
+def check_measures(plan: Plan) -> None:
+    """Reject a scenario whose declaration cannot be kept apart from what every run has.
+
+    Raises:
+        UsageError: what is wrong with it.
+    """
+    if complaint := against_measures(measures_of(plan)):
+        raise UsageError(f"scenario {plan.scenario!r}: {complaint}")
 
 
 def catalogue_for(plan: Plan) -> Catalogue:

@@ -17,7 +17,6 @@ from loadtests.scenarios.correlation import CorrelatedParameters
 from loadtests.scenarios.parameters import Parameters
 from loadtests.scenarios.scenario import Scenario
 from loadtests.scenarios.scripted import load_script
-from reports.figures import against_measures
 
 _CLASSES: Final = {
     "broadcast": "broadcast.Broadcast",
@@ -102,8 +101,6 @@ def check_scenario(plan: Plan) -> None:
     """
     kind = scenario_kind(plan.scenario)
     parameters = parse_parameters(plan.scenario, plan.parameters)
-    if complaint := against_measures(kind.measures):
-        raise UsageError(f"scenario {plan.scenario!r}: {complaint}")
     kind.check(plan, parameters)
     if isinstance(parameters, CorrelatedParameters):
         _check_kept(plan, parameters.wrap or "")
