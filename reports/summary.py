@@ -397,7 +397,6 @@ class Totals:
         names = (kind, f"{kind}_later")
         found = [self.histograms[name] for name in names if name in self.histograms]
         if kind == "delivered" and not found:
-            self.settle_deliveries()
             found = [self._settled.times]
         return merged(found)
 
@@ -659,4 +658,6 @@ def totals_of(record: Record) -> Totals:
         totals.add(line)
     if record.footer is not None:
         totals.add(record.footer)
+    # Nothing more will come of them, and whoever asks for figures need not decode them again.
+    totals.settle_deliveries()
     return totals
