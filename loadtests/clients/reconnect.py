@@ -26,10 +26,11 @@ class Reconnector:
         self._recorder = recorder
         self._random = random.Random(seed)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._broken = 0
+        self._away: set[int] = set()
 
     def bring_back(self, pool: ConnectionPool, connection: Connection) -> None:
         """Start reopening a connection that has ended, with the wait before its first attempt."""
+        self._away.add(connection.number)
         task = asyncio.create_task(self._try(pool, connection.number))
         self._tasks.add(task)
         task.add_done_callback(self._has_ended)
@@ -38,16 +39,15 @@ class Reconnector:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
-            self._broken += 1
             self._recorder.fault(error)
 
     @property
     def away(self) -> int:
-        """How many are not back yet."""
-        return len(self._tasks) + self._broken
+        """How many are not back yet; it changes at the moment one begins to count as open."""
+        return len(self._away)
 
     async def all_back(self) -> None:
-        """Wait until all are back."""
+        """Wait until all are back, or cannot be opened because of a fault."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
@@ -55,6 +55,7 @@ class Reconnector:
         """Stop trying."""
         for task in self._tasks:
             task.cancel()
+        self._away.clear()
 
     async def _try(self, pool: ConnectionPool, number: int) -> None:
         failures = 0
@@ -62,13 +63,16 @@ class Reconnector:
             await asyncio.sleep(self._backoff.seconds(failures, self._random.random()))
             self._count("attempts")
             try:
-                await pool.open(number)
+                await pool.open(number, self._is_back)
             except DialError as error:
                 failures += 1
                 self._count("failed_attempts")
                 self._count(f"failed_attempts[{error.kind}]")
             else:
                 return
+
+    def _is_back(self, connection: Connection) -> None:
+        self._away.discard(connection.number)
 
     def _count(self, what: str) -> None:
         # Looked up each time: the recorder has new counts in each interval.

@@ -277,8 +277,8 @@ class Swarm:
         live = self._live
         now = (live.staying, live.pending + self._scenario.away, live.order)
         if now != self._told_population:
-            if self._told_population[1] and not now[1]:
-                # All have arrived: a collection need not walk them again.
+            if self._told_population[1] and not now[1] and not self._scenario.replaces:
+                # All have arrived, to stay: a collection need not walk them again.
                 gc.freeze()
             self._told_population = now
             self._say("population", open=now[0], pending=now[1], order=now[2])

@@ -71,6 +71,8 @@ class Churn(Scenario[ChurnParameters]):
         self._here: list[Connection] = []
         self._places: dict[Connection, int] = {}
         self._arriving: set[asyncio.Task[None]] = set()
+        # The numbers of those among them that are not open yet.
+        self._expected: set[int] = set()
         self._departing: set[Connection] = set()
         # Departures still owed for arrivals; below 0, clients left for arrivals that failed.
         self._overdue = 0
@@ -88,6 +90,11 @@ class Churn(Scenario[ChurnParameters]):
         if self._pool is not None:
             self._pool.forget(connection)
 
+    @property
+    def away(self) -> int:
+        """How many more there will be, or fewer, once whoever is due has arrived or left."""
+        return len(self._expected) - len(self._departing) - self._overdue
+
     async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:
         """Let clients arrive and leave at the plan's rate."""
         self._pool = pool
@@ -99,7 +106,9 @@ class Churn(Scenario[ChurnParameters]):
                 return
             self._overdue += 1
             self._leave()
-            task = asyncio.create_task(self._arrive(pool, intended_ns))
+            number = pool.fresh_number()
+            self._expected.add(number)
+            task = asyncio.create_task(self._arrive(pool, number, intended_ns))
             self._arriving.add(task)
             task.add_done_callback(self._arriving.discard)
 
@@ -113,13 +122,14 @@ class Churn(Scenario[ChurnParameters]):
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 while self._departing:  # noqa: ASYNC110 - an event would cost the hot path more
                     await asyncio.sleep(_POLL_SECONDS)
+        # Nobody comes any more for those whose arrival failed.
+        self._overdue = 0
         return {}
 
-    async def _arrive(self, pool: ConnectionPool, intended_ns: int) -> None:
-        number = pool.fresh_number()
+    async def _arrive(self, pool: ConnectionPool, number: int, intended_ns: int) -> None:
         self.recorder.counts["churn.arrivals"] += 1
         try:
-            await pool.open(number)
+            await pool.open(number, lambda _: self._expected.discard(number))
         except DialError as error:
             pool.fail(error)
             self._overdue -= 1
@@ -127,6 +137,8 @@ class Churn(Scenario[ChurnParameters]):
             self._arrival(perf_counter_ns() - intended_ns)
             self.recorder.counts["churn.arrived"] += 1
             self._leave()
+        finally:
+            self._expected.discard(number)
 
     def _leave(self) -> None:
         """End one connection, drawn at random, if a departure is due and a connection is here."""

@@ -99,7 +99,10 @@ class Scenario(Generic[P]):
 
     @property
     def away(self) -> int:
-        """How many clients are not connected but will be back."""
+        """How many more connections than now there will be by its own doing; may be negative.
+
+        It changes at the same moment as the number of open connections, so that their sum stays.
+        """
         return 0
 
     def prepare(self, pool: ConnectionPool) -> None:

@@ -29,6 +29,7 @@ from reports.figure import Better, measured_alike
 from reports.measures import Measures
 
 _NEVER_NS: Final = 2**63
+_POLL_SECONDS: Final = 0.02
 
 
 _MEASURES: Final = Measures(
@@ -203,8 +204,10 @@ class Storm(Scenario[StormParameters]):
                 connection.abort()
             else:
                 connection.close()
-        await self._reconnector.all_back()
-        pool.say("all back", after_seconds=(perf_counter_ns() - now_ns) / 1e9)
+        while any(connection.state.away_ns for connection in chosen):  # noqa: ASYNC110 - see _until
+            await asyncio.sleep(_POLL_SECONDS)
+        last_ns = max((it.state.gaps[-1][1] - self.share.clock_ns for it in chosen), default=now_ns)
+        pool.say("all back", after_seconds=(last_ns - now_ns) / 1e9)
 
     def outstanding(self, published: Published) -> int:
         """Count the deliveries that can still arrive."""

@@ -11,11 +11,11 @@ from websockets.http11 import Request, Response
 
 from loadtests.clients.dial import Dialer
 from loadtests.clients.pool import ConnectionPool
+from loadtests.measure.load_window import LoadWindow
 from loadtests.measure.recorder import Recorder
 from loadtests.plan.plan import Endpoint, Plan, ProcessPlan
 from loadtests.run.live_connections import LiveConnections
-from loadtests.scenarios.hold import Hold
-from loadtests.scenarios.parameters import Parameters
+from loadtests.scenarios.registry import make_scenario
 from tests.loadtests.conftest import DEADLINE_SECONDS
 from tests.servers.ports import nobody_listens
 
@@ -23,14 +23,16 @@ from tests.servers.ports import nobody_listens
 class Kept:
     """Live connections, and what they are opened with."""
 
-    def __init__(self, port: int) -> None:
-        plan = Plan(f"ws://127.0.0.1:{port}/", 1, "hold", {}, live=True)
+    def __init__(self, port: int, name: str = "hold", **parameters: object) -> None:
+        plan = Plan(f"ws://127.0.0.1:{port}/", 1, name, parameters, rate=100.0, live=True)
         share = ProcessPlan(plan, 0, Endpoint("127.0.0.1", port), (), 0, number_step=2)
         self.recorder = Recorder(0, 0, 64)
-        scenario = Hold(share, Parameters(), self.recorder)
+        self.scenario = make_scenario(share, self.recorder)
         dialer = Dialer(share, self.recorder)
-        self.pool = ConnectionPool(share, scenario, dialer, self.recorder, lambda *_, **__: None)
-        self.live = LiveConnections(share, self.pool, scenario, self.recorder)
+        say = lambda name, **detail: self.said.append((name, detail))  # noqa: E731
+        self.said: list[tuple[str, dict[str, object]]] = []
+        self.pool = ConnectionPool(share, self.scenario, dialer, self.recorder, say)
+        self.live = LiveConnections(share, self.pool, self.scenario, self.recorder)
 
     @property
     def numbers(self) -> list[int]:
@@ -43,8 +45,8 @@ class Kept:
 
 
 @asynccontextmanager
-async def keeping(port: int) -> AsyncIterator[Kept]:
-    kept = Kept(port)
+async def keeping(port: int, name: str = "hold", **parameters: object) -> AsyncIterator[Kept]:
+    kept = Kept(port, name, **parameters)
     running = asyncio.create_task(kept.live.run())
     yield kept
     running.cancel()
@@ -93,6 +95,42 @@ async def test_each_is_counted_once_at_every_moment_of_its_opening() -> None:
         assert (kept.live.pending, kept.live.staying) == (0, 6)
         await kept.until(lambda: kept.recorder.open == 6)
         assert kept.numbers == [0, 2, 4, 6, 8, 10]
+
+
+FIXED = {"backoff": "fixed", "first": "10ms", "jitter": "none"}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "said"),
+    [
+        ("storm", {"drop": "abort", **FIXED}, ["storm", "all back"]),
+        ("storm", {"drop": "close", **FIXED}, ["storm", "all back"]),
+        ("churn", {"leave": "abort"}, []),
+        ("churn", {"leave": "close"}, []),
+    ],
+)
+async def test_each_is_counted_once_at_every_moment_of_its_being_replaced(
+    name: str, parameters: dict[str, object], said: list[str]
+) -> None:
+    """Whoever orders more or fewer goes by their number: one counted twice is one too few left."""
+    async with (
+        serve(read_all, "127.0.0.1", 0) as server,
+        keeping(port_of(server), name, **parameters) as kept,
+    ):
+        kept.live.add(10, 0.0, order=1)
+        await kept.until(lambda: kept.recorder.open == 10)
+        now_ns = perf_counter_ns()
+        load = LoadWindow(now_ns, now_ns + 500_000_000)
+        measuring = asyncio.create_task(kept.scenario.measure(kept.pool, load))
+        while not measuring.done():
+            assert kept.live.staying + kept.live.pending + kept.scenario.away == 10
+            await asyncio.sleep(0)
+        await measuring
+    assert kept.recorder.closed >= 9
+    assert not kept.recorder.errors
+    assert [name for name, _ in kept.said] == said
+    # Whoever was dropped waits that long before trying.
+    assert all(kept.said[-1][1]["after_seconds"] >= 0.01 for _ in said)
 
 
 async def test_what_is_not_opened_yet_is_not_opened_any_more() -> None:
