@@ -1,4 +1,4 @@
-"""All swarm processes of one run: started, led through the phases together, and recorded.
+"""All swarm processes of one run: led through the phases together, and recorded.
 
 :mod:`loadtests.run.controller` decides which commands are sent to whom and when, each swarm process
 (:mod:`loadtests.run.swarm`) carries them out, and this module transports them.
@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from loadtests.plan.plan import Endpoint, Plan, processes_of
 from loadtests.run import probe
-from loadtests.run.child_process import MOST_SILENT_SECONDS, own_environment, own_module, sheltered
+from loadtests.run.child_process import MOST_SILENT_SECONDS
 from loadtests.run.commands import Prepare, encode_command
 from loadtests.run.controller import (
     Action,
@@ -34,6 +34,7 @@ from loadtests.run.controller import (
     Wait,
 )
 from loadtests.run.roster import Member
+from loadtests.run.swarm_processes import end
 from loadtests.run.target_shutdown import TargetEnd, TargetShutdown
 from loadtests.run.validity import footer_of
 from loadtests.scenarios.registry import scenario_kind
@@ -44,7 +45,6 @@ from reports.threshold import holds, parse_threshold
 from reports.units import format_figure
 
 _SAMPLE_SECONDS: Final = 1.0
-_LINE_LIMIT_BYTES: Final = 2**26
 _PATIENCE: Final = Patience(lead_ns=50_000_000, end_seconds=5.0)
 # How many printed lines of a process are shown and recorded.
 _MOST_PRINTED: Final = 1_000
@@ -83,11 +83,12 @@ class Fleet:
         emit: Emit,
         totals: Totals,
         *,
+        processes: Sequence[asyncio.subprocess.Process],
         server_pids: Sequence[int],
         origin_ns: int,
         shutdown: TargetShutdown | None = None,
     ) -> None:
-        """Prepare; nothing is started before :meth:`run`.
+        """Prepare; nothing is sent before :meth:`run`.
 
         Args:
             plan: the run.
@@ -95,12 +96,18 @@ class Fleet:
             sources: source addresses to spread connections over.
             emit: called with every line of the record, in the order they were made.
             totals: the sum of the lines emitted so far, kept by their receiver.
+            processes: the swarm processes, one for each share of the plan.
             server_pids: roots of the process trees to watch, none if they are not known.
             origin_ns: CLOCK_MONOTONIC time that the record counts from.
             shutdown: how to stop the target after the load, if at all.
         """
         self._plan = plan
         self._shares = processes_of(plan, endpoint, sources, origin_ns)
+        members = (
+            Member(number, f"swarm process {number}", share)
+            for number, share in enumerate(self._shares)
+        )
+        self._children = [_Child(*each) for each in zip(processes, members, strict=True)]
         self._emit = emit
         self._totals = totals
         self._server_pids = tuple(server_pids)
@@ -112,7 +119,6 @@ class Fleet:
         self._may_be_dead = all(it.comes_back for it in kinds)
         # Processes that always have some connection open, unless the target ends them all.
         self._staying = [number for number, it in enumerate(kinds) if not it.replaces]
-        self._children: list[_Child] = []
         self._controller = Controller(plan, perf_counter_ns, _PATIENCE)
         self._is_departing = False
         self._seeing_off: asyncio.Task[TargetEnd] | None = None
@@ -128,19 +134,13 @@ class Fleet:
         Args:
             interrupted: set when the user wants the run to end now.
         """
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                footer = await self._lead(tasks, interrupted)
-        finally:
-            # If the record can no longer be written, no process was asked to end.
-            for child in self._children:
-                await _end(child)
-        return footer
+        async with asyncio.TaskGroup() as tasks:
+            return await self._lead(tasks, interrupted)
 
     async def _lead(self, tasks: asyncio.TaskGroup, interrupted: asyncio.Event) -> Footer:
         """Lead the run to its end, and return its footer."""
         beside = [tasks.create_task(it) for it in (self._watch(), self._end_on(interrupted))]
-        await self._start(tasks)
+        self._start(tasks)
         shutdown = self._shutdown
         drain_seconds = None if shutdown is None else shutdown.within_seconds
         await self._carry(self._controller.fixed(self._has_opened, drain_seconds))
@@ -149,7 +149,7 @@ class Fleet:
         was_interrupted = self._was_interrupted
         await self._carry(self._controller.close(self._plan.ramp_down_seconds))
         for child in self._children:
-            await _end(child)
+            await end(child.process)
         for task in (*beside, *filter(None, [self._seeing_off])):
             task.cancel()
         return footer_of(
@@ -176,23 +176,10 @@ class Fleet:
     def _has_opened(self) -> bool:
         return bool(self._totals.counts["opened"])
 
-    async def _start(self, tasks: asyncio.TaskGroup) -> None:
-        for number, share in enumerate(self._shares):
-            with sheltered():
-                process = await asyncio.create_subprocess_exec(
-                    *own_module("loadtests.run.swarm"),
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    limit=_LINE_LIMIT_BYTES,
-                    env={**own_environment(), "PYTHONUNBUFFERED": "1"},
-                )
-            member = Member(number, f"swarm process {number}", share)
-            child = _Child(process, member)
-            self._children.append(child)
-            self._controller.roster.add(member)
-            assert process.stdin is not None
-            process.stdin.write(encode_command(Prepare(share)))
+    def _start(self, tasks: asyncio.TaskGroup) -> None:
+        for child in self._children:
+            self._controller.roster.add(child.member)
+            self._write(child, encode_command(Prepare(child.member.share)))
             tasks.create_task(self._listen(child))
             tasks.create_task(self._hear_prints(child))
 
@@ -412,10 +399,3 @@ class Fleet:
 
     def _now_ns(self) -> int:
         return perf_counter_ns() - self._origin_ns
-
-
-async def _end(child: _Child) -> None:
-    """End a process that has not ended; what watches for that must not outlive the loop."""
-    if child.process.returncode is None:
-        child.process.kill()
-    await child.process.wait()

@@ -4,8 +4,14 @@ import asyncio
 import os
 import signal
 import uuid
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +35,7 @@ from loadtests.plan.template import fill, saved_names
 from loadtests.run import probe
 from loadtests.run.fleet import Fleet
 from loadtests.run.header import run_header
+from loadtests.run.swarm_processes import swarm_processes
 from loadtests.run.target import resolve, running
 from loadtests.run.target_shutdown import TargetShutdown
 from loadtests.scenarios.drain import DrainParameters
@@ -96,7 +103,7 @@ async def execute(
         if not probe.is_alive(pid):
             raise UsageError(f"--pid {pid}: there is no such process; name the server's")
     with _writer(path) as writer:
-        async with _target(plan, source, path) as found:
+        async with _swarm(plan) as processes, _target(plan, source, path) as found:
             command = replay_command(masked(plan), masked_source(source))
             plan = _addressed(plan, found.port)
             with _interruption() as interrupted:
@@ -104,7 +111,13 @@ async def execute(
                     await _warm_up(plan, found, interrupted)
                 try:
                     return await _record(
-                        plan, found, writer, observe, command=command, interrupted=interrupted
+                        plan,
+                        found,
+                        writer,
+                        observe,
+                        processes=processes,
+                        command=command,
+                        interrupted=interrupted,
                     )
                 except* RecordCutError as group:
                     cut = _first(group)
@@ -239,12 +252,18 @@ async def _target(plan: Plan, source: TargetSource, path: Path) -> AsyncIterator
         yield _Found((), pids)
 
 
+def _swarm(plan: Plan) -> AbstractAsyncContextManager[tuple[Process, ...]]:
+    """Start the plan's swarm processes, which import what they need while the target starts."""
+    return swarm_processes(sum(part.processes for part in plan.parts))
+
+
 async def _record(
     plan: Plan,
     found: _Found,
     writer: RecordWriter,
     observe: Callable[[Line], None],
     *,
+    processes: tuple[Process, ...],
     command: tuple[str, ...],
     interrupted: asyncio.Event,
 ) -> Summary:
@@ -268,6 +287,7 @@ async def _record(
         sources,
         emit,
         totals,
+        processes=processes,
         server_pids=found.pids,
         origin_ns=origin_ns,
         shutdown=_shutdown(plan, found, endpoint),
@@ -282,16 +302,18 @@ async def _warm_up(plan: Plan, found: _Found, interrupted: asyncio.Event) -> Non
     endpoint = await _endpoint(plan)
     sources = limits.sources_for(plan.connections, endpoint, limits.read_limits(), plan.options)
     totals = Totals()
-    fleet = Fleet(
-        plan,
-        endpoint,
-        sources,
-        lambda line, _text=b"": totals.add(line),
-        totals,
-        server_pids=found.pids,
-        origin_ns=perf_counter_ns(),
-    )
-    await fleet.run(interrupted)
+    async with _swarm(plan) as processes:
+        fleet = Fleet(
+            plan,
+            endpoint,
+            sources,
+            lambda line, _text=b"": totals.add(line),
+            totals,
+            processes=processes,
+            server_pids=found.pids,
+            origin_ns=perf_counter_ns(),
+        )
+        await fleet.run(interrupted)
 
 
 def _as_warmup(plan: Plan, seconds: float) -> Plan:

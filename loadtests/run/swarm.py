@@ -306,7 +306,10 @@ async def _main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), inward)
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outward)
     output = asyncio.StreamWriter(transport, protocol, None, loop)
-    first = decode_command(await commands.readline())
+    if not (line := await commands.readline()):
+        # Its leader is gone, or has no load for it.
+        return
+    first = decode_command(line)
     assert isinstance(first, Prepare)
     await Swarm(first.share, output).run(commands)
 
