@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from loadtests.run.child_process import own_environment, own_module
-from reports.exit_status import ExitStatus
+from reports.outcome import ExitStatus
 
 MODULES: Final = {
     "run": "loadtests.cli",

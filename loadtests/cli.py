@@ -24,10 +24,10 @@ from loadtests.run.dry_run import plan_document, plan_rows
 from loadtests.run.help import RunCommand, parameter_lines
 from loadtests.run.run import checked, default_record_path, execute
 from loadtests.scenarios.registry import SCENARIOS, scenario_kind
-from reports.exit_status import ExitStatus
-from reports.outcome import Outcome, outcome_of, run_document
+from reports.outcome import ExitStatus, Outcome
 from reports.printable import printable
 from reports.record import RecordCutError, RecordError
+from reports.run_outcome import outcome_of, run_document
 from reports.summary import Summary
 from reports.terminal import live_view, summary_text
 

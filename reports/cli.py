@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from reports.damage import naming_damage
-from reports.exit_status import ExitStatus
 from reports.html.page import html_report
-from reports.outcome import Outcome, outcome_of, run_document, worst
+from reports.outcome import ExitStatus, Outcome, worst
 from reports.printable import printable
 from reports.record import RecordError, read_record
+from reports.run_outcome import outcome_of, run_document
 from reports.summary import Summary, summarise
 from reports.terminal import summary_text
 from reports.whole_file import write_whole

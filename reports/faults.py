@@ -9,12 +9,11 @@ from typing import Final
 
 from reports.units import format_count
 
+LEDGER_FAULTS: Final = ("lost", "duplicated", "reordered", "corrupted")
+"""What can be wrong with a message. A corrupted one also counts as lost: it is not a second one."""
 FAULTS: Final[Mapping[str, str]] = {
     "errors": "errors",
-    "integrity.lost": "messages lost",
-    "integrity.duplicated": "messages duplicated",
-    "integrity.reordered": "messages reordered",
-    "integrity.corrupted": "messages corrupted",
+    **{f"integrity.{fault}": f"messages {fault}" for fault in LEDGER_FAULTS},
 }
 """The figures that count faults, and what each counts."""
 

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.exit_status import ExitStatus
+from reports.claim_result import Estimate
 from reports.figure import Better
-from reports.outcome import Outcome
+from reports.outcome import ExitStatus, Outcome, judged
 from reports.units import unit_of
-from reports.verdict import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +98,13 @@ def outcome_of_matrix(matrix: Matrix) -> Outcome:
     if not matrix.is_complete:
         what = f"{matrix.made} of {matrix.planned} runs were made"
         return Outcome(ExitStatus.INTERRUPTED, (what,))
-    if invalid := _unmeasured(matrix, has_failed=False):
-        return Outcome(ExitStatus.INVALID, (f"not measured: {', '.join(invalid)}",))
-    if failed := _unmeasured(matrix, has_failed=True):
-        return Outcome(ExitStatus.FAILED, (f"no figures of {', '.join(failed)}",))
-    if matrix.is_reduced:
-        return Outcome(ExitStatus.HELD, ("everything was measured, with a reduced load",))
-    return Outcome(ExitStatus.HELD, ("everything was measured",))
+    invalid = ", ".join(_unmeasured(matrix, has_failed=False))
+    failed = ", ".join(_unmeasured(matrix, has_failed=True))
+    return judged(
+        invalid=[f"not measured: {invalid}"] if invalid else [],
+        failed=[f"no figures of {failed}"] if failed else [],
+        held=f"everything was measured{', with a reduced load' if matrix.is_reduced else ''}",
+    )
 
 
 def _unmeasured(matrix: Matrix, *, has_failed: bool) -> list[str]:

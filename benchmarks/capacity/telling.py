@@ -18,8 +18,8 @@ from benchmarks.judging.capacity import (
     answer,
     candidates,
 )
-from reports.exit_status import ExitStatus
 from reports.limit import Limit, limit_of
+from reports.outcome import ExitStatus
 from reports.tables.capacity_table import LoadRow
 from reports.threshold import Threshold
 from reports.units import format_figure, unit_of

@@ -15,8 +15,8 @@ from benchmarks.runs.experiments import Experiments, LoadExperiment, check_known
 from benchmarks.runs.tables import InputFileError, Names, Table
 from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case
+from reports.outcome import Verdict
 from reports.units import format_figure, parse_figure
-from reports.verdict import Verdict
 
 _ANY: Final = "any"
 

@@ -7,9 +7,10 @@ from benchmarks.claims.claims_file import Claim
 from benchmarks.judging.measured import NotMeasuredError, measured
 from benchmarks.judging.run_figures import Key, RunFigures
 from benchmarks.judging.statistics import level_interval, ratio_interval, verdict
+from reports.claim_result import ClaimResult, Estimate
 from reports.figure import Figure
 from reports.figures import CATALOGUE, Catalogue
-from reports.verdict import ClaimResult, Estimate, Verdict
+from reports.outcome import Verdict
 
 Runs = Mapping[Key, Sequence[RunFigures]]
 

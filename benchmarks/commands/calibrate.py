@@ -19,8 +19,7 @@ from benchmarks.runs.making import InterruptedRunError
 from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError
 from loadtests.run.run import default_folder
-from reports.exit_status import ExitStatus
-from reports.outcome import Outcome
+from reports.outcome import ExitStatus, judged
 from reports.record import RecordError
 from reports.terminal import live_view, result_console
 
@@ -62,12 +61,10 @@ def calibrate(
         sys.stderr.write(f"swarmgate: not calibrated: {error}\n")
         raise typer.Exit(ExitStatus.INVALID) from None
     tell_calibration(rows, folder, as_json=json_output)
-    wrong = [f"{row.subject}: {row.figure}" for row in rows if not row.holds]
-    outcome = Outcome(
-        ExitStatus.FAILED if wrong else ExitStatus.HELD,
-        (f"not what was injected: {', '.join(wrong)}",)
-        if wrong
-        else (f"all {len(rows)} figures are what was injected",),
+    wrong = ", ".join(f"{row.subject}: {row.figure}" for row in rows if not row.holds)
+    outcome = judged(
+        failed=[f"not what was injected: {wrong}"] if wrong else [],
+        held=f"all {len(rows)} figures are what was injected",
     )
     if not json_output:
         sys.stdout.write(f"{outcome.line}\n")

@@ -42,7 +42,7 @@ from loadtests.plan.said import source_of, url_of
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.run.help import RunCommand
 from loadtests.run.run import checked, default_folder
-from reports.exit_status import ExitStatus
+from reports.outcome import ExitStatus
 from reports.printable import printable
 from reports.record import RecordError
 from reports.tables.capacity_table import loads_markdown, loads_table

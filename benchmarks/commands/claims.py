@@ -30,13 +30,12 @@ from loadtests.errors import UsageError
 from loadtests.plan.command_line import read_words
 from loadtests.plan.said import source_of
 from loadtests.run.run import default_folder
-from reports.exit_status import ExitStatus
-from reports.outcome import Outcome
+from reports.claim_result import ClaimResult, outcome_of_claims
+from reports.outcome import ExitStatus, Outcome
 from reports.printable import printable
 from reports.record import RecordError
 from reports.tables.claims_table import tally, verdict_markdown, verdict_svg, verdict_table
 from reports.terminal import live_view, result_console
-from reports.verdict import ClaimResult, outcome_of_claims
 
 DEFAULT_CLAIMS: Final = Path(__file__).parents[1] / "claims.toml"
 # Columns of a table that goes to a file or a pipe, unless COLUMNS sets the number.

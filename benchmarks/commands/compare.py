@@ -16,8 +16,8 @@ from benchmarks.judging.compare import Choose, compare, matters
 from loadtests.errors import UsageError
 from reports.comparison import Comparison
 from reports.damage import naming_damage
-from reports.exit_status import ExitStatus
 from reports.figures import nearest
+from reports.outcome import ExitStatus
 from reports.printable import printable
 from reports.record import RECORD_SUFFIX, RecordError, read_record
 from reports.summary import Summary, summarise

@@ -15,7 +15,7 @@ from benchmarks.counting.count import Count
 from benchmarks.counting.count import count as count_it
 from benchmarks.counting.figures import FIGURES, KINDS
 from benchmarks.counting.process import CountError, Load, Subject, SubjectError
-from reports.exit_status import ExitStatus
+from reports.outcome import ExitStatus
 from reports.units import significant
 
 app = typer.Typer()

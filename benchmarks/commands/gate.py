@@ -50,8 +50,8 @@ from benchmarks.runs.making import InterruptedRunError, Watch
 from benchmarks.runs.tables import InputFileError
 from loadtests.errors import UsageError
 from loadtests.run.run import default_folder
-from reports.exit_status import ExitStatus
 from reports.gate_decision import GateDecision
+from reports.outcome import ExitStatus
 from reports.printable import printable
 from reports.record import RecordError
 from reports.tables.gate_table import (

@@ -27,8 +27,7 @@ from loadtests.plan.said import source_of
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.user_kinds import plan_of_run
 from loadtests.run.run import checked, default_folder, execute
-from reports.exit_status import ExitStatus
-from reports.outcome import Outcome
+from reports.outcome import ExitStatus, Outcome
 from reports.printable import printable
 from reports.record import RecordError
 from reports.summary import Summary

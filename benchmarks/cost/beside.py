@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.judging.statistics import level_interval, ratio_interval, verdict
+from reports.claim_result import Estimate
+from reports.outcome import Verdict
 from reports.units import format_figure, significant
-from reports.verdict import Estimate, Verdict
 
 FEWEST_ROUNDS: Final = 5
 """The fewest to judge: with fewer, the interval is so wide that chance decides what it shows."""

@@ -13,8 +13,8 @@ from benchmarks.cost.beside import FEWEST_ROUNDS, Beside, Comparison
 from benchmarks.runs.making import ANY_MACHINE
 from loadtests.plan.bounds import changed
 from loadtests.plan.target_source import TargetSource
+from reports.outcome import Verdict
 from reports.units import format_figure
-from reports.verdict import Verdict
 from swarmgate import RunInvalidError, Swarmgate
 
 ECHO_SERVER = TargetSource((sys.executable, "-m", "benchmarks.cost.picows_echo", "{port}"))

@@ -20,7 +20,7 @@ from benchmarks.cost.conftest import Measure, judge, make_rounds, note_each
 from benchmarks.runs.making import ANY_MACHINE
 from loadtests.plan.bounds import changed
 from loadtests.run.target import free_port
-from reports.exit_status import ExitStatus
+from reports.outcome import ExitStatus
 from reports.record import Record, read_record
 from reports.summary import summarise
 from swarmgate import RunInvalidError

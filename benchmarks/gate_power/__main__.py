@@ -39,7 +39,7 @@ from benchmarks.runs.making import InterruptedRunError, Watch
 from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import Target, started_by
 from loadtests.run.child_process import own_module
-from reports.exit_status import ExitStatus
+from reports.outcome import ExitStatus
 from reports.record import RecordError
 from reports.terminal import live_view
 from reports.units import parse_seconds

@@ -11,9 +11,9 @@ from dataclasses import replace
 from benchmarks.judging.measured import NotMeasuredError, measured
 from benchmarks.judging.run_figures import Key, RunFigures
 from benchmarks.judging.statistics import FEWEST_RUNS, level_interval, ratio_interval
+from reports.claim_result import Estimate
 from reports.figure import Better
 from reports.matrix import Cell, Column, Row
-from reports.verdict import Estimate
 
 Runs = Mapping[Key, Sequence[RunFigures]]
 

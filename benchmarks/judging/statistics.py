@@ -9,7 +9,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
-from reports.verdict import Estimate, Verdict
+from reports.claim_result import Estimate
+from reports.outcome import Verdict
 
 CONFIDENCE: Final = 0.95
 FEWEST_RUNS: Final = 2

@@ -10,9 +10,9 @@ from pydantic import Field
 from benchmarks.runs.tables import InputFileError, Table, human
 from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
+from reports.claim_result import ALONE
 from reports.figures import CATALOGUE, Catalogue, nearest
 from reports.units import parse_count
-from reports.verdict import ALONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from loadtests.errors import LoadTestError, TargetError
 from loadtests.plan.bounds import Bounds
 from loadtests.run.run import execute
 from reports.damage import naming_damage
-from reports.outcome import told_errors
 from reports.record import RECORD_SUFFIX, Line, read_record
+from reports.run_outcome import told_errors
 from reports.summary import Summary, summarise
 
 Observe = Callable[[Line], None]

@@ -9,8 +9,8 @@ from benchmarks.scaling.choice import Choice, choose
 from benchmarks.scaling.fit import CONFIDENCE, Interval, NotEnoughError, Points
 from benchmarks.scaling.laws import Axis, Law, laws_of
 from benchmarks.scaling.readings import Reading, Series
+from reports.outcome import Verdict
 from reports.units import format_figure
-from reports.verdict import Verdict
 
 _FAR: Final = 10.0
 """Beyond this multiple of the largest measured size, a projection says so in words."""

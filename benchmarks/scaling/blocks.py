@@ -10,6 +10,7 @@ from benchmarks.scaling.fit import Fit, Interval
 from benchmarks.scaling.laws import Axis, Law
 from benchmarks.scaling.models import AMDAHL, LINE, LINEARITHMIC, POWER, QUADRATIC, UNIVERSAL
 from benchmarks.scaling.report import Report, SeriesReport
+from reports.outcome import Verdict
 from reports.units import (
     format_bytes,
     format_count,
@@ -18,7 +19,6 @@ from reports.units import (
     significant,
     unit_of,
 )
-from reports.verdict import Verdict
 
 _UNITS = {Axis.CONNECTIONS: "connections", Axis.RATE: "messages/s", Axis.WORKERS: "workers"}
 _VERDICTS = {

@@ -9,10 +9,8 @@ from benchmarks.scaling.fit import Fit
 from benchmarks.scaling.laws import IDLE_CPU, LOAD_CPU, Axis, Law
 from benchmarks.scaling.machines import Bound, MachineSpec, bounds_of, workers_needed
 from benchmarks.scaling.readings import LeftOut, Series, SeriesError
-from reports.exit_status import ExitStatus
-from reports.outcome import Outcome
+from reports.outcome import Outcome, Verdict, judged
 from reports.units import format_count, format_figure
-from reports.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,29 +101,29 @@ def outcome_of_scaling(report: Report) -> Outcome:
     """
     findings = report.findings
     if not any(it.choice for it in findings):
-        reasons = tuple(dict.fromkeys(f"{it.law.label}: {it.reason}" for it in findings))
-        return Outcome(ExitStatus.INVALID, reasons or ("no valid record is left",))
-    if missing := [it.reason for it in findings if it.missing]:
-        return Outcome(ExitStatus.INVALID, tuple(f"not fitted: {it}" for it in missing))
+        reasons = list(dict.fromkeys(f"{it.law.label}: {it.reason}" for it in findings))
+        return judged(invalid=reasons or ["no valid record is left"])
     checks = [(finding.law, it) for finding in findings for it in finding.checks]
-    if wrong := [(law, it) for law, it in checks if it.verdict is Verdict.REFUTED]:
-        told = (
-            f"{law.label} at {format_count(it.size)}: projected "
-            f"{format_figure(law.figure, it.projected.low)} to "
-            f"{format_figure(law.figure, it.projected.high)}, measured "
-            f"{format_figure(law.figure, it.measured)}"
-            for law, it in wrong
-        )
-        return Outcome(ExitStatus.FAILED, tuple(told))
+    wrong = [
+        f"{law.label} at {format_count(it.size)}: projected "
+        f"{format_figure(law.figure, it.projected.low)} to "
+        f"{format_figure(law.figure, it.projected.high)}, measured "
+        f"{format_figure(law.figure, it.measured)}"
+        for law, it in checks
+        if it.verdict is Verdict.REFUTED
+    ]
     doubts = [f"{it.law.label}: {it.doubt}" for it in findings if it.doubt]
     doubts += [
         f"{law.label} at {format_count(it.size)}: the projection is too wide to tell"
         for law, it in checks
         if it.verdict is Verdict.INCONCLUSIVE
     ]
-    if doubts:
-        return Outcome(ExitStatus.INCONCLUSIVE, tuple(doubts))
     fitted = sum(it.choice is not None for it in findings)
     laws = f"{fitted} {'law was' if fitted == 1 else 'laws were'} fitted"
     held = f", {len(checks)} of {len(checks)} projections held where measured" if checks else ""
-    return Outcome(ExitStatus.HELD, (f"{laws}{held}",))
+    return judged(
+        invalid=[f"not fitted: {it.reason}" for it in findings if it.missing],
+        failed=wrong,
+        undecided=doubts,
+        held=f"{laws}{held}",
+    )

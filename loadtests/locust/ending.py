@@ -7,8 +7,8 @@ from typing import Final
 
 from locust.stats import RequestStats, StatsEntry
 
-from reports.exit_status import ExitStatus
-from reports.outcome import outcome_of
+from reports.outcome import ExitStatus
+from reports.run_outcome import outcome_of
 from reports.summary import Summary
 from reports.terminal import summary_text
 from reports.threshold import Threshold, failures

@@ -34,8 +34,7 @@ from loadtests.run import probe
 from loadtests.run.run import default_record_path
 from loadtests.scenarios.figures import against_figure
 from loadtests.scenarios.registry import scenario_kind
-from reports.exit_status import ExitStatus
-from reports.outcome import Outcome, worst
+from reports.outcome import ExitStatus, Outcome, worst
 from reports.record import RECORD_SUFFIX, Interval, Line, RecordCutError, RecordError
 from reports.threshold import Threshold, failures
 

@@ -16,6 +16,7 @@ from typing import Final
 from locust.stats import RequestStats, StatsEntry, StatsError
 
 from loadtests.scenarios.echo import TIMEOUT
+from reports.faults import LEDGER_FAULTS
 from reports.histogram import Histogram, merged
 from reports.measures import Measures
 from reports.record import Interval
@@ -35,8 +36,6 @@ _NAMES: Mapping[str, str] = {
 }
 _CONNECT = _NAMES["open"]
 _ANY: Final = Measures()
-# Counts of the ledger that are faults.
-_FAULTS = ("lost", "duplicated", "reordered", "corrupted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ def _failures(interval: Interval, main: str) -> dict[str, dict[str, int]]:
         found.setdefault(of, {})[kind] = count
     # A message whose user waited in vain is lost as well: it is not a second message.
     waited = interval.errors.get(TIMEOUT, 0)
-    for name in _FAULTS:
+    for name in LEDGER_FAULTS:
         count = interval.integrity.get(name, 0) - (waited if name == "lost" else 0)
         # Negative if some arrived that had been counted as lost: Locust takes nothing back.
         if count > 0:

@@ -20,7 +20,7 @@ from loadtests.locust.master import MasterSide
 from loadtests.locust.user_slots import SwarmUser
 from loadtests.locust.web import add_tab
 from loadtests.locust.worker import WorkerSide
-from reports.exit_status import ExitStatus
+from reports.outcome import ExitStatus
 from reports.units import rounded
 
 _REPORT_SECONDS = 1.0

@@ -26,9 +26,9 @@ from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.user_kinds import plan_of_run
 from loadtests.run.run import execute
 from loadtests.run.target import running
-from reports.exit_status import ExitStatus
-from reports.outcome import outcome_of, run_document
+from reports.outcome import ExitStatus
 from reports.record import RecordError
+from reports.run_outcome import outcome_of, run_document
 from reports.units import format_figure
 
 Answer = Callable[[Mapping[str, Any]], None]

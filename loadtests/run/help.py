@@ -17,7 +17,7 @@ from loadtests.errors import UsageError
 from loadtests.plan.scenario_file import read_scenario_file
 from loadtests.scenarios.registry import scenario_kind
 from loadtests.scenarios.scenario import Scenario
-from reports.exit_status import ExitStatus
+from reports.outcome import ExitStatus
 
 _OPTIONS: Final = ("--scenario", "-s")
 _DEEPER: Final = " " * 10

@@ -14,8 +14,8 @@ from reports.figures import Catalogue, catalogue_of, figure
 from reports.html.charts import charts
 from reports.html.over_time import Phase, end_seconds, phases
 from reports.limit import limit_of
-from reports.outcome import outcome_of
 from reports.record import Event, Header, Record, UserHeader
+from reports.run_outcome import outcome_of
 from reports.summary import DELIVERY, LEDGER, OWN, Summary, Totals, totals_of
 from reports.terminal import drain_rows
 from reports.units import (

@@ -15,10 +15,11 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from reports.claim_result import ALONE, ClaimResult, Estimate, named
+from reports.outcome import Verdict
 from reports.printable import printable
 from reports.tables.markdown import markdown_table
 from reports.units import format_figure
-from reports.verdict import ALONE, ClaimResult, Estimate, Verdict, named
 
 PICTURE_WIDTH: Final = 132
 # Placed between a number and its unit, so that no line of a table breaks there.

@@ -10,9 +10,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from reports.exit_status import ExitStatus
 from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
-from reports.outcome import Outcome
+from reports.outcome import ExitStatus, Outcome
 from reports.printable import printable
 from reports.tables.markdown import markdown_table
 from reports.units import format_change, format_seconds, significant

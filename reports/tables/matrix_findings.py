@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from reports.claim_result import Estimate
 from reports.figure import Better
 from reports.matrix import Column, Matrix
 from reports.units import format_figure, significant
-from reports.verdict import Estimate
 
 # Ratios from here up are written as multiples, smaller ones as percentages.
 _TIMES: Final = 2.0

@@ -10,11 +10,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from reports.claim_result import Estimate
 from reports.matrix import Cell, Matrix
 from reports.printable import printable
 from reports.tables.markdown import markdown_table
 from reports.units import Scale, scale_of, significant
-from reports.verdict import Estimate
 
 _SAME: Final = "~"
 _BEST: Final = "*"

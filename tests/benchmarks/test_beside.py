@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.cost.beside import FEWEST_ROUNDS, Beside, Bound
 from benchmarks.cost.conftest import judge, make_rounds
-from reports.verdict import Verdict
+from reports.outcome import Verdict
 from swarmgate import RunInvalidError
 
 COSTS = {"ours": 1.3, "reference": 1.0}

@@ -26,7 +26,7 @@ from loadtests.errors import UsageError
 from loadtests.plan.plan import Plan
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.target_source import TargetSource
-from reports.exit_status import ExitStatus
+from reports.outcome import ExitStatus
 from reports.tables.capacity_table import loads_markdown
 
 GOOD = {"latency.p99_seconds": 0.004, "errors": 0.0, "integrity.lost": 0.0}

@@ -23,10 +23,10 @@ from benchmarks.runs.series import describe, quick, turns
 from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import Target
 from loadtests.plan.toml_lines import line_of
-from reports.exit_status import ExitStatus
+from reports.claim_result import ALONE, ClaimResult, outcome_of_claims
 from reports.figures import figure
+from reports.outcome import ExitStatus, Verdict
 from reports.tables.claims_table import tally, verdict_markdown, verdict_table
-from reports.verdict import ALONE, ClaimResult, Verdict, outcome_of_claims
 
 GOOD = """\
 [experiment.idle]

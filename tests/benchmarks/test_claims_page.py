@@ -11,8 +11,7 @@ from benchmarks.claims.reading import load_claims
 from benchmarks.runs import reading
 from benchmarks.runs.experiments import AloneExperiment
 from benchmarks.runs.tables import TargetTable, WorkloadTable
-from reports.exit_status import ExitStatus
-from reports.verdict import Verdict
+from reports.outcome import ExitStatus, Verdict
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/claims.md").read_text()

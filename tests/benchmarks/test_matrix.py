@@ -17,9 +17,9 @@ from benchmarks.judging.run_figures import Key, RunFigures
 from benchmarks.matrix.matrix_file import chosen, load_matrix
 from benchmarks.runs.series import turns
 from benchmarks.runs.tables import InputFileError
-from reports.exit_status import ExitStatus
 from reports.figure import Better
 from reports.matrix import Cell, Column, Matrix, Row, matrix_document, outcome_of_matrix
+from reports.outcome import ExitStatus
 from reports.tables.matrix_findings import findings, notes
 from reports.tables.matrix_table import matrix_markdown, matrix_table, reasons
 

@@ -19,9 +19,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from loadtests.errors import LimitError, TargetError, UsageError
 from loadtests.plan.connect_options import ConnectOptions
 from loadtests.plan.target_source import TargetSource
-from reports.exit_status import ExitStatus
-from reports.outcome import outcome_of
+from reports.outcome import ExitStatus
 from reports.record import Event, Interval, Line, read_record
+from reports.run_outcome import outcome_of
 from tests.loadtests.conftest import Run
 from tests.servers.launch import STOP_SECONDS, known
 from tests.servers.ports import nobody_listens

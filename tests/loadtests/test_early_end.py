@@ -12,9 +12,9 @@ from loadtests.errors import UsageError
 from loadtests.plan.plan import Plan
 from loadtests.plan.replay import replay_command
 from loadtests.plan.target_source import TargetSource
-from reports.exit_status import ExitStatus
-from reports.outcome import outcome_of
+from reports.outcome import ExitStatus
 from reports.record import Event, Interval, Line
+from reports.run_outcome import outcome_of
 from tests.loadtests.conftest import LOSSY_COLLECT_SECONDS, Run, broadcasting
 from tests.servers.launch import known
 

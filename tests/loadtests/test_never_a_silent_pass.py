@@ -13,9 +13,9 @@ import pytest
 from loadtests.plan.bounds import Bounds
 from loadtests.plan.target_source import TargetSource
 from loadtests.scenarios.registry import SCENARIOS
-from reports.exit_status import ExitStatus
-from reports.outcome import outcome_of
+from reports.outcome import ExitStatus
 from reports.record import Event, Line
+from reports.run_outcome import outcome_of
 from reports.summary import Summary
 from reports.terminal import summary_text
 from tests.loadtests.conftest import REFERENCE, Run

@@ -24,9 +24,9 @@ from loadtests.scenarios.parameters import Parameters
 from loadtests.scenarios.registry import parse_parameters, scenario_kind
 from loadtests.scenarios.script import match
 from loadtests.scenarios.scripted import load_script
-from reports.exit_status import ExitStatus
-from reports.outcome import outcome_of
+from reports.outcome import ExitStatus
 from reports.record import read_record
+from reports.run_outcome import outcome_of
 from reports.terminal import live_view
 from tests.loadtests.conftest import (
     DEADLINE_SECONDS,

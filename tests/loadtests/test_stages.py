@@ -18,8 +18,8 @@ from loadtests.plan.plan import Endpoint, Plan, processes_of
 from loadtests.plan.schedule import share as part_of
 from loadtests.plan.stages import Stage, Stages, are_stages, parse_stages
 from loadtests.scenarios.registry import make_scenario
-from reports.exit_status import ExitStatus
-from reports.outcome import outcome_of
+from reports.outcome import ExitStatus
+from reports.run_outcome import outcome_of
 from reports.summary import Summary
 from tests.loadtests.conftest import DEADLINE_SECONDS, LOSSY_COLLECT_SECONDS, Run
 

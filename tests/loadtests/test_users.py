@@ -19,10 +19,10 @@ from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.target_source import TargetSource
 from loadtests.plan.user_kinds import UserKind, parse_user, parts_of, plan_of_run
 from loadtests.run.run import checked, execute
-from reports.exit_status import ExitStatus
 from reports.html.page import html_report
-from reports.outcome import outcome_of
+from reports.outcome import ExitStatus
 from reports.record import Interval, Line, read_record
+from reports.run_outcome import outcome_of
 from reports.summary import summarise
 from tests.loadtests.conftest import PATIENT, broadcasting
 from tests.servers.launch import launch

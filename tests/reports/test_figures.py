@@ -15,9 +15,9 @@ from loadtests.scenarios.figures_page import figures_page
 from loadtests.scenarios.registry import SCENARIOS
 from loadtests.scenarios.scripted import Scripted
 from reports.catalogue import APART, DURATION_GROUPS, GROUPS
-from reports.exit_status import ExitStatus
 from reports.figure import Better, Subject
 from reports.figures import CATALOGUE, against_measures, figure
+from reports.outcome import ExitStatus
 from reports.record import read_record
 from reports.summary import totals_of
 

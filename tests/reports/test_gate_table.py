@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from reports.exit_status import ExitStatus
 from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
+from reports.outcome import ExitStatus
 from reports.tables.gate_table import (
     GateReport,
     gate_document,

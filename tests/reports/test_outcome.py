@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from reports.exit_status import ExitStatus
-from reports.outcome import Outcome, outcome_of, worst
+from reports.outcome import ExitStatus, Outcome, worst
+from reports.run_outcome import outcome_of
 from reports.summary import Totals
 from tests.reports.builders import encoded, footer, header, interval
 
@@ -37,7 +37,7 @@ def test_a_run_without_a_fault_held() -> None:
         ),
         (
             {"errors": {"a:b": 2}, "integrity": {"expected": 1_000, "lost": 1, "corrupted": 3}},
-            "2 errors (a:b × 2); 1 of 1,000 messages lost; 3 came corrupted",
+            "2 errors (a:b × 2); 1 of 1,000 messages lost; 3 of 1,000 messages corrupted",
         ),
     ],
 )

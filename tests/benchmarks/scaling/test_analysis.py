@@ -17,7 +17,7 @@ from benchmarks.scaling.machines import MachineSpec
 from benchmarks.scaling.readings import Reading, Series
 from benchmarks.scaling.report import report_on
 from benchmarks.scaling.text import terminal_text
-from reports.verdict import Verdict
+from reports.outcome import Verdict
 from tests.reports.builders import header
 
 SIZES = (1_000.0, 2_000.0, 4_000.0, 8_000.0)

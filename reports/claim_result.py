@@ -2,24 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-from reports.exit_status import ExitStatus
 from reports.figure import Figure
-from reports.outcome import Outcome
+from reports.outcome import Outcome, Verdict, judged
 
 ALONE: Final = "alone"
 """Stands in for the server if what is judged is measured without one."""
-
-
-class Verdict(StrEnum):
-    """What repeated runs say about a claim."""
-
-    HOLDS = "holds"
-    REFUTED = "refuted"
-    INCONCLUSIVE = "inconclusive"
-    NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +66,13 @@ def outcome_of_claims(results: Iterable[ClaimResult]) -> Outcome:
     any verdict is expected, none is a failure.
     """
     held = tuple(results)
-    if missing := [named(it) for it in held if it.verdict is Verdict.NOT_MEASURED]:
-        return Outcome(ExitStatus.INVALID, (f"not measured: {', '.join(missing)}",))
     others = [it for it in held if it.expected not in (None, it.verdict)]
+    missing = [named(it) for it in held if it.verdict is Verdict.NOT_MEASURED]
     undecided = [named(it) for it in others if it.verdict is Verdict.INCONCLUSIVE]
-    news = [it for it in others if it.verdict is not Verdict.INCONCLUSIVE]
-    if news:
-        told = (f"{named(it)}: {it.verdict}, expected was {it.expected}" for it in news)
-        return Outcome(ExitStatus.FAILED, tuple(told))
-    if undecided:
-        return Outcome(ExitStatus.INCONCLUSIVE, (f"no decision on {', '.join(undecided)}",))
-    return Outcome(ExitStatus.HELD, ("every verdict is as expected",))
+    news = [it for it in others if it.verdict in (Verdict.HOLDS, Verdict.REFUTED)]
+    return judged(
+        invalid=[f"not measured: {', '.join(missing)}"] if missing else [],
+        failed=[f"{named(it)}: {it.verdict}, expected was {it.expected}" for it in news],
+        undecided=[f"no decision on {', '.join(undecided)}"] if undecided else [],
+        held="every verdict is as expected",
+    )
