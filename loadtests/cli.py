@@ -14,10 +14,10 @@ from rich.console import Console
 from loadtests.errors import LoadTestError, UsageError
 from loadtests.plan import limits
 from loadtests.plan.command_line import takes_options
+from loadtests.plan.from_options import source_of
 from loadtests.plan.output import Output
 from loadtests.plan.plan import Endpoint, Plan, split_url
-from loadtests.plan.run_options import Said, values_of
-from loadtests.plan.said import source_of
+from loadtests.plan.run_options import Given, values_of
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.user_kinds import plan_of_run
 from loadtests.run.dry_run import plan_document, plan_rows
@@ -41,13 +41,13 @@ def fail(error: Exception) -> typer.Exit:
     return typer.Exit(ExitStatus.USAGE if usage else ExitStatus.INVALID)
 
 
-def _run(ctx: typer.Context, said: Said) -> None:
+def _run(ctx: typer.Context, given: Given) -> None:
     """Put a load on a WebSocket server, ours or not, and report what it did."""
     file = ctx.meta.get("file", ScenarioFile())
-    every = {**file.said, **said}
+    every = {**file.given, **given}
     try:
         output = Output(**values_of(every, Output))
-        plan, source = plan_of_run(said, file), source_of(every)
+        plan, source = plan_of_run(given, file), source_of(every)
         if output.dry_run:
             sys.stdout.write(_dry_run(plan, as_json=output.json))
             return

@@ -9,10 +9,10 @@ from pathlib import Path
 from benchmarks.claims.reading import load_claims
 from loadtests.locust.arguments import UserClass, plan_for
 from loadtests.plan.command_line import read_words
-from loadtests.plan.keywords import said_by
+from loadtests.plan.from_options import plan_of
+from loadtests.plan.keywords import given_by
 from loadtests.plan.options_page import options_page
 from loadtests.plan.replay import replay_command
-from loadtests.plan.said import plan_of
 from loadtests.plan.target_source import TargetSource
 
 FLAGS = ["--ticket", "OPS-7"]
@@ -52,7 +52,7 @@ places = {
     "help": "--ticket" in printed("--help"),
     "scenario file": "OPS-7" in printed("-f", "run.toml", "--dry-run"),
     "dry run": "OPS-7" in printed(URL, "2", *FLAGS, "--dry-run"),
-    "keyword": plan_of(said_by({"url": URL, "ticket": "OPS-7"})).ticket,
+    "keyword": plan_of(given_by({"url": URL, "ticket": "OPS-7"})).ticket,
     "replay": "--ticket OPS-7" in " ".join(replay_command(plan, TargetSource())),
     "locust": plan_for(user, options, URL, users=2, workers=1, seed=1).ticket,
     "claims": load_claims(Path("claims.toml")).case("e", "theirs").plan().ticket,

@@ -14,7 +14,7 @@ from loadtests.plan import limits
 from loadtests.plan.limits import Limits
 from loadtests.plan.masking import masked
 from loadtests.plan.plan import Plan, split_url
-from loadtests.plan.run_options import Said
+from loadtests.plan.run_options import Given
 from loadtests.plan.stages import are_stages
 from loadtests.run.header import run_header
 from loadtests.run.run import checked
@@ -79,19 +79,19 @@ class Load:
         return text.rstrip("0").removesuffix(".") if "." in text else text
 
 
-def check_searched(searched: Searched, said: Said, scenario: str, *, has_count: bool) -> None:
+def check_searched(searched: Searched, given: Given, scenario: str, *, has_count: bool) -> None:
     """Refuse options that fix what is searched for, or are incompatible with the search.
 
     Args:
         searched: what is searched for.
-        said: the options given by the user, or in a file.
+        given: the options given by the user, or in a file.
         scenario: the scenario of the load.
         has_count: whether the user has given the number of connections.
 
     Raises:
         UsageError: an option is refused; the message names it and says what to do.
     """
-    count = str(said.get("count", ""))
+    count = str(given.get("count", ""))
     if searched is Searched.CONNECTIONS:
         if has_count or are_stages(count):
             raise UsageError(
@@ -100,16 +100,16 @@ def check_searched(searched: Searched, said: Said, scenario: str, *, has_count: 
             )
         return
     for name in ("rate", "profile"):
-        if name in said:
+        if name in given:
             raise UsageError(
                 f"--{name}: the rate is what is searched for; say between which with --from and "
                 "--to, or search for the number of connections with --search connections"
             )
-    if said.get("per_connection"):
+    if given.get("per_connection"):
         raise UsageError("--per-connection: the rate that is searched for is that of all together")
     if are_stages(count):
         raise UsageError("COUNT: a rate is searched for with a number of connections, not stages")
-    if "user" in said:
+    if "user" in given:
         raise UsageError("--search rate: kinds of users have a rate each; search for connections")
     kind = scenario_kind(scenario)
     if not (kind.measures.reaches_rate or issubclass(kind, Scripted)):

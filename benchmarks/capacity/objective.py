@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.judging.capacity import Said
+from benchmarks.judging.capacity import TrialResult
 from benchmarks.judging.run_figures import RunFigures
 from loadtests.errors import UsageError
 from loadtests.plan.plan import Plan
@@ -64,7 +64,9 @@ def _faults(plan: Plan) -> tuple[str, ...]:
     return ("errors", "integrity.lost") if measures_of(plan).has_ledger else ("errors",)
 
 
-def said_by(run: RunFigures, objective: Sequence[Threshold]) -> tuple[Said, tuple[Breach, ...]]:
+def result_of(
+    run: RunFigures, objective: Sequence[Threshold]
+) -> tuple[TrialResult, tuple[Breach, ...]]:
     """Return whether a run met an objective, and which of its conditions were not met.
 
     A run broke if it failed, or if it duplicated, reordered or damaged messages, whichever figures
@@ -79,10 +81,10 @@ def said_by(run: RunFigures, objective: Sequence[Threshold]) -> tuple[Said, tupl
         if not holds(condition, run.figures)
     )
     if run.failures and run.figures:
-        return Said.BROKE, breaches
+        return TrialResult.BROKE, breaches
     if not run.valid:
-        return Said.NOTHING, ()
-    return (Said.BROKE if breaches else Said.HELD), breaches
+        return TrialResult.NOTHING, ()
+    return (TrialResult.BROKE if breaches else TrialResult.HELD), breaches
 
 
 def measured(run: RunFigures, condition: Threshold) -> float | None:

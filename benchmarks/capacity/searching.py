@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.capacity.load import Load, identity
-from benchmarks.capacity.objective import Breach, said_by
-from benchmarks.judging.capacity import Said, Span, Trial, next_load
+from benchmarks.capacity.objective import Breach, result_of
+from benchmarks.judging.capacity import Span, Trial, TrialResult, next_load
 from benchmarks.judging.run_figures import RunFigures
 from benchmarks.runs.making import Watch, figures_of, make_run
 from reports.damage import naming_damage
@@ -42,13 +42,13 @@ class Made:
     load: float
     record: str
     run: RunFigures
-    said: Said
+    result: TrialResult
     breaches: tuple[Breach, ...]
 
     @property
     def trial(self) -> Trial:
         """The load and the outcome, on which the search is based."""
-        return Trial(self.load, self.said)
+        return Trial(self.load, self.result)
 
 
 def search(
@@ -104,7 +104,7 @@ def _free(folder: Path, name: str) -> Path:
 
 
 def _judged(asked: Search, load: float, record: str, run: RunFigures) -> Made:
-    return Made(load, record, run, *said_by(run, asked.objective))
+    return Made(load, record, run, *result_of(run, asked.objective))
 
 
 def prepare(asked: Search, folder: Path) -> None:
@@ -179,7 +179,7 @@ def run_document(made: Made) -> dict[str, Any]:
     return {
         "record": made.record,
         "load": made.load,
-        "said": made.said,
+        "result": made.result,
         "breaches": [asdict(breach) for breach in made.breaches],
         "reasons": made.run.reasons,
         "repeated": made.run.repeated,

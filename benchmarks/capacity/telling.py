@@ -12,9 +12,9 @@ from benchmarks.judging.capacity import (
     Answer,
     Candidate,
     Ending,
-    Said,
     Standing,
     Trial,
+    TrialResult,
     answer,
     candidates,
 )
@@ -138,9 +138,9 @@ def _how_surely(told: Told) -> str:
 
 def _so_far(told: Told) -> str:
     found = told.answer
-    if found.holds is None and not any(made.said is Said.HELD for made in told.made):
+    if found.holds is None and not any(made.result is TrialResult.HELD for made in told.made):
         return _broke(told) if found.breaks is not None else "no load has held in enough runs yet"
-    best = found.holds or max(made.load for made in told.made if made.said is Said.HELD)
+    best = found.holds or max(made.load for made in told.made if made.result is TrialResult.HELD)
     runs = next(it for it in candidates(told.asked.span, _trials(told)) if it.load == best)
     held = f"{told.load(best)} held in {runs.held} of {_runs(runs.runs)}"
     return held if found.breaks is None else f"{held}; {_broke(told)}"
@@ -149,7 +149,9 @@ def _so_far(told: Told) -> str:
 def _unjudged(told: Told) -> str:
     found = told.answer
     assert found.unjudged is not None
-    unjudged = (it for it in told.made if it.load == found.unjudged and it.said is Said.NOTHING)
+    unjudged = (
+        it for it in told.made if it.load == found.unjudged and it.result is TrialResult.NOTHING
+    )
     why = "; ".join(next(unjudged).run.reasons)
     if found.holds is None:
         return (
@@ -188,7 +190,9 @@ def _elsewhere(told: Told) -> str:
 
 def _broken(told: Told) -> list[Made]:
     """Return those runs of the smallest breaking load that broke."""
-    return [it for it in told.made if it.load == told.answer.breaks and it.said is Said.BROKE]
+    return [
+        it for it in told.made if it.load == told.answer.breaks and it.result is TrialResult.BROKE
+    ]
 
 
 def _kinds(name: str, broken: Sequence[Made]) -> str:
@@ -237,7 +241,7 @@ def _limit_in(made: Made) -> Limit | None:
     A time includes what a busy generator or machine adds; an error is the server's regardless.
     """
     limit = limit_of(made.run.figures)
-    if made.said is not Said.BROKE or limit is None:
+    if made.result is not TrialResult.BROKE or limit is None:
         return None
     is_late = not made.run.failures and all(
         unit_of(breach.condition.figure) == "seconds" for breach in made.breaches
@@ -261,7 +265,7 @@ def rows(told: Told) -> list[LoadRow]:
 
 
 def _row(told: Told, candidate: Candidate, made: Sequence[Made]) -> LoadRow:
-    judged = [it for it in made if it.said is not Said.NOTHING]
+    judged = [it for it in made if it.result is not TrialResult.NOTHING]
     limits = Counter(limit.who for it in made if (limit := _limit_in(it)) and limit.parts)
     return LoadRow(
         load=told.asked.load.told(candidate.load),
@@ -313,14 +317,14 @@ def notes(told: Told) -> Iterator[str]:
 def run_line(asked: Search, made: Made) -> str:
     """Return in one line what one run says."""
     load = f"{asked.load.told(made.load)} {asked.load.unit}"
-    if made.said is Said.NOTHING:
+    if made.result is TrialResult.NOTHING:
         return f"{load}: not to be judged: {'; '.join(made.run.reasons)}"
     if made.run.failures:
         return f"{load}: broke: {'; '.join(made.run.failures)}"
     broken = [breach.condition for breach in made.breaches]
     shown = broken or asked.objective[:1]
     figures = ", ".join(f"{it.figure} {_figure(made, it)}" for it in shown)
-    return f"{load}: {made.said} ({figures})"
+    return f"{load}: {made.result} ({figures})"
 
 
 def _figure(made: Made, condition: Threshold) -> str:

@@ -35,10 +35,10 @@ from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError, UsageError
 from loadtests.plan import limits
 from loadtests.plan.command_line import takes_options
+from loadtests.plan.from_options import source_of, url_of
 from loadtests.plan.output import Output
 from loadtests.plan.plan import Plan
-from loadtests.plan.run_options import OPTIONS, Said, values_of
-from loadtests.plan.said import source_of, url_of
+from loadtests.plan.run_options import OPTIONS, Given, values_of
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.run.help import RunCommand
 from loadtests.run.run import checked, default_folder
@@ -75,7 +75,7 @@ class _Asked:
 @takes_options
 def capacity(
     ctx: typer.Context,
-    said: Said,
+    given: Given,
     *,
     searched: Annotated[
         Searched,
@@ -138,9 +138,9 @@ def capacity(
     """
     file = ctx.meta.get("file", ScenarioFile())
     try:
-        shown = Output(**values_of({**file.said, **said}, Output))
+        shown = Output(**values_of({**file.given, **given}, Output))
         check_outputs({"--markdown": markdown}, as_json=shown.json)
-        load = _load(said, file, searched)
+        load = _load(given, file, searched)
         span, most = _span(load, low, high, parsed("--precision", precision, parse_ratio))
         span = replace(span, repeats=repeats)
         plan = checked(load.at(span.low).plan())
@@ -158,11 +158,11 @@ def capacity(
     raise typer.Exit(status)
 
 
-def _load(said: Said, file: ScenarioFile, searched: Searched) -> Load:
+def _load(given: Given, file: ScenarioFile, searched: Searched) -> Load:
     """Make the load from the options. Raises UsageError."""
-    every = {**file.said, **said}
+    every = {**file.given, **given}
     scenario = every.get("scenario", OPTIONS["scenario"].default)
-    check_searched(searched, every, scenario, has_count="count" in said)
+    check_searched(searched, every, scenario, has_count="count" in given)
     url = url_of(every)
     parts = urlsplit(url)
     content = ScenarioFile(every, file.parameters, file.users)
@@ -189,7 +189,7 @@ def _span(load: Load, low: str | None, high: str | None, precision: float) -> tu
         most, why = most_connections(
             load.at(first).plan(),
             limits.read_limits(),
-            has_processes="processes" in load.case.workload.content.said,
+            has_processes="processes" in load.case.workload.content.given,
         )
         why = f"{why} of this machine allows {most:,}"
     if last is not None and last <= most:
@@ -292,8 +292,8 @@ def _tell(told: Told, folder: Path, markdown: str | None, *, as_json: bool) -> N
 def _as_markdown(told: Told) -> str:
     table = loads_markdown(told.asked.load.unit, condition_heads(told), rows(told))
     after = "".join(f"\n{note}\n" for note in notes(told))
-    said = "\n\n".join(filter(None, (sentence(told), limit_line(told))))
-    return f"{said}\n\n{table}{after}"
+    given = "\n\n".join(filter(None, (sentence(told), limit_line(told))))
+    return f"{given}\n\n{table}{after}"
 
 
 def _print(told: Told, folder: Path) -> None:

@@ -28,7 +28,7 @@ from benchmarks.runs.targets import (
 from loadtests import cli as loadtests_cli
 from loadtests.errors import UsageError
 from loadtests.plan.command_line import read_words
-from loadtests.plan.said import source_of
+from loadtests.plan.from_options import source_of
 from loadtests.run.run import default_folder
 from reports.claim_result import ClaimResult, outcome_of_claims
 from reports.outcome import ExitStatus, Outcome
@@ -166,15 +166,15 @@ def _stranger(
         if not (equals and old.startswith("/") and new.startswith("/")):
             raise UsageError(f"--path takes OLD=NEW, both from a slash on, not {item!r}")
         renamed[old] = new
-    said = read_words(words)
+    given = read_words(words)
     if command is not None:
         if pids:
             raise UsageError("--pid goes with --url; what a command starts is watched anyway")
-        source = source_of({**said, "target_cmd": command})
+        source = source_of({**given, "target_cmd": command})
         source, base = replace(source, command=started_by(command)), LOOPBACK
     else:
         assert url is not None
-        source, base = source_of({**said, "pid": [*map(str, pids)]}), base_of(url)
+        source, base = source_of({**given, "pid": [*map(str, pids)]}), base_of(url)
     return Target("target", source, base, renamed)
 
 

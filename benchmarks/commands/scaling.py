@@ -21,9 +21,9 @@ from benchmarks.scaling.text import markdown, terminal_text
 from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError, UsageError
 from loadtests.plan.command_line import read_words
+from loadtests.plan.from_options import source_of
 from loadtests.plan.limits import SPARE_FILES, USABLE_PORT_SHARE
-from loadtests.plan.run_options import Said, flag_of
-from loadtests.plan.said import source_of
+from loadtests.plan.run_options import Given, flag_of
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.user_kinds import plan_of_run
 from loadtests.run.run import checked, default_folder, execute
@@ -83,7 +83,7 @@ def scaling(
         typer.Option("--output", "-o", help="Folder of records. \\[default: under reports/runs/]"),
     ] = None,
     cores: Annotated[
-        int | None, typer.Option(min=1, help="Of a machine; what is not said of it is as measured.")
+        int | None, typer.Option(min=1, help="Of a machine; without it, as measured.")
     ] = None,
     memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Of a machine: 64GB.")] = None,
     files: Annotated[
@@ -151,18 +151,18 @@ def _refuse_runs(words: Sequence[str], has_sizes: bool) -> None:
         raise UsageError("--sizes, --rates and --workers are of runs to make: give --target-cmd")
 
 
-def _flags(words: Sequence[str], target_cmd: str, changed: Mapping[str, str | None]) -> Said:
+def _flags(words: Sequence[str], target_cmd: str, changed: Mapping[str, str | None]) -> Given:
     """Read the flags of every run.
 
     Raises:
         UsageError: they cannot be read, or one is not for a run of a series, or the series itself
             changes it.
     """
-    said = read_words([*words, "--target-cmd", target_cmd])
+    given = read_words([*words, "--target-cmd", target_cmd])
     for name in ("file", "output", "dry_run", *(name for name, sizes in changed.items() if sizes)):
-        if name in said:
+        if name in given:
             raise UsageError(f"{flag_of(name)} is not for the runs of this series; leave it out")
-    return said
+    return given
 
 
 def _given_machine(
@@ -196,7 +196,7 @@ def _make(
 ) -> tuple[LeftOut, ...]:
     """Make the runs, and return those that could not be made; if interrupted, the records stay."""
     for run in runs:
-        checked(plan_of_run(run.said, ScenarioFile()))
+        checked(plan_of_run(run.given, ScenarioFile()))
     if any(folder.glob("*")):
         raise UsageError(f"--output {folder} is not empty; name another folder")
     made = make_all(runs, repeats, folder, make)
@@ -209,9 +209,9 @@ def _make(
 def _maker(*, quiet: bool) -> Make:
     console = Console(stderr=True)
 
-    def make(title: str, said: Said, path: Path) -> Summary:
-        plan = plan_of_run(said, ScenarioFile())
-        source = source_of(said)
+    def make(title: str, given: Given, path: Path) -> Summary:
+        plan = plan_of_run(given, ScenarioFile())
+        source = source_of(given)
         with live_view(console, title, quiet=quiet) as observe:
             return asyncio.run(execute(plan, source, path, observe))
 

@@ -13,7 +13,7 @@ _COARSE: Final = 0.25
 _DIGITS: Final = 3
 
 
-class Said(StrEnum):
+class TrialResult(StrEnum):
     """What one run says about its load."""
 
     HELD = "held"
@@ -64,7 +64,7 @@ class Trial:
     """One run: its load, and what it says about that load."""
 
     load: float
-    said: Said
+    result: TrialResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +113,15 @@ class Answer:
 
 def candidates(span: Span, trials: Iterable[Trial]) -> tuple[Candidate, ...]:
     """Return each load that was tried, smallest first."""
-    by_load: dict[float, list[Said]] = {}
+    by_load: dict[float, list[TrialResult]] = {}
     for trial in trials:
-        by_load.setdefault(trial.load, []).append(trial.said)
+        by_load.setdefault(trial.load, []).append(trial.result)
     return tuple(_candidate(span, load, by_load[load]) for load in sorted(by_load))
 
 
-def _candidate(span: Span, load: float, said: Sequence[Said]) -> Candidate:
-    held, broke = said.count(Said.HELD), said.count(Said.BROKE)
-    return Candidate(load, len(said), held, broke, _standing(span, held, broke, len(said)))
+def _candidate(span: Span, load: float, result: Sequence[TrialResult]) -> Candidate:
+    held, broke = result.count(TrialResult.HELD), result.count(TrialResult.BROKE)
+    return Candidate(load, len(result), held, broke, _standing(span, held, broke, len(result)))
 
 
 def _standing(span: Span, held: int, broke: int, made: int) -> Standing:

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.judging.capacity import STEP, Said, Trial
+from benchmarks.judging.capacity import STEP, Trial, TrialResult
 
 CONFIDENCE: Final = 0.95
 _KNEES: Final = 600
@@ -31,11 +31,11 @@ def knee_interval(trials: Sequence[Trial]) -> tuple[float, float]:
     Raises:
         ValueError: no run could be judged.
     """
-    judged = [trial for trial in trials if trial.said is not Said.NOTHING]
+    judged = [trial for trial in trials if trial.result is not TrialResult.NOTHING]
     if not judged:
         raise ValueError("no run could be judged")
     loads = np.log([trial.load for trial in judged])
-    held = np.array([trial.said is Said.HELD for trial in judged])
+    held = np.array([trial.result is TrialResult.HELD for trial in judged])
     knees = np.linspace(loads.min() - np.log(STEP), loads.max() + np.log(STEP), _KNEES)
     away = (loads - knees[:, None, None]) / _SPREADS[:, None]
     chance = _LAPSE + (1 - 2 * _LAPSE) * 0.5 * (1 - np.tanh(away / 2))

@@ -188,7 +188,7 @@ def _run_alone(experiment: AloneExperiment, path: Path) -> RunFigures:
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     if finished.returncode:
-        last = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = (finished.stderr.strip().splitlines() or ["it printed nothing"])[-1]
         return RunFigures(valid=False, reasons=(f"{experiment.subject}: {last}",), figures={})
     kept = beside(path, ".json")
     kept.write_text(finished.stdout, encoding="utf-8")

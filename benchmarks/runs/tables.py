@@ -224,22 +224,22 @@ class TableReader:
             of_file = ScenarioFile()
             if table.file is not None:
                 of_file = read_scenario_file(self.path.parent / table.file)
-            given = read_tables(self.path, self._text, flags, place)
+            own_flags = read_tables(self.path, self._text, flags, place)
         except UsageError as error:
             raise InputFileError(str(error)) from None
-        for name in given.said:
+        for name in own_flags.given:
             if name in _ELSEWHERE:
-                where = "it is the runs' own" if name == "seed" else "it is said of the target"
+                where = "it is the runs' own" if name == "seed" else "it belongs to the target"
                 raise self.complaint((*place, name.replace("_", "-")), f"no such key; {where}")
-        kept = {k: v for k, v in of_file.said.items() if k not in _ELSEWHERE}
+        kept = {k: v for k, v in of_file.given.items() if k not in _ELSEWHERE}
         merged = ScenarioFile(
-            {**kept, **given.said},
-            {**of_file.parameters, **given.parameters},
-            given.users or of_file.users,
+            {**kept, **own_flags.given},
+            {**of_file.parameters, **own_flags.parameters},
+            own_flags.users or of_file.users,
         )
-        if "scenario" not in merged.said and not merged.users:
+        if "scenario" not in merged.given and not merged.users:
             raise self.complaint((*place, "scenario"), "the key is missing")
-        path = table.path or urlsplit(of_file.said.get("url", "")).path or "/ws"
+        path = table.path or urlsplit(of_file.given.get("url", "")).path or "/ws"
         return Workload(path, merged)
 
 

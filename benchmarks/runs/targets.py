@@ -113,8 +113,8 @@ def split_words(what: str, text: str) -> tuple[str, ...]:
 
 def check_of_load(words: Sequence[str]) -> None:
     """Refuse flags of a server among those of the loads on it. Raises UsageError."""
-    said = read_words(words)
-    if of_target := sorted(said.keys() & OF_THE_TARGET):
+    given = read_words(words)
+    if of_target := sorted(given.keys() & OF_THE_TARGET):
         raise UsageError(
             f"{flag_of(of_target[0])} is of the server, not of a load on it; write it as a key of "
             "its table"

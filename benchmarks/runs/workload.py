@@ -41,8 +41,8 @@ class Workload:
     @property
     def scenario(self) -> str:
         """The scenario; with several kinds of users, that of the first."""
-        said = self.content.users[0].said if self.content.users else self.content.said
-        return str(said.get("scenario", "hold"))
+        given = self.content.users[0].given if self.content.users else self.content.given
+        return str(given.get("scenario", "hold"))
 
     def against_figure(self, name: str) -> str:
         """Return why a run of it has no such figure; empty if it may, or if its flags are wrong."""
@@ -71,14 +71,14 @@ class Workload:
         Args:
             judged: the figures of a run that are judged or shown.
         """
-        if any(map(_is_timed, judged)) or "bound" in self.content.said:
+        if any(map(_is_timed, judged)) or "bound" in self.content.given:
             return None
         return _LATE_IS_FINE
 
     def with_flags(self, **flags: Any) -> "Workload":  # noqa: ANN401 - each flag's own
         """Return a copy with other values for some options, by name."""
-        said = {**self.content.said, **{OPTIONS[name].name: it for name, it in flags.items()}}
-        return replace(self, content=replace(self.content, said=said))
+        given = {**self.content.given, **{OPTIONS[name].name: it for name, it in flags.items()}}
+        return replace(self, content=replace(self.content, given=given))
 
     def with_parameters(self, **parameters: Any) -> "Workload":  # noqa: ANN401 - a scenario's own
         """Return a copy with other values for some parameters of the scenario."""
@@ -112,11 +112,11 @@ class Case:
         before = {
             "seed": str(seed),
             "warmup": self.target.warmup,
-            **self.workload.content.said,
+            **self.workload.content.given,
             "url": self.target.address(self.workload.path),
         }
-        said = {**before, **read_words(self.target.flags)}
-        plan = checked(plan_of_run(said, self.workload.content))
+        given = {**before, **read_words(self.target.flags)}
+        plan = checked(plan_of_run(given, self.workload.content))
         return plan if self.bounds is None else replace(plan, bounds=self.bounds)
 
     def against_warmup(self, figure: str) -> str:

@@ -9,7 +9,7 @@ from benchmarks.runs.making import records_of_tries
 from benchmarks.scaling.fit import FEWEST_SIZES
 from benchmarks.scaling.readings import LeftOut, workers_of
 from loadtests.errors import TargetError, UsageError
-from loadtests.plan.run_options import Said
+from loadtests.plan.run_options import Given
 from loadtests.plan.target_source import split_command
 from reports.record import RECORD_SUFFIX
 from reports.summary import Summary
@@ -21,15 +21,15 @@ class ScalingRun:
     """One of the runs of a round: its name, and its options."""
 
     name: str
-    said: Said
+    given: Given
 
 
-Make = Callable[[str, Said, Path], Summary]
+Make = Callable[[str, Given, Path], Summary]
 """Makes one run under a title, with its record at a path."""
 
 
 def runs_of(
-    base: Said, connections: Sequence[str], rates: Sequence[str], workers: Sequence[str]
+    base: Given, connections: Sequence[str], rates: Sequence[str], workers: Sequence[str]
 ) -> tuple[ScalingRun, ...]:
     """Return the runs of one round, one for each size.
 
@@ -78,7 +78,7 @@ def _check_sizes(option: str, sizes: Sequence[str]) -> None:
         )
 
 
-def _with_workers(base: Said, command: str, workers: str) -> ScalingRun:
+def _with_workers(base: Given, command: str, workers: str) -> ScalingRun:
     filled = command.replace("{workers}", workers)
     if not workers.isdecimal() or workers_of(shlex.split(filled)) != int(workers):
         raise UsageError(
@@ -119,7 +119,7 @@ def make_all(runs: Sequence[ScalingRun], repeats: int, folder: Path, make: Make)
     for number, (run, repeat) in enumerate(in_turn(runs, repeats), 1):
         path = folder / f"{number:02}-{run.name.replace('/', '-')}-{repeat + 1}{RECORD_SUFFIX}"
         try:
-            summary = _make(f"run {number} of {total}: {run.name}", run.said, path, make)
+            summary = _make(f"run {number} of {total}: {run.name}", run.given, path, make)
         except TargetError as error:
             if number == 1:
                 raise
@@ -130,9 +130,9 @@ def make_all(runs: Sequence[ScalingRun], repeats: int, folder: Path, make: Make)
     return Made(tuple(failed))
 
 
-def _make(title: str, said: Said, path: Path, make: Make) -> Summary:
+def _make(title: str, given: Given, path: Path, make: Make) -> Summary:
     for record in records_of_tries(path):
-        summary = make(title, said, record)
+        summary = make(title, given, record)
         # A failure would recur; a run that could not keep up may do so now.
         if summary.valid or summary.failures or summary.interrupted:
             break

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from loadtests.errors import UsageError
 from loadtests.plan.command_line import read_words
+from loadtests.plan.from_options import plan_of
 from loadtests.plan.masking import masked
 from loadtests.plan.plan import Plan, split_url
 from loadtests.plan.replay import plan_words
 from loadtests.plan.run_options import flag_of
-from loadtests.plan.said import plan_of
 from loadtests.run.run import checked
 from loadtests.scenarios.registry import parse_parameters, scenario_kind
 from loadtests.scenarios.scenario import Scenario
@@ -107,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def said_in(options: argparse.Namespace, user: UserClass | None = None) -> dict[str, Any]:
+def given_in(options: argparse.Namespace, user: UserClass | None = None) -> dict[str, Any]:
     """Return the values of the flags, which follow a user class's own.
 
     Raises:
@@ -125,12 +125,12 @@ def _words(where: str, text: str, elsewhere: Mapping[str, str]) -> list[str]:
     except ValueError as error:
         raise UsageError(f"{where} {text!r}: {error}") from None
     try:
-        said = read_words(words)
+        given = read_words(words)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
-    if "url" in said:
-        raise UsageError(f"{where}: {said['url']!r} is no flag; {_ELSEWHERE['count']}")
-    for name in said.keys() & elsewhere.keys():
+    if "url" in given:
+        raise UsageError(f"{where}: {given['url']!r} is no flag; {_ELSEWHERE['count']}")
+    for name in given.keys() & elsewhere.keys():
         raise UsageError(f"{where}: {flag_of(name)} has no place here; {elsewhere[name]}")
     return words
 
@@ -138,7 +138,7 @@ def _words(where: str, text: str, elsewhere: Mapping[str, str]) -> list[str]:
 def thresholds_of(options: argparse.Namespace) -> tuple[Threshold, ...]:
     """Return the thresholds of the run. Raise UsageError if one is invalid."""
     thresholds = []
-    for text in said_in(options).get("threshold", ()):
+    for text in given_in(options).get("threshold", ()):
         try:
             thresholds.append(parse_threshold(text))
         except ValueError as error:
@@ -146,7 +146,7 @@ def thresholds_of(options: argparse.Namespace) -> tuple[Threshold, ...]:
     return tuple(thresholds)
 
 
-def told_flags(plan: Plan, thresholds: Sequence[str], *, with_scenario: bool) -> str:
+def flags_text(plan: Plan, thresholds: Sequence[str], *, with_scenario: bool) -> str:
     """Write the flags that repeat what users of a plan do, with secrets masked."""
     without = frozenset({"concurrent", "duration", "processes", "threshold", "scenario"})
     # Locust has no scenario by default.
@@ -198,27 +198,27 @@ def plan_for(
     Raises:
         LoadTestError: the plan cannot be carried out.
     """
-    said = said_in(options, user)
-    scenario = user.scenario or said.get("scenario", "")
+    given = given_in(options, user)
+    scenario = user.scenario or given.get("scenario", "")
     if not scenario:
         raise UsageError(f"no script: give {_OPTION} '--scenario FILE', a Python file")
     kind = scenario_kind(scenario)
     if kind.stops_target:
         raise UsageError(f"scenario {scenario!r} stops the server, once: use swarmgate run for it")
-    said |= {
+    given |= {
         "url": address(host, user.path),
         "count": str(max(1, users)),
         "scenario": scenario,
         "processes": str(min(workers, max(1, users))),
         "seed": str(seed),
     }
-    said.pop("threshold", None)
+    given.pop("threshold", None)
     if user.rate is not None:
-        said.setdefault("rate", str(user.rate))
-    if user.think and "rate" not in said:
-        said.setdefault("think", user.think)
+        given.setdefault("rate", str(user.rate))
+    if user.think and "rate" not in given:
+        given.setdefault("think", user.think)
     try:
-        plan = plan_of(said, user.parameters)
+        plan = plan_of(given, user.parameters)
     except UsageError as error:
         raise UsageError(f"{_OPTION}: {error}") from None
     known = kind.parameters_type.names()

@@ -106,5 +106,5 @@ class CaughtResponse:
 
     def _judge(self, cause: Exception | None) -> None:
         if self._has_left or not self._has_entered:
-            raise UsageError("success() and failure() are said within the response's with block")
+            raise UsageError("success() and failure() belong within the response's with block")
         self._is_judged, self._cause = True, cause

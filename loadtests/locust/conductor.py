@@ -38,9 +38,9 @@ from loadtests.run.controller import (
     Patience,
     Read,
     Restart,
+    Send,
     Signal,
     Synchronise,
-    Tell,
     Wait,
 )
 from loadtests.run.header import run_header
@@ -331,7 +331,7 @@ class Conductor:
 
     def _do(self, action: Action) -> None:
         match action:
-            case Tell(member, command):
+            case Send(member, command):
                 self._command(self._worker_of(member).client_id, command_as_data(command))
             case Hold(member, is_held):
                 do = "hold" if is_held else "release"

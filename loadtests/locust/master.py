@@ -14,7 +14,7 @@ from locust.env import Environment
 from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, MasterRunner, Runner
 
 from loadtests.errors import LoadTestError, UsageError
-from loadtests.locust.arguments import plan_for, said_in, thresholds_of, told_flags
+from loadtests.locust.arguments import flags_text, given_in, plan_for, thresholds_of
 from loadtests.locust.clock import Reading
 from loadtests.locust.conductor import Conductor, Worker
 from loadtests.locust.ending import (
@@ -27,9 +27,9 @@ from loadtests.locust.stats import enter, rows
 from loadtests.locust.user_slots import SwarmUser
 from loadtests.locust.websocket_user import WebSocketUser, host_fault
 from loadtests.locust.worker import COMMAND, REPORT, boot_id
+from loadtests.plan.from_options import seed_of, source_of
 from loadtests.plan.masking import masked_url
 from loadtests.plan.plan import Plan, port_of, split_url
-from loadtests.plan.said import seed_of, source_of
 from loadtests.run import probe
 from loadtests.run.run import default_record_path
 from loadtests.scenarios.figures import against_figure
@@ -137,15 +137,15 @@ class MasterSide:
 
     def _check_flags(self) -> None:
         """Reject flags that no class can use, and a server that is not there."""
-        said = said_in(self._options)
+        given = given_in(self._options)
         chosen = self._chosen()
-        if "scenario" in said and chosen and all(kind.scenario for kind in chosen):
+        if "scenario" in given and chosen and all(kind.scenario for kind in chosen):
             names = ", ".join(kind.__name__ for kind in chosen)
             raise UsageError(
                 f"--swarm-flags: --scenario is for classes without one, such as ScriptSwarm; "
                 f"{names} has its own"
             )
-        for pid in source_of(said).pids:
+        for pid in source_of(given).pids:
             if not probe.is_alive(pid):
                 raise UsageError(f"--swarm-flags: --pid {pid}: there is no such process here")
         self._check_thresholds()
@@ -153,8 +153,8 @@ class MasterSide:
     def _check_thresholds(self) -> None:
         """Reject a threshold on a figure that never exists; Locust's rows are known at the end."""
         rows = tuple(f"{kind.__name__} " for kind in self._chosen())
-        said = said_in(self._options).get("scenario", "")
-        scenarios = [kind.scenario or said for kind in self._chosen()]
+        given = given_in(self._options).get("scenario", "")
+        scenarios = [kind.scenario or given for kind in self._chosen()]
         for threshold in thresholds_of(self._options):
             complaints = [against_figure(threshold.figure, it) for it in scenarios if it]
             is_of_a_row = self._has_others() or threshold.figure.startswith(rows)
@@ -169,9 +169,9 @@ class MasterSide:
         self._is_running = True
         try:
             self._check_flags()
-            said = said_in(self._options)
+            given = given_in(self._options)
             for kind in self._chosen():
-                plan = self._plan(kind, seed_of(said))
+                plan = self._plan(kind, seed_of(given))
                 self.conductors[kind.__name__] = self._conductor(kind.__name__, plan)
         except RecordCutError as error:
             # The disk is full; nobody has requested anything impossible.
@@ -217,7 +217,7 @@ class MasterSide:
         return default_record_path(plan, Path(given)) if given else default_record_path(plan)
 
     def _server_pids(self, plan: Plan) -> Sequence[int]:
-        if pids := source_of(said_in(self._options)).pids:
+        if pids := source_of(given_in(self._options)).pids:
             return pids
         host = split_url(plan.url).hostname or ""
         is_here = host in ("localhost", "::1") or host.startswith("127.")
@@ -233,8 +233,8 @@ class MasterSide:
         if options.run_time:
             words += ["--run-time", f"{options.run_time}s"]
         kind = next(self._classes_named(name))
-        thresholds = said_in(options).get("threshold", ())
-        told = told_flags(plan, thresholds, with_scenario=not kind.scenario)
+        thresholds = given_in(options).get("threshold", ())
+        told = flags_text(plan, thresholds, with_scenario=not kind.scenario)
         words.append(f"--swarm-flags={told}")
         if options.swarm_clock != "auto":
             words += ["--swarm-clock", options.swarm_clock]

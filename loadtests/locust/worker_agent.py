@@ -222,7 +222,7 @@ class WorkerAgent:
             "%s: the swarm process ended with status %s (%s); its users are gone",
             self._name,
             status,
-            self._last_words or "it said nothing",
+            self._last_words or "it printed nothing",
         )
         self._swarm = None
         self._drop_all()
@@ -267,16 +267,16 @@ class WorkerAgent:
             gevent.sleep(_READ_SECONDS)
             self._silent += 1
             if self._silent > MOST_SILENT_SECONDS:
-                self._last_words = f"it said nothing for {MOST_SILENT_SECONDS} s and was ended"
+                self._last_words = f"it reported nothing for {MOST_SILENT_SECONDS} s and was ended"
                 swarm.kill()
 
     def _hear_prints(self, swarm: "subprocess.Popen[bytes]") -> None:
         """Log what it and its script print; the last line shows why it died."""
         assert swarm.stderr is not None
         for text in swarm.stderr:
-            said = printable(text.decode(errors="replace").rstrip())
-            logger.info("%s: %s", self._name, said)
-            self._last_words = said or self._last_words
+            given = printable(text.decode(errors="replace").rstrip())
+            logger.info("%s: %s", self._name, given)
+            self._last_words = given or self._last_words
 
 
 def _resolve(url: str) -> Endpoint:

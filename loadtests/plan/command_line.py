@@ -9,7 +9,7 @@ import typer
 
 from loadtests.errors import UsageError
 from loadtests.plan.option import Kind
-from loadtests.plan.run_options import ARGUMENTS, OPTIONS, RunOption, Said
+from loadtests.plan.run_options import ARGUMENTS, OPTIONS, Given, RunOption
 
 Answer = TypeVar("Answer")
 Complete = Callable[[], Sequence[str]]
@@ -31,10 +31,10 @@ def takes_options(
     names = {it.name for it in own}
     offered = [it for it in OPTIONS.values() if it.name not in names]
 
-    def command(ctx: typer.Context, **given: Any) -> Answer:  # noqa: ANN401 - each option's own
-        further = {name: given.pop(name) for name in names}
-        said = {name: value for name, value in given.items() if value is not None}
-        return function(ctx, said, **further)
+    def command(ctx: typer.Context, **values: Any) -> Answer:  # noqa: ANN401 - each option's own
+        further = {name: values.pop(name) for name in names}
+        given = {name: value for name, value in values.items() if value is not None}
+        return function(ctx, given, **further)
 
     # Positional arguments have a fixed order; flags are listed by their groups.
     offered.sort(key=lambda it: [*ARGUMENTS].index(it.name) if it.name in ARGUMENTS else 2)
@@ -60,7 +60,7 @@ def _parameter(option: RunOption, complete: Complete | None) -> inspect.Paramete
 
 def _declaration(option: RunOption, complete: Complete | None) -> Any:  # noqa: ANN401 - Typer's
     help_ = (
-        f"{option.help} \\[default: {option.told_default}]" if option.told_default else option.help
+        f"{option.help} \\[default: {option.default_text}]" if option.default_text else option.help
     )
     if option.name in ARGUMENTS:
         return typer.Argument(None, metavar=ARGUMENTS[option.name], help=help_, show_default=False)
@@ -86,18 +86,18 @@ def read_words(words: Sequence[str]) -> dict[str, Any]:
         UsageError: an unknown flag, or an extra word.
     """
     try:
-        said: dict[str, Any] = _reader().main(list(words), standalone_mode=False)
+        given: dict[str, Any] = _reader().main(list(words), standalone_mode=False)
     except typer.TyperException as error:
         raise UsageError(_message(error)) from None
-    return said
+    return given
 
 
 @cache
 def _reader() -> Any:  # noqa: ANN401 - of the library's own copy of click, whose types are not public
     """Make the command that returns what it parsed; cached, as making it is as slow as parsing."""
 
-    def note(_ctx: typer.Context, said: Said) -> Said:
-        return said
+    def note(_ctx: typer.Context, given: Given) -> Given:
+        return given
 
     reader = typer.Typer(add_completion=False)
     reader.command(add_help_option=False)(takes_options(note))

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from loadtests.errors import UsageError
 from loadtests.plan.forms import BYTES, SWITCH, TEXT, TEXTS, one_of
-from loadtests.plan.option import Group, Option, SaidOf
+from loadtests.plan.option import Group, Option, Scope
 from loadtests.plan.template import check_places, fill, fill_secret
 
 # RFC 9110 section 5.6.2; subprotocols and cookie names are tokens as well.
@@ -91,18 +91,18 @@ class ConnectOptions:
 
     sources: Annotated[
         tuple[str, ...],
-        Option(Group.HANDSHAKE, TEXTS, name="source", metavar="ADDRESS", said_of=SaidOf.RUN),
+        Option(Group.HANDSHAKE, TEXTS, name="source", metavar="ADDRESS", scope=Scope.RUN),
     ] = ()
     """Connect from this address, in turn if there are several; 127.0.0.0/28 means all its hosts."""
 
     unix_socket: Annotated[
-        str | None, Option(Group.HANDSHAKE, TEXT, metavar="PATH", said_of=SaidOf.RUN)
+        str | None, Option(Group.HANDSHAKE, TEXT, metavar="PATH", scope=Scope.RUN)
     ] = None
     """Connect to this Unix socket instead of the host."""
 
-    proxy: Annotated[
-        str | None, Option(Group.HANDSHAKE, TEXT, metavar="URL", said_of=SaidOf.RUN)
-    ] = None
+    proxy: Annotated[str | None, Option(Group.HANDSHAKE, TEXT, metavar="URL", scope=Scope.RUN)] = (
+        None
+    )
     """Connect through this proxy (HTTP CONNECT)."""
 
     max_message_bytes: Annotated[int, Option(Group.HANDSHAKE, BYTES, metavar="SIZE")] = (

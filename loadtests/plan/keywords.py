@@ -27,7 +27,7 @@ _OPTIONS: Final[Mapping[str, str]] = {
 KEYWORDS: Final = ("path", *_OPTIONS)
 
 
-def said_by(keywords: Mapping[str, object]) -> dict[str, Any]:
+def given_by(keywords: Mapping[str, object]) -> dict[str, Any]:
     """Return the options given by keywords; ``None`` omits a keyword, or one value of a mapping.
 
     A repeatable option takes a list, or a mapping if it has the form ``NAME=VALUE``. ``path`` is
@@ -36,51 +36,51 @@ def said_by(keywords: Mapping[str, object]) -> dict[str, Any]:
     Raises:
         UsageError: an unknown keyword, or an invalid value.
     """
-    given = {name: value for name, value in keywords.items() if value is not None}
-    for name in given:
+    wanted = {name: value for name, value in keywords.items() if value is not None}
+    for name in wanted:
         if name not in KEYWORDS:
             raise UsageError(
                 f"no keyword is called {name!r}{nearest(name, KEYWORDS)} (docs/pytest.md)"
             )
-    said: dict[str, Any] = {"url": _url(given)}
+    given: dict[str, Any] = {"url": _url(wanted)}
     taken: dict[str, str] = {}
-    for name, value in given.items():
+    for name, value in wanted.items():
         if name in ("path", "url"):
             continue
         option = OPTIONS[_OPTIONS[name]]
         if option.name in taken:
             raise UsageError(f"{name} and {taken[option.name]} are the same; leave one of them out")
         taken[option.name] = name
-        told = _said(name, option, value)
-        _check(option, told)
+        text = _as_on_the_command_line(name, option, value)
+        _check(option, text)
         # A command line omits a switch that is off.
-        if told is not False:
-            said[option.name] = told
-    return said
+        if text is not False:
+            given[option.name] = text
+    return given
 
 
-def _check(option: RunOption, said: object) -> None:
+def _check(option: RunOption, given: object) -> None:
     try:
-        option.read(said)
+        option.read(given)
     except ValueError as error:
         raise UsageError(f"{option.flag}: {error}") from None
 
 
-def _url(given: Mapping[str, object]) -> str:
+def _url(wanted: Mapping[str, object]) -> str:
     """Return the address: the one given, or that of a server on this machine."""
-    if "url" in given:
-        if "path" in given:
+    if "url" in wanted:
+        if "path" in wanted:
             raise UsageError("url has a path already; leave path out")
-        return _text("url", given["url"])
-    if not given.keys() & {"command", "target_cmd"}:
+        return _text("url", wanted["url"])
+    if not wanted.keys() & {"command", "target_cmd"}:
         raise UsageError("name the server: command='… {port} …' starts it, or url='ws://…'")
-    path = _text("path", given.get("path", DEFAULT_PATH))
+    path = _text("path", wanted.get("path", DEFAULT_PATH))
     if not path.startswith("/"):
         raise UsageError(f"path {path!r} is no path; write it like {DEFAULT_PATH}")
     return f"ws://127.0.0.1:{{port}}{path}"
 
 
-def _said(name: str, option: RunOption, value: object) -> object:
+def _as_on_the_command_line(name: str, option: RunOption, value: object) -> object:
     """Return the value as a command line would give it."""
     if option.kind is Kind.SWITCH:
         if not isinstance(value, bool):

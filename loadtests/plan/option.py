@@ -42,7 +42,7 @@ class Kind(StrEnum):
     LIST = "a list"
 
 
-class SaidOf(StrEnum):
+class Scope(StrEnum):
     """The scope of an option in a run with several kinds of users."""
 
     RUN = "run"
@@ -82,7 +82,7 @@ class Option:
         short: its one-letter flag.
         metavar: the placeholder for its value in help.
         default: what happens without it, for help, if no value expresses that.
-        said_of: its scope.
+        scope: its scope.
         in_file: whether a scenario file may set it.
         off: the flag that turns off a switch that a file may have turned on.
     """
@@ -93,7 +93,7 @@ class Option:
     short: str = ""
     metavar: str = ""
     default: str = ""
-    said_of: SaidOf = SaidOf.EITHER
+    scope: Scope = Scope.EITHER
     in_file: bool = True
     off: str = ""
 

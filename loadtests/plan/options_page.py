@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from loadtests.plan.option import Group, Kind, SaidOf
+from loadtests.plan.option import Group, Kind, Scope
 from loadtests.plan.run_options import OF_THE_OUTPUT, OPTIONS, RunOption
 
 _INTRODUCTION: Final = """\
@@ -29,7 +29,7 @@ to each kind, or to either: what is given for the run is then the default of eve
 
 This page is made by `nox -s docs`.
 """
-_USERS: Final = {SaidOf.RUN: "run", SaidOf.KIND: "kind", SaidOf.EITHER: "either"}
+_USERS: Final = {Scope.RUN: "run", Scope.KIND: "kind", Scope.EITHER: "either"}
 
 
 def options_page() -> str:
@@ -45,8 +45,8 @@ def _group(group: Group) -> str:
 def _table(found: list[RunOption]) -> Iterator[str]:
     yield "| option | default | applies to | |\n|---|---|---|---|\n"
     for option in found:
-        users = "–" if option.name in OF_THE_OUTPUT else _USERS[option.option.said_of]
-        cells = (_written(option), option.told_default or "–", users, option.help)
+        users = "–" if option.name in OF_THE_OUTPUT else _USERS[option.option.scope]
+        cells = (_written(option), option.default_text or "–", users, option.help)
         yield f"| {' | '.join(map(_escaped, cells))} |\n"
 
 

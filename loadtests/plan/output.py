@@ -7,7 +7,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from loadtests.plan.forms import PATH, SWITCH
-from loadtests.plan.option import Group, Option, SaidOf
+from loadtests.plan.option import Group, Option, Scope
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(use_attribute_docstrings=True))
@@ -16,13 +16,11 @@ class Output:
 
     file: Annotated[
         Path | None,
-        Option(Group.OUTPUT, PATH, short="-f", metavar="FILE", said_of=SaidOf.RUN, in_file=False),
+        Option(Group.OUTPUT, PATH, short="-f", metavar="FILE", scope=Scope.RUN, in_file=False),
     ] = None
     """TOML file with any of these options by name; flags take precedence."""
 
-    dry_run: Annotated[bool, Option(Group.OUTPUT, SWITCH, said_of=SaidOf.RUN, in_file=False)] = (
-        False
-    )
+    dry_run: Annotated[bool, Option(Group.OUTPUT, SWITCH, scope=Scope.RUN, in_file=False)] = False
     """Print the resolved plan without connecting."""
 
     output: Annotated[
@@ -33,13 +31,13 @@ class Output:
             short="-o",
             metavar="FILE",
             default="under reports/runs/",
-            said_of=SaidOf.RUN,
+            scope=Scope.RUN,
         ),
     ] = None
     """File to write the record to."""
 
-    json: Annotated[bool, Option(Group.OUTPUT, SWITCH, said_of=SaidOf.RUN)] = False
+    json: Annotated[bool, Option(Group.OUTPUT, SWITCH, scope=Scope.RUN)] = False
     """Print one JSON document and nothing else."""
 
-    quiet: Annotated[bool, Option(Group.OUTPUT, SWITCH, short="-q", said_of=SaidOf.RUN)] = False
+    quiet: Annotated[bool, Option(Group.OUTPUT, SWITCH, short="-q", scope=Scope.RUN)] = False
     """Show nothing during the run."""

@@ -29,7 +29,7 @@ from loadtests.plan.forms import (
     one_of,
     pairs,
 )
-from loadtests.plan.option import Above, Group, Least, Option, SaidOf, Unchecked, check_ranges
+from loadtests.plan.option import Above, Group, Least, Option, Scope, Unchecked, check_ranges
 from loadtests.plan.rate_profile import Profile
 from loadtests.plan.schedule import ArrivalKind, share
 from loadtests.plan.stages import Stages
@@ -64,56 +64,54 @@ class Plan:
     """Address, ws:// or wss://; {n} in it is the connection's number."""
 
     connections: Annotated[
-        int, Option(Group.CONNECTIONS, NUMBER_OR_STAGES, name="count", said_of=SaidOf.RUN), Least(1)
+        int, Option(Group.CONNECTIONS, NUMBER_OR_STAGES, name="count", scope=Scope.RUN), Least(1)
     ] = 100
     """Connections, such as 10k; or stages: '0..2k in 30s, 2k for 1m, 500 in 5s'."""
 
     scenario: Annotated[
-        str, Option(Group.LOAD, TEXT, short="-s", metavar="NAME", said_of=SaidOf.KIND)
+        str, Option(Group.LOAD, TEXT, short="-s", metavar="NAME", scope=Scope.KIND)
     ] = "hold"
     """A scenario (`swarmgate scenarios` lists them) or a Python file; with --help after it, its
     parameters are shown too."""
 
     parameters: Annotated[
         Mapping[str, Any],
-        Option(
-            Group.LOAD, pairs("KEY=VALUE"), name="param", metavar="KEY=VALUE", said_of=SaidOf.KIND
-        ),
+        Option(Group.LOAD, pairs("KEY=VALUE"), name="param", metavar="KEY=VALUE", scope=Scope.KIND),
     ] = Field(default_factory=dict)
     """A parameter of the scenario."""
 
     users: Annotated[
         tuple[User, ...],
         Unchecked(),
-        Option(Group.LOAD, TEXTS, name="user", metavar="'NAME=SHARE FLAGS'", said_of=SaidOf.RUN),
+        Option(Group.LOAD, TEXTS, name="user", metavar="'NAME=SHARE FLAGS'", scope=Scope.RUN),
     ] = ()
     """Users of several kinds in one run: 'watcher=70% --scenario hold' 'talker=30% /echo
     --scenario echo --rate 500'. May be repeated."""
 
     duration_seconds: Annotated[
         float,
-        Option(Group.LOAD, SECONDS, short="-d", metavar="TIME", said_of=SaidOf.RUN),
+        Option(Group.LOAD, SECONDS, short="-d", metavar="TIME", scope=Scope.RUN),
         Above(0),
     ] = 10.0
     """Duration of the measurement."""
 
     rate: Annotated[
         float | None,
-        Option(Group.LOAD, RATE, short="-r", metavar="N", said_of=SaidOf.KIND),
+        Option(Group.LOAD, RATE, short="-r", metavar="N", scope=Scope.KIND),
     ] = None
     """Messages per second over all connections (open model). Without it, echo sends the next
     message after the reply (closed model)."""
 
-    per_connection: Annotated[bool, Option(Group.LOAD, SWITCH, said_of=SaidOf.KIND)] = False
+    per_connection: Annotated[bool, Option(Group.LOAD, SWITCH, scope=Scope.KIND)] = False
     """Apply the rate per connection."""
 
     profile: Annotated[
-        Profile | None, Option(Group.LOAD, PROFILE, metavar="RATES", said_of=SaidOf.KIND)
+        Profile | None, Option(Group.LOAD, PROFILE, metavar="RATES", scope=Scope.KIND)
     ] = None
     """A rate that changes over time: '0..1k/s for 10s, 1k/s for 30s, 5k/s for 2s'."""
 
     think: Annotated[
-        Distribution | None, Option(Group.LOAD, TIMES, metavar="TIME", said_of=SaidOf.KIND)
+        Distribution | None, Option(Group.LOAD, TIMES, metavar="TIME", scope=Scope.KIND)
     ] = None
     """Closed model: time from a reply to the next message, '1s', 'exp 1s', 'uniform …'."""
 
@@ -141,29 +139,29 @@ class Plan:
     on."""
 
     warmup_seconds: Annotated[
-        float, Option(Group.LOAD, SECONDS, metavar="TIME", said_of=SaidOf.RUN), Least(0)
+        float, Option(Group.LOAD, SECONDS, metavar="TIME", scope=Scope.RUN), Least(0)
     ] = 0.0
     """Apply the same load for this long first, and discard its results."""
 
     concurrent: Annotated[
         int,
-        Option(Group.CONNECTIONS, COUNT, short="-c", metavar="K", said_of=SaidOf.RUN),
+        Option(Group.CONNECTIONS, COUNT, short="-c", metavar="K", scope=Scope.RUN),
         Least(1),
     ] = 256
     """Handshakes in progress at once."""
 
     ramp_seconds: Annotated[
-        float, Option(Group.CONNECTIONS, SECONDS, metavar="TIME", said_of=SaidOf.RUN), Least(0)
+        float, Option(Group.CONNECTIONS, SECONDS, metavar="TIME", scope=Scope.RUN), Least(0)
     ] = 0.0
     """Spread the opening over this long."""
 
     ramp_down_seconds: Annotated[
-        float, Option(Group.CONNECTIONS, SECONDS, metavar="TIME", said_of=SaidOf.RUN), Least(0)
+        float, Option(Group.CONNECTIONS, SECONDS, metavar="TIME", scope=Scope.RUN), Least(0)
     ] = 0.0
     """Spread the closing over this long."""
 
     steps: Annotated[
-        int, Option(Group.CONNECTIONS, COUNT, metavar="N", said_of=SaidOf.RUN), Least(1)
+        int, Option(Group.CONNECTIONS, COUNT, metavar="N", scope=Scope.RUN), Least(1)
     ] = 1
     """Open in this many steps, reading memory at each: 4 give a slope."""
 
@@ -180,7 +178,7 @@ class Plan:
             short="-p",
             metavar="N",
             default="as few as fit",
-            said_of=SaidOf.RUN,
+            scope=Scope.RUN,
         ),
         Least(1),
     ] = 1
@@ -188,7 +186,7 @@ class Plan:
 
     seed: Annotated[
         int,
-        Option(Group.CONNECTIONS, COUNT, metavar="N", default="drawn", said_of=SaidOf.RUN),
+        Option(Group.CONNECTIONS, COUNT, metavar="N", default="drawn", scope=Scope.RUN),
     ] = 0
     """Seed of every random choice."""
 
@@ -221,7 +219,7 @@ class Plan:
             TEXTS,
             name="threshold",
             metavar="'FIGURE<=VALUE'",
-            said_of=SaidOf.RUN,
+            scope=Scope.RUN,
         ),
     ] = ()
     """Condition that a figure must meet, otherwise the exit status is 1:
@@ -229,19 +227,19 @@ class Plan:
 
     abort_on: Annotated[
         tuple[str, ...],
-        Option(Group.VERDICT, TEXTS, metavar="'FIGURE>VALUE'", said_of=SaidOf.RUN),
+        Option(Group.VERDICT, TEXTS, metavar="'FIGURE>VALUE'", scope=Scope.RUN),
     ] = ()
     """End the run as failed once a figure meets this condition: 'errors>100'. Checked once a
     second. May be repeated."""
 
     bounds: Annotated[
         Bounds,
-        Option(Group.VERDICT, BOUNDS, name="bound", metavar="NAME=VALUE", said_of=SaidOf.RUN),
+        Option(Group.VERDICT, BOUNDS, name="bound", metavar="NAME=VALUE", scope=Scope.RUN),
     ] = Field(default_factory=Bounds)
     """Bound that the generator must stay within, otherwise the run is invalid:
     'lateness_p99_seconds=20ms' (docs/validity.md). May be repeated."""
 
-    fail_fast: Annotated[bool, Option(Group.VERDICT, SWITCH, said_of=SaidOf.RUN)] = False
+    fail_fast: Annotated[bool, Option(Group.VERDICT, SWITCH, scope=Scope.RUN)] = False
     """End the run at the first script error."""
 
     options: ConnectOptions = Field(default_factory=ConnectOptions)

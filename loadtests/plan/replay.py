@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from loadtests.plan.command_line import words_of
 from loadtests.plan.connect_options import ConnectOptions
-from loadtests.plan.option import SaidOf
+from loadtests.plan.option import Scope
 from loadtests.plan.plan import Plan, User
-from loadtests.plan.run_options import ARGUMENTS, OPTIONS, said_of
+from loadtests.plan.run_options import ARGUMENTS, OPTIONS, names_in
 from loadtests.plan.target_source import TargetSource
 
 # The command line draws or computes these if they are left out.
@@ -28,7 +28,7 @@ def _user_words(user: User, run: Plan) -> str:
     """Write what one kind of users does as an argument of ``--user``."""
     own = user.plan
     address = [] if own.url == run.url else [own.url]
-    words = [*address, *plan_words(own, without=frozenset(said_of(SaidOf.RUN)))]
+    words = [*address, *plan_words(own, without=frozenset(names_in(Scope.RUN)))]
     return f"{user.name}={user.share * 100:.12g}% {shlex.join(words)}".rstrip()
 
 

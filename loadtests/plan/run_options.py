@@ -8,12 +8,12 @@ from pydantic_core import PydanticUndefined
 
 from loadtests.errors import UsageError
 from loadtests.plan.connect_options import ConnectOptions
-from loadtests.plan.option import Group, Kind, Option, SaidOf, declared
+from loadtests.plan.option import Group, Kind, Option, Scope, declared
 from loadtests.plan.output import Output
 from loadtests.plan.plan import Plan
 from loadtests.plan.target_source import TargetSource
 
-Said = Mapping[str, Any]
+Given = Mapping[str, Any]
 """What the user gave: texts, switches and lists of texts, by the names of options."""
 
 _OWNERS: Final = (Plan, ConnectOptions, TargetSource, Output)
@@ -57,7 +57,7 @@ class RunOption:
         return "connections" if self.name == "count" else self.name.replace("_", "-")
 
     @property
-    def told_default(self) -> str:
+    def default_text(self) -> str:
         """The default as shown to users; empty if the option is simply absent by default."""
         if self.option.default:
             return self.option.default
@@ -65,13 +65,13 @@ class RunOption:
             return ""
         return str(self.option.form.write(self.default))
 
-    def read(self, said: object) -> Any:  # noqa: ANN401 - each field's own
+    def read(self, given: object) -> Any:  # noqa: ANN401 - each field's own
         """Parse the field's value from what was given.
 
         Raises:
             ValueError: invalid value; the message shows how it is written.
         """
-        return self.option.form.read(said)
+        return self.option.form.read(given)
 
 
 def _gathered(owner: type[Any]) -> Iterator[RunOption]:
@@ -112,9 +112,9 @@ OF_THE_OUTPUT: Final = frozenset(
 """Options for a user at a terminal, which change nothing about a run."""
 
 
-def said_of(whom: SaidOf) -> tuple[str, ...]:
+def names_in(scope: Scope) -> tuple[str, ...]:
     """Return the names of the options with this scope, such as the run alone."""
-    return tuple(name for name, it in OPTIONS.items() if it.option.said_of is whom)
+    return tuple(name for name, it in OPTIONS.items() if it.option.scope is scope)
 
 
 def flag_of(name: str) -> str:
@@ -122,14 +122,14 @@ def flag_of(name: str) -> str:
     return OPTIONS[name].flag
 
 
-def values_of(said: Said, owner: type[Any]) -> dict[str, Any]:
+def values_of(given: Given, owner: type[Any]) -> dict[str, Any]:
     """Parse the options given for the fields of one dataclass; return them by field name.
 
     Raises:
         UsageError: invalid value.
     """
     values = {}
-    for name, raw in said.items():
+    for name, raw in given.items():
         option = OPTIONS[name]
         if option.owner is not owner:
             continue

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from loadtests.errors import UsageError
 from loadtests.plan.option import Kind
-from loadtests.plan.run_options import OPTIONS, RunOption, Said
+from loadtests.plan.run_options import OPTIONS, Given, RunOption
 from loadtests.plan.toml_lines import line_of
 from reports.figures import nearest
 
@@ -35,13 +35,13 @@ class UserTable:
     Attributes:
         where: file, line and table, for errors.
         name, share: its name, by default that of its scenario; its share of all connections.
-        said, parameters: as for the whole file.
+        given, parameters: as for the whole file.
     """
 
     where: str
     name: str
     share: float
-    said: Said
+    given: Given
     parameters: Mapping[str, Any]
 
 
@@ -50,12 +50,12 @@ class ScenarioFile:
     """The contents of a scenario file.
 
     Attributes:
-        said: the options it gives, by name.
+        given: the options it gives, by name.
         parameters: the scenario's parameters, as given.
         users: the kinds of users, if there are several.
     """
 
-    said: Said = field(default_factory=dict)
+    given: Given = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     users: tuple[UserTable, ...] = ()
 
@@ -129,18 +129,18 @@ class _Reader:
 
     def table(
         self, content: dict[str, Any], place: tuple[int | str, ...]
-    ) -> tuple[Said, Mapping[str, Any]]:
+    ) -> tuple[Given, Mapping[str, Any]]:
         """Read the options by name, and the scenario's parameters."""
         parameters = content.pop(PARAMETERS, {})
         if not isinstance(parameters, dict):
             raise UsageError(f"{self.where(*place, PARAMETERS)} must be a table")
-        said = {}
+        given = {}
         for key, value in content.items():
             where = self.where(*place, key)
             if key not in _OPTIONS:
                 raise UsageError(_unknown(where, key, sorted(KEYS)))
-            said[_OPTIONS[key].name] = _checked(where, _OPTIONS[key], value)
-        return said, parameters
+            given[_OPTIONS[key].name] = _checked(where, _OPTIONS[key], value)
+        return given, parameters
 
 
 def _unknown(where: str, key: str, known: Sequence[str]) -> str:
@@ -149,17 +149,17 @@ def _unknown(where: str, key: str, known: Sequence[str]) -> str:
 
 def _checked(where: str, option: RunOption, value: object) -> object:
     """Convert a value to its command-line form, and check that it can be parsed."""
-    said = _as_said(option.kind, value)
-    if said is None:
+    given = _as_given(option.kind, value)
+    if given is None:
         raise UsageError(f"{where} is {value!r}; it must be {option.kind}")
     try:
-        option.read(said)
+        option.read(given)
     except ValueError as error:
         raise UsageError(f"{where}: {error}") from None
-    return said
+    return given
 
 
-def _as_said(kind: Kind, value: object) -> object:
+def _as_given(kind: Kind, value: object) -> object:
     """Return a value in its command-line form; None if its type is wrong."""
     match kind, value:
         case Kind.LIST, list():

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from loadtests.plan.forms import SECONDS, TEXT, pairs
-from loadtests.plan.option import Form, Group, Kind, Option, SaidOf
+from loadtests.plan.option import Form, Group, Kind, Option, Scope
 
 START_SECONDS: Final = 30.0
 
@@ -51,7 +51,7 @@ class TargetSource:
 
     command: Annotated[
         tuple[str, ...],
-        Option(Group.TARGET, COMMAND, name="target_cmd", metavar="COMMAND", said_of=SaidOf.RUN),
+        Option(Group.TARGET, COMMAND, name="target_cmd", metavar="COMMAND", scope=Scope.RUN),
     ] = ()
     """Start the server with this command; {port} marks where its port goes."""
 
@@ -63,7 +63,7 @@ class TargetSource:
             name="pid",
             default="what listens on the port here",
             metavar="PID",
-            said_of=SaidOf.RUN,
+            scope=Scope.RUN,
         ),
     ] = ()
     """Watch this process and those it starts."""
@@ -75,7 +75,7 @@ class TargetSource:
             pairs("NAME=VALUE"),
             name="target_env",
             metavar="NAME=VALUE",
-            said_of=SaidOf.RUN,
+            scope=Scope.RUN,
         ),
     ] = Field(default_factory=dict)
     """Environment variable for the server, added to ours or replacing one. May be repeated."""
@@ -83,20 +83,20 @@ class TargetSource:
     directory: Annotated[
         str | None,
         Option(
-            Group.TARGET, TEXT, name="target_dir", metavar="DIR", default="here", said_of=SaidOf.RUN
+            Group.TARGET, TEXT, name="target_dir", metavar="DIR", default="here", scope=Scope.RUN
         ),
     ] = None
     """Directory to start the server in."""
 
     ready: Annotated[
         str | None,
-        Option(Group.TARGET, TEXT, name="target_ready", metavar="/PATH", said_of=SaidOf.RUN),
+        Option(Group.TARGET, TEXT, name="target_ready", metavar="/PATH", scope=Scope.RUN),
     ] = None
     """The server is ready once GET of this path has a 2xx status (RFC 9110 section 15.3)."""
 
     start_seconds: Annotated[
         float,
-        Option(Group.TARGET, SECONDS, name="target_timeout", metavar="TIME", said_of=SaidOf.RUN),
+        Option(Group.TARGET, SECONDS, name="target_timeout", metavar="TIME", scope=Scope.RUN),
     ] = START_SECONDS
     """How long the server may take until it listens and is ready."""
 

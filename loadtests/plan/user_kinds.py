@@ -16,14 +16,14 @@ from urllib.parse import urlsplit, urlunsplit
 from loadtests.errors import UsageError
 from loadtests.plan import limits
 from loadtests.plan.command_line import read_words
-from loadtests.plan.option import SaidOf
+from loadtests.plan.from_options import plan_of
+from loadtests.plan.option import Scope
 from loadtests.plan.plan import Plan, User, split_url
-from loadtests.plan.run_options import OPTIONS, Said, flag_of, said_of
-from loadtests.plan.said import plan_of
+from loadtests.plan.run_options import OPTIONS, Given, flag_of, names_in
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.stages import Stages
 
-_OF_THE_RUN: Final = frozenset(said_of(SaidOf.RUN))
+_OF_THE_RUN: Final = frozenset(names_in(Scope.RUN))
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]*", re.IGNORECASE)
 _FORM: Final = re.compile(r"\s*(?:([^\s=]+)=)?(\d*\.?\d+%?)(?:\s+(.*))?", re.DOTALL)
 # Messages of two kinds are distinguished by their seeds, from which their tags are made.
@@ -40,7 +40,7 @@ class UserKind:
         name: its name; if empty, that of its scenario is used.
         share: its share of all connections, 1 being all of them.
         words: options as written on a command line.
-        said: options by name, as given in a file.
+        given: options by name, as given in a file.
         parameters: the scenario's parameters, from a file.
     """
 
@@ -48,7 +48,7 @@ class UserKind:
     name: str
     share: float
     words: Sequence[str] = ()
-    said: Said = field(default_factory=dict)
+    given: Given = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -75,38 +75,38 @@ def parse_user(text: str) -> UserKind:
     return UserKind(where, name or "", _share(share), words)
 
 
-def plan_of_run(said: Said, file: ScenarioFile) -> Plan:
+def plan_of_run(given: Given, file: ScenarioFile) -> Plan:
     """Return the plan of a run, whether its users are of one kind or of several.
 
     Args:
-        said: options from a command line, for example; they take precedence over the file.
+        given: options from a command line, for example; they take precedence over the file.
         file: the run's file.
 
     Raises:
         UsageError: an invalid value, or values that cannot be combined.
     """
-    said = {**file.said, **said}
-    kinds = [*map(parse_user, said.get("user", ()))] or [
-        UserKind(user.where, user.name, user.share, (), user.said, user.parameters)
+    given = {**file.given, **given}
+    kinds = [*map(parse_user, given.get("user", ()))] or [
+        UserKind(user.where, user.name, user.share, (), user.given, user.parameters)
         for user in file.users
     ]
     if not kinds:
-        return plan_of(said, file.parameters)
+        return plan_of(given, file.parameters)
     if file.parameters:
         raise UsageError("[parameters] are of each kind of users: write [user.parameters]")
-    return mixed(said, kinds)
+    return mixed(given, kinds)
 
 
-def mixed(run: Said, kinds: Sequence[UserKind]) -> Plan:
+def mixed(run: Given, kinds: Sequence[UserKind]) -> Plan:
     """Return the plan of a run with users of several kinds.
 
     Raises:
         UsageError: a misplaced option, shares that do not add up to 1, or too few connections.
     """
-    for name in said_of(SaidOf.KIND):
+    for name in names_in(Scope.KIND):
         if name in run and OPTIONS[name].read(run[name]) != OPTIONS[name].default:
             raise UsageError(
-                f"{flag_of(name)} is said of each kind of users; put it into its --user"
+                f"{flag_of(name)} belongs to each kind of users; put it into its --user"
             )
     total = sum(kind.share for kind in kinds)
     if abs(total - 1) > _NEARLY:
@@ -172,19 +172,19 @@ def _stages(stages: Stages, kinds: Sequence[UserKind], number: int) -> Stages:
     )
 
 
-def _plan_of(kind: UserKind, run: Said, whole: Plan) -> Plan:
+def _plan_of(kind: UserKind, run: Given, whole: Plan) -> Plan:
     """Return the plan of one kind, with the run's options where it sets none."""
     try:
-        own = {**kind.said, **read_words(kind.words)}
+        own = {**kind.given, **read_words(kind.words)}
         for name in own:
             if name in _OF_THE_RUN:
-                raise UsageError(f"{flag_of(name)} is said of the run, not of one kind of users")
-        said = {**run, **own}
-        said["url"] = _absolute(run["url"], said["url"])
-        if "profile" in said:
+                raise UsageError(f"{flag_of(name)} belongs to the run, not to one kind of users")
+        given = {**run, **own}
+        given["url"] = _absolute(run["url"], given["url"])
+        if "profile" in given:
             # A profile determines its duration itself.
-            said.pop("duration", None)
-        plan = plan_of(said, kind.parameters)
+            given.pop("duration", None)
+        plan = plan_of(given, kind.parameters)
         _check_plan(plan, whole)
     except UsageError as error:
         raise UsageError(f"{kind.where}: {error}") from None

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from loadtests.errors import LoadTestError, UsageError
-from loadtests.plan.keywords import said_by
-from loadtests.plan.said import source_of
+from loadtests.plan.from_options import source_of
+from loadtests.plan.keywords import given_by
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.user_kinds import plan_of_run
 from loadtests.run.run import execute
@@ -41,9 +41,9 @@ async def run(keywords: Mapping[str, object], path: Path) -> Mapping[str, Any]:
         LoadTestError: the run cannot be made at all.
         RecordError: its record cannot be written.
     """
-    said = said_by(keywords)
-    plan = plan_of_run(said, ScenarioFile())
-    summary = await execute(plan, source_of(said), path, lambda _line: None)
+    given = given_by(keywords)
+    plan = plan_of_run(given, ScenarioFile())
+    summary = await execute(plan, source_of(given), path, lambda _line: None)
     document = run_document(path, summary, outcome_of(summary))
     for name, own in summary.users.items():
         document["users"][name]["texts"] = _texts(own.figures)
@@ -60,7 +60,7 @@ async def serve(keywords: Mapping[str, object], log: Path, answer: Answer) -> No
     Raises:
         LoadTestError: it cannot be started.
     """
-    source = source_of(said_by(keywords))
+    source = source_of(given_by(keywords))
     if not source.command:
         raise UsageError("a server needs a command with {port} in it")
     async with running(source, log) as target:

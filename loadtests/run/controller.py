@@ -48,7 +48,7 @@ _RETURN_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class Send:
     """Send a command to one swarm process."""
 
     member: Member
@@ -125,7 +125,7 @@ class Restart:
 
 
 Action = (
-    Tell
+    Send
     | Hold
     | Enter
     | Read
@@ -195,7 +195,7 @@ class Controller:
         member.is_lost = True
         member.open = member.pending = 0
         self.losses.append(
-            f"{member.name} {how} ({why or 'it said nothing'}); its {connections:,} connections "
+            f"{member.name} {how} ({why or 'it printed nothing'}); its {connections:,} connections "
             "are lost by the generator, not by the server"
         )
         is_any_left = any(self.roster.living())
@@ -223,7 +223,7 @@ class Controller:
         # Before the load, not during it, which it would disturb.
         yield Read(MARK_MEASURE_BEGIN)
         yield from self._begin(tuple(self.roster.living()))
-        yield Wait(lambda: self.is_ending or self.roster.all_measuring_said("measured"))
+        yield Wait(lambda: self.is_ending or self.roster.all_measuring_reported("measured"))
         yield from self._end_load(self._plan.collect_seconds + self._patience.end_seconds)
         published = self.roster.published("measured")
         if drain_seconds is not None and not self.is_ending:
@@ -231,8 +231,8 @@ class Controller:
             if self.is_ending:
                 return
             published = self.roster.published("drained")
-        yield from self._tell_to_collect(published)
-        yield Wait(lambda: self.is_ending or self.roster.all_measuring_said("collected"))
+        yield from self._begin_to_collect(published)
+        yield Wait(lambda: self.is_ending or self.roster.all_measuring_reported("collected"))
         yield from self._collect()
 
     def live(self, is_complete: Callable[[], bool]) -> Flow:
@@ -245,7 +245,7 @@ class Controller:
         yield Read(MARK_MEASURE_BEGIN)
         while not self.is_ending:
             for member in tuple(self.roster.living()):
-                if not member.is_measuring and "ready" in member.said:
+                if not member.is_measuring and "ready" in member.reports:
                     yield from self._begin((member,))
             yield from self._share_anew()
             yield from self._read_step(is_complete)
@@ -253,7 +253,7 @@ class Controller:
         # More may still be ordered.
         yield from self._hold(is_held=True)
         yield from self._end_load(self._patience_with_clients())
-        yield from self._tell_to_collect(self.roster.published("measured"))
+        yield from self._begin_to_collect(self.roster.published("measured"))
         yield from self._collect()
 
     def rounds(self, is_complete: Callable[[], bool]) -> Flow:
@@ -275,18 +275,18 @@ class Controller:
         yield Read(MARK_MEASURE_BEGIN)
         yield from self._begin(members)
         yield Wait(
-            lambda: self._is_called_off() or self.roster.all_measuring_said("measured"),
+            lambda: self._is_called_off() or self.roster.all_measuring_reported("measured"),
             self._plan.duration_seconds + self._patience.end_seconds,
         )
         yield from self._end_load(self._patience_with_clients())
-        yield from self._tell_to_collect(self.roster.published("measured"))
+        yield from self._begin_to_collect(self.roster.published("measured"))
         yield from self._collect()
         yield Enter("open")
 
     def close(self, over_seconds: float) -> Flow:
         """Make every process close its connections over the given time, and end."""
         yield Enter("close")
-        yield from self._tell_all(Close(0.0 if self.is_ending else over_seconds))
+        yield from self._send_to_all(Close(0.0 if self.is_ending else over_seconds))
         seconds = over_seconds + self._patience.close_seconds
         yield Wait(lambda: not any(self.roster.living()), seconds)
 
@@ -297,13 +297,13 @@ class Controller:
         yield Enter("open", {"connections": stage})
         total = self._plan.connections
         for member in self.roster.living():
-            yield Tell(member, Open(member.share.reached(stage, total)))
+            yield Send(member, Open(member.share.reached(stage, total)))
         yield self._until_all("opened")
         if self.is_ending:
             return
         self.roster.take("opened")
         yield Enter("settle")
-        yield from self._tell_all(Settle(is_last=stage == total))
+        yield from self._send_to_all(Settle(is_last=stage == total))
         yield Wait(lambda: self.is_ending, self._plan.settle_seconds)
         yield self._until_all("settled")
         self.roster.take("settled")
@@ -316,8 +316,8 @@ class Controller:
         for member in members:
             member.is_measuring = True
             member.rounds += 1
-            member.said.pop("measured", None)
-            yield Tell(member, Measure(start_ns + member.clock_ns))
+            member.reports.pop("measured", None)
+            yield Send(member, Measure(start_ns + member.clock_ns))
 
     def _end_load(self, seconds: float) -> Flow:
         """Wait for the end of the load; ask for it if it has not come by itself.
@@ -325,9 +325,9 @@ class Controller:
         Args:
             seconds: how long it may take to end once asked to.
         """
-        if not self.roster.all_measuring_said("measured"):
-            yield from self._tell_all(End())
-        yield Wait(lambda: self.roster.all_measuring_said("measured"), seconds)
+        if not self.roster.all_measuring_reported("measured"):
+            yield from self._send_to_all(End())
+        yield Wait(lambda: self.roster.all_measuring_reported("measured"), seconds)
         yield Read(MARK_MEASURE_END)
 
     def _patience_with_clients(self) -> float:
@@ -335,16 +335,16 @@ class Controller:
         comes_back = scenario_kind(self._plan.scenario).comes_back
         return self._patience.end_seconds + (_RETURN_SECONDS if comes_back else 0.0)
 
-    def _tell_to_collect(self, published: Mapping[str, Published]) -> Flow:
+    def _begin_to_collect(self, published: Mapping[str, Published]) -> Flow:
         """Make all processes wait for what is under way, and close their ledgers."""
         yield Enter("collect")
         for member in self.roster.living():
-            yield Tell(member, Collect(published.get(member.share.user, {})))
+            yield Send(member, Collect(published.get(member.share.user, {})))
 
     def _collect(self) -> Flow:
         """Wait until all ledgers are closed, but not forever."""
         seconds = self._plan.collect_seconds + self._patience.end_seconds
-        yield Wait(lambda: self.roster.all_measuring_said("collected"), seconds)
+        yield Wait(lambda: self.roster.all_measuring_reported("collected"), seconds)
         self.roster.take("collected")
         for member in self.roster.members.values():
             member.is_measuring = False
@@ -353,19 +353,19 @@ class Controller:
     def _drain(self, seconds: float) -> Flow:
         """Ask the target to stop, and make all processes observe how it does."""
         yield Enter("drain", {"seconds": seconds})
-        yield from self._tell_all(ExpectEnd())
+        yield from self._send_to_all(ExpectEnd())
         yield self._until_all("expecting")
         if self.is_ending:
             return
         connected = sum(detail["open"] for _, detail in self.roster.take("expecting"))
         signal_ns = yield Signal(connected)
-        yield from self._tell_all(SeeOff(signal_ns))
+        yield from self._send_to_all(SeeOff(signal_ns))
         yield self._until_all("drained")
         if self.is_ending or not (yield Depart()):
             return
         yield Enter("return")
         restarted_ns = yield Restart()
-        yield from self._tell_all(Return(restarted_ns))
+        yield from self._send_to_all(Return(restarted_ns))
         yield self._until_all("returned")
 
     def _gather(self, is_complete: Callable[[], bool]) -> Flow:
@@ -398,7 +398,7 @@ class Controller:
         for number, member in enumerate(members):
             yield Synchronise(member)
             # The reports of a process keep its number in the test.
-            yield Tell(member, Serve(replace(member.share, plan=plan, process=number)))
+            yield Send(member, Serve(replace(member.share, plan=plan, process=number)))
 
         def waiting() -> list[Member]:
             return [it for it in members if it.is_living and not _serves(it, seed)]
@@ -428,7 +428,7 @@ class Controller:
             part = round(member.open / total, 4) if total else 1 / len(living)
             if part != member.part:
                 member.part = part
-                yield Tell(member, TakePart(part))
+                yield Send(member, TakePart(part))
 
     def _read_step(self, is_complete: Callable[[], bool]) -> Flow:
         """Read memory when the number of connections has settled at a new value, for its slope."""
@@ -441,19 +441,19 @@ class Controller:
         living = tuple(self.roster.living())
         return (
             is_complete()
-            and all("ready" in it.said and it.is_settled for it in living)
+            and all("ready" in it.reports and it.is_settled for it in living)
             and any(it.open for it in living)
         )
 
     def _until_all(self, name: str) -> Wait:
         """Return a wait until every living process has reported ``name``, or the load must end."""
-        return Wait(lambda: self.is_ending or self.roster.all_said(name))
+        return Wait(lambda: self.is_ending or self.roster.all_reported(name))
 
-    def _tell_all(self, command: Command) -> Flow:
+    def _send_to_all(self, command: Command) -> Flow:
         for member in self.roster.living():
-            yield Tell(member, command)
+            yield Send(member, command)
 
 
 def _serves(member: Member, seed: int) -> bool:
     """Return whether a process runs and awaits the round with this seed."""
-    return member.is_living and member.said.get("serving", {}).get("seed") == seed
+    return member.is_living and member.reports.get("serving", {}).get("seed") == seed

@@ -28,9 +28,9 @@ from loadtests.run.controller import (
     Patience,
     Read,
     Restart,
+    Send,
     Signal,
     Synchronise,
-    Tell,
     Wait,
 )
 from loadtests.run.roster import Member
@@ -195,7 +195,7 @@ class Fleet:
 
     async def _do(self, action: Action) -> object:
         match action:
-            case Tell(member, command):
+            case Send(member, command):
                 self._write(self._children[member.process], encode_command(command))
             case Wait(holds_now, seconds):
                 await self._wait(holds_now, seconds)
@@ -281,17 +281,17 @@ class Fleet:
                 self._hear(child.member, line)
             if isinstance(line, Interval):
                 self._notice_loss_of_all()
-        if "closed" not in child.member.said and self._totals.phase != "close":
+        if "closed" not in child.member.reports and self._totals.phase != "close":
             await self._lose(child)
         else:
             await child.process.wait()
             child.member.has_ended = True
         self._heard.set()
 
-    def _hear(self, member: Member, said: Event) -> None:
-        member.hear(said.name, said.detail)
-        if said.name == "script_error" and self._plan.fail_fast:
-            self._fail(f"the script failed and was to fail fast: {said.detail['kind']}")
+    def _hear(self, member: Member, event: Event) -> None:
+        member.hear(event.name, event.detail)
+        if event.name == "script_error" and self._plan.fail_fast:
+            self._fail(f"the script failed and was to fail fast: {event.detail['kind']}")
         self._heard.set()
 
     async def _lose(self, child: _Child) -> None:
@@ -314,14 +314,14 @@ class Fleet:
         assert child.process.stderr is not None
         lines, number = 0, child.member.process
         async for text in child.process.stderr:
-            said = printable(text.decode(errors="replace").rstrip())
-            child.last_words = said or child.last_words
+            printed = printable(text.decode(errors="replace").rstrip())
+            child.last_words = printed or child.last_words
             lines += 1
             if lines > _MOST_PRINTED:
                 continue
             if lines == _MOST_PRINTED:
-                said = f"it has printed {lines:,} lines, more are not shown"
-            self._emit(Event(self._now_ns(), "printed", {"process": number, "text": said}))
+                printed = f"it has printed {lines:,} lines, more are not shown"
+            self._emit(Event(self._now_ns(), "printed", {"process": number, "text": printed}))
 
     async def _watch(self) -> None:
         """Read server, swarm and kernel once a second, and notice if the target ends."""
@@ -346,7 +346,7 @@ class Fleet:
         for child in self._children:
             child.silent += 1
             if child.silent > MOST_SILENT_SECONDS and child.process.returncode is None:
-                child.last_words = f"it said nothing for {MOST_SILENT_SECONDS} s and was ended"
+                child.last_words = f"it reported nothing for {MOST_SILENT_SECONDS} s and was ended"
                 child.process.kill()
 
     def _notice_loss_of_all(self) -> None:

@@ -43,7 +43,7 @@ class RunCommand(TyperCommand):
             sys.stderr.write(f"swarmgate: {error}\n")
             ctx.exit(ExitStatus.USAGE)
         ctx.meta["file"] = content
-        ctx.meta["scenario"] = ctx.meta["scenario"] or content.said.get("scenario")
+        ctx.meta["scenario"] = ctx.meta["scenario"] or content.given.get("scenario")
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the options, then the parameters of the scenario."""

@@ -17,7 +17,7 @@ class Member:
         name: its name for display.
         share: its share of the plan.
         clock_ns: by how much its clock is ahead of the leader's.
-        said: its reports that have not been taken yet, by name.
+        reports: its reports that have not been taken yet, by name.
         is_lost: whether it ended unexpectedly; ``has_ended`` is for an expected end.
         open, pending: in a live load, its connections, and those that it is opening.
         order, ordered: the last order that it has taken, and the last that it was given.
@@ -31,7 +31,7 @@ class Member:
     name: str
     share: ProcessPlan
     clock_ns: int = 0
-    said: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    reports: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     is_lost: bool = False
     has_ended: bool = False
     open: int = 0
@@ -59,7 +59,7 @@ class Member:
             self.open, self.pending = detail["open"], detail["pending"]
             self.order = detail["order"]
         else:
-            self.said[name] = detail
+            self.reports[name] = detail
 
 
 class Roster:
@@ -81,23 +81,25 @@ class Roster:
         """Yield the members that have a load."""
         return (it for it in self.living() if it.is_measuring)
 
-    def all_said(self, name: str) -> bool:
+    def all_reported(self, name: str) -> bool:
         """Return whether every process that still runs has reported ``name``."""
-        return all(name in it.said for it in self.living())
+        return all(name in it.reports for it in self.living())
 
-    def all_measuring_said(self, name: str) -> bool:
+    def all_measuring_reported(self, name: str) -> bool:
         """Return whether every process that has a load has reported ``name``."""
-        return all(name in it.said for it in self.measuring())
+        return all(name in it.reports for it in self.measuring())
 
     def take(self, name: str) -> list[tuple[Member, Mapping[str, Any]]]:
         """Return and remove each report of this name, even of processes that have ended since."""
-        return [(it, it.said.pop(name)) for it in self.members.values() if name in it.said]
+        return [(it, it.reports.pop(name)) for it in self.members.values() if name in it.reports]
 
     def published(self, name: str) -> dict[str, Published]:
         """Return what all have published with their reports ``name``, by kind of users."""
         taken = self.take(name)
         users = {it.share.user for it in self.members.values()}
         return {
-            user: merged(said["published"] for member, said in taken if member.share.user == user)
+            user: merged(
+                report["published"] for member, report in taken if member.share.user == user
+            )
             for user in users
         }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from benchmarks.capacity.load import Load, Searched
-from benchmarks.capacity.objective import objective_of, said_by
+from benchmarks.capacity.objective import objective_of, result_of
 from benchmarks.capacity.searching import Made, Search
 from benchmarks.capacity.telling import (
     Told,
@@ -18,7 +18,7 @@ from benchmarks.capacity.telling import (
     sentence,
     told_of,
 )
-from benchmarks.judging.capacity import Said, Span
+from benchmarks.judging.capacity import Span, TrialResult
 from benchmarks.judging.run_figures import RunFigures
 from benchmarks.runs.targets import Target
 from benchmarks.runs.workload import Case, Workload
@@ -78,21 +78,29 @@ def test_an_objective_that_cannot_be_meant_is_refused(text: str, complaint: str)
 @pytest.mark.parametrize(
     ("made", "said", "broken"),
     [
-        (run(GOOD), Said.HELD, []),
-        (run(GOOD | {"latency.p99_seconds": 0.2}), Said.BROKE, ["latency.p99_seconds"]),
-        (run(GOOD | {"latency.p99_seconds": float("nan")}), Said.BROKE, ["latency.p99_seconds"]),
-        (run({"errors": 0.0, "integrity.lost": 0.0}), Said.BROKE, ["latency.p99_seconds"]),
-        (run(GOOD | {"integrity.duplicated": 1.0}), Said.BROKE, ["integrity.duplicated"]),
-        (run(GOOD, valid=False, reasons=("sent late",)), Said.NOTHING, []),
-        (run(GOOD, valid=False, reasons=("gone",), failures=("gone",)), Said.BROKE, []),
-        (run({}, valid=False, reasons=("no start",), failures=("no start",)), Said.NOTHING, []),
+        (run(GOOD), TrialResult.HELD, []),
+        (run(GOOD | {"latency.p99_seconds": 0.2}), TrialResult.BROKE, ["latency.p99_seconds"]),
+        (
+            run(GOOD | {"latency.p99_seconds": float("nan")}),
+            TrialResult.BROKE,
+            ["latency.p99_seconds"],
+        ),
+        (run({"errors": 0.0, "integrity.lost": 0.0}), TrialResult.BROKE, ["latency.p99_seconds"]),
+        (run(GOOD | {"integrity.duplicated": 1.0}), TrialResult.BROKE, ["integrity.duplicated"]),
+        (run(GOOD, valid=False, reasons=("sent late",)), TrialResult.NOTHING, []),
+        (run(GOOD, valid=False, reasons=("gone",), failures=("gone",)), TrialResult.BROKE, []),
+        (
+            run({}, valid=False, reasons=("no start",), failures=("no start",)),
+            TrialResult.NOTHING,
+            [],
+        ),
     ],
 )
 def test_only_a_judged_run_in_which_all_was_measured_and_held_counts_as_held(
-    made: RunFigures, said: Said, broken: list[str]
+    made: RunFigures, result: TrialResult, broken: list[str]
 ) -> None:
-    found, breaches = said_by(made, objective_of((), plan()))
-    assert (found, [it.condition.figure for it in breaches]) == (said, broken)
+    found, breaches = result_of(made, objective_of((), plan()))
+    assert (found, [it.condition.figure for it in breaches]) == (result, broken)
 
 
 def told(*runs: tuple[float, RunFigures], command: Sequence[str] = ("server",)) -> Told:
@@ -102,7 +110,7 @@ def told(*runs: tuple[float, RunFigures], command: Sequence[str] = ("server",)) 
     load = Load(Case(target, Workload(content=content)), Searched.RATE)
     asked = Search(load, Span(100, 400, precision=1.0), objective_of((), plan()))
     made = [
-        Made(load, f"{number:02}-run", run, *said_by(run, asked.objective))
+        Made(load, f"{number:02}-run", run, *result_of(run, asked.objective))
         for number, (load, run) in enumerate(runs, 1)
     ]
     return told_of(asked, made, most="--to 400", unfinished="Not found within the budget of 1m")
@@ -112,9 +120,9 @@ def test_the_sentence_says_what_holds_where_it_breaks_at_what_and_who_was_the_li
     slow = run(GOOD | BUSY | {"latency.p99_seconds": 0.071})
     found = told(*((100, run(GOOD)),) * 1, *((200, run(GOOD)),) * 3, *((400, slow),) * 3)
     assert found.status is ExitStatus.HELD
-    said = sentence(found)
-    assert said.startswith("Holds 200 messages a second (95 % interval ")
-    assert said.endswith("; breaks at 400: latency.p99_seconds 71.0 ms, more than 50.0 ms.")
+    result = sentence(found)
+    assert result.startswith("Holds 200 messages a second (95 % interval ")
+    assert result.endswith("; breaks at 400: latency.p99_seconds 71.0 ms, more than 50.0 ms.")
     assert "The limit at 400: server (the server's busiest thread used 99.0 %" in limit_line(found)
     assert [(it.load, it.kind, it.runs) for it in rows(found)] == [
         ("100", "held", "1 of 1"),

@@ -120,7 +120,7 @@ def test_where_no_time_is_judged_or_shown_a_generator_may_be_late(
         ('"1k"', "0", ":1: experiment.idle: connections is 0; it must be 1 or more"),
         ('"1k"', '"1k"\nrepeats = 1', ":4: experiment.idle.repeats: 1: .*equal to 2"),
         ('"1k"', '"1k"\nspeed = 1', ":4: speed is no key of a scenario file"),
-        ('"1k"', '"1k"\npid = [1]', ":4: experiment.idle.pid: no such key; it is said of"),
+        ('"1k"', '"1k"\npid = [1]', ":4: experiment.idle.pid: no such key; it belongs to"),
         ('"1k"', '"1k"\nseed = 1', ":4: experiment.idle.seed: no such key; it is the runs' own"),
         ('"hold"', '"tornado"', ":1: experiment.idle: no scenario is called 'tornado'"),
         ('{ reference', '{ refrence', ":4: .*arguments: no target is called 'refrence'; there are"),

@@ -44,8 +44,8 @@ from loadtests.run.controller import (
     Moment,
     Patience,
     Restart,
+    Send,
     Signal,
-    Tell,
     Wait,
 )
 from loadtests.run.roster import Member
@@ -151,7 +151,7 @@ class World:
             case Measure():
                 length = min(self.plan.duration_seconds, MOST_SECONDS)
                 self.say(member, "measured", length, published=sent)
-            case End() if member.is_measuring and "measured" not in member.said:
+            case End() if member.is_measuring and "measured" not in member.reports:
                 self.say(member, "measured", published=sent)
             case Serve(share):
                 self.say(member, "serving", seed=share.plan.seed)
@@ -187,7 +187,7 @@ class World:
         if isinstance(action, Signal | Restart | Depart):
             return True if isinstance(action, Depart) else self.now_ns
         match action:
-            case Tell(member, command):
+            case Send(member, command):
                 assert member.is_living, f"{command} was told to one that has ended"
                 self.take(member, command)
             case Hold(member, is_held):
@@ -198,7 +198,7 @@ class World:
                 self.wait(lambda: False, 0.1)
             case Enter("measure"):
                 living = self.controller.roster.living()
-                rounds = [it.said.get("serving", {}) for it in living]
+                rounds = [it.reports.get("serving", {}) for it in living]
                 self.awaited.append({it.get("seed", 0) for it in rounds})
         return None
 
@@ -223,7 +223,7 @@ class World:
         return [
             (it.member.process, it.command)
             for it in self.log
-            if isinstance(it, Tell) and isinstance(it.command, kind)
+            if isinstance(it, Send) and isinstance(it.command, kind)
         ]
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from loadtests.errors import UsageError
 from loadtests.plan.command_line import read_words
-from loadtests.plan.keywords import KEYWORDS, RENAMED, said_by
+from loadtests.plan.from_options import plan_of, source_of
+from loadtests.plan.keywords import KEYWORDS, RENAMED, given_by
 from loadtests.plan.run_options import OPTIONS
-from loadtests.plan.said import plan_of, source_of
 from loadtests.plan.scenario_file import ScenarioFile
 from loadtests.plan.user_kinds import plan_of_run
 
@@ -50,14 +50,14 @@ def test_every_flag_has_a_keyword_but_those_of_a_person_at_a_terminal() -> None:
 def test_a_keyword_is_the_flag_of_its_name(keywords: dict[str, Any], words: list[str]) -> None:
     options = [word for word in words if word not in ("1000", "0..2k in 30s")]
     count = [word for word in words if word not in options]
-    assert said_by({"url": URL, **keywords}) == read_words([*options, "--", URL, *count])
+    assert given_by({"url": URL, **keywords}) == read_words([*options, "--", URL, *count])
 
 
 def test_a_path_is_of_the_server_that_the_command_starts() -> None:
-    said = said_by({"command": "serve {port}", "path": "/echo"})
-    assert said["url"] == "ws://127.0.0.1:{port}/echo"
-    assert said_by({"command": "serve {port}"})["url"] == "ws://127.0.0.1:{port}/ws"
-    assert source_of(said).command == ("serve", "{port}")
+    given = given_by({"command": "serve {port}", "path": "/echo"})
+    assert given["url"] == "ws://127.0.0.1:{port}/echo"
+    assert given_by({"command": "serve {port}"})["url"] == "ws://127.0.0.1:{port}/ws"
+    assert source_of(given).command == ("serve", "{port}")
 
 
 @pytest.mark.parametrize(
@@ -78,27 +78,27 @@ def test_a_path_is_of_the_server_that_the_command_starts() -> None:
 )
 def test_what_cannot_be_meant_is_refused(keywords: dict[str, Any], why: str) -> None:
     with pytest.raises(UsageError) as caught:
-        said_by(keywords)
+        given_by(keywords)
     assert why in str(caught.value)
 
 
 @given(st.floats(min_value=1e-6, max_value=1e6), st.integers(1, 10**6))
 def test_numbers_come_through_as_they_are(number: float, count: int) -> None:
-    plan = plan_of(said_by({"url": URL, "rate": number, "late": number, "payload": count}))
+    plan = plan_of(given_by({"url": URL, "rate": number, "late": number, "payload": count}))
     assert (plan.rate, plan.late_seconds, plan.payload_bytes) == (number, number, count)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_a_number_that_is_none_is_refused(number: float) -> None:
     with pytest.raises(UsageError, match="--rate"):
-        plan_of(said_by({"url": URL, "rate": number}))
+        plan_of(given_by({"url": URL, "rate": number}))
 
 
 def test_what_is_as_by_default_may_be_said_beside_users() -> None:
     users = ["a=50% -s hold", "b=50% -s echo --rate 5"]
-    said = said_by({"url": URL, "scenario": "hold", "parameters": {}, "user": users})
-    assert [user.name for user in plan_of_run(said, ScenarioFile()).users] == ["a", "b"]
+    given = given_by({"url": URL, "scenario": "hold", "parameters": {}, "user": users})
+    assert [user.name for user in plan_of_run(given, ScenarioFile()).users] == ["a", "b"]
 
 
 def test_an_environment_of_nothing_needs_no_command() -> None:
-    assert source_of(said_by({"url": URL, "environment": {"A": None}})).environment == {}
+    assert source_of(given_by({"url": URL, "environment": {"A": None}})).environment == {}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
 
 from loadtests.errors import UsageError
-from loadtests.locust.arguments import told_flags
+from loadtests.locust.arguments import flags_text
 from loadtests.plan.connect_options import ConnectOptions
 from loadtests.plan.masking import MASK, masked, masked_url
 from loadtests.plan.plan import Plan
@@ -151,7 +151,7 @@ def test_headers_of_locust_users_are_told_without_their_secrets() -> None:
     headers = (f"X-Api-Key: {UNTOLD}", "X-Version: 3", "Authorization: ${TOKEN}")
     options = ConnectOptions(headers=headers, bearer=UNTOLD)
     plan = Plan("ws://h/", 1, "echo", {}, options=options, seed=5)
-    told = told_flags(plan, ["errors<=0"], with_scenario=False)
+    told = flags_text(plan, ["errors<=0"], with_scenario=False)
     assert shlex.split(told) == [
         *("--seed", "5", "--header", f"X-Api-Key: {MASK}", "--header", "X-Version: 3"),
         *("--header", "Authorization: ${TOKEN}", "--bearer", MASK, "--threshold", "errors<=0"),
@@ -159,7 +159,7 @@ def test_headers_of_locust_users_are_told_without_their_secrets() -> None:
 
 
 def test_the_scenario_of_a_locust_script_is_told_whatever_it_is() -> None:
-    told = told_flags(Plan("ws://h/", 1, "hold", {}, seed=5), [], with_scenario=True)
+    told = flags_text(Plan("ws://h/", 1, "hold", {}, seed=5), [], with_scenario=True)
     assert shlex.split(told) == ["--scenario", "hold", "--seed", "5"]
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from loadtests.plan.command_line import read_words, words_of
-from loadtests.plan.keywords import KEYWORDS, said_by
+from loadtests.plan.keywords import KEYWORDS, given_by
 from loadtests.plan.option import Kind
 from loadtests.plan.options_page import options_page
 from loadtests.plan.run_options import ARGUMENTS, OF_THE_OUTPUT, OPTIONS, RunOption
@@ -47,15 +47,15 @@ def test_what_is_written_of_an_option_is_read_back(name: str) -> None:
     """Places have no flag, and users are plans of their own: ``replay.py`` writes them."""
     option = OPTIONS[name]
     value = option.read(example(option))
-    said = read_words([*words_of(option, value)])
-    assert said.keys() == {name}
-    assert option.read(said[name]) == value
+    given = read_words([*words_of(option, value)])
+    assert given.keys() == {name}
+    assert option.read(given[name]) == value
 
 
 @pytest.mark.parametrize("name", OPTIONS.keys() - OF_THE_OUTPUT - {*ARGUMENTS, "user"})
 def test_a_keyword_says_what_the_flag_does(name: str) -> None:
     option = OPTIONS[name]
-    by_keyword = said_by({"url": "ws://h/", name: example(option)})
+    by_keyword = given_by({"url": "ws://h/", name: example(option)})
     by_flag = read_words([*words_of(option, option.read(example(option)))])
     assert option.read(by_keyword[name]) == option.read(by_flag[name])
 

@@ -389,7 +389,7 @@ async def script(connection):
     summary = await go(run, scenario)
     assert not summary.valid
     (lost, *_) = [reason for reason in summary.reasons if "ended in the middle" in reason]
-    assert "it said nothing for 5 s and was ended" in lost
+    assert "it reported nothing for 5 s and was ended" in lost
 
 
 @pytest.mark.parametrize("client", ["picows", "websockets"])

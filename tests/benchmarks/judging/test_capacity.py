@@ -12,18 +12,18 @@ from benchmarks.judging.capacity import (
     STEP,
     Answer,
     Ending,
-    Said,
     Span,
     Standing,
     Trial,
+    TrialResult,
     answer,
     candidates,
     next_load,
 )
 from benchmarks.judging.knee import knee_interval
 
-Server = Callable[[float], Said]
-H, B, N = Said.HELD, Said.BROKE, Said.NOTHING
+Server = Callable[[float], TrialResult]
+H, B, N = TrialResult.HELD, TrialResult.BROKE, TrialResult.NOTHING
 
 
 def found_on(span: Span, server: Server) -> tuple[Answer, list[Trial]]:
@@ -104,7 +104,7 @@ def test_a_search_ends_whatever_the_server_says(span: Span, seed: int, noise: fl
     generator = np.random.default_rng(seed)
     knee = math.sqrt(span.low * span.high)
 
-    def moody(load: float) -> Said:
+    def moody(load: float) -> TrialResult:
         if generator.random() < noise:
             return (H, B, N)[int(generator.integers(3))]
         return sharp(knee)(load)
@@ -126,7 +126,7 @@ def test_where_the_generator_is_the_limit_no_capacity_is_told(wall: float, seed:
     generator = np.random.default_rng(seed)
     span = Span(10, 1e5)
 
-    def server(load: float) -> Said:
+    def server(load: float) -> TrialResult:
         # In one of ten runs below it as well.
         return N if load > wall or generator.random() < 0.1 else H
 
@@ -181,7 +181,7 @@ def test_the_interval_has_the_true_knee_as_often_as_it_says(
     for _ in range(200):
         knee = math.exp(generator.uniform(math.log(50), math.log(20_000)))
 
-        def server(load: float, knee: float = knee) -> Said:
+        def server(load: float, knee: float = knee) -> TrialResult:
             away = math.log(load / knee)
             held = float(away < 0) if not spread else 1 / (1 + math.exp(min(away / spread, 500)))
             return H if generator.random() < lapse + (1 - 2 * lapse) * held else B

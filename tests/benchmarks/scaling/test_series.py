@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.scaling.series import make_all, runs_of
 from loadtests.errors import TargetError
 from loadtests.plan.bounds import changed
-from loadtests.plan.run_options import Said
+from loadtests.plan.run_options import Given
 from reports.record import Header, read_record
 from reports.summary import Summary
 from tests.benchmarks.scaling.command import laws, scaling
@@ -60,8 +60,8 @@ def test_a_target_that_does_not_start_once_is_left_out_and_the_series_goes_on() 
     runs = runs_of({"url": URL, "target_cmd": "x {port}"}, ["1", "2", "3"], [], [])
     asked: list[str] = []
 
-    def make(title: str, said: Said, path: Path) -> Summary:
-        asked.append(said["count"])
+    def make(title: str, given: Given, path: Path) -> Summary:
+        asked.append(given["count"])
         if len(asked) == 2:
             raise TargetError("it does not listen")
         return summary_of(header())
@@ -78,9 +78,9 @@ def test_a_run_in_which_the_generator_had_no_time_is_made_again() -> None:
     runs = runs_of({"url": URL, "target_cmd": "x {port}"}, ["1", "2", "3"], [], [])
     records: list[str] = []
 
-    def make(title: str, said: Said, path: Path) -> Summary:
+    def make(title: str, given: Given, path: Path) -> Summary:
         records.append(path.name)
-        return summary_of(header(), valid=said["count"] != "2")
+        return summary_of(header(), valid=given["count"] != "2")
 
     made = make_all(runs, 1, Path("folder"), make)
     assert records == [
@@ -97,8 +97,8 @@ def test_an_interruption_ends_the_series() -> None:
     runs = runs_of({"url": URL, "target_cmd": "x -w {workers} {port}"}, [], [], ["1", "2", "4"])
     asked: list[str | None] = []
 
-    def make(title: str, said: Said, path: Path) -> Summary:
-        asked.append(said["target_cmd"])
+    def make(title: str, given: Given, path: Path) -> Summary:
+        asked.append(given["target_cmd"])
         return summary_of(header(), interrupted=len(asked) == 2)
 
     assert make_all(runs, 2, Path("folder"), make).interrupted
@@ -107,7 +107,7 @@ def test_an_interruption_ends_the_series() -> None:
 
 def test_rates_are_a_series_too() -> None:
     runs = runs_of({"url": URL, "target_cmd": "x {port}"}, [], ["500", "1k", "2k"], [])
-    assert [(it.name, it.said["rate"]) for it in runs] == [
+    assert [(it.name, it.given["rate"]) for it in runs] == [
         ("500-rate", "500"),
         ("1k-rate", "1k"),
         ("2k-rate", "2k"),

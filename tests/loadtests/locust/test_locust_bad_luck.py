@@ -178,7 +178,7 @@ def test_a_swarm_that_hangs_is_ended_and_told(tmp_path: Path) -> None:
             locustfile=f"{LOCUSTFILE},{HASTY}",
         )
     assert done.status == 3
-    assert "it said nothing for 5 s and was ended" in done.summary.reasons[0]
+    assert "it reported nothing for 5 s and was ended" in done.summary.reasons[0]
 
 
 def test_a_run_without_any_swarm_left_ends(tmp_path: Path) -> None:

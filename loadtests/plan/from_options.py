@@ -10,23 +10,23 @@ from loadtests.plan import limits
 from loadtests.plan.connect_options import ConnectOptions
 from loadtests.plan.distribution import Distribution, DistributionKind
 from loadtests.plan.plan import Plan
-from loadtests.plan.run_options import OPTIONS, Said, flag_of, values_of
+from loadtests.plan.run_options import OPTIONS, Given, flag_of, values_of
 from loadtests.plan.stages import Stages
 from loadtests.plan.target_source import TargetSource
 
 
-def plan_of(said: Said, parameters: Mapping[str, Any] | None = None) -> Plan:
+def plan_of(given: Given, parameters: Mapping[str, Any] | None = None) -> Plan:
     """Return the plan of a run, or of one kind of its users.
 
     Args:
-        said: the options given, by name.
-        parameters: the scenario's parameters from a file; those in ``said`` take precedence.
+        given: the options given, by name.
+        parameters: the scenario's parameters from a file; those in ``given`` take precedence.
 
     Raises:
         UsageError: an invalid value, or values that cannot be combined.
     """
-    url_of(said)
-    values = values_of({name: it for name, it in said.items() if name != "user"}, Plan)
+    url_of(given)
+    values = values_of({name: it for name, it in given.items() if name != "user"}, Plan)
     values["parameters"] = {**(parameters or {}), **values.get("parameters", {})}
     values |= _by_stages(values) | _by_profile(values)
     if isinstance(sizes := values.get("payload_bytes"), Distribution):
@@ -37,7 +37,7 @@ def plan_of(said: Said, parameters: Mapping[str, Any] | None = None) -> Plan:
     if "processes" not in values:
         connections = values.get("connections", OPTIONS["count"].default)
         values["processes"] = limits.processes_for(connections, limits.read_limits())
-    return Plan(**values, options=ConnectOptions(**values_of(said, ConnectOptions)))
+    return Plan(**values, options=ConnectOptions(**values_of(given, ConnectOptions)))
 
 
 def _by_stages(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,29 +65,29 @@ def _by_profile(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"rate": profile.arrivals / profile.seconds, "duration_seconds": profile.seconds}
 
 
-def url_of(said: Said) -> str:
+def url_of(given: Given) -> str:
     """Return the address. Raises UsageError if none was given."""
-    if "url" not in said:
+    if "url" not in given:
         raise UsageError("no address was given; name one like ws://localhost:8000/ws")
-    return str(said["url"])
+    return str(given["url"])
 
 
-def seed_of(said: Said) -> int:
+def seed_of(given: Given) -> int:
     """Return the seed, drawn if none was given. Raises UsageError."""
-    values = values_of({name: it for name, it in said.items() if name == "seed"}, Plan)
+    values = values_of({name: it for name, it in given.items() if name == "seed"}, Plan)
     return int(values.get("seed", random.getrandbits(32)))
 
 
-def source_of(said: Said) -> TargetSource:
+def source_of(given: Given) -> TargetSource:
     """Return the source of the server under test.
 
     Raises:
         UsageError: an invalid value, or one that is only allowed with a command.
     """
-    source = TargetSource(**values_of(said, TargetSource))
+    source = TargetSource(**values_of(given, TargetSource))
     if not source.command:
         for name in ("target_env", "target_dir", "target_ready"):
-            if said.get(name):
+            if given.get(name):
                 raise UsageError(f"{flag_of(name)} goes with --target-cmd, and only with it")
     if source.ready is not None and not source.ready.startswith("/"):
         raise UsageError(f"--target-ready {source.ready!r} is no path; write it like /healthz")
