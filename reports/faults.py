@@ -18,7 +18,7 @@ FAULTS: Final[Mapping[str, str]] = {
 """The figures that count faults, and what each counts."""
 
 
-def told_faults(figures: Mapping[str, float]) -> tuple[str, ...]:
+def faults_found(figures: Mapping[str, float]) -> tuple[str, ...]:
     """Return the number of faults of each kind that occurred in a run."""
     counted = ((figures.get(name, 0.0), what) for name, what in FAULTS.items())
     return tuple(f"{format_count(count)} {what}" for count, what in counted if count)

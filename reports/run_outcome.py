@@ -21,7 +21,7 @@ def outcome_of(summary: Summary) -> Outcome:
     if not summary.valid:
         return Outcome(ExitStatus.INVALID, summary.reasons)
     return judged(
-        failed=(*summary.failures, *told_errors(summary), *_faults(summary), *_missed(summary))
+        failed=(*summary.failures, *errors_found(summary), *_faults(summary), *_missed(summary))
     )
 
 
@@ -52,7 +52,7 @@ def _interruption(summary: Summary) -> tuple[str, ...]:
     return summary.reasons or ("the run was ended early",)
 
 
-def told_errors(summary: Summary) -> Iterator[str]:
+def errors_found(summary: Summary) -> Iterator[str]:
     """Yield the number of errors and their most frequent kinds; nothing if there were none."""
     if not summary.errors:
         return

@@ -16,7 +16,7 @@ from benchmarks.judging.decision import Block, decide
 from benchmarks.judging.plan import FEWEST_EXACT_RUNS, Plan, block_order
 from benchmarks.judging.run_figures import RunFigures
 from benchmarks.runs.making import TRIES, Watch, beside, make_run
-from reports.faults import told_faults
+from reports.faults import faults_found
 from reports.gate_decision import GateDecision, GateVerdict, MetricDecision
 from reports.record import RECORD_SUFFIX
 
@@ -214,7 +214,7 @@ class _Maker:
         for load in self._gate.settings.loads:
             path = self._gate.folder / f"{name}-{load}{RECORD_SUFFIX}"
             made = self._run(load, side, path, title)
-            into.faults += [f"{told} ({load})" for told in told_faults(made.figures)]
+            into.faults += [f"{told} ({load})" for told in faults_found(made.figures)]
             self._keep(load, made.figures, into)
 
     def _run(self, load: str, side: Side, path: Path, title: str) -> RunFigures:

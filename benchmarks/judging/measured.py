@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from benchmarks.judging.run_figures import RunFigures
-from reports.faults import counts_faults, told_faults
+from reports.faults import counts_faults, faults_found
 
 
 class NotMeasuredError(Exception):
@@ -41,7 +41,7 @@ def measured(
         if not run.valid:
             why = "; ".join(run.reasons) or "no reason was recorded"
             raise NotMeasuredError(f"{where} is invalid: {why}", has_failed=bool(run.failures))
-        if not allowed and (faults := told_faults(run.figures)):
+        if not allowed and (faults := faults_found(run.figures)):
             raise NotMeasuredError(f"{where}: {', '.join(faults)}", has_failed=True)
         value = run.figures.get(figure)
         if value is None or not math.isfinite(value):

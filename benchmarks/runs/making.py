@@ -20,7 +20,7 @@ from loadtests.plan.bounds import Bounds
 from loadtests.run.run import execute
 from reports.damage import naming_damage
 from reports.record import RECORD_SUFFIX, Line, read_record
-from reports.run_outcome import told_errors
+from reports.run_outcome import errors_found
 from reports.summary import Summary, summarise
 
 Observe = Callable[[Line], None]
@@ -119,7 +119,7 @@ def figures_of(summary: Summary) -> RunFigures:
     problems = (*summary.reasons, *summary.failures)
     return RunFigures(
         valid=not problems,
-        reasons=(*problems, *told_errors(summary)) if problems else (),
+        reasons=(*problems, *errors_found(summary)) if problems else (),
         figures=summary.judged_figures,
         failures=tuple(summary.failures),
         errors=summary.errors,
