@@ -36,5 +36,5 @@ def check_outputs(files: Mapping[str, str | None], *, as_json: bool = False) -> 
             path = Path(name)
             if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
                 raise UsageError(
-                    f"{option}: cannot write {name}; name a file in a folder that is there"
+                    f"{option}: cannot write {name}; name a file in an existing folder"
                 )

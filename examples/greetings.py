@@ -51,7 +51,7 @@ class Greetings(Scenario[Greeting]):
         reaches_rate=True,
         has_ledger=True,
     )
-    given = answered = 0
+    said = answered = 0
 
     def new_state(self, number: int) -> list[int]:
         """Return the due times of a connection's unanswered greetings, none at first."""
@@ -76,16 +76,16 @@ class Greetings(Scenario[Greeting]):
             late.append(perf_counter_ns() - intended_ns)
             connection.state.append(intended_ns)
             connection.send(self.parameters.words)
-            self.given += 1
+            self.said += 1
 
         await self.pace(load, greet, 1 / self.plan.processes)
         return {}
 
     def outstanding(self, published: Published) -> int:
         """Return how many greetings may still be answered."""
-        return self.given - self.answered
+        return self.said - self.answered
 
     def account(self, published: Published) -> None:
         """Enter the greetings that were never answered into the ledger."""
-        self.recorder.integrity["expected"] += self.given
-        self.recorder.integrity["lost"] += self.given - self.answered
+        self.recorder.integrity["expected"] += self.said
+        self.recorder.integrity["lost"] += self.said - self.answered

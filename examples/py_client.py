@@ -16,8 +16,8 @@ async def main(url: str, other: str, text: str) -> None:
         granted = json.loads(await connection.recv())
         print("connected as", granted["client_id"], flush=True)
 
-        given = {"event": "send_to_client", "client_id": other, "data": {"data": {"text": text}}}
-        await connection.send(json.dumps(given))
+        said = {"event": "send_to_client", "client_id": other, "data": {"data": {"text": text}}}
+        await connection.send(json.dumps(said))
 
         async for message in connection:
             event = json.loads(message)

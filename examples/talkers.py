@@ -15,9 +15,9 @@ class Talk(Parameters):
 
 async def script(connection: Script, parameters: Talk) -> None:
     """Say something, and time how long it takes until it is heard."""
-    given = f"{parameters.words} from {connection.number}"
+    said = f"{parameters.words} from {connection.number}"
     with connection.measure("heard"):
-        await connection.send(given)
-        await connection.expect(given, within=5)
+        await connection.send(said)
+        await connection.expect(said, within=5)
     connection.count("said")
     await connection.pause(parameters.pause)

@@ -89,7 +89,7 @@ def _as_text(summary: Summary, outcome: Outcome, path: Path) -> str:
 
 @app.command()
 def scenarios(
-    name: Annotated[str | None, typer.Argument(help="One of them, or a Python file.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A scenario, or a Python file.")] = None,
 ) -> None:
     """Print what each scenario does, and the parameters that --param sets."""
     console = Console(highlight=False)

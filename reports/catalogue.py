@@ -33,14 +33,14 @@ _OPENING: Final = (
     ("tcp_connect", ": TCP connect", "Its TCP handshake."),
     ("tls", ": TLS handshake", "Its TLS handshake."),
     ("upgrade", ": WebSocket upgrade", "From the request to the answer that switches protocols."),
-    ("setup", ": setup", "What is done before the handshake, such as a login."),
+    ("setup", ": setup", "The setup before the handshake, such as a login."),
     ("ready", ": ready steps", "The steps that make it ready for the load."),
 )
 
 DURATION_GROUPS: Final = (
     _group(
         "Durations of messages",
-        "Timed by CLOCK_MONOTONIC from the moment named to when the reply or the delivery was read "
+        "Timed by CLOCK_MONOTONIC from the moment named until the reply or the delivery was read "
         "from the socket.",
         (
             ("latency", "latency", LOWER, "From the intended send time to the reply."),
@@ -64,12 +64,17 @@ DURATION_GROUPS: Final = (
         "Timed by CLOCK_MONOTONIC in the swarm process that has the connection.",
         (
             ("back", "back after", LOWER, "From the end of a connection until it is open again."),
-            ("arrival", "arrival", LOWER, "From the intended moment until a newcomer is open."),
+            (
+                "arrival",
+                "arrival",
+                LOWER,
+                "From the intended moment until a new connection is open.",
+            ),
             (
                 "first_message",
                 "first message",
                 LOWER,
-                "From open to the first message, before the load or of who comes during it.",
+                "From open to the first message, before the load or for a later connection.",
             ),
         ),
     ),
@@ -80,15 +85,16 @@ DURATION_GROUPS: Final = (
     ),
     _group(
         "Durations of opening during the load",
-        "Likewise, of connections that open while the load lasts.",
+        "The same for connections that open during the load.",
         ((f"{key}_later", f"opening later{part}", LOWER, what) for key, part, what in _OPENING),
     ),
     _group(
         "Durations of the generator",
-        "Timed by each swarm process of itself, in the measured phase and its collection.",
+        "Timed by each swarm process for itself, in the measured phase and the collection after "
+        "it.",
         (
             ("lateness", "lateness", LOWER, "From the intended to the actual send time."),
-            ("loop_lag", "loop lag", LOWER, "How late the event loop gets to what is due."),
+            ("loop_lag", "loop lag", LOWER, "How late the event loop runs what is due."),
             ("gc_pause", "GC pause", LOWER, "A pause of the garbage collector."),
         ),
         Subject.GENERATOR,
@@ -99,42 +105,42 @@ GROUPS: Final = (
     _group(
         "Errors",
         "Counted by the swarm processes, by phase and cause.",
-        (("errors", "errors", LOWER, "Everything that went wrong, of all kinds together."),),
+        (("errors", "errors", LOWER, "All errors, of all kinds."),),
     ),
     _group(
         "Connections",
-        "Counted by the swarm processes at each handshake and at each end; what was asked for is "
-        "from the plan of the run, or from Locust.",
+        "Counted by the swarm processes at each handshake and at each end; the number requested "
+        "is from the plan of the run, or from Locust.",
         (
             (
                 "connections.requested",
                 "connections requested",
                 NEITHER,
-                "Those asked for; in a live load the most users that there were.",
+                "Those requested; in a live load, the largest number of users.",
             ),
             (
                 "connections.opened",
                 "connections opened",
                 HIGHER,
-                "Those that opened in the opening phase.",
+                "Those opened in the opening phase.",
             ),
             (
                 "connections.opened_per_second",
                 "connections opened a second",
                 HIGHER,
-                "These over the length of that phase.",
+                "Those opened in the opening phase, divided by its length.",
             ),
             (
                 "connections.asked_per_second",
-                "spawn rate asked",
+                "spawn rate requested",
                 NEITHER,
-                "Locust's spawn rate, of all its users, as it was last.",
+                "Locust's last spawn rate, for all its users.",
             ),
             (
                 "connections.opened_later",
                 "connections opened later",
                 NEITHER,
-                "Those that opened during the load.",
+                "Those opened during the load.",
             ),
             (
                 "connections.open",
@@ -146,9 +152,9 @@ GROUPS: Final = (
                 "connections.overdue",
                 "connections overdue",
                 LOWER,
-                "Those due for a second and not open when the load ended or they were let go.",
+                "Those due for a second and not open when the load ended or they were released.",
             ),
-            ("connections.failed", "connections failed", LOWER, "Those tried and not opened."),
+            ("connections.failed", "connections failed", LOWER, "Those attempted but not opened."),
         ),
     ),
     _group(
@@ -160,7 +166,7 @@ GROUPS: Final = (
                 "messages.received",
                 "messages received",
                 NEITHER,
-                "All that came, pings and pongs excepted.",
+                "All that arrived, except pings and pongs.",
             ),
             (
                 "messages.unsolicited",
@@ -172,46 +178,46 @@ GROUPS: Final = (
                 "messages.sent_per_second",
                 "messages sent a second",
                 HIGHER,
-                "Those sent in the measured phase, over its length.",
+                "Those sent in the measured phase, divided by its length.",
             ),
             (
                 "messages.received_per_second",
                 "messages received a second",
                 HIGHER,
-                "Those that came in the measured phase, over its length.",
+                "Those received in the measured phase, divided by its length.",
             ),
         ),
     ),
     _group(
         "Integrity",
-        "Found in the ledger that each connection keeps of the numbers of its messages.",
+        "From the ledger of message numbers that each connection keeps.",
         (
             (
                 "integrity.expected",
                 "messages expected",
                 NEITHER,
-                "Replies or deliveries that were to come.",
+                "Replies or deliveries that should have arrived.",
             ),
-            ("integrity.lost", "lost", LOWER, "Those that never came."),
+            ("integrity.lost", "lost", LOWER, "Those that never arrived."),
             (
                 "integrity.missed",
                 "missed",
                 LOWER,
                 "Those sent while their receiver was not connected.",
             ),
-            ("integrity.duplicated", "duplicated", LOWER, "Those that came again."),
+            ("integrity.duplicated", "duplicated", LOWER, "Those that arrived again."),
             (
                 "integrity.reordered",
                 "reordered",
                 LOWER,
-                "Those that came after a later one (RFC 4737 section 3.3).",
+                "Those that arrived after a later one (RFC 4737 section 3.3).",
             ),
-            ("integrity.late", "late", LOWER, "Those that came, but later than `--late`."),
+            ("integrity.late", "late", LOWER, "Those that arrived, but later than `--late`."),
             (
                 "integrity.corrupted",
                 "corrupted",
                 LOWER,
-                "Those that came with something else in them than was sent.",
+                "Those that arrived with other content than was sent.",
             ),
         ),
     ),
@@ -224,31 +230,31 @@ GROUPS: Final = (
                 "delivery.messages",
                 "broadcasts delivered",
                 NEITHER,
-                "Broadcasts of which something came.",
+                "Broadcasts that reached at least one receiver.",
             ),
             (
                 "delivery.first_seconds",
                 "delivery to the first",
                 LOWER,
-                "To the first receiver, the mean over the broadcasts.",
+                "To the first receiver; the mean over the broadcasts.",
             ),
             (
                 "delivery.half_seconds",
                 "delivery to half",
                 LOWER,
-                "Until half of the receivers had it, likewise.",
+                "Until half of the receivers had it; the mean over the broadcasts.",
             ),
             (
                 "delivery.most_seconds",
                 "delivery to 99 %",
                 LOWER,
-                "Until 99 % of the receivers had it, likewise.",
+                "Until 99 % of the receivers had it; the mean over the broadcasts.",
             ),
             (
                 "delivery.last_seconds",
                 "delivery to the last",
                 LOWER,
-                "To the last receiver, likewise.",
+                "To the last receiver; the mean over the broadcasts.",
             ),
             (
                 "delivery.last_max_seconds",
@@ -260,7 +266,7 @@ GROUPS: Final = (
     ),
     _group(
         "Steps and answers",
-        "Counted by the swarm processes at each such message.",
+        "Counted by the swarm processes for each such message.",
         (
             (
                 "ready.sent",
@@ -272,13 +278,13 @@ GROUPS: Final = (
                 "ready.received",
                 "received to get ready",
                 NEITHER,
-                "Messages passed over or waited for by the steps before the load.",
+                "Messages skipped or awaited by the steps before the load.",
             ),
             (
                 "answers.sent",
                 "answers sent",
                 NEITHER,
-                "Answers given to what the server said, by `--answer`.",
+                "Answers to messages of the server, by `--answer`.",
             ),
         ),
     ),
@@ -288,32 +294,37 @@ GROUPS: Final = (
         "the beginning and at the end of the measured phase; of threads, `/proc/PID/task/*/"
         "schedstat`.",
         (
-            ("server.cpu_ratio", "server CPU", LOWER, "Of a core, all its processes together."),
+            (
+                "server.cpu_ratio",
+                "server CPU",
+                LOWER,
+                "As a share of one core, all its processes together.",
+            ),
             (
                 "server.cpu_per_message_seconds",
                 "server CPU per message",
                 LOWER,
-                "CPU time over the messages that came.",
+                "CPU time divided by the messages received.",
             ),
             (
                 "server.cpu_per_handshake_seconds",
                 "server CPU per handshake",
                 LOWER,
-                "CPU time from before the first connection until the load, over those opened.",
+                "CPU time from before the first connection until the load, per connection.",
             ),
             (
                 "server.busiest_thread_ratio",
                 "server's busiest thread",
                 LOWER,
-                "Of a core, its busiest thread.",
+                "As a share of one core, its busiest thread.",
             ),
         ),
     ),
     _group(
         "Memory of the server",
         "Of the target's whole process tree: PSS from `/proc/PID/smaps_rollup`, which divides "
-        "shared pages among their users; RSS where it says so; sockets from `/proc/net/sockstat` "
-        "and slabs from `/proc/meminfo`, of all processes of the host.",
+        "shared pages among their users; RSS where stated; sockets from `/proc/net/sockstat` and "
+        "slabs from `/proc/meminfo`, of all processes of the host.",
         (
             (
                 "server.memory_bytes",
@@ -325,13 +336,13 @@ GROUPS: Final = (
                 "server.memory_per_connection_bytes",
                 "server memory per connection",
                 LOWER,
-                "The slope of a line over the `--steps`, four or more.",
+                "The slope of a line over four or more `--steps`.",
             ),
             (
                 "server.memory_growth_per_connection_bytes",
                 "server memory growth per connection",
                 LOWER,
-                "From before the first connection, of a target that the run started.",
+                "Growth since before the first connection, if the run started the target.",
             ),
             (
                 "server.kernel_memory_per_connection_bytes",
@@ -347,15 +358,15 @@ GROUPS: Final = (
             ),
             (
                 "server.rss_peak_bytes",
-                "server memory at most (RSS)",
+                "peak server memory (RSS)",
                 LOWER,
-                "The most in the measured phase.",
+                "The maximum in the measured phase.",
             ),
             (
                 "server.rss_growth_bytes",
                 "server memory growth (RSS)",
                 LOWER,
-                "The most over what it was when the measured phase began.",
+                "The maximum minus the value at the start of the measured phase.",
             ),
         ),
     ),
@@ -367,7 +378,7 @@ GROUPS: Final = (
                 "server.unreadable_processes",
                 "unreadable processes",
                 NEITHER,
-                "Processes of the target that may not be looked at.",
+                "Processes of the target that cannot be inspected.",
             ),
             ("server.threads", "server threads", NEITHER, "Its threads."),
             ("server.files", "server files", NEITHER, "Its open files."),
@@ -386,36 +397,41 @@ GROUPS: Final = (
                 LOWER,
                 "Those open in a swarm process that ended.",
             ),
-            ("swarm.cpu_ratio", "generator CPU", LOWER, "Of a core, the busiest swarm process."),
+            (
+                "swarm.cpu_ratio",
+                "generator CPU",
+                LOWER,
+                "As a share of one core, the busiest process.",
+            ),
             (
                 "swarm.runnable_ratio",
                 "generator ran or waited",
                 LOWER,
-                "Of the measured phase, the process that most of it ran or waited for a core.",
+                "Share of the measured phase that the busiest process ran or waited for a core.",
             ),
             (
                 "swarm.cpu_per_message_seconds",
                 "generator CPU per message",
                 LOWER,
-                "CPU time of all swarm processes over the messages that came.",
+                "CPU time of all swarm processes divided by the messages received.",
             ),
             (
                 "swarm.cpu_per_round_trip_seconds",
                 "generator CPU per round trip",
                 LOWER,
-                "CPU time of all swarm processes over the replies.",
+                "CPU time of all swarm processes divided by the replies.",
             ),
             (
                 "swarm.cpu_per_handshake_seconds",
                 "generator CPU per handshake",
                 LOWER,
-                "CPU time of all swarm processes in the opening phase over the connections opened.",
+                "CPU time of all swarm processes in the opening phase, per connection opened.",
             ),
             (
                 "swarm.memory_per_connection_bytes",
                 "generator memory per connection",
                 LOWER,
-                "Its growth from before the first connection.",
+                "Growth since before the first connection.",
             ),
         ),
         Subject.GENERATOR,
@@ -423,14 +439,14 @@ GROUPS: Final = (
     _group(
         "The machine",
         "Read from `/proc/net/netstat`, `/proc/net/sockstat` and `/proc/stat` of the generator's "
-        "host, so of all its processes; between hosts, clocks by the round trips of Locust's "
+        "host, so for all its processes; between hosts, clocks by the round trips of Locust's "
         "messages.",
         (
             (
                 "kernel.listen_overflows",
                 "accept queue overflows",
                 LOWER,
-                "Times that an accept queue of this host was full, anyone's.",
+                "How often an accept queue of any process on this host was full.",
             ),
             (
                 "kernel.tcp_memory_bytes",
@@ -442,14 +458,14 @@ GROUPS: Final = (
                 "machine.cpu_ratio",
                 "machine CPU",
                 LOWER,
-                "Of all cores, by anyone, while measured; short bursts escape the kernel's clock.",
+                "Share of all cores in use while measured; the kernel's clock misses short bursts.",
             ),
             ("machine.steal_ratio", "steal", LOWER, "CPU time that a hypervisor took."),
             (
                 "clock.uncertainty_seconds",
                 "clock uncertainty",
                 LOWER,
-                "By how much a time between two hosts may be wrong.",
+                "By how much a time between two hosts may be off.",
             ),
         ),
         Subject.MACHINE,
@@ -470,7 +486,7 @@ _COUNTED: Final = (
         "Instructions of the processor outside the kernel",
         tuple(_EACH),
     ),
-    ("system_calls", "system calls", "System calls but for those on sockets", tuple(_EACH)),
+    ("system_calls", "system calls", "System calls except those on sockets", tuple(_EACH)),
     ("writes", "writes", "Writes to transports", ("echo", "broadcast")),
 )
 
@@ -484,7 +500,7 @@ APART: Final = (
                 "counts.memory_per_connection_bytes",
                 "memory a connection, counted",
                 LOWER,
-                "What Python's allocators were asked for and what stays: the median connection.",
+                "What Python's allocators provided and still hold: the median connection.",
             ),
             *(
                 (
@@ -538,16 +554,16 @@ APART: Final = (
     ),
     _group(
         "A server's Redis",
-        "Seen by claims of servers whose command has a place for `{redis}`, which ask Redis itself "
-        "ten times a second.",
+        "Measured by claims about servers whose command contains `{redis}`, which query Redis "
+        "itself ten times a second.",
         (
             (
                 "redis.connections_peak",
                 "connections to Redis",
                 LOWER,
-                "The most connections that the server had to it at once.",
+                "The largest number of connections that the server had to it at once.",
             ),
-            ("redis.looks", "looks at Redis", NEITHER, "How many times it was asked."),
+            ("redis.looks", "Redis queries", NEITHER, "How many times it was queried."),
         ),
     ),
 )

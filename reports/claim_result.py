@@ -72,7 +72,7 @@ def outcome_of_claims(results: Iterable[ClaimResult]) -> Outcome:
     news = [it for it in others if it.verdict in (Verdict.HOLDS, Verdict.REFUTED)]
     return judged(
         invalid=[f"not measured: {', '.join(missing)}"] if missing else [],
-        failed=[f"{named(it)}: {it.verdict}, expected was {it.expected}" for it in news],
+        failed=[f"{named(it)}: {it.verdict}, expected {it.expected}" for it in news],
         undecided=[f"no decision on {', '.join(undecided)}"] if undecided else [],
         held="every verdict is as expected",
     )

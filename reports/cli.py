@@ -36,24 +36,24 @@ def report(
     """Print the results of records, or write a page for one; exit with the status of their runs."""
     try:
         if html is not None and len(records) > 1:
-            raise RecordError(f"--html is of one record, {len(records)} are given; name one")
-        told = [_told(path, with_page=html is not None) for path in records]
+            raise RecordError(f"--html takes one record, {len(records)} were given; name one")
+        evaluations = [_evaluate(path, with_page=html is not None) for path in records]
         # Write only after everything has been read: an unreadable record must not cost an
         # existing file.
         if html is not None:
-            write_whole(html, told[0].page, records)
+            write_whole(html, evaluations[0].page, records)
         if json_output is not None:
-            write_whole(json_output, _figures(told), records)
+            write_whole(json_output, _figures(evaluations), records)
     except RecordError as error:
         sys.stderr.write(f"swarmgate: {printable(str(error))}\n")
         raise typer.Exit(ExitStatus.USAGE) from None
     if html is None and json_output is None:
-        sys.stdout.write("\n".join(map(_text, told)))
-    raise typer.Exit(worst([it.outcome.status for it in told]))
+        sys.stdout.write("\n".join(map(_text, evaluations)))
+    raise typer.Exit(worst([it.outcome.status for it in evaluations]))
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Evaluation:
     """The outcome of one record, and its page if one was requested."""
 
     path: Path
@@ -62,20 +62,20 @@ class _Told:
     page: str
 
 
-def _told(path: Path, *, with_page: bool) -> _Told:
+def _evaluate(path: Path, *, with_page: bool) -> _Evaluation:
     """Read a record and evaluate it. Raises RecordError."""
     record = read_record(path)
     with naming_damage(path):
         summary = summarise(record)
         page = html_report(record) if with_page else ""
-        return _Told(path, summary, outcome_of(summary), page)
+        return _Evaluation(path, summary, outcome_of(summary), page)
 
 
-def _text(told: _Told) -> str:
-    line = printable(told.outcome.line)
-    return f"{printable(str(told.path))}\n{summary_text(told.summary)}\n{line}\n"
+def _text(evaluation: _Evaluation) -> str:
+    line = printable(evaluation.outcome.line)
+    return f"{printable(str(evaluation.path))}\n{summary_text(evaluation.summary)}\n{line}\n"
 
 
-def _figures(told: Sequence[_Told]) -> str:
-    document = [run_document(it.path, it.summary, it.outcome) for it in told]
+def _figures(evaluations: Sequence[_Evaluation]) -> str:
+    document = [run_document(it.path, it.summary, it.outcome) for it in evaluations]
     return json.dumps(document, indent=2) + "\n"

@@ -79,9 +79,9 @@ class Catalogue:
 
         A script's own come last, under the names it gave them.
         """
-        told = set(kinds)
-        known = {kind: held.title for kind, held in self.durations.items() if kind in told}
-        return known | {kind: kind for kind in sorted(told - known.keys())}
+        wanted = set(kinds)
+        known = {kind: held.title for kind, held in self.durations.items() if kind in wanted}
+        return known | {kind: kind for kind in sorted(wanted - known.keys())}
 
     def has(self, name: str) -> bool:
         """Return whether a run may have a figure with this name."""
@@ -143,14 +143,14 @@ def against_measures(measures: Measures) -> str:
             return f"a duration is called {kind.key!r}, which every run has; choose another name"
     for other in measures.figures:
         if "." not in other.key:
-            return f"a figure is called {other.key!r}; its name must be like 'mine.heard'"
+            return f"a figure is called {other.key!r}; its name must be like 'mine.received'"
         if CATALOGUE.has(other.key):
             return f"a figure is called {other.key!r}, which every run has; choose another name"
     declared = CATALOGUE.with_those_of(measures)
     for kind_name in measures.main:
         if kind_name not in declared.durations:
             near = nearest(kind_name, declared.durations)
-            return f"main is {kind_name!r}, which is no kind of duration{near}"
+            return f"main is {kind_name!r}, which is not a kind of duration{near}"
     return ""
 
 
@@ -171,11 +171,11 @@ def _timed_by_script(kind: str) -> Figure:
 
 def _with_statistic(kind: Figure, statistic: str) -> Figure:
     """Return a statistic of a kind of duration; neither direction is better for a count."""
-    told = STATISTICS[statistic]
+    described = STATISTICS[statistic]
     return replace(
         kind,
         key=f"{kind.key}.{statistic}",
-        label=f"{kind.label} {told.label}",
+        label=f"{kind.label} {described.label}",
         better=Better.NEITHER if statistic == "count" else kind.better,
-        meaning=f"{kind.meaning.removesuffix('.')}: {told.meaning}.",
+        meaning=f"{kind.meaning.removesuffix('.')}: {described.meaning}.",
     )

@@ -73,13 +73,13 @@ def _inflate(text: str) -> tuple[tuple[int, ...], bytes]:
     raw = base64.b64decode(text, validate=True)
     cookie, length = _OUTER.unpack_from(raw)
     if cookie != _COMPRESSED_COOKIE or length != len(raw) - _OUTER.size:
-        raise ValueError("it begins otherwise, or is cut off")
+        raise ValueError("it starts differently, or is cut off")
     inflating = zlib.decompressobj()
     payload = inflating.decompress(raw[_OUTER.size :], _MOST_BYTES)
     header = _HEADER.unpack_from(payload)
     numbers = payload[_HEADER.size :]
     if not inflating.eof or header[0] != _COOKIE or header[1] != len(numbers):
-        raise ValueError("its counts begin otherwise, or are cut off")
+        raise ValueError("its counts start differently, or are cut off")
     return header, numbers
 
 

@@ -63,15 +63,17 @@ def limit_of(figures: Mapping[str, float]) -> Limit | None:
     if "swarm.runnable_ratio" not in figures:
         return None
     measured = [
-        (part, figures[name], bound, told) for part, name, bound, told in _PARTS if name in figures
+        (part, figures[name], bound, wording)
+        for part, name, bound, wording in _PARTS
+        if name in figures
     ]
     return Limit(
         parts=tuple(part for part, value, bound, _ in measured if value >= bound),
         # The kernel's clock misses anything that runs for less than one of its ticks: a machine
         # that it shows as lightly used may well have done more.
         evidence=tuple(
-            told.format(format_ratio(value))
-            for part, value, bound, told in measured
+            wording.format(format_ratio(value))
+            for part, value, bound, wording in measured
             if part != "machine" or value >= bound
         ),
         has_seen_server="server.busiest_thread_ratio" in figures,

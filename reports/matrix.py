@@ -102,7 +102,7 @@ def outcome_of_matrix(matrix: Matrix) -> Outcome:
     failed = ", ".join(_unmeasured(matrix, has_failed=True))
     return judged(
         invalid=[f"not measured: {invalid}"] if invalid else [],
-        failed=[f"no figures of {failed}"] if failed else [],
+        failed=[f"no figures for {failed}"] if failed else [],
         held=f"everything was measured{', with a reduced load' if matrix.is_reduced else ''}",
     )
 

@@ -324,7 +324,7 @@ class RecordWriter:
         except OSError as error:
             why = os.strerror(error.errno or 0)
             raise RecordCutError(
-                f"cannot write {self.path}: {why}; the record stands up to there"
+                f"cannot write {self.path}: {why}; the record is complete up to there"
             ) from error
 
     def close(self) -> None:

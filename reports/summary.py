@@ -415,13 +415,13 @@ class Totals:
         if not self._drain:
             return {}
         figures = {f"drain.{name}": value for name, value in self._drain.items()}
-        told = self.histograms["told"]
-        figures["drain.told"] = float(told.count)
-        if told.count:
-            figures["drain.told_first_seconds"] = told.min_ns / 1e9
-            figures["drain.told_median_seconds"] = told.percentile_ns(50) / 1e9
-            figures["drain.told_p99_seconds"] = told.percentile_ns(99) / 1e9
-            figures["drain.told_last_seconds"] = told.max_ns / 1e9
+        notified = self.histograms["told"]
+        figures["drain.told"] = float(notified.count)
+        if notified.count:
+            figures["drain.told_first_seconds"] = notified.min_ns / 1e9
+            figures["drain.told_median_seconds"] = notified.percentile_ns(50) / 1e9
+            figures["drain.told_p99_seconds"] = notified.percentile_ns(99) / 1e9
+            figures["drain.told_last_seconds"] = notified.max_ns / 1e9
         for code, count in self.close_codes.items():
             figures[f"drain.closed_{code}"] = float(count)
         return figures

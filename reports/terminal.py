@@ -26,7 +26,7 @@ from reports.units import format_bytes, format_count, format_rate, format_ratio,
 
 _PLAIN_SECONDS: Final = 5.0
 # The others last only a moment; a log is read for what takes time.
-_TOLD_PHASES: Final = ("open", "measure", "drain", "collect")
+_PRINTED_PHASES: Final = ("open", "measure", "drain", "collect")
 _REFRESH_PER_SECOND: Final = 4
 
 
@@ -132,7 +132,7 @@ def live_view(
 
             def add(line: Line) -> None:
                 progress.add(line)
-                for text in _spoken(line, progress):
+                for text in _printed_texts(line, progress):
                     console.print(Text(printable(text)), soft_wrap=True)
 
             yield add
@@ -140,7 +140,7 @@ def live_view(
         yield _plain_lines(console, progress, title)
 
 
-def _spoken(line: Line, progress: Progress) -> Iterator[str]:
+def _printed_texts(line: Line, progress: Progress) -> Iterator[str]:
     """Yield what a swarm process's script printed, and the first exception that scripts raised."""
     if not isinstance(line, Event):
         return
@@ -206,30 +206,31 @@ def _errors(totals: Totals) -> str:
 
 def _plain_lines(console: Console, progress: Progress, title: str) -> Callable[[Line], None]:
     """Print a line for each phase that takes time, and every five seconds within a long one."""
-    said_at = 0.0
+    printed_at = 0.0
     prefix = f"{title}: " if title else ""
 
-    def say(text: str) -> None:
-        nonlocal said_at
-        said_at = time.monotonic()
+    def print_line(text: str) -> None:
+        nonlocal printed_at
+        printed_at = time.monotonic()
         console.print(Text(printable(f"{prefix}{text}")), soft_wrap=True)
 
     def observe(line: Line) -> None:
         progress.add(line)
         if isinstance(line, Header):
-            say(f"{line.scenario} on {line.target.url}, {line.load['connections']:,} connections")
+            connections = line.load["connections"]
+            print_line(f"{line.scenario} on {line.target.url}, {connections:,} connections")
         elif isinstance(line, Event) and line.name == "phase":
-            if line.detail["phase"] in _TOLD_PHASES:
-                say(f"{line.detail['phase']}: {_one_line(progress)}")
+            if line.detail["phase"] in _PRINTED_PHASES:
+                print_line(f"{line.detail['phase']}: {_one_line(progress)}")
         elif isinstance(line, Event) and line.name == "trouble":
-            say(f"trouble: {line.detail['what']}")
-        elif isinstance(line, Interval) and time.monotonic() - said_at >= _PLAIN_SECONDS:
-            say(f"{progress.totals.phase}: {_one_line(progress)}")
+            print_line(f"trouble: {line.detail['what']}")
+        elif isinstance(line, Interval) and time.monotonic() - printed_at >= _PLAIN_SECONDS:
+            print_line(f"{progress.totals.phase}: {_one_line(progress)}")
         elif isinstance(line, Footer):
-            said = f"FAILED: {'; '.join(line.failures)}" if line.failures else "valid"
-            say(said if line.valid else f"INVALID: {'; '.join(line.reasons)}")
-        for text in _spoken(line, progress):
-            say(text)
+            verdict = f"FAILED: {'; '.join(line.failures)}" if line.failures else "valid"
+            print_line(verdict if line.valid else f"INVALID: {'; '.join(line.reasons)}")
+        for text in _printed_texts(line, progress):
+            print_line(text)
 
     return observe
 
@@ -268,7 +269,7 @@ def user_rows(own: Summary) -> Iterator[tuple[str, str]]:
 
 def _validity_lines(summary: Summary) -> Iterator[str]:
     if not summary.valid:
-        yield "INVALID: these figures say nothing about the server."
+        yield "INVALID: these figures cannot be used to judge the server."
         yield from (f"  - {reason}" for reason in summary.reasons)
     yield from (f"Note: {warning}" for warning in summary.warnings)
 
@@ -323,7 +324,7 @@ def summary_rows(summary: Summary) -> Iterator[tuple[str, str]]:
 
 def _asked(figures: Mapping[str, float]) -> str:
     asked = figures.get("connections.asked_per_second")
-    return "" if asked is None else f" of {format_rate(asked)} asked"
+    return "" if asked is None else f" of {format_rate(asked)} requested"
 
 
 def _error_list(errors: Mapping[str, int]) -> str:
@@ -344,7 +345,7 @@ def _message_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         sent = format_rate(figures["messages.sent_per_second"])
         yield "Messages", f"{format_count(figures['messages.sent'])} sent, {sent} (all users)"
         return
-    model = "closed model" if rate is None else f"open model, {format_rate(float(rate))} asked"
+    model = "closed model" if rate is None else f"open model, {format_rate(float(rate))} requested"
     limit = limit_of(figures)
     if rate is None and limit is not None and limit.parts:
         model += f", bounded by the {limit.who}"
@@ -361,7 +362,7 @@ def _latency_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     figures = summary.figures
     if "latency.mean_seconds" not in figures:
         if not (summary.header.measures.main or figures["messages.sent"]):
-            yield "Avg latency", "not measured: nothing was sent (--scenario echo does)"
+            yield "Avg latency", "not measured: nothing was sent (--scenario echo sends)"
         return
     yield "Avg latency", format_seconds(figures["latency.mean_seconds"])
     yield CATALOGUE.duration("latency").title, _percentiles(figures, "latency")
@@ -406,7 +407,7 @@ def _delivery_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     )
     if "clock.uncertainty_seconds" in figures:
         bound = format_seconds(figures["clock.uncertainty_seconds"])
-        yield "Clocks", f"a one-way time between two hosts may be wrong by {bound}"
+        yield "Clocks", f"a one-way time between two hosts may be off by {bound}"
 
 
 # Durations that have their own row, or are only looked up.
@@ -439,13 +440,14 @@ def drain_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     figures = summary.figures
     if "drain.connected" not in figures:
         return
-    told = f"{format_count(figures['drain.told'])} of {format_count(figures['drain.connected'])}"
+    connected = format_count(figures["drain.connected"])
+    notified = f"{format_count(figures['drain.told'])} of {connected}"
     if figures["drain.told"]:
-        told += "; after the signal: " + ", ".join(
+        notified += "; after the signal: " + ", ".join(
             f"{name} {format_seconds(figures[f'drain.told_{name}_seconds'])}"
             for name in ("first", "median", "p99", "last")
         )
-    yield "Told", told
+    yield "Notified", notified
     codes = sorted(summary.close_codes.items())
     yield "Closed", ", ".join(f"{code} × {format_count(count)}" for code, count in codes) or "none"
     if "drain.accepted" not in figures:
@@ -466,11 +468,11 @@ def _exit(figures: Mapping[str, float]) -> str:
     if "drain.exit_seconds" not in figures:
         return "did not exit"
     status = figures.get("drain.exit_status")
-    told = "exited" if status is None else f"exited with {status:.0f}"
+    exited = "exited" if status is None else f"exited with {status:.0f}"
     left = format_count(figures["drain.left_processes"])
     of = format_count(figures["drain.processes"])
     after = format_seconds(figures["drain.exit_seconds"])
-    return f"{told} {after} after the signal, {left} of its {of} processes left behind"
+    return f"{exited} {after} after the signal, {left} of its {of} processes left behind"
 
 
 def _server_rows(summary: Summary) -> Iterator[tuple[str, str]]:
@@ -488,7 +490,7 @@ def _server_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     if figures.get("server.rss_growth_bytes", 0.0) > 0:
         peak = format_bytes(figures["server.rss_peak_bytes"])
         growth = format_bytes(figures["server.rss_growth_bytes"])
-        yield "Server at most", f"{peak} resident, {growth} more than before the load"
+        yield "Server peak", f"{peak} resident, {growth} more than before the load"
     if "server.cpu_ratio" in figures:
         yield (
             figure("server.cpu_ratio").title,

@@ -41,7 +41,7 @@ def parse_threshold(text: str) -> Threshold:
     match = _FORM.fullmatch(text)
     if match is None:
         raise ValueError(
-            f"{text!r} is no threshold; write it like latency.p99_seconds<=5ms or errors<=0"
+            f"{text!r} is not a threshold; write it like latency.p99_seconds<=5ms or errors<=0"
         )
     figure, relation, value = match.groups()
     return Threshold(figure, relation, parse_figure(figure, value))

@@ -42,10 +42,10 @@ def _parse(text: str, units: Mapping[str, float], what: str, example: str) -> fl
     match = _NUMBER.fullmatch(text.replace(",", "").replace("_", ""))
     if match is None or match[2] not in units:
         known = ", ".join(unit for unit in units if unit)
-        raise ValueError(f"{text!r} is no {what}; write it like {example} (units: {known})")
+        raise ValueError(f"{text!r} is not a {what}; write it like {example} (units: {known})")
     value = float(match[1]) * units[match[2]]
     if not math.isfinite(value):
-        raise ValueError(f"{text!r} is no finite {what}")
+        raise ValueError(f"{text!r} is not a finite {what}")
     return value
 
 
@@ -53,7 +53,7 @@ def parse_count(text: str) -> int:
     """Parse a whole number such as ``250`` or ``10k``. Raises ValueError."""
     value = _parse(text, _COUNTS, "count", "10k")
     if value != int(value):
-        raise ValueError(f"{text!r} is no whole number; write it like 10k")
+        raise ValueError(f"{text!r} is not a whole number; write it like 10k")
     return int(value)
 
 

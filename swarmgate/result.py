@@ -46,8 +46,8 @@ class Figures:
 
     def __repr__(self) -> str:
         """Return all figures with their units, because a failing assertion shows them."""
-        told = (f"{_without_unit(name)} {text}" for name, text in self.texts.items())
-        return f"<{self.kind}: {', '.join(told)}>"
+        parts = (f"{_without_unit(name)} {text}" for name, text in self.texts.items())
+        return f"<{self.kind}: {', '.join(parts)}>"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

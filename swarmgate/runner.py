@@ -92,8 +92,8 @@ class Swarmgate:
         __tracebackhide__ = True
         if _is_in_a_loop():
             raise RuntimeError(
-                "swarmgate.run would hold up the event loop of this test; "
-                "write: await swarmgate.arun(…)"
+                "swarmgate.run would block the event loop of this test; write: await "
+                "swarmgate.arun(…)"
             )
         tries = _Tries(scenario, keywords, check)
         while True:
@@ -147,7 +147,7 @@ class Swarmgate:
         warnings = "".join(f"note:   {warning}\n" for warning in result.warnings)
         self._note(f"{result.line}\n{warnings}record: {result.record}\nagain:  {result.again}")
         if not tries.settles(document, result):
-            print(f"made again: {result.line}")
+            print(f"repeated: {result.line}")
             return None
         self.results.append(result)
         return result
@@ -175,15 +175,15 @@ class _Tries:
         """Return whether the run may be judged; raise if it never will be, or has failed."""
         __tracebackhide__ = True
         self._made += 1
-        told = f"{result.line}\nrecord: {result.record}"
+        message = f"{result.line}\nrecord: {result.record}"
         if document["interrupted"]:
-            raise RunInvalidError(told)
+            raise RunInvalidError(message)
         if not document["valid"]:
             if self._made < TRIES:
                 return False
-            raise RunInvalidError(f"after {TRIES} tries {told}")
+            raise RunInvalidError(f"after {TRIES} attempts: {message}")
         if self._check and result.outcome != "HELD":
-            raise RunFailedError(told)
+            raise RunFailedError(message)
         return True
 
 

@@ -151,7 +151,7 @@ def test_claims_know_what_it_declares(metric: str, beside: str, meant: str, tmp_
 @pytest.mark.parametrize(
     ("measures", "told"),
     [
-        ("main=('greting',)", "'greting', which is no kind of duration"),
+        ("main=('greting',)", "'greting', which is not a kind of duration"),
         ("durations=(Figure('latency', *REST),)", "'latency', which every run has"),
         ("durations=(Figure('a.b', *REST),)", "'a.b'; its name must be like a variable's"),
         ("figures=(Figure('errors.all', *REST), Figure('errors', *REST))", "'errors'; its name"),

@@ -71,7 +71,7 @@ class Load:
             return "iterations a second"
         return f"{'broadcasts' if scenario == 'broadcast' else 'messages'} a second"
 
-    def told(self, value: float) -> str:
+    def formatted(self, value: float) -> str:
         """Format a value of the searched quantity."""
         if self.is_whole:
             return f"{value:,.0f}"
@@ -95,27 +95,31 @@ def check_searched(searched: Searched, given: Given, scenario: str, *, has_count
     if searched is Searched.CONNECTIONS:
         if has_count or are_stages(count):
             raise UsageError(
-                f"COUNT {count!r}: how many connections is what is searched for; say between "
-                "which with --from and --to, or search for the rate with --search rate"
+                f"COUNT {count!r}: the number of connections is what is searched for; set its "
+                "range with --from and --to, or search for the rate with --search rate"
             )
         return
     for name in ("rate", "profile"):
         if name in given:
             raise UsageError(
-                f"--{name}: the rate is what is searched for; say between which with --from and "
-                "--to, or search for the number of connections with --search connections"
+                f"--{name}: the rate is what is searched for; set its range with --from and --to, "
+                "or search for the number of connections with --search connections"
             )
     if given.get("per_connection"):
-        raise UsageError("--per-connection: the rate that is searched for is that of all together")
+        raise UsageError(
+            "--per-connection: the search is for the rate of all connections together; leave it out"
+        )
     if are_stages(count):
-        raise UsageError("COUNT: a rate is searched for with a number of connections, not stages")
+        raise UsageError("COUNT: --search rate needs a fixed number of connections, not stages")
     if "user" in given:
-        raise UsageError("--search rate: kinds of users have a rate each; search for connections")
+        raise UsageError(
+            "--search rate: each kind of user has its own rate; search for connections"
+        )
     kind = scenario_kind(scenario)
     if not (kind.measures.reaches_rate or issubclass(kind, Scripted)):
         sending = (name for name, it in SCENARIOS.items() if it.measures.reaches_rate)
         raise UsageError(
-            f"--search rate: {scenario} sends nothing at a rate; of the scenarios these do: "
+            f"--search rate: scenario {scenario} sends nothing at a rate; these do: "
             f"{', '.join(sorted(sending))}"
         )
 
@@ -130,7 +134,7 @@ def most_connections(plan: Plan, in_force: Limits, *, has_processes: bool) -> tu
     """
     bounds = [
         (in_force.files_machine // 2, "fs.file-max"),
-        (in_force.memory_available_bytes // limits.BYTES_PER_CONNECTION, "the memory available"),
+        (in_force.memory_available_bytes // limits.BYTES_PER_CONNECTION, "the available memory"),
     ]
     if has_processes:
         files = plan.processes * in_force.connections_per_process

@@ -86,7 +86,7 @@ def search(
         repeat = sum(it.load == value for it in made) + 1
         number = max((int(it.record.partition("-")[0]) for it in made), default=0) + 1
         name = f"{number:02}-{value:.12g}-{repeat}{RECORD_SUFFIX}"
-        title = f"{asked.load.told(value)} {asked.load.unit}, run {repeat}"
+        title = f"{asked.load.formatted(value)} {asked.load.unit}, run {repeat}"
         path = _free(folder, name)
         case = asked.load.at(value)
         run = make_run(case, path, seed=repeat, title=title, watch=watch)
@@ -114,7 +114,9 @@ def prepare(asked: Search, folder: Path) -> None:
         RecordError: it cannot be written, or already contains a search.
     """
     if (folder / _IDENTITY).exists():
-        raise RecordError(f"{folder} has a search in it; name another one, or go on with --resume")
+        raise RecordError(
+            f"{folder} already contains a search; name another folder, or continue it with --resume"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(identity(asked.load, asked.span), indent=2)
@@ -163,15 +165,15 @@ def _check_identity(folder: Path, now: Mapping[str, Any]) -> None:
     try:
         then = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RecordError(f"no search to go on with: {path}: {error.strerror}") from None
+        raise RecordError(f"no search to continue: {path}: {error.strerror}") from None
     except ValueError as error:
         raise RecordError(f"{path} is damaged: {error}") from None
     now = json.loads(json.dumps(now))
     names = dict.fromkeys((*then, *now))
-    if told := [
+    if differences := [
         f"{it} was {then.get(it)}, is {now.get(it)}" for it in names if then.get(it) != now.get(it)
     ]:
-        raise RecordError(f"{folder} is a search of something else: {'; '.join(told)}")
+        raise RecordError(f"{folder} contains a different search: {'; '.join(differences)}")
 
 
 def run_document(made: Made) -> dict[str, Any]:

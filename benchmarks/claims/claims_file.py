@@ -33,7 +33,9 @@ def _verdicts(given: object) -> object:
 def _verdict(text: str) -> Verdict:
     known = [it.value for it in (Verdict.HOLDS, Verdict.REFUTED, Verdict.INCONCLUSIVE)]
     if text not in known:
-        raise ValueError(f"{text!r} is no verdict to expect; there are {', '.join(known)}, {_ANY}")
+        raise ValueError(
+            f"{text!r} is not a verdict to expect; there are {', '.join(known)}, {_ANY}"
+        )
     return Verdict(text)
 
 

@@ -38,7 +38,9 @@ def _check(reader: TableReader, file: ClaimsFile) -> None:
     for number, claim in enumerate(file.claims):
         place = ("claim", number)
         if claim.id in seen:
-            raise reader.complaint((*place, "id"), f"{claim.id!r} is taken already")
+            raise reader.complaint(
+                (*place, "id"), f"{claim.id!r} is already the id of another claim"
+            )
         seen.add(claim.id)
         for key, complaint in _against(file, claim):
             raise reader.complaint((*place, key), complaint)
@@ -70,7 +72,7 @@ def _against(file: ClaimsFile, claim: Claim) -> Iterator[tuple[str, str]]:
     made_on = file.targets_of(claim.baseline or claim.experiment)
     if other is not None and other not in (*made_on, *file.left_out):
         known = ", ".join(file.targets_of(claim.experiment))
-        yield "baseline_target", f"the experiment is not made on {other!r}, but on {known}"
+        yield "baseline_target", f"the experiment does not run on {other!r}, but on {known}"
     judged = file.experiments[claim.experiment]
     for key, names in (("metric", (claim.metric,)), ("context", claim.context)):
         for name in names:
@@ -80,7 +82,10 @@ def _against(file: ClaimsFile, claim: Claim) -> Iterator[tuple[str, str]]:
         judged.repeats
     ):
         pair = f"{claim.baseline} has {other_repeats} and {claim.experiment} {judged.repeats}"
-        yield "baseline", f"a ratio is taken run by run: give both as many repeats; {pair}"
+        yield (
+            "baseline",
+            f"a ratio is taken run by run: give both the same number of repeats; {pair}",
+        )
     try:
         _ = claim.limit
     except ValueError as error:

@@ -30,7 +30,7 @@ app = typer.Typer()
 def calibrate(
     *,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A short form: half of the faults, 2 s each.")
+        bool, typer.Option("--quick", help="A short run: half of the faults, 2 s each.")
     ] = False,
     output: Annotated[
         Path | None,
@@ -55,12 +55,12 @@ def calibrate(
     except (LoadTestError, RecordError) as error:
         raise loadtests_cli.fail(error) from None
     except InterruptedRunError as error:
-        sys.stderr.write(f"swarmgate: {error}; the records up to then are in {folder}\n")
+        sys.stderr.write(f"swarmgate: {error}; the records so far are in {folder}\n")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
     except CalibrationError as error:
         sys.stderr.write(f"swarmgate: not calibrated: {error}\n")
         raise typer.Exit(ExitStatus.INVALID) from None
-    tell_calibration(rows, folder, as_json=json_output)
+    print_calibration(rows, folder, as_json=json_output)
     wrong = ", ".join(f"{row.subject}: {row.figure}" for row in rows if not row.holds)
     outcome = judged(
         failed=[f"not what was injected: {wrong}"] if wrong else [],
@@ -71,7 +71,7 @@ def calibrate(
     raise typer.Exit(outcome.status)
 
 
-def tell_calibration(rows: Sequence[Row], folder: Path, *, as_json: bool) -> None:
+def print_calibration(rows: Sequence[Row], folder: Path, *, as_json: bool) -> None:
     """Print the comparison, and save it next to its records."""
     (folder / "calibration.md").write_text(calibration_markdown(rows), encoding="utf-8")
     if as_json:

@@ -14,18 +14,18 @@ from rich.console import Console
 
 from benchmarks.capacity.load import MOST_RATE, Load, Searched, check_searched, most_connections
 from benchmarks.capacity.objective import objective_of
-from benchmarks.capacity.searching import Made, Search, prepare, resumed, search
-from benchmarks.capacity.telling import (
-    Told,
+from benchmarks.capacity.result_text import (
+    SearchResult,
     condition_heads,
     document,
     limit_line,
     notes,
     rows,
     run_line,
+    search_result,
     sentence,
-    told_of,
 )
+from benchmarks.capacity.searching import Made, Search, prepare, resumed, search
 from benchmarks.command_options import check_outputs, parsed
 from benchmarks.judging.capacity import Ending, Span
 from benchmarks.runs.making import InterruptedRunError
@@ -79,57 +79,68 @@ def capacity(
     *,
     searched: Annotated[
         Searched,
-        _option("--search", help="What of the load; the rest of it is as the flags have it."),
+        _option("--search", help="What to search for; the flags set the rest of the load."),
     ] = Searched.CONNECTIONS,
     low: Annotated[
         str | None,
         _option(
             "--from",
             metavar="N",
-            help="Begin with so much; else with 100 connections, or 10 a second.",
+            help="First load to try; otherwise 100 connections, or 10 a second.",
         ),
     ] = None,
     high: Annotated[
         str | None,
-        _option("--to", metavar="N", help="Try no more; else no more than this machine allows."),
+        _option(
+            "--to",
+            metavar="N",
+            help="Largest load to try; otherwise the most that this machine allows.",
+        ),
     ] = None,
     objective: Annotated[
         list[str] | None,
         _option(
             metavar="'FIGURE<=VALUE'",
-            help="What a load has to meet to count as held; nothing may go wrong or be lost "
-            "either. Else 99 % of replies or deliveries within 50 ms. May be repeated.",
+            help="What a load has to meet to count as held, besides no errors and no losses; "
+            "otherwise 99 % of replies or deliveries within 50 ms (repeatable).",
         ),
     ] = None,
     repeats: Annotated[
         int,
-        _option(metavar="N", min=1, max=_MOST_REPEATS, help="Runs of one load; most decide."),
+        _option(
+            metavar="N", min=1, max=_MOST_REPEATS, help="Runs of each load; the majority decides."
+        ),
     ] = 3,
     precision: Annotated[
-        str, _option(metavar="SHARE", help="How near what breaks is to be to what holds.")
+        str,
+        _option(
+            metavar="SHARE", help="How close the load that breaks must be to the one that holds."
+        ),
     ] = "5%",
     budget: Annotated[
-        str, _option(metavar="TIME", help="Begin no run that would end later than this.")
+        str, _option(metavar="TIME", help="Start no run that would end later than this.")
     ] = "10m",
     resume: Annotated[
         Path | None,
-        _option(metavar="FOLDER", help="Go on with the records of a search that ended early."),
+        _option(metavar="FOLDER", help="Continue a search that ended early, from its records."),
     ] = None,
     markdown: Annotated[
-        str | None, _option(metavar="FILE", help="Write it as Markdown; - prints it.")
+        str | None, _option(metavar="FILE", help="Write the result as Markdown; - prints it.")
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="Folder of records; else a new one under reports/runs/.",
+            help="Folder of records; otherwise a new one under reports/runs/.",
             rich_help_panel="This run",
         ),
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Tell what is searched for.", rich_help_panel="This run"),
+        typer.Option(
+            "--dry-run", help="Print what would be searched for.", rich_help_panel="This run"
+        ),
     ] = False,
 ) -> None:
     """Search for the largest load that a server holds; each load has its own runs.
@@ -153,8 +164,8 @@ def capacity(
         asked = _prepared(wanted, resume, output or shown.output, budget, most)
     except (LoadTestError, RecordError) as error:
         raise loadtests_cli.fail(error) from None
-    told, status = _searched(asked, quiet=shown.quiet)
-    _tell(told, asked.folder, markdown, as_json=shown.json)
+    result, status = _searched(asked, quiet=shown.quiet)
+    _report(result, asked.folder, markdown, as_json=shown.json)
     raise typer.Exit(status)
 
 
@@ -174,15 +185,16 @@ def _load(given: Given, file: ScenarioFile, searched: Searched) -> Load:
 def _span(load: Load, low: str | None, high: str | None, precision: float) -> tuple[Span, str]:
     """Return the span to search, and why it goes no further. Raises UsageError."""
     if not _MOST_PRECISE <= precision <= 1:
-        raise UsageError("--precision is a share from 1% to 100%")
+        raise UsageError(f"--precision {100 * precision:g}%: it must be from 1% to 100%")
     read = parse_count if load.is_whole else parse_rate
     first = parsed("--from", low or _FIRST[load.searched], read)
     last = None if high is None else parsed("--to", high, read)
     if first <= 0:
-        raise UsageError(f"--from {low}: there is no load of {first:g}; begin above 0")
+        raise UsageError(f"--from {low}: the first load must be above 0")
     if last is not None and last <= first:
         raise UsageError(
-            f"--from {load.told(first)} --to {load.told(last)}: there is nothing between to search"
+            f"--from {load.formatted(first)} --to {load.formatted(last)}: there is nothing in "
+            "between to search; give a larger --to"
         )
     most, why = float(MOST_RATE), "no --to was given"
     if load.is_whole:
@@ -193,9 +205,9 @@ def _span(load: Load, low: str | None, high: str | None, precision: float) -> tu
         )
         why = f"{why} of this machine allows {most:,}"
     if last is not None and last <= most:
-        most, why = last, f"--to {load.told(last)}"
+        most, why = last, f"--to {load.formatted(last)}"
     if most <= first:
-        raise UsageError(f"--from {load.told(first)}: nothing to search, {why}")
+        raise UsageError(f"--from {load.formatted(first)}: nothing to search, {why}")
     return Span(first, most, precision, is_whole=load.is_whole), why
 
 
@@ -217,16 +229,17 @@ def _check_budget(plan: Plan, span: Span, budget: str) -> None:
     each = _seconds_of(plan)
     if seconds < (needed := each * span.majority):
         raise UsageError(
-            f"--budget {budget} is too little for one load: {span.majority} runs of "
-            f"{format_seconds(each)} or more are {format_seconds(needed)}; give more, or shorten "
+            f"--budget {budget} is too short for one load: {span.majority} runs of "
+            f"{format_seconds(each)} or more take {format_seconds(needed)}; give more, or shorten "
             "--duration"
         )
 
 
 def _described(asked: Search, plan: Plan, most: str, budget: str) -> str:
     span, load, each = asked.span, asked.load, format_seconds(_seconds_of(plan))
+    low, high = load.formatted(span.low), load.formatted(span.high)
     lines = {
-        "search": f"{load.unit}, {load.told(span.low)} to {load.told(span.high)} ({most})",
+        "search": f"{load.unit}, {low} to {high} ({most})",
         "objective": ", ".join(map(str, asked.objective)),
         "runs": f"up to {span.repeats} of each load, {each} or more each",
         "until": f"what breaks is within {span.precision:.3g} of what holds, or after {budget}",
@@ -240,14 +253,16 @@ def _prepared(
     """Return a search with its folder. Raises UsageError or RecordError."""
     if resume is not None:
         if output is not None:
-            raise UsageError("--resume and --output; a search that goes on stays in its folder")
+            raise UsageError(
+                "--resume and --output: a search continues in its own folder; leave --output out"
+            )
         return _Asked(wanted, resume, resumed(wanted, resume), budget, most)
     folder = output or default_folder("capacity")
     prepare(wanted, folder)
     return _Asked(wanted, folder, (), budget, most)
 
 
-def _searched(asked: _Asked, *, quiet: bool) -> tuple[Told, ExitStatus]:
+def _searched(asked: _Asked, *, quiet: bool) -> tuple[SearchResult, ExitStatus]:
     """Make the runs, reporting each as it ends; return their result."""
     made = list(asked.before)
     console = Console(stderr=True)
@@ -270,44 +285,44 @@ def _searched(asked: _Asked, *, quiet: bool) -> tuple[Told, ExitStatus]:
     except RecordError as error:
         raise loadtests_cli.fail(error) from None
     why = interruption or f"Not found within the budget of {asked.budget}"
-    told = told_of(asked.search, made, most=asked.most, unfinished=why)
-    return told, ExitStatus.INTERRUPTED if interruption else told.status
+    result = search_result(asked.search, made, most=asked.most, unfinished=why)
+    return result, ExitStatus.INTERRUPTED if interruption else result.status
 
 
-def _tell(told: Told, folder: Path, markdown: str | None, *, as_json: bool) -> None:
+def _report(result: SearchResult, folder: Path, markdown: str | None, *, as_json: bool) -> None:
     """Print what was found, and save it next to its records."""
-    found = json.dumps(document(told, str(folder)), indent=2) + "\n"
+    found = json.dumps(document(result, str(folder)), indent=2) + "\n"
     try:
         write_whole(str(folder / "capacity.json"), found, ())
         if markdown is not None:
-            write_whole(markdown, _as_markdown(told), ())
+            write_whole(markdown, _as_markdown(result), ())
     except RecordError as error:
         raise loadtests_cli.fail(error) from None
     if as_json:
         sys.stdout.write(found)
     elif markdown != "-":
-        _print(told, folder)
+        _print(result, folder)
 
 
-def _as_markdown(told: Told) -> str:
-    table = loads_markdown(told.asked.load.unit, condition_heads(told), rows(told))
-    after = "".join(f"\n{note}\n" for note in notes(told))
-    given = "\n\n".join(filter(None, (sentence(told), limit_line(told))))
+def _as_markdown(result: SearchResult) -> str:
+    table = loads_markdown(result.asked.load.unit, condition_heads(result), rows(result))
+    after = "".join(f"\n{note}\n" for note in notes(result))
+    given = "\n\n".join(filter(None, (sentence(result), limit_line(result))))
     return f"{given}\n\n{table}{after}"
 
 
-def _print(told: Told, folder: Path) -> None:
+def _print(result: SearchResult, folder: Path) -> None:
     console = result_console(_WIDTH)
 
-    def say(line: str) -> None:
+    def print_line(line: str) -> None:
         console.print(printable(line), soft_wrap=not console.is_terminal)
 
-    for line in filter(None, (sentence(told), limit_line(told))):
-        say(line)
-    if told.made:
-        console.print(loads_table(told.asked.load.unit, condition_heads(told), rows(told)))
-    for note in notes(told):
-        say(note)
-    say(f"Records: {folder}")
-    if told.answer.ending is Ending.UNFINISHED:
-        say(f"Go on:   the same command with --resume {folder}")
+    for line in filter(None, (sentence(result), limit_line(result))):
+        print_line(line)
+    if result.made:
+        console.print(loads_table(result.asked.load.unit, condition_heads(result), rows(result)))
+    for note in notes(result):
+        print_line(note)
+    print_line(f"Records: {folder}")
+    if result.answer.ending is Ending.UNFINISHED:
+        print_line(f"Resume:  the same command with --resume {folder}")

@@ -46,41 +46,41 @@ app = typer.Typer()
 
 @app.command()
 def claims(
-    file: Annotated[Path, typer.Argument(help="The claims.")] = DEFAULT_CLAIMS,
+    file: Annotated[Path, typer.Argument(help="The claims file.")] = DEFAULT_CLAIMS,
     *,
     only: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="Judge only this claim (repeatable).")
     ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="On this server of the file only (repeatable)."),
+        typer.Option(metavar="NAME", help="Judge only this server of the file (repeatable)."),
     ] = None,
     target_cmd: Annotated[
         str | None,
         typer.Option(
             metavar="COMMAND",
-            help="Judge another server in place of the file's: this starts it, {port} in it.",
+            help="Judge another server in place of the file's: its command, with {port} in it.",
         ),
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option(help="Judge another server: one that runs already, at this address."),
+        typer.Option(help="Judge another server that is already running at this address."),
     ] = None,
     pid: Annotated[
         list[int] | None,
-        typer.Option(help="Its process. \\[default: what listens on the port here]"),
+        typer.Option(help="Its process ID. \\[default: the process that listens on the port here]"),
     ] = None,
     path: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="OLD=NEW", help="A path that it has under another name: /ws=/chat (repeatable)."
+            metavar="OLD=NEW", help="A path that has another name on it: /ws=/chat (repeatable)."
         ),
     ] = None,
     flags: Annotated[
         str,
         typer.Option(
             metavar='"FLAGS"',
-            help="Further flags of `swarmgate run` for every run, such as how one logs in, or "
+            help="Further flags of `swarmgate run` for every run, such as how to log in, or "
             "when the server of --target-cmd is ready: --target-ready /healthz.",
         ),
     ] = "",
@@ -92,7 +92,7 @@ def claims(
         typer.Option(
             "--quick",
             help="A tenth of the connections, twice: shows that it works, judges no claim. "
-            "Exits with 3 if something could not be measured, else with 0.",
+            "Exits with 3 if something could not be measured, otherwise with 0.",
         ),
     ] = False,
     output: Annotated[
@@ -126,11 +126,11 @@ def claims(
         sys.stderr.write(f"swarmgate: {error}\n")
         raise typer.Exit(ExitStatus.USAGE) from None
     beside = [it for it in claims if it.id in (only or [it.id]) and it.baseline_target]
-    _tell_left_out(asked, beside)
+    _print_left_out(asked, beside)
     folder = output or default_folder("claims")
     runs = _made(asked, folder, is_reduced=quick, quiet=quiet)
     results = _judged(asked, runs)
-    _tell(results, _repeated(runs), folder, is_reduced=quick)
+    _print_verdicts(results, _repeated(runs), folder, is_reduced=quick)
     outcome = outcome_of_claims(results)
     if quick and outcome.status is not ExitStatus.INVALID:
         outcome = Outcome(ExitStatus.HELD, ("everything was measured, and nothing is judged",))
@@ -138,11 +138,11 @@ def claims(
     raise typer.Exit(outcome.status)
 
 
-def _tell_left_out(file: ClaimsFile, beside: Sequence[Claim]) -> None:
+def _print_left_out(file: ClaimsFile, beside: Sequence[Claim]) -> None:
     """Report which servers, and which claims relative to one, are not judged, and why."""
     lines = [f"target {name} is left out: there is no {it}" for name, it in file.left_out.items()]
     lines += [
-        f"claim {claim.id} is left out: it is judged beside {claim.baseline_target}, which is not"
+        f"claim {claim.id} is left out: it is compared with {claim.baseline_target}, also left out"
         for claim in beside
         if claim.baseline_target not in file.targets
     ]
@@ -164,12 +164,14 @@ def _stranger(
     for item in paths:
         old, equals, new = item.partition("=")
         if not (equals and old.startswith("/") and new.startswith("/")):
-            raise UsageError(f"--path takes OLD=NEW, both from a slash on, not {item!r}")
+            raise UsageError(f"--path takes OLD=NEW, both beginning with a slash, not {item!r}")
         renamed[old] = new
     given = read_words(words)
     if command is not None:
         if pids:
-            raise UsageError("--pid goes with --url; what a command starts is watched anyway")
+            raise UsageError(
+                "--pid goes with --url; a server that a command starts is watched anyway"
+            )
         source = source_of({**given, "target_cmd": command})
         source, base = replace(source, command=started_by(command)), LOOPBACK
     else:
@@ -196,7 +198,7 @@ def _made(file: ClaimsFile, folder: Path, *, is_reduced: bool, quiet: bool) -> R
         )
     except (InterruptedRunError, KeyboardInterrupt) as error:
         what = str(error) or "interrupted between two runs"
-        sys.stderr.write(f"swarmgate: {what}; the records up to then are in {folder}\n")
+        sys.stderr.write(f"swarmgate: {what}; the records so far are in {folder}\n")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
     except RecordError as error:
         raise loadtests_cli.fail(error) from None
@@ -219,14 +221,14 @@ def _judged(file: ClaimsFile, runs: Runs) -> Sequence[ClaimResult]:
 
 def _repeated(runs: Runs) -> tuple[str, ...]:
     reasons = {key: [why for run in made for why in run.repeated] for key, made in runs.items()}
-    return tuple(f"Made again: {printable(line)}." for line in made_again(reasons))
+    return tuple(f"Repeated: {printable(line)}." for line in made_again(reasons))
 
 
-def _tell(
+def _print_verdicts(
     results: Sequence[ClaimResult], repeated: Sequence[str], folder: Path, *, is_reduced: bool
 ) -> None:
     """Print the verdict table, and save it next to its records."""
-    notice = "Reduced load (--quick): these verdicts say nothing about the claims.\n"
+    notice = "Reduced load (--quick): these verdicts do not apply to the claims.\n"
     markdown = folder / "claims.md"
     markdown.write_text(
         f"{notice if is_reduced else ''}{tally(results)}\n\n{verdict_markdown(results)}"

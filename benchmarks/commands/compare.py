@@ -55,18 +55,18 @@ class _Read:
 @app.command(name="compare")
 def compare_records(
     base: Annotated[Path, typer.Argument(help="A run record, or a folder of them.")],
-    head: Annotated[Path, typer.Argument(help="What is compared with it, likewise.")],
+    head: Annotated[Path, typer.Argument(help="The record or folder to compare with it.")],
     *,
     figures: Annotated[
         list[str] | None,
         typer.Option("--figure", metavar="NAME", help="Compare only this figure (repeatable)."),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Compare every figure there is.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Compare every figure.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Compare also runs of another load or machine.")
+        bool, typer.Option("--force", help="Also compare runs of another load or machine.")
     ] = False,
     markdown: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write it as Markdown; - prints it.")
+        str | None, typer.Option(metavar="FILE", help="Write the result as Markdown; - prints it.")
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -84,16 +84,16 @@ def compare_records(
             records = [path for side in sides for path in side.paths]
             write_whole(markdown, comparison_markdown(comparison), records)
     except (RecordError, UsageError) as error:
-        raise _told(str(error), ExitStatus.USAGE) from None
+        raise _fail(str(error), ExitStatus.USAGE) from None
     except _NothingToJudgeError as error:
-        raise _told(str(error), ExitStatus.INVALID) from None
+        raise _fail(str(error), ExitStatus.INVALID) from None
     except NotComparableError as error:
-        told = f"not comparable; --force compares all the same\n{error}"
-        raise _told(told, ExitStatus.USAGE) from None
+        message = f"not comparable; --force compares anyway\n{error}"
+        raise _fail(message, ExitStatus.USAGE) from None
     if json_output:
         sys.stdout.write(json.dumps(comparison_document(comparison), indent=2) + "\n")
     elif markdown != "-":
-        _tell(comparison)
+        _print_comparison(comparison)
 
 
 def _read(path: Path, side: str) -> _Read:
@@ -105,7 +105,7 @@ def _read(path: Path, side: str) -> _Read:
     """
     paths = sorted(path.rglob(f"*{RECORD_SUFFIX}")) if path.is_dir() else [path]
     if not paths:
-        raise RecordError(f"no record (*{RECORD_SUFFIX}) is in {path}; name a folder that has some")
+        raise RecordError(f"no record (*{RECORD_SUFFIX}) in {path}; name a folder that has some")
     runs, left_out = [], []
     for each in paths:
         run, problems = _run(each)
@@ -115,7 +115,7 @@ def _read(path: Path, side: str) -> _Read:
             runs.append(run)
     if not runs:
         why = "".join(f"\n  {line}" for line in left_out)
-        raise _NothingToJudgeError(f"of {side} no record can be judged{why}")
+        raise _NothingToJudgeError(f"no record of {side} can be judged{why}")
     return _Read(tuple(paths), tuple(runs), tuple(left_out))
 
 
@@ -152,29 +152,29 @@ def _chosen(figures: Sequence[str], sides: Sequence[_Read], *, every: bool) -> C
     return lambda figure, _scenario: figure.key in figures
 
 
-def _told(text: str, status: ExitStatus) -> typer.Exit:
+def _fail(text: str, status: ExitStatus) -> typer.Exit:
     lines = (printable(line) for line in text.splitlines())
     sys.stderr.write("swarmgate: " + "\n".join(lines) + "\n")
     return typer.Exit(status)
 
 
-def _tell(comparison: Comparison) -> None:
+def _print_comparison(comparison: Comparison) -> None:
     """Print it, the outcome first."""
     console = result_console(_WIDTH)
 
-    def say(line: str) -> None:
+    def print_line(line: str) -> None:
         console.print(printable(line), soft_wrap=True)
 
-    say(headline(comparison))
+    print_line(headline(comparison))
     for group in comparison.groups:
-        say("")
+        print_line("")
         console.print(printable(group.what), style="bold", soft_wrap=True)
         for line in group_lines(group):
-            say(f"  {line}")
+            print_line(f"  {line}")
         if group.rows:
             console.print(comparison_table(group))
         for line in after_table(group):
-            say(line)
-    say("")
+            print_line(line)
+    print_line("")
     for line in footnotes(comparison):
-        say(line)
+        print_line(line)

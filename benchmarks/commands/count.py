@@ -28,23 +28,27 @@ def count(
     ],
     *,
     connections: Annotated[
-        int, typer.Option(min=40, max=2000, help="To open; half of them count.")
+        int, typer.Option(min=40, max=2000, help="Connections to open; half of them are counted.")
     ] = 100,
-    messages: Annotated[int, typer.Option(min=10, help="Of each kind that are counted.")] = 50,
+    messages: Annotated[int, typer.Option(min=10, help="Messages of each kind to count.")] = 50,
     path: Annotated[
-        str, typer.Option(help="Of the connections; {n} in it is a connection's number.")
+        str, typer.Option(help="Path of the connections; {n} in it is a connection's number.")
     ] = "/ws",
     broadcast: Annotated[
-        bool, typer.Option(help="One of them sends, and all the others hear it.")
+        bool, typer.Option(help="Count a broadcast: one connection sends, all others receive.")
     ] = True,
-    echo_path: Annotated[str, typer.Option(help="Where a message comes back.")] = "/echo",
-    echo: Annotated[bool, typer.Option(help="One more sends there, and hears it.")] = True,
+    echo_path: Annotated[str, typer.Option(help="Path that sends a message back.")] = "/echo",
+    echo: Annotated[
+        bool, typer.Option(help="Count an echo: one more connection sends there and receives.")
+    ] = True,
     message: Annotated[
-        str, typer.Option(help="What is sent; {token} differs from message to message.")
+        str, typer.Option(help="Text of a message; {token} differs from message to message.")
     ] = "{token}",
     python: Annotated[
         str,
-        typer.Option(metavar="FILE", show_default=False, help="To run it. \\[default: this one]"),
+        typer.Option(
+            metavar="FILE", show_default=False, help="Interpreter to run it. \\[default: this one]"
+        ),
     ] = sys.executable,
     cwd: Annotated[Path, typer.Option(help="The directory to run it in.")] = Path(),
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -60,11 +64,11 @@ def count(
         is_usage = isinstance(error, SubjectError)
         raise typer.Exit(ExitStatus.USAGE if is_usage else ExitStatus.FAILED) from None
     except KeyboardInterrupt:
-        sys.stderr.write("swarmgate: interrupted; nothing is kept of a count that is not whole\n")
+        sys.stderr.write("swarmgate: interrupted; an incomplete count is not kept\n")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
     sys.stdout.write(_document(subject, load, counted) if json_output else "")
     if not json_output:
-        _tell(subject, load, counted)
+        _print_count(subject, load, counted)
     failed = any(missing.is_failure for missing in counted.missing.values())
     raise typer.Exit(ExitStatus.INVALID if failed else ExitStatus.HELD)
 
@@ -72,14 +76,12 @@ def count(
 def _subject(application: str, python: str, cwd: Path, load: Load) -> Subject:
     """Check what is asked for. Raises SubjectError."""
     if "{token}" not in load.message:
-        raise SubjectError(
-            f"--message {load.message!r} has no {{token}}; write it where text may be"
-        )
+        raise SubjectError(f"--message {load.message!r} has no {{token}}; put it where text may be")
     found = shutil.which(python)
     if found is None:
-        raise SubjectError(f"--python {python!r} is no program; give the path of an interpreter")
+        raise SubjectError(f"--python {python!r} is not a program; give the path of an interpreter")
     if not cwd.is_dir():
-        raise SubjectError(f"--cwd {str(cwd)!r} is no directory")
+        raise SubjectError(f"--cwd {str(cwd)!r} is not a directory")
     # Not resolved: an environment's interpreter is a link, and identified by the link.
     return Subject(application, str(Path(found).absolute()), cwd)
 
@@ -98,7 +100,7 @@ def _document(subject: Subject, load: Load, counted: Count) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def _tell(subject: Subject, load: Load, counted: Count) -> None:
+def _print_count(subject: Subject, load: Load, counted: Count) -> None:
     console = Console(highlight=False, markup=False)
     console.print(
         f"{subject.app} on Python {counted.python}, uvicorn {counted.uvicorn}; "

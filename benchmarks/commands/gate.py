@@ -95,36 +95,43 @@ def gate(
     ] = None,
     head: Annotated[
         str | None,
-        typer.Option(metavar="REF", help="What is judged. \\[default: the working tree]"),
+        typer.Option(metavar="REF", help="The commit to judge. \\[default: the working tree]"),
     ] = None,
     base_cmd: Annotated[
-        str | None, typer.Option(metavar="COMMAND", help="Or: start base with this, {port} in it.")
+        str | None,
+        typer.Option(metavar="COMMAND", help="Or: command that starts base, with {port}."),
     ] = None,
-    head_cmd: Annotated[str | None, typer.Option(metavar="COMMAND", help="And head.")] = None,
+    head_cmd: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Command that starts head.")
+    ] = None,
     base_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Or: base runs already, at this address.")
+        str | None, typer.Option(metavar="URL", help="Or: address where base is already running.")
     ] = None,
-    head_url: Annotated[str | None, typer.Option(metavar="URL", help="And head.")] = None,
+    head_url: Annotated[str | None, typer.Option(metavar="URL", help="Address of head.")] = None,
     config: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where the gate's settings are. "
+            help="File with the gate's settings. "
             "\\[default: the nearest pyproject.toml with a table tool.swarmgate.gate]",
         ),
     ] = None,
     blocks: Annotated[
-        int | None, typer.Option(min=1, help="The most blocks, a run of each. \\[default: 48]")
+        int | None,
+        typer.Option(
+            min=1, help="At most this many blocks, each a run of base and head. \\[default: 48]"
+        ),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="The most time for them. \\[default: 10m]")
+        str | None,
+        typer.Option(metavar="TIME", help="At most this much time for them. \\[default: 10m]"),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of the order of runs. \\[default: drawn]")
+        int | None, typer.Option(help="Seed of the order of runs. \\[default: random]")
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Go on with a gate that was interrupted."),
+        typer.Option(metavar="FOLDER", help="Continue a gate that was interrupted."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -138,14 +145,14 @@ def gate(
         ),
     ] = None,
     junit: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write it in JUnit's form.")
+        str | None, typer.Option(metavar="FILE", help="Write the result as JUnit XML.")
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Show nothing during the run.")
     ] = False,
 ) -> None:
-    """Judge whether head is worse than base, from paired runs; say so when it cannot be decided."""
+    """Judge from paired runs whether head is worse than base, or report that they cannot decide."""
     asked = _Asked(base, head, base_cmd, head_cmd, base_url, head_url)
     journal = None
     folder = resume or output or default_folder("gate")
@@ -155,7 +162,7 @@ def gate(
         if resume is not None:
             if output is not None or seed is not None:
                 raise UsageError(
-                    "--resume goes on in its folder with its seed; leave -o and --seed"
+                    "--resume continues in its folder with its seed; leave out -o and --seed"
                 )
             journal = read_journal(resume / JOURNAL)
         settings = _limited(load_settings(config or find_settings(Path.cwd())), blocks, budget)
@@ -176,11 +183,13 @@ def gate(
         raise _fail(error, ExitStatus.INVALID) from None
     except (InterruptedRunError, KeyboardInterrupt):
         further = (
-            f"go on with {_resumed(folder)}" if (folder / JOURNAL).exists() else "nothing is kept"
+            f"continue with {_resumed(folder)}"
+            if (folder / JOURNAL).exists()
+            else "nothing is kept"
         )
         sys.stderr.write(f"swarmgate: interrupted; {further}\n")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
-    _tell(report, folder, as_json=json_output, is_printed=markdown == "-")
+    _print_report(report, folder, as_json=json_output, is_printed=markdown == "-")
     try:
         _write(report, markdown, junit)
     except (RecordError, OSError) as error:
@@ -191,7 +200,7 @@ def gate(
 def _run(made: Gate, journal: Journal | None, commits: dict[str, str], watch: Watch) -> GateReport:
     """Measure until it is decided. Raise whatever prevents that."""
     try:
-        made = planned(made, journal, watch, _say)
+        made = planned(made, journal, watch, _print_line)
     except HeadFailedError as error:
         return _report(made, failed(decided(made.settings.plan(), ()), error), ())
     begin(made, journal, commits)
@@ -201,7 +210,7 @@ def _run(made: Gate, journal: Journal | None, commits: dict[str, str], watch: Wa
     return _report(made, decision, measured)
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stderr.write(f"{printable(line)}\n")
 
 
@@ -237,13 +246,13 @@ def _without_counts(settings: GateSettings) -> GateSettings:
     counted = [it for it in settings.metrics if it.load in settings.counts]
     if asked := [it for it in counted if not it.is_usual]:
         raise UsageError(
-            f"{asked[0].name} is counted of what is checked out; compare commits, or leave it out"
+            f"{asked[0].name} is counted in a checkout; compare commits, or leave it out"
         )
     if counted:
-        _say(f"not counted: {', '.join(settings.counts)}: what is counted is checked out")
+        _print_line(f"not counted: {', '.join(settings.counts)}: counting needs checkouts")
     kept = settings.without(counted)
     if not kept.metrics:
-        raise UsageError(f"{settings.path} only counts what is checked out; compare commits")
+        raise UsageError(f"{settings.path} only counts, which needs checkouts; compare commits")
     return kept
 
 
@@ -267,7 +276,9 @@ def _sides(
     urls = (asked.base_url, asked.head_url)
     references = (asked.base, asked.head)
     if sum(any(pair) for pair in (commands, urls, references)) > 1:
-        raise UsageError("commits, commands and addresses; compare a pair of one kind")
+        raise UsageError(
+            "commits, commands and addresses cannot be mixed; compare a pair of one kind"
+        )
     for pair, flag in ((commands, "cmd"), (urls, "url")):
         if any(pair) and not all(pair):
             raise UsageError(f"--base-{flag} and --head-{flag} go together")
@@ -299,9 +310,11 @@ def _checked_out(
             f"the gate began with {journal.begin.base} and {journal.begin.head}; give them again"
         )
     if asked.base is None and journal is None:
-        raise UsageError("compare with what? --base REF, such as origin/main, or --base-cmd")
+        raise UsageError(
+            "nothing to compare with; give --base REF, such as origin/main, or --base-cmd"
+        )
     if not settings.server.command:
-        raise UsageError(f"{settings.path} has no command to start a checkout with; write one")
+        raise UsageError(f"{settings.path} has no command to start a checkout with; add one")
     repository = repository_of(settings.path.resolve().parent)
     if journal is not None:
         commits = dict(journal.begin.commits)
@@ -320,7 +333,7 @@ def _checked_out(
         checkouts.enter_context(checkout(repository, commit, place))
         label = f"{names[name]} {commit[:_COMMIT_DIGITS]}".strip()
         log = folder / f"{name}.prepare.log"
-        sys.stderr.write(f"{name}: {label}: made ready, all it says is in {log}\n")
+        sys.stderr.write(f"{name}: {label}: being prepared, its output is in {log}\n")
         sides.append(side_of_checkout(name, label, place, settings.server, log))
     return (sides[0], sides[1]), commits
 
@@ -330,17 +343,17 @@ def _check_same(asked: _Asked, commits: Mapping[str, str], repository: Path) -> 
     for name, reference in ((BASE, asked.base), (HEAD, asked.head)):
         if reference is not None and commit_of(reference, repository) != commits[name]:
             raise UsageError(
-                f"--{name} {reference} is another commit than the gate began with, "
-                f"{commits[name][:_COMMIT_DIGITS]}; begin anew without --resume"
+                f"--{name} {reference} is not the commit that the gate began with, "
+                f"{commits[name][:_COMMIT_DIGITS]}; start again without --resume"
             )
 
 
 def _working_tree(repository: Path) -> str:
     """Return a commit of the working tree, and report what is not in it."""
     if left_out := unfollowed_files(repository):
-        _say(
+        _print_line(
             f"head: the working tree without {format_count(len(left_out))} of its files, such as "
-            f"{left_out[0]}, which git does not follow: git add what belongs to it"
+            f"{left_out[0]}, which git does not track: git add what belongs to it"
         )
     return working_tree_commit(repository)
 
@@ -374,7 +387,7 @@ def _summary() -> str | None:
     return os.environ.get(_SUMMARY) or None
 
 
-def _tell(report: GateReport, folder: Path, *, as_json: bool, is_printed: bool) -> None:
+def _print_report(report: GateReport, folder: Path, *, as_json: bool, is_printed: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(gate_document(report), indent=2) + "\n")
         return

@@ -43,7 +43,7 @@ def matrix(
     *,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="TARGET", help="This server and the reference only (repeatable)."),
+        typer.Option(metavar="TARGET", help="Only this server and the reference (repeatable)."),
     ] = None,
     rounds: Annotated[
         int | None,
@@ -80,7 +80,7 @@ def matrix(
         check_outputs({"--markdown": markdown}, as_json=as_json)
         if from_folder is not None:
             if only or rounds is not None or quick or output is not None:
-                raise UsageError("--from makes no run: leave --only, --rounds, --quick, -o out")
+                raise UsageError("--from makes no run: leave out --only, --rounds, --quick and -o")
             folder = from_folder
         else:
             asked = _asked(file, only or [], rounds, is_reduced=quick)
@@ -100,7 +100,7 @@ def matrix(
         document = matrix_document(found, findings(found), outcome) | {"folder": str(folder)}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif markdown != "-":
-        _tell(found, folder, outcome)
+        _print_matrix(found, folder, outcome)
     raise typer.Exit(outcome.status)
 
 
@@ -148,7 +148,7 @@ def _markdown(found: Matrix) -> str:
     return f"{matrix_markdown(found)}\n{sentences}\n{below}".rstrip("\n") + "\n"
 
 
-def _tell(found: Matrix, folder: Path, outcome: Outcome) -> None:
+def _print_matrix(found: Matrix, folder: Path, outcome: Outcome) -> None:
     """Print the table, what it says, and what a reader must know to understand it."""
     console = result_console(REPORT_WIDTH)
     console.print(matrix_table(found, console.width))

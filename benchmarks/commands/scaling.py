@@ -57,7 +57,7 @@ def scaling(
     fit_up_to: Annotated[
         str | None,
         typer.Option(
-            metavar="N", help="Fit up to so many connections; hold it against the runs beyond."
+            metavar="N", help="Fit up to this many connections; compare with the runs beyond."
         ),
     ] = None,
     project: Annotated[
@@ -65,7 +65,7 @@ def scaling(
     ] = PROJECTED,
     target_cmd: Annotated[
         str | None,
-        typer.Option(help="Make the runs first: what starts the server, with {port} in it."),
+        typer.Option(help="Make the runs first: command that starts the server, with {port}."),
     ] = None,
     sizes: Annotated[
         str | None, typer.Option(metavar="N,N", help="Connections of the runs: 2k,5k,10k,20k.")
@@ -75,7 +75,7 @@ def scaling(
     ] = None,
     workers: Annotated[
         str | None,
-        typer.Option(metavar="N,N", help="Or the server's workers, {workers} in --target-cmd."),
+        typer.Option(metavar="N,N", help="Or the server's workers, as {workers} in --target-cmd."),
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each size.")] = 3,
     output: Annotated[
@@ -83,18 +83,22 @@ def scaling(
         typer.Option("--output", "-o", help="Folder of records. \\[default: under reports/runs/]"),
     ] = None,
     cores: Annotated[
-        int | None, typer.Option(min=1, help="Of a machine; without it, as measured.")
+        int | None, typer.Option(min=1, help="Cores of a machine; otherwise as measured.")
     ] = None,
-    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Of a machine: 64GB.")] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory of a machine: 64GB.")
+    ] = None,
     files: Annotated[
-        str | None, typer.Option(metavar="N", help="That a process may open: 1M.")
+        str | None, typer.Option(metavar="N", help="Files that a process may open: 1M.")
     ] = None,
     proxy_sources: Annotated[
-        int, typer.Option(min=0, help="Source addresses of a proxy in front; 0 is no proxy.")
+        int, typer.Option(min=0, help="Source addresses of a proxy in front; 0 for no proxy.")
     ] = 0,
     markdown_output: Annotated[
         str | None,
-        typer.Option("--markdown", metavar="FILE", help="Write it as Markdown; - prints that."),
+        typer.Option(
+            "--markdown", metavar="FILE", help="Write the report as Markdown; - prints it."
+        ),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     quiet: Annotated[
@@ -128,7 +132,7 @@ def scaling(
     except (LoadTestError, RecordError) as error:
         raise loadtests_cli.fail(error) from None
     outcome = outcome_of_scaling(report)
-    _tell(report, outcome, markdown_output, as_json=json_output)
+    _print_report(report, outcome, markdown_output, as_json=json_output)
     raise typer.Exit(outcome.status)
 
 
@@ -148,7 +152,7 @@ def _refuse_runs(words: Sequence[str], has_sizes: bool) -> None:
     if flag := next((it for it in words if it.startswith("-")), None):
         raise UsageError(f"No such option: {flag} (flags of runs go with --target-cmd)")
     if has_sizes:
-        raise UsageError("--sizes, --rates and --workers are of runs to make: give --target-cmd")
+        raise UsageError("--sizes, --rates and --workers are for runs to make: give --target-cmd")
 
 
 def _flags(words: Sequence[str], target_cmd: str, changed: Mapping[str, str | None]) -> Given:
@@ -201,7 +205,7 @@ def _make(
         raise UsageError(f"--output {folder} is not empty; name another folder")
     made = make_all(runs, repeats, folder, make)
     if made.interrupted:
-        sys.stderr.write(f"swarmgate: interrupted; the records up to then are in {folder}\n")
+        sys.stderr.write(f"swarmgate: interrupted; the records so far are in {folder}\n")
         raise typer.Exit(ExitStatus.INTERRUPTED)
     return made.failed
 
@@ -218,7 +222,7 @@ def _maker(*, quiet: bool) -> Make:
     return make
 
 
-def _tell(report: Report, outcome: Outcome, file: str | None, *, as_json: bool) -> None:
+def _print_report(report: Report, outcome: Outcome, file: str | None, *, as_json: bool) -> None:
     line = printable(outcome.line)
     if file is not None:
         try:

@@ -70,12 +70,14 @@ def read_baseline(path: Path) -> Baseline:
         numbers = int(document["connections"]), int(document["messages"])
         found = Baseline(document["python"], document["uvicorn"], *numbers, figures)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BaselineError(f"{path} is no document of swarmgate count --json: {error}") from None
+        raise BaselineError(
+            f"{path} is not a document of swarmgate count --json: {error}"
+        ) from None
     for name, value in found.figures.items():
         if name not in FIGURES:
-            raise BaselineError(f"{path}: {name} is nothing that is counted")
+            raise BaselineError(f"{path}: {name} is not a counted figure")
         if not value > 0:
-            raise BaselineError(f"{path}: {name} is {value:g}; a figure without a ratio is no use")
+            raise BaselineError(f"{path}: {name} is {value:g}; a ratio needs a figure above 0")
     return found
 
 

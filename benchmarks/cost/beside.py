@@ -29,7 +29,7 @@ class Bound:
     at_least: float = 0.0
     at_most: float = math.inf
 
-    def told(self, write: Callable[[float], str]) -> str:
+    def text(self, write: Callable[[float], str]) -> str:
         """Return it in words, with its numbers formatted by ``write``."""
         least = f"at least {write(self.at_least)}" if self.at_least > 0 else ""
         most = f"at most {write(self.at_most)}" if self.at_most < math.inf else ""
@@ -55,11 +55,11 @@ class Comparison:
         return verdict(self.estimate, self.bound.at_least, self.bound.at_most)
 
     def __str__(self) -> str:
-        told = self.estimate
-        value, low, high = map(self._written, (told.value, told.low, told.high))
+        estimate = self.estimate
+        value, low, high = map(self._written, (estimate.value, estimate.low, estimate.high))
         what = value if self.figure else f"{value} times"
-        bound = self.bound.told(self._written)
-        verdict = "told" if self.bound == Bound() else self.verdict
+        bound = self.bound.text(self._written)
+        verdict = "reported" if self.bound == Bound() else self.verdict
         return f"{self.name}: {what} ({low} to {high}; {bound}): {verdict}"
 
     def _written(self, value: float) -> str:

@@ -65,7 +65,7 @@ def judged(ours: Count, bare: Count, baseline: Baseline) -> Iterator[tuple[str, 
         if figure in ours.figures:
             yield figure, ours.figures[figure], bound
     if complaint := baseline.against(ours, LOAD):
-        print(f"\nnot held beside {BASELINE}: {complaint}")
+        print(f"\nnot compared with {BASELINE}: {complaint}")
         return
     for figure, ratio in baseline.ratios(ours).items():
         yield f"{figure} to that of {BASELINE}", ratio, BESIDE_BASELINE
@@ -83,11 +83,11 @@ def test_what_a_connection_an_echo_and_a_broadcast_take(
     )
     broken = []
     for name, value, bound in judged(ours, bare, read_baseline(BASELINE)):
-        told = f"{name}: {significant(value)} ({bound.told(significant)})"
+        line = f"{name}: {significant(value)} ({bound.text(significant)})"
         benchmark.extra_info[name] = value
-        print(f"\n{told}")
+        print(f"\n{line}")
         if not bound.at_least <= value <= bound.at_most:
-            broken.append(told)
+            broken.append(line)
     assert not broken, "\n".join(broken)
     if ours.missing:
         reasons = ", ".join(missing.reason for missing in ours.missing.values())

@@ -94,8 +94,8 @@ class Healthy:
             async with asyncio.TaskGroup() as runs:
                 echoing = runs.create_task(self._run("echo", "/echo", 400.0, bounds))
                 # Only the ledger of the broadcasts is checked, not how long they took.
-                said = runs.create_task(self._run("broadcast", "/ws", 20.0, ANY_MACHINE))
-            echo, broadcast = echoing.result(), said.result()
+                broadcasting = runs.create_task(self._run("broadcast", "/ws", 20.0, ANY_MACHINE))
+            echo, broadcast = echoing.result(), broadcasting.result()
             assert echo.errors == broadcast.errors == {}
             assert echo.figures["messages.received"] == echo.figures["messages.sent"]
             figures = broadcast.figures
@@ -144,8 +144,8 @@ async def attacked(name: str, port: int, seconds: float) -> AsyncIterator[None]:
     finally:
         if attacker.returncode is None:
             attacker.kill()
-        told, _ = await attacker.communicate()
-    *_, last = "0 1", *told.decode().rpartition("\n")[0].splitlines()
+        output, _ = await attacker.communicate()
+    *_, last = "0 1", *output.decode().rpartition("\n")[0].splitlines()
     made, elapsed = map(float, last.split())
     rate = made / elapsed
     asked = ATTACKS[name].per_second
@@ -219,12 +219,12 @@ def test_others_notice_little_of_an_attack(
     note(benchmark, f"{name}.attacked.p99_seconds", noisy, "at most twice that")
     note(benchmark, f"{name}.p99_ratio", ratios, "at most 2")
     if len(rounds) < (1 if is_quick else LOOKS[0]):
-        pytest.skip(f"inconclusive: only {len(rounds)} rounds said anything")
+        pytest.skip(f"inconclusive: only {len(rounds)} rounds were usable")
     if is_quick:
         return
     low, high = interval(ratios)
     middle = math.exp(pseudo_median([math.log(ratio) for ratio in ratios]))
-    told = f"{middle:.2f} times, from {low:.2f} to {high:.2f}"
+    result = f"{middle:.2f} times, from {low:.2f} to {high:.2f}"
     if not is_decided(ratios):
-        pytest.skip(f"inconclusive after {len(rounds)} rounds: {told}")
-    assert high <= TIMES_THE_QUIET_P99_AT_MOST, told
+        pytest.skip(f"inconclusive after {len(rounds)} rounds: {result}")
+    assert high <= TIMES_THE_QUIET_P99_AT_MOST, result

@@ -207,7 +207,7 @@ def test_a_drain_of_10_000_clients_over_4_workers(
         )
     )
     last, exited = (figures[f"drain.{name}_seconds"] for name in ("told_last", "exit"))
-    print(f"\nlast told after {last:.3g} s, exit {exited:.3g} s after SIGTERM")
+    print(f"\nlast notified after {last:.3g} s, exit {exited:.3g} s after SIGTERM")
     # Not a matter of speed, so judged at any size.
     assert figures["drain.told"] == figures["drain.connected"] == connections
     assert figures["drain.closed_1000"] + figures["drain.closed_1001"] == connections

@@ -43,10 +43,10 @@ def bare_client(
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "server.log"
         words = map(str, (connections // processes, seconds, *per_second))
-        told = asyncio.run(_bare_clients(source, log, tuple(words), processes))
-    received = sum(one["received"] for one in told)
-    used = sum(one["cpu_seconds"] for one in told) / received
-    opening = sum(one["opening_cpu_seconds"] for one in told) / connections
+        results = asyncio.run(_bare_clients(source, log, tuple(words), processes))
+    received = sum(one["received"] for one in results)
+    used = sum(one["cpu_seconds"] for one in results) / received
+    opening = sum(one["opening_cpu_seconds"] for one in results) / connections
     return {
         "swarm.cpu_per_handshake_seconds": opening,
         "swarm.cpu_per_round_trip_seconds": used,

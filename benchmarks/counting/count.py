@@ -9,7 +9,7 @@ from typing import Final
 
 from benchmarks.counting import instructions, system_calls
 from benchmarks.counting.figures import FIGURES, KINDS
-from benchmarks.counting.process import CountError, Load, Subject, Told, UnavailableError, run
+from benchmarks.counting.process import CountError, Load, Report, Subject, UnavailableError, run
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,12 @@ class Counted:
     """What was observed of one process.
 
     Attributes:
-        told: what it reported itself.
+        report: what it reported itself.
         totals: what was counted, by stretch; for ``bytes``, what is kept for one connection.
         calls: system calls by name, by stretch, if they were listed.
     """
 
-    told: Told
+    report: Report
     totals: Mapping[str, int]
     calls: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ class Counted:
 def count(
     subject: Subject,
     load: Load,
-    say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
     asked: Collection[str] = FIGURES,
 ) -> Count:
     """Count an application, in about 5 s without valgrind and 20 s with it.
@@ -70,7 +70,7 @@ def count(
     Args:
         subject: the application.
         load: the load put on it.
-        say: called with what is being counted now.
+        progress: called with what is being counted now.
         asked: names of figures; what yields none of them is not counted, except for memory, which
             shows that the application does what is to be counted.
 
@@ -81,24 +81,24 @@ def count(
         SubjectError: the application cannot be loaded.
         CountError: it does not do what is to be counted.
     """
-    say(KINDS["bytes"].label)
+    progress(KINDS["bytes"].label)
     # First, and without any tool: a failure here is the application's.
     memory = memory_of(subject, load)
-    by_kind = {"bytes": memory, "writes": Counted(memory.told, memory.told.writes)}
+    by_kind = {"bytes": memory, "writes": Counted(memory.report, memory.report.writes)}
     missing: dict[str, Missing] = {}
     kinds = {FIGURES[name][0] for name in asked}
     for kind, counted_by in _OTHERS.items():
         if kind not in kinds:
             continue
-        say(KINDS[kind].label)
+        progress(KINDS[kind].label)
         try:
             by_kind[kind] = counted_by(subject, load)
         except CountError as error:
             missing[kind] = Missing(str(error), not isinstance(error, UnavailableError))
     figures = figures_of({kind: counted.totals for kind, counted in by_kind.items()}, load)
     return Count(
-        memory.told.python,
-        memory.told.uvicorn,
+        memory.report.python,
+        memory.report.uvicorn,
         {name: value for name, value in figures.items() if name in asked},
         missing,
         {
@@ -138,14 +138,14 @@ def _number(load: Load, each: str) -> int:
 
 def memory_of(subject: Subject, load: Load) -> Counted:
     """Count what is kept for a connection. Raises CountError."""
-    told = run(subject, load, "memory")
-    return Counted(told, told.counts)
+    report = run(subject, load, "memory")
+    return Counted(report, report.counts)
 
 
 def allocations_of(subject: Subject, load: Load) -> Counted:
     """Count the calls of Python's allocator. Raises CountError."""
-    told = run(subject, load, "allocations")
-    return Counted(told, told.counts)
+    report = run(subject, load, "allocations")
+    return Counted(report, report.counts)
 
 
 def system_calls_of(subject: Subject, load: Load) -> Counted:
@@ -153,10 +153,10 @@ def system_calls_of(subject: Subject, load: Load) -> Counted:
     _need("strace")
     with tempfile.TemporaryDirectory(prefix="swarmgate-count-") as folder:
         log = Path(folder) / "strace"
-        told = run(subject, load, "system_calls", system_calls.tracing(log))
+        report = run(subject, load, "system_calls", system_calls.tracing(log))
         with log.open(encoding="utf-8", errors="replace") as lines:
             calls = system_calls.listed(lines)
-    return Counted(told, {each: sum(names.values()) for each, names in calls.items()}, calls)
+    return Counted(report, {each: sum(names.values()) for each, names in calls.items()}, calls)
 
 
 def instructions_of(subject: Subject, load: Load) -> Counted:
@@ -164,9 +164,9 @@ def instructions_of(subject: Subject, load: Load) -> Counted:
     _need("valgrind")
     with tempfile.TemporaryDirectory(prefix="swarmgate-count-") as folder:
         file = Path(folder) / "callgrind"
-        told = run(subject, load, "instructions", instructions.counting(file))
+        report = run(subject, load, "instructions", instructions.counting(file))
         texts = [path.read_text(encoding="utf-8") for path in Path(folder).glob("callgrind.*")]
-    return Counted(told, instructions.summed(texts))
+    return Counted(report, instructions.summed(texts))
 
 
 def _has(tool: str) -> bool:

@@ -73,7 +73,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Report:
     """What the counted process reports.
 
     Attributes:
@@ -89,7 +89,7 @@ class Told:
     writes: Mapping[str, int]
 
 
-def run(subject: Subject, load: Load, counted: str, under: Sequence[str] = ()) -> Told:
+def run(subject: Subject, load: Load, counted: str, under: Sequence[str] = ()) -> Report:
     """Run the process once and return what it reports.
 
     Args:
@@ -114,7 +114,7 @@ def run(subject: Subject, load: Load, counted: str, under: Sequence[str] = ()) -
         command = [*under, subject.python, str(COUNTED), json.dumps(asked)]
         with output.open("wb") as log:
             status = _run(command, subject.cwd, log)
-        return _told(result, output, status)
+        return _read_report(result, output, status)
 
 
 def _run(command: Sequence[str], cwd: Path, log: IO[bytes]) -> int:
@@ -136,7 +136,7 @@ def _run(command: Sequence[str], cwd: Path, log: IO[bytes]) -> int:
     try:
         return process.wait(_MOST_SECONDS)
     except subprocess.TimeoutExpired:
-        raise CountError(f"the process was not done within {_MOST_SECONDS:.0f} s") from None
+        raise CountError(f"the process did not finish within {_MOST_SECONDS:.0f} s") from None
     finally:
         # Whatever the application started is killed with it.
         with suppress(ProcessLookupError):
@@ -144,7 +144,7 @@ def _run(command: Sequence[str], cwd: Path, log: IO[bytes]) -> int:
         process.wait()
 
 
-def _told(result: Path, output: Path, status: int) -> Told:
+def _read_report(result: Path, output: Path, status: int) -> Report:
     try:
         document = json.loads(result.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -155,10 +155,10 @@ def _told(result: Path, output: Path, status: int) -> Told:
         # An endpoint that failed has logged why.
         why = _last_line(output) if cause is CountError else ""
         raise cause(f"{printable(document['error'])}{why}")
-    return Told(**document)
+    return Report(**document)
 
 
 def _last_line(output: Path) -> str:
     lines = output.read_text(encoding="utf-8", errors="replace").split("\n")
-    said = [line.strip() for line in lines if line.strip()]
-    return f": {printable(said[-1])}" if said else ""
+    printed = [line.strip() for line in lines if line.strip()]
+    return f": {printable(printed[-1])}" if printed else ""

@@ -89,7 +89,7 @@ def append(path: Path, line: Begin | MeasuredBlock) -> None:
         append_line(path, adapter.dump_json(line))
     except OSError as error:
         why = os.strerror(error.errno or 0)
-        raise JournalError(f"cannot write {path}: {why}; it stands up to there") from None
+        raise JournalError(f"cannot write {path}: {why}; it is complete up to there") from None
 
 
 def read_journal(path: Path) -> Journal:
@@ -111,7 +111,7 @@ def read_journal(path: Path) -> Journal:
             )
         blocks = tuple(_BLOCK.validate_json(line) for line in whole[1:])
     except (IndexError, ValidationError):
-        raise JournalError(f"{path} is damaged, or is no journal of a gate") from None
+        raise JournalError(f"{path} is damaged, or is not the journal of a gate") from None
     if [block.block for block in blocks] != list(range(len(blocks))):
         raise JournalError(f"{path} is damaged: a block is missing")
     return Journal(begin, blocks)

@@ -214,7 +214,7 @@ class _Maker:
         for load in self._gate.settings.loads:
             path = self._gate.folder / f"{name}-{load}{RECORD_SUFFIX}"
             made = self._run(load, side, path, title)
-            into.faults += [f"{told} ({load})" for told in faults_found(made.figures)]
+            into.faults += [f"{fault} ({load})" for fault in faults_found(made.figures)]
             self._keep(load, made.figures, into)
 
     def _run(self, load: str, side: Side, path: Path, title: str) -> RunFigures:
@@ -264,12 +264,9 @@ class _Maker:
         for metric in metrics:
             kind = FIGURES[metric.figure][0]
             missing = found.missing.get(kind)
-            reason = missing.reason if missing else "there is none"
+            reason = missing.reason if missing else "not counted"
             if not metric.is_usual:
-                raise GateError(
-                    f"{what}: {reason}, without which there are no {kind}; leave out the metrics "
-                    "of them"
-                )
+                raise GateError(f"{what}: cannot count {kind}: {reason}; leave out their metrics")
             self._gathered[BASE].missing[metric] = reason
 
     def _keep(self, load: str, figures: Mapping[str, float], into: _Gathered) -> None:

@@ -20,17 +20,17 @@ from reports.units import format_seconds
 _PLANNED_SHARE: Final = 0.9
 _UNFINISHED: Final = "unfinished"
 
-Say = Callable[[str], None]
+WriteLine = Callable[[str], None]
 
 
-def planned(gate: Gate, journal: Journal | None, watch: Watch, say: Say) -> Gate:
+def planned(gate: Gate, journal: Journal | None, watch: Watch, write_line: WriteLine) -> Gate:
     """Fix what is judged, and how many blocks there may be: as many as there is time for.
 
     Args:
         gate: the gate as its settings define it.
-        journal: the journal of the same gate, if it is resumed: it says what was fixed then.
+        journal: the journal of the same gate, if it is resumed: it has what was fixed then.
         watch: opens a live view, which receives the lines of each run.
-        say: receives what is not judged, and why.
+        write_line: receives what is not judged, and why.
 
     Raises:
         UsageError: that is too few blocks to decide anything.
@@ -44,10 +44,10 @@ def planned(gate: Gate, journal: Journal | None, watch: Watch, say: Say) -> Gate
         return replace(gate, settings=replace(settings.without(gone), blocks=blocks))
     shown = rehearse(gate, watch)
     for metric, why in shown.missing.items():
-        say(f"not judged: {metric.name}: {why}")
+        write_line(f"not judged: {metric.name}: {why}")
     settings = settings.without(shown.missing.keys())
     if not settings.metrics:
-        raise GateError("none of the usual metrics can be measured; name others: [[metric]]")
+        raise GateError("none of the default metrics can be measured; name others: [[metric]]")
     return replace(gate, settings=_with_room(settings, shown))
 
 
@@ -98,10 +98,10 @@ def begin(gate: Gate, journal: Journal | None, commits: Mapping[str, str]) -> No
     same = ("plan", "loads", "server", *(() if commits else (BASE, HEAD)))
     for what in same:
         if getattr(journal.begin, what) != getattr(now, what):
-            began = f", {getattr(journal.begin, what)}," if what in (BASE, HEAD) else ""
+            began = f", {getattr(journal.begin, what)}" if what in (BASE, HEAD) else ""
             raise UsageError(
-                f"{what} is another{began} than when the gate began; undo that, or begin anew "
-                "without --resume"
+                f"{what} is not what it was when the gate began{began}; undo that, or start "
+                "again without --resume"
             )
 
 

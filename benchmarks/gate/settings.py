@@ -219,7 +219,7 @@ def find_settings(start: Path) -> Path:
         if path.is_file() and "[tool.swarmgate.gate" in path.read_text(encoding="utf-8"):
             return path
     raise InputFileError(
-        f"no {PYPROJECT} from here upwards has a table [tool.swarmgate.gate]; write one, such as\n"
+        f"no {PYPROJECT} from here upwards has a table [tool.swarmgate.gate]; add one, such as\n"
         f"{EXAMPLE}"
     )
 
@@ -249,7 +249,9 @@ def load_settings(path: Path) -> GateSettings:
     for key in place:
         content = content.get(str(key), {}) if isinstance(content, dict) else {}
     if not isinstance(content, dict) or not content:
-        raise InputFileError(f"{path} has no table [tool.swarmgate.gate]; write one, as\n{EXAMPLE}")
+        raise InputFileError(
+            f"{path} has no table [tool.swarmgate.gate]; add one, such as\n{EXAMPLE}"
+        )
     own = {key: value for key, value in content.items() if key not in _TABLES}
     table = reader.validated(_GATE, own, place)
     loads = {
@@ -261,7 +263,7 @@ def load_settings(path: Path) -> GateSettings:
         for name, count in reader.tables(content.get("count", {}), (*place, "count")).items()
     }
     for name in loads.keys() & counts.keys():
-        raise reader.complaint((*place, "count", name), "a load is called so, too")
+        raise reader.complaint((*place, "count", name), "a load has the same name")
     settings = GateSettings(
         path,
         Server(
@@ -286,7 +288,7 @@ def load_settings(path: Path) -> GateSettings:
 def _counted(reader: TableReader, content: Mapping[str, Any], place: Place) -> Counted:
     table = reader.validated(_COUNT, content, place)
     if "{token}" not in table.message:
-        raise reader.complaint((*place, "message"), "it has no {token}, where text may be")
+        raise reader.complaint((*place, "message"), "it has no {token}; put it where text may be")
     echo_path = table.echo_path if table.echo else None
     load = Load(
         table.connections, table.messages, table.path, table.broadcast, echo_path, table.message
@@ -316,10 +318,11 @@ def _metrics(
             raise reader.complaint((*at, "figure"), complaint)
         known = _known(loads, metric)
         if known.better is Better.NEITHER and metric.better is None:
-            told = (
-                f'nobody knows what is better of {metric.figure}; say better = "higher" or "lower"'
+            unknown = (
+                f"whether a higher or a lower {metric.figure} is better is not known; set better = "
+                '"higher" or "lower"'
             )
-            raise reader.complaint((*at, "better"), told)
+            raise reader.complaint((*at, "better"), unknown)
     metrics = [
         GateMetric(
             it.load,
@@ -352,13 +355,13 @@ def _known(loads: Mapping[str, Workload], metric: "_MetricTable | GateMetric") -
 def _against_count(name: str) -> str:
     if name in FIGURES:
         return ""
-    return f"nothing that is counted is called {name!r}{nearest(name, FIGURES)}"
+    return f"no count is called {name!r}{nearest(name, FIGURES)}"
 
 
 def _check(reader: TableReader, settings: GateSettings, place: Place) -> None:
     """Reject settings that could not be run, or could not decide anything."""
     if not settings.metrics:
-        raise reader.complaint(place, f"nothing is measured; write a load, such as\n{EXAMPLE}")
+        raise reader.complaint(place, f"nothing is measured; add a load, such as\n{EXAMPLE}")
     for name, workload in settings.loads.items():
         try:
             case = Case(settings.server.target(name, ("{port}",), None), workload)

@@ -66,7 +66,7 @@ def commit_of(reference: str, repository: Path) -> str:
         return _git(repository, "rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}")
     except subprocess.CalledProcessError:
         raise UsageError(
-            f"{reference!r} is no commit of {repository}; fetch it first, or name another"
+            f"{reference!r} is not a commit of {repository}; fetch it first, or name another"
         ) from None
 
 
@@ -81,9 +81,9 @@ def working_tree_commit(repository: Path) -> str:
     try:
         made = _git(repository, "stash", "create", "swarmgate gate")
     except subprocess.CalledProcessError as error:
-        told = (error.stderr or error.stdout).strip().splitlines()
+        lines = (error.stderr or error.stdout).strip().splitlines()
         raise SideError(
-            f"the working tree cannot be taken as it is: {told[-1] if told else 'git fails'}; "
+            f"cannot make a commit of the working tree: {lines[-1] if lines else 'git failed'}; "
             "name a commit with --head"
         ) from None
     return made or commit_of("HEAD", repository)
@@ -101,7 +101,7 @@ def repository_of(folder: Path) -> Path:
         return Path(_git(folder, "rev-parse", "--show-toplevel"))
     except (subprocess.CalledProcessError, FileNotFoundError):
         raise UsageError(
-            f"{folder} is in no git repository; compare two commands: --base-cmd, --head-cmd"
+            f"{folder} is not in a git repository; compare two commands: --base-cmd, --head-cmd"
         ) from None
 
 
@@ -181,13 +181,13 @@ def _prepare(name: str, label: str, command: str, directory: Path, log: Path) ->
         except OSError as error:
             status = error.strerror
         except subprocess.TimeoutExpired:
-            status = f"nothing after {_MOST_PREPARING_SECONDS:g} s"
+            status = f"a timeout after {_MOST_PREPARING_SECONDS:g} s"
     if status != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "(none)")
         raise SideError(
             f"{name} ({label}) does not build: {command!r} ended with {status}; its last words: "
-            f"{last}; all of them are in {log}"
+            f"{last}; all of its output is in {log}"
         )
 
 

@@ -24,6 +24,7 @@ from benchmarks.gate.settings import GateSettings, find_settings, load_settings
 from benchmarks.gate.sides import BASE, HEAD, Side
 from benchmarks.gate_power.burden import VARIABLE
 from benchmarks.gate_power.heads import CPU, Burden, doubling_loops, heads_by
+from benchmarks.gate_power.power_report import Whole, power_markdown
 from benchmarks.gate_power.replays import SAMPLES
 from benchmarks.gate_power.series import (
     SERIES,
@@ -34,7 +35,6 @@ from benchmarks.gate_power.series import (
     make_round,
     read_series,
 )
-from benchmarks.gate_power.telling import Whole, power_markdown
 from benchmarks.runs.making import InterruptedRunError, Watch
 from benchmarks.runs.tables import InputFileError
 from benchmarks.runs.targets import Target, started_by
@@ -60,7 +60,7 @@ _SIZING_LOOPS: Final = 5_000
 _MOST_FAILURES: Final = 5
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
-Folder = Annotated[Path, typer.Argument(help="Where it is kept.")]
+Folder = Annotated[Path, typer.Argument(help="Folder of the results.")]
 
 
 def _settings() -> GateSettings:
@@ -110,8 +110,8 @@ def _sized(folder: Path, settings: GateSettings, watch: Watch) -> dict[str, Burd
 def series(
     folder: Folder,
     *,
-    lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="How long.")] = "1h",
-    rounds: Annotated[int | None, typer.Option(help="At most so many in all.")] = None,
+    lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="How long to run.")] = "1h",
+    rounds: Annotated[int | None, typer.Option(help="At most this many in total.")] = None,
 ) -> None:
     """Run base and every head in turn, resuming a series that already exists."""
     (folder / RECORDS).mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ def series(
                 raise
         else:
             kept, failures = kept + 1, 0
-            sys.stderr.write(f"round {number + 1}: {kept} are kept\n")
+            sys.stderr.write(f"round {number + 1}: {kept} kept so far\n")
         number += 1
 
 
@@ -143,7 +143,7 @@ def series(
 def whole(
     folder: Folder,
     *,
-    gates: Annotated[int, typer.Option(min=1, help="Of each head.")] = 1,
+    gates: Annotated[int, typer.Option(min=1, help="Gates of each head.")] = 1,
 ) -> None:
     """Run whole gates against heads that are the same, slower, or larger."""
     settings, watch = _settings(), _watch(quiet=not sys.stderr.isatty())
@@ -175,7 +175,7 @@ def whole(
 def counts(
     folder: Folder,
     *,
-    repeats: Annotated[int, typer.Option(min=2, help="Of each.")] = 10,
+    repeats: Annotated[int, typer.Option(min=2, help="Counts of each.")] = 10,
 ) -> None:
     """Count the server's own code: in base, the heads, and with one more system call a message."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -205,7 +205,7 @@ def table(
         float, typer.Option(help="Leave out rounds that began at a higher load average.")
     ] = math.inf,
     samples: Annotated[
-        int, typer.Option(min=2, help="Of the rounds, for gates drawn from them.")
+        int, typer.Option(min=2, help="Samples of the rounds, for gates drawn from them.")
     ] = SAMPLES,
 ) -> None:
     """Report on the series, the whole gates and the counts of a folder, as Markdown."""
@@ -236,7 +236,9 @@ def main() -> None:
         sys.stderr.write(f"swarmgate: {error}\n")
         sys.exit(ExitStatus.INVALID)
     except (InterruptedRunError, KeyboardInterrupt):
-        sys.stderr.write("swarmgate: interrupted; what is whole is kept, and can be gone on with\n")
+        sys.stderr.write(
+            "swarmgate: interrupted; what is complete is kept, and the same command continues\n"
+        )
         sys.exit(ExitStatus.INTERRUPTED)
 
 

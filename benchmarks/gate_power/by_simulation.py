@@ -81,8 +81,8 @@ def power_table(gates: int) -> Iterable[str]:
                 f"{100 * ended.share(verdict):.1f} %"
                 for verdict in (GateVerdict.FAILS, GateVerdict.PASSES, GateVerdict.INCONCLUSIVE)
             )
-            told = f"{100 * scale:g} % | {100 * effect:g} %"
-            yield f"| {told} | {shares} | {significant(ended.blocks)} |"
+            cells = f"{100 * scale:g} % | {100 * effect:g} %"
+            yield f"| {cells} | {shares} | {significant(ended.blocks)} |"
 
 
 def budget_table(gates: int) -> Iterable[str]:
@@ -104,8 +104,8 @@ def budget_table(gates: int) -> Iterable[str]:
         slower = run_gates(plan, [found[0] + math.log1p(0.10), *found[1:]])
         fails = slower.share(GateVerdict.FAILS)
         passes = run_gates(plan, found).share(GateVerdict.PASSES)
-        told = f"{100 * scale:g} % | {100 * least:g} % | {blocks}"
-        yield f"| {told} | {100 * fails:.1f} % | {100 * passes:.1f} % |"
+        cells = f"{100 * scale:g} % | {100 * least:g} % | {blocks}"
+        yield f"| {cells} | {100 * fails:.1f} % | {100 * passes:.1f} % |"
 
 
 def design_table(gates: int) -> Iterable[str]:

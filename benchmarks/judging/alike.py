@@ -165,12 +165,12 @@ def _why_none(base: Sequence[Alike], head: Sequence[Alike]) -> Iterator[str]:
         if (before := _any(after, base, head)) is None:
             continue
         yield f"{described(after.runs[0].header)}:"
-        told = list(differences(before, after))
-        if not told:
+        lines = list(differences(before, after))
+        if not lines:
             # The same load on several servers of each side.
             servers = ", ".join(it.server for it in base if it.conditions == after.conditions)
-            told = [f"target: any of {servers} in base, {after.server} in head"]
-        yield from (f"  {line}" for line in told)
+            lines = [f"target: any of {servers} in base, {after.server} in head"]
+        yield from (f"  {line}" for line in lines)
 
 
 def described(header: Header) -> str:

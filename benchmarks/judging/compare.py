@@ -82,12 +82,12 @@ def row_of(known: Figure, base: Sequence[float], head: Sequence[float]) -> Row:
         return Row(known, before, after, Difference.NONE_TOLD, None, is_judged=False)
     if min(*base, *head) > 0:
         found = ratio(base, head)
-        told = difference_of(known, found.low, found.high, 1.0)
+        difference = difference_of(known, found.low, found.high, 1.0)
         given = Ratio(found.value, found.low, found.high)
-        return Row(known, before, after, told, given, is_judged=True)
+        return Row(known, before, after, difference, given, is_judged=True)
     found = shift(base, head)
-    told = difference_of(known, found.low, found.high, 0.0)
-    return Row(known, before, after, told, None, is_judged=True)
+    difference = difference_of(known, found.low, found.high, 0.0)
+    return Row(known, before, after, difference, None, is_judged=True)
 
 
 def _compared(pair: Pair, choose: Choose) -> GroupComparison:
@@ -138,13 +138,13 @@ def _notes(pair: Pair, missing: Sequence[str]) -> Iterator[str]:
     base, head = pair.base.runs, pair.head.runs
     if not is_enough(len(base), len(head)):
         yield (
-            f"Too few runs to tell a difference: {len(base)} of base and {len(head)} of head; make "
-            f"{FEWEST_A_SIDE} of each."
+            f"Too few runs to detect a difference: {len(base)} of base and {len(head)} of head; "
+            f"make {FEWEST_A_SIDE} of each."
         )
     elif not _are_interleaved(base, head):
         yield (
-            "All runs of one side were made before those of the other: what drifted meanwhile "
-            "looks like a difference. Make them in turn."
+            "All runs of one side were made before those of the other: any drift in "
+            "between looks like a difference. Make them in turn."
         )
     for side, alike in (("base", pair.base), ("head", pair.head)):
         if len(found := _side(alike).commits) > 1:
@@ -154,7 +154,7 @@ def _notes(pair: Pair, missing: Sequence[str]) -> Iterator[str]:
 
 def _not_compared(base: Sequence[Run], head: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
     """Yield the figures that not every run has; one that was not measured is never compared."""
-    told: dict[str, list[str]] = {}
+    by_reason: dict[str, list[str]] = {}
     for name in names:
         counts = [sum(_is_everywhere(name, (run,)) for run in runs) for runs in (base, head)]
         if counts == [len(base), 0]:
@@ -163,8 +163,8 @@ def _not_compared(base: Sequence[Run], head: Sequence[Run], names: Sequence[str]
             where = "measured in head alone"
         else:
             where = "not measured in every run"
-        told.setdefault(where, []).append(name)
-    yield from (f"Not compared, {where}: {', '.join(found)}." for where, found in told.items())
+        by_reason.setdefault(where, []).append(name)
+    yield from (f"Not compared, {where}: {', '.join(found)}." for where, found in by_reason.items())
 
 
 def _are_interleaved(base: Sequence[Run], head: Sequence[Run]) -> bool:

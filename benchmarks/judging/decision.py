@@ -106,7 +106,7 @@ def _values(metric: Metric, block: Block) -> tuple[Sequence[float], Sequence[flo
             raise ValueError(f"not measured in {side}")
         for value in values:
             if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{value:g} in {side}, which is no figure to judge")
+                raise ValueError(f"{value:g} in {side}, which cannot be judged")
     return sides
 
 
@@ -260,12 +260,12 @@ def _judge_exact(metric: ExactMetric, blocks: Sequence[Block], done: bool) -> Me
         verdict = GateVerdict.FAILS
     elif not _exceeds(at_most, accepted):
         verdict = GateVerdict.PASSES
-    told = f"{_scatter(base)} in base and {_scatter(head)} in head"
+    scatter = f"{_scatter(base)} in base and {_scatter(head)} in head"
     unclear = ", so that runs of one side differ by as much as matters"
     return MetricDecision(
         name=metric.name,
         verdict=verdict,
-        reason=f"{told}, and {accepted:g} worse is accepted"
+        reason=f"{scatter}, and {accepted:g} worse is accepted"
         + (unclear if verdict is GateVerdict.INCONCLUSIVE else ""),
         ratio=_factor(statistics.median(head), statistics.median(base)),
         low=_factor(min(head), max(base)),
@@ -311,8 +311,8 @@ def _gate(plan: Plan, judged: tuple[MetricDecision, ...], blocks: int) -> GateDe
     }
     # A failing metric decides, then an open one; an inconclusive one keeps the gate from passing.
     verdict = next((it for it, metrics in by_verdict.items() if metrics), GateVerdict.PASSES)
-    told = "; ".join(f"{it.name}: {it.reason}" for it in by_verdict.get(verdict, ()))
-    why = told or "no metric is worse by more than is accepted"
+    reasons = "; ".join(f"{it.name}: {it.reason}" for it in by_verdict.get(verdict, ()))
+    why = reasons or "no metric is worse by more than is accepted"
     return GateDecision(
         verdict=verdict,
         sentence=f"{verdict} after {blocks} of {plan.looks[-1]} blocks: {why}",

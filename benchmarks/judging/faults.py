@@ -46,7 +46,7 @@ def judge_faults(
     else:
         verdict = GateVerdict.INCONCLUSIVE if done else GateVerdict.UNDECIDED
     return MetricDecision(
-        FAULTS, verdict, _told(faults), blocks=len(faults), fail_level=level if faults else 0.0
+        FAULTS, verdict, _reason(faults), blocks=len(faults), fail_level=level if faults else 0.0
     )
 
 
@@ -75,7 +75,7 @@ def _alone(faults: Sequence[tuple[Sequence[str], Sequence[str]]]) -> tuple[int, 
     )
 
 
-def _told(faults: Sequence[tuple[Sequence[str], Sequence[str]]]) -> str:
+def _reason(faults: Sequence[tuple[Sequence[str], Sequence[str]]]) -> str:
     base, head = ([it for it in side if it] for side in zip(*faults, strict=True))
     if not base and not head:
         return f"none in {len(faults)} of each side"

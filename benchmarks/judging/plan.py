@@ -37,8 +37,10 @@ class SampledMetric:
 
     def __post_init__(self) -> None:
         if not 0 < self.smallest_effect < math.inf:
-            told = f"{self.name}: {self.smallest_effect:g} is no smallest effect that matters"
-            raise ValueError(f"{told}; it has to be above 0, such as 0.05 for 5 %")
+            problem = (
+                f"{self.name}: {self.smallest_effect:g} cannot be the smallest effect that matters"
+            )
+            raise ValueError(f"{problem}; it must be above 0, such as 0.05 for 5 %")
 
     @property
     def margin(self) -> float:
@@ -109,10 +111,10 @@ class Plan:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"named twice among the metrics: {', '.join(twice)}")
         if not self.looks or list(self.looks) != sorted({*self.looks}) or self.looks[0] < 1:
-            raise ValueError(f"looks have to ascend from 1 or more: {self.looks}")
+            raise ValueError(f"looks must ascend from 1 or more: {self.looks}")
         for rate in (self.false_alarm, self.false_pass):
             if not 0 < rate < 1:
-                raise ValueError(f"{rate:g} is no error rate; it is between 0 and 1")
+                raise ValueError(f"{rate:g} is not an error rate; it must be between 0 and 1")
 
     @property
     def sampled(self) -> tuple[SampledMetric, ...]:
@@ -162,8 +164,8 @@ def plan_gate(
     while not plan(fewest).can_decide:
         fewest += 1
     rates = f"a false-alarm rate of {false_alarm:g} and a false-pass rate of {false_pass:g}"
-    told = f"{most_blocks} blocks cannot decide on {len(given)} metrics with {rates}"
-    raise ValueError(f"{told}: it takes {fewest} or more")
+    problem = f"{most_blocks} blocks cannot decide on {len(given)} metrics with {rates}"
+    raise ValueError(f"{problem}: it takes {fewest} or more")
 
 
 def block_order(seed: int, block: int) -> str:

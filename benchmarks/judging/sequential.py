@@ -106,7 +106,7 @@ def upper_limit(differences: Sequence[float], level: float) -> float:
 def _needed(count: int, level: float) -> int:
     """Return how many Walsh averages on one side of an effect are too many for it."""
     if not 0 <= level < 1:
-        raise ValueError(f"{level:g} is no level; it is from 0 to below 1")
+        raise ValueError(f"{level:g} is not a level; it must be from 0 to below 1")
     tail = signed_rank_tail(count)
     return int(tail.size - np.searchsorted(tail[::-1], level, side="right"))
 

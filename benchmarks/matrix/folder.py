@@ -85,7 +85,7 @@ def begin(folder: Path, heading: Heading) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(_json(heading))
     except FileExistsError:
-        raise RecordError(f"{folder} holds a matrix already; name another folder") from None
+        raise RecordError(f"{folder} already contains a matrix; name another folder") from None
     except OSError as error:
         raise RecordError(f"cannot write {folder}: {error.strerror}") from None
 
@@ -153,13 +153,13 @@ def _read(path: Path) -> list[Line]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise RecordError(
             f"cannot read {path}: {why}; name a folder that swarmgate matrix has made"
         ) from None
     lines = list(_lines(path, text))
     if not lines or not isinstance(lines[0], Heading):
-        raise RecordError(f"{path} does not begin with a line that says what the folder holds")
+        raise RecordError(f"{path} does not begin with a line that describes the folder")
     if lines[0].format > FORMAT_VERSION:
         what = f"has format {lines[0].format}, this swarmgate reads {FORMAT_VERSION}"
         raise RecordError(f"{path} {what}")
@@ -175,7 +175,9 @@ def _lines(path: Path, text: str) -> Iterator[Line]:
             # A line that was being written when the matrix was cut short.
             if number == len(written) > 1 and not line.endswith("\n"):
                 return
-            raise RecordError(f"{path}:{number}: no line of a matrix, or a damaged one") from None
+            raise RecordError(
+                f"{path}:{number}: not a line of a matrix, or a damaged one"
+            ) from None
 
 
 def _figures(folder: Path, run: MadeRun) -> RunFigures:

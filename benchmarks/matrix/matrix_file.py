@@ -70,7 +70,7 @@ def load_matrix(path: Path) -> MatrixFile:
     columns = tuple(_column(reader, read, number, it) for number, it in enumerate(tables))
     for name in read.experiments:
         if all(column.experiment != name for column in columns):
-            raise reader.complaint(("experiment", name), "no column shows a figure of it")
+            raise reader.complaint(("experiment", name), "no column shows one of its figures")
     return MatrixFile(path, read.targets, read.experiments, read.left_out, reference, columns)
 
 
@@ -88,10 +88,12 @@ def chosen(file: MatrixFile, targets: Sequence[str]) -> MatrixFile:
 def _check_experiments(reader: TableReader, read: Experiments) -> None:
     for name, held in read.experiments.items():
         if isinstance(held, AloneExperiment):
-            raise reader.complaint(("experiment", name, "kind"), "a matrix has loads on servers")
+            raise reader.complaint(
+                ("experiment", name, "kind"), "a matrix has only loads on servers"
+            )
         if held.targets:
             raise reader.complaint(
-                ("experiment", name, "targets"), "a matrix has each experiment on every target"
+                ("experiment", name, "targets"), "a matrix runs each experiment on every target"
             )
 
 

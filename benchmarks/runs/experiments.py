@@ -78,7 +78,7 @@ class Experiments:
         known = list(dict.fromkeys(it.workload.path for it in loads))
         for path in target.paths:
             if path not in known:
-                return f"no experiment is made on {path}; there are {', '.join(known)}"
+                return f"no experiment uses {path}; there are {', '.join(known)}"
         return ""
 
     def against_warmup(self, experiment: str, figure: str) -> str:

@@ -82,14 +82,14 @@ def _try(case: Case, record: Path, seed: int, observe: Observe) -> RunFigures:
         summary, seen = asyncio.run(_made(case, record, seed, observe))
     except LoadTestError as error:
         # The server does not start, or the machine has no room: a retry would change nothing.
-        told = (str(error),)
-        failures = told if isinstance(error, TargetError) else ()
-        return RunFigures(False, told, {}, failures=failures, is_final=True)
+        reasons = (str(error),)
+        failures = reasons if isinstance(error, TargetError) else ()
+        return RunFigures(False, reasons, {}, failures=failures, is_final=True)
     if summary.interrupted:
         raise InterruptedRunError(f"{record.name.removesuffix(RECORD_SUFFIX)} was interrupted")
     if seen:
         _seen_beside(record).write_text(json.dumps(seen) + "\n", encoding="utf-8")
-    return _told(summary, seen, record)
+    return _run_figures(summary, seen, record)
 
 
 def read_run(record: Path) -> RunFigures:
@@ -101,10 +101,10 @@ def read_run(record: Path) -> RunFigures:
     read, kept = read_record(record), _seen_beside(record)
     with naming_damage(record):
         seen = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-        return _told(summarise(read), seen, record)
+        return _run_figures(summarise(read), seen, record)
 
 
-def _told(summary: Summary, seen: Mapping[str, float], record: Path) -> RunFigures:
+def _run_figures(summary: Summary, seen: Mapping[str, float], record: Path) -> RunFigures:
     made = figures_of(summary)
     return replace(made, figures={**made.figures, **seen}, record=record.name)
 

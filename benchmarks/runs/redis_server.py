@@ -46,7 +46,7 @@ async def watched_redis(log: Path) -> AsyncIterator[WatchedRedis]:
     """
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
-        raise TargetError("redis-server is not installed; Debian has it in the package of its name")
+        raise TargetError("redis-server is not installed; on Debian: apt install redis-server")
     command = (program, "--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly")
     source = TargetSource((*command, "no", "--dir", str(log.parent.resolve())))
     async with running(source, log) as server:

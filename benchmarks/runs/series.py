@@ -81,12 +81,12 @@ def describe(file: Experiments, name: str, target: str) -> str:
     """Return in a few words how an experiment is measured on a server."""
     experiment = file.experiments[name]
     if isinstance(experiment, AloneExperiment):
-        return f"{experiment.count:,} of it in a fresh process"
+        return f"{experiment.count:,} instances in a fresh process"
     case = file.case(name, target)
     plan = case.plan()
     pace = "" if plan.rate is None else f", {significant(plan.rate)}/s"
     extra = "".join(
-        f", {key} {value}" if key not in _FORMS else ", in a form of its own"
+        f", {key} {value}" if key not in _FORMS else ", custom message format"
         for key, value in plan.parameters.items()
     )
     served = f"; {target} with {words}" if (words := experiment.arguments.get(target)) else ""
@@ -203,5 +203,5 @@ def made_again(reasons: Mapping[Key, Sequence[str]]) -> Iterator[str]:
     """
     for (experiment, target), whys in reasons.items():
         if whys:
-            often = "once" if len(whys) == 1 else f"{len(whys)} times, at last"
+            often = "once" if len(whys) == 1 else f"{len(whys)} times, most recently"
             yield f"{experiment} on {target}, {often} because {whys[-1]}"

@@ -167,10 +167,10 @@ class TableReader:
             return adapter.validate_python(raw)
         except ValidationError as error:
             first = error.errors()[0]
-            told = _expected(first)
+            message = _expected(first)
             if first["type"] == "extra_forbidden":
-                told = _unknown(str(first["loc"][-1]), _keys_of(adapter))
-            raise self.complaint((*place, *first["loc"]), told) from None
+                message = _unknown(str(first["loc"][-1]), _keys_of(adapter))
+            raise self.complaint((*place, *first["loc"]), message) from None
 
     def tables(self, raw: object, place: Place) -> Mapping[str, Mapping[str, Any]]:
         """Return the tables ``[place.NAME]`` by their names. Raises InputFileError."""
@@ -205,7 +205,7 @@ class TableReader:
             return missing
         directory = directory_of(table.directory, self.path)
         if directory is not None and not Path(directory).is_dir():
-            raise self.complaint((*at, "directory"), f"{directory} is no directory")
+            raise self.complaint((*at, "directory"), f"{directory} is not a directory")
         try:
             return _target(name, table, directory)
         except (UsageError, ValueError) as error:
@@ -229,7 +229,7 @@ class TableReader:
             raise InputFileError(str(error)) from None
         for name in own_flags.given:
             if name in _ELSEWHERE:
-                where = "it is the runs' own" if name == "seed" else "it belongs to the target"
+                where = "each run has its own" if name == "seed" else "it belongs to the target"
                 raise self.complaint((*place, name.replace("_", "-")), f"no such key; {where}")
         kept = {k: v for k, v in of_file.given.items() if k not in _ELSEWHERE}
         merged = ScenarioFile(
@@ -304,7 +304,7 @@ def _target(name: str, table: TargetTable, directory: str | None) -> Target:
     """Make a server from its table. Raises UsageError."""
     if (table.command is None) == (table.url is None):
         given = "neither" if table.command is None else "both"
-        raise UsageError(f"it has either a command, as starts it, or a url, not {given}")
+        raise UsageError(f"it needs either a command that starts it or a url, not {given}")
     if table.url is not None:
         source, base = TargetSource(pids=() if table.pid is None else (table.pid,)), table.url
     else:

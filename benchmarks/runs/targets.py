@@ -93,7 +93,7 @@ def started_by(command: str, python: str = sys.executable) -> tuple[str, ...]:
         # Only a near match of one of ours: a server may use braces for something else.
         if near := difflib.get_close_matches(name, _PLACES, n=1, cutoff=0.75):
             raise UsageError(
-                f"nothing is filled in for {{{name}}} in a command; did you mean {{{near[0]}}}?"
+                f"{{{name}}} is not a placeholder of a command; did you mean {{{near[0]}}}?"
             )
     if not any("{port}" in word for word in words):
         raise UsageError(
@@ -116,8 +116,8 @@ def check_of_load(words: Sequence[str]) -> None:
     given = read_words(words)
     if of_target := sorted(given.keys() & OF_THE_TARGET):
         raise UsageError(
-            f"{flag_of(of_target[0])} is of the server, not of a load on it; write it as a key of "
-            "its table"
+            f"{flag_of(of_target[0])} belongs to the server, not to a load on it; write it as a "
+            "key of its table"
         )
 
 

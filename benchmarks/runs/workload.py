@@ -129,4 +129,4 @@ class Case:
         """
         if figure not in _OF_NEW_MEMORY or not self.plan().warmup_seconds:
             return ""
-        return f"after a warm-up {figure} misses the memory that it has left behind"
+        return f"after a warm-up, {figure} misses the memory that the warm-up left behind"

@@ -131,12 +131,12 @@ def _find(law: Law, series: Series, fit_up_to: float) -> Finding:
         return Finding(law, reason=f"not measured: no run has {law.figure}")
     for reading, value in held:
         if value is None or not math.isfinite(value):
-            told = "is missing" if value is None else f"is {value:g}"
-            return Finding(law, reason=f"{law.figure} {told} in {reading.path}", missing=True)
+            problem = "is missing" if value is None else f"is {value:g}"
+            return Finding(law, reason=f"{law.figure} {problem} in {reading.path}", missing=True)
         if value <= 0:
             # The host's memory fluctuates on its own, and CPU is counted in ticks.
-            told = f"{format_figure(law.figure, value)} at {reading.size:,g}"
-            return Finding(law, reason=f"{told} is too little to be seen; take larger sizes")
+            found = f"{format_figure(law.figure, value)} at {reading.size:,g}"
+            return Finding(law, reason=f"{found} is too small to measure; use larger sizes")
     pairs = [(reading.size, value) for reading, value in held if value is not None]
     fitted = [pair for pair in pairs if pair[0] <= fit_up_to]
     try:

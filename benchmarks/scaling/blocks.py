@@ -24,7 +24,7 @@ _UNITS = {Axis.CONNECTIONS: "connections", Axis.RATE: "messages/s", Axis.WORKERS
 _VERDICTS = {
     Verdict.HOLDS: "✔ held",
     Verdict.REFUTED: "✘ missed",
-    Verdict.INCONCLUSIVE: "? too wide to tell",
+    Verdict.INCONCLUSIVE: "? too wide to judge",
 }
 
 
@@ -95,11 +95,11 @@ def _coefficients(finding: Finding) -> Iterator[tuple[str, ...]]:
         yield ("" if number else law.label, f"{name}: {fit.model.formula}", "", "")
         yield from (
             ("", name, write(interval.value), _ends(interval, write))
-            for name, interval, write in _told(law, fit)
+            for name, interval, write in _results(law, fit)
         )
 
 
-def _told(law: Law, fit: Fit) -> Iterator[tuple[str, Interval, "_Write"]]:
+def _results(law: Law, fit: Fit) -> Iterator[tuple[str, Interval, "_Write"]]:
     """Yield the results of a fit, each as a name, an interval, and how to format it."""
     figure, unit = _Write(law.figure), _UNITS[law.axis]
     one = {"connections": "connection", "messages/s": "message/s", "workers": "worker"}[unit]
@@ -201,9 +201,9 @@ def _standing(candidate: Candidate, chosen: str) -> str:
     if candidate.score is None:
         return candidate.reason or "not tested"
     if candidate.beaten is None:
-        return "cannot be told apart"
-    told = f"no better in {candidate.beaten:.0%} of draws".replace("%", " %")
-    return f"cannot be told apart ({told})" if candidate.in_question else told
+        return "cannot be distinguished"
+    beaten = f"no better in {candidate.beaten:.0%} of draws".replace("%", " %")
+    return f"cannot be distinguished ({beaten})" if candidate.in_question else beaten
 
 
 def _remarks(finding: Finding) -> Iterator[str]:
@@ -219,7 +219,7 @@ def _remarks(finding: Finding) -> Iterator[str]:
             "unit, and are as wide as that makes them."
         )
     if fit.lack_of_fit is None and len(fit.points.sizes) == len(fit.points.distinct):
-        yield f"{label}: one run a size, so models cannot be told apart; repeat the runs."
+        yield f"{label}: one run a size, so models cannot be distinguished; repeat the runs."
     if finding.doubt:
         yield f"{label}: {finding.doubt}."
 
@@ -265,16 +265,16 @@ def _reach(report: Report) -> Iterator[str]:
         for part in report.series
         if part.projected
     }
-    told = ", ".join(f"{format_count(size)} ({name})" for name, size in reaches.items())
-    yield f"Fitted on up to so many connections: {told}. Intervals are for one run."
+    fitted = ", ".join(f"{format_count(size)} ({name})" for name, size in reaches.items())
+    yield f"Fitted up to this many connections: {fitted}. Intervals are for one run."
     least = min(reaches.values())
     projected = [it for part in report.series for it in part.projected]
     far = sorted({it.size for it in projected if it.is_far})
     if far:
-        told = ", ".join(f"{format_count(size)} ({size / least:,.0f} times)" for size in far)
+        beyond = ", ".join(f"{format_count(size)} ({size / least:,.0f} times)" for size in far)
         yield (
-            f"More than ten times beyond the largest size measured: {told}. There the intervals "
-            "say what the law would give if it held so far out, and nothing says that it does."
+            f"More than ten times beyond the largest size measured: {beyond}. There the intervals "
+            "show what the law would give if it held that far out, and nothing shows that it does."
         )
 
 
@@ -350,5 +350,5 @@ def _assumptions(report: Report) -> Iterator[str]:
     yield f"cores are as fast as those measured ({first.header.machine.cpu_model})."
     rivals = [it.law.label for part in shown for it in part.projected if it.rivals]
     if rivals:
-        told = "; ".join(dict.fromkeys(rivals))
-        yield f"the model is the right one: others cannot be excluded for {told} (rows with “or”)."
+        laws = "; ".join(dict.fromkeys(rivals))
+        yield f"the model is the right one: others cannot be excluded for {laws} (rows with “or”)."

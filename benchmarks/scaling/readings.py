@@ -193,8 +193,10 @@ def _held(sample: Sample) -> float:
 def _check_scenario(folder: Path, runs: Sequence[_Run]) -> None:
     names = {it.header.scenario: it.path for it in runs}
     if len(names) > 1:
-        told = ", ".join(f"{name} ({path.name})" for name, path in names.items())
-        raise SeriesError(f"{folder} has records of several scenarios: {told}; a folder is of one")
+        listed = ", ".join(f"{name} ({path.name})" for name, path in names.items())
+        raise SeriesError(
+            f"{folder} has records of several scenarios: {listed}; a folder must have one"
+        )
 
 
 def _series(runs: Sequence[_Run]) -> Series:
@@ -202,7 +204,7 @@ def _series(runs: Sequence[_Run]) -> Series:
     for run in runs[1:]:
         if differing := next(_differences(first.header, run.header), None):
             raise SeriesError(
-                f"{run.path} is not of the series of {first.path}: {differing}; "
+                f"{run.path} does not belong to the series of {first.path}: {differing}; "
                 "take one of them out of the folder"
             )
     axis = _axis(runs)
@@ -222,7 +224,7 @@ def _series(runs: Sequence[_Run]) -> Series:
 def _reading(run: _Run, axis: Axis) -> Reading:
     size = run.sizes[axis]
     if size is None:
-        raise SeriesError(f"{run.path} has no rate, the others have; give all of them one")
+        raise SeriesError(f"{run.path} has no rate, but the others have one; give all of them one")
     limit = limit_of(run.figures)
     return Reading(run.path, size, run.figures, limit.parts if limit else ())
 
@@ -231,9 +233,11 @@ def _axis(runs: Sequence[_Run]) -> Axis:
     changing = [axis for axis in Axis if len({run.sizes[axis] for run in runs}) > 1]
     if not changing:
         sizes = runs[0].sizes
-        told = ", ".join(f"{value:,g} {axis}" for axis, value in sizes.items() if value is not None)
+        listed = ", ".join(
+            f"{value:,g} {axis}" for axis, value in sizes.items() if value is not None
+        )
         raise TooFewError(
-            f"all {len(runs)} valid runs of {runs[0].header.scenario} are of one size ({told}); "
+            f"all {len(runs)} valid runs of {runs[0].header.scenario} are of one size ({listed}); "
             "a law needs three sizes or more"
         )
     if len(changing) > 1:

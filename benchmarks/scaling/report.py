@@ -65,8 +65,8 @@ def report_on(
     largest = max((it.sizes[-1] for it in series if it.axis is Axis.CONNECTIONS), default=0)
     if math.isfinite(fit_up_to) and series and largest <= fit_up_to:
         raise SeriesError(
-            f"no run is beyond {format_count(fit_up_to)} connections, the most are "
-            f"{format_count(largest)}: fit up to less, or add a folder of larger runs"
+            f"no run has more than {format_count(fit_up_to)} connections, the most are "
+            f"{format_count(largest)}: lower --fit-up-to, or add a folder of larger runs"
         )
     parts = []
     found = [find(one, fit_up_to if one.axis is Axis.CONNECTIONS else math.inf) for one in series]
@@ -114,7 +114,7 @@ def outcome_of_scaling(report: Report) -> Outcome:
     ]
     doubts = [f"{it.law.label}: {it.doubt}" for it in findings if it.doubt]
     doubts += [
-        f"{law.label} at {format_count(it.size)}: the projection is too wide to tell"
+        f"{law.label} at {format_count(it.size)}: the projection is too wide to judge"
         for law, it in checks
         if it.verdict is Verdict.INCONCLUSIVE
     ]

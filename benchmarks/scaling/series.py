@@ -82,7 +82,7 @@ def _with_workers(base: Given, command: str, workers: str) -> ScalingRun:
     filled = command.replace("{workers}", workers)
     if not workers.isdecimal() or workers_of(shlex.split(filled)) != int(workers):
         raise UsageError(
-            f"--workers {workers}: a record must show it; write it behind --workers, -w or a word "
+            f"--workers {workers}: a record must show it; write it after --workers, -w or a word "
             f"like WEB_CONCURRENCY= in --target-cmd, which is {command!r}"
         )
     return ScalingRun(f"{workers}-workers", {**base, "target_cmd": filled})

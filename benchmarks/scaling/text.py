@@ -34,15 +34,15 @@ def markdown(report: Report, outcome: str) -> str:
 
 
 def _paragraphs(report: Report) -> list[str]:
-    told: list[str] = []
+    paragraphs: list[str] = []
     for block in blocks_of(report):
         text = _markdown_block(block)
         # List items are kept together.
-        if text.startswith("- ") and told and told[-1].startswith("- "):
-            told[-1] += f"\n{text}"
+        if text.startswith("- ") and paragraphs and paragraphs[-1].startswith("- "):
+            paragraphs[-1] += f"\n{text}"
         else:
-            told.append(text)
-    return told
+            paragraphs.append(text)
+    return paragraphs
 
 
 def _markdown_block(block: Block) -> str:

@@ -67,11 +67,11 @@ def parse_answers(texts: Sequence[str]) -> Answers:
     for text in texts:
         message, _, answer = (part.strip() for part in f" {text} ".partition(_ARROW))
         if not (message and answer):
-            raise ValueError(f"{text!r} is no answer; write MESSAGE => ANSWER")
+            raise ValueError(f"{text!r} is not an answer; write MESSAGE => ANSWER")
         if message.startswith(_REGEX):
             acknowledgements.append(_acknowledgement(message, answer))
         elif exact.setdefault(message.encode(), answer.encode()) != answer.encode():
-            raise ValueError(f"{text!r}: {message!r} has another answer already")
+            raise ValueError(f"{text!r}: {message!r} already has another answer")
     return Answers(exact, tuple(acknowledgements))
 
 
@@ -83,8 +83,8 @@ def _acknowledgement(message: str, answer: str) -> Acknowledgement:
     if unknown := saved_names(answer) - set(pattern.groupindex):
         keeps = ", ".join(pattern.groupindex) or "nothing"
         raise ValueError(
-            f"{answer!r} is to fill in {{saved.{min(unknown)}}}, but its pattern keeps: {keeps}; "
-            "name a group (?P<name>…) in it"
+            f"{answer!r} refers to {{saved.{min(unknown)}}}, but its pattern keeps: {keeps}; name "
+            "a group (?P<name>…) in it"
         )
     return Acknowledgement(pattern, tuple(_parts(answer)))
 

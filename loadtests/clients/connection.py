@@ -117,7 +117,7 @@ class Connection(WSListener):
         self._recorder.open += 1
         if self.began is not None:
             began, self.began = self.began, None
-            self.tell(began)
+            self.notify(began)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Handle one frame; hot path for an unfragmented data frame."""
@@ -148,7 +148,7 @@ class Connection(WSListener):
         if self.opened_ns:
             self._count_end(transport)
         if self.ended is not None:
-            self.tell(self.ended)
+            self.notify(self.ended)
 
     def _count_end(self, transport: WSTransport) -> None:
         recorder, code = self._recorder, self.close_code
@@ -273,7 +273,7 @@ class Connection(WSListener):
         elif kind is WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
         if self.on_control is not None and (kind is WSMsgType.PING or kind is WSMsgType.PONG):
-            self.tell(self.on_control, kind, frame.get_payload_as_bytes(), now_ns)
+            self.notify(self.on_control, kind, frame.get_payload_as_bytes(), now_ns)
 
     def _on_close(self, transport: WSTransport, frame: WSFrame) -> None:
         """Answer a close frame with its own content (RFC 6455 sections 5.5.1 and 7.4.1)."""
@@ -313,12 +313,12 @@ class Connection(WSListener):
         """Handle a whole message outside the hot path."""
         self._recorder.received += 1
         self._recorder.received_bytes += len(payload)
-        self.tell(self._receive, payload, now_ns)
+        self.notify(self._receive, payload, now_ns)
 
-    def tell(self, told: Callable[..., None], *what: object) -> None:
+    def notify(self, callback: Callable[..., None], *arguments: object) -> None:
         """Notify the scenario; an exception counts as its fault and does not end the connection."""
         try:
-            told(self, *what)
+            callback(self, *arguments)
         except Exception as error:  # noqa: BLE001 - a user's scenario
             self._recorder.fault(error)
 

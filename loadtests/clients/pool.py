@@ -14,7 +14,7 @@ from loadtests.clients.setup import NOTHING, NOTHING_TO_SET_UP, Handshake, Setup
 from loadtests.measure.recorder import Recorder
 from loadtests.plan.plan import ProcessPlan
 
-Say = Callable[..., None]
+ReportEvent = Callable[..., None]
 
 _CLOSE_BATCH: Final = 200
 
@@ -44,7 +44,7 @@ class ConnectionPool:
 
     Attributes:
         attempted: how many of the planned connections were tried.
-        say: writes an event to the record: its name, and its details by keyword.
+        report_event: writes an event to the record: its name, and its details by keyword.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ConnectionPool:
         crowd: Crowd,
         dialer: Dialer,
         recorder: Recorder,
-        say: Say,
+        report_event: ReportEvent,
         *,
         setup: Setup = NOTHING_TO_SET_UP,
     ) -> None:
@@ -64,11 +64,11 @@ class ConnectionPool:
             crowd: the scenario, notified of openings, messages and ends.
             dialer: opens one connection.
             recorder: where failures are counted.
-            say: writes an event to the record.
+            report_event: writes an event to the record.
             setup: what is done before each handshake.
         """
         self.attempted = 0
-        self.say = say
+        self.report_event = report_event
         self._share = share
         self._answers = parse_answers(share.plan.answers)
         self._recorder = recorder
@@ -220,7 +220,7 @@ class ConnectionPool:
                 self.forget(connection)
                 continue
             connection.serve(self._receive, None, self._closed)
-            connection.tell(self._introduce)
+            connection.notify(self._introduce)
 
     def _introduce(self, connection: Connection, *, is_new: bool = True) -> None:
         if is_new:
@@ -234,7 +234,7 @@ class ConnectionPool:
         self._recorder.errors[error.kind] += 1
         if error.kind not in self._kinds:
             self._kinds.add(error.kind)
-            self.say("first_failure", kind=error.kind, cause=repr(error.__cause__))
+            self.report_event("first_failure", kind=error.kind, cause=repr(error.__cause__))
 
     def _take_crowd(self, crowd: Crowd) -> None:
         self._crowd = crowd

@@ -66,8 +66,8 @@ def parse_steps(texts: Sequence[str]) -> tuple[Step, ...]:
         step = _parse(text)
         if unknown := saved_names(" ".join(texts_of(step))) - known:
             raise ValueError(
-                f"{text!r} is to fill in {{saved.{min(unknown)}}}, which no step before it keeps; "
-                "name a group (?P<name>…) in what is expected"
+                f"{text!r} refers to {{saved.{min(unknown)}}}, which no step before it keeps; name "
+                "a group (?P<name>…) in what is expected"
             )
         known |= kept_names(step)
         steps.append(step)
@@ -90,7 +90,7 @@ def _parse(text: str) -> Step:
         send, expect = text, ""
     send, expect = send.strip(), expect.strip()
     if not expect and (arrow or not send):
-        raise ValueError(f"{text!r} is no step; write SEND => EXPECT, SEND, or => EXPECT")
+        raise ValueError(f"{text!r} is not a step; write SEND => EXPECT, SEND, or => EXPECT")
     if not expect.startswith(_REGEX):
         return Step(send or None, expect or None)
     try:

@@ -117,7 +117,7 @@ class Setup:
             raise TypeError(f"handshake returned a value of type {kind}; it must be a Handshake")
         if own.url is not None and _place(own.url) != _place(url):
             raise ValueError(
-                f"handshake gave a url on {_place(own.url)}, which is not that of {_place(url)}"
+                f"handshake gave a url on {_place(own.url)}, but it must stay on {_place(url)}"
             )
         # Consumed here so that a header that cannot be sent counts as the file's fault as well.
         tuple(own.request_headers())

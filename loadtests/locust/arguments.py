@@ -28,14 +28,14 @@ _FOR_EVER_SECONDS: Final = 1e8
 _OPTION: Final = "--swarm-flags"
 # Flags that are given in another way, or make no sense here.
 _ELSEWHERE: Final[Mapping[str, str]] = {
-    "count": "the address is Locust's --host, the number its --users",
-    "user": "take a class of users for each kind",
+    "count": "give the address with Locust's --host, the number with --users",
+    "user": "write one user class for each kind",
     "processes": "each worker has one; start more workers",
     "ramp": "use Locust's --spawn-rate",
-    "ramp_down": "users go as Locust stops them",
+    "ramp_down": "users leave when Locust stops them",
     "steps": "use a load shape",
     "profile": "use a load shape, or --rate",
-    "source": "each worker has one of its own",
+    "source": "each worker has its own",
     "unix_socket": "use swarmgate run",
     "proxy": "use swarmgate run",
     **dict.fromkeys(
@@ -49,13 +49,13 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "dry_run": "use swarmgate run",
     "output": "use --swarm-record",
     "json": "use Locust's --json",
-    "quiet": "Locust has a log level",
+    "quiet": "use Locust's --loglevel",
 }
 # Flags that a class cannot have, because they belong to the test.
 _OF_A_TEST: Final[Mapping[str, str]] = {
     **_ELSEWHERE,
     "scenario": "it is an attribute of the class",
-    **dict.fromkeys(("threshold", "pid", "seed"), f"it is of the whole test: {_OPTION}"),
+    **dict.fromkeys(("threshold", "pid", "seed"), f"it applies to the whole test: use {_OPTION}"),
 }
 
 
@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         env_var="SWARMGATE_RECORD",
         include_in_web_ui=False,
-        help="The record, or its folder.",
+        help="File of the record, or its folder.",
     )
     parser.add_argument(
         "--swarm-clock",
@@ -129,9 +129,9 @@ def _words(where: str, text: str, elsewhere: Mapping[str, str]) -> list[str]:
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
     if "url" in given:
-        raise UsageError(f"{where}: {given['url']!r} is no flag; {_ELSEWHERE['count']}")
+        raise UsageError(f"{where}: {given['url']!r} is not a flag; {_ELSEWHERE['count']}")
     for name in given.keys() & elsewhere.keys():
-        raise UsageError(f"{where}: {flag_of(name)} has no place here; {elsewhere[name]}")
+        raise UsageError(f"{where}: {flag_of(name)} cannot be used here; {elsewhere[name]}")
     return words
 
 
@@ -204,7 +204,7 @@ def plan_for(
         raise UsageError(f"no script: give {_OPTION} '--scenario FILE', a Python file")
     kind = scenario_kind(scenario)
     if kind.stops_target:
-        raise UsageError(f"scenario {scenario!r} stops the server, once: use swarmgate run for it")
+        raise UsageError(f"scenario {scenario!r} stops the server: use swarmgate run for it")
     given |= {
         "url": address(host, user.path),
         "count": str(max(1, users)),

@@ -87,7 +87,7 @@ class CaughtResponse:
 
     def __enter__(self) -> Self:
         if self._has_entered:
-            raise UsageError("a response is counted once: ask again for another")
+            raise UsageError("a response is counted only once: send another request")
         self._has_entered = True
         return self
 
@@ -106,5 +106,7 @@ class CaughtResponse:
 
     def _judge(self, cause: Exception | None) -> None:
         if self._has_left or not self._has_entered:
-            raise UsageError("success() and failure() belong within the response's with block")
+            raise UsageError(
+                "success() and failure() must be called within the response's with block"
+            )
         self._is_judged, self._cause = True, cause

@@ -17,11 +17,11 @@ _KEPT: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """When we asked, what the other clock showed, when we heard; in nanoseconds of each clock."""
+    """When we asked, what the other clock showed, when it answered; in ns of each clock."""
 
     asked_ns: int
     there_ns: int
-    heard_ns: int
+    answered_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ SAME_CLOCK: Final = Offset(0, 0)
 
 def offset_of(reading: Reading, now_ns: int) -> Offset:
     """Return the offset according to one reading now."""
-    half_ns = (reading.heard_ns - reading.asked_ns) / 2
+    half_ns = (reading.answered_ns - reading.asked_ns) / 2
     # The other clock may have been read as soon as we asked.
-    age_ns = max(now_ns, reading.heard_ns) - reading.asked_ns
+    age_ns = max(now_ns, reading.answered_ns) - reading.asked_ns
     return Offset(
         round(reading.there_ns - reading.asked_ns - half_ns),
         math.ceil(half_ns + age_ns * _DRIFT) + 1,

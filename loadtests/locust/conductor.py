@@ -17,7 +17,7 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 import gevent
-from gevent.event import Event as Heard
+from gevent.event import Event as GeventEvent
 from gevent.pool import Group
 
 from loadtests.locust.clock import SAME_CLOCK, ClockEstimate, Offset
@@ -63,6 +63,7 @@ from reports.record import (
     Sample,
     Target,
     decode_line,
+    encode_line,
 )
 from reports.summary import MARK_START, Summary
 from reports.terminal import Progress
@@ -73,8 +74,6 @@ _SAMPLE_SECONDS: Final = 1.0
 _LATE_NUMBERS: Final = 10_000_000
 _LATE_STEP: Final = 1_000
 _CLOCKS_DIFFER_NS: Final = 1_000_000_000
-# Beyond all numbers of broadcasts, and of their publishers, within a round.
-_ROUND: Final = 1 << 48
 
 logger = logging.getLogger("swarmgate")
 
@@ -181,7 +180,7 @@ class Conductor:
         self._controller = Controller(plan, perf_counter_ns, _PATIENCE)
         self._losses = self._controller.losses
         self._numbers = count()
-        self._heard = Heard()
+        self._wakeup = GeventEvent()
         self._interrupted = False
         self._is_cut = False
         self._pids = tuple(pids)
@@ -196,7 +195,7 @@ class Conductor:
         except RecordCutError:
             self.abandon()
             raise
-        self._tell(header)
+        self._dispatch(header)
 
     def start(self, workers: Sequence[Worker]) -> None:
         """Begin with these workers; more may join."""
@@ -238,11 +237,11 @@ class Conductor:
         member = Member(process, name, share, clock_ns=offset.offset_ns)
         self._controller.roster.add(member)
         self._placed[worker.client_id] = Placed(worker, member, offset)
-        self._tell_of(self._placed[worker.client_id])
+        self._record_worker(self._placed[worker.client_id])
         logger.info("%s: worker %s is process %d", self._name, worker.client_id, process)
         self._command(worker.client_id, command_as_data(Prepare(share)))
 
-    def hear(self, client_id: str, what: str, detail: Mapping[str, Any]) -> None:
+    def receive(self, client_id: str, what: str, detail: Mapping[str, Any]) -> None:
         """Handle a report from a worker's agent."""
         placed = self._placed.get(client_id)
         if placed is None:
@@ -263,20 +262,20 @@ class Conductor:
                 status = detail["status"]
                 how = "was ended" if status is None else f"ended with status {status}"
                 self._lose(member, how, detail["last_words"])
-        self._heard.set()
+        self._wakeup.set()
 
     def lose_worker(self, client_id: str, why: str) -> None:
         """Continue without a worker that is gone; the run is marked."""
         placed = self._placed.get(client_id)
         if placed is not None and placed.member.is_living:
             self._lose(placed.member, f"is gone with its worker {client_id}", why)
-            self._heard.set()
+            self._wakeup.set()
 
     def finish(self, *, interrupted: bool) -> Summary:
         """End the load, close every connection and the record; return what was measured."""
         self._interrupted |= interrupted
         self._controller.is_ending = True
-        self._heard.set()
+        self._wakeup.set()
         if self._conducting is not None:
             self._conducting.join()
         self._greenlets.kill()
@@ -349,7 +348,7 @@ class Conductor:
             case CloseLedger():
                 self.totals.settle_deliveries()
             case Signal() | Depart() | Restart():
-                raise AssertionError(f"{action} is of a fixed load, which a fleet leads")
+                raise AssertionError(f"{action} belongs to a fixed load, which a fleet leads")
 
     def _of(self, member: Member) -> Placed:
         return next(it for it in self._placed.values() if it.member is member)
@@ -365,9 +364,9 @@ class Conductor:
             placed.clock = offset
             member.clock_ns = offset.offset_ns
             member.share = replace(member.share, clock_ns=-offset.offset_ns)
-            self._tell_of(placed)
+            self._record_worker(placed)
 
-    def _tell_of(self, placed: Placed) -> None:
+    def _record_worker(self, placed: Placed) -> None:
         worker, clock = placed.worker, placed.clock
         detail = {
             "process": placed.member.process,
@@ -395,19 +394,13 @@ class Conductor:
         line = decode_line(detail["text"])
         member.ordered = detail["ordered"]
         if isinstance(line, Event):
-            member.hear(line.name, line.detail)
+            member.receive(line.name, line.detail)
             if line.name == "population":
                 return
-            line = replace(line, detail={**line.detail, "process": member.process})
         elif isinstance(line, Interval):
-            # Each round numbers its broadcasts from 0.
-            deliveries = tuple(
-                replace(it, sequence=it.sequence + member.rounds * _ROUND) for it in line.deliveries
-            )
-            line = replace(line, process=member.process, deliveries=deliveries)
             member.open = line.open
         if line is not None:
-            self._emit(line)
+            self._emit(line, detail["text"])
 
     def _lose(self, member: Member, how: str, why: str) -> None:
         detail = {"process": member.process, "connections": member.open, "why": why}
@@ -449,33 +442,34 @@ class Conductor:
 
     def _wait_a_moment(self) -> None:
         """Wait until a report arrives, or for a short while."""
-        self._heard.wait(timeout=0.1)
-        self._heard.clear()
+        self._wakeup.wait(timeout=0.1)
+        self._wakeup.clear()
 
     def _enter(self, phase: str, **detail: object) -> None:
         self._emit(Event(self._now_ns(), "phase", {"phase": phase, **detail}))
 
-    def _emit(self, line: Line) -> None:
+    def _emit(self, line: Line, text: bytes = b"") -> None:
+        """Write a line and pass it on; ``text`` is the line as a swarm process has encoded it."""
         if not self._is_cut:
             try:
-                self._writer.write(line)
+                self._writer.write_encoded(text or encode_line(line))
             except RecordCutError as error:
                 # Nothing is written after an incomplete line, even if there is room again.
                 self._is_cut = True
                 logger.error("%s: %s", self._name, error)
                 self._losses.append(str(error))
                 self._give_up()
-        self._tell(line)
+        self._dispatch(line)
 
-    def _tell(self, line: Line) -> None:
+    def _dispatch(self, line: Line) -> None:
         self.progress.add(line)
         self._observe(line)
 
     def _header(self, replay: tuple[str, ...]) -> Header:
-        told = masked(self._plan)
-        address = f"{split_url(told.url).hostname}:{port_of(told.url)}"
-        target = Target(told.url, address, (), self._pids)
-        return run_header(told, target, limits.read_limits(), replay)
+        masked_plan = masked(self._plan)
+        address = f"{split_url(masked_plan.url).hostname}:{port_of(masked_plan.url)}"
+        target = Target(masked_plan.url, address, (), self._pids)
+        return run_header(masked_plan, target, limits.read_limits(), replay)
 
     def _now_ns(self) -> int:
         return perf_counter_ns() - self._origin_ns

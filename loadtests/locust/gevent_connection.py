@@ -167,7 +167,7 @@ class GeventConnection:
         self._reading = self._writing = self._timer = self._parts = self._unsent = None
         self._socket.close()
         self._core.receive_eof()
-        self._tell_end()
+        self._notify_end()
 
     def _take_what_is_there(self) -> None:
         if self._core.writes:
@@ -240,9 +240,9 @@ class GeventConnection:
         elif core.close_rcvd is not None or not self.is_asked:
             # The side that closes TCP first keeps its port busy: that is left to the server.
             self.linger(self._linger_seconds)
-            self._tell_end()
+            self._notify_end()
 
-    def _tell_end(self) -> None:
+    def _notify_end(self) -> None:
         if self._drained is not None:
             self._drained.set()
         on_end, self._on_end = self._on_end, None

@@ -162,7 +162,7 @@ class MasterSide:
                 raise UsageError(f"--swarm-flags: --threshold: {complaints[0]}")
 
     def _on_test_start(self, **_: object) -> None:
-        self._say_under_way()
+        self._show_as_running()
         self.conductors, self.finished, self.problem = {}, [], ""
         self._statuses, self._failed = [], []
         self._environment.process_exit_code = None
@@ -184,7 +184,7 @@ class MasterSide:
         for conductor in self.conductors.values():
             conductor.start([worker for worker in self.workers if worker.client_id in seen])
 
-    def _say_under_way(self) -> None:
+    def _show_as_running(self) -> None:
         """Notify Locust's page of the test at once, or it goes back to its form for good.
 
         Locust does so only when all listeners have returned, and caches an answer for two seconds,
@@ -234,8 +234,8 @@ class MasterSide:
             words += ["--run-time", f"{options.run_time}s"]
         kind = next(self._classes_named(name))
         thresholds = given_in(options).get("threshold", ())
-        told = flags_text(plan, thresholds, with_scenario=not kind.scenario)
-        words.append(f"--swarm-flags={told}")
+        flags = flags_text(plan, thresholds, with_scenario=not kind.scenario)
+        words.append(f"--swarm-flags={flags}")
         if options.swarm_clock != "auto":
             words += ["--swarm-clock", options.swarm_clock]
         files = self._environment.parsed_locustfiles or ["locustfile.py"]
@@ -283,7 +283,7 @@ class MasterSide:
             conductor = self.conductors[name]
             for row in rows(name, line, conductor.measures):
                 enter(self._environment.stats, row)
-                self._listeners.tell(name, conductor.url, line, row)
+                self._listeners.notify(name, conductor.url, line, row)
         for observe in self.observers:
             observe(name, line)
 
@@ -294,7 +294,7 @@ class MasterSide:
         elif data["what"] == "pong":
             self._on_pong(client_id, data["detail"])
         elif (conductor := self.conductors.get(data["class"])) is not None:
-            conductor.hear(client_id, data["what"], data["detail"])
+            conductor.receive(client_id, data["what"], data["detail"])
 
     def _greet(self, client_id: str, detail: Mapping[str, Any]) -> None:
         shares = detail["boot_id"] == self._boot_id and self._options.swarm_clock == "auto"
@@ -360,7 +360,7 @@ class MasterSide:
     def _lose(self, worker: Worker) -> None:
         del self._workers[worker.client_id]
         for conductor in self.conductors.values():
-            conductor.lose_worker(worker.client_id, "Locust hears no more of it")
+            conductor.lose_worker(worker.client_id, "Locust no longer receives anything from it")
 
     def _on_test_stopping(self, **_: object) -> None:
         self._finish(interrupted=False)

@@ -48,19 +48,23 @@ class Listeners:
         self._waiting: JoinableQueue[Event] = JoinableQueue(_MOST_WAITING)
         gevent.spawn(self._serve)
 
-    def tell(self, user: str, url: str, interval: Interval, row: Row) -> None:
+    def notify(self, user: str, url: str, interval: Interval, row: Row) -> None:
         """Queue an event for them, if there are any, without waiting for the calls."""
         if not self._others():
             return
         if self._waiting.full():
-            logger.warning("a request listener does not keep up: it is not told of %s", row.name)
+            logger.warning(
+                "a request listener does not keep up: it is not notified of %s", row.name
+            )
             return
         self._waiting.put(event_of(user, url, interval, row, time.time()))
 
     def flush(self) -> None:
         """Wait until they have received all events, but not forever."""
         if not self._waiting.join(_LAST_SECONDS):
-            logger.warning("a request listener was not told all within %.0f s", _LAST_SECONDS)
+            logger.warning(
+                "a request listener did not receive all events within %.0f s", _LAST_SECONDS
+            )
 
     def _others(self) -> list[Callable[..., object]]:
         # Locust's own is a nested function: only its module identifies it.
@@ -78,7 +82,7 @@ class Listeners:
                 self._give_up()
             except Exception:
                 # Locust lets through what ends a task or a user, and there is neither here.
-                logger.debug("a request listener would end a user", exc_info=True)
+                logger.debug("a request listener tried to end a user", exc_info=True)
             finally:
                 self._waiting.task_done()
 
@@ -99,7 +103,7 @@ def event_of(user: str, url: str, interval: Interval, row: Row, now: float) -> E
     """
     failed = sum(row.failures.values())
     seconds = interval.duration_ns / 1e9
-    told: dict[str, Any] = {
+    details: dict[str, Any] = {
         "user": user,
         "process": interval.process,
         "phase": interval.phase,
@@ -109,8 +113,8 @@ def event_of(user: str, url: str, interval: Interval, row: Row, now: float) -> E
         "received_bytes": row.received_bytes,
     }
     if row.histogram is not None:
-        told["histogram"] = row.histogram.encode()
-        told["times_ms"] = {
+        details["histogram"] = row.histogram.encode()
+        details["times_ms"] = {
             "min": row.low_ms,
             "mean": row.total_ms / row.count,
             "max": row.high_ms,
@@ -125,7 +129,7 @@ def event_of(user: str, url: str, interval: Interval, row: Row, now: float) -> E
         "response_time": row.total_ms / row.count if row.count else None,
         "response_length": round(row.received_bytes / row.count) if row.count else 0,
         "response": None,
-        "context": {"swarmgate": told},
+        "context": {"swarmgate": details},
         "exception": WebSocketUserError(", ".join(sorted(row.failures))) if failed else None,
         "start_time": now - seconds,
         "url": url,

@@ -120,7 +120,7 @@ def _guard_form(web_ui: Any, environment: Environment, master: MasterSide) -> No
         workers = max(1, len(master.workers))
         message = (
             f"{len(chosen)} classes of swarm users on {workers} worker(s) would be "
-            f"{len(chosen) * workers} swarm processes: tick only those that you mean"
+            f"{len(chosen) * workers} swarm processes: tick only those that you want"
         )
         refused: Response = web_ui.app.json.response(
             {"success": False, "message": message, "host": environment.host}
@@ -220,14 +220,14 @@ def _chosen(master: MasterSide) -> Conductor:
     """Return the conductor of the requested class, by default the first."""
     wanted = request.args.get("user") or next(iter(master.conductors), "")
     if wanted not in master.conductors:
-        abort(404, "no test has run yet, or none of such users")
+        abort(404, "no test has run yet, or none with such users")
     return master.conductors[wanted]
 
 
 def report(master: MasterSide) -> Response:
     """Return the HTML report of what the record says so far."""
     path = _chosen(master).path
-    # In a thread: a long record takes seconds, in which the master would hear no one.
+    # In a thread: a long record takes seconds, in which the master would receive nothing.
     page = gevent.get_hub().threadpool.apply(lambda: html_report(read_record(path)))
     return _download(page, f"{path.name}.html", "text/html")
 

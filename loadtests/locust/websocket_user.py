@@ -435,7 +435,9 @@ class WebSocketUser(User):
 
     def _wait_for(self, matching: Matching) -> "Waiter[Any]":
         if self._waiter is not None:
-            raise UsageError("two greenlets wait for messages of one user: let one of them wait")
+            raise UsageError(
+                "two greenlets wait for messages of one user: let only one of them wait"
+            )
         self._matching = matching
         waiter: Waiter[Any] = Waiter()
         self._waiter = waiter

@@ -48,7 +48,7 @@ class WorkerSide:
         # Later than the quitting event, at which the master of a local run still ends the test.
         environment.events.quit.add_listener(self._on_quit)
         environment.events.heartbeat_received.add_listener(self._on_heartbeat)
-        self._heard_at: float | None = None
+        self._last_heartbeat: float | None = None
         runner.greenlet.spawn(self._watch_master)
 
     def greet(self) -> None:
@@ -61,10 +61,10 @@ class WorkerSide:
             slot.enter(self._runner.user_greenlets)
             return slot
 
-        def tell(what: str, detail: Mapping[str, Any]) -> None:
+        def report(what: str, detail: Mapping[str, Any]) -> None:
             self._report(kind.__name__, what, detail)
 
-        kind.agent = WorkerAgent(kind.__name__, new_slot, tell)
+        kind.agent = WorkerAgent(kind.__name__, new_slot, report)
         return kind.agent
 
     def _on_command(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
@@ -87,17 +87,19 @@ class WorkerSide:
             agent.end()
 
     def _on_heartbeat(self, **_: object) -> None:
-        self._heard_at = time.monotonic()
+        self._last_heartbeat = time.monotonic()
 
     def _watch_master(self) -> None:
         """End the load when the master is gone: nobody else would end it, or record it."""
         while True:
             gevent.sleep(1.0)
-            silent = 0.0 if self._heard_at is None else time.monotonic() - self._heard_at
+            silent = (
+                0.0 if self._last_heartbeat is None else time.monotonic() - self._last_heartbeat
+            )
             if silent > _MASTER_SECONDS and any(it.is_running for it in self._agents.values()):
                 logger.error("no heartbeat from the master for %.0f s: the load ends", silent)
                 for agent in self._agents.values():
-                    agent.abandon(f"its worker heard nothing of the master for {silent:.0f} s")
+                    agent.abandon(f"its worker received nothing from the master for {silent:.0f} s")
 
     def _report(self, kind: str, what: str, detail: Mapping[str, Any]) -> None:
         self._runner.send_message(REPORT, {"class": kind, "what": what, "detail": dict(detail)})

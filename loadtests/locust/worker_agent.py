@@ -37,7 +37,7 @@ _READ_SECONDS: Final = 1.0
 
 logger = logging.getLogger("swarmgate")
 
-Tell = Callable[[str, Mapping[str, Any]], None]
+Report = Callable[[str, Mapping[str, Any]], None]
 
 
 class UserSlot(Protocol):
@@ -53,17 +53,17 @@ class WorkerAgent:
     Changes in the number of users are held back while a round lasts; the master ends it for them.
     """
 
-    def __init__(self, name: str, new_slot: Callable[[], UserSlot], tell: Tell) -> None:
+    def __init__(self, name: str, new_slot: Callable[[], UserSlot], report: Report) -> None:
         """Create the agent; the swarm process starts with its first command.
 
         Args:
             name: the name of the user class.
             new_slot: creates a slot that Locust counts, for a connection that has come back.
-            tell: reports something about this class to the master: what, and its details.
+            report: reports something about this class to the master: what, and its details.
         """
         self._name = name
         self._new_slot = new_slot
-        self._tell = tell
+        self._report = report
         self._slots: dict[UserSlot, None] = {}
         self._to_add = 0
         self._to_remove = 0
@@ -101,7 +101,7 @@ class WorkerAgent:
         try:
             self._endpoint = _resolve(share.plan.url)
         except OSError as error:
-            self._tell("lost", {"status": -1, "last_words": str(error), "connections": 0})
+            self._report("lost", {"status": -1, "last_words": str(error), "connections": 0})
             return
         self._is_closing, self._is_held, self._order, self._open = False, False, 0, 0
         self._silent = 0
@@ -115,7 +115,7 @@ class WorkerAgent:
             )
         self._readers = Group()
         self._readers.spawn(self._read, self._swarm)
-        self._readers.spawn(self._hear_prints, self._swarm)
+        self._readers.spawn(self._read_printed, self._swarm)
         self._readers.spawn(self._watch, self._swarm)
         self._write(encode_command(Prepare(self._complete(share))))
         self._flush_soon()
@@ -123,7 +123,7 @@ class WorkerAgent:
     def hold(self) -> None:
         """Hold back changes in the number of users from now on, and report that."""
         self._is_held = True
-        self._tell("held", {"ordered": self._order})
+        self._report("held", {"ordered": self._order})
 
     def release(self) -> None:
         """Stop holding changes back."""
@@ -137,8 +137,8 @@ class WorkerAgent:
             case Prepare(share):
                 self._prepare(share)
                 return
-            case Serve(share):
-                command = Serve(self._complete(share))
+            case Serve(share, number):
+                command = Serve(self._complete(share), number)
             case Close():
                 self._is_closing = True
         self._write(encode_command(command))
@@ -146,7 +146,7 @@ class WorkerAgent:
     def abandon(self, why: str) -> None:
         """End the swarm process and report that this was not caused by the server."""
         if self._swarm is not None:
-            self._tell("lost", {"status": None, "last_words": why, "connections": self._open})
+            self._report("lost", {"status": None, "last_words": why, "connections": self._open})
         self.end()
 
     def end(self) -> None:
@@ -180,7 +180,7 @@ class WorkerAgent:
         if not (self._to_add or self._to_remove) or self._swarm is None:
             return
         if self._is_held:
-            self._tell("change wanted", {})
+            self._report("change wanted", {})
             return
         both = min(self._to_add, self._to_remove)
         added, removed = self._to_add - both, self._to_remove - both
@@ -214,7 +214,7 @@ class WorkerAgent:
         status = swarm.wait()
         if self._is_closing:
             self._drop_all()
-            self._tell("ended", {})
+            self._report("ended", {})
             return
         gevent.sleep(0)
         detail = {"status": status, "last_words": self._last_words, "connections": self._open}
@@ -226,7 +226,7 @@ class WorkerAgent:
         )
         self._swarm = None
         self._drop_all()
-        self._tell("lost", detail)
+        self._report("lost", detail)
 
     def _take(self, text: bytes) -> None:
         self._silent = 0
@@ -235,7 +235,7 @@ class WorkerAgent:
             detail = json.loads(text)["detail"]
             self._open = detail["open"]
             self._follow(detail)
-        self._tell("line", {"text": text, "ordered": self._order})
+        self._report("line", {"text": text, "ordered": self._order})
 
     def _follow(self, population: Mapping[str, int]) -> None:
         """Match the number of slots to the connections once every order has been taken."""
@@ -263,14 +263,14 @@ class WorkerAgent:
         """Read the swarm's memory and CPU time once a second; end it when it hangs."""
         while swarm.poll() is None:
             if reading := probe.sample_processes([swarm.pid], thorough=False):
-                self._tell("reading", {"values": reading, "pid": swarm.pid})
+                self._report("reading", {"values": reading, "pid": swarm.pid})
             gevent.sleep(_READ_SECONDS)
             self._silent += 1
             if self._silent > MOST_SILENT_SECONDS:
                 self._last_words = f"it reported nothing for {MOST_SILENT_SECONDS} s and was ended"
                 swarm.kill()
 
-    def _hear_prints(self, swarm: "subprocess.Popen[bytes]") -> None:
+    def _read_printed(self, swarm: "subprocess.Popen[bytes]") -> None:
         """Log what it and its script print; the last line shows why it died."""
         assert swarm.stderr is not None
         for text in swarm.stderr:

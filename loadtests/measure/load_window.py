@@ -21,12 +21,12 @@ class LoadWindow:
     def cut(self) -> None:
         """End it now, if it has not ended yet."""
         self.end_ns = min(self.end_ns, perf_counter_ns())
-        for told in self._on_cut:
-            told()
+        for callback in self._on_cut:
+            callback()
 
-    def when_cut(self, told: Callable[[], None]) -> None:
-        """Register ``told`` to be called if it is ended early."""
-        self._on_cut.append(told)
+    def when_cut(self, callback: Callable[[], None]) -> None:
+        """Register ``callback`` to be called if it is ended early."""
+        self._on_cut.append(callback)
 
     async def begun(self) -> None:
         """Wait until it begins."""

@@ -20,6 +20,8 @@ _JUDGED_LATE: Final = frozenset(
 )
 # What a user's code raises may contain a number, so only this many kinds are distinguished.
 _MOST_FAULTS: Final = 20
+# Beyond all sequence numbers of broadcasts, and the numbers of their publishers.
+_ROUND: Final = 1 << 48
 _FAULT_LETTERS: Final = 120
 
 
@@ -35,8 +37,9 @@ class Recorder:
             plan's size.
         counts: what else a scenario counts, by ``scenario.what``.
         deliveries: delivery times in nanoseconds of each broadcast, by its sequence number.
-        untold_faults: tracebacks of what user code raised, by kind, that are not yet reported.
+        unreported_faults: tracebacks of what user code raised, by kind, that are not yet reported.
         load_ns: when the load began, or 0 before that.
+        round_number: in a load of rounds, the number of this one; each publishes from sequence 0.
         has_delivery_histograms: keep all delivery times of each broadcast, not just first and last.
     """
 
@@ -57,10 +60,11 @@ class Recorder:
         self._late_ns = late_seconds * 1e9
         self._buffers: dict[str, array[int]] = {}
         self.deliveries: dict[int, array[int]] = {}
-        self.untold_faults: dict[str, str] = {}
+        self.unreported_faults: dict[str, str] = {}
         self._known_faults: set[str] = set()
         self.open = 0
         self.load_ns = 0
+        self.round_number = 0
         self.has_delivery_histograms = True
         self._begin_interval(read_clocks())
 
@@ -80,7 +84,7 @@ class Recorder:
         """Keep the traceback of an error that is counted elsewhere, if the first of its kind."""
         if kind not in self._known_faults:
             self._known_faults.add(kind)
-            self.untold_faults[kind] = "".join(traceback.format_exception(error))
+            self.unreported_faults[kind] = "".join(traceback.format_exception(error))
 
     def fold(self) -> None:
         """Bin the contents of the buffers and empty them."""
@@ -122,8 +126,12 @@ class Recorder:
             counts=dict(self.counts),
             histograms={name: held.encode() for name, held in self._histograms.items()},
             deliveries=tuple(
-                _delivery(*item, with_histogram=self.has_delivery_histograms)
-                for item in sorted(self.deliveries.items())
+                _delivery(
+                    self.round_number * _ROUND + sequence,
+                    times_ns,
+                    with_histogram=self.has_delivery_histograms,
+                )
+                for sequence, times_ns in sorted(self.deliveries.items())
             ),
         )
         # The cost of taking it is part of the next, so that there is no gap between two.

@@ -41,7 +41,9 @@ def parse_bounds(texts: Iterable[str]) -> Bounds:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or name not in names:
-            raise ValueError(f"{text!r} is no bound; write NAME=VALUE, of {', '.join(names)}")
+            raise ValueError(
+                f"{text!r} is not a bound; write NAME=VALUE, with one of {', '.join(names)}"
+            )
         number = parse_figure(name, value)
         if not number >= 0:
             raise ValueError(f"{text!r}: a bound must be 0 or more")
@@ -57,7 +59,7 @@ def changed(bounds: Bounds) -> Iterator[str]:
             yield f"{field.name}={value:g}"
 
 
-def told(bounds: Bounds) -> Iterator[tuple[str, str]]:
+def formatted(bounds: Bounds) -> Iterator[tuple[str, str]]:
     """Yield the names and formatted values of the same bounds, for display."""
     for text in changed(bounds):
         name, _, value = text.partition("=")

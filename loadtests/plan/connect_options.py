@@ -120,7 +120,9 @@ class ConnectOptions:
         if self.key is not None and self.cert is None:
             raise UsageError("a key without a certificate; name the certificate with --cert")
         if self.insecure and self.ca is not None:
-            raise UsageError("--insecure trusts everybody, --ca only some; leave one of them out")
+            raise UsageError(
+                "--insecure accepts any certificate, --ca only some; leave one of them out"
+            )
         if self.proxy is not None and urlsplit(self.proxy).scheme not in ("http", "https"):
             raise UsageError(f"proxy {self.proxy!r}; expected something like http://127.0.0.1:3128")
         self._check_client()
@@ -137,7 +139,7 @@ class ConnectOptions:
                 raise UsageError(f"cookie {cookie!r} is not of the form name=value")
         for name in self.subprotocols:
             if not _TOKEN.fullmatch(name):
-                raise UsageError(f"subprotocol {name!r} is no token (RFC 9110 section 5.6.2)")
+                raise UsageError(f"subprotocol {name!r} is not a token (RFC 9110 section 5.6.2)")
         for name in ("bearer", "origin"):
             text = getattr(self, name)
             if text is not None and _has_controls(text):
@@ -146,11 +148,15 @@ class ConnectOptions:
     def _check_client(self) -> None:
         beyond = self.beyond_picows()
         if self.client is Client.PICOWS and beyond:
-            raise UsageError(f"picows has no {beyond}; leave --client out, or use websockets")
+            raise UsageError(
+                f"picows does not support {beyond}; leave --client out, or use websockets"
+            )
         if self.client is Client.WEBSOCKETS and self.proxy is not None:
-            raise UsageError("the websockets client has no proxy here; leave --client out")
+            raise UsageError(
+                "the websockets client does not support a proxy here; leave --client out"
+            )
         if beyond and self.proxy is not None:
-            raise UsageError(f"no client has both a proxy and {beyond}")
+            raise UsageError(f"no client supports both a proxy and {beyond}")
 
     def beyond_picows(self) -> str:
         """Name the requested feature that picows lacks; empty if it supports everything."""
@@ -242,8 +248,8 @@ def _check_source(address: str) -> None:
             probing.bind((address, 0))
     except OSError as error:
         raise UsageError(
-            f"--source {address} is no address of this machine ({error.strerror}); "
-            "`ip address` lists them"
+            f"--source {address} is not an address of this machine ({error.strerror}); `ip "
+            "address` lists them"
         ) from None
 
 
@@ -258,9 +264,11 @@ def _check_header(header: str) -> None:
 def check_header_name(name: str) -> None:
     """Reject an invalid header name, or one reserved for the library. Raises UsageError."""
     if not _TOKEN.fullmatch(name):
-        raise UsageError(f"{name!r} is no header name; write 'Name: value' (RFC 9110 section 5.1)")
+        raise UsageError(
+            f"{name!r} is not a header name; write 'Name: value' (RFC 9110 section 5.1)"
+        )
     if name.lower() in _OURS:
-        raise UsageError(f"header {name} is made by the handshake itself; leave it out")
+        raise UsageError(f"header {name} is set by the handshake itself; leave it out")
 
 
 def _has_controls(text: str) -> bool:

@@ -77,11 +77,14 @@ def parse_distribution(text: str, parse: Callable[[str], float]) -> Distribution
     try:
         kind, numbers, weights = _parse(text, words, parse)
     except IndexError:
-        raise ValueError(f"{text!r} is no distribution; write it like {_FORMS}") from None
+        raise ValueError(f"{text!r} is not a distribution; write it like {_FORMS}") from None
     if min(numbers) < 0 or (kind is DistributionKind.LOGNORMAL and numbers[0] <= 0):
-        raise ValueError(f"{text!r} has a number below what can be drawn")
+        raise ValueError(
+            f"{text!r} contains a number that is too small; numbers must not be negative, and a "
+            "lognormal median must be above 0"
+        )
     if kind is DistributionKind.UNIFORM and numbers[0] > numbers[1]:
-        raise ValueError(f"{text!r} begins above its end")
+        raise ValueError(f"{text!r} starts above its end; write the lower number first")
     return Distribution(kind, numbers, text, weights)
 
 

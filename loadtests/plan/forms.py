@@ -47,7 +47,7 @@ def one_of(kind: type[StrEnum]) -> Form:
         try:
             return kind(text)
         except ValueError:
-            raise ValueError(f"{text!r} is none of {', '.join(kind)}") from None
+            raise ValueError(f"{text!r} is not one of {', '.join(kind)}") from None
 
     return Form(Kind.TEXT, read, words=tuple(kind))
 
@@ -88,7 +88,7 @@ def pairs(written: str) -> Form:
         for text in texts:
             key, equals, value = text.partition("=")
             if not equals or not key:
-                raise ValueError(f"{text!r} is no {written}")
+                raise ValueError(f"{text!r} is not of the form {written}")
             found[key] = value
         return found
 

@@ -46,7 +46,7 @@ def _by_stages(values: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(stages, Stages):
         return {}
     if "duration_seconds" in values:
-        raise UsageError("stages say how long they last; leave --duration out")
+        raise UsageError("stages set their own duration; leave --duration out")
     return {
         "connections": stages.most,
         "population": stages,
@@ -61,7 +61,7 @@ def _by_profile(values: Mapping[str, Any]) -> dict[str, Any]:
     if profile is None:
         return {}
     if "rate" in values or "duration_seconds" in values:
-        raise UsageError("--profile says rate and duration; leave --rate and --duration out")
+        raise UsageError("--profile sets rate and duration; leave --rate and --duration out")
     return {"rate": profile.arrivals / profile.seconds, "duration_seconds": profile.seconds}
 
 
@@ -88,9 +88,11 @@ def source_of(given: Given) -> TargetSource:
     if not source.command:
         for name in ("target_env", "target_dir", "target_ready"):
             if given.get(name):
-                raise UsageError(f"{flag_of(name)} goes with --target-cmd, and only with it")
+                raise UsageError(
+                    f"{flag_of(name)} can only be used with --target-cmd; leave it out, or use both"
+                )
     if source.ready is not None and not source.ready.startswith("/"):
-        raise UsageError(f"--target-ready {source.ready!r} is no path; write it like /healthz")
+        raise UsageError(f"--target-ready {source.ready!r} is not a path; write it like /healthz")
     if source.directory is not None and not Path(source.directory).is_dir():
-        raise UsageError(f"--target-dir {source.directory!r} is no directory")
+        raise UsageError(f"--target-dir {source.directory!r} is not a directory")
     return source

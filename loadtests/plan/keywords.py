@@ -76,7 +76,7 @@ def _url(wanted: Mapping[str, object]) -> str:
         raise UsageError("name the server: command='… {port} …' starts it, or url='ws://…'")
     path = _text("path", wanted.get("path", DEFAULT_PATH))
     if not path.startswith("/"):
-        raise UsageError(f"path {path!r} is no path; write it like {DEFAULT_PATH}")
+        raise UsageError(f"path {path!r} is not a path; write it like {DEFAULT_PATH}")
     return f"ws://127.0.0.1:{{port}}{path}"
 
 

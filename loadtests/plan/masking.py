@@ -17,7 +17,7 @@ from loadtests.plan.template import is_file, split_places
 
 MASK: Final = "***"
 _SCHEME: Final = re.compile(r"(?:basic|bearer|digest|token|apikey)\s+", re.IGNORECASE)
-_MOST_LETTERS_TOLD: Final = 3
+_MOST_LETTERS_SHOWN: Final = 3
 _QUERY_PART: Final = re.compile(r"([^&=]+)=([^&]*)")
 
 
@@ -33,11 +33,11 @@ def masked(plan: Plan) -> Plan:
 
 def masked_source(source: TargetSource) -> TargetSource:
     """Return the source of a server with its secrets masked."""
-    told = {
+    masked_values = {
         name: _masked(value) if is_secret_name(name) else value
         for name, value in source.environment.items()
     }
-    return replace(source, environment=told)
+    return replace(source, environment=masked_values)
 
 
 def masked_url(url: str) -> str:
@@ -86,6 +86,6 @@ def _masked(value: str) -> str:
     pieces = split_places(value.removeprefix(scheme))
     is_short = len(pieces) > 1
     return scheme + "".join(
-        (text if is_short and len(text) <= _MOST_LETTERS_TOLD else MASK) + place
+        (text if is_short and len(text) <= _MOST_LETTERS_SHOWN else MASK) + place
         for text, place in pieces
     )

@@ -60,7 +60,7 @@ class Plan:
     :class:`Option` follows from others.
     """
 
-    url: Annotated[str, Option(Group.TARGET, TEXT, default="that of --file")]
+    url: Annotated[str, Option(Group.TARGET, TEXT, default="the one in --file")]
     """Address, ws:// or wss://; {n} in it is the connection's number."""
 
     connections: Annotated[
@@ -135,8 +135,8 @@ class Plan:
     reply_timeout_seconds: Annotated[
         float, Option(Group.LOAD, SECONDS, metavar="TIME"), Above(0)
     ] = 10.0
-    """When a reply counts as lost, unless it still arrives; in a closed model the user then goes
-    on."""
+    """When a reply counts as lost, unless it still arrives; in a closed model the user then
+    continues."""
 
     warmup_seconds: Annotated[
         float, Option(Group.LOAD, SECONDS, metavar="TIME", scope=Scope.RUN), Least(0)
@@ -177,7 +177,7 @@ class Plan:
             COUNT,
             short="-p",
             metavar="N",
-            default="as few as fit",
+            default="as few as possible",
             scope=Scope.RUN,
         ),
         Least(1),
@@ -186,7 +186,7 @@ class Plan:
 
     seed: Annotated[
         int,
-        Option(Group.CONNECTIONS, COUNT, metavar="N", default="drawn", scope=Scope.RUN),
+        Option(Group.CONNECTIONS, COUNT, metavar="N", default="random", scope=Scope.RUN),
     ] = 0
     """Seed of every random choice."""
 
@@ -271,8 +271,8 @@ class Plan:
         check_ranges(self)
         if self.processes > self.connections:
             raise UsageError(
-                f"{self.processes} processes cannot share {self.connections} connections; "
-                "ask for fewer processes"
+                f"{self.processes} processes cannot share {self.connections} connections; use "
+                "fewer processes"
             )
         if self.rate is not None and self.rate <= 0:
             raise UsageError(f"rate is {self.rate}; it must be above 0 (leave it out for no pace)")
@@ -289,15 +289,19 @@ class Plan:
 
     def _check_model(self) -> None:
         if self.think is not None and self.rate is not None:
-            raise UsageError("--think is for the closed model; leave --rate and --profile out")
+            raise UsageError("--think applies to the closed model; leave --rate and --profile out")
         if self.per_connection and (self.rate is None or self.profile is not None):
-            raise UsageError("--per-connection needs a --rate, the same all the time")
+            raise UsageError("--per-connection needs a constant rate; give one with --rate")
         if self.population is not None and self.profile is not None:
-            raise UsageError("--profile and stages of connections; let one of them stay the same")
+            raise UsageError(
+                "--profile cannot be combined with stages of connections; leave one of them out"
+            )
         if self.population is not None and (self.steps > 1 or self.ramp_seconds):
-            raise UsageError("stages say when connections open; leave --steps and --ramp out")
+            raise UsageError("stages set when connections open; leave --steps and --ramp out")
         if self.payload_sizes is not None and self.payload_file is not None:
-            raise UsageError("both --payload and --payload-file; leave one of them out")
+            raise UsageError(
+                "--payload cannot be combined with --payload-file; leave one of them out"
+            )
 
     @property
     def parts(self) -> "tuple[Plan, ...]":
@@ -430,13 +434,13 @@ def split_url(url: str) -> SplitResult:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"{url!r} is no WebSocket address ({error}); {example}") from None
+        raise UsageError(f"{url!r} is not a WebSocket address ({error}); {example}") from None
     if parts.scheme not in ("ws", "wss"):
-        raise UsageError(f"{url!r} is no WebSocket address (scheme {parts.scheme!r}); {example}")
+        raise UsageError(f"{url!r} is not a WebSocket address (scheme {parts.scheme!r}); {example}")
     if not parts.hostname:
-        raise UsageError(f"{url!r} names no host; {example}")
+        raise UsageError(f"{url!r} has no host; {example}")
     if port == 0:
-        raise UsageError(f"{url!r} names port 0; {example}")
+        raise UsageError(f"{url!r} has port 0; {example}")
     if parts.fragment:
         raise UsageError(f"{url!r} has a fragment, which RFC 6455 section 3 forbids; {example}")
     return parts

@@ -98,7 +98,7 @@ def parse_profile(text: str) -> Profile:
 def _parse_segment(text: str) -> Segment:
     match = _SEGMENT.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text.strip()!r} is no part of a profile; write it like {_EXAMPLE}")
+        raise ValueError(f"{text.strip()!r} is not part of a profile; write it like {_EXAMPLE}")
     begin = parse_rate(match[1])
     end = parse_rate(match[2]) if match[2] else begin
     seconds = parse_seconds(match[3])

@@ -79,10 +79,10 @@ def _gathered(owner: type[Any]) -> Iterator[RunOption]:
     for name, metadata in declared(owner).items():
         for option in metadata:
             if isinstance(option, Option):
-                told = " ".join((documented[name].description or "").split())
+                help_text = " ".join((documented[name].description or "").split())
                 called = option.name or _without_unit(name)
                 default = documented[name].get_default(call_default_factory=True)
-                yield RunOption(called, owner, name, option, told, default)
+                yield RunOption(called, owner, name, option, help_text, default)
 
 
 def _without_unit(name: str) -> str:

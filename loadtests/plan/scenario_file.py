@@ -144,7 +144,9 @@ class _Reader:
 
 
 def _unknown(where: str, key: str, known: Sequence[str]) -> str:
-    return f"{where} is no key of a scenario file{nearest(key, known)} (keys: {', '.join(known)})"
+    return (
+        f"{where} is not a key of a scenario file{nearest(key, known)} (keys: {', '.join(known)})"
+    )
 
 
 def _checked(where: str, option: RunOption, value: object) -> object:

@@ -119,17 +119,17 @@ def parse_stages(text: str) -> Stages:
         stages.append(_parse(part, stages[-1].end if stages else 0))
     read = Stages(tuple(stages))
     if not read.most:
-        raise ValueError(f"{text!r} has no connection at any time")
+        raise ValueError(f"{text!r} never has a connection")
     return read
 
 
 def _parse(text: str, before: int) -> Stage:
     match = _STAGE.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text.strip()!r} is no stage; write them like {_EXAMPLE}")
+        raise ValueError(f"{text.strip()!r} is not a stage; write stages like {_EXAMPLE}")
     seconds = parse_seconds(match["seconds"])
     if seconds <= 0:
-        raise ValueError(f"{text.strip()!r} lasts no time")
+        raise ValueError(f"{text.strip()!r} has no duration")
     is_random = match["poisson"] is not None
     if match["rate"]:
         end = before + round(parse_rate(match["rate"]) * seconds)
@@ -140,5 +140,5 @@ def _parse(text: str, before: int) -> Stage:
     else:
         begin = before if match["how"] == "in" else end
     if min(begin, end) < 0:
-        raise ValueError(f"{text.strip()!r} has fewer than no connections")
+        raise ValueError(f"{text.strip()!r} has a negative number of connections")
     return Stage(begin, end, seconds, is_random)

@@ -36,7 +36,7 @@ def _read_pids(texts: Sequence[str]) -> tuple[int, ...]:
     try:
         return tuple(int(text) for text in texts)
     except ValueError:
-        raise ValueError(f"{', '.join(texts)!r} is no number of a process") from None
+        raise ValueError(f"{', '.join(texts)!r} is not a process ID") from None
 
 
 COMMAND: Final = Form(Kind.TEXT, split_command, shlex.join, shlex.join)
@@ -61,7 +61,7 @@ class TargetSource:
             Group.TARGET,
             PIDS,
             name="pid",
-            default="what listens on the port here",
+            default="the local process that listens on the port",
             metavar="PID",
             scope=Scope.RUN,
         ),

@@ -24,7 +24,7 @@ def check_places(text: str) -> None:
     for found in _LIKE_A_PLACE.findall(text):
         if found != _PORT and (not _PLACE.fullmatch(found) or saved_names(found)):
             raise UsageError(
-                f"nothing is filled in for {found} in {text!r}; there are {{n}}, a connection's "
+                f"unknown placeholder {found} in {text!r}; there are {{n}}, a connection's "
                 "number, {n%10}, its remainder, {feed.NAME}, of its row of the feed, and "
                 "${NAME}, of the environment"
             )
@@ -106,7 +106,7 @@ def _variable(name: str) -> str:
         return os.environ[name]
     except KeyError:
         raise UsageError(
-            f"the variable {name} is not set; export it, for ${{{name}}} is to be filled in"
+            f"the variable {name} is not set; export it, because ${{{name}}} refers to it"
         ) from None
 
 

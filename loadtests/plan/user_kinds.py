@@ -61,13 +61,16 @@ def parse_user(text: str) -> UserKind:
     match = _FORM.fullmatch(text)
     if match is None:
         raise UsageError(
-            f"--user {text!r} is no kind of users; write it like 'talker=30% /echo --scenario echo'"
+            f"--user {text!r} is not a kind of users; write it like 'talker=30% /echo --scenario "
+            "echo'"
         )
     name, share, rest = match.groups()
     # The rest may contain a secret.
     where = f"--user {name or share}"
     if not 0 < _share(share) <= 1:
-        raise UsageError(f"{where}: a share of {share} is not above 0 and at most 1 (100%)")
+        raise UsageError(
+            f"{where}: a share of {share} is out of range; it must be above 0 and at most 1 (100%)"
+        )
     try:
         words = shlex.split(rest or "")
     except ValueError as error:
@@ -93,7 +96,9 @@ def plan_of_run(given: Given, file: ScenarioFile) -> Plan:
     if not kinds:
         return plan_of(given, file.parameters)
     if file.parameters:
-        raise UsageError("[parameters] are of each kind of users: write [user.parameters]")
+        raise UsageError(
+            "[parameters] must be given for each kind of users: write [user.parameters]"
+        )
     return mixed(given, kinds)
 
 
@@ -106,11 +111,11 @@ def mixed(run: Given, kinds: Sequence[UserKind]) -> Plan:
     for name in names_in(Scope.KIND):
         if name in run and OPTIONS[name].read(run[name]) != OPTIONS[name].default:
             raise UsageError(
-                f"{flag_of(name)} belongs to each kind of users; put it into its --user"
+                f"{flag_of(name)} must be given for each kind of users; put it into its --user"
             )
     total = sum(kind.share for kind in kinds)
     if abs(total - 1) > _NEARLY:
-        raise UsageError(f"the shares of users are {total:.4g} together; they must be 1")
+        raise UsageError(f"the shares of users add up to {total:.4g}; they must add up to 1")
     whole = plan_of({name: it for name, it in run.items() if name in {*_OF_THE_RUN, "url"}})
     counts = parts_of(whole.connections, kinds)
     processes = _processes(whole.processes if "processes" in run else None, counts)
@@ -197,12 +202,13 @@ def _check_plan(plan: Plan, whole: Plan) -> None:
     """Reject what differs from the run: another server, another duration."""
     if urlsplit(plan.url)[:2] != urlsplit(whole.url)[:2]:
         raise UsageError(
-            f"{plan.url} is on another server than {whole.url}; all users of a run go to one"
+            f"{plan.url} is on another server than {whole.url}; all users of a run must use the "
+            "same one"
         )
     if plan.profile is not None and plan.duration_seconds != whole.duration_seconds:
         raise UsageError(
             f"--profile lasts {plan.duration_seconds:g} s, the run {whole.duration_seconds:g} s; "
-            "let --duration be the same"
+            "give --duration the same value"
         )
 
 
@@ -211,7 +217,7 @@ def _check_names(users: Sequence[User]) -> None:
     for name in names:
         if not _NAME.fullmatch(name):
             raise UsageError(
-                f"--user: {name!r} is no name; take a letter, then letters, digits, - and _"
+                f"--user: {name!r} is not a name; use a letter, then letters, digits, - and _"
             )
         if names.count(name) > 1:
             raise UsageError(
@@ -235,14 +241,15 @@ def _processes(asked: int | None, counts: Sequence[int]) -> list[int]:
     """Assign swarm processes: at least one to each kind, each next to the one with most to do."""
     if not all(counts):
         raise UsageError(
-            f"{sum(counts)} connections do not give each of the {len(counts)} kinds of users one"
+            f"{sum(counts)} connections are too few for {len(counts)} kinds of users; each needs "
+            "at least one"
         )
     if asked is None:
         in_force = limits.read_limits()
         return [limits.processes_for(count, in_force) for count in counts]
     if asked < len(counts):
         raise UsageError(
-            f"--processes {asked}: each of the {len(counts)} kinds of users needs one of its own"
+            f"--processes {asked}: each of the {len(counts)} kinds of users needs its own"
         )
     processes = [1] * len(counts)
     for _ in range(asked - len(counts)):

@@ -38,9 +38,10 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Begin a round with the connections that are open now; the answer is ``serving``."""
+    """Begin round ``number`` with the connections open now; the answer is ``serving``."""
 
     share: ProcessPlan
+    number: int
     do: Literal["serve"] = "serve"
 
 

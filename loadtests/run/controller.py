@@ -88,7 +88,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Wait until anything is heard, or for a moment."""
+    """Wait until anything is reported, or for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class Controller:
         self._plan = plan
         self._now_ns = now_ns
         self._patience = patience
-        self._seeds = count(plan.seed)
+        self._numbers = count()
         self._open_at_step: int | None = None
 
     def lose(self, member: Member, *, how: str, why: str, connections: int) -> bool:
@@ -263,8 +263,9 @@ class Controller:
             if not self._may_begin(is_complete):
                 continue
             members = sorted(self.roster.living(), key=lambda member: not member.open)
-            seed = next(self._seeds)
-            yield from self._serve(members, seed)
+            number = next(self._numbers)
+            seed = self._plan.seed + number
+            yield from self._serve(members, number, seed)
             if not self._is_called_off() and all(_serves(it, seed) for it in members):
                 yield from self._round(members, is_complete)
 
@@ -315,7 +316,6 @@ class Controller:
         start_ns = self._now_ns() + self._patience.lead_ns
         for member in members:
             member.is_measuring = True
-            member.rounds += 1
             member.reports.pop("measured", None)
             yield Send(member, Measure(start_ns + member.clock_ns))
 
@@ -384,7 +384,7 @@ class Controller:
         """Return whether a round may begin: a change that was under way comes first."""
         return self._has_settled(is_complete) and not self._is_called_off()
 
-    def _serve(self, members: Sequence[Member], seed: int) -> Flow:
+    def _serve(self, members: Sequence[Member], number: int, seed: int) -> Flow:
         """Make all members await the round's messages, before the first is published.
 
         No member is measured unless all await: what one did not await would count as lost.
@@ -395,10 +395,10 @@ class Controller:
             processes=len(members),
             seed=seed,
         )
-        for number, member in enumerate(members):
+        for process, member in enumerate(members):
             yield Synchronise(member)
-            # The reports of a process keep its number in the test.
-            yield Send(member, Serve(replace(member.share, plan=plan, process=number)))
+            share = replace(member.share, plan=plan, process=process)
+            yield Send(member, Serve(share, number))
 
         def waiting() -> list[Member]:
             return [it for it in members if it.is_living and not _serves(it, seed)]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Final
 
-from loadtests.plan.bounds import told
+from loadtests.plan.bounds import formatted
 from loadtests.plan.connect_options import ConnectOptions
 from loadtests.plan.limits import Limits
 from loadtests.plan.masking import masked, masked_url
@@ -54,13 +54,13 @@ def plan_rows(plan: Plan, sources: tuple[str, ...], limits: Limits) -> Iterator[
         yield "  target", masked_url(user.plan.url)
         yield from ((f"  {name}", text) for name, text in _user_rows(user.plan))
     if plan.warmup_seconds:
-        yield "Warm-up", f"{format_seconds(plan.warmup_seconds)} of the same load before"
+        yield "Warm-up", f"{format_seconds(plan.warmup_seconds)} of the same load beforehand"
     yield "Closing", f"over {plan.ramp_down_seconds:g} s" if plan.ramp_down_seconds else "at once"
     for text in plan.thresholds:
         yield "Must hold", str(parse_threshold(text))
     for text in plan.abort_on:
         yield "Aborts on", str(parse_threshold(text))
-    for name, value in told(plan.bounds):
+    for name, value in formatted(plan.bounds):
         yield "Bound", f"{name} {value}"
     yield "Seed", str(plan.seed)
 
@@ -73,8 +73,8 @@ def _user_rows(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _other_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield every other option that differs from its default, secrets masked."""
-    told_of = masked(plan)
-    owners = {Plan: told_of, ConnectOptions: told_of.options}
+    masked_plan = masked(plan)
+    owners = {Plan: masked_plan, ConnectOptions: masked_plan.options}
     for name, option in OPTIONS.items():
         if option.owner in owners and name not in _WITH_A_ROW:
             value = getattr(owners[option.owner], option.field)
@@ -109,7 +109,7 @@ def _connection_rows(
 def _opening(plan: Plan) -> str:
     if plan.population is not None:
         total = format_count(plan.openings)
-        return f"{total} in all, by stages, at most {format_count(plan.concurrent)} at once"
+        return f"{total} in total, by stages, at most {format_count(plan.concurrent)} at once"
     pace = f"over {plan.ramp_seconds:g} s, " if plan.ramp_seconds else ""
     steps = (
         ""
@@ -141,11 +141,14 @@ def _load_rows(plan: Plan) -> Iterator[tuple[str, str]]:
 def _pace_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     rate = plan.total_rate
     if rate is None:
-        think = f", after {plan.think} of thought" if plan.think else ""
-        yield "Load", f"closed model: the next after the reply{think}, for what is sent at all"
+        think = f", after {plan.think} of think time" if plan.think else ""
+        yield (
+            "Load",
+            f"closed model: the next message after the reply{think}, if the scenario sends any",
+        )
         yield "  lasts", format_seconds(plan.duration_seconds)
         return
-    each = ", of each connection its own" if plan.per_connection else ""
+    each = ", separate for each connection" if plan.per_connection else ""
     yield "Load", f"open model: {plan.arrivals} arrivals{each}"
     segments = plan.profile.segments if plan.profile else ()
     for number, segment in enumerate(segments, 1):

@@ -125,7 +125,7 @@ class Fleet:
         self._abort_on = tuple(map(parse_threshold, plan.abort_on))
         # Failures of the target or a script.
         self._failures: list[str] = []
-        self._heard = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._was_interrupted = False
 
     async def run(self, interrupted: asyncio.Event) -> Footer:
@@ -171,7 +171,7 @@ class Fleet:
     def _end_now(self) -> None:
         """End the load with its ledger; before the load there is nothing to keep."""
         self._controller.is_ending = True
-        self._heard.set()
+        self._wakeup.set()
 
     def _has_opened(self) -> bool:
         return bool(self._totals.counts["opened"])
@@ -181,7 +181,7 @@ class Fleet:
             self._controller.roster.add(child.member)
             self._write(child, encode_command(Prepare(child.member.share)))
             tasks.create_task(self._listen(child))
-            tasks.create_task(self._hear_prints(child))
+            tasks.create_task(self._read_printed(child))
 
     async def _carry(self, flow: Flow) -> None:
         """Carry out the controller's actions in order, and send it the result of each."""
@@ -213,15 +213,15 @@ class Fleet:
             case Restart():
                 return await self._restart()
             case Moment() | Hold() | Synchronise():
-                raise AssertionError(f"{action} is of a live load, which Locust leads")
+                raise AssertionError(f"{action} belongs to a live load, which Locust leads")
         return None
 
     async def _wait(self, holds_now: Callable[[], bool], seconds: float | None) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not holds_now():
-                    self._heard.clear()
-                    await self._heard.wait()
+                    self._wakeup.clear()
+                    await self._wakeup.wait()
 
     def _signal(self, connected: int) -> int:
         """Ask the target to stop; return when."""
@@ -278,7 +278,7 @@ class Fleet:
             if line is not None:
                 self._emit(line, text)
             if isinstance(line, Event):
-                self._hear(child.member, line)
+                self._receive(child.member, line)
             if isinstance(line, Interval):
                 self._notice_loss_of_all()
         if "closed" not in child.member.reports and self._totals.phase != "close":
@@ -286,13 +286,13 @@ class Fleet:
         else:
             await child.process.wait()
             child.member.has_ended = True
-        self._heard.set()
+        self._wakeup.set()
 
-    def _hear(self, member: Member, event: Event) -> None:
-        member.hear(event.name, event.detail)
+    def _receive(self, member: Member, event: Event) -> None:
+        member.receive(event.name, event.detail)
         if event.name == "script_error" and self._plan.fail_fast:
-            self._fail(f"the script failed and was to fail fast: {event.detail['kind']}")
-        self._heard.set()
+            self._fail(f"a script failed, and --fail-fast was given: {event.detail['kind']}")
+        self._wakeup.set()
 
     async def _lose(self, child: _Child) -> None:
         """Continue without a process that ended in the middle of the run, and mark the run."""
@@ -309,7 +309,7 @@ class Fleet:
         if not is_any_left:
             self._end_for("no swarm process is left")
 
-    async def _hear_prints(self, child: _Child) -> None:
+    async def _read_printed(self, child: _Child) -> None:
         """Show what a process and its script print; the last line gives why it died."""
         assert child.process.stderr is not None
         lines, number = 0, child.member.process
@@ -320,7 +320,7 @@ class Fleet:
             if lines > _MOST_PRINTED:
                 continue
             if lines == _MOST_PRINTED:
-                printed = f"it has printed {lines:,} lines, more are not shown"
+                printed = f"it has printed {lines:,} lines; further lines are not shown"
             self._emit(Event(self._now_ns(), "printed", {"process": number, "text": printed}))
 
     async def _watch(self) -> None:
@@ -355,7 +355,9 @@ class Fleet:
         there = sum(self._totals.open_by_process.get(number, 0) for number in self._staying)
         if self._totals.phase == "measure" and not there:
             codes = ", ".join(str(code) for code in sorted(self._totals.close_codes))
-            which = "" if len(self._staying) == len(self._shares) else " that was to stay"
+            which = (
+                "" if len(self._staying) == len(self._shares) else " that should have stayed open"
+            )
             self._fail(
                 f"the target ended every connection{which} in the middle of the run "
                 f"(close codes {codes})"

@@ -190,11 +190,11 @@ class LiveConnections:
     def _let_go(self, those: list[Connection]) -> None:
         if those:
             self._leaving.update(those)
-            task = asyncio.create_task(self._say_goodbye(those))
+            task = asyncio.create_task(self._close_leaving(those))
             self._goodbyes.add(task)
             task.add_done_callback(self._goodbyes.discard)
 
-    async def _say_goodbye(self, those: list[Connection]) -> None:
+    async def _close_leaving(self, those: list[Connection]) -> None:
         """Close connections when they have finished what they are doing."""
         await self.scenario.leaving(those)
         for done, connection in enumerate(those, 1):

@@ -22,7 +22,6 @@ class Member:
         open, pending: in a live load, its connections, and those that it is opening.
         order, ordered: the last order that it has taken, and the last that it was given.
         part: its part of the rate.
-        rounds: how many loads it was given.
         is_measuring: whether it was given a load that is not closed yet.
         is_held: whether changes to its number of connections are held back.
     """
@@ -39,7 +38,6 @@ class Member:
     order: int = 0
     ordered: int = 0
     part: float = 0.0
-    rounds: int = 0
     is_measuring: bool = False
     is_held: bool = False
 
@@ -53,7 +51,7 @@ class Member:
         """Whether it has all the connections that it was ordered to have."""
         return self.order == self.ordered and not self.pending
 
-    def hear(self, name: str, detail: Mapping[str, Any]) -> None:
+    def receive(self, name: str, detail: Mapping[str, Any]) -> None:
         """Take one of its reports."""
         if name == "population":
             self.open, self.pending = detail["open"], detail["pending"]

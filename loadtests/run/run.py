@@ -145,7 +145,9 @@ def checked(plan: Plan) -> Plan:
     for user in plan.users:
         try:
             if scenario_kind(user.plan.scenario).stops_target:
-                raise UsageError(f"{user.plan.scenario} stops the server for all; run it by itself")
+                raise UsageError(
+                    f"{user.plan.scenario} stops the server for all users; run it alone"
+                )
             users.append(replace(user, plan=_checked_part(user.plan)))
         except UsageError as error:
             raise UsageError(f"user {user.name}: {error}") from None
@@ -198,15 +200,15 @@ def _with_rows(plan: Plan, rows: int) -> Plan:
         return plan
     if plan.live:
         raise UsageError(
-            f"--feed-policy {plan.feed_policy}: where connections come and go, who comes "
-            "gets the number, and so the row, of one that has gone; leave it out"
+            f"--feed-policy {plan.feed_policy}: when connections come and go, a new one reuses the "
+            "number, and so the row, of one that has left; leave it out"
         )
     if rows >= plan.connections:
         return plan
     if plan.feed_policy is FeedPolicy.ONCE:
         raise UsageError(
             f"--feed-policy once: {plan.feed} has {rows:,} rows for {plan.connections:,} "
-            "connections; ask for as many, or for another policy"
+            "connections; use at most that many connections, or another policy"
         )
     return replace(plan, connections=rows, processes=min(plan.processes, rows))
 
@@ -278,9 +280,9 @@ async def _record(
         observe(line)
 
     origin_ns = perf_counter_ns()
-    told = masked(plan)
-    target = Target(told.url, str(endpoint), found.command, found.pids)
-    emit(run_header(told, target, in_force, command))
+    masked_plan = masked(plan)
+    target = Target(masked_plan.url, str(endpoint), found.command, found.pids)
+    emit(run_header(masked_plan, target, in_force, command))
     fleet = Fleet(
         plan,
         endpoint,

@@ -75,10 +75,12 @@ class Swarm:
 
     def __init__(self, share: ProcessPlan, output: asyncio.StreamWriter) -> None:
         self._share = share
+        # Its number in the run; in a round it may have another one among those that take part.
+        self._process = share.process_of_run
         self._output = output
         self._phase = "start"
         self._recorder = Recorder(
-            share.process_of_run,
+            self._process,
             share.origin_ns,
             share.plan.payload_bytes,
             share.plan.late_seconds,
@@ -88,11 +90,16 @@ class Swarm:
         self._dialer = Dialer(share, self._recorder, self._rows)
         self._setup = setup_of(share.plan)
         self._pool = ConnectionPool(
-            share, self._scenario, self._dialer, self._recorder, self._say, setup=self._setup
+            share,
+            self._scenario,
+            self._dialer,
+            self._recorder,
+            self._report_event,
+            setup=self._setup,
         )
         self._live = LiveConnections(share, self._pool, self._scenario, self._recorder)
         self._load = LoadWindow(0, 0)
-        self._told_population = (0, 0, 0)
+        self._reported_population = (0, 0, 0)
 
     async def run(self, commands: asyncio.StreamReader) -> None:
         """Carry out commands until one closes the process, or until there are no more."""
@@ -113,9 +120,9 @@ class Swarm:
                     await asyncio.wait((obeying,))
                     obeying = None
                 match command:
-                    case Serve(share):
-                        self._begin_round(share)
-                        self._say("serving", seed=self._share.plan.seed)
+                    case Serve(share, number):
+                        self._begin_round(share, number)
+                        self._report_event("serving", seed=self._share.plan.seed)
                         continue
                     case Measure(start_ns):
                         # Set here, because the next command may end it.
@@ -135,11 +142,11 @@ class Swarm:
                 os._exit(1)
             ticking.cancel()
         watch.close()
-        self._tell_faults()
+        self._report_faults()
         self._write(self._recorder.take(self._phase))
         if self._share.plan.live:
-            self._say("negotiated", outcomes=dict(self._dialer.negotiated))
-        self._say("closed")
+            self._report_event("negotiated", outcomes=dict(self._dialer.negotiated))
+        self._report_event("closed")
         await self._output.drain()
 
     async def _begin(self) -> None:
@@ -152,17 +159,19 @@ class Swarm:
                     raise TimeoutError(f"setup took longer than {_SETUP_SECONDS:.0f} s") from None
                 raise
         if self._rows:
-            self._say("feed", rows=len(self._rows))
-        self._say("ready")
+            self._report_event("feed", rows=len(self._rows))
+        self._report_event("ready")
 
     async def _obey(self, command: Command) -> None:
         self._enter(command.do)
         match command:
             case Open(until):
                 await self._pool.open_planned(until)
-                self._say("negotiated", outcomes=dict(self._dialer.negotiated))
+                self._report_event("negotiated", outcomes=dict(self._dialer.negotiated))
                 self._dialer.negotiated.clear()
-                self._say("opened", open=self._recorder.open, attempted=self._pool.attempted)
+                self._report_event(
+                    "opened", open=self._recorder.open, attempted=self._pool.attempted
+                )
             case Settle(is_last):
                 # Now, while nothing is timed: a collection that walks every connection takes tens
                 # of milliseconds. Once frozen, they are not walked again.
@@ -170,24 +179,24 @@ class Swarm:
                 gc.freeze()
                 if is_last:
                     self._scenario.prepare(self._pool)
-                self._say("settled")
+                self._report_event("settled")
             case Measure():
                 published = await self._measure()
                 # So that what the fleet reads now is not up to a second old.
                 self._write(self._recorder.take(self._phase))
-                self._say("measured", published=published)
+                self._report_event("measured", published=published)
             case ExpectEnd():
-                self._say("expecting", open=cast("Drain", self._scenario).expect_end())
+                self._report_event("expecting", open=cast("Drain", self._scenario).expect_end())
             case SeeOff(signal_ns):
                 drain = cast("Drain", self._scenario)
                 published = await drain.see_off(signal_ns)
-                self._say("drained", published=published)
+                self._report_event("drained", published=published)
             case Return(restarted_ns):
                 await cast("Drain", self._scenario).come_back(restarted_ns)
-                self._say("returned")
+                self._report_event("returned")
             case Collect(published):
                 await self._collect(published)
-                self._say("collected")
+                self._report_event("collected")
             case Close(over_seconds):
                 await self._close(over_seconds)
 
@@ -223,8 +232,11 @@ class Swarm:
                 return False
         return True
 
-    def _begin_round(self, share: ProcessPlan) -> None:
+    def _begin_round(self, share: ProcessPlan, number: int) -> None:
         """Begin a round of a live load: a new scenario on the connections that are open now."""
+        # What is still to be reported belongs to the round before.
+        self._write(self._recorder.take(self._phase))
+        self._recorder.round_number = number
         self._share = share
         self._scenario = make_scenario(share, self._recorder)
         self._pool.serve(self._scenario)
@@ -258,35 +270,34 @@ class Swarm:
         while True:
             await asyncio.sleep(_FOLD_SECONDS)
             self._recorder.fold()
-            self._tell_faults()
-            self._tell_population()
+            self._report_faults()
+            self._report_population()
             if perf_counter_ns() - reported_ns >= _INTERVAL_SECONDS * 1e9:
                 reported_ns = perf_counter_ns()
                 self._write(self._recorder.take(self._phase))
 
-    def _tell_faults(self) -> None:
+    def _report_faults(self) -> None:
         """Report what a scenario's code raised, once for each kind."""
-        for kind, trace in self._recorder.untold_faults.items():
-            self._say("script_error", kind=kind, traceback=trace)
-        self._recorder.untold_faults.clear()
+        for kind, trace in self._recorder.unreported_faults.items():
+            self._report_event("script_error", kind=kind, traceback=trace)
+        self._recorder.unreported_faults.clear()
 
-    def _tell_population(self) -> None:
+    def _report_population(self) -> None:
         """Report the number of connections when it has changed; only for a live load."""
         if not self._share.plan.live or self._share.plan.population is not None:
             return
         live = self._live
         now = (live.staying, live.pending + self._scenario.away, live.order)
-        if now != self._told_population:
-            if self._told_population[1] and not now[1] and not self._scenario.replaces:
+        if now != self._reported_population:
+            if self._reported_population[1] and not now[1] and not self._scenario.replaces:
                 # All have arrived, to stay: a collection need not walk them again.
                 gc.freeze()
-            self._told_population = now
-            self._say("population", open=now[0], pending=now[1], order=now[2])
+            self._reported_population = now
+            self._report_event("population", open=now[0], pending=now[1], order=now[2])
 
-    def _say(self, name: str, **detail: object) -> None:
+    def _report_event(self, name: str, **detail: object) -> None:
         t_ns = perf_counter_ns() - self._share.origin_ns
-        process = self._share.process_of_run
-        self._write(Event(t_ns=t_ns, name=name, detail={"process": process, **detail}))
+        self._write(Event(t_ns=t_ns, name=name, detail={"process": self._process, **detail}))
 
     def _write(self, line: Line) -> None:
         self._output.write(encode_line(line))

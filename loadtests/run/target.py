@@ -84,7 +84,7 @@ async def _listening(
         await _stop(process)
     raise TargetError(
         f"another server (process {other}) listens on port {target.port}, which the target "
-        f"{shlex.join(target.command)} was told to listen on"
+        f"{shlex.join(target.command)} should listen on; stop that server, or use another port"
     )
 
 

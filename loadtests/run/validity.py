@@ -19,7 +19,7 @@ from reports.units import format_ratio
 ADVICE: Final = "use more --processes, or less load for each"
 
 
-UNTRIED: Final = "no connection was tried"
+UNTRIED: Final = "no connection was attempted"
 
 # One or two late messages are a hiccup of the machine, even if they are 1 % of a few.
 _FEWEST_LATE: Final = 3
@@ -78,8 +78,8 @@ def _local_reasons(totals: Totals) -> Iterator[str]:
     for kind, count in totals.errors.items():
         if _is_local(kind):
             yield (
-                f"{count:,} connections failed with {kind}, a limit of this machine and not of "
-                "the server; `swarmgate doctor` says which"
+                f"{count:,} connections failed with {kind}, a limit of this machine and not of the "
+                "server; `swarmgate doctor` shows which"
             )
 
 
@@ -91,9 +91,9 @@ def _overdue(totals: Totals) -> str:
     asked = figures.get("connections.asked_per_second")
     return (
         f"{count:,} of {figures['connections.requested']:,.0f} connections were not open a second "
-        f"after they were to be; {figures['connections.opened']:,.0f} were opened, "
+        f"after they were due; {figures['connections.opened']:,.0f} were opened, "
         f"{figures.get('connections.opened_per_second', 0.0):,.0f} a second"
-        f"{'' if asked is None else f' of {asked:,.0f} asked'}"
+        f"{'' if asked is None else f' of {asked:,.0f} requested'}"
     )
 
 
@@ -113,27 +113,27 @@ def process_reasons(plan: Plan, process: int, totals: Totals) -> Iterator[str]:
     late = _percentile_seconds(own, "lateness")
     if late > bounds.lateness_p99_seconds and not _late_by_a_few(own, bounds):
         yield (
-            f"{who} sent late: 1 % of messages by {late * 1e3:.1f} ms or more, allowed are "
-            f"{bounds.lateness_p99_seconds * 1e3:.0f} ms; {ADVICE}"
+            f"{who} sent late: 1 % of messages by {late * 1e3:.1f} ms or more, at most "
+            f"{bounds.lateness_p99_seconds * 1e3:.0f} ms is allowed; {ADVICE}"
         )
     pause = own["gc_pause"].max_ns / 1e9 if "gc_pause" in own else 0.0
     if pause > bounds.gc_pause_seconds:
         yield (
-            f"{who} was stopped by its garbage collector for {pause * 1e3:.0f} ms, allowed are "
-            f"{bounds.gc_pause_seconds * 1e3:.0f} ms; use more --processes, so that each has "
-            "fewer connections"
+            f"{who} was stopped by its garbage collector for {pause * 1e3:.0f} ms, at most "
+            f"{bounds.gc_pause_seconds * 1e3:.0f} ms is allowed; use more --processes, so that "
+            "each has fewer connections"
         )
     if plan.rate is None:
         return
     lag = _percentile_seconds(own, "loop_lag")
     if lag > bounds.loop_lag_p99_seconds and not measures_of(plan).in_bursts:
         yield (
-            f"the event loop of {who} lagged: 1 % of the time by {lag * 1e3:.0f} ms or more, "
-            f"allowed are {bounds.loop_lag_p99_seconds * 1e3:.0f} ms; {ADVICE}"
+            f"the event loop of {who} lagged: 1 % of the time by {lag * 1e3:.0f} ms or more, at "
+            f"most {bounds.loop_lag_p99_seconds * 1e3:.0f} ms is allowed; {ADVICE}"
         )
     if totals.own_runnable_ratios().get(process, 0.0) > bounds.runnable_ratio:
         allowed = format_ratio(bounds.runnable_ratio)
-        yield f"{who} {_ran(totals, process)}, allowed are {allowed}; {ADVICE}"
+        yield f"{who} {_ran(totals, process)}, at most {allowed} is allowed; {ADVICE}"
 
 
 def _ran(totals: Totals, process: int) -> str:
@@ -169,7 +169,7 @@ def _load_reasons(plan: Plan, totals: Totals) -> Iterator[str]:
     slack = 1 + (4 * asked**0.5 if plan.arrivals == "poisson" else 0)
     if sent < asked * plan.bounds.achieved_ratio - slack:
         yield (
-            f"the load was not reached: {sent:,.0f} messages sent of {asked:,.0f} asked for; "
+            f"the load was not reached: {sent:,.0f} messages sent of {asked:,.0f} requested; "
             f"{ADVICE}, or look at the errors"
         )
 
@@ -223,8 +223,8 @@ def warnings_about(plan: Plan, totals: Totals) -> tuple[str, ...]:
     ]
     if unreadable := figures.get("server.unreadable_processes"):
         warnings.append(
-            f"{unreadable:,.0f} of the target's processes may not be looked at, so its memory is "
-            "more than is told"
+            f"{unreadable:,.0f} of the target's processes cannot be inspected, so its memory is "
+            "higher than reported"
         )
     steal = figures.get("machine.steal_ratio", 0.0)
     if steal > plan.bounds.steal_ratio:
@@ -250,8 +250,8 @@ def _rows_again(plan: Plan, totals: Totals) -> Iterator[str]:
         tried += totals.counts["opened_later"]
     if plan.feed_policy is FeedPolicy.CYCLE and tried > (totals.feed_rows or tried):
         yield (
-            f"{plan.feed} has {totals.feed_rows:,} rows for {tried:,} connections, so they were "
-            "given again (--feed-policy)"
+            f"{plan.feed} has {totals.feed_rows:,} rows for {tried:,} connections, so rows were "
+            "reused (--feed-policy)"
         )
 
 
@@ -266,14 +266,14 @@ def _own_share(plan: Plan, totals: Totals) -> Iterator[str]:
             and (lags or totals.own_runnable_ratios().get(process, 0.0) >= BUSY)
         ):
             yield (
-                f"swarm process {process} {_ran(totals, process)} and got to what was due "
-                f"{lag * 1e3:.0f} ms late in 1 % of looks: latencies and rate of this closed model "
-                f"are bounded by the generator; {ADVICE}"
+                f"swarm process {process} {_ran(totals, process)} and was {lag * 1e3:.0f} ms late "
+                "or more for 1 % of what was due: latencies and rate of this closed model are "
+                f"bounded by the generator; {ADVICE}"
             )
         elif measures_of(plan).in_bursts and lags:
             yield (
                 f"the event loop of swarm process {process} lagged while it received: 1 % of the "
-                f"time by {lag * 1e3:.0f} ms or more, up to which is in the deliveries; {ADVICE}"
+                f"time by {lag * 1e3:.0f} ms or more, which the delivery times include; {ADVICE}"
             )
 
 
@@ -284,6 +284,6 @@ def _few_late(totals: Totals, bounds: Bounds) -> Iterator[str]:
             lateness = own["lateness"]
             yield (
                 f"swarm process {process} sent {few} of {lateness.count:,} messages late, the "
-                f"worst by {lateness.max_ns / 1e6:.1f} ms: too few to judge it by, though they are "
-                "in the figures"
+                f"worst by {lateness.max_ns / 1e6:.1f} ms: too few to invalidate the run, but "
+                "included in the figures"
             )

@@ -60,8 +60,8 @@ class Broadcast(Scenario[BroadcastParameters]):
         check_payload(plan)
         if plan.population is not None and not parameters.publisher_receives:
             raise UsageError(
-                "parameter publisher_receives is for the same connections all the time; leave it "
-                "out, or say the number of connections without stages"
+                "parameter publisher_receives needs connections that stay the same; leave it out, "
+                "or give the number of connections without stages"
             )
 
     def new_state(self, number: int) -> Ledger:  # noqa: ARG002
@@ -153,6 +153,6 @@ class Broadcast(Scenario[BroadcastParameters]):
         sent_ns = published.get("sent_ns", [])
         late_ns = round(self.plan.late_seconds * 1e9)
         for ledger in ledgers:
-            heard = (ledger.begin, ledger.next_expected) if ledger.has_begun else None
-            first, last = self._attendance.presences[ledger].due(sent_ns, heard, late_ns)
+            received = (ledger.begin, ledger.next_expected) if ledger.has_begun else None
+            first, last = self._attendance.presences[ledger].due(sent_ns, received, late_ns)
             yield last - first, last - first - ledger.arrived

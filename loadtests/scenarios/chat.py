@@ -47,8 +47,8 @@ NUMBER = "{n}"
 # A number this far ahead of the last one is a damaged stamp, not a gap to enter in the ledger.
 _LARGEST_GAP = 1_000_000
 
-# Marks a publisher that a receiver has not heard yet, where it may begin with any number.
-_UNHEARD = 0xFFFF_FFFF
+# Marks a publisher from which nothing was received yet, where it may begin with any number.
+_NOTHING_RECEIVED = 0xFFFF_FFFF
 
 # How many texts are recognised once read; beyond that, all are read again.
 _REMEMBERED = 4096
@@ -76,7 +76,7 @@ def publishers_of(plan: Plan, parameters: ChatParameters) -> int:
     return parameters.publishers or max(1, plan.connections // 10)
 
 
-class _Said(NamedTuple):
+class _Message(NamedTuple):
     """A message that was read: its publisher, its place in the ledgers, and when it was due."""
 
     publisher: int
@@ -94,7 +94,7 @@ class Listener:
         number: its number in the fleet, under which it also publishes.
         room: the number of its room.
         expected_next: the next number expected from each publisher of its room.
-        begins: where connections come and go, the lowest number heard from each publisher;
+        begins: where connections come and go, the lowest number received from each publisher;
             otherwise empty, as that is 0.
         arrived: first arrivals, from all publishers together.
         ledgers: the ledgers of publishers from whom a message was missing or came again.
@@ -146,7 +146,7 @@ class Chat(Scenario[ChatParameters]):
         self._speakers: list[Connection] = []
         self._sent_ns: dict[int, array[int]] = {}
         # Every receiver gets the same bytes, so a text is read once and then recognised.
-        self._said: dict[bytes, _Said] = {}
+        self._messages: dict[bytes, _Message] = {}
 
     @classmethod
     def check(cls, plan: Plan, parameters: ChatParameters) -> None:
@@ -154,7 +154,7 @@ class Chat(Scenario[ChatParameters]):
         if plan.payload_bytes < CHAT_BYTES:
             raise UsageError(
                 f"a payload of {plan.payload_bytes} bytes is too small; a chat message carries a "
-                f"stamp, so it must be of {CHAT_BYTES} or more"
+                f"stamp, so it must have at least {CHAT_BYTES}"
             )
         for name in ("publishers", "rooms"):
             value = getattr(parameters, name)
@@ -179,10 +179,10 @@ class Chat(Scenario[ChatParameters]):
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
         """Time one delivery and enter it in its receiver's ledger. Hot path."""
-        said = self._said.get(payload) or self._read(payload, now_ns)
-        if said is None:
+        message = self._messages.get(payload) or self._read(payload, now_ns)
+        if message is None:
             return
-        publisher, room, slot, sequence, intended_ns, key = said
+        publisher, room, slot, sequence, intended_ns, key = message
         listener: Listener = connection.state
         if publisher == listener.number and not self._publisher_receives:
             # It would offset a message that another receiver has lost.
@@ -203,22 +203,22 @@ class Chat(Scenario[ChatParameters]):
             times_ns = deliveries[key] = array("q")
         times_ns.append(now_ns - intended_ns)
 
-    def _read(self, payload: bytes, now_ns: int) -> _Said | None:
+    def _read(self, payload: bytes, now_ns: int) -> _Message | None:
         """Read a text not seen before; return None if it does not belong to this run."""
         text = self._finder.text(payload)
         if text is None:
             return None
         for reading in readings(text, self._tag):
-            said = self._said_by(reading, now_ns)
-            if said is not None:
-                if len(self._said) >= _REMEMBERED:
-                    self._said.clear()
-                self._said[payload] = said
-                return said
+            message = self._message_of(reading, now_ns)
+            if message is not None:
+                if len(self._messages) >= _REMEMBERED:
+                    self._messages.clear()
+                self._messages[payload] = message
+                return message
         self._recorder.integrity["corrupted"] += 1
         return None
 
-    def _said_by(self, reading: Reading, now_ns: int) -> _Said | None:
+    def _message_of(self, reading: Reading, now_ns: int) -> _Message | None:
         """Read a stamp; return None if any part of what was sent is missing."""
         stamp = reading.stamped
         try:
@@ -237,11 +237,11 @@ class Chat(Scenario[ChatParameters]):
             return None
         slot, room = divmod(publisher, self._rooms)
         key = publisher << 24 | sequence
-        return _Said(publisher, room, slot, sequence, min(intended_ns, now_ns), key)
+        return _Message(publisher, room, slot, sequence, min(intended_ns, now_ns), key)
 
     def _out_of_order(self, listener: Listener, slot: int, sequence: int) -> bool:
         """Enter an out-of-order message; return whether it is the first of its number."""
-        if listener.begins and listener.expected_next[slot] == _UNHEARD:
+        if listener.begins and listener.expected_next[slot] == _NOTHING_RECEIVED:
             listener.begins[slot] = sequence
             listener.expected_next[slot] = sequence + 1
             return True
@@ -273,7 +273,7 @@ class Chat(Scenario[ChatParameters]):
         """Record when a receiver joins, if receivers come and go."""
         if self._by_stages:
             listener: Listener = connection.state
-            listener.expected_next = array("I", [_UNHEARD]) * self._slots
+            listener.expected_next = array("I", [_NOTHING_RECEIVED]) * self._slots
             listener.begins = array("I", listener.expected_next)
             self._attendance.come(connection, self.share.now_ns())
             if connection.number < self._publishers:
@@ -397,9 +397,11 @@ class Chat(Scenario[ChatParameters]):
             is_own = int(publisher) == listener.number and not self._publisher_receives
             if room != listener.room or is_own:
                 continue
-            has_heard = listener.expected_next[slot] != _UNHEARD
-            heard = (listener.begins[slot], listener.expected_next[slot]) if has_heard else None
-            first, last = self._attendance.presences[listener].due(sent_ns, heard, late_ns)
+            has_received = listener.expected_next[slot] != _NOTHING_RECEIVED
+            received = (
+                (listener.begins[slot], listener.expected_next[slot]) if has_received else None
+            )
+            first, last = self._attendance.presences[listener].due(sent_ns, received, late_ns)
             due += last - first
         return due
 

@@ -37,8 +37,8 @@ _MEASURES: Final = Measures(
     figures=measured_alike(
         "Counted by the swarm processes as clients come and go.",
         (
-            ("churn.arrivals", "arrivals due", Better.NEITHER, "Clients that were to come."),
-            ("churn.arrived", "arrived", Better.HIGHER, "Clients that came."),
+            ("churn.arrivals", "arrivals due", Better.NEITHER, "Clients that should have arrived."),
+            ("churn.arrived", "arrived", Better.HIGHER, "Clients that arrived."),
             ("churn.left", "left", Better.NEITHER, "Clients that left."),
         ),
     ),

@@ -44,7 +44,7 @@ class CorrelatedParameters(Parameters):
     @classmethod
     def _has_one_hole(cls, wrap: str | None) -> str | None:
         if wrap is not None and wrap.count(_HOLE) != 1:
-            raise ValueError("it must have {} once, for the message")
+            raise ValueError("it must contain {} once, for the message")
         return wrap
 
     @field_validator("find")
@@ -221,10 +221,10 @@ def _string_around(text: bytes, place: int) -> bytes | None:
     if quote < 0:
         return None
     try:
-        said, _ = _JSON.raw_decode(text[quote:].decode())
+        decoded, _ = _JSON.raw_decode(text[quote:].decode())
     except ValueError:
         return None
-    return str(said).encode(errors="replace")
+    return str(decoded).encode(errors="replace")
 
 
 def _is_escaped(text: bytes, place: int) -> bool:

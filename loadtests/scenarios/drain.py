@@ -47,27 +47,27 @@ _MEASURES: Final = Measures(
         (
             (
                 "told",
-                "told after the signal",
+                "notified after the signal",
                 Better.LOWER,
-                "From the signal to stop until a client is told of it.",
+                "From the signal to stop until a client is notified of it.",
             ),
         ),
     ),
     figures=measured_alike(
-        "Seen by the clients and by who signals the target: when clients are told, newcomers "
-        "refused, and its processes gone.",
+        "Observed by the clients and by the process that signals the target: when clients are "
+        "notified, when newcomers are refused, and when its processes end.",
         (
             (
                 "drain.attempts",
-                "tries to come back",
+                "reconnect attempts",
                 Better.LOWER,
-                "Tries to come back to the restarted target.",
+                "Attempts to reconnect to the restarted target.",
             ),
             (
                 "drain.failed_attempts",
-                "failed tries to come back",
+                "failed reconnect attempts",
                 Better.LOWER,
-                "Those of these tries that failed.",
+                "Those of these attempts that failed.",
             ),
             ("drain.connected", "clients at the signal", Better.NEITHER, "Clients at the signal."),
             (
@@ -76,30 +76,30 @@ _MEASURES: Final = Measures(
                 Better.NEITHER,
                 "Processes of the target at the signal.",
             ),
-            ("drain.told", "clients told", Better.HIGHER, "Clients that were told."),
+            ("drain.told", "clients notified", Better.HIGHER, "Clients that were notified."),
             (
                 "drain.told_first_seconds",
-                "first client told after",
+                "first client notified after",
                 Better.LOWER,
-                "From the signal until the first client was told.",
+                "From the signal until the first client was notified.",
             ),
             (
                 "drain.told_median_seconds",
-                "half of the clients told after",
+                "half of the clients notified after",
                 Better.LOWER,
-                "From the signal until half of them were.",
+                "From the signal until half of the clients were notified.",
             ),
             (
                 "drain.told_p99_seconds",
-                "99 % of the clients told after",
+                "99 % of the clients notified after",
                 Better.LOWER,
-                "From the signal until 99 % were.",
+                "From the signal until 99 % of the clients were notified.",
             ),
             (
                 "drain.told_last_seconds",
-                "last client told after",
+                "last client notified after",
                 Better.LOWER,
-                "From the signal until the last one was.",
+                "From the signal until the last client was notified.",
             ),
             (
                 "drain.accepted",
@@ -163,7 +163,7 @@ class DrainParameters(PublishedParameters, ReconnectParameters):
     """Restart the target once it has exited; every client reconnects with its backoff."""
 
 
-class Told:
+class Client:
     """One client: when it was first notified (0: not yet), and which messages it received."""
 
     __slots__ = ("at_ns", "leaves", "ledger")
@@ -203,10 +203,10 @@ class Drain(Scenario[DrainParameters]):
         if plan.rate is not None:
             check_payload(plan)
 
-    def new_state(self, number: int) -> Told:
+    def new_state(self, number: int) -> Client:
         """Draw whether the client leaves when notified; the publisher is among the last to."""
         draw = 0.0 if number == _PUBLISHER else self._random.random()
-        return Told(leaves=draw < self.parameters.leave)
+        return Client(leaves=draw < self.parameters.leave)
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
         """Enter a message in its receiver's ledger, or handle it as the notice."""
@@ -216,20 +216,20 @@ class Drain(Scenario[DrainParameters]):
         stamp = self._stamp
         if payload != stamp.seen and not stamp.read(payload, now_ns):
             return
-        told: Told = connection.state
-        if stamp.sequence == told.ledger.next_expected:
-            told.ledger.next_expected = stamp.sequence + 1
-        elif not observe(told.ledger, stamp.sequence, self.recorder):
+        client: Client = connection.state
+        if stamp.sequence == client.ledger.next_expected:
+            client.ledger.next_expected = stamp.sequence + 1
+        elif not observe(client.ledger, stamp.sequence, self.recorder):
             return
         self._delivered(now_ns - stamp.intended_ns)
 
     def _on_notice(self, connection: Connection, now_ns: int) -> None:
         """Record when a client is first notified, and make it leave if it is one that does."""
-        told: Told = connection.state
-        if told.at_ns:
+        client: Client = connection.state
+        if client.at_ns:
             return
-        told.at_ns = now_ns
-        if told.leaves:
+        client.at_ns = now_ns
+        if client.leaves:
             last = self.parameters.leave_within
             delay = last if connection.number == _PUBLISHER else self._random.uniform(0, last)
             asyncio.get_running_loop().call_later(delay, _leave, connection)
@@ -283,11 +283,11 @@ class Drain(Scenario[DrainParameters]):
             self._publishing.cancel()
             with suppress(asyncio.CancelledError):
                 await self._publishing
-        told = self.recorder.durations("told").append
+        record = self.recorder.durations("told").append
         for connection in self._here:
             if at_ns := connection.state.at_ns:
                 # A notice that arrived before the signal was read belongs to an earlier stop.
-                told(max(0, at_ns - signal_ns))
+                record(max(0, at_ns - signal_ns))
         return {"sent_ns": list(self._publisher.sent_ns)}
 
     async def come_back(self, restarted_ns: int) -> None:

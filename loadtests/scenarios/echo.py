@@ -65,12 +65,12 @@ class EchoParameters(CorrelatedParameters):
 class Stream:
     """One connection's messages: how many were sent, which are under way, which came back."""
 
-    __slots__ = ("given_up", "issued", "ledger", "overdue", "pending", "told")
+    __slots__ = ("counted", "given_up", "issued", "ledger", "overdue", "pending")
 
     def __init__(self) -> None:
         self.issued = 0
         # How many of these the ledger's counts include.
-        self.told = 0
+        self.counted = 0
         # The last message whose reply the user of a closed model has waited for in vain.
         self.given_up = -1
         self.ledger = Ledger()
@@ -146,10 +146,13 @@ class Echo(Scenario[EchoParameters]):
         if plan.payload_bytes < ECHO_BYTES:
             raise UsageError(
                 f"a payload of {plan.payload_bytes} bytes is too small; an echo message carries a "
-                f"stamp, so it must be of {ECHO_BYTES} or more"
+                f"stamp, so it must have at least {ECHO_BYTES}"
             )
         if parameters.active is not None and plan.per_connection:
-            raise UsageError("parameter active and --per-connection; say the rate of all instead")
+            raise UsageError(
+                "parameter active cannot be combined with --per-connection; give the rate of all "
+                "connections"
+            )
         if parameters.active is not None and parameters.active > plan.connections:
             raise UsageError(
                 f"parameter active is {parameters.active}, more than the {plan.connections} "
@@ -315,7 +318,7 @@ class Echo(Scenario[EchoParameters]):
             # It has ended in the meantime, and its account is closed.
             return
         stream: Stream = connection.state
-        self._tell_issued(stream)
+        self._count_issued(stream)
         if not (overdue := stream.give_up(before_ns)):
             return
         self._recorder.integrity["lost"] += overdue
@@ -324,11 +327,11 @@ class Echo(Scenario[EchoParameters]):
             self._recorder.errors[TIMEOUT] += 1
             self._send_now(connection)
 
-    def _tell_issued(self, stream: Stream) -> None:
-        if stream.issued == stream.told:
+    def _count_issued(self, stream: Stream) -> None:
+        if stream.issued == stream.counted:
             return
-        self._recorder.integrity["expected"] += stream.issued - stream.told
-        stream.told = stream.issued
+        self._recorder.integrity["expected"] += stream.issued - stream.counted
+        stream.counted = stream.issued
 
     def _start(self, connection: Connection) -> None:
         """Send the first message of a closed model."""
@@ -440,10 +443,10 @@ class Echo(Scenario[EchoParameters]):
         self._leaving.clear()
 
     def _account(self, stream: Stream) -> None:
-        self._tell_issued(stream)
+        self._count_issued(stream)
         # Those that took too long are already counted.
-        told = len(stream.overdue or ())
-        self._recorder.integrity["lost"] += stream.ledger.lost(stream.issued) - told
+        overdue = len(stream.overdue or ())
+        self._recorder.integrity["lost"] += stream.ledger.lost(stream.issued) - overdue
 
 
 class EventsParameters(EchoParameters):

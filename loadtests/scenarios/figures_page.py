@@ -14,43 +14,43 @@ from reports.measures import Measures
 _INTRODUCTION: Final = """\
 # Figures
 
-Every figure of a run has a name whose end is its unit. These are what `--json` and
-`swarmgate report --json` print, and what `--threshold`, objectives, claims, the gate and the matrix
-ask for. One that was not measured is absent, never zero, and a threshold on it fails. A name that a
-run cannot have is refused before anything runs (2), with those that come near; a script may have
-any, by `measure` and `count`.
+The name of every figure of a run ends in its unit. `--json` and `swarmgate report --json` print
+these names, and `--threshold`, objectives, claims, the gate and the matrix refer to them. A figure
+that was not measured is absent, never zero, and a threshold on it fails. A name that a run cannot
+have is refused before anything runs (exit status 2), and similar names are listed; a script may
+have any name, by `measure` and `count`.
 
-Where a run has users of several kinds, a figure of one kind has its name in front:
-`talker.latency.p99_seconds`. In brackets a figure has a part of what it counts:
-`storm.failed_attempts[connect:refused]`. Of each figure this page says in which direction it is
-better, by which `swarmgate compare` and the gate go, and how it is measured.
+If a run has users of several kinds, a figure of one kind is prefixed with its name:
+`talker.latency.p99_seconds`. A cause in brackets selects a part of what a figure counts:
+`storm.failed_attempts[connect:refused]`. For each figure this page lists the direction in which it
+is better, which `swarmgate compare` and the gate use, and how it is measured.
 
 A scenario adds figures by declaring them ([scripting.md](scripting.md)); the header of a record
 carries what its scenario declares. A duration that a script measures without declaring it is better
-when it is shorter; what it counts has no better direction.
+when it is shorter; a count without a declaration has no better direction.
 
-When a run may be judged at all is in [validity.md](validity.md). This page is made by
+[validity.md](validity.md) describes when a run may be judged at all. This page is made by
 `nox -s docs`.
 
 ## Durations
 
-`latency.p99_seconds` is a kind of duration and a statistic, in seconds. A `count` is neither better
-higher nor lower; the others are as their kind.
+`latency.p99_seconds` is a kind of duration and a statistic, in seconds. For a `count`,
+neither direction is better; for the others it is that of their kind.
 
 | statistic | |
 |---|---|
 """
 _ABOUT_HISTOGRAMS: Final = """
 Durations are kept in histograms of three significant digits (HdrHistogram), so that a percentile is
-within 0.1 % of the true one; longer than an hour is cut off, and the run invalid. Those of several
-processes are added up as histograms, never as percentiles.
+within 0.1 % of the true one; a duration above an hour is cut off, and makes the run invalid. Those
+of several processes are merged as histograms, never as percentiles.
 """
 _ABOUT_SCENARIOS: Final = """
-## Of one scenario
+## Figures of one scenario
 
-What a scenario declares beside the figures of every run. *Reported by* are the durations that its
-messages are about: a summary shows them first, and the usual objective of `swarmgate capacity` is
-on the first.
+What a scenario declares in addition to the figures of every run. *Reported by* names the main
+durations of its messages: a summary shows them first, and the default objective of
+`swarmgate capacity` applies to the first.
 """
 
 
@@ -62,13 +62,13 @@ def figures_page() -> str:
             *(f"| `{it.key}` | {it.meaning} |\n" for it in STATISTICS.values()),
             _ABOUT_HISTOGRAMS,
             *map(_group, DURATION_GROUPS),
-            "\n## All others\n",
+            "\n## All other figures\n",
             *map(_group, GROUPS),
-            "\nBesides there is `drain.closed_1000`, with any close code.\n",
+            "\nIn addition there is `drain.closed_1000`, with any close code.\n",
             _ABOUT_SCENARIOS,
             *(_scenario(f"`{name}`", kind.measures) for name, kind in SCENARIOS.items()),
             _scenario("a script", Scripted.measures),
-            "\n## Of claims and gates alone\n",
+            "\n## Figures of claims and gates only\n",
             *map(_group, APART),
         )
     )

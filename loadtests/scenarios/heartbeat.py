@@ -48,7 +48,7 @@ _MEASURES: Final = Measures(
                 "ping_round_trip",
                 "ping to pong",
                 Better.LOWER,
-                "From a ping of ours to its pong.",
+                "From a ping of the generator to its pong.",
             ),
             (
                 "ping_interval",
@@ -85,21 +85,21 @@ _MEASURES: Final = Measures(
     figures=measured_alike(
         "Counted by the swarm processes in the measured phase.",
         (
-            ("heartbeat.beats", "heartbeats", Better.NEITHER, "Heartbeat messages that came."),
+            ("heartbeat.beats", "heartbeats", Better.NEITHER, "Heartbeat messages that arrived."),
             (
                 "heartbeat.expected",
                 "heartbeats expected",
                 Better.NEITHER,
-                "Heartbeat messages that were to come.",
+                "Heartbeat messages that should have arrived.",
             ),
-            ("heartbeat.pings_sent", "pings sent", Better.NEITHER, "Pings that we sent."),
+            ("heartbeat.pings_sent", "pings sent", Better.NEITHER, "Pings sent to the server."),
             (
                 "heartbeat.pings_received",
                 "pings received",
                 Better.NEITHER,
                 "Pings from the server.",
             ),
-            ("heartbeat.pongs", "pongs received", Better.NEITHER, "Answers to our pings."),
+            ("heartbeat.pongs", "pongs received", Better.NEITHER, "Answers to these pings."),
             (
                 "heartbeat.detected",
                 "silent clients detected",
@@ -186,9 +186,9 @@ class Heartbeat(Scenario[HeartbeatParameters]):
         """Reject a duration in which no interval would be seen."""
         if plan.duration_seconds < 2 * parameters.interval:
             raise UsageError(
-                f"a duration of {plan.duration_seconds:g} s shows no interval of "
+                f"a duration of {plan.duration_seconds:g} s is too short for an interval of "
                 f"{parameters.interval:g} s; use --duration {3 * parameters.interval:g}s or more, "
-                "or --param interval=… if the server beats faster"
+                "or --param interval=… if the server sends heartbeats faster"
             )
 
     def new_state(self, number: int) -> Pulse:  # noqa: ARG002
@@ -248,7 +248,7 @@ class Heartbeat(Scenario[HeartbeatParameters]):
         here = pool.open_connections()
         silent = self._random.sample(here, round(len(here) * self.parameters.half_open))
         if silent:
-            pool.say("half open", connections=len(silent))
+            pool.report_event("half open", connections=len(silent))
         finding = asyncio.create_task(self._give_up_on(silent))
         unheard = set(silent)
         listening = [connection for connection in here if connection not in unheard]

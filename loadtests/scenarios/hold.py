@@ -18,7 +18,7 @@ class Hold(Scenario[Parameters]):
         """Reject a rate, as nothing is sent, except Locust's, which several classes share."""
         if plan.rate is not None and (not plan.live or plan.population is not None):
             raise UsageError(
-                "hold sends nothing: leave --rate and --profile out, or take --scenario echo"
+                "hold sends nothing: leave --rate and --profile out, or use --scenario echo"
             )
 
     async def measure(self, pool: ConnectionPool, load: LoadWindow) -> Published:  # noqa: ARG002

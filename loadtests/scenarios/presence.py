@@ -25,21 +25,23 @@ class Presence:
     end_ns: int | None = None
 
     def due(
-        self, sent_ns: Sequence[int], heard: tuple[int, int] | None, late_ns: int
+        self, sent_ns: Sequence[int], received: tuple[int, int] | None, late_ns: int
     ) -> tuple[int, int]:
         """Return the first sequence number due to the receiver, and the one after the last.
 
         Args:
             sent_ns: when each message was sent, in order.
-            heard: the lowest number that reached it and the one after the highest, or None if none
-                did; these were due in any case.
+            received: the lowest number that reached it and the one after the highest, or None if
+                none did; these were due in any case.
             late_ns: how long a message may take.
         """
         first = bisect_right(sent_ns, self.begin_ns)
         last = len(sent_ns) if self.end_ns is None else bisect_right(sent_ns, self.end_ns - late_ns)
         if first >= last:
-            return heard or (first, first)
-        return (first, last) if heard is None else (min(first, heard[0]), max(last, heard[1]))
+            return received or (first, first)
+        return (
+            (first, last) if received is None else (min(first, received[0]), max(last, received[1]))
+        )
 
 
 class Attendance:

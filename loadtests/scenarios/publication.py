@@ -44,7 +44,7 @@ def check_payload(plan: Plan) -> None:
     if plan.payload_bytes < BROADCAST_BYTES:
         raise UsageError(
             f"a payload of {plan.payload_bytes} bytes is too small; a broadcast message carries a "
-            f"stamp, so it must be of {BROADCAST_BYTES} or more"
+            f"stamp, so it must have at least {BROADCAST_BYTES}"
         )
 
 

@@ -106,7 +106,8 @@ def check_scenario(plan: Plan) -> None:
         _check_kept(plan, parameters.wrap or "")
     if plan.per_connection and not kind.is_spread:
         raise UsageError(
-            f"in scenario {plan.scenario!r} not every connection sends; a rate is of all"
+            f"in scenario {plan.scenario!r} not every connection sends; replace --per-connection "
+            "by the rate of all connections"
         )
 
 
@@ -114,7 +115,7 @@ def _check_kept(plan: Plan, wrap: str) -> None:
     kept = {name for step in parse_steps(plan.ready) for name in kept_names(step)}
     if unknown := saved_names(wrap) - kept:
         raise UsageError(
-            f"parameter wrap is to fill in {{saved.{min(unknown)}}}, which no step of --ready keeps"
+            f"parameter wrap refers to {{saved.{min(unknown)}}}, which no step of --ready keeps"
         )
     # A row that lacks a value would fail a swarm process in the middle of the load.
     rows = read_feed(Path(plan.feed)) if plan.feed is not None and feed_names(wrap) else (None,)

@@ -256,7 +256,7 @@ class Script:
 def _check_name(method: str, name: str) -> None:
     if name in _OURS:
         raise ValueError(
-            f"{method}({name!r}): the swarm has a duration of that name; choose another"
+            f"{method}({name!r}): the swarm already has a duration of that name; choose another"
         )
 
 

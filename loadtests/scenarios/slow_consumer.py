@@ -56,20 +56,20 @@ _MEASURES: Final = Measures(
         ),
     ),
     figures=measured_alike(
-        "Counted by the swarm processes, of clients that stop reading.",
+        "Counted by the swarm processes, for clients that stop reading.",
         (
             ("slow-consumer.slow", "slow clients", Better.NEITHER, "Clients that became slow."),
             (
                 "slow-consumer.withheld",
                 "withheld from slow ones",
                 Better.NEITHER,
-                "Messages that slow clients never got.",
+                "Messages that slow clients never received.",
             ),
             (
                 "slow-consumer.ended",
                 "slow clients ended",
                 Better.NEITHER,
-                "Slow clients that the server ended.",
+                "Slow clients whose connection the server ended.",
             ),
         ),
     ),
@@ -195,7 +195,7 @@ class SlowConsumer(Scenario[SlowConsumerParameters]):
     async def _slow_down(self, pool: ConnectionPool, load: LoadWindow) -> None:
         half_ns = (load.start_ns + load.end_ns) // 2
         await asyncio.sleep((half_ns - perf_counter_ns()) / 1e9)
-        pool.say("slow", connections=len(self._slow), read_bytes=self.parameters.read)
+        pool.report_event("slow", connections=len(self._slow), read_bytes=self.parameters.read)
         self.recorder.counts["slow-consumer.slow"] += len(self._slow)
         self._to_others = self._beside
         for connection in self._slow:

@@ -35,16 +35,17 @@ _POLL_SECONDS: Final = 0.02
 _MEASURES: Final = Measures(
     main=("delivered",),
     figures=measured_alike(
-        "Counted by the swarm processes, of connections that end at one moment and come back.",
+        "Counted by the swarm processes, for connections that end at the same moment and "
+        "reconnect.",
         (
             ("storm.dropped", "connections dropped", Better.NEITHER, "Connections that ended."),
             ("storm.back", "clients back", Better.HIGHER, "Clients that came back."),
-            ("storm.attempts", "tries to come back", Better.LOWER, "Tries to come back."),
+            ("storm.attempts", "reconnect attempts", Better.LOWER, "Attempts to reconnect."),
             (
                 "storm.failed_attempts",
-                "failed tries to come back",
+                "failed reconnect attempts",
                 Better.LOWER,
-                "Those of these tries that failed.",
+                "Those of these attempts that failed.",
             ),
         ),
     ),
@@ -197,7 +198,7 @@ class Storm(Scenario[StormParameters]):
         those = [it for it in pool.open_connections() if it.number != self._first]
         chosen = self._random.sample(those, round(len(those) * self.parameters.share))
         now_ns = perf_counter_ns()
-        pool.say("storm", dropped=len(chosen), how=self.parameters.drop)
+        pool.report_event("storm", dropped=len(chosen), how=self.parameters.drop)
         for connection in chosen:
             connection.state.away_ns = now_ns
             if self.parameters.drop == "abort":
@@ -207,7 +208,7 @@ class Storm(Scenario[StormParameters]):
         while any(connection.state.away_ns for connection in chosen):  # noqa: ASYNC110 - see _until
             await asyncio.sleep(_POLL_SECONDS)
         last_ns = max((it.state.gaps[-1][1] - self.share.clock_ns for it in chosen), default=now_ns)
-        pool.say("all back", after_seconds=(last_ns - now_ns) / 1e9)
+        pool.report_event("all back", after_seconds=(last_ns - now_ns) / 1e9)
 
     def outstanding(self, published: Published) -> int:
         """Count the deliveries that can still arrive."""

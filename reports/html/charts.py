@@ -49,7 +49,7 @@ _WORTH_LOGARITHMS: Final = 20
 _MOST_MARKS: Final = 3
 _PERCENTILE_POINTS: Final = 160
 _MARKED: Final = {
-    "signal": "told to stop",
+    "signal": "asked to stop",
     "restarted": "restarted",
     "process_lost": "swarm process lost",
     "trouble": "trouble",
@@ -175,7 +175,7 @@ def live_charts(trend: Trend, header: Header) -> tuple[Chart, ...]:
         return ()
     opened = Series("open", tuple((held.end, float(held.open)) for held in frame.cut))
     was_asked = trend.asked()[: len(frame.cut)]
-    asked = Series("asked", tuple((at, float(count)) for at, count in was_asked))
+    asked = Series("requested", tuple((at, float(count)) for at, count in was_asked))
     lines = (opened, asked) if asked.points else (opened,)
     return (
         _over_time("Open connections", frame, lines, _COUNT, format_count),
@@ -271,20 +271,20 @@ def _over_time(
     frame: _Frame,
     series: tuple[Series, ...],
     units: Units,
-    told: Callable[[float], str],
+    format_value: Callable[[float], str],
     *,
     is_duration: bool = False,
 ) -> Chart:
     """Draw lines over time; durations that differ widely get a logarithmic axis."""
     y, unit = _axis(series, units, may_be_log=is_duration)
     drawing = Drawing(
-        description=f"{title} over time, at most {told(_highest(series))}",
+        description=f"{title} over time, at most {format_value(_highest(series))}",
         x=frame.x,
         y=y,
         series=series,
         bands=frame.bands,
         marks=frame.marks,
-        strips=_strips(series, frame.cut, told),
+        strips=_strips(series, frame.cut, format_value),
         is_filled=len(series) == 1 and not y.is_log,
     )
     return Chart(title, unit, _legend(series), svg(drawing))
@@ -378,20 +378,20 @@ def _axis(
 
 
 def _strips(
-    series: Sequence[Series], cut: Sequence[Slice], told: Callable[[float], str]
+    series: Sequence[Series], cut: Sequence[Slice], format_value: Callable[[float], str]
 ) -> tuple[Strip, ...]:
     """Return a strip with the values of the lines for each slice."""
     strips = []
     for held in cut:
-        said = [
-            f"{line.label} {told(value)}"
+        values = [
+            f"{line.label} {format_value(value)}"
             for line in series
             for at, value in line.points
             if value is not None and held.begin < at <= held.end
         ]
-        if said:
+        if values:
             when = f"{_plain(held.begin)} s to {_plain(held.end)} s"
-            strips.append(Strip(held.begin, held.end, "\n".join([when, *said[:6]])))
+            strips.append(Strip(held.begin, held.end, "\n".join([when, *values[:6]])))
     return tuple(strips)
 
 

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 # What is shown whenever there is a ledger; the rest is shown only if it is not 0.
 _ALWAYS: Final = ("expected", "lost", "duplicated", "reordered")
-_AT_TIMES: Final = {"missed": "missed", "late": "late", "corrupted": "came corrupted"}
+_AT_TIMES: Final = {"missed": "missed", "late": "late", "corrupted": "arrived corrupted"}
 _PHASES: Final = {
     "": "starting",
     "open": "opening connections",
     "measure": "measuring",
-    "collect": "waiting for what is under way",
+    "collect": "waiting for outstanding messages",
     "close": "closing connections",
 }
 
@@ -174,10 +174,10 @@ def _verdict(summary: Summary) -> RunVerdict:
     if verdict.state == "invalid":
         return verdict
     if verdict.state == "failed":
-        sentence = "The generator keeps up, so this is not its doing."
+        sentence = "The generator keeps up, so it is not the cause."
         return replace(verdict, word="Failed so far", sentence=sentence)
     if not tried:
-        return RunVerdict("waiting", "Starting", "No connection has been tried yet.", (), ())
+        return RunVerdict("waiting", "Starting", "No connection has been attempted yet.", (), ())
     sentence = "Nothing has failed, and the generator keeps up."
     return replace(verdict, word="Valid so far", sentence=sentence)
 
@@ -186,10 +186,10 @@ def _tiles(run: LiveRun, summary: Summary) -> Iterator[Tile]:
     """Yield the headline figures: current ones during the run, final ones once it has ended."""
     figures, progress = summary.figures, run.progress
     if run.end:
-        asked = f"of {format_count(figures['connections.requested'])} asked"
+        asked = f"of {format_count(figures['connections.requested'])} requested"
         yield Tile("Connections opened", format_count(figures["connections.opened"]), asked)
     else:
-        asked = f"of {format_count(run.asked)} asked"
+        asked = f"of {format_count(run.asked)} requested"
         opening = f", {format_count(run.opening)} being opened" if run.opening else ""
         is_open = sum(worker.open for worker in run.workers)
         yield Tile("Open now", format_count(is_open), asked + opening)
@@ -214,10 +214,10 @@ def _tiles(run: LiveRun, summary: Summary) -> Iterator[Tile]:
 def _messages(run: LiveRun, summary: Summary) -> Tile:
     figures, load = summary.figures, summary.header.load
     rate = load.get("total_rate", load.get("rate"))
-    model = "closed model" if rate is None else f"open model, {format_rate(float(rate))} asked"
+    model = "closed model" if rate is None else f"open model, {format_rate(float(rate))} requested"
     # If each message expects an answer, the ledger shows their number.
-    is_told = summary.header.measures.are_replies
-    in_all = "" if is_told else f"{format_count(figures['messages.sent'])} sent in all, "
+    is_round_trip = summary.header.measures.are_replies
+    in_all = "" if is_round_trip else f"{format_count(figures['messages.sent'])} sent in total, "
     if not run.end:
         received = format_rate(run.progress.rate_received)
         sent = format_rate(run.progress.rate_sent)
@@ -232,11 +232,13 @@ def _tables(run: LiveRun, summary: Summary) -> Iterator[Table]:
         yield ledger
     none = "" if summary.errors else "None."
     yield replace(counted("Errors by cause", summary.errors), note=none)
-    yield replace(close_codes(summary), note="" if summary.close_codes else "None has ended.")
+    yield replace(
+        close_codes(summary), note="" if summary.close_codes else "No connection has ended."
+    )
     if counts := {name: count for name, count in summary.counts.items() if count}:
         yield counted("Counted by the scenario", counts)
     if summary.negotiated:
-        yield counted("Agreed on in the handshake", summary.negotiated)
+        yield counted("Negotiated in the handshake", summary.negotiated)
 
 
 def _ledger(run: LiveRun, summary: Summary) -> Table | None:
@@ -251,16 +253,16 @@ def _ledger(run: LiveRun, summary: Summary) -> Table | None:
         rows["expected"] = max(sent, counts["expected"])
         rows["unanswered so far"] = max(0.0, sent - answered - counts["lost"])
         note = (
-            "What is unanswered is lost if it still is when --reply-timeout is over, or its "
-            "connection, or the load."
+            "A message counts as lost if it is still unanswered when --reply-timeout, its "
+            "connection or the load ends."
         )
     elif not run.end and summary.header.load.get("rounds"):
-        note = "What was expected and lost is counted at the end of each round."
+        note = "Expected and lost messages are counted at the end of each round."
     elif not run.progress.totals.integrity:
         return None
-    rows |= {told: counts[name] for name, told in _AT_TIMES.items() if counts[name]}
-    told = tuple((name, format_count(count)) for name, count in rows.items())
-    return Table("Ledger", ("", "messages"), told, note)
+    rows |= {label: counts[name] for name, label in _AT_TIMES.items() if counts[name]}
+    cells = tuple((name, format_count(count)) for name, count in rows.items())
+    return Table("Ledger", ("", "messages"), cells, note)
 
 
 def _workers(totals: Totals, workers: Sequence[Worker]) -> Table:

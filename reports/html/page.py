@@ -169,7 +169,10 @@ def _environment() -> Environment:
 def verdict_of(record: Record, summary: Summary) -> RunVerdict:
     """Describe whether the figures may be judged, and whether the run held."""
     if record.footer is None:
-        word, sentence = "Cut off", "The record has no end, so these figures judge nothing."
+        word, sentence = (
+            "Cut off",
+            "The record has no end, so these figures cannot be used to judge the server.",
+        )
         verdict = RunVerdict("invalid", word, sentence, summary.reasons, summary.warnings)
     else:
         verdict = judged(summary)
@@ -188,16 +191,19 @@ def judged(summary: Summary, missed: Sequence[str] = ()) -> RunVerdict:
     """
     warnings = summary.warnings
     if not summary.valid:
-        word, sentence = "Invalid", "These figures say nothing about the server."
+        word, sentence = "Invalid", "These figures cannot be used to judge the server."
         if summary.interrupted:
             ended = "the run was interrupted: a person or a signal ended it early"
             warnings = (ended, *warnings)
         return RunVerdict("invalid", word, sentence, summary.reasons, warnings)
     if summary.interrupted:
-        word, sentence = "Valid, interrupted", "It was ended early; the figures are up to then."
+        word, sentence = (
+            "Valid, interrupted",
+            "It was ended early; the figures cover the time until then.",
+        )
         return RunVerdict("held", word, sentence, summary.reasons, warnings)
     if problems := (*outcome_of(summary).problems, *missed):
-        sentence = "The generator kept up, so this is not its doing."
+        sentence = "The generator kept up, so it is not the cause."
         return RunVerdict("failed", "Failed", sentence, problems, warnings)
     sentence = "Nothing failed, and the generator kept up."
     return RunVerdict("held", "Held", sentence, (), warnings)
@@ -257,7 +263,7 @@ def _load_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
 def _corrupted(figures: Mapping[str, float]) -> str:
     # A corrupted message also counts as lost.
     count = figures.get("integrity.corrupted", 0.0)
-    return f", {format_count(count)} came corrupted" if count else ""
+    return f", {format_count(count)} arrived corrupted" if count else ""
 
 
 def server_tiles(figures: Mapping[str, float]) -> Iterator[Tile]:
@@ -336,17 +342,17 @@ def _asked(record: Record, summary: Summary) -> Table:
 def _model(rate: float | None, summary: Summary) -> str:
     figures = summary.figures
     if summary.users:
-        return "Each kind of users has a model of its own."
+        return "Each kind of users has its own model."
     if rate is not None or figures.get("lateness.count"):
         arrivals = summary.header.load.get("arrivals", "constant")
         return f"Open model, {arrivals} arrivals: messages come from a schedule, answered or not."
     if figures["messages.sent"]:
         return "Closed model: the next message is sent after the reply to the one before."
-    return "Nothing was sent: the connections were held."
+    return "Nothing was sent: the connections were only held open."
 
 
-def _or_dash(value: Any, told: Any) -> str:  # noqa: ANN401 - a number of the load, or nothing
-    return "–" if value is None else str(told(float(value)))
+def _or_dash(value: Any, format_value: Any) -> str:  # noqa: ANN401 - a number of the load, or nothing
+    return "–" if value is None else str(format_value(float(value)))
 
 
 def _measured_seconds(record: Record) -> float:
@@ -430,7 +436,7 @@ def _tables(summary: Summary) -> Iterator[Table]:
     yield Table("The target’s stop", ("", ""), tuple(drain_rows(summary)))
     yield counted("Errors by kind", summary.errors)
     yield close_codes(summary)
-    yield counted("Agreed on in the handshake", summary.negotiated)
+    yield counted("Negotiated in the handshake", summary.negotiated)
     yield counted("Counted by the scenario", summary.counts)
     yield _server(figures)
 
@@ -460,7 +466,8 @@ def _users(summary: Summary) -> Table:
         "Kinds of users",
         ("", "share", "scenario", "opened", "errors", "sent", "received", "p50", "p99", "lost"),
         tuple(_user_row(user, summary.users[user.name]) for user in summary.header.users),
-        "p50 and p99 are of what each kind is about, such as latency, delivery or iteration.",
+        "p50 and p99 are those of the main duration of each kind, such as latency, delivery or "
+        "iteration.",
     )
 
 
@@ -513,8 +520,8 @@ def _server(figures: Mapping[str, float]) -> Table:
             for name in SERVER
             if name in figures
         ),
-        "The whole process tree; memory is PSS where it does not say RSS; CPU in the measured "
-        "phase, of a core.",
+        "The whole process tree; memory is PSS unless RSS is stated; CPU in the measured phase, "
+        "of a core.",
     )
 
 

@@ -22,13 +22,13 @@ class _Bin:
     received: int = 0
     texts: dict[int, list[str]] = field(default_factory=dict)
     # The percentiles of the texts, until more of them arrive.
-    told: dict[int, tuple[float, float]] = field(default_factory=dict)
+    cached: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def time(self, kind: int, texts: Sequence[str]) -> None:
         """Add encoded histograms."""
         held = self.texts.setdefault(kind, [])
         held.extend(texts)
-        self.told.pop(kind, None)
+        self.cached.pop(kind, None)
         if len(held) > _MOST_TEXTS:
             held[:] = [merged(map(Histogram.decode, held)).encode()]
 
@@ -43,15 +43,15 @@ class _Bin:
 
     def percentiles(self, kind: int) -> tuple[float, float] | tuple[None, None]:
         """Return p50 and p99 in seconds."""
-        if kind not in self.told:
+        if kind not in self.cached:
             held = self.texts.get(kind, [])
             histogram = merged(map(Histogram.decode, held))
             if not histogram.count:
                 return None, None
             held[:] = [histogram.encode()]
             p50, p99 = (histogram.percentile_ns(it) / 1e9 for it in (50, 99))
-            self.told[kind] = p50, p99
-        return self.told[kind]
+            self.cached[kind] = p50, p99
+        return self.cached[kind]
 
 
 class Trend:

@@ -49,8 +49,8 @@ def verdict_table(results: Sequence[ClaimResult]) -> RenderableType:
     """
     servers = _servers(results)
     table = _compared(results, servers) if len(servers) > 1 else _listed(results)
-    told = [_EACH, *_notes(results)] if len(servers) > 1 else _notes(results)
-    below = (Padding(_text(text), (0, 0, 1, 1)) for text in told)
+    notes = [_EACH, *_notes(results)] if len(servers) > 1 else _notes(results)
+    below = (Padding(_text(text), (0, 0, 1, 1)) for text in notes)
     return _Unbroken(Group(table, *below))
 
 
@@ -105,7 +105,7 @@ def _compared(results: Sequence[ClaimResult], servers: Sequence[str]) -> Table:
         cells = {result.target: result for result in of_claim}
         is_as_before, before = claim.how == before, claim.how
         table.add_row(
-            _text(f"“{claim.says}”") if is_as_before else _said(claim),
+            _text(f"“{claim.says}”") if is_as_before else _statement(claim),
             _text(claim.bound),
             *(_verdict_cell(_cell_of(cells, server, servers)) for server in servers),
         )
@@ -123,11 +123,12 @@ def _verdict_cell(result: ClaimResult | None) -> Text:
     if result is None:
         return Text("")
     mark, colour = _MARKS[result.verdict]
-    told = f"{_of_runs(result)}\n{_figures(result)}" if result.estimate else ""
-    return _text(f"{mark}{_NO_BREAK}{result.verdict}", colour).append_text(_text(told, "default"))
+    figures = f"{_of_runs(result)}\n{_figures(result)}" if result.estimate else ""
+    verdict = _text(f"{mark}{_NO_BREAK}{result.verdict}", colour)
+    return verdict.append_text(_text(figures, "default"))
 
 
-def _said(result: ClaimResult) -> Text:
+def _statement(result: ClaimResult) -> Text:
     return _text(f"“{result.says}”\n").append_text(_text(result.how, "dim"))
 
 
@@ -146,7 +147,7 @@ def _listed(results: Sequence[ClaimResult]) -> Table:
         mark, colour = _MARKS[result.verdict]
         table.add_row(
             Text(f"{mark} {result.verdict}", style=colour),
-            _said(result),
+            _statement(result),
             _text(result.bound),
             _text(_figures(result)),
             _runs(result),
@@ -178,8 +179,8 @@ def _compared_rows(
     for claim, of_claim in _claims(results):
         cells = {result.target: result for result in of_claim}
         judged = (_cell_of(cells, server, servers) for server in servers)
-        told = (_verdict_words(result) for result in judged)
-        yield (f"“{claim.says}”", claim.bound, *told, claim.how, claim.source)
+        verdicts = (_verdict_words(result) for result in judged)
+        yield (f"“{claim.says}”", claim.bound, *verdicts, claim.how, claim.source)
 
 
 def _verdict_words(result: ClaimResult | None) -> str:

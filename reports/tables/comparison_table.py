@@ -53,10 +53,10 @@ def comparison_markdown(comparison: Comparison) -> str:
                 for row in _sorted(group.rows)
             ),
         ]
-        said = "".join(f"- {line}\n" for line in group_lines(group))
+        lines = "".join(f"- {line}\n" for line in group_lines(group))
         after = "".join(f"{line}\n\n" for line in after_table(group))
         table = f"{markdown_table(rows)}\n" if group.rows else ""
-        parts.append(f"**{group.what}**\n\n{said}\n{table}{after}".rstrip() + "\n")
+        parts.append(f"**{group.what}**\n\n{lines}\n{table}{after}".rstrip() + "\n")
     parts += [f"{line}\n" for line in footnotes(comparison)]
     return "\n".join(parts)
 
@@ -64,10 +64,10 @@ def comparison_markdown(comparison: Comparison) -> str:
 def headline(comparison: Comparison) -> str:
     """Return one line with the result: how many figures are worse, better, and so on."""
     rows = [row for group in comparison.groups for row in (*group.rows, *group.equal)]
-    words = {Difference.NONE_TOLD: "with no difference that can be told"}
+    words = {Difference.NONE_TOLD: "with no detectable difference"}
     counted = ((kind, sum(row.difference is kind for row in rows)) for kind in _ORDER)
-    told = ", ".join(f"{count} {words.get(kind, kind)}" for kind, count in counted if count)
-    return f"{len(rows)} figure{'s' * (len(rows) != 1)}, head against base: {told or 'none'}."
+    counts = ", ".join(f"{count} {words.get(kind, kind)}" for kind, count in counted if count)
+    return f"{len(rows)} figure{'s' * (len(rows) != 1)}, head against base: {counts or 'none'}."
 
 
 def group_lines(group: GroupComparison) -> Iterator[str]:
@@ -86,9 +86,9 @@ def group_lines(group: GroupComparison) -> Iterator[str]:
 def after_table(group: GroupComparison) -> Iterator[str]:
     """Yield the figures that are the same in every run of both sides."""
     values = [row for row in group.equal if row.base[0]]
-    told = [f"{row.figure.label} {format_figure(row.figure.key, row.base[0])}" for row in values]
-    if told:
-        yield f"The same in every run: {', '.join(told)}."
+    same = [f"{row.figure.label} {format_figure(row.figure.key, row.base[0])}" for row in values]
+    if same:
+        yield f"The same in every run: {', '.join(same)}."
     if zero := [row.figure.label for row in group.equal if not row.base[0]]:
         yield f"0 in every run: {', '.join(zero)}."
 
@@ -99,9 +99,9 @@ def footnotes(comparison: Comparison) -> Iterator[str]:
         yield f"Left out: {left}"
     if count := comparison.judged:
         yield (
-            f"Base and head are medians over runs. Each of the {count} figures has a 95 % interval "
-            f"of its own, so with nothing changed up to {significant(count / 20, 2)} of them would "
-            "still be told as different, by chance."
+            f"Base and head are medians over runs. Each of the {count} figures has its own 95 % "
+            f"interval, so if nothing had changed, up to {significant(count / 20, 2)} of them "
+            "would still be reported as different, by chance."
         )
 
 
@@ -162,7 +162,7 @@ def _cells(row: Row) -> tuple[str, str, str, str]:
 
 def _interval(row: Row) -> str:
     if row.ratio is None:
-        return "no ratio with 0 or less" if row.is_judged else "too few runs"
+        return "no ratio of 0 or less" if row.is_judged else "too few runs"
     ends = (row.ratio.value, row.ratio.low, row.ratio.high)
     # An end that is close to 1 but printed as 1.00 would contradict the verdict.
     digits = next((it for it in (3, 4, 5) if not _hides(ends[1:], it)), _MOST_DIGITS)
@@ -186,5 +186,5 @@ def _side(side: Side, other: Side) -> Iterator[str]:
     if side.server != other.server:
         yield side.server
     own = (f"{name} {it}" for name, it in side.versions if (name, it) not in other.versions)
-    if told := ", ".join(own):
-        yield told
+    if versions := ", ".join(own):
+        yield versions

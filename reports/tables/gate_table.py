@@ -93,7 +93,7 @@ def gate_lines(report: GateReport) -> Iterator[str]:
     if report.repeated:
         count = len(report.repeated)
         runs = "run" if count == 1 else "runs"
-        yield f"Made again: {count} {runs}, such as {printable(report.repeated[0])}"
+        yield f"Repeated: {count} {runs}, such as {printable(report.repeated[0])}"
 
 
 def gate_markdown(report: GateReport) -> str:
@@ -108,11 +108,11 @@ def gate_markdown(report: GateReport) -> str:
     ]
     table = markdown_table(rows)
     mark = _MARKS[report.decision.verdict][0]
-    said = "".join(f"- {line}\n" for line in gate_lines(report))
+    lines = "".join(f"- {line}\n" for line in gate_lines(report))
     again = f"\n```sh\n{report.again}\n```\n" if report.again else ""
     return (
         f"{mark} {outcome_of_gate(report).line}\n\n{table}\n"
-        f"<details><summary>How this was measured</summary>\n\n{said}{again}\n</details>\n"
+        f"<details><summary>How this was measured</summary>\n\n{lines}{again}\n</details>\n"
     )
 
 

@@ -14,8 +14,8 @@ _TIMES: Final = 2.0
 
 def findings(matrix: Matrix) -> tuple[str, ...]:
     """Return a sentence for each column that has something to compare."""
-    told = (_finding(matrix, number, column) for number, column in enumerate(matrix.columns))
-    return tuple(sentence for sentence in told if sentence)
+    sentences = (_finding(matrix, number, column) for number, column in enumerate(matrix.columns))
+    return tuple(sentence for sentence in sentences if sentence)
 
 
 def _finding(matrix: Matrix, number: int, column: Column) -> str:
@@ -32,7 +32,7 @@ def _finding(matrix: Matrix, number: int, column: Column) -> str:
     alike = [name for name in compared if name not in differing]
     parts = list(_extremes(column, matrix.reference, differing, others))
     if alike:
-        parts.append(f"not told from {matrix.reference}: {', '.join(alike)}")
+        parts.append(f"not distinguishable from {matrix.reference}: {', '.join(alike)}")
     return f"{label}: {'; '.join(parts)}."
 
 
@@ -47,8 +47,8 @@ def _extremes(
     higher = {name: it for name, it in differing.items() if it.value > 1.0}
     lowest = min(lower, key=lambda name: lower[name].value, default=None)
     highest = max(higher, key=lambda name: higher[name].value, default=None)
-    told = [("lowest", lowest), ("highest", highest)]
-    for word, name in reversed(told) if column.better is Better.HIGHER else told:
+    extremes = [("lowest", lowest), ("highest", highest)]
+    for word, name in reversed(extremes) if column.better is Better.HIGHER else extremes:
         estimate = None if name is None else measured[name]
         if name is None or estimate is None:
             continue
@@ -89,25 +89,25 @@ def _notes(matrix: Matrix) -> Iterator[str]:
         yield f"{name}: {how}."
     if matrix.comparisons:
         yield (
-            f"± is the 95 % interval over the runs, each in a fresh process; × is the ratio to "
-            f"{matrix.reference}, round by round; ~ where no difference can be told; "
-            "* the best of a column and what cannot be told from it."
+            "± is the 95 % interval over the runs, each in a fresh process; × is the ratio to "
+            f"{matrix.reference}, round by round; ~ means no detectable difference; * marks the "
+            "best of a column and what cannot be distinguished from it."
         )
         yield (
             f"Of {matrix.comparisons} ratios at 95 % about "
             f"{significant(matrix.comparisons / 20, 1)} would differ from 1 by chance alone."
         )
     if any(len(it.runs) == 1 for it in _estimates(matrix)):
-        yield "± ? where there was one run alone, which has no interval."
+        yield "± ? marks a single run, which has no interval."
     for name, missing in matrix.left_out.items():
         yield f"{name} is left out: there is no {missing}."
     for sentence in matrix.repeated:
-        yield f"Made again: {sentence}."
+        yield f"Repeated: {sentence}."
     if matrix.made < matrix.planned:
-        why = "where one stays invalid no more are made" if matrix.is_complete else "interrupted"
+        why = "no more are made where one stays invalid" if matrix.is_complete else "interrupted"
         yield f"{matrix.made} of {matrix.planned} runs were made: {why}."
     if matrix.is_reduced:
-        yield "Reduced load (--quick): these figures say nothing about the servers."
+        yield "Reduced load (--quick): these figures cannot be used to judge the servers."
 
 
 def _estimates(matrix: Matrix) -> Iterator[Estimate]:

@@ -42,17 +42,17 @@ def _part(matrix: Matrix, start: int, end: int) -> Table:
         table.add_column(head, justify="right", vertical="bottom", min_width=_CELL_WIDTH)
     numbers = _numbers(matrix)
     for row in matrix.rows:
-        told = [
+        texts = [
             _text(cell, scale, numbers)
             for cell, scale in zip(row.cells[start:end], scales, strict=True)
         ]
         if matrix.comparisons:
             beside = row.cells[start:end]
-            told = [
+            texts = [
                 text.append("\n").append(_beside(cell, is_reference=row.target == matrix.reference))
-                for text, cell in zip(told, beside, strict=True)
+                for text, cell in zip(texts, beside, strict=True)
             ]
-        table.add_row(Text(printable(row.target)), *told)
+        table.add_row(Text(printable(row.target)), *texts)
     return table
 
 
@@ -63,8 +63,8 @@ def _text(cell: Cell, scale: Scale, numbers: Mapping[str, int]) -> Text:
 
 
 def _beside(cell: Cell, *, is_reference: bool) -> Text:
-    told = "reference" if is_reference and cell.estimate is not None else _ratio(cell, pad=True)
-    return Text(told, style="default" if cell.differs else "dim")
+    text = "reference" if is_reference and cell.estimate is not None else _ratio(cell, pad=True)
+    return Text(text, style="default" if cell.differs else "dim")
 
 
 def matrix_markdown(matrix: Matrix) -> str:
@@ -132,10 +132,10 @@ def _spread(estimate: Estimate, *, pad: bool) -> str:
     if estimate.value == 0:
         return ""
     percent = (estimate.high - estimate.value) / abs(estimate.value) * 100
-    told = _percent(percent)
+    text = _percent(percent)
     # Figures line up if what follows them has the same length.
-    told = told.rjust(3, _NO_BREAK) if pad else told
-    return f"{_NO_BREAK}±{_NO_BREAK}{told}{_NO_BREAK}%"
+    text = text.rjust(3, _NO_BREAK) if pad else text
+    return f"{_NO_BREAK}±{_NO_BREAK}{text}{_NO_BREAK}%"
 
 
 def _percent(percent: float) -> str:

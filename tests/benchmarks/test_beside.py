@@ -94,7 +94,7 @@ def test_what_was_found_is_told_in_one_line() -> None:
         "cost, ours beside reference: 1.30 times (1.30 to 1.30; at most 1.60): holds"
     )
     assert str(beside.compare("cost", "ours", "reference", Bound())) == (
-        "cost, ours beside reference: 1.30 times (1.30 to 1.30; not bounded): told"
+        "cost, ours beside reference: 1.30 times (1.30 to 1.30; not bounded): reported"
     )
 
 

@@ -20,7 +20,7 @@ from benchmarks.calibration.judging import (
     latency_rows,
     stall_delays,
 )
-from benchmarks.commands.calibrate import tell_calibration
+from benchmarks.commands.calibrate import print_calibration
 from reports.histogram import Histogram
 from reports.record import read_record
 from tests.loadtests.conftest import PATIENT
@@ -125,7 +125,7 @@ def test_the_command_tells_every_row(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
     rows = count_rows("every 7th lost", {"lost": 3}, {"lost": 4})
-    tell_calibration(rows, tmp_path, as_json=as_json)
+    print_calibration(rows, tmp_path, as_json=as_json)
     told = capsys.readouterr().out
     assert "every 7th lost" in (tmp_path / "calibration.md").read_text()
     if as_json:

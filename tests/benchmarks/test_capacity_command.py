@@ -117,7 +117,7 @@ def test_what_is_interrupted_is_told_so_far_and_gone_on_with(
     # Another load is another search.
     other = capacity(*arguments, "--resume", "cut", "--header", "X-Other: 1")
     assert other.returncode == 2
-    assert "cut is a search of something else: options.headers was" in other.stderr
+    assert "cut contains a different search: options.headers was" in other.stderr
     done = capacity(*arguments, "--resume", "cut")
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == ["120 connections: broke (errors 30)"]
@@ -127,29 +127,29 @@ def test_what_is_interrupted_is_told_so_far_and_gone_on_with(
 def test_a_server_that_does_not_start_is_told_after_one_run(capacity: Capacity) -> None:
     done = capacity(URL, "--target-cmd", f"{sys.executable} -c 'print({{port}})'", "-q")
     assert done.returncode == 3
-    assert done.stdout.startswith("Nothing can be said: no run with 100 connections could be")
+    assert done.stdout.startswith("No result: no run with 100 connections could be")
     assert done.stderr == ""
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ((URL, "50"), "COUNT '50': how many connections is what is searched for"),
-        ((URL, "0..2k in 30s"), "COUNT '0..2k in 30s': how many connections is what"),
-        ((URL, "--from", "10", "--to", "10"), "--from 10 --to 10: there is nothing between"),
-        ((URL, "--from", "20", "--to", "10"), "--from 20 --to 10: there is nothing between"),
-        ((URL, "--from", "0"), "--from 0: there is no load of 0; begin above 0"),
-        ((URL, "--from", "ten"), "--from: 'ten' is no count"),
+        ((URL, "50"), "COUNT '50': the number of connections is what is searched for"),
+        ((URL, "0..2k in 30s"), "COUNT '0..2k in 30s': the number of connections is"),
+        ((URL, "--from", "10", "--to", "10"), "--from 10 --to 10: there is nothing in between"),
+        ((URL, "--from", "20", "--to", "10"), "--from 20 --to 10: there is nothing in between"),
+        ((URL, "--from", "0"), "--from 0: the first load must be above 0"),
+        ((URL, "--from", "ten"), "--from: 'ten' is not a count"),
         ((URL, "--from", "9000M"), "of this machine allows"),
-        ((URL, "--precision", "0.1%"), "--precision is a share from 1% to 100%"),
-        ((URL, "--budget", "5s"), "2 runs of 10.5 s or more are 21.0 s"),
+        ((URL, "--precision", "0.1%"), "--precision 0.1%: it must be from 1% to 100%"),
+        ((URL, "--budget", "5s"), "2 runs of 10.5 s or more take 21.0 s"),
         ((URL, "--repeats", "0"), "--repeats"),
         ((URL, "--objective", "error<=0"), "no figure is called 'error'; did you mean errors"),
-        ((URL, "--search", "rate"), "hold sends nothing at a rate; of the scenarios these do"),
+        ((URL, "--search", "rate"), "hold sends nothing at a rate; these do"),
         ((URL, "--search", "rate", "-s", "echo", "-r", "5"), "--rate: the rate is what is"),
         ((URL, "--search", "rate", "-s", "echo", "--per-connection"), "--per-connection: the"),
         ((URL, "--search", "size"), "'size' is not one of"),
-        ((URL, "--resume", "nowhere"), "no search to go on with: nowhere/search.json: No such"),
+        ((URL, "--resume", "nowhere"), "no search to continue: nowhere/search.json: No such"),
         ((URL, "--json", "--markdown", "-"), "--json and --markdown - both print"),
         (
             (URL, "--markdown", "no/where.md"),
@@ -172,7 +172,7 @@ def test_a_folder_with_a_search_in_it_is_not_written_to(tmp_path: Path, capacity
     (tmp_path / "old" / "search.json").write_text("{}")
     done = capacity(URL, "-o", "old")
     assert done.returncode == 2
-    assert "old has a search in it; name another one, or go on with --resume" in done.stderr
+    assert "old already contains a search; name another folder, or continue it with" in done.stderr
 
 
 def test_what_is_searched_for_is_told_without_a_run(tmp_path: Path, capacity: Capacity) -> None:

@@ -6,18 +6,18 @@ import pytest
 
 from benchmarks.capacity.load import Load, Searched
 from benchmarks.capacity.objective import objective_of, result_of
-from benchmarks.capacity.searching import Made, Search
-from benchmarks.capacity.telling import (
-    Told,
+from benchmarks.capacity.result_text import (
+    SearchResult,
     condition_heads,
     document,
     limit_line,
     notes,
     rows,
     run_line,
+    search_result,
     sentence,
-    told_of,
 )
+from benchmarks.capacity.searching import Made, Search
 from benchmarks.judging.capacity import Span, TrialResult
 from benchmarks.judging.run_figures import RunFigures
 from benchmarks.runs.targets import Target
@@ -66,8 +66,8 @@ def test_nothing_may_go_wrong_unless_the_objective_says_what_may(
     ("text", "complaint"),
     [
         ("latency.p9_seconds<=1s", "did you mean latency.p99_seconds"),
-        ("latency.p99_seconds", "is no threshold"),
-        ("latency.p99_seconds<=soon", "--objective: 'soon' is no duration"),
+        ("latency.p99_seconds", "is not a threshold"),
+        ("latency.p99_seconds<=soon", "--objective: 'soon' is not a duration"),
     ],
 )
 def test_an_objective_that_cannot_be_meant_is_refused(text: str, complaint: str) -> None:
@@ -76,7 +76,7 @@ def test_an_objective_that_cannot_be_meant_is_refused(text: str, complaint: str)
 
 
 @pytest.mark.parametrize(
-    ("made", "said", "broken"),
+    ("made", "result", "broken"),
     [
         (run(GOOD), TrialResult.HELD, []),
         (run(GOOD | {"latency.p99_seconds": 0.2}), TrialResult.BROKE, ["latency.p99_seconds"]),
@@ -103,7 +103,7 @@ def test_only_a_judged_run_in_which_all_was_measured_and_held_counts_as_held(
     assert (found, [it.condition.figure for it in breaches]) == (result, broken)
 
 
-def told(*runs: tuple[float, RunFigures], command: Sequence[str] = ("server",)) -> Told:
+def told(*runs: tuple[float, RunFigures], command: Sequence[str] = ("server",)) -> SearchResult:
     """Tell a search for a rate, of which these runs were made."""
     content = ScenarioFile({"scenario": "echo"})
     target = Target("target", TargetSource(tuple(command)))
@@ -113,7 +113,9 @@ def told(*runs: tuple[float, RunFigures], command: Sequence[str] = ("server",)) 
         Made(load, f"{number:02}-run", run, *result_of(run, asked.objective))
         for number, (load, run) in enumerate(runs, 1)
     ]
-    return told_of(asked, made, most="--to 400", unfinished="Not found within the budget of 1m")
+    return search_result(
+        asked, made, most="--to 400", unfinished="Not found within the budget of 1m"
+    )
 
 
 def test_the_sentence_says_what_holds_where_it_breaks_at_what_and_who_was_the_limit() -> None:
@@ -175,7 +177,7 @@ def test_a_figure_that_was_never_measured_is_no_verdict_on_the_server() -> None:
     found = told((100, silent), (100, silent))
     assert found.status is ExitStatus.INVALID
     assert "breaks at 100: latency.p99_seconds not measured" in sentence(found)
-    assert any("no pass" in note for note in notes(found))
+    assert any("does not pass" in note for note in notes(found))
 
 
 def test_a_server_that_fails_before_anything_is_measured_has_failed_all_the_same() -> None:
@@ -198,7 +200,7 @@ def test_where_the_generator_was_the_limit_the_sentence_says_so_and_what_to_do()
         "Holds 100 messages a second at least; with 119 the generator or this machine was the "
         "limit, not the server: sent late; use more --processes."
     )
-    assert "not to be judged: sent late" in run_line(found.asked, found.made[1])
+    assert "cannot be judged: sent late" in run_line(found.asked, found.made[1])
     # It held in one of the runs that could be judged, and breaks where it is told to.
     slow = run(GOOD | {"latency.p99_seconds": 0.071})
     both = told(
@@ -215,8 +217,7 @@ def test_where_no_run_can_be_judged_nothing_is_said_of_the_server() -> None:
     found = told((100, run({}, valid=False, reasons=("the server did not start",))))
     assert found.status is ExitStatus.INVALID
     assert sentence(found) == (
-        "Nothing can be said: no run with 100 messages a second could be judged: the server did "
-        "not start."
+        "No result: no run with 100 messages a second could be judged: the server did not start."
     )
 
 
@@ -229,10 +230,10 @@ def test_a_search_that_ran_out_of_time_or_of_span_says_what_holds_so_far() -> No
     whole = told((100, run(GOOD)), (200, run(GOOD)), *((400, run(GOOD)),) * 3)
     assert whole.status is ExitStatus.INCONCLUSIVE
     assert sentence(whole) == (
-        "Holds 400 messages a second at least, the most that was to be tried: --to 400."
+        "Holds 400 messages a second at least, the largest load to be tried: --to 400."
     )
     assert sentence(told()).endswith("no load has held in enough runs yet.")
 
 
 def test_a_server_that_ran_all_the_time_is_told() -> None:
-    assert any("ran all the time" in note for note in notes(told((100, run(GOOD)), command=())))
+    assert any("kept running" in note for note in notes(told((100, run(GOOD)), command=())))

@@ -116,47 +116,47 @@ def test_where_no_time_is_judged_or_shown_a_generator_may_be_late(
     ("old", "new", "complaint"),
     [
         ('scenario = "hold"', "", ":1: experiment.idle.scenario: the key is missing"),
-        ('"1k"', '"1q"', ":3: connections: '1q' is no .*write it like 10k"),
+        ('"1k"', '"1q"', ":3: connections: '1q' is not a .*write it like 10k"),
         ('"1k"', "0", ":1: experiment.idle: connections is 0; it must be 1 or more"),
         ('"1k"', '"1k"\nrepeats = 1', ":4: experiment.idle.repeats: 1: .*equal to 2"),
-        ('"1k"', '"1k"\nspeed = 1', ":4: speed is no key of a scenario file"),
+        ('"1k"', '"1k"\nspeed = 1', ":4: speed is not a key of a scenario file"),
         ('"1k"', '"1k"\npid = [1]', ":4: experiment.idle.pid: no such key; it belongs to"),
-        ('"1k"', '"1k"\nseed = 1', ":4: experiment.idle.seed: no such key; it is the runs' own"),
+        ('"1k"', '"1k"\nseed = 1', ":4: experiment.idle.seed: no such key; each run has its own"),
         ('"hold"', '"tornado"', ":1: experiment.idle: no scenario is called 'tornado'"),
         ('{ reference', '{ refrence', ":4: .*arguments: no target is called 'refrence'; there are"),
         ('id = "memory"', 'id = "memory"\ntargets = ["x"]', ":8: claim.0.targets: no target is"),
         ('id = "memory"', 'id = "memory"\nexpected = { x = "holds" }',
          ":8: claim.0.expected: no target is called 'x'"),
         ('id = "memory"', 'id = "memory"\nexpected = "maybe"',
-         ":8: claim.0.expected: 'maybe': .*no verdict to expect; there are holds, refuted"),
+         ":8: claim.0.expected: 'maybe': .*not a verdict to expect; there are holds, refuted"),
         ('id = "memory"', 'id = "memory"\nbaseline_target = "x"',
-         ":8: claim.0.baseline_target: the experiment is not made on 'x', but on reference"),
+         ":8: claim.0.baseline_target: the experiment does not run on 'x', but on reference"),
         ('[experiment.idle]', '[target.a]\n\n[experiment.idle]',
-         ":1: target.a: it has either a command, as starts it, or a url, not neither"),
+         ":1: target.a: it needs either a command that starts it or a url, not neither"),
         ('[experiment.idle]', OF_THE_SERVER,
-         ":1: target.a: --pid is of the server, not of a load on it"),
+         ":1: target.a: --pid belongs to the server, not to a load on it"),
         ('[[claim]]\nid = "memory"', OTHER_REPEATS,
-         ":11: claim.0.baseline: a ratio is taken .*: give both as many repeats; .* 5 and idle 3"),
+         ":11: claim.0.baseline: .*: give both the same number of repeats; .* 5 and idle 3"),
         ('server.cpu_ratio', 'watcher.server.cpu_ratio', ":2\\d: claim.1.metric: no figure"),
         ('[experiment.idle]', '[target.a]\ncommand = "serve"\n\n[experiment.idle]',
          ":1: target.a: command 'serve' has no {port}"),
-        ('[experiment.idle]', NOWHERE, ":3: target.a.directory: .*nowhere is no directory"),
+        ('[experiment.idle]', NOWHERE, ":3: target.a.directory: .*nowhere is not a directory"),
         ('[experiment.idle]', NO_PATH, ":3: target.a.ready: 'ok': string should match"),
         ('[experiment.idle]', UNKNOWN_PATH,
-         ":3: target.a.paths: no experiment is made on /chat; there are /ws"),
+         ":3: target.a.paths: no experiment uses /chat; there are /ws"),
         ('[experiment.idle]', UNBALANCED, ":1: target.a: flags \"--bearer 'x\": No closing quot"),
         ('[experiment.idle]', MISSPELT,
          ":2: target.a.comand: no such key is known; did you mean command.$"),
         ('[experiment.idle]', NO_PLACE,
-         ":1: target.a: nothing is filled in for {pyton} in a command; did you mean {python}.$"),
+         ":1: target.a: {pyton} is not a placeholder of a command; did you mean {python}.$"),
         ('[experiment.idle]', '[experiments.idle]',
          ":1: experiments: no such key is known; did you mean experiment.$"),
         ('source = "somewhere"', 'source = "somewhere"\nbase_line = "idle"',
          ":10: claim.0.base_line: no such key is known; did you mean baseline, baseline_target.$"),
         ('id = "memory"', 'id = "memory"\nidd = 1', ":8: claim.0.idd: no such key is known"),
-        ('id = "cpu"', 'id = "memory"', ":16: claim.1.id: 'memory' is taken already"),
+        ('id = "cpu"', 'id = "memory"', ":16: claim.1.id: 'memory' is already the id of another"),
         ('"at_most"', '"below"', ":12: claim.0.comparison: 'below': .*'at_most'"),
-        ('"2GB"', '"2s"', ":13: claim.0.value: '2s' is no size"),
+        ('"2GB"', '"2s"', ":13: claim.0.value: '2s' is not a size"),
         ("0.01", "true", ":24: claim.1.value"),
         ("tolerance = 0.5", "", ":23: claim.1.comparison: a tolerance goes with"),
         ("tolerance = 0.5", "tolerance = 1.5", ":25: claim.1.tolerance: 1.5: .*less than 1"),
@@ -184,7 +184,7 @@ def test_memory_a_connection_is_not_judged_after_a_warm_up(tmp_path: Path, where
     else:
         text = f"{TARGET}{warm}\n{text}".replace("reference", "a")
     complaint = (
-        r"claim\.0\.experiment: after a warm-up .* misses the memory .*; give idle warmup = 0"
+        r"claim\.0\.experiment: after a warm-up, .* misses the memory .*; give idle warmup = 0"
     )
     with pytest.raises(InputFileError, match=complaint):
         load_claims(written(tmp_path, text))
@@ -464,7 +464,7 @@ def result(verdict: Verdict, expected: Verdict = Verdict.HOLDS, target: str = ""
         (
             [result(Verdict.REFUTED)],
             ExitStatus.FAILED,
-            "FAILED: c: refuted, expected was holds",
+            "FAILED: c: refuted, expected holds",
         ),
         (
             [result(Verdict.REFUTED, expected=Verdict.REFUTED)],
@@ -474,7 +474,7 @@ def result(verdict: Verdict, expected: Verdict = Verdict.HOLDS, target: str = ""
         (
             [result(Verdict.HOLDS, expected=Verdict.REFUTED)],
             ExitStatus.FAILED,
-            "FAILED: c: holds, expected was refuted",
+            "FAILED: c: holds, expected refuted",
         ),
         (
             [result(Verdict.INCONCLUSIVE)],
@@ -484,7 +484,7 @@ def result(verdict: Verdict, expected: Verdict = Verdict.HOLDS, target: str = ""
         (
             [result(Verdict.INCONCLUSIVE), result(Verdict.REFUTED)],
             ExitStatus.FAILED,
-            "FAILED: c: refuted, expected was holds",
+            "FAILED: c: refuted, expected holds",
         ),
         (
             [result(Verdict.NOT_MEASURED), result(Verdict.REFUTED)],
@@ -525,7 +525,7 @@ def test_several_servers_have_a_column_each() -> None:
     assert tally(results) == (
         "3 verdicts on 2 servers: 2 holds, 1 refuted. Not as expected: c on theirs."
     )
-    assert outcome_of_claims(results).line == "FAILED: c on theirs: refuted, expected was holds"
+    assert outcome_of_claims(results).line == "FAILED: c on theirs: refuted, expected holds"
 
 
 @pytest.mark.parametrize("width", [80, 100, 132, 200])
@@ -553,7 +553,7 @@ def test_a_form_of_its_own_is_told_without_its_text(tmp_path: Path) -> None:
         "arguments =", 'parameters = { publish = \'{"text": "{}"}\' }\narguments ='
     )
     told = describe(load_claims(written(tmp_path, text)), "idle", "reference")
-    assert told.startswith("broadcast on /ws, 1,000 connections, in a form of its own, 2.00/s, ")
+    assert told.startswith("broadcast on /ws, 1,000 connections, custom message format, 2.00/s, ")
 
 
 def test_rounds_are_interleaved_and_every_second_one_goes_backwards(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def test_the_same_claims_are_judged_on_another_server_which_counts_the_same(
     rows = done.rows()
     # What the file expects is of its own servers: here every claim is expected to hold.
     assert done.status == 1, done.output
-    assert "nothing-else: refuted, expected was holds" in done.last
+    assert "nothing-else: refuted, expected holds" in done.last
     # A ratio to another server of the file is none of this one.
     assert not [says for says in rows if "plain echo" in says]
     assert {
@@ -248,26 +248,29 @@ def test_a_server_that_runs_is_judged_where_it_is_its_paths_renamed(tmp_path: Pa
         (("--target-cmd", "serve"), "command 'serve' has no {port}"),
         (
             ("--target-cmd", "serve {prot} {port}"),
-            "nothing is filled in for {prot} in a command; did",
+            "{prot} is not a placeholder of a command; did",
         ),
         (("--target-cmd", "serve '{port}"), "No closing quotation"),
         (("--target-cmd", "serve {port}", "--url", "ws://127.0.0.1:9"), "leave one of them out"),
         (("--target-cmd", "serve {port}", "--pid", "1"), "--pid goes with --url"),
         (("--pid", "1"), "--pid and --path go with --target-cmd or --url"),
-        (("--url", "127.0.0.1:9"), "is no WebSocket address"),
+        (("--url", "127.0.0.1:9"), "is not a WebSocket address"),
         (("--url", "ws://127.0.0.1:9", "--path", "talk=x"), "--path takes OLD=NEW"),
         (
             ("--url", "ws://127.0.0.1:9", "--path", "/nowhere=/x"),
-            "no experiment is made on /nowhere; there are /talk",
+            "no experiment uses /nowhere; there are /talk",
         ),
         (("--flags", "--bearer 'x"), '--flags "--bearer \'x": No closing quotation'),
         (("--flags", "--brearer x"), "No such option: --brearer"),
         (("--only", "losses"), "no claim is called 'losses'; did you mean loss"),
         (("--target", "b"), "no target is called 'b'; there are a"),
-        (("--flags", "--target-ready /x"), "--target-ready is of the server, not of a load on it"),
+        (
+            ("--flags", "--target-ready /x"),
+            "--target-ready belongs to the server, not to a load on it",
+        ),
         (
             ("--url", "ws://127.0.0.1:9", "--flags", "--target-env A=1"),
-            "--target-env goes with --target-cmd",
+            "--target-env can only be used with --target-cmd",
         ),
     ],
 )
@@ -309,7 +312,7 @@ def test_memory_is_not_judged_after_a_warm_up_that_comes_with_flags(tmp_path: Pa
     done = claims(tmp_path / "runs", file, "--flags", "--warmup 1s")
     assert done.status == 2
     assert done.errors.endswith(
-        f"claim loss: after a warm-up {metric} misses the memory that it has left behind; "
+        f"claim loss: after a warm-up, {metric} misses the memory that the warm-up left behind; "
         "give echo warmup = 0\n"
     )
 
@@ -386,7 +389,7 @@ def test_what_was_measured_is_kept_when_a_person_ends_it_in_the_middle(tmp_path:
     assert cut.stdout == ""
     (line,) = [line for line in cut.stderr.splitlines() if line.startswith("swarmgate: ")]
     assert line == (
-        f"swarmgate: 01-echo-a-1 was interrupted; the records up to then are in {tmp_path / 'runs'}"
+        f"swarmgate: 01-echo-a-1 was interrupted; the records so far are in {tmp_path / 'runs'}"
     )
     (record,) = records(tmp_path / "runs")
     footer = read_record(record).footer
@@ -406,6 +409,5 @@ def test_a_person_may_end_it_between_two_runs_as_well(
     )
     assert done.exit_code == 130
     assert done.stderr == (
-        "swarmgate: interrupted between two runs; the records up to then are in "
-        f"{tmp_path / 'runs'}\n"
+        f"swarmgate: interrupted between two runs; the records so far are in {tmp_path / 'runs'}\n"
     )

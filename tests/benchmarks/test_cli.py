@@ -44,7 +44,7 @@ def test_a_run_that_held_prints_what_people_look_for_and_exits_with_0(tmp_path: 
     assert done.returncode == 0, done.stderr
     for line in ("Connected:", "Errors:", "Avg latency:", "Server memory:", "Server CPU:"):
         assert line in done.stdout
-    assert "100 /s asked" in done.stdout
+    assert "100 /s requested" in done.stdout
     assert "measure" in done.stderr
     (record,) = (tmp_path / "reports" / "runs").glob("*.run.jsonl")
     assert str(record.relative_to(tmp_path)) in done.stdout
@@ -165,19 +165,19 @@ def test_a_target_command_is_started_and_stopped(tmp_path: Path) -> None:
         (["run", "ws://h/", "--nope"], "No such option: --nope"),
         (["runn"], "No such command 'runn'"),
         (["run", "http://h/"], "scheme 'http'"),
-        (["run", "ws://h/", "10q"], "COUNT: '10q' is no count"),
+        (["run", "ws://h/", "10q"], "COUNT: '10q' is not a count"),
         (["run", "ws://h/", "0"], "connections is 0"),
         (["run", "ws://h/", "1", "-d", "5 parsecs"], "--duration: '5 parsecs'"),
         (["run", "ws://h/", "1", "-r", "-3"], "rate is -3"),
         (["run", "ws://h/", "1", "--scenario", "tornado"], "no scenario is called 'tornado'"),
         (["run", "ws://h/", "1", "--param", "active"], "KEY=VALUE"),
         (["run", "ws://h/", "1", "--rate", "5"], "hold sends nothing: leave --rate"),
-        (["run", "ws://h/", "1", "--pid", "abc", "--dry-run"], "--pid: 'abc' is no number"),
+        (["run", "ws://h/", "1", "--pid", "abc", "--dry-run"], "--pid: 'abc' is not a process ID"),
         (["run", "ws://h/", "1", "--pid", "4194305"], "--pid 4194305: there is no such process"),
-        (["run", "ws://h/", "1", "--source", "192.0.2.1"], "--source 192.0.2.1 is no address"),
-        (["run", "ws://h/{room}", "1"], "nothing is filled in for {room} in 'ws://h/{room}'"),
-        (["run", "ws://h/", "1", "--bearer", "{feed}"], "nothing is filled in for {feed}"),
-        (["run", "ws://h/", "1", "--threshold", "p99"], "--threshold: 'p99' is no threshold"),
+        (["run", "ws://h/", "1", "--source", "192.0.2.1"], "--source 192.0.2.1 is not an address"),
+        (["run", "ws://h/{room}", "1"], "unknown placeholder {room} in 'ws://h/{room}'"),
+        (["run", "ws://h/", "1", "--bearer", "{feed}"], "unknown placeholder {feed}"),
+        (["run", "ws://h/", "1", "--threshold", "p99"], "--threshold: 'p99' is not a threshold"),
         (["run", "ws://h/", "1", "--param", "idle=2"], "no parameter 'idle'"),
         (["run", "ws://h:{port}/", "1"], "--target-cmd"),
         (["run", "ws://h:{port}/", "1", "--target-cmd", "server"], "has no {port}"),
@@ -219,12 +219,12 @@ def test_a_record_that_exists_is_not_overwritten(tmp_path: Path) -> None:
             1,
             r"FAILED: aborted on errors >= 0, found 0",
         ),
-        (("--rate", "no"), (), 2, r"swarmgate: --rate: 'no' is no rate; .*"),
+        (("--rate", "no"), (), 2, r"swarmgate: --rate: 'no' is not a rate; .*"),
         (
             ("--bound", "lateness_p99_seconds=0s"),
             (),
             3,
-            r"INVALID: swarm process 0 sent late: .*, allowed are 0 ms; use more .*",
+            r"INVALID: swarm process 0 sent late: .*, at most 0 ms is allowed; use more .*",
         ),
     ],
 )
@@ -269,7 +269,7 @@ main()
     assert done.returncode == 3
     assert done.stdout == ""
     assert done.stderr == (
-        f"swarmgate: cannot write {path}: File too large; the record stands up to there\n"
+        f"swarmgate: cannot write {path}: File too large; the record is complete up to there\n"
     )
     assert path.stat().st_size == 20_000
     record = read_record(path)
@@ -349,7 +349,7 @@ def test_serve_runs_the_reference_server(tmp_path: Path) -> None:
     ("metric", "bound", "status", "last"),
     [
         ("connections.open", "3", 0, "HELD: every verdict is as expected"),
-        ("connections.open", "4", 1, "FAILED: mine: refuted, expected was holds"),
+        ("connections.open", "4", 1, "FAILED: mine: refuted, expected holds"),
         ("latency.p99_seconds", "3", 3, "INVALID: not measured: mine"),
     ],
 )

@@ -69,7 +69,7 @@ def test_a_head_like_its_base_is_not_told_apart_from_it(tmp_path: Path, compare:
     in_turn(tmp_path, base_ms=1, head_ms=1)
     done = compare("base", "head", "--figure", "latency.p50_seconds")
     assert done.returncode == 0
-    assert done.stdout.startswith("1 figure, head against base: 1 with no difference")
+    assert done.stdout.startswith("1 figure, head against base: 1 with no detectable difference")
     assert "1.00 (" in done.stdout
 
 
@@ -77,7 +77,7 @@ def test_one_run_a_side_says_how_many_are_needed(tmp_path: Path, compare: Compar
     in_turn(tmp_path, base_ms=1, head_ms=2, runs=1)
     done = compare("base/0.run.jsonl", "head/0.run.jsonl")
     assert done.returncode == 0
-    assert "Too few runs to tell a difference: 1 of base and 1 of head; make 4 of each." in (
+    assert "Too few runs to detect a difference: 1 of base and 1 of head; make 4 of each." in (
         done.stdout
     )
     assert "worse" not in done.stdout
@@ -133,7 +133,7 @@ def test_another_load_is_refused_saying_what_differs_unless_it_is_forced(
     done = compare("a.run.jsonl", "b.run.jsonl")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
-        "swarmgate: not comparable; --force compares all the same",
+        "swarmgate: not comparable; --force compares anyway",
         "echo, 100 connections, 60 /s, 10 s, on /:",
         "  rate: 50 in base, 60 in head",
     ]
@@ -162,7 +162,7 @@ def test_where_nothing_is_left_of_a_side_the_status_is_3(tmp_path: Path, compare
     done = compare("a.run.jsonl", "b.run.jsonl")
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.splitlines() == [
-        "swarmgate: of head no record can be judged",
+        "swarmgate: no record of head can be judged",
         "  b.run.jsonl: invalid: it sent late",
     ]
 
@@ -171,7 +171,7 @@ def test_where_nothing_is_left_of_a_side_the_status_is_3(tmp_path: Path, compare
     ("arguments", "told"),
     [
         (("base", "nowhere"), "cannot read nowhere: No such file or directory"),
-        (("base", "empty"), "no record (*.run.jsonl) is in empty"),
+        (("base", "empty"), "no record (*.run.jsonl) in empty"),
         (("base", "damaged.run.jsonl"), "damaged.run.jsonl is damaged, or was not written by"),
         (("base", "text.txt"), "text.txt:1: "),
         (("base", "head", "--figure", "latency.p99"), "did you mean latency.p99_seconds"),

@@ -452,8 +452,8 @@ def test_the_command_prints_one_document(tmp_path: Path, without_tools: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["served:app", "--cwd", "/nowhere"], "'/nowhere' is no directory"),
-        (["served:app", "--python", "/nowhere"], "'/nowhere' is no program"),
+        (["served:app", "--cwd", "/nowhere"], "'/nowhere' is not a directory"),
+        (["served:app", "--python", "/nowhere"], "'/nowhere' is not a program"),
         (["served:app", "--message", "hello"], "'hello' has no {token}"),
         (["served:app", "--connections", "1"], "40"),
         (["nowhere:app"], "nowhere"),

@@ -50,10 +50,10 @@ def test_what_is_not_comparable_is_told(
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"figures": {"counts.sheep": 3}}, "counts.sheep is nothing that is counted"),
+        ({"figures": {"counts.sheep": 3}}, "counts.sheep is not a counted figure"),
         ({"figures": {FIGURE: 0}}, "counts.allocations_per_echo is 0"),
-        ({"figures": {FIGURE: "many"}}, "no document of swarmgate count --json"),
-        ({"figures": [1]}, "no document of swarmgate count --json"),
+        ({"figures": {FIGURE: "many"}}, "not a document of swarmgate count --json"),
+        ({"figures": [1]}, "not a document of swarmgate count --json"),
     ],
 )
 def test_what_tells_of_no_count_is_refused(
@@ -67,7 +67,7 @@ def test_what_tells_of_no_count_is_refused(
 def test_a_document_that_is_cut_or_another_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "counts.json"
     path.write_text(text)
-    with pytest.raises(BaselineError, match=r"counts\.json is no document of swarmgate count"):
+    with pytest.raises(BaselineError, match=r"counts\.json is not a document of swarmgate count"):
         read_baseline(path)
     with pytest.raises(BaselineError, match="No such file"):
         read_baseline(tmp_path / "nowhere.json")

@@ -212,7 +212,7 @@ def test_a_working_tree_in_the_middle_of_a_merge_is_told_in_one_line(tmp_path: P
         git(place, "merge", "main")
     done = swarmgate("gate", "--base", "main", "-q", "-o", "../runs", cwd=place)
     assert done.returncode == 3
-    assert "the working tree cannot be taken as it is: " in last(done)
+    assert "cannot make a commit of the working tree: " in last(done)
     assert "Traceback" not in done.stderr
 
 
@@ -237,7 +237,7 @@ def test_a_tool_without_which_a_metric_cannot_be_counted_is_named_at_once(tmp_pa
     done = swarmgate(*words, cwd=place, environment={"PATH": str(tools)})
     assert done.returncode == 3, done.stdout + done.stderr
     assert re.search(
-        r"own of \w+: valgrind is not installed, without which there are no instructions",
+        r"own of \w+: cannot count instructions: valgrind is not installed",
         last(done),
     )
 
@@ -270,21 +270,21 @@ SILENT = "{python} -c 'import sys, time; time.sleep(1000)' {port}"
 @pytest.mark.parametrize(
     ("text", "arguments", "status", "said"),
     [
-        (LOAD, (), 2, "compare with what\\? --base REF"),
+        (LOAD, (), 2, "nothing to compare with; give --base REF"),
         (LOAD, ("--base-cmd", PLAIN), 2, "--base-cmd and --head-cmd go together"),
         (LOAD, ("--base", "main", *commands()), 2, "compare a pair of one kind"),
         (LOAD, commands("serve"), 2, "command 'serve' has no {port}"),
         ("", commands(), 2, "has no table"),
-        ("blocks = 2\n", commands(), 2, "nothing is measured; write a load, such as"),
+        ("blocks = 2\n", commands(), 2, "nothing is measured; add a load, such as"),
         (LOAD.replace('"echo"', '"hello"'), commands(), 2, "no scenario is called 'hello'"),
         (LOAD + LENIENT.replace("p50", "p55"), commands(), 2, "did you mean latency.p50_seconds"),
         (LOAD + LENIENT.replace('"echo"', '"eco"'), commands(), 2, "no load is called 'eco': echo"),
         (LOAD + LENIENT.replace("900%", "0%"), commands(), 2, "metric.0.effect"),
         ("block = 2\n" + LOAD, commands(), 2, "no such key is known; did you mean blocks"),
-        ('warmup = "1s"\n' + LOAD, commands(), 2, "load.echo: after a warm-up .* warmup = 0"),
+        ('warmup = "1s"\n' + LOAD, commands(), 2, "load.echo: after a warm-up, .* warmup = 0"),
         ("blocks = 3\n" + LOAD, commands(), 2, "3 blocks cannot decide .* it takes \\d+ or more"),
         (LOAD, (*commands(), "--blocks", "1"), 2, "--blocks: 1 blocks cannot decide"),
-        (LOAD, (*commands(), "--budget", "soon"), 2, "--budget: 'soon' is no duration"),
+        (LOAD, (*commands(), "--budget", "soon"), 2, "--budget: 'soon' is not a duration"),
         (
             LOAD,
             (*commands(), "--budget", "3s"),
@@ -299,13 +299,13 @@ SILENT = "{python} -c 'import sys, time; time.sleep(1000)' {port}"
             "FAILED: echo on head, 3 times: .* does",
         ),
         (LOAD.replace('"/echo"', '"/"').replace("echo]", "x]"), commands(), 2, "no load is called"),
-        (LOAD + '[count.echo]\napp = "app:app"\n', commands(), 2, "a load is called so, too"),
-        ('[count.one]\napp = "app:app"\n', commands(), 2, "only counts what is checked out"),
+        (LOAD + '[count.echo]\napp = "app:app"\n', commands(), 2, "a load has the same name"),
+        ('[count.one]\napp = "app:app"\n', commands(), 2, "only counts, which needs checkouts"),
         (
             LOAD + LENIENT.replace("latency.p50_seconds", "messages.sent"),
             commands(),
             2,
-            "metric.0.better: nobody knows what is better of messages.sent; say better = ",
+            "metric.0.better: whether a higher or a lower messages.sent is better is not known",
         ),
         (LOAD, (*commands(), "--json", "--markdown", "-"), 2, "--json and --markdown - both print"),
         (LOAD, (*commands(), "--junit", "no/x.xml"), 2, "--junit: cannot write no/x.xml"),
@@ -343,7 +343,7 @@ def test_code_that_is_not_checked_out_is_not_counted(tmp_path: Path) -> None:
     count = '[count.code]\napp = "app:app"\n'
     done = gate(tmp_path, FAST + LOAD + LENIENT + count, *commands(), "--json")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "not counted: code: what is counted is checked out" in done.stderr
+    assert "not counted: code: counting needs checkouts" in done.stderr
     names = [metric["name"] for metric in json.loads(done.stdout)["metrics"]]
     assert names == ["echo: latency.p50_seconds", "runs with faults"]
 
@@ -388,7 +388,7 @@ def test_a_gate_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -> None
     cut = interrupted(*words, "-o", "runs", when="block 2 of at most 6, run 2", cwd=tmp_path)
     said = cut.stderr
     assert cut.returncode == 130, said
-    assert re.search("interrupted; go on with swarmgate gate .*--resume runs", said), said
+    assert re.search("interrupted; continue with swarmgate gate .*--resume runs", said), said
     assert "Traceback" not in said
     journal = tmp_path / "runs" / JOURNAL
     before = read_journal(journal)
@@ -397,12 +397,12 @@ def test_a_gate_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -> None
     changed = config(tmp_path, text.replace("0.001%", "1%"))
     refused = swarmgate("gate", "--config", changed, *commands(), "--resume", "runs", cwd=tmp_path)
     assert refused.returncode == 2
-    assert "plan is another than when the gate began" in refused.stderr
+    assert "plan is not what it was when the gate began" in refused.stderr
 
     config(tmp_path, text)
     for others, said in (
         ((), "the gate began with .* and .*; give them again"),
-        (commands(PLAIN, f"{PLAIN} more"), "head is another, .*, than when the gate began"),
+        (commands(PLAIN, f"{PLAIN} more"), "head is not what it was when the gate began, .*; undo"),
     ):
         refused = swarmgate(*words[:3], *others, "--resume", "runs", cwd=tmp_path)
         assert refused.returncode == 2, refused.stderr
@@ -429,7 +429,7 @@ def test_a_damaged_journal_is_told_in_one_line(tmp_path: Path, cut: str) -> None
     done = swarmgate(*words, cwd=tmp_path)
     assert done.returncode == 3
     assert done.stderr.count("\n") == 1
-    assert "is damaged, or is no journal of a gate" in done.stderr
+    assert "is damaged, or is not the journal of a gate" in done.stderr
 
 
 def test_without_settings_it_says_what_to_write(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_servers_are_measured_in_turn_and_the_table_can_be_made_again(
     )
     assert made.returncode == 1, made.stderr
     document = json.loads(made.stdout)
-    assert document["outcome"] == "FAILED: no figures of broken"
+    assert document["outcome"] == "FAILED: no figures for broken"
     assert document["left_out"] == {"absent": "no_such_module"}
     assert document["runs"] == {"made": 10, "planned": 12, "complete": True}
     cells = {it["name"]: it["cells"] for it in document["targets"]}
@@ -114,7 +114,7 @@ def test_servers_are_measured_in_turn_and_the_table_can_be_made_again(
     assert (again.returncode, json.loads(again.stdout)) == (1, document)
     told = swarmgate("--from", str(folder))
     assert told.returncode == 1
-    assert told.stdout.splitlines()[-1] == "FAILED: no figures of broken"
+    assert told.stdout.splitlines()[-1] == "FAILED: no figures for broken"
     for part in (
         "handshakes",
         "raw-asgi",
@@ -127,7 +127,7 @@ def test_servers_are_measured_in_turn_and_the_table_can_be_made_again(
     assert written.startswith("| target | latency p50, ")
     once_more = swarmgate(str(file), "--quick", "-o", str(folder))
     assert once_more.returncode == 2
-    assert f"{folder} holds a matrix already" in once_more.stderr
+    assert f"{folder} already contains a matrix" in once_more.stderr
     (folder / records[0]).unlink()
     assert swarmgate("--from", str(folder)).returncode == 2
 
@@ -165,13 +165,13 @@ def test_a_folder_whose_last_line_was_cut_tells_what_stands_before_it(tmp_path: 
     assert found.rows[0].cells[0].reason == "a: run 1 of e is invalid: it ended"
     assert found.repeated == ("e on a, once because x",)
     path.write_text(f"{json.dumps(head)}\nno\n{json.dumps(run)}\n")
-    with pytest.raises(RecordError, match=":2: no line of a matrix"):
+    with pytest.raises(RecordError, match=":2: not a line of a matrix"):
         read_matrix(tmp_path)
     path.write_text(json.dumps({**head, "format": 2}))
     with pytest.raises(RecordError, match="has format 2, this swarmgate reads 1"):
         read_matrix(tmp_path)
     path.write_text("")
-    with pytest.raises(RecordError, match="does not begin with a line that says"):
+    with pytest.raises(RecordError, match="does not begin with a line that describes"):
         read_matrix(tmp_path)
 
 

@@ -105,5 +105,5 @@ def test_what_was_made_again_is_told_once_for_each_server() -> None:
     reasons = {("echo", "a"): ["sent late"], ("echo", "b"): ["late", "later"], ("hold", "a"): []}
     assert list(made_again(reasons)) == [
         "echo on a, once because sent late",
-        "echo on b, 2 times, at last because later",
+        "echo on b, 2 times, most recently because later",
     ]

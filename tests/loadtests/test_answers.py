@@ -136,16 +136,16 @@ def test_an_acknowledgement_has_in_it_what_the_message_has(
 @pytest.mark.parametrize(
     ("answers", "complaint"),
     [
-        (("2",), "'2' is no answer; write MESSAGE => ANSWER"),
-        ((" => 3",), "is no answer"),
-        (("2 => ",), "is no answer"),
-        (("2 => 3", "2 => 4"), "'2' has another answer already"),
+        (("2",), "'2' is not an answer; write MESSAGE => ANSWER"),
+        ((" => 3",), "is not an answer"),
+        (("2 => ",), "is not an answer"),
+        (("2 => 3", "2 => 4"), "'2' already has another answer"),
         (("regex:(2 => 3",), r"'regex:\(2': missing \), unterminated subpattern"),
         (
             (r"regex:(?P<id>\d) => {saved.number}",),
-            r"fill in \{saved.number\}, but its pattern keeps: id",
+            r"refers to \{saved.number\}, but its pattern keeps: id",
         ),
-        (("regex:2 => {saved.id}",), r"fill in \{saved.id\}, but its pattern keeps: nothing"),
+        (("regex:2 => {saved.id}",), r"refers to \{saved.id\}, but its pattern keeps: nothing"),
     ],
 )
 async def test_answers_that_cannot_be_are_refused(

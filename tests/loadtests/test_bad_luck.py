@@ -245,8 +245,8 @@ async def test_a_load_that_no_process_could_carry_is_refused_before_it_starts(
 @pytest.mark.parametrize(
     ("scenario", "changes", "complaint"),
     [
-        ("broadcast", {"payload_bytes": 51}, "51 bytes.* 52 or more"),
-        ("echo", {"payload_bytes": 19}, "19 bytes.* 20 or more"),
+        ("broadcast", {"payload_bytes": 51}, "51 bytes.* at least 52"),
+        ("echo", {"payload_bytes": 19}, "19 bytes.* at least 20"),
         ("echo", {"parameters": {"active": "11"}}, "11, more than the 10"),
         ("echo", {"parameters": {"idle": "1"}}, "no parameter 'idle'"),
         ("tornado", {}, "no scenario is called 'tornado'"),

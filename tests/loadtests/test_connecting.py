@@ -286,18 +286,18 @@ async def test_faults_are_counted_the_same(run: Run, client: Client) -> None:
     [
         ({"headers": ("no colon",)}, "header 'no colon' is not of the form"),
         ({"headers": ("A: b\r\nC: d",)}, "has a control character"),
-        ({"headers": ("Upgrade: h2c",)}, "header Upgrade is made by the handshake"),
+        ({"headers": ("Upgrade: h2c",)}, "header Upgrade is set by the handshake"),
         ({"cookies": ("a",)}, "cookie 'a' is not of the form name=value"),
-        ({"subprotocols": ("a b",)}, "subprotocol 'a b' is no token"),
+        ({"subprotocols": ("a b",)}, "subprotocol 'a b' is not a token"),
         ({"bearer": "a\nb"}, "bearer 'a\\\\nb' has a control character"),
         ({"key": "k.pem"}, "a key without a certificate"),
         ({"ca": "nowhere.pem"}, "cannot use the certificates in nowhere.pem"),
-        ({"ca": "x", "insecure": True}, "--insecure trusts everybody"),
+        ({"ca": "x", "insecure": True}, "--insecure accepts any certificate"),
         ({"sources": ("127.0.0.300",)}, "source '127.0.0.300'"),
         ({"unix_socket": "/nowhere"}, "there is no Unix socket /nowhere"),
         ({"proxy": "127.0.0.1:3128"}, "expected something like http"),
-        ({"deflate": True, "client": Client.PICOWS}, "picows has no permessage-deflate"),
-        ({"deflate": True, "proxy": "http://h:1"}, "no client has both a proxy and"),
+        ({"deflate": True, "client": Client.PICOWS}, "picows does not support permessage-deflate"),
+        ({"deflate": True, "proxy": "http://h:1"}, "no client supports both a proxy and"),
     ],
 )
 async def test_an_option_that_cannot_be_is_refused(

@@ -2,6 +2,7 @@
 
 import heapq
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -96,6 +97,7 @@ class World:
     turns: Any = field(default_factory=count)
     published: list[str] = field(default_factory=list)
     awaited: list[set[int]] = field(default_factory=list)
+    measured: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.controller = Controller(self.plan, lambda: self.now_ns, PATIENCE)
@@ -131,7 +133,7 @@ class World:
         if member.is_living:
             if name == "measured":
                 self.published += detail["published"]["sent"]
-            member.hear(name, detail)
+            member.receive(name, detail)
 
     def lose(self, number: int) -> None:
         member = self.members[number]
@@ -146,14 +148,15 @@ class World:
         if self.script.mute == (member.process, type(command)):
             self.at(self.now_ns / 1e9 + SILENT_SECONDS, lambda: self.lose(member.process))
             return
-        sent = {"sent": [f"{member.process}.{member.rounds}"]}
+        self.measured[member.process] += isinstance(command, Measure)
+        sent = {"sent": [f"{member.process}.{self.measured[member.process]}"]}
         match command:
             case Measure():
                 length = min(self.plan.duration_seconds, MOST_SECONDS)
                 self.say(member, "measured", length, published=sent)
             case End() if member.is_measuring and "measured" not in member.reports:
                 self.say(member, "measured", published=sent)
-            case Serve(share):
+            case Serve(share, _):
                 self.say(member, "serving", seed=share.plan.seed)
             case Close():
                 self.later(lambda: setattr(member, "has_ended", True))
@@ -367,7 +370,7 @@ def test_a_rate_of_all_is_shared_anew_when_connections_come_and_go() -> None:
     world = World(plan("live", scenario="echo", rate=10.0), Script(end=10.0))
     world.members[0].open = 3
     world.at(
-        5.0, lambda: world.members[0].hear("population", {"open": 0, "pending": 0, "order": 0})
+        5.0, lambda: world.members[0].receive("population", {"open": 0, "pending": 0, "order": 0})
     )
     world.lead("live")
     assert [(number, it.part) for number, it in world.told(TakePart)] == [
@@ -379,10 +382,25 @@ def test_who_comes_late_is_begun_with_when_it_is_ready() -> None:
     world = World(plan("live"), Script(end=30.0))
     late = Member(7, "swarm process 7 on there", replace(world.members[0].share, process=7))
     world.at(9.0, lambda: world.controller.roster.add(late))
-    world.at(12.0, lambda: late.hear("ready", {}))
+    world.at(12.0, lambda: late.receive("ready", {}))
     world.lead("live")
     starts = {number: it.start_ns for number, it in world.told(Measure)}
     assert 12e9 <= starts[7] < 13e9
+
+
+def test_all_give_a_round_the_same_number_also_who_came_late() -> None:
+    """Its broadcasts go by it: what one process received belongs with what the others did."""
+    world = World(plan("rounds"), Script(end=60.0))
+    late = Member(7, "swarm process 7 on there", replace(world.members[0].share, process=7))
+    late.open = 1
+    world.at(20.0, lambda: world.controller.roster.add(late))
+    world.at(21.0, lambda: late.receive("ready", {}))
+    world.lead("rounds")
+    by_seed: dict[int, set[int]] = {}
+    for _, command in world.told(Serve):
+        by_seed.setdefault(command.share.plan.seed, set()).add(command.number)
+    assert 7 in {number for number, _ in world.told(Serve)}
+    assert [*by_seed.values()] == [{number} for number in range(len(by_seed))]
 
 
 COMMANDS = st.one_of(
@@ -409,7 +427,7 @@ def test_a_command_is_read_as_it_was_written(command: Command) -> None:
 
 def test_a_share_is_read_as_it_was_written() -> None:
     share = ProcessPlan(plan("rounds", rate=5.0), 1, Endpoint("::1", 9), ("127.0.0.2",), 5)
-    for command in (Prepare(share), Serve(share)):
+    for command in (Prepare(share), Serve(share, 3)):
         by_line = decode_command(encode_command(command))
         by_data = command_of_data(command_as_data(command))
         assert isinstance(by_line, type(command))

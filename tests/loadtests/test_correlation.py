@@ -167,7 +167,7 @@ async def test_several_messages_of_ours_in_one_are_not_guessed_at(run: Run) -> N
 @pytest.mark.parametrize(
     ("parameters", "complaint"),
     [
-        ({"wrap": "no place"}, "parameter wrap .* must have {} once"),
+        ({"wrap": "no place"}, "parameter wrap .* must contain {} once"),
         ({"find": "xpath:/a"}, "parameter find .* write json:a.b.0 or regex"),
         ({"find": "regex:(a"}, "parameter find .* unterminated subpattern"),
         ({"find": "regex:a"}, "parameter find .* one .group."),

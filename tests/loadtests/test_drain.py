@@ -72,7 +72,7 @@ async def test_the_record_alone_says_what_the_run_said(run: Run, tmp_path: Path)
     for name in ("told", "told_last_seconds", "exit_status", "exit_seconds", "closed_1000"):
         assert read.figures[f"drain.{name}"] == summary.figures[f"drain.{name}"]
     text = summary_text(read)
-    assert f"Told:          {CONNECTIONS} of {CONNECTIONS}; after the signal: first" in text
+    assert f"Notified:      {CONNECTIONS} of {CONNECTIONS}; after the signal: first" in text
     assert f"Closed:        1000 × {CONNECTIONS}" in text
     assert "0 of its 1 processes left behind" in text
 

@@ -120,7 +120,7 @@ async def test_a_run_may_abort_while_its_connections_open(run: Run) -> None:
 @pytest.mark.parametrize(
     ("condition", "said"),
     [
-        ("errors", "--abort-on: 'errors' is no threshold"),
+        ("errors", "--abort-on: 'errors' is not a threshold"),
         ("eror>1", "--abort-on 'eror>1': .*errors"),
     ],
 )

@@ -29,7 +29,7 @@ async def test_rows_that_are_given_again_are_warned_of(run: Run, feed: str) -> N
             server.url("/ws"), "hold", connections=3, feed=feed, options=BEARER, name="enough"
         )
     assert summary.warnings == (
-        f"{feed} has 3 rows for 4 connections, so they were given again (--feed-policy)",
+        f"{feed} has 3 rows for 4 connections, so rows were reused (--feed-policy)",
     )
     assert enough.warnings == ()
 
@@ -50,7 +50,7 @@ async def test_no_more_connections_than_rows_may_be_opened(run: Run, feed: str) 
 
 
 async def test_more_connections_than_rows_may_be_refused(run: Run, feed: str) -> None:
-    with pytest.raises(UsageError, match=r"users\.csv has 3 rows for 4 connections; ask for"):
+    with pytest.raises(UsageError, match=r"users\.csv has 3 rows for 4 connections; use"):
         await run(
             "ws://127.0.0.1:9/", "hold", connections=4, feed=feed, feed_policy=FeedPolicy.ONCE
         )

@@ -60,5 +60,7 @@ async def test_a_server_without_heartbeat_that_leaves_the_dead_alone_is_told(run
 
 
 async def test_a_duration_that_shows_no_interval_is_refused(run: Run) -> None:
-    with pytest.raises(UsageError, match="1 s shows no interval of 10 s; use --duration 30s"):
+    with pytest.raises(
+        UsageError, match="1 s is too short for an interval of 10 s; use --duration 30s"
+    ):
         await run(URL, "heartbeat", source=TargetSource(PLAIN))

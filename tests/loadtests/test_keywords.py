@@ -66,7 +66,7 @@ def test_a_path_is_of_the_server_that_the_command_starts() -> None:
         ({"url": URL, "durations": 1}, "did you mean duration?"),
         ({"url": URL, "quiet": True}, "no keyword is called 'quiet'"),
         ({"url": URL, "path": "/x"}, "leave path out"),
-        ({"command": "{port}", "path": "x"}, "is no path"),
+        ({"command": "{port}", "path": "x"}, "is not a path"),
         ({"connections": 1}, "name the server"),
         ({"url": URL, "binary": 1}, "must be True or False"),
         ({"url": URL, "rate": [1]}, "rate is [1]; it must be a text or a number"),

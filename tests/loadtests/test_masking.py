@@ -87,7 +87,7 @@ async def test_the_environment_and_files_keep_secrets_out_of_the_command(
     [
         ({"bearer": "${NOT_SET_ANYWHERE}"}, "the variable NOT_SET_ANYWHERE is not set"),
         ({"bearer": "@/nowhere/token"}, "cannot read '@/nowhere/token'"),
-        ({"bearer": "${lower}"}, r"nothing is filled in for \$\{lower\}"),
+        ({"bearer": "${lower}"}, r"unknown placeholder \$\{lower\}"),
     ],
 )
 async def test_what_cannot_be_filled_in_is_refused_before_anything_runs(

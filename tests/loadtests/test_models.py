@@ -74,7 +74,7 @@ async def test_messages_filled_from_a_file(run: Run, tmp_path: Path, binary: boo
     ("changes", "complaint"),
     [
         ({"think": parse_distribution("1s", parse_seconds), "rate": 1.0}, "closed model"),
-        ({"per_connection": True}, "needs a --rate"),
+        ({"per_connection": True}, "needs a constant rate"),
         (
             {"per_connection": True, "rate": 1.0, "scenario": "broadcast"},
             "not every connection sends",

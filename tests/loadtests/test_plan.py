@@ -21,9 +21,9 @@ def plan(**changes: Any) -> Plan:
     [
         ("http://localhost/ws", "scheme 'http'"),
         ("localhost:8000/ws", "scheme 'localhost'"),
-        ("ws:///ws", "names no host"),
-        ("ws://host:port/ws", "no WebSocket address"),
-        ("ws://host:99999/ws", "no WebSocket address"),
+        ("ws:///ws", "has no host"),
+        ("ws://host:port/ws", "not a WebSocket address"),
+        ("ws://host:99999/ws", "not a WebSocket address"),
         ("ws://host:0/ws", "port 0"),
         ("ws://host/ws#part", "fragment"),
         ("", "scheme ''"),

@@ -164,15 +164,15 @@ async def test_a_row_of_the_feed_is_filled_in(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ready", "parameters", "complaint"),
     [
-        ((" ",), {}, "--ready: ' ' is no step"),
-        (("=> ",), {}, "is no step"),
+        ((" ",), {}, "--ready: ' ' is not a step"),
+        (("=> ",), {}, "is not a step"),
         (("a => regex:(",), {}, "unterminated subpattern"),
-        (("login =>",), {}, "is no step"),
-        (("=> {saved.id}",), {}, "fill in {saved.id}, which no step before it keeps"),
+        (("login =>",), {}, "is not a step"),
+        (("=> {saved.id}",), {}, "refers to {saved.id}, which no step before it keeps"),
         ((), {"wrap": "{feed.user} {}"}, "feed.user. is not in the feed, which has no feed"),
         ((), {"wrap": "${NOT_SET_ANYWHERE} {}"}, "the variable NOT_SET_ANYWHERE is not set"),
-        (("{saved.id}",), {}, "fill in {saved.id}, which no step before it keeps"),
-        ((), {"wrap": "{saved.id} {}"}, "wrap is to fill in {saved.id}, which no step"),
+        (("{saved.id}",), {}, "refers to {saved.id}, which no step before it keeps"),
+        ((), {"wrap": "{saved.id} {}"}, "wrap refers to {saved.id}, which no step"),
     ],
 )
 async def test_steps_that_cannot_be_are_refused(

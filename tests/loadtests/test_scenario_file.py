@@ -66,14 +66,17 @@ def test_a_dry_run_is_readable_and_opens_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ('\nduratoin = "3s"', ":2: duratoin is no key of a scenario file; did you mean duration?"),
-        ('\n\nduration = "3x"', ":3: duration: '3x' is no duration; write it like 30s"),
+        (
+            '\nduratoin = "3s"',
+            ":2: duratoin is not a key of a scenario file; did you mean duration?",
+        ),
+        ('\n\nduration = "3x"', ":3: duration: '3x' is not a duration; write it like 30s"),
         ("steps = [3]", ":1: steps is [3]; it must be a number"),
-        ('steps = "x"', ":1: steps: 'x' is no count"),
-        ('\nseed = "mine"', ":2: seed: 'mine' is no count"),
+        ('steps = "x"', ":1: steps: 'x' is not a count"),
+        ('\nseed = "mine"', ":2: seed: 'mine' is not a count"),
         ("binary = 1", ":1: binary is 1; it must be true or false"),
         ('header = "A: b"', ":1: header is 'A: b'; it must be a list"),
-        ('profile = "3"', ":1: profile: '3' is no part of a profile"),
+        ('profile = "3"', ":1: profile: '3' is not part of a profile"),
         ("parameters = 3", ":1: parameters must be a table"),
         ("a b", ": not TOML"),
         ('url = "ws://h/"\nscenario = "echo"\n[parameters]\nactiv = 3', "no parameter 'activ'"),

@@ -118,8 +118,8 @@ async def script(connection):
         ("return 'a hunter2'", "TypeError", "it must be a Handshake"),
         ("return Handshake(url='ws://example.org/?token=hunter2')", "ValueError", "example.org"),
         ("return Handshake(bearer='hunter2\\n')", "UsageError", "control character"),
-        ("return Handshake(headers={'a b': 'c'})", "UsageError", "no header name"),
-        ("return Handshake(headers={'Upgrade': 'c'})", "UsageError", "made by the handshake"),
+        ("return Handshake(headers={'a b': 'c'})", "UsageError", "not a header name"),
+        ("return Handshake(headers={'Upgrade': 'c'})", "UsageError", "set by the handshake"),
         ("raise TimeoutError('of mine')", "TimeoutError", "of mine"),
     ],
 )

@@ -62,13 +62,13 @@ def test_what_is_written_is_read_again(stages: Stages) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("soon for 1s", "'soon' is no count"),
-        ("5 for ever", "'ever' is no"),
-        ("5 for 0s", "lasts no time"),
-        ("-5 for 1s", "no connection|fewer|no count"),
-        ("0 for 1s", "no connection at any time"),
-        ("5 for 1s,", "is no stage; write them like 0..2k in 30s"),
-        ("+5 in", "is no stage"),
+        ("soon for 1s", "'soon' is not a count"),
+        ("5 for ever", "'ever' is not"),
+        ("5 for 0s", "has no duration"),
+        ("-5 for 1s", "never|negative|not a count"),
+        ("0 for 1s", "never has a connection"),
+        ("5 for 1s,", "is not a stage; write stages like 0..2k in 30s"),
+        ("+5 in", "is not a stage"),
     ],
 )
 def test_what_is_no_stage_is_told(text: str, said: str) -> None:
@@ -326,7 +326,7 @@ async def test_a_scenario_that_needs_all_from_the_start_refuses_stages(
 
 
 async def test_a_publisher_that_hears_nothing_is_for_connections_that_stay(run: Run) -> None:
-    with pytest.raises(UsageError, match="publisher_receives is for the same connections"):
+    with pytest.raises(UsageError, match="publisher_receives needs connections that stay the same"):
         await run(
             *("ws://127.0.0.1:9/", "broadcast"),
             connections=5,
@@ -341,7 +341,7 @@ async def test_stages_say_all_there_is_to_say_of_opening(
     run: Run, changes: dict[str, object]
 ) -> None:
     population = parse_stages("5 for 1s")
-    with pytest.raises(UsageError, match="stages say when connections open"):
+    with pytest.raises(UsageError, match="stages set when connections open"):
         await run(
             "ws://127.0.0.1:9/",
             "hold",
@@ -382,5 +382,5 @@ async def test_connections_that_are_late_are_the_servers_where_the_generator_has
     assert outcome_of(summary).status is ExitStatus.FAILED
     assert summary.figures["connections.overdue"] == 6
     assert summary.failures[0].startswith(
-        "6 of 10 connections were not open a second after they were to be; 4 were opened, "
+        "6 of 10 connections were not open a second after they were due; 4 were opened, "
     )

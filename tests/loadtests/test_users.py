@@ -137,7 +137,7 @@ async def test_who_was_to_stay_is_missed_beside_others_who_come_and_go(tmp_path:
         )
         summary = await execute(plan, TargetSource(), tmp_path / "mix.run.jsonl", end_all)
         await asyncio.gather(*ending)
-    assert "ended every connection that was to stay" in summary.failures[0]
+    assert "ended every connection that should have stayed open" in summary.failures[0]
     assert summary.users["churn"].figures["churn.arrived"] > 0
     assert outcome_of(summary).status is ExitStatus.FAILED
 
@@ -183,10 +183,10 @@ def test_a_file_has_a_table_for_each_kind(tmp_path: Path) -> None:
         ("share = 2", "share is 2; it must be a number, above 0 and at most 1"),
         ("scenario = 'hold'", "share is None; it must be a number"),
         ("share = 1\nname = 3", "name is 3; it must be a text"),
-        ("share = 1\nrat = 5", ":3: rat is no key of a scenario file; did you mean rate?"),
+        ("share = 1\nrat = 5", ":3: rat is not a key of a scenario file; did you mean rate?"),
         ("share = 1\nduration = '1s'", "user 1: --duration belongs to the run, not to one kind"),
-        ("share = 1\nname = 'a b'", "'a b' is no name"),
-        ("share = 0.5", "the shares of users are 0.5 together; they must be 1"),
+        ("share = 1\nname = 'a b'", "'a b' is not a name"),
+        ("share = 0.5", "the shares of users add up to 0.5; they must add up to 1"),
     ],
 )
 def test_a_table_that_is_wrong_is_told_with_its_place(
@@ -203,8 +203,8 @@ def test_a_table_that_is_wrong_is_told_with_its_place(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (users("some hold"), "is no kind of users; write it like 'talker=30% /echo"),
-        (users("a=50%", "b=60%"), "the shares of users are 1.1 together"),
+        (users("some hold"), "is not a kind of users; write it like 'talker=30% /echo"),
+        (users("a=50%", "b=60%"), "the shares of users add up to 1.1"),
         (users("50%", "50%"), "two kinds of users are called 'hold'; name them"),
         (users("1 --nope"), "--user 1: No such option: --nope"),
         (users("1 -s tornado"), "user tornado: no scenario is called 'tornado'"),
@@ -214,14 +214,14 @@ def test_a_table_that_is_wrong_is_told_with_its_place(
         (users("1 /a 100"), "COUNT belongs to the run"),
         (users("1 --steps 1"), "--steps belongs to the run"),
         (users("1 //other/x"), "'//other/x' is neither an address nor a path on the run's server"),
-        (users("a=0%", "b=1"), "--user a: a share of 0% is not above 0 and at most 1"),
+        (users("a=0%", "b=1"), "--user a: a share of 0% is out of range; it must be above 0"),
         (users("a=1 --ca /no/such"), "user a: cannot use the certificates in /no/such"),
         (users("1 ws://elsewhere/"), "ws://elsewhere/ is on another server"),
         (users("1 --profile '1/s for 5s'"), "--profile lasts 5 s, the run 10 s"),
-        ([*users("1"), "--rate", "5"], "--rate belongs to each kind of users; put it into its"),
-        ([*users("1"), "-s", "echo"], "--scenario belongs to each kind of users"),
-        ([*users("a=.5", "b=.5"), "-p", "1"], "each of the 2 kinds of users needs one of its own"),
-        (users("a=99%", "b=1%"), "40 connections do not give each of the 2 kinds of users one"),
+        ([*users("1"), "--rate", "5"], "--rate must be given for each kind of users; put it into"),
+        ([*users("1"), "-s", "echo"], "--scenario must be given for each kind of users"),
+        ([*users("a=.5", "b=.5"), "-p", "1"], "each of the 2 kinds of users needs its own"),
+        (users("a=99%", "b=1%"), "40 connections are too few for 2 kinds of users"),
         (users("1 -s drain"), "user drain: drain stops the server for all"),
         (users("1 -s hold --rate 5"), "user hold: hold sends nothing"),
         (

@@ -94,7 +94,7 @@ def test_where_nothing_opened_the_target_has_failed_and_the_generator_has_not() 
 def test_where_nothing_was_tried_nothing_can_be_judged_unless_something_failed_before() -> None:
     nothing = totals(opened=0, sent=0)
     assert failures_of(plan(), nothing) == ()
-    assert "no connection was tried" in reasons(plan(), nothing)
+    assert "no connection was attempted" in reasons(plan(), nothing)
     assert reasons_against(plan(), nothing, has_failed=True) == ()
 
 

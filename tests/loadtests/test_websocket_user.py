@@ -423,13 +423,13 @@ def test_the_time_of_a_response_ends_when_it_came_and_it_is_judged_within_its_bl
                 try:
                     wrong()
                 except UsageError as error:
-                    NOTES.append(str(error).partition(":")[0].partition(" are ")[0])
+                    NOTES.append(str(error).partition(":")[0].partition(" must ")[0])
             NOTES.append((came - begun) * 1e3)
             raise StopUser
         """
     )
     *refused, most_ms = told.notes
-    assert refused == ["success() and failure()"] * 2 + ["a response is counted once"]
+    assert refused == ["success() and failure()"] * 2 + ["a response is counted only once"]
     assert told.rows["asked"]["longest"] <= most_ms
     assert told.requests() == {"connect": 1, "asked": 1}
 

@@ -46,7 +46,7 @@ def test_what_is_worse_comes_first_and_what_cannot_be_told_last() -> None:
     assert [it[0] for it in cells(comparison)] == ["✘ worse", "✔ better", "≠ changed", "~"]
     assert headline(comparison) == (
         "4 figures, head against base: 1 worse, 1 better, 1 changed, "
-        "1 with no difference that can be told."
+        "1 with no detectable difference."
     )
 
 

@@ -104,7 +104,7 @@ def test_a_figure_with_a_code_or_a_cause_in_its_name_is_known(name: str) -> None
         ("drain.closed_1012", "closed with 1012", Better.NEITHER),
         (
             "storm.failed_attempts[connect:refused]",
-            "failed tries to come back connect:refused",
+            "failed reconnect attempts connect:refused",
             "lower",
         ),
         ("talker.latency.p999_seconds", "talker: latency p99.9", Better.LOWER),

@@ -80,7 +80,7 @@ def test_nothing_that_somebody_else_wrote_reaches_the_terminal_raw() -> None:
     lines = "\n".join(gate_lines(REPORT))
     assert "\x1b" not in lines
     assert "about 90 blocks would decide" in lines
-    assert "Made again: 1 run, such as echo on base: sent late" in lines
+    assert "Repeated: 1 run, such as echo on base: sent late" in lines
 
 
 def test_markdown_is_a_table_whatever_a_name_has_in_it() -> None:

@@ -50,22 +50,22 @@ def echoed(sent: int = 12, answered: int = 9, **changes: Any) -> Line:
 
 def test_before_anything_is_tried_it_neither_holds_nor_fails() -> None:
     page = live_part([run(event("phase", phase="measure"))])
-    assert "Starting No connection has been tried yet." in texts(page)
+    assert "Starting No connection has been attempted yet." in texts(page)
     assert "waiting-run" in page
 
 
 def test_open_stands_beside_what_is_asked_now() -> None:
     asked = [Event(MS, "users", {"count": 40}), Event(2 * MS, "users", {"count": 20})]
     told = texts(live_part([run(echoed(), *asked, opening=3)]))
-    assert "Open now 7 of 20 asked, 3 being opened" in told
-    assert "Open now 7 of 10 asked Latency" in texts(live_part([run(echoed())]))
+    assert "Open now 7 of 20 requested, 3 being opened" in told
+    assert "Open now 7 of 10 requested Latency" in texts(live_part([run(echoed())]))
 
 
 def test_the_ledger_is_live() -> None:
     told = texts(live_part([run(echoed(integrity={"duplicated": 1, "late": 2}))]))
     row = "expected 12 lost 0 duplicated 1 reordered 0 unanswered so far 3 late 2"
     assert row in told
-    assert "is lost if it still is when" in told
+    assert "counts as lost if it is still unanswered when" in told
 
 
 def test_what_is_lost_is_not_unanswered_as_well() -> None:
@@ -89,7 +89,7 @@ def test_what_went_wrong_is_told_by_its_cause() -> None:
     wrong = echoed(errors={"closed:1006": 2, "upgrade:http-403": 5}, close_codes={1006: 2})
     page = live_part([run(wrong)])
     told = texts(page)
-    assert "Failed so far The generator keeps up, so this is not its doing." in told
+    assert "Failed so far The generator keeps up, so it is not the cause." in told
     assert "upgrade:http-403 5 closed:1006 2" in told
     assert "1006 ended without a close frame 2" in told
     assert "failed-run" in page
@@ -99,7 +99,7 @@ def test_a_worker_that_does_not_keep_up_is_seen_at_once() -> None:
     late = interval(2.0, process=1, opened=1, histograms={"lateness": encoded([90 * MS])})
     slow = Worker(1, "there", 3, "does not keep up", is_well=False, clock_error_ns=2 * MS)
     page = live_part([run(echoed(), late, workers=(WORKER, slow), problems=("1 sent late",))])
-    assert "Invalid These figures say nothing about the server. 1 sent late" in texts(page)
+    assert "Invalid These figures cannot be used to judge the server. 1 sent late" in texts(page)
     assert "invalid-run" in page
     (row,) = re.findall(r'<tr class="unwell">.*</tr>', page)
     assert texts(row).startswith("1 there does not keep up 3")
@@ -114,7 +114,7 @@ def test_who_is_the_limit_is_told_with_its_evidence() -> None:
         server_sample(2.0, cpu_seconds=0.3, busiest_thread_ratio=0.3),
     ]
     told = texts(live_part([run(*busy)]))
-    assert "Who is the limit generator (the server" in told
+    assert "What is the limit generator (the server" in told
     assert "ran or waited for a core 95.0 % of the time" in told
     # Of a server that is looked at, what it takes now.
     assert "Server CPU now 30.0 % of a core" in told
@@ -125,7 +125,7 @@ def test_who_is_the_limit_is_told_with_its_evidence() -> None:
     [
         ({}, (), "Held Nothing failed, and the generator kept up."),
         ({}, ("latency.p99_seconds<=1ms, found 2 ms",), "Failed The generator kept up"),
-        ({"valid": False, "reasons": ("it was slow",)}, (), "Invalid These figures say nothing"),
+        ({"valid": False, "reasons": ("it was slow",)}, (), "Invalid These figures cannot be used"),
         ({"interrupted": True}, (), "Valid, interrupted"),
     ],
 )
@@ -137,7 +137,7 @@ def test_what_has_ended_is_told_as_its_report_tells_it(
     told = texts(live_part([run(echoed(), end=End(summary, missed, "exit status 1"))]))
     assert word in told
     assert "ended, exit status 1" in told
-    assert "Connections opened 7 of 10 asked" in told
+    assert "Connections opened 7 of 10 requested" in told
     assert " now" not in told
     for it in missed:
         assert it in told

@@ -40,14 +40,14 @@ def test_a_summary_has_what_people_look_for() -> None:
     assert "p99 1.00 ms" in lines["Latency"]
     assert "max 5.00 ms" in lines["Latency"]
     assert "1 lost, 0 missed, 0 duplicated" in lines["Ledger"]
-    assert "open model, 50.0 /s asked" in lines["Messages"]
+    assert "open model, 50.0 /s requested" in lines["Messages"]
     assert "Server memory" not in lines
 
 
 def test_validity_is_told_before_any_figure() -> None:
     text = text_of(*echo_lines(), footer(valid=False, reasons=("it sent late",), warnings=("w",)))
     assert text.splitlines()[:3] == [
-        "INVALID: these figures say nothing about the server.",
+        "INVALID: these figures cannot be used to judge the server.",
         "  - it sent late",
         "Note: w",
     ]

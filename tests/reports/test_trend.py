@@ -91,7 +91,7 @@ def test_the_charts_do_not_mix_connecting_with_round_trips() -> None:
         *("Open connections", "Latency, over time", "Messages"),
         "Opening a connection, over time",
     ]
-    assert "open 7\nasked 9" in drawn["Open connections"]
+    assert "open 7\nrequested 9" in drawn["Open connections"]
     assert "p99 2.00 ms" in drawn["Latency, over time"]
     assert "700" not in drawn["Latency, over time"]
     assert "p99 700 ms" in drawn["Opening a connection, over time"]

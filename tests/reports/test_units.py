@@ -52,15 +52,15 @@ def test_what_people_write_is_read(parse: object, text: str, value: float) -> No
 @pytest.mark.parametrize(
     ("parse", "text", "complaint"),
     [
-        (parse_count, "10q", "'10q' is no count; write it like 10k"),
-        (parse_count, "1.5", "no whole number"),
-        (parse_count, "", "no count"),
-        (parse_seconds, "5 parsecs", "'5 parsecs' is no duration; write it like 30s"),
-        (parse_seconds, "nan", "no duration"),
-        (parse_seconds, "1e999", "no finite duration"),
+        (parse_count, "10q", "'10q' is not a count; write it like 10k"),
+        (parse_count, "1.5", "not a whole number"),
+        (parse_count, "", "not a count"),
+        (parse_seconds, "5 parsecs", "'5 parsecs' is not a duration; write it like 30s"),
+        (parse_seconds, "nan", "not a duration"),
+        (parse_seconds, "1e999", "not a finite duration"),
         (parse_bytes, "2GHz", "units: B, kB"),
-        (parse_ratio, "1ms", "no ratio"),
-        (parse_rate, "fast", "no rate"),
+        (parse_ratio, "1ms", "not a ratio"),
+        (parse_rate, "fast", "not a rate"),
     ],
 )
 def test_anything_else_is_refused_with_the_text_and_an_example(
@@ -112,7 +112,7 @@ def test_a_larger_number_is_never_written_as_a_smaller_one(left: float, right: f
 def test_a_figure_is_read_in_the_unit_that_its_name_carries() -> None:
     assert parse_figure("latency.mean_seconds", "0.5ms") == 0.0005
     assert parse_figure("errors", "3") == 3.0
-    with pytest.raises(ValueError, match="no size"):
+    with pytest.raises(ValueError, match="not a size"):
         parse_figure("server.memory_bytes", "2s")
 
 

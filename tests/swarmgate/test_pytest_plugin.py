@@ -188,7 +188,7 @@ def test_starved(swarmgate):
         "--swarmgate-records=kept",
     )
     done.assert_outcomes(failed=1)
-    done.stdout.re_match_lines([r"E .*RunInvalidError: after 3 tries INVALID: .*"])
+    done.stdout.re_match_lines([r"E .*RunInvalidError: after 3 attempts: INVALID: .*"])
     records = [*(project.path / "kept").glob("*-test_starved-*.run.jsonl")]
     assert len(records) == 3
     for path in records:

@@ -81,9 +81,9 @@ def _configured(app: str) -> tuple[Any, str]:
 
 
 @contextlib.contextmanager
-def _told_to(say: Callable[[str], None], logger: logging.Logger) -> Iterator[None]:
+def _receiving_errors(receive: Callable[[str], None], logger: logging.Logger) -> Iterator[None]:
     handler = logging.Handler(logging.ERROR)
-    handler.emit = lambda record: say(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: receive(record.getMessage())  # type: ignore[method-assign]
     logger.addHandler(handler)
     try:
         yield
@@ -93,12 +93,12 @@ def _told_to(say: Callable[[str], None], logger: logging.Logger) -> Iterator[Non
 
 async def _serve(config: Any, load: Load, meter: Meter, loop: IdleTimeLoop) -> dict[str, int]:  # noqa: ANN401 - uvicorn is not known here
     lifespan = config.lifespan_class(config)
-    said: list[str] = []
-    with _told_to(said.append, logging.getLogger("uvicorn.error")):
+    logged: list[str] = []
+    with _receiving_errors(logged.append, logging.getLogger("uvicorn.error")):
         await lifespan.startup()
     if lifespan.should_exit:
         # The application's message, or a traceback's last line; then uvicorn's, that it exits.
-        lines = [line for text in said[:-1] for line in text.splitlines() if line]
+        lines = [line for text in logged[:-1] for line in text.splitlines() if line]
         raise LoadError(
             f"the application's startup failed: {lines[-1] if lines else 'no reason given'}"
         )

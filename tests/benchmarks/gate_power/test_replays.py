@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from benchmarks.gate.sides import BASE
 from benchmarks.gate_power.__main__ import TABLE, app
 from benchmarks.gate_power.heads import MEMORY
+from benchmarks.gate_power.power_report import Whole, power_markdown
 from benchmarks.gate_power.replays import (
     drawn,
     effect,
@@ -29,7 +30,6 @@ from benchmarks.gate_power.series import (
     draw_groups,
     read_series,
 )
-from benchmarks.gate_power.telling import Whole, power_markdown
 from benchmarks.judging.plan import ExactMetric, Plan, SampledMetric, plan_gate
 from reports.gate_decision import GateVerdict
 

@@ -119,7 +119,7 @@ def test_moments_are_compared_whatever_their_offset() -> None:
 def test_too_few_runs_are_told_with_how_many_are_needed() -> None:
     (group,) = compared([run(errors=1.0)], [run(errors=2.0)]).groups
     assert group.notes == (
-        "Too few runs to tell a difference: 1 of base and 1 of head; make 4 of each.",
+        "Too few runs to detect a difference: 1 of base and 1 of head; make 4 of each.",
     )
 
 

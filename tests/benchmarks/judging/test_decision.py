@@ -277,7 +277,7 @@ def test_one_value_that_is_no_figure_keeps_the_gate_from_passing(
     blocks = blocks_of([1.0] * 12, [1.0] * 11 + [bad])
     decision = decide(plan_gate([metric], 12), blocks)
     assert decision.verdict is GateVerdict.INCONCLUSIVE
-    assert "in head, which is no figure to judge" in decision.sentence
+    assert "in head, which cannot be judged" in decision.sentence
 
 
 @pytest.mark.parametrize("metric", [CPU, ExactMetric("cpu")])

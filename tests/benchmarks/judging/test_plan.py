@@ -66,7 +66,7 @@ def test_the_order_of_a_block_is_that_of_its_seed_and_number() -> None:
 
 @pytest.mark.parametrize("effect", [0.0, -0.1, math.nan, math.inf])
 def test_a_smallest_effect_that_is_none_is_refused(effect: float) -> None:
-    with pytest.raises(ValueError, match=r"cpu: .* has to be above 0"):
+    with pytest.raises(ValueError, match=r"cpu: .* must be above 0"):
         SampledMetric("cpu", effect)
 
 
@@ -82,12 +82,12 @@ def test_a_plan_that_promises_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="named twice among the metrics: cpu"):
         Plan((CPU, CPU), (12,))
     for looks in ((), (12, 6), (6, 6), (0, 6)):
-        with pytest.raises(ValueError, match="have to ascend"):
+        with pytest.raises(ValueError, match="must ascend"):
             Plan((CPU,), looks)
     for rate in (0.0, 1.0, math.nan):
-        with pytest.raises(ValueError, match="is no error rate"):
+        with pytest.raises(ValueError, match="is not an error rate"):
             Plan((CPU,), (12,), false_alarm=rate)
-        with pytest.raises(ValueError, match="is no error rate"):
+        with pytest.raises(ValueError, match="is not an error rate"):
             Plan((CPU,), (12,), false_pass=rate)
 
 

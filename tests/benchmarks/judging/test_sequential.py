@@ -138,7 +138,7 @@ def test_no_number_gives_no_limit(bad: list[float]) -> None:
 
 @pytest.mark.parametrize("level", [-0.1, 1.0, math.nan])
 def test_a_level_that_is_no_chance_is_refused(level: float) -> None:
-    with pytest.raises(ValueError, match="is no level"):
+    with pytest.raises(ValueError, match="is not a level"):
         lower_limit([1.0, 2.0], level)
 
 

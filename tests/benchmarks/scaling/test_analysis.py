@@ -58,8 +58,8 @@ def test_a_series_against_connections_is_of_memory_cpu_and_what_it_sends() -> No
         (None, "server.memory_bytes is missing in 4000.run.jsonl", True),
         (math.nan, "server.memory_bytes is nan in 4000.run.jsonl", True),
         (math.inf, "server.memory_bytes is inf in 4000.run.jsonl", True),
-        (0.0, "0 B at 4,000 is too little to be seen; take larger sizes", False),
-        (-5e3, "-5.00 kB at 4,000 is too little to be seen; take larger sizes", False),
+        (0.0, "0 B at 4,000 is too small to measure; use larger sizes", False),
+        (-5e3, "-5.00 kB at 4,000 is too small to measure; use larger sizes", False),
     ],
 )
 def test_without_every_run_s_figure_there_is_no_law(

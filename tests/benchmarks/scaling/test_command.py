@@ -43,7 +43,7 @@ def test_records_alone_give_laws_a_projection_and_its_limits(tmp_path: Path) -> 
     assert "2 cores (shared by server and generator)" in done.stdout
     told = " ".join(done.stdout.split())
     assert "1,000,000 (125 times)" in told
-    assert "nothing says that it does" in told
+    assert "nothing shows that it does" in told
     assert max(map(len, lines)) <= 110
     for text in (done.stdout, markdown.read_text()):
         assert "PROJECTION: nothing below was measured" in text
@@ -107,15 +107,15 @@ def test_what_larger_runs_measured_is_held_against_the_projection(tmp_path: Path
         missed.stdout,
     )
     # Nothing of what is beyond is fitted.
-    assert "Fitted on up to so many connections: 8,000 (broadcast)" in missed.stdout
+    assert "Fitted up to this many connections: 8,000 (broadcast)" in missed.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "complaint"),
     [
         (["nowhere"], 2, "no folder nowhere"),
-        (["runs", "--fit-up-to", "8k"], 2, "no run is beyond 8,000 connections"),
-        (["runs", "--fit-up-to", "many"], 2, "--fit-up-to: 'many' is no count"),
+        (["runs", "--fit-up-to", "8k"], 2, "no run has more than 8,000 connections"),
+        (["runs", "--fit-up-to", "many"], 2, "--fit-up-to: 'many' is not a count"),
         (["runs", "--project", "0"], 2, "--project is 0; it must be 1 or more"),
         (["runs", "--memory", "0"], 2, "--memory is 0; it must be 1 or more"),
         (["runs", "--sizes", "1k,2k,4k"], 2, "give --target-cmd"),
@@ -126,7 +126,7 @@ def test_what_larger_runs_measured_is_held_against_the_projection(tmp_path: Path
         ([URL, "--target-cmd", "x", "--sizes", "1,2,3"], 2, "has no {port}"),
         ([URL, "--target-cmd", "x {port}", "--sizes", "1,2"], 2, "a law needs 3 sizes or more"),
         ([URL, "--target-cmd", "x {port}", "--sizes", "1,1,2"], 2, "each once"),
-        ([URL, "--target-cmd", "x {port}", "--sizes", "1,b,2"], 2, "--sizes: 'b' is no count"),
+        ([URL, "--target-cmd", "x {port}", "--sizes", "1,b,2"], 2, "--sizes: 'b' is not a count"),
         ([URL, "--target-cmd", "x {port}", "--workers", "1,2,4"], 2, "{workers} in --target-cmd"),
         ([URL, "9", "--target-cmd", "x {port}", "--sizes", "1,2,3"], 2, "COUNT is not for"),
         ([URL, "-r", "9", "--target-cmd", "x {port}", "--rates", "1,2,3"], 2, "--rate is not for"),

@@ -120,7 +120,7 @@ def test_ctrl_c_exits_with_130_and_keeps_what_was_recorded(tmp_path: Path) -> No
     cut = interrupted(*words, "--", URL, "-d", "60s", when="measure")
     assert (cut.returncode, cut.stdout) == (130, "")
     assert cut.stderr.splitlines()[-1] == (
-        f"swarmgate: interrupted; the records up to then are in {folder}"
+        f"swarmgate: interrupted; the records so far are in {folder}"
     )
     (record,) = folder.glob("*.run.jsonl")
     footer = read_record(record).footer

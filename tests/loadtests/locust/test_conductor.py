@@ -47,17 +47,17 @@ class Swarms:
                 self.say(name, "ready")
                 self.say(name, "population", open=1, pending=0, order=0)
             case "hold":
-                gevent.spawn(lambda: self.conductor.hear(name, "held", {"ordered": 0}))
+                gevent.spawn(lambda: self.conductor.receive(name, "held", {"ordered": 0}))
             case "serve" if name == "a":
                 seed = command["share"]["plan"]["seed"]
                 gevent.spawn(self.say, name, "serving", seed=seed)
             case "close":
-                gevent.spawn(lambda: self.conductor.hear(name, "ended", {}))
+                gevent.spawn(lambda: self.conductor.receive(name, "ended", {}))
 
     def say(self, name: str, what: str, **detail: Any) -> None:
         event = Event(t_ns=0, name=what, detail=detail)
-        line = {"text": encode_line(event).decode(), "ordered": 0}
-        self.conductor.hear(name, "line", line)
+        line = {"text": encode_line(event), "ordered": 0}
+        self.conductor.receive(name, "line", line)
 
     def until_told(self, *what: str, times: int) -> None:
         with gevent.Timeout(60):

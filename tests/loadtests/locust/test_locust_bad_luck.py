@@ -31,29 +31,33 @@ THINK = ("--swarm-flags", "--think 'exp 100ms'")
     ("host", "options", "said"),
     [
         (None, (), "no target: give --host, such as ws://127.0.0.1:8000"),
-        ("http://127.0.0.1:1", (), "'http://127.0.0.1:1' is no WebSocket address"),
+        ("http://127.0.0.1:1", (), "'http://127.0.0.1:1' is not a WebSocket address"),
         (
             "ws://127.0.0.1:1",
             ("--swarm-flags", "--payload 3x"),
-            "--swarm-flags: --payload: '3x' is no size",
+            "--swarm-flags: --payload: '3x' is not a size",
         ),
         ("ws://127.0.0.1:1", ("--swarm-flags", "--param nosuch=1"), "has no parameter 'nosuch'"),
         (
             "ws://127.0.0.1:1",
             ("--swarm-flags", "--threshold p99"),
-            "--swarm-flags: --threshold: 'p99' is no",
+            "--swarm-flags: --threshold: 'p99' is not a",
         ),
         (
             "ws://127.0.0.1:1",
             ("--swarm-flags", "--rate fast"),
-            "--swarm-flags: --rate: 'fast' is no rate",
+            "--swarm-flags: --rate: 'fast' is not a rate",
         ),
         ("ws://127.0.0.1:1", ("--swarm-flags=--nope",), "--swarm-flags: No such option: --nope"),
-        ("ws://127.0.0.1:1", ("--swarm-flags", "--steps 4"), "--steps has no place here; use a"),
-        ("ws://127.0.0.1:1", ("--swarm-flags", "--ramp 0s"), "--ramp has no place here; use Loc"),
+        ("ws://127.0.0.1:1", ("--swarm-flags", "--steps 4"), "--steps cannot be used here; use a"),
+        ("ws://127.0.0.1:1", ("--swarm-flags", "--ramp 0s"), "--ramp cannot be used here; use Loc"),
         ("ws://127.0.0.1:1", ("--swarm-flags=-s hold",), "--scenario is for classes without"),
         ("ws://127.0.0.1:1", ("--swarm-flags", "--pid 4194304"), "--pid 4194304: there is no such"),
-        ("ws://127.0.0.1:1", ("--swarm-flags", "ws://h/"), "'ws://h/' is no flag; the address is"),
+        (
+            "ws://127.0.0.1:1",
+            ("--swarm-flags", "ws://h/"),
+            "'ws://h/' is not a flag; give the addr",
+        ),
         ("ws://127.0.0.1:1", ("--swarm-flags", "'open"), "No closing quotation"),
         (
             "ws://127.0.0.1:1",
@@ -119,7 +123,7 @@ def test_two_tests_after_each_other_have_statistics_and_records_of_their_own(
                 server.url("/echo"), users, 100, "EchoSwarm", swarm_flags="--think 'exp 100ms'"
             )
             running.wait(
-                lambda users=users: _connected(running) == f"{users}, of {users} asked", "all"
+                lambda users=users: _connected(running) == f"{users}, of {users} requested", "all"
             )
             running.wait(lambda: _requests(running, "EchoSwarm round trip") > 0, "messages")
             running.wait(lambda users=users: _requests(running, "EchoSwarm connect") == users)
@@ -393,7 +397,7 @@ def test_a_record_that_cannot_be_written_any_more_ends_the_test_in_one_line(tmp_
         injected = server.stop()
     assert done.status == 3, done.stdout + done.stderr
     (record,) = done.records
-    said = f"cannot write {record.path}: File too large; the record stands up to there"
+    said = f"cannot write {record.path}: File too large; the record is complete up to there"
     (line,) = [it for it in done.stderr.splitlines() if said in it]
     assert "ERROR" in line
     # And it is why nothing may be judged.
@@ -432,7 +436,7 @@ def test_a_bad_threshold_in_the_web_ui_is_told_by_its_name(tmp_path: Path, kind:
         running.start(server.url("/echo"), 2, 50, kind, swarm_flags=flags)
         running.wait(lambda: running.stats()["state"] == "stopped", "it has stopped")
         (problem,) = running.ask("/exceptions")["exceptions"]
-        assert "--threshold: 'errors is 0' is no threshold" in problem["msg"]
+        assert "--threshold: 'errors is 0' is not a threshold" in problem["msg"]
         page = html.unescape(running.page())
         assert f'<h1>Not started</h1>\n<p class="lead">{problem["msg"]}</p>' in page
         assert "No swarm users" not in page
@@ -479,9 +483,9 @@ def test_what_a_swarm_user_never_does_is_refused_with_what_to_take_instead(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ("--threshold 'errors<=0'", "--threshold has no place here; it is of the whole test"),
-        ("--seed 5", "--seed has no place here; it is of the whole test: --swarm-flags"),
-        ("-s hold", "--scenario has no place here; it is an attribute of the class"),
+        ("--threshold 'errors<=0'", "--threshold cannot be used here; it applies to the whole"),
+        ("--seed 5", "--seed cannot be used here; it applies to the whole test: use --swarm"),
+        ("-s hold", "--scenario cannot be used here; it is an attribute of the class"),
         ("--nope", "No such option: --nope"),
     ],
 )

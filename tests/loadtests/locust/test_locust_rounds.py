@@ -29,7 +29,7 @@ def _rounds(folder: Path) -> int:
 
 def _are_there(running: Locust, users: int) -> bool:
     rows = running.rows()
-    return rows["Open now"].startswith(f"{users}, of {users} asked")
+    return rows["Open now"].startswith(f"{users}, of {users} requested")
 
 
 @pytest.mark.long

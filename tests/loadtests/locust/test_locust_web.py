@@ -170,7 +170,7 @@ async def test_a_tester_picks_starts_looks_and_downloads(
         verdict = tab(page).get_by_label("Validity")
         await expect(verdict).to_contain_text("Valid so far")
         await expect(tile(page, "Open now")).to_have_text(
-            re.compile(r"Open now\s*30\s*of 30 asked")
+            re.compile(r"Open now\s*30\s*of 30 requested")
         )
         await expect(tile(page, "Delivery to the last, mean")).to_contain_text(
             re.compile("first .* half")
@@ -204,7 +204,7 @@ async def test_a_tester_picks_starts_looks_and_downloads(
         await page.get_by_role("tab", name="swarmgate").click()
         await expect(row(page, "1000 normal closure")).to_contain_text("30")
         await expect(tab(page).get_by_text("ended, exit status")).to_be_visible()
-        await expect(tile(page, "Connections opened")).to_contain_text("of 30 asked")
+        await expect(tile(page, "Connections opened")).to_contain_text("of 30 requested")
         assert_nothing_twice(running)
         assert_asks_nobody_else(running)
 
@@ -250,7 +250,7 @@ async def test_open_stands_beside_asked_where_half_are_refused(
             page = await browse(running.port, "light")
             await page.get_by_role("button", name="Start").click()
             await page.get_by_role("tab", name="swarmgate").click()
-            asked = re.compile(r"Open now\s*20\s*of 40 asked\s*$")
+            asked = re.compile(r"Open now\s*20\s*of 40 requested\s*$")
             await expect(tile(page, "Open now")).to_have_text(asked)
             await expect(page.locator("header")).to_contain_text(re.compile("Users *20"))
             await expect(row(page, "upgrade:http-403")).to_contain_text("20")
@@ -272,7 +272,7 @@ async def test_who_is_still_being_let_in_is_no_user_yet(tmp_path: Path, browse: 
             page = await browse(running.port, "light")
             await page.get_by_role("button", name="Start").click()
             await page.get_by_role("tab", name="swarmgate").click()
-            opening = re.compile(r"Open now\s*0\s*of 6 asked, 6 being opened\s*$")
+            opening = re.compile(r"Open now\s*0\s*of 6 requested, 6 being opened\s*$")
             await expect(tile(page, "Open now")).to_have_text(opening)
             await expect(page.locator("header")).to_contain_text(re.compile("Users *0"))
             assert [it["user_count"] for it in running.stats()["workers"]] == [0, 0]
@@ -292,7 +292,9 @@ async def test_an_invalid_run_looks_invalid(tmp_path: Path, browse: Open) -> Non
             os.kill(swarms(running.process.pid)[0], signal.SIGKILL)
             verdict = tab(page).get_by_label("Validity")
             await expect(verdict).to_contain_text("Invalid")
-            await expect(verdict).to_contain_text("These figures say nothing about the server.")
+            await expect(verdict).to_contain_text(
+                "These figures cannot be used to judge the server."
+            )
             await expect(verdict).to_contain_text("are lost by the generator, not by the server")
             await expect(tab(page).locator("tr.unwell")).to_contain_text("lost")
             # Not in words alone: figures that say nothing are struck out.

@@ -37,7 +37,7 @@ def test_users_are_connections_and_the_record_is_the_swarms(tmp_path: Path) -> N
     assert done.summary.close_codes == {1000: 50}
     assert "Connected:" in done.stdout
     assert figures["connections.asked_per_second"] == 100
-    assert re.search(r"Opened: +\S+ /s of 100 /s asked", done.stdout), done.stdout
+    assert re.search(r"Opened: +\S+ /s of 100 /s requested", done.stdout), done.stdout
     # Locust's own table is of the same messages, to three digits.
     rows = {row["name"]: row for row in json.loads(stats.with_suffix(".json").read_text())}
     trips = rows["EchoSwarm round trip"]

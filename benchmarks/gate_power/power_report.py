@@ -1,4 +1,4 @@
-"""What a series, whole gates and counts say about the gate, as Markdown: false alarms and power."""
+"""What a series, whole gates and counts show about the gate, as Markdown: false alarms, power."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,7 +74,7 @@ def _series(plan: Plan, rounds: Sequence[Round], samples: int) -> Iterator[str]:
     runs = sum(len(round_.order) for round_ in rounds)
     blocks = 2 * seconds
     yield (
-        f"{len(rounds)} rounds, {runs} runs of {significant(seconds)} s all told, so that a block "
+        f"{len(rounds)} rounds, {runs} runs of {significant(seconds)} s in total, so that a block "
         f"takes {format_seconds(blocks)} and a gate of at most {plan.looks[-1]} blocks "
         f"{format_seconds(blocks * plan.looks[-1])}.\n"
     )
@@ -98,8 +98,8 @@ def _series(plan: Plan, rounds: Sequence[Round], samples: int) -> Iterator[str]:
         ),
     )
     yield (
-        "A gate from each round on that has enough behind it. Neighbours share nearly all of their "
-        "runs, so that these shares have no interval:\n"
+        "One gate from each round that has enough rounds after it. Neighbours share nearly all of "
+        "their runs, so that these shares have no interval:\n"
     )
     yield _table(
         ("head", "gates", *map(str, _VERDICTS), "blocks", "time"),
@@ -115,8 +115,8 @@ def _series(plan: Plan, rounds: Sequence[Round], samples: int) -> Iterator[str]:
     yield _table(
         ("head", *map(str, _VERDICTS)),
         (
-            (told, *(_drawn(ended[it]) for it in _VERDICTS))
-            for told, ended in _drawn_gates(sampled, rounds, figures, samples)
+            (head, *(_drawn(ended[it]) for it in _VERDICTS))
+            for head, ended in _drawn_gates(sampled, rounds, figures, samples)
         ),
     )
 
@@ -128,8 +128,8 @@ def _drawn_gates(
     for name in rounds[0].values:
         yield name, drawn(plan, rounds, name, figures, samples=samples)
         if name == SAME:
-            told = f"{name}, each figure raised to what is accepted"
-            yield told, drawn(plan, rounds, name, figures, by_arithmetic=True, samples=samples)
+            raised = f"{name}, each figure raised to what is accepted"
+            yield raised, drawn(plan, rounds, name, figures, by_arithmetic=True, samples=samples)
 
 
 def _drawn(share: Drawn) -> str:
@@ -221,10 +221,10 @@ def _counted(
     if not values:
         return "–"
     low, high = min(values), max(values)
-    told = f"{low:,.9g}" if low == high else f"{low:,.9g} to {high:,.9g}"
+    text = f"{low:,.9g}" if low == high else f"{low:,.9g} to {high:,.9g}"
     reference = [it[name] for it in base if name in it]
     factor = statistics.median(values) / statistics.median(reference) if any(reference) else 1.0
-    return told if counted is base else f"{told} ({format_change(factor)})"
+    return text if counted is base else f"{text} ({format_change(factor)})"
 
 
 def _judged(

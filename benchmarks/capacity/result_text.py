@@ -43,7 +43,7 @@ _KINDS: Final[Mapping[Standing, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SearchResult:
     """A search, its runs, and their result.
 
     Attributes:
@@ -84,10 +84,12 @@ class Told:
 
     def load(self, value: float) -> str:
         """Format a load with its unit."""
-        return f"{self.asked.load.told(value)} {self.asked.load.unit}"
+        return f"{self.asked.load.formatted(value)} {self.asked.load.unit}"
 
 
-def told_of(asked: Search, made: Sequence[Made], *, most: str, unfinished: str) -> Told:
+def search_result(
+    asked: Search, made: Sequence[Made], *, most: str, unfinished: str
+) -> SearchResult:
     """Return the result of the runs so far."""
     # Imported here, because it needs numpy and would delay the start of every command.
     from benchmarks.judging.knee import knee_interval  # noqa: PLC0415
@@ -98,100 +100,100 @@ def told_of(asked: Search, made: Sequence[Made], *, most: str, unfinished: str) 
     if found.ending is Ending.FOUND and found.holds is not None and found.breaks is not None:
         low, high = knee_interval(trials)
         interval = min(low, found.holds), max(high, found.breaks)
-    return Told(asked, tuple(made), found, interval, most, unfinished)
+    return SearchResult(asked, tuple(made), found, interval, most, unfinished)
 
 
-def sentence(told: Told) -> str:
+def sentence(result: SearchResult) -> str:
     """Return in one sentence what was found, and why not more."""
-    found = told.answer
+    found = result.answer
     match found.ending:
         case Ending.FOUND:
-            return f"{_holds(told)}{_how_surely(told)}; {_broke(told)}."
+            return f"{_holds(result)}{_how_surely(result)}; {_broke(result)}."
         case Ending.BELOW:
-            return f"Does not hold even {told.load(told.asked.span.low)}; {_broke(told)}."
+            return f"Does not hold even {result.load(result.asked.span.low)}; {_broke(result)}."
         case Ending.ABOVE:
-            return f"{_holds(told)} at least, the most that was to be tried: {told.most}."
+            return f"{_holds(result)} at least, the largest load to be tried: {result.most}."
         case Ending.UNJUDGED:
-            return _unjudged(told)
+            return _unjudged(result)
         case Ending.CONTRADICTED:
-            larger = ", ".join(map(told.asked.load.told, found.contradicting))
+            larger = ", ".join(map(result.asked.load.formatted, found.contradicting))
             return (
-                f"{_holds(told)}, and {larger} again, but not what is between: {_broke(told)}. "
-                "There is no one capacity."
+                f"{_holds(result)}, and {larger} again, but not the loads in between: "
+                f"{_broke(result)}. There is no single capacity."
             )
         case Ending.UNFINISHED:
-            return f"{told.unfinished}: {_so_far(told)}."
+            return f"{result.unfinished}: {_so_far(result)}."
 
 
-def _holds(told: Told) -> str:
-    assert told.answer.holds is not None
-    return f"Holds {told.load(told.answer.holds)}"
+def _holds(result: SearchResult) -> str:
+    assert result.answer.holds is not None
+    return f"Holds {result.load(result.answer.holds)}"
 
 
-def _how_surely(told: Told) -> str:
-    if limited_by(told):
+def _how_surely(result: SearchResult) -> str:
+    if limited_by(result):
         return " at least"
-    assert told.interval is not None
-    low, high = map(told.asked.load.told, told.interval)
+    assert result.interval is not None
+    low, high = map(result.asked.load.formatted, result.interval)
     return f" (95 % interval {low} to {high})"
 
 
-def _so_far(told: Told) -> str:
-    found = told.answer
-    if found.holds is None and not any(made.result is TrialResult.HELD for made in told.made):
-        return _broke(told) if found.breaks is not None else "no load has held in enough runs yet"
-    best = found.holds or max(made.load for made in told.made if made.result is TrialResult.HELD)
-    runs = next(it for it in candidates(told.asked.span, _trials(told)) if it.load == best)
-    held = f"{told.load(best)} held in {runs.held} of {_runs(runs.runs)}"
-    return held if found.breaks is None else f"{held}; {_broke(told)}"
+def _so_far(result: SearchResult) -> str:
+    found = result.answer
+    if found.holds is None and not any(made.result is TrialResult.HELD for made in result.made):
+        return _broke(result) if found.breaks is not None else "no load has held in enough runs yet"
+    best = found.holds or max(made.load for made in result.made if made.result is TrialResult.HELD)
+    runs = next(it for it in candidates(result.asked.span, _trials(result)) if it.load == best)
+    held = f"{result.load(best)} held in {runs.held} of {_runs(runs.runs)}"
+    return held if found.breaks is None else f"{held}; {_broke(result)}"
 
 
-def _unjudged(told: Told) -> str:
-    found = told.answer
+def _unjudged(result: SearchResult) -> str:
+    found = result.answer
     assert found.unjudged is not None
     unjudged = (
-        it for it in told.made if it.load == found.unjudged and it.result is TrialResult.NOTHING
+        it for it in result.made if it.load == found.unjudged and it.result is TrialResult.NOTHING
     )
     why = "; ".join(next(unjudged).run.reasons)
     if found.holds is None:
-        return (
-            f"Nothing can be said: no run with {told.load(found.unjudged)} could be judged: {why}."
-        )
+        return f"No result: no run with {result.load(found.unjudged)} could be judged: {why}."
     return (
-        f"{_holds(told)} at least; with {told.asked.load.told(found.unjudged)} the generator or "
-        f"this machine was the limit, not the server: {why}"
-        f"{'' if found.breaks is None else f'; {_broke(told)}'}."
+        f"{_holds(result)} at least; with {result.asked.load.formatted(found.unjudged)} the "
+        f"generator or this machine was the limit, not the server: {why}"
+        f"{'' if found.breaks is None else f'; {_broke(result)}'}."
     )
 
 
-def _broke(told: Told) -> str:
+def _broke(result: SearchResult) -> str:
     """Return what broke at the smallest load that breaks."""
-    value = told.answer.breaks
+    value = result.answer.breaks
     assert value is not None
-    at = f"at {told.asked.load.told(value)}"
-    broken = _broken(told)
+    at = f"at {result.asked.load.formatted(value)}"
+    broken = _broken(result)
     if failures := [failure for it in broken for failure in it.run.failures]:
         return f"breaks {at}: {failures[0]}"
-    worst = _most_broken(told.asked.objective, broken)
+    worst = _most_broken(result.asked.objective, broken)
     name = worst.condition.figure
     if worst.found is None:
         return f"breaks {at}: {name} {_NOT_MEASURED}"
     bound = format_figure(name, worst.condition.value)
     return (
         f"breaks {at}: {name} {format_figure(name, worst.found)}{_kinds(name, broken)}, "
-        f"{against(worst.condition)} {bound}{_elsewhere(told)}"
+        f"{against(worst.condition)} {bound}{_elsewhere(result)}"
     )
 
 
-def _elsewhere(told: Told) -> str:
-    limit = limited_by(told)
+def _elsewhere(result: SearchResult) -> str:
+    limit = limited_by(result)
     return f", but there the {limit} was the limit" if limit else ""
 
 
-def _broken(told: Told) -> list[Made]:
+def _broken(result: SearchResult) -> list[Made]:
     """Return those runs of the smallest breaking load that broke."""
     return [
-        it for it in told.made if it.load == told.answer.breaks and it.result is TrialResult.BROKE
+        it
+        for it in result.made
+        if it.load == result.answer.breaks and it.result is TrialResult.BROKE
     ]
 
 
@@ -214,23 +216,23 @@ def _most_broken(objective: Sequence[Threshold], broken: Sequence[Made]) -> Brea
     return Breach(condition, statistics.median(found) if found else None)
 
 
-def limit_line(told: Told) -> str:
+def limit_line(result: SearchResult) -> str:
     """Return what was the limit at the smallest load that breaks; empty if it is not known."""
-    if (limit := _limit(told)) is None:
+    if (limit := _limit(result)) is None:
         return ""
-    assert told.answer.breaks is not None
-    return f"The limit at {told.asked.load.told(told.answer.breaks)}: {limit}."
+    assert result.answer.breaks is not None
+    return f"The limit at {result.asked.load.formatted(result.answer.breaks)}: {limit}."
 
 
-def limited_by(told: Told) -> str:
+def limited_by(result: SearchResult) -> str:
     """Return what other than the server made a load break; empty if it was the server."""
-    limit = _limit(told)
+    limit = _limit(result)
     return limit.who if limit is not None and limit.parts and "server" not in limit.parts else ""
 
 
-def _limit(told: Told) -> Limit | None:
+def _limit(result: SearchResult) -> Limit | None:
     """Return the most frequent limit in those runs of the smallest breaking load that broke."""
-    limits = [*filter(None, map(_limit_in, _broken(told)))]
+    limits = [*filter(None, map(_limit_in, _broken(result)))]
     usual = Counter(limit.who for limit in limits).most_common(1)
     return next((limit for limit in limits if limit.who == usual[0][0]), None)
 
@@ -249,29 +251,31 @@ def _limit_in(made: Made) -> Limit | None:
     return limit if is_late or "server" in limit.parts else None
 
 
-def condition_heads(told: Told) -> list[str]:
+def condition_heads(result: SearchResult) -> list[str]:
     """Return the column heading of each condition."""
-    catalogue = told.asked.load.case.workload.catalogue
+    catalogue = result.asked.load.case.workload.catalogue
     return [
         f"{catalogue.figure(it.figure).label} {it.relation} {format_figure(it.figure, it.value)}"
-        for it in told.asked.objective
+        for it in result.asked.objective
     ]
 
 
-def rows(told: Told) -> list[LoadRow]:
+def rows(result: SearchResult) -> list[LoadRow]:
     """Return a row for each load that was tried, smallest first."""
-    tried = candidates(told.asked.span, _trials(told))
-    return [_row(told, it, [made for made in told.made if made.load == it.load]) for it in tried]
+    tried = candidates(result.asked.span, _trials(result))
+    return [
+        _row(result, it, [made for made in result.made if made.load == it.load]) for it in tried
+    ]
 
 
-def _row(told: Told, candidate: Candidate, made: Sequence[Made]) -> LoadRow:
+def _row(result: SearchResult, candidate: Candidate, made: Sequence[Made]) -> LoadRow:
     judged = [it for it in made if it.result is not TrialResult.NOTHING]
     limits = Counter(limit.who for it in made if (limit := _limit_in(it)) and limit.parts)
     return LoadRow(
-        load=told.asked.load.told(candidate.load),
+        load=result.asked.load.formatted(candidate.load),
         kind=_KINDS[candidate.standing],
         runs=f"{candidate.held} of {len(judged)}" if judged else "not judged",
-        figures=tuple(_cell(condition, judged) for condition in told.asked.objective),
+        figures=tuple(_cell(condition, judged) for condition in result.asked.objective),
         limit=limits.most_common(1)[0][0] if limits else "",
     )
 
@@ -288,37 +292,37 @@ def _cell(condition: Threshold, judged: Sequence[Made]) -> str:
     return f"{format_figure(condition.figure, statistics.median(found))}{mark}"
 
 
-def notes(told: Told) -> Iterator[str]:
+def notes(result: SearchResult) -> Iterator[str]:
     """Yield what else a reader should know about the answer."""
-    if told.interval is not None and not limited_by(told):
+    if result.interval is not None and not limited_by(result):
         yield (
-            "The interval is of the load that holds in half of the runs, by a curve through all of "
-            "them; figures are medians over the runs of a load."
+            "The interval is for the load that holds in half of its runs, from a curve fitted to "
+            "all runs; figures are medians over the runs of a load."
         )
-    if told.answer.ending in (Ending.FOUND, Ending.BELOW) and limited_by(told):
+    if result.answer.ending in (Ending.FOUND, Ending.BELOW) and limited_by(result):
         yield (
-            "The server may hold more than this machine can tell: run the generator on another one "
-            "(or with more --processes, if that is what is busy)."
+            "The server may hold more than this machine can show: run the generator on another "
+            "one (or with more --processes, if the generator is what is busy)."
         )
-    if told.answer.ending is Ending.BELOW:
-        yield "Smaller loads were not tried; --from says where to begin."
-    if told.is_unmeasured:
-        yield "A figure that was not measured is no pass; ask for one that this scenario has."
-    again = sum(bool(made.run.repeated) for made in told.made)
+    if result.answer.ending is Ending.BELOW:
+        yield "Smaller loads were not tried; set the first one with --from."
+    if result.is_unmeasured:
+        yield "A figure that was not measured does not pass; choose one that this scenario has."
+    again = sum(bool(made.run.repeated) for made in result.made)
     if again:
         yield (
-            f"{_runs(again)} of {len(told.made)} had to be made again, because the generator or "
-            "the machine could not do its part."
+            f"{_runs(again)} of {len(result.made)} had to be repeated, because the generator or "
+            "the machine could not keep up."
         )
-    if not told.asked.load.case.target.is_fresh:
-        yield "The server ran all the time: what one load left behind, the next one met."
+    if not result.asked.load.case.target.is_fresh:
+        yield "The server kept running: what one load left behind was still there for the next."
 
 
 def run_line(asked: Search, made: Made) -> str:
     """Return in one line what one run says."""
-    load = f"{asked.load.told(made.load)} {asked.load.unit}"
+    load = f"{asked.load.formatted(made.load)} {asked.load.unit}"
     if made.result is TrialResult.NOTHING:
-        return f"{load}: not to be judged: {'; '.join(made.run.reasons)}"
+        return f"{load}: cannot be judged: {'; '.join(made.run.reasons)}"
     if made.run.failures:
         return f"{load}: broke: {'; '.join(made.run.failures)}"
     broken = [breach.condition for breach in made.breaches]
@@ -332,27 +336,27 @@ def _figure(made: Made, condition: Threshold) -> str:
     return _NOT_MEASURED if found is None else format_figure(condition.figure, found)
 
 
-def document(told: Told, folder: str) -> dict[str, Any]:
+def document(result: SearchResult, folder: str) -> dict[str, Any]:
     """Return the answer as a JSON document."""
-    found, span = told.answer, told.asked.span
+    found, span = result.answer, result.asked.span
     return {
-        "status": told.status,
-        "says": sentence(told),
-        "limit": limit_line(told),
-        "limited_by": limited_by(told) or None,
+        "status": result.status,
+        "says": sentence(result),
+        "limit": limit_line(result),
+        "limited_by": limited_by(result) or None,
         "ending": found.ending,
-        "search": told.asked.load.searched,
-        "unit": told.asked.load.unit,
+        "search": result.asked.load.searched,
+        "unit": result.asked.load.unit,
         "holds": found.holds,
         "breaks": found.breaks,
-        "interval": told.interval,
+        "interval": result.interval,
         "unjudged": found.unjudged,
         "contradicting": found.contradicting,
         "from": span.low,
         "to": span.high,
         "precision": span.precision,
         "repeats": span.repeats,
-        "objective": [str(condition) for condition in told.asked.objective],
+        "objective": [str(condition) for condition in result.asked.objective],
         "loads": [
             {
                 "load": it.load,
@@ -361,16 +365,16 @@ def document(told: Told, folder: str) -> dict[str, Any]:
                 "broke": it.broke,
                 "standing": it.standing,
             }
-            for it in candidates(span, _trials(told))
+            for it in candidates(span, _trials(result))
         ],
-        "runs": [run_document(made) for made in told.made],
-        "notes": list(notes(told)),
+        "runs": [run_document(made) for made in result.made],
+        "notes": list(notes(result)),
         "folder": folder,
     }
 
 
-def _trials(told: Told) -> list[Trial]:
-    return [made.trial for made in told.made]
+def _trials(result: SearchResult) -> list[Trial]:
+    return [made.trial for made in result.made]
 
 
 def _runs(count: int) -> str:
