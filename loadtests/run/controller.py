@@ -180,7 +180,7 @@ class Controller:
         self._plan = plan
         self._now_ns = now_ns
         self._patience = patience
-        self._numbers = count()
+        self._seeds = count(plan.seed)
         self._open_at_step: int | None = None
 
     def lose(self, member: Member, *, how: str, why: str, connections: int) -> bool:
@@ -263,9 +263,8 @@ class Controller:
             if not self._may_begin(is_complete):
                 continue
             members = sorted(self.roster.living(), key=lambda member: not member.open)
-            number = next(self._numbers)
-            seed = self._plan.seed + number
-            yield from self._serve(members, number, seed)
+            seed = next(self._seeds)
+            yield from self._serve(members, seed)
             if not self._is_called_off() and all(_serves(it, seed) for it in members):
                 yield from self._round(members, is_complete)
 
@@ -384,7 +383,7 @@ class Controller:
         """Return whether a round may begin: a change that was under way comes first."""
         return self._has_settled(is_complete) and not self._is_called_off()
 
-    def _serve(self, members: Sequence[Member], number: int, seed: int) -> Flow:
+    def _serve(self, members: Sequence[Member], seed: int) -> Flow:
         """Make all members await the round's messages, before the first is published.
 
         No member is measured unless all await: what one did not await would count as lost.
@@ -395,10 +394,10 @@ class Controller:
             processes=len(members),
             seed=seed,
         )
-        for process, member in enumerate(members):
+        for number, member in enumerate(members):
             yield Synchronise(member)
-            share = replace(member.share, plan=plan, process=process)
-            yield Send(member, Serve(share, number))
+            share = replace(member.share, plan=plan, process=number)
+            yield Send(member, Serve(share, seed - self._plan.seed))
 
         def waiting() -> list[Member]:
             return [it for it in members if it.is_living and not _serves(it, seed)]

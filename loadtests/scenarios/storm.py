@@ -205,8 +205,12 @@ class Storm(Scenario[StormParameters]):
                 connection.abort()
             else:
                 connection.close()
-        while any(connection.state.away_ns for connection in chosen):  # noqa: ASYNC110 - see _until
+        # Before they have ended, nobody is away.
+        while not all(it.transport.is_disconnected for it in chosen):  # noqa: ASYNC110 - see _until
             await asyncio.sleep(_POLL_SECONDS)
+        await self._reconnector.all_back()
+        if self._reconnector.away:
+            return
         last_ns = max((it.state.gaps[-1][1] - self.share.clock_ns for it in chosen), default=now_ns)
         pool.report_event("all back", after_seconds=(last_ns - now_ns) / 1e9)
 
