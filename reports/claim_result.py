@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reports.figure import Figure
-from reports.outcome import Outcome, Verdict, judged
+from reports.outcome import Outcome, Verdict, outcome_from
 
 ALONE: Final = "alone"
 """Stands in for the server if what is judged is measured without one."""
@@ -70,7 +70,7 @@ def outcome_of_claims(results: Iterable[ClaimResult]) -> Outcome:
     missing = [named(it) for it in held if it.verdict is Verdict.NOT_MEASURED]
     undecided = [named(it) for it in others if it.verdict is Verdict.INCONCLUSIVE]
     news = [it for it in others if it.verdict in (Verdict.HOLDS, Verdict.REFUTED)]
-    return judged(
+    return outcome_from(
         invalid=[f"not measured: {', '.join(missing)}"] if missing else [],
         failed=[f"{named(it)}: {it.verdict}, expected {it.expected}" for it in news],
         undecided=[f"no decision on {', '.join(undecided)}"] if undecided else [],

@@ -7,7 +7,7 @@ from typing import Any
 
 from reports.claim_result import Estimate
 from reports.figure import Better
-from reports.outcome import ExitStatus, Outcome, judged
+from reports.outcome import ExitStatus, Outcome, outcome_from
 from reports.units import unit_of
 
 
@@ -100,7 +100,7 @@ def outcome_of_matrix(matrix: Matrix) -> Outcome:
         return Outcome(ExitStatus.INTERRUPTED, (what,))
     invalid = ", ".join(_unmeasured(matrix, has_failed=False))
     failed = ", ".join(_unmeasured(matrix, has_failed=True))
-    return judged(
+    return outcome_from(
         invalid=[f"not measured: {invalid}"] if invalid else [],
         failed=[f"no figures for {failed}"] if failed else [],
         held=f"everything was measured{', with a reduced load' if matrix.is_reduced else ''}",

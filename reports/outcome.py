@@ -65,7 +65,7 @@ class Outcome:
         return f"{self.status.name}: {'; '.join(self.problems) or 'nothing went wrong'}"
 
 
-def judged(
+def outcome_from(
     *,
     invalid: Sequence[str] = (),
     failed: Sequence[str] = (),

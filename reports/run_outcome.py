@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from reports.faults import LEDGER_FAULTS
 from reports.limit import limit_of
-from reports.outcome import ExitStatus, Outcome, judged
+from reports.outcome import ExitStatus, Outcome, outcome_from
 from reports.summary import Summary
 from reports.threshold import failures, parse_threshold
 from reports.units import format_count
@@ -20,7 +20,7 @@ def outcome_of(summary: Summary) -> Outcome:
         return Outcome(ExitStatus.INTERRUPTED, _interruption(summary))
     if not summary.valid:
         return Outcome(ExitStatus.INVALID, summary.reasons)
-    return judged(
+    return outcome_from(
         failed=(*summary.failures, *errors_found(summary), *_faults(summary), *_missed(summary))
     )
 

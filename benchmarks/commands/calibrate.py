@@ -19,7 +19,7 @@ from benchmarks.runs.making import InterruptedRunError
 from loadtests import cli as loadtests_cli
 from loadtests.errors import LoadTestError
 from loadtests.run.run import default_folder
-from reports.outcome import ExitStatus, judged
+from reports.outcome import ExitStatus, outcome_from
 from reports.record import RecordError
 from reports.terminal import live_view, result_console
 
@@ -62,7 +62,7 @@ def calibrate(
         raise typer.Exit(ExitStatus.INVALID) from None
     print_calibration(rows, folder, as_json=json_output)
     wrong = ", ".join(f"{row.subject}: {row.figure}" for row in rows if not row.holds)
-    outcome = judged(
+    outcome = outcome_from(
         failed=[f"not what was injected: {wrong}"] if wrong else [],
         held=f"all {len(rows)} figures are what was injected",
     )

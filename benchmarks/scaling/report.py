@@ -9,7 +9,7 @@ from benchmarks.scaling.fit import Fit
 from benchmarks.scaling.laws import IDLE_CPU, LOAD_CPU, Axis, Law
 from benchmarks.scaling.machines import Bound, MachineSpec, bounds_of, workers_needed
 from benchmarks.scaling.readings import LeftOut, Series, SeriesError
-from reports.outcome import Outcome, Verdict, judged
+from reports.outcome import Outcome, Verdict, outcome_from
 from reports.units import format_count, format_figure
 
 
@@ -102,7 +102,7 @@ def outcome_of_scaling(report: Report) -> Outcome:
     findings = report.findings
     if not any(it.choice for it in findings):
         reasons = list(dict.fromkeys(f"{it.law.label}: {it.reason}" for it in findings))
-        return judged(invalid=reasons or ["no valid record is left"])
+        return outcome_from(invalid=reasons or ["no valid record is left"])
     checks = [(finding.law, it) for finding in findings for it in finding.checks]
     wrong = [
         f"{law.label} at {format_count(it.size)}: projected "
@@ -121,7 +121,7 @@ def outcome_of_scaling(report: Report) -> Outcome:
     fitted = sum(it.choice is not None for it in findings)
     laws = f"{fitted} {'law was' if fitted == 1 else 'laws were'} fitted"
     held = f", {len(checks)} of {len(checks)} projections held where measured" if checks else ""
-    return judged(
+    return outcome_from(
         invalid=[f"not fitted: {it.reason}" for it in findings if it.missing],
         failed=wrong,
         undecided=doubts,
