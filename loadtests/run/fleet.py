@@ -85,6 +85,7 @@ class Fleet:
         *,
         processes: Sequence[asyncio.subprocess.Process],
         server_pids: Sequence[int],
+        how_target_ended: Callable[[], str] | None,
         origin_ns: int,
         shutdown: TargetShutdown | None = None,
     ) -> None:
@@ -98,6 +99,8 @@ class Fleet:
             totals: the sum of the lines emitted so far, kept by their receiver.
             processes: the swarm processes, one for each share of the plan.
             server_pids: roots of the process trees to watch, none if they are not known.
+            how_target_ended: returns how a target that has ended did so; None if we did not start
+                it.
             origin_ns: CLOCK_MONOTONIC time that the record counts from.
             shutdown: how to stop the target after the load, if at all.
         """
@@ -112,6 +115,7 @@ class Fleet:
         self._totals = totals
         self._server_pids = tuple(server_pids)
         self._server = probe.ProcessTrees(server_pids)
+        self._how_target_ended = how_target_ended
         self._origin_ns = origin_ns
         self._shutdown = shutdown
         kinds = [scenario_kind(share.plan.scenario) for share in self._shares]
@@ -332,11 +336,16 @@ class Fleet:
             self._read_all("", thorough=self._totals.phase != "measure")
             self._end_the_silent()
             self._look_for_abort()
-            if self._may_be_dead or self._is_departing:
-                continue
-            dead = [pid for pid in self._server_pids if not probe.is_alive(pid)]
-            if dead:
-                self._fail(f"the target died in the middle of the run (process {dead[0]})")
+            self._notice_death()
+
+    def _notice_death(self) -> None:
+        """End the run early if the target's process has ended."""
+        if self._may_be_dead or self._is_departing:
+            return
+        dead = [pid for pid in self._server_pids if not probe.is_alive(pid)]
+        if dead:
+            how = "" if self._how_target_ended is None else f": {self._how_target_ended()}"
+            self._fail(f"the target died in the middle of the run (process {dead[0]}){how}")
 
     def _end_the_silent(self) -> None:
         """End processes that hang: each reports every second, whatever it is doing.
@@ -354,6 +363,8 @@ class Fleet:
             return
         there = sum(self._totals.open_by_process.get(number, 0) for number in self._staying)
         if self._totals.phase == "measure" and not there:
+            # Of a target that died all connections end as well; that it died says more.
+            self._notice_death()
             codes = ", ".join(str(code) for code in sorted(self._totals.close_codes))
             which = (
                 "" if len(self._staying) == len(self._shares) else " that should have stayed open"

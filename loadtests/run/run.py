@@ -62,6 +62,7 @@ class _Found:
     pids: tuple[int, ...]
     port: int | None = None
     exit_status: Callable[[], int | None] | None = None
+    how_it_ended: Callable[[], str] | None = None
     restart: Callable[[], Awaitable[int]] | None = None
 
 
@@ -243,7 +244,14 @@ async def _target(plan: Plan, source: TargetSource, path: Path) -> AsyncIterator
                 again = running(source, log, target.port)
                 return (await targets.enter_async_context(again)).pid
 
-            yield _Found(target.command, (target.pid,), target.port, target.exit_status, restart)
+            yield _Found(
+                target.command,
+                (target.pid,),
+                target.port,
+                target.exit_status,
+                target.how_it_ended,
+                restart,
+            )
     else:
         if "{port}" in plan.url:
             raise UsageError(f"{plan.url!r} has a {{port}}, which only --target-cmd fills in")
@@ -291,6 +299,7 @@ async def _record(
         totals,
         processes=processes,
         server_pids=found.pids,
+        how_target_ended=found.how_it_ended,
         origin_ns=origin_ns,
         shutdown=_shutdown(plan, found, endpoint),
     )
@@ -313,6 +322,7 @@ async def _warm_up(plan: Plan, found: _Found, interrupted: asyncio.Event) -> Non
             totals,
             processes=processes,
             server_pids=found.pids,
+            how_target_ended=found.how_it_ended,
             origin_ns=perf_counter_ns(),
         )
         await fleet.run(interrupted)

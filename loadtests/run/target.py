@@ -46,6 +46,12 @@ class RunningTarget:
     log: Path
     exit_status: Callable[[], int | None]
 
+    def how_it_ended(self) -> str:
+        """Return how it ended, and its last words; only the words if its status is not known."""
+        status = self.exit_status()
+        ended = "" if status is None else f"it {_ending(status)}; "
+        return f"{ended}its last words: {_last_words(self.log)}"
+
 
 @asynccontextmanager
 async def running(
@@ -143,8 +149,8 @@ async def _until_ready(
             ):
                 if process.returncode is not None:
                     raise TargetError(
-                        f"the target {shlex.join(target.command)} ended with status "
-                        f"{process.returncode} before it "
+                        f"the target {shlex.join(target.command)} "
+                        f"{_ending(process.returncode)} before it "
                         f"{'was ready' if listens else 'listened'} on port {target.port}; "
                         f"its last words: {_last_words(target.log)}"
                     )
@@ -226,6 +232,16 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _ending(status: int) -> str:
+    """Say what an exit status means; a negative one is the number of a signal."""
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
 
 
 def _last_words(log: Path) -> str:

@@ -358,7 +358,8 @@ def test_a_server_that_dies_in_the_middle_is_not_measured(tmp_path: Path) -> Non
     assert (done.status, done.last) == (3, "INVALID: not measured: loss"), done.output
     told = " ".join(done.output.split())
     # Whichever is noticed first: that the process is gone, or that nobody is connected.
-    ended = "the target (died|ended every connection) in the middle of the run"
+    died = r"died in the middle of the run \(process \d+\): (it ended with status 1; )?its last"
+    ended = rf"the target ({died} words: |ended every connection in the middle of the run)"
     assert re.search(f"loss: run 1 of echo is invalid: {ended}", told), told
 
 

@@ -273,6 +273,7 @@ def test_a_base_that_does_not_build_is_told(tmp_path: Path, prepare: str, said: 
 
 
 SILENT = "{python} -c 'import sys, time; time.sleep(1000)' {port}"
+BROKEN = "{python} -c 'raise SystemExit(7)' {port}"
 
 
 @pytest.mark.parametrize(
@@ -301,10 +302,10 @@ SILENT = "{python} -c 'import sys, time; time.sleep(1000)' {port}"
         ),
         ("timeout = 0.5\n" + LOAD, commands(SILENT), 3, "echo on base, 3 times: .* does not"),
         (
-            "timeout = 0.5\n" + LOAD,
-            commands(PLAIN, SILENT),
+            LOAD,
+            commands(PLAIN, BROKEN),
             1,
-            "FAILED: echo on head, 3 times: .* does",
+            "FAILED: echo on head, 3 times: .* ended with status 7 before it listened",
         ),
         (LOAD.replace('"/echo"', '"/"').replace("echo]", "x]"), commands(), 2, "no load is called"),
         (LOAD + '[count.echo]\napp = "app:app"\n', commands(), 2, "a load has the same name"),

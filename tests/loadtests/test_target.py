@@ -1,5 +1,7 @@
 """A target is started on a port that is its own, as it is to be started, and waited for."""
 
+import asyncio
+import socket
 import sys
 from pathlib import Path
 
@@ -102,3 +104,32 @@ async def test_the_last_words_of_a_target_are_its_error_not_what_stands_below(
     with pytest.raises(TargetError, match=r"last words: Error .ERR_X.: Cannot find package ws$"):
         async with target.running(source, tmp_path / "log"):
             pass
+
+
+@pytest.mark.parametrize(
+    ("ending", "how"),
+    [
+        ("raise SystemExit('out of disk')", "it ended with status 1; its last words: out of disk"),
+        ("os.kill(os.getpid(), 9)", "it was killed by SIGKILL; its last words: (none)"),
+        ("os.kill(os.getpid(), 40)", "it was killed by signal 40; its last words: (none)"),
+    ],
+)
+async def test_how_a_target_ended_is_known_afterwards(
+    tmp_path: Path, ending: str, how: str
+) -> None:
+    text = f"""
+import os, socket, sys
+listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while listening.accept()[0].recv(1) != b"!":
+    pass
+{ending}
+"""
+    source = TargetSource((sys.executable, "-c", text, "{port}"))
+    async with target.running(source, tmp_path / "log") as started:
+        assert started.how_it_ended() == "its last words: (none)"
+        with socket.create_connection(("127.0.0.1", started.port)) as client:
+            client.send(b"!")
+        async with asyncio.timeout(30):
+            while started.exit_status() is None:  # noqa: ASYNC110 - another process's state
+                await asyncio.sleep(0.01)
+        assert started.how_it_ended() == how
