@@ -14,7 +14,7 @@ from loadtests.errors import UsageError
 from loadtests.plan.command_line import read_words
 from loadtests.plan.plan import split_url
 from loadtests.plan.run_options import OF_THE_TARGET, flag_of
-from loadtests.plan.target_source import TargetSource
+from loadtests.plan.target_source import TargetSource, split_command
 from loadtests.run.child_process import own_module
 
 LOOPBACK: Final = "ws://127.0.0.1:{port}"
@@ -88,18 +88,16 @@ def started_by(command: str, python: str = sys.executable) -> tuple[str, ...]:
     Raises:
         UsageError: unbalanced quotes, no ``{port}``, or what looks like a misspelt placeholder.
     """
-    words = split_words("command", command)
     for name in set(_LIKE_A_PLACE.findall(command)) - set(_PLACES):
         # Only a near match of one of ours: a server may use braces for something else.
         if near := difflib.get_close_matches(name, _PLACES, n=1, cutoff=0.75):
             raise UsageError(
                 f"{{{name}}} is not a placeholder of a command; did you mean {{{near[0]}}}?"
             )
-    if not any("{port}" in word for word in words):
-        raise UsageError(
-            f"command {command!r} has no {{port}}; "
-            "write it where the server takes the port to listen on"
-        )
+    try:
+        words = split_command(command)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     return tuple(word.replace(_PYTHON, python) for word in words)
 
 

@@ -23,7 +23,7 @@ def split_command(template: str) -> tuple[str, ...]:
     try:
         words = shlex.split(template)
     except ValueError as error:
-        raise ValueError(f"{template!r}: {error}") from None
+        raise ValueError(f"command {template!r}: {error}") from None
     if not any("{port}" in word for word in words):
         raise ValueError(
             f"command {template!r} has no {{port}}; "
