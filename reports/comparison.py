@@ -13,7 +13,7 @@ class Difference(StrEnum):
     BETTER = "better"
     CHANGED = "changed"
     EQUAL = "equal"
-    NONE_TOLD = "~"
+    NONE_DETECTED = "none detected"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from target_app.app import ServeAdopted, TargetApp, create_app
-    from target_app.connections.adoption import adopt, told_on_shutdown
+    from target_app.connections.adoption import adopt, sent_on_shutdown
     from target_app.connections.connection import Connection, Endpoint
     from target_app.connections.names import ClientId, Room
     from target_app.message import Message
@@ -35,12 +35,12 @@ __all__ = [
     "create_app",
     "guard",
     "identified_by",
-    "told_on_shutdown",
+    "sent_on_shutdown",
 ]
 
 _HOMES: Final = {
     "target_app.app": ("ServeAdopted", "TargetApp", "create_app"),
-    "target_app.connections.adoption": ("adopt", "told_on_shutdown"),
+    "target_app.connections.adoption": ("adopt", "sent_on_shutdown"),
     "target_app.connections.connection": ("Connection", "Endpoint"),
     "target_app.message": ("Message",),
     "target_app.connections.names": ("ClientId", "Room"),

@@ -23,7 +23,7 @@ from target_app.app import EXIT_USAGE, STARTUP_FAILURE, create_app
 from target_app.connections.bounded import BoundedWebSocket, bounded_http
 from target_app.lifecycle.supervisor import Supervisor
 from target_app.logs import address_of
-from target_app.settings import Settings, told
+from target_app.settings import Settings, problems_in
 from target_app.telemetry import as_set_up
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings(**given)
         app = create_app(settings, telemetry=as_set_up())
     except (OSError, ValueError) as error:
-        parser.error(told(error, given))
+        parser.error(problems_in(error, given))
     try:
         listener = _bind(settings)
     except OSError as error:

@@ -16,7 +16,7 @@ from target_app.lifecycle.workers import supervisor
 from target_app.routes import chat, events, http, session
 from target_app.routes.page import add_page
 from target_app.services import SERVICES, Services
-from target_app.settings import Settings, told
+from target_app.settings import Settings, problems_in
 from target_app.telemetry import as_set_up
 
 if TYPE_CHECKING:
@@ -182,6 +182,6 @@ def __getattr__(name: str) -> TargetApp:
         made = globals()["app"] = create_app(telemetry=as_set_up())
     except (OSError, ValueError) as error:
         # The server that imports this would print a traceback, and restart a worker forever.
-        logs.say(told(error))
+        logs.say(problems_in(error))
         raise SystemExit(EXIT_USAGE if supervisor() is None else STARTUP_FAILURE) from None
     return made

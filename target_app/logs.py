@@ -118,10 +118,10 @@ def described(error: BaseException) -> str:
 
     Its ``repr`` would repeat the whole of a message that could not be decoded or encoded.
     """
-    told = f"{type(error).__name__}: {error}".removesuffix(": ")
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
     if isinstance(error, BaseExceptionGroup):
-        return f"{told}: {described(error.exceptions[0])}"
-    return told
+        return f"{text}: {described(error.exceptions[0])}"
+    return text
 
 
 def one_line(text: str | bytes, characters: int = SHOWN_CHARACTERS) -> str:

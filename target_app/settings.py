@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     announce_limit: int = Field(
         default=200,
         ge=0,
-        description="who comes and goes is told in rooms of at most so many; 0 = never told",
+        description="announce who joins and leaves in rooms of at most so many; 0 = never",
     )
 
     # --- the end of a connection
@@ -358,7 +358,7 @@ def _refuse_unknown(names: Iterable[str], where: str) -> None:
         raise ValueError(problem)
 
 
-def told(error: Exception, flags: Collection[str] = ()) -> str:
+def problems_in(error: Exception, flags: Collection[str] = ()) -> str:
     """Return what is wrong with the settings, in one line, without the secrets in them.
 
     ``flags`` are the settings that were given as flags.

@@ -12,7 +12,7 @@ DEADLINE_SECONDS = 240.0
 
 
 def interrupted(*words: str, when: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
-    """Run a command, end it as Ctrl-C does once it has said something, and return how it ended.
+    """Run a command, end it as Ctrl-C does once it has printed something, and return how it ended.
 
     Args:
         words: of the command, without ``swarmgate``.
@@ -32,10 +32,10 @@ def interrupted(*words: str, when: str, cwd: Path = ROOT) -> "subprocess.Complet
         start_new_session=True,
     )
     assert process.stderr is not None
-    said = ""
+    printed = ""
     while when not in (line := process.stderr.readline()):
-        assert line, f"it ended before it said {when!r}: {said}"
-        said += line
+        assert line, f"it ended before it printed {when!r}: {printed}"
+        printed += line
     # As a terminal does it: to every process of the group.
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=DEADLINE_SECONDS)

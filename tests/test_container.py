@@ -134,7 +134,7 @@ async def pid_1():
     process = await asyncio.create_subprocess_exec(
         *(unshare or "unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *arguments),
         cwd=ROOT,
-        # A client is told nothing but what the tests ask about.
+        # A client is sent nothing but what the tests ask about.
         env=os.environ
         | {"TARGET_ANNOUNCE_LIMIT": "0", "TARGET_HEARTBEAT_SECONDS": "0", "TARGET_WORKERS": "2"},
         stderr=asyncio.subprocess.PIPE,
@@ -197,7 +197,7 @@ async def test_the_image_stays_healthy_in_a_drain_while_the_service_is_no_longer
         os.kill(first_of(process), signal.SIGTERM)
         for client in clients:
             assert await client.recv() == "Server is shutting down, please disconnect."
-        # A worker without a client may have to be told yet.
+        # A worker without a client may not know of it yet.
         while await health(ready, port) == 0:
             pass
         assert await health(alive, port) == 0

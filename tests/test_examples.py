@@ -49,8 +49,8 @@ def test_the_example_locustfile_talks_to_the_reference_server(tmp_path: Path) ->
 
         def has_talked(found: Sequence[Summary]) -> bool:
             # Of ten who talk, one has talked twice by then, and so has heard what it said.
-            said = httpx.get(f"http://127.0.0.1:{server.port}/stats", timeout=60).json()
-            return said["messages_received"] > 10 and has("connections.opened", 10)(found)
+            counts = httpx.get(f"http://127.0.0.1:{server.port}/stats", timeout=60).json()
+            return counts["messages_received"] > 10 and has("connections.opened", 10)(found)
 
         done = headless_until(
             has_talked,
@@ -65,10 +65,10 @@ def test_the_example_locustfile_talks_to_the_reference_server(tmp_path: Path) ->
 
 def test_the_locustfile_in_the_documentation_is_the_example() -> None:
     example = (ROOT / "examples" / "locustfile.py").read_text()
-    said = (ROOT / "docs/locust.md").read_text()
+    page = (ROOT / "docs/locust.md").read_text()
     for line in example.splitlines():
         if line.strip() and '"""' not in line:
-            assert line in said, line
+            assert line in page, line
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_the_tutorial_server_bears_a_load(
     assert figures.get("integrity.lost", 0) == 0
 
 
-async def test_the_tutorial_server_has_the_faults_that_it_tells_of() -> None:
+async def test_the_tutorial_server_has_the_faults_that_it_names() -> None:
     with launch([sys.executable, "examples/tutorial_server.py", "0"]) as server:
         async with (
             asyncio.timeout(START_SECONDS),

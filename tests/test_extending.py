@@ -149,7 +149,7 @@ def test_claims_know_what_it_declares(metric: str, beside: str, meant: str, tmp_
 
 
 @pytest.mark.parametrize(
-    ("measures", "told"),
+    ("measures", "complaint"),
     [
         ("main=('greting',)", "'greting', which is not a kind of duration"),
         ("durations=(Figure('latency', *REST),)", "'latency', which every run has"),
@@ -159,7 +159,7 @@ def test_claims_know_what_it_declares(metric: str, beside: str, meant: str, tmp_
     ],
 )
 def test_a_declaration_that_cannot_be_kept_apart_is_refused(
-    measures: str, told: str, tmp_path: Path
+    measures: str, complaint: str, tmp_path: Path
 ) -> None:
     path = tmp_path / f"odd{abs(hash(measures))}.py"
     path.write_text(
@@ -167,7 +167,7 @@ def test_a_declaration_that_cannot_be_kept_apart_is_refused(
         "REST = ('odd', Better.LOWER, 'It is odd.', 'By itself.')\n"
         f"class Odd(Scenario):\n    measures = Measures({measures})\n"
     )
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=complaint):
         checked(Plan("ws://127.0.0.1:9/", 1, str(path), {}))
 
 
@@ -212,7 +212,7 @@ def test_a_script_may_declare_as_well(tmp_path: Path) -> None:
     assert read_record(record).header.measures.main == ("iteration",)
 
 
-def test_a_script_that_declares_something_else_is_told_so(tmp_path: Path) -> None:
+def test_a_script_that_declares_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "wrong.py"
     path.write_text("measures = 3\nasync def script(connection):\n    pass\n")
     with pytest.raises(UsageError, match="measures is 3; it must be Measures"):

@@ -44,9 +44,9 @@ async def start(directory, *command):
 async def test_the_tests_of_the_page_pass(files):
     process = await start(files, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     async with asyncio.timeout(DEADLINE_SECONDS):
-        told, _ = await process.communicate()
-    assert process.returncode == 0, told.decode()
-    assert b"5 passed" in told
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    assert b"5 passed" in output
 
 
 async def test_the_command_of_the_page_serves_what_it_says(files):
@@ -72,9 +72,9 @@ async def test_the_command_of_the_page_serves_what_it_says(files):
                 assert await client.recv() == "SEE YOU"
                 assert await plain.recv() == "Server is shutting down, please disconnect."
                 assert await own_words.recv() == '{"type": "bye"}'
-            told, _ = await process.communicate()
+            output, _ = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert b"Traceback" not in told
+    assert b"Traceback" not in output

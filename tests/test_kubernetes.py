@@ -151,7 +151,7 @@ def test_the_service_and_the_master_have_the_ports_that_locust_listens_on(option
     assert opened == listens
     served = {port["name"]: port for port in SERVICE["spec"]["ports"]}
     assert {name: opened[port["targetPort"]] for name, port in served.items()} == listens
-    # Told to workers by the master's name, and to people by docs/deploy.md.
+    # Workers have it beside the master's name, and people in docs/deploy.md.
     assert served["workers"]["port"] == options["worker"]["master_port"]
     assert served["web"]["port"] == options["default"]["web_port"]
     assert {int(port) for port in instruction("EXPOSE").split()} == set(listens.values())

@@ -42,7 +42,7 @@ def test_the_workflows_of_the_project_are_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "complaint"),
     [
         ("    steps:", "    stepz:", "'stepz' was unexpected"),
         ("runs-on: ubuntu-24.04", "runs_on: ubuntu-24.04", "runs_on"),
@@ -51,10 +51,10 @@ def test_the_workflows_of_the_project_are_in_order() -> None:
         ("          persist-credentials: false", "", "artipacked"),
     ],
 )
-def test_a_broken_workflow_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_a_broken_workflow_is_refused(tmp_path: Path, old: str, new: str, complaint: str) -> None:
     done = linted(broken(tmp_path, old, new))
     assert done.returncode != 0
-    assert told in done.stdout + done.stderr
+    assert complaint in done.stdout + done.stderr
 
 
 def test_the_sessions_that_workflows_run_exist() -> None:

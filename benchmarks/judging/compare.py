@@ -62,7 +62,7 @@ def difference_of(known: Figure, low: float, high: float, nothing: float) -> Dif
         nothing: the value if nothing differs: 1 for a ratio, 0 for a difference.
     """
     if low <= nothing <= high:
-        return Difference.NONE_TOLD
+        return Difference.NONE_DETECTED
     if known.better is Better.NEITHER:
         return Difference.CHANGED
     is_lower = high < nothing
@@ -79,7 +79,7 @@ def row_of(known: Figure, base: Sequence[float], head: Sequence[float]) -> Row:
     if len({*base, *head}) == 1:
         return Row(known, before, after, Difference.EQUAL, None, is_judged=judged)
     if not judged:
-        return Row(known, before, after, Difference.NONE_TOLD, None, is_judged=False)
+        return Row(known, before, after, Difference.NONE_DETECTED, None, is_judged=False)
     if min(*base, *head) > 0:
         found = ratio(base, head)
         difference = difference_of(known, found.low, found.high, 1.0)

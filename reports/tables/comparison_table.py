@@ -18,7 +18,7 @@ _MARKS: Final = {
     Difference.BETTER: ("✔ better", "green"),
     Difference.CHANGED: ("≠ changed", "yellow"),
     Difference.EQUAL: ("= equal", "dim"),
-    Difference.NONE_TOLD: ("~", "dim"),
+    Difference.NONE_DETECTED: ("~", "dim"),
 }
 # Worst first; within each, the figures keep their order.
 _ORDER: Final = tuple(_MARKS)
@@ -64,7 +64,7 @@ def comparison_markdown(comparison: Comparison) -> str:
 def headline(comparison: Comparison) -> str:
     """Return one line with the result: how many figures are worse, better, and so on."""
     rows = [row for group in comparison.groups for row in (*group.rows, *group.equal)]
-    words = {Difference.NONE_TOLD: "with no detectable difference"}
+    words = {Difference.NONE_DETECTED: "with no detectable difference"}
     counted = ((kind, sum(row.difference is kind for row in rows)) for kind in _ORDER)
     counts = ", ".join(f"{count} {words.get(kind, kind)}" for kind, count in counted if count)
     return f"{len(rows)} figure{'s' * (len(rows) != 1)}, head against base: {counts or 'none'}."
@@ -143,7 +143,7 @@ def _row_document(row: Row) -> dict[str, Any]:
         "base": {"median": statistics.median(row.base), "runs": row.base},
         "head": {"median": statistics.median(row.head), "runs": row.head},
         "ratio": ratio and {"value": ratio.value, "low": ratio.low, "high": ratio.high},
-        "difference": "none told" if row.difference is Difference.NONE_TOLD else row.difference,
+        "difference": row.difference,
         "judged": row.is_judged,
     }
 

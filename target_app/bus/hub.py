@@ -167,8 +167,8 @@ class Hub:
             try:
                 answer = await handler(envelope)
                 if envelope.question:
-                    told, asked = json.dumps(answer), envelope.question
-                    reply = Envelope("answer", envelope.target, told, self.name, asked)
+                    content, asked = json.dumps(answer), envelope.question
+                    reply = Envelope("answer", envelope.target, content, self.name, asked)
                     await self.bus.post(reply.encode())
             except Exception:
                 logger.exception("handling %r of another worker", envelope.kind)

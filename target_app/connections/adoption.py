@@ -263,9 +263,9 @@ class Handshake:
     async def _admit_or_refuse(self) -> None:
         # A connection that no dependency guards counts as much as any other.
         if (refusal := self.admit()) is not None:
-            refused = PlainTextResponse(refusal.told, 503)
+            refused = PlainTextResponse(refusal.text, 503)
             await refused(self._scope, self._receive, cast("Send", self._send))
-            raise WebSocketDisconnect(1006, refusal.told)
+            raise WebSocketDisconnect(1006, refusal.text)
 
     def _closes_with(self, code: int) -> None:
         if self._connection is not None and self._connection.close_code is None:
@@ -293,8 +293,8 @@ def running_endpoint(path: str, shutting_down: str | None) -> Endpoint:
 
     The same arguments give the same endpoint, so that many connections share it.
     """
-    told = None if shutting_down is None else Message(shutting_down)
-    return Endpoint(path, shutting_down=told)
+    farewell = None if shutting_down is None else Message(shutting_down)
+    return Endpoint(path, shutting_down=farewell)
 
 
 async def adopt(
@@ -324,18 +324,18 @@ async def adopt(
     await websocket.accept(subprotocol, headers)
 
 
-def told_on_shutdown(text: str | None) -> Callable[[HTTPConnection], Awaitable[None]]:
+def sent_on_shutdown(text: str | None) -> Callable[[HTTPConnection], Awaitable[None]]:
     """Return a dependency: a drain sends ``text`` to clients of endpoints that go on running.
 
     For endpoints whose clients expect messages of a certain form; None sends nothing. In a router
     that also serves requests, it has no effect on those.
     """
 
-    async def tell(connection: HTTPConnection) -> None:
+    async def set_farewell(connection: HTTPConnection) -> None:
         if connection.scope["type"] == "websocket":
             Handshake.of(connection).shutting_down = text
 
-    return tell
+    return set_farewell
 
 
 async def hand_over(

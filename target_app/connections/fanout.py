@@ -88,7 +88,7 @@ class Fanout:
 
     def _throw_away(self) -> None:
         while not self._queue.empty():
-            _tell(self._queue.get_nowait().reached, 0)
+            _settle(self._queue.get_nowait().reached, 0)
             self._queue.task_done()
 
     async def _send(self, broadcast: Broadcast) -> None:
@@ -103,7 +103,7 @@ class Fanout:
             else:
                 reached.set_exception(error)
         finally:
-            _tell(reached, count)
+            _settle(reached, count)
             self._queue.task_done()
 
     async def _deliver(self, message: Message, receivers: tuple[Connection, ...]) -> int:
@@ -119,6 +119,6 @@ class Fanout:
         return count
 
 
-def _tell(reached: asyncio.Future[int] | None, count: int) -> None:
+def _settle(reached: asyncio.Future[int] | None, count: int) -> None:
     if reached is not None and not reached.done():
         reached.set_result(count)

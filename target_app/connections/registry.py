@@ -54,7 +54,7 @@ class Refusal:
 
     reason: str
     """One word, for the statistics."""
-    told: str
+    text: str
 
 
 DRAINING: Final = Refusal("draining", "The server is shutting down.")
@@ -256,8 +256,8 @@ class ConnectionManager:
         elif endpoint.too_large is not None:
             await endpoint.too_large(connection, size)
         else:
-            told = too_large(size, most).problem
-            await self.close(connection, CloseCode.MESSAGE_TOO_BIG, told)
+            text = too_large(size, most).problem
+            await self.close(connection, CloseCode.MESSAGE_TOO_BIG, text)
 
     def _bucket(self) -> TokenBucket | None:
         rate = self._settings.messages_per_second

@@ -155,7 +155,7 @@ class Upstream:
             message = await connection.recv()
             self._messages += 1
             if logger.isEnabledFor(logging.INFO):
-                logger.info("upstream %s said: %s", self._shown, one_line(message))
+                logger.info("upstream %s sent: %s", self._shown, one_line(message))
             try:
                 await self._on_message(message)
             except Exception:

@@ -233,7 +233,7 @@ class WorkerCoordinator:
             await asyncio.sleep(POLL_SECONDS)
         # If the master was killed, an unrelated process may have its pid by now.
         if self._master.lives():
-            logger.warning("drained: every worker is done, telling the master to stop")
+            logger.warning("drained: every worker is done, stopping the master")
             with contextlib.suppress(ProcessLookupError):
                 self._kill(self._master.pid, signal.SIGTERM)
 

@@ -87,7 +87,7 @@ def _let_in(connection: HTTPConnection, who: str | None) -> str | None:
         handshake = Handshake.of(connection)
         handshake.identity = who
         if (full := handshake.admit()) is not None:
-            raise HTTPException(503, full.told)
+            raise HTTPException(503, full.text)
     return who
 
 

@@ -81,8 +81,8 @@ def room_asked_for(websocket: WebSocket) -> Room:
     """
     name = websocket.query_params.get("room", "")
     if len(name) > LONGEST_NAME:
-        told = f"String should have at most {LONGEST_NAME} characters"
-        problem = {"type": "string_too_long", "loc": ("query", "room"), "msg": told}
+        complaint = f"String should have at most {LONGEST_NAME} characters"
+        problem = {"type": "string_too_long", "loc": ("query", "room"), "msg": complaint}
         raise WebSocketRequestValidationError([problem])
     return room_called(name)
 

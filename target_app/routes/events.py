@@ -125,8 +125,8 @@ class Events:
         most = self._services.settings.rooms_per_client
         # In addition to the room that every client of this endpoint is in.
         if room not in connection.rooms and len(connection.rooms) > most:
-            told = f"in {most} rooms already, which is the limit; leave one first"
-            self._error(connection, told)
+            problem = f"in {most} rooms already, which is the limit; leave one first"
+            self._error(connection, problem)
         else:
             self._services.connections.rooms.join(connection, room)
             self._answer(connection, "joined", event)
@@ -158,8 +158,8 @@ class Events:
     def _answer(self, connection: Connection, kind: str, event: WebsocketEvent) -> None:
         self._services.delivery.push(connection, self._from(connection, kind, event))
 
-    def _error(self, connection: Connection, told: str, **data: Any) -> None:  # noqa: ANN401
-        error = WebsocketEvent.of("error", connection.name, message=told, **data)
+    def _error(self, connection: Connection, problem: str, **data: Any) -> None:  # noqa: ANN401
+        error = WebsocketEvent.of("error", connection.name, message=problem, **data)
         self._services.delivery.push(connection, error.message())
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from target_app.services import Services
 
-ERRORS_TOLD: Final = 5
+MOST_PROBLEMS: Final = 5
 """Maximum number of errors reported for one request."""
 BEARER: Final = HTTPBearer(auto_error=False, description="the server's --token, if it has one")
 QUERY: Final = APIKeyQuery(name="token", auto_error=False, description="the same, as ?token=")
@@ -99,11 +99,11 @@ def what_is_wrong(error: RequestValidationError | WebSocketRequestValidationErro
 
     That may be large, or impossible to encode.
     """
-    told = [
+    problems = [
         {"type": each["type"], "loc": each["loc"], "msg": each["msg"]}
-        for each in error.errors()[:ERRORS_TOLD]
+        for each in error.errors()[:MOST_PROBLEMS]
     ]
-    return Response(json.dumps({"detail": told}), 422, media_type=JSONResponse.media_type)
+    return Response(json.dumps({"detail": problems}), 422, media_type=JSONResponse.media_type)
 
 
 def router(services: Services) -> APIRouter:

@@ -111,16 +111,16 @@ class SessionRoute:
         if not session_of(connection).ready:
             return  # it has lost its session, and is being closed
         try:
-            said = parsed(SessionMessage, data)
+            message = parsed(SessionMessage, data)
         except NotUnderstood as error:
             self._not_understood(connection, error.problems[0])
             return
         self._services.sessions.touch(connection)
-        if (handler := self._handlers.get(said.type)) is not None:
-            await handler(connection, said.payload or {})
+        if (handler := self._handlers.get(message.type)) is not None:
+            await handler(connection, message.payload or {})
         else:
             known = ", ".join(self._handlers)
-            self._error(connection, f"unknown type {said.type!r}; known are {known}")
+            self._error(connection, f"unknown type {message.type!r}; known are {known}")
 
     async def _too_large(self, connection: Connection, size: int) -> None:
         if session_of(connection).ready:
@@ -172,12 +172,12 @@ class SessionRoute:
             self._error(connection, f"in {len(classes)} classes already; send LEAVE_CLASS first")
             return
         if await self._services.sessions.join_class(connection, class_id):
-            self._tell(connection, "CLASS_JOINED", {"classId": class_id})
+            self._send(connection, "CLASS_JOINED", {"classId": class_id})
 
     async def _leave(self, connection: Connection, payload: dict[str, Any]) -> None:
         if (class_id := self._class_of(connection, payload)) is not None:
             await self._services.sessions.leave_class(connection, class_id)
-            self._tell(connection, "CLASS_LEFT", {"classId": class_id})
+            self._send(connection, "CLASS_LEFT", {"classId": class_id})
 
     async def _say(self, connection: Connection, payload: dict[str, Any]) -> None:
         if (class_id := self._class_of(connection, payload)) is None:
@@ -185,8 +185,8 @@ class SessionRoute:
         if not await self._services.classes.is_member(connection, class_id):
             self._error(connection, f"not in class {class_id!r}; send JOIN_CLASS first")
             return
-        said = {**payload, "sessionId": session_of(connection).id}
-        message = SessionMessage(type="CLASS_MESSAGE", payload=said).message()
+        signed = {**payload, "sessionId": session_of(connection).id}
+        message = SessionMessage(type="CLASS_MESSAGE", payload=signed).message()
         await self._services.classes.say(class_id, message)
 
     def _class_of(self, connection: Connection, payload: dict[str, Any]) -> str | None:
@@ -196,13 +196,13 @@ class SessionRoute:
         self._error(connection, "the name of a class is missing in payload.classId")
         return None
 
-    def _tell(self, connection: Connection, kind: str, payload: dict[str, Any]) -> None:
+    def _send(self, connection: Connection, kind: str, payload: dict[str, Any]) -> None:
         self._services.delivery.push(
             connection, SessionMessage(type=kind, payload=payload).message()
         )
 
-    def _error(self, connection: Connection, told: str) -> None:
-        self._tell(connection, "ERROR", {"message": told})
+    def _error(self, connection: Connection, problem: str) -> None:
+        self._send(connection, "ERROR", {"message": problem})
 
 
 def from_server(text: str) -> Message:

@@ -133,7 +133,7 @@ class Claims:
         for _ in range(ATTEMPTS):
             asked = json.dumps([*session.claim, session.owner, final])
             answers, silent = await self._hub.ask("claim session", session.id, asked)
-            told = [Claim(*answer["greater"]) for answer in answers if "greater" in answer]
+            greater = [Claim(*answer["greater"]) for answer in answers if "greater" in answer]
             # Only the answers of this attempt: what was not taken is offered again.
             yielded = Yielded(silent=silent)
             for answer in answers:
@@ -143,8 +143,8 @@ class Claims:
                 raise NotOwnerError
             if not final:
                 # Changes from now on are to be newer than what they know.
-                told += [state.claim for state in yielded.states]
-            greatest = max(told, default=NOBODY)
+                greater += [state.claim for state in yielded.states]
+            greatest = max(greater, default=NOBODY)
             if greatest < session.claim or session.lost:
                 return yielded
             self.saw(greatest)
@@ -156,10 +156,10 @@ class Claims:
 
     async def hand_on(self, session: Session, found: Yielded) -> None:
         """Send what is known of the session here to its new holder, which may not have asked us."""
-        told = found.as_answer() | {"claim": list(session.claim)}
-        await self._hub.publish(late("claim session"), session.id, json.dumps(told))
+        answer = found.as_answer() | {"claim": list(session.claim)}
+        await self._hub.publish(late("claim session"), session.id, json.dumps(answer))
 
-    async def say_taken(self, session: Session, answers: list[str]) -> None:
+    async def announce_taken(self, session: Session, answers: list[str]) -> None:
         """Ask the others to forget what they offered, with the answers that have these digests."""
         await self._hub.publish("session taken", session.id, json.dumps([*session.claim, answers]))
 
@@ -184,7 +184,7 @@ class Claims:
         try:
             found = await self._holder.give_up(envelope.target, claim, owner, final=final)
         except NotOwnerError:
-            told: dict[str, Any] = {"refused": True}
+            answer: dict[str, Any] = {"refused": True}
         else:
-            told = {"greater": list(found)} if isinstance(found, Claim) else found.as_answer()
-        return told | {"claim": list(claim)}
+            answer = {"greater": list(found)} if isinstance(found, Claim) else found.as_answer()
+        return answer | {"claim": list(claim)}

@@ -57,7 +57,7 @@ class Classes:
         self._sessions = sessions
         self._store = store
         self._looking = 0
-        self._untold: dict[str, list[Message]] = {}
+        self._unannounced: dict[str, list[Message]] = {}
         """Messages sent to each class while its added members were being looked up."""
         hub.handle(ADDED, self._on_added)
 
@@ -68,7 +68,7 @@ class Classes:
         name = session_of(connection).id
         if name not in await self._added(class_id):
             return False
-        await self._let_in(class_id, [name], self._untold.get(class_id, []))
+        await self._let_in(class_id, [name], self._unannounced.get(class_id, []))
         return True
 
     async def say(self, class_id: str, message: Message) -> None:
@@ -78,32 +78,32 @@ class Classes:
             await self._messages.to_room(class_room(class_id), message)
         finally:
             if looks:
-                self._sessions.spawn(self._tell_added(class_id, message))
+                self._sessions.spawn(self._announce(class_id, message))
 
     async def say_and_count(self, class_id: str, message: Message) -> int:
         """Send ``message`` to all members; return how many connections it was handed to.
 
         Added members that are found later than ``COUNTED_SECONDS`` get it, but are not counted.
         """
-        telling: asyncio.Task[int] | None = None
+        announcing: asyncio.Task[int] | None = None
         looks = self._will_look(class_id, message)
         try:
             reached = await self._messages.to_room_and_count(class_room(class_id), message)
         finally:
             if looks:
-                telling = self._sessions.spawn(self._tell_added_and_count(class_id, message))
-        if telling is not None:
-            await asyncio.wait([telling], timeout=COUNTED_SECONDS)
-            reached += telling.result() if telling.done() else 0
+                announcing = self._sessions.spawn(self._announce_and_count(class_id, message))
+        if announcing is not None:
+            await asyncio.wait([announcing], timeout=COUNTED_SECONDS)
+            reached += announcing.result() if announcing.done() else 0
         return reached
 
-    async def _tell_added(self, class_id: str, message: Message) -> None:
+    async def _announce(self, class_id: str, message: Message) -> None:
         added, unheard = await self._look(class_id, message)
         if added:
             await self._let_in(class_id, added, unheard)
             await self._hub.publish(ADDED, class_id, _encoded(added, unheard))
 
-    async def _tell_added_and_count(self, class_id: str, message: Message) -> int:
+    async def _announce_and_count(self, class_id: str, message: Message) -> int:
         added, unheard = await self._look(class_id, message)
         if not added:
             return 0
@@ -121,7 +121,7 @@ class Classes:
         if not self._store.remote or self._looking >= LOOKED_FOR_AT_ONCE:
             return False
         self._looking += 1
-        self._untold.setdefault(class_id, []).append(message)
+        self._unannounced.setdefault(class_id, []).append(message)
         return True
 
     async def _look(self, class_id: str, message: Message) -> tuple[list[str], list[Message]]:
@@ -131,8 +131,8 @@ class Classes:
             added = await self._added(class_id)
         finally:
             self._looking -= 1
-            untold = self._untold.pop(class_id, [])
-        return added, untold if message in untold else [message, *untold]
+            unannounced = self._unannounced.pop(class_id, [])
+        return added, unannounced if message in unannounced else [message, *unannounced]
 
     async def _let_in(self, class_id: str, names: list[str], unheard: list[Message]) -> int:
         # Return how many entered the room. They enter in their turn, between what was sent to the

@@ -272,7 +272,7 @@ class Holder:
                 logger.warning("an answer to session %r is not kept: %s", session.id, error)
         # A session that could not be read from the store cannot be saved to it either.
         if others and session.loaded:
-            await self.claims.say_taken(session, taken)
+            await self.claims.announce_taken(session, taken)
 
     async def _refuse(self, connection: Connection) -> None:
         session = session_of(connection)

@@ -54,8 +54,8 @@ class HubAnswers:
         """Deliver ``answer`` wherever the session is connected; return whether it is anywhere."""
         if self._recipients.deliver(session_id, answer, owner):
             return True
-        told = json.dumps(owner).encode() + b"\n" + answer
-        delivered, _ = await self._hub.ask("answer to session", session_id, told)
+        addressed = json.dumps(owner).encode() + b"\n" + answer
+        delivered, _ = await self._hub.ask("answer to session", session_id, addressed)
         # The session may have come here while the others were being asked.
         return any(delivered) or self._recipients.deliver(session_id, answer, owner)
 

@@ -88,17 +88,17 @@ class Keeper:
             self._keep_gone(connection)
             return
         self._behind[session] = connection
-        if not session.told_away:
-            session.told_away = True
-            told = b'{"message":"sessions cannot be kept now; changes wait"}'
-            self._delivery.push(connection, Message(event("STORE_UNAVAILABLE", told)))
+        if not session.away_announced:
+            session.away_announced = True
+            payload = b'{"message":"sessions cannot be kept now; changes wait"}'
+            self._delivery.push(connection, Message(event("STORE_UNAVAILABLE", payload)))
 
     def is_kept(self, connection: Connection) -> None:
         """Record that the store has the session; notify its client if it thinks otherwise."""
         session = session_of(connection)
         self.forget(session)
-        if session.connected and session.told_away:
-            session.told_away = False
+        if session.connected and session.away_announced:
+            session.away_announced = False
             self._delivery.push(connection, Message(event("STORE_AVAILABLE", b"{}")))
 
     def complain(self, connection: Connection, problem: str) -> None:
@@ -107,9 +107,9 @@ class Keeper:
         logger.warning("session %r: %s", session.id, problem)
         self.error(connection, f"what is kept of this session is not understood: {problem:.200}")
 
-    def error(self, connection: Connection, told: str) -> None:
+    def error(self, connection: Connection, problem: str) -> None:
         """Send the client a message about what is wrong."""
-        self._delivery.push(connection, Message(event("ERROR", compact({"message": told}))))
+        self._delivery.push(connection, Message(event("ERROR", compact({"message": problem}))))
 
     def closed(self, connection: Connection) -> None:
         """Keep what the store still lacks of a session that has ended, within the bound."""

@@ -125,10 +125,10 @@ class Questions:
     async def _answer(self, session_id: str, text: str, size: int, owner: str | None) -> None:
         assert self._tasks is not None
         question = Question(session_id, str(uuid.uuid4()), text, self._answer_seconds)
-        told = {"question_id": question.question_id, "questionText": text}
+        passed_on = {"question_id": question.question_id, "questionText": text}
         try:
             # The answer does not wait until everyone has heard of the question.
-            asked = self._tasks.create_task(self._answers.asked(session_id, told))
+            asked = self._tasks.create_task(self._answers.asked(session_id, passed_on))
             if self._responder is not None:
                 answer = await self._answer_to(self._responder, question)
                 await self._answers.send(session_id, answer, owner)
@@ -164,8 +164,8 @@ class Questions:
             return _error(question, "the question could not be answered")
 
 
-def _error(question: Question, told: str) -> bytes:
-    return _message("ERROR", question, message=told)
+def _error(question: Question, problem: str) -> bytes:
+    return _message("ERROR", question, message=problem)
 
 
 def _message(kind: str, question: Question, **rest: Any) -> bytes:  # noqa: ANN401

@@ -78,8 +78,8 @@ class RedisAnswers:
     async def asked(self, session_id: str, question: dict[str, Any]) -> bool:
         """See :meth:`Answers.asked`."""
         try:
-            told = compact({"session_id": session_id, **question})
-            await self._redis.publish(QUESTIONS, told)
+            message = compact({"session_id": session_id, **question})
+            await self._redis.publish(QUESTIONS, message)
         except FAILURES as error:
             logger.warning("a question over Redis: %s", error)
             return False

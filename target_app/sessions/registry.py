@@ -245,13 +245,13 @@ class Sessions:
         # Continue with what was learned of a session whose client has been sent ``before``.
         session = session_of(connection)
         if session.ready:  # otherwise it will be sent all of it
-            if session.state.progress != before.progress or not session.told_restored:
+            if session.state.progress != before.progress or not session.restored_sent:
                 self._tell_restored(connection)
             await self._enter(connection)
 
     def _tell_restored(self, connection: Connection) -> None:
         session = session_of(connection)
         if session.state.progress is not None:
-            session.told_restored = True
+            session.restored_sent = True
             restored = event("SESSION_RESTORED", session.state.progress)
             self._delivery.push(connection, Message(restored))

@@ -48,10 +48,10 @@ class Session:
     unsaved: bool = False
     """Whether it has changed since it was last saved."""
     saving: bool = False
-    told_away: bool = False
+    away_announced: bool = False
     """Whether its client has been notified that the store is unavailable."""
     connected: bool = True
-    told_restored: bool = False
+    restored_sent: bool = False
     """Whether its client has been sent its earlier progress."""
     offered_to: Claim = NOBODY
     """The claim to which its state here was offered, or a smaller one."""

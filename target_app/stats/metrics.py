@@ -68,23 +68,23 @@ class _Collector:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        for field, (name, told, label) in GAUGES.items():
-            gauge = GaugeMetricFamily(f"target_{name}", told, labels=["worker", label])
+        for field, (name, description, label) in GAUGES.items():
+            gauge = GaugeMetricFamily(f"target_{name}", description, labels=["worker", label])
             _fill(gauge, self._workers, field)
             yield gauge
-        for field, (name, told, label) in LABELLED.items():
-            counter = CounterMetricFamily(f"target_{name}", told, labels=["worker", label])
+        for field, (name, description, label) in LABELLED.items():
+            counter = CounterMetricFamily(f"target_{name}", description, labels=["worker", label])
             _fill(counter, self._workers, field)
             yield counter
-        for field, told in NUMBERS.items():
-            yield _numbers(GaugeMetricFamily, field, told, self._workers)
-        for field, told in COUNTS.items():
-            yield _numbers(CounterMetricFamily, field, told, self._workers)
-        for field, told in BUS.items():
-            yield self._bus(field, told)
+        for field, description in NUMBERS.items():
+            yield _numbers(GaugeMetricFamily, field, description, self._workers)
+        for field, description in COUNTS.items():
+            yield _numbers(CounterMetricFamily, field, description, self._workers)
+        for field, description in BUS.items():
+            yield self._bus(field, description)
 
-    def _bus(self, field: str, told: str) -> Metric:
-        family = CounterMetricFamily(f"target_bus_{field}", told, labels=["worker", "kind"])
+    def _bus(self, field: str, description: str) -> Metric:
+        family = CounterMetricFamily(f"target_bus_{field}", description, labels=["worker", "kind"])
         for worker in self._workers:
             value = getattr(worker.bus, field)
             family.add_metric([str(worker.pid), worker.bus.kind], value)
@@ -102,10 +102,10 @@ def _fill(
 def _numbers(
     kind: type[GaugeMetricFamily | CounterMetricFamily],
     field: str,
-    told: str,
+    description: str,
     workers: list[WorkerStats],
 ) -> Metric:
-    family = kind(f"target_{field}", told, labels=["worker"])
+    family = kind(f"target_{field}", description, labels=["worker"])
     for worker in workers:
         family.add_metric([str(worker.pid)], float(getattr(worker, field)))
     return family

@@ -95,7 +95,7 @@ async def broadcasting() -> AsyncIterator[tuple[int, set[ServerConnection]]]:
     """Send everything to everyone; yield the port, and the connections as the server has them."""
     clients: set[ServerConnection] = set()
 
-    async def tell_all(connection: ServerConnection) -> None:
+    async def send_to_all(connection: ServerConnection) -> None:
         clients.add(connection)
         try:
             async for message in connection:
@@ -103,14 +103,14 @@ async def broadcasting() -> AsyncIterator[tuple[int, set[ServerConnection]]]:
         finally:
             clients.remove(connection)
 
-    async with serve(tell_all, "127.0.0.1", 0) as listening:
+    async with serve(send_to_all, "127.0.0.1", 0) as listening:
         yield next(iter(listening.sockets)).getsockname()[1], clients
 
 
 def in_this_process(
     make: Callable[[ProcessPlan, Recorder], S], *, port: int, process: int = 0, **plan: Any
 ) -> tuple[S, ConnectionPool, Recorder]:
-    """Return a scenario, its pool and its recorder, for what no record of a run tells."""
+    """Return a scenario, its pool and its recorder, for what no record of a run shows."""
     whole = Plan(f"ws://127.0.0.1:{port}/", parameters={}, **plan)
     share = ProcessPlan(whole, process, Endpoint("127.0.0.1", port), (), 0)
     recorder = Recorder(process, 0, 64)

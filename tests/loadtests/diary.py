@@ -1,4 +1,4 @@
-"""A scenario that writes down what it is told, and a server's bytes to tell it by."""
+"""A scenario that writes down what happens to it, and the bytes of a server's handshake."""
 
 from websockets.utils import accept_key
 
@@ -10,23 +10,23 @@ from loadtests.scenarios.parameters import Parameters
 
 
 class Diary(Hold):
-    """Writes down what it is told."""
+    """Writes down what happens, and each message."""
 
     def __init__(self, share: ProcessPlan, parameters: Parameters, recorder: Recorder) -> None:
         super().__init__(share, parameters, recorder)
-        self.told: list[str] = []
+        self.entries: list[str] = []
 
     def opened(self, connection: Connection) -> None:
         """Write it down."""
-        self.told.append("opened")
+        self.entries.append("opened")
 
     def receive(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """Write down what it says."""
-        self.told.append(payload.decode())
+        """Write down the message."""
+        self.entries.append(payload.decode())
 
     def closed(self, connection: Connection) -> None:
         """Write it down."""
-        self.told.append("closed")
+        self.entries.append("closed")
 
 
 def accepted(request: bytes) -> bytes:

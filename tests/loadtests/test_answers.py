@@ -60,7 +60,7 @@ async def test_a_server_whose_pings_are_not_answered_ends_everybody(run: Run) ->
     assert "ended every connection" in summary.failures[0]
 
 
-async def test_who_is_refused_by_socket_io_is_told_so(run: Run) -> None:
+async def test_who_is_refused_by_socket_io_is_an_error(run: Run) -> None:
     with launch("tests.servers.socket_io", "0") as server:
         summary = await run(
             server.url(PATH),

@@ -1,4 +1,4 @@
-"""What goes wrong is told by its name, ends the run in time, and leaves a readable record."""
+"""What goes wrong is reported by name, ends the run in time, and leaves a readable record."""
 
 import asyncio
 import os
@@ -67,7 +67,7 @@ async def test_a_port_where_nothing_listens_is_refused_at_once(run: Run) -> None
         ("hang-up", 60.0, "upgrade:closed"),
     ],
 )
-async def test_a_handshake_that_fails_is_told_by_its_cause(
+async def test_a_handshake_that_fails_is_named_by_its_cause(
     run: Run, handshake: str, seconds: float, error: str
 ) -> None:
     with known("--handshake", handshake) as server:
@@ -85,7 +85,7 @@ async def test_a_handshake_that_timed_out_does_not_open_afterwards(run: Run) -> 
     assert summary.figures["connections.opened"] == 0
 
 
-async def test_tls_to_a_plain_port_is_told(run: Run) -> None:
+async def test_tls_to_a_plain_port_is_reported(run: Run) -> None:
     with known() as server:
         summary = await run(server.url().replace("ws:", "wss:"), handshake_timeout_seconds=2.0)
     assert outcome_of(summary).status is ExitStatus.FAILED
@@ -260,19 +260,19 @@ async def test_a_load_that_the_scenario_cannot_carry_is_refused_before_it_starts
     assert is_empty(tmp_path)
 
 
-async def test_a_target_command_that_ends_at_once_is_told_with_its_last_words(run: Run) -> None:
+async def test_a_target_command_that_ends_at_once_is_reported_with_its_last_words(run: Run) -> None:
     source = TargetSource(command=("sh", "-c", "echo no such module >&2; exit 7", "{port}"))
     with pytest.raises(TargetError, match=r"status 7.*no such module"):
         await run("ws://127.0.0.1:{port}/", source=source)
 
 
-async def test_a_target_command_that_does_not_exist_is_told(run: Run) -> None:
+async def test_a_target_command_that_does_not_exist_is_named(run: Run) -> None:
     source = TargetSource(command=("no-such-program", "{port}"))
     with pytest.raises(TargetError, match=r"no-such-program.*No such file"):
         await run("ws://127.0.0.1:{port}/", source=source)
 
 
-async def test_a_host_without_an_address_is_told(run: Run) -> None:
+async def test_a_host_without_an_address_is_named(run: Run) -> None:
     with pytest.raises(TargetError, match=r"'host\.invalid' has no address"):
         await run("ws://host.invalid/")
 

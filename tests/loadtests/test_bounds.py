@@ -26,7 +26,7 @@ def test_a_unit_may_stand_with_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "complaint"),
     [
         ("lateness=20ms", "'lateness=20ms' is not a bound; write NAME=VALUE, with one of lateness"),
         ("gc_pause_seconds", "is not a bound"),
@@ -35,6 +35,6 @@ def test_a_unit_may_stand_with_it() -> None:
         ("runnable_ratio=nan", "'nan'"),
     ],
 )
-def test_what_is_no_bound_is_refused(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_is_no_bound_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
         parse_bounds([text])

@@ -28,7 +28,7 @@ def faults(summary: Any) -> dict[str, float]:
 
 @pytest.mark.parametrize("path", ["/ws", "/ws/{n}"])
 @pytest.mark.parametrize("processes", [1, 3])
-async def test_everyone_gets_what_every_publisher_said(run: Run, path: str, processes: int) -> None:
+async def test_everyone_gets_what_every_publisher_sent(run: Run, path: str, processes: int) -> None:
     parameters = {"publishers": "4"} | ({"prefix": "Client {n}: "} if "{n}" in path else {})
     summary, _ = await chat(run, path=path, processes=processes, parameters=parameters)
     assert summary.valid, summary.reasons

@@ -17,7 +17,7 @@ CLIENTS = pytest.mark.parametrize("client", [Client.PICOWS, Client.WEBSOCKETS])
 
 
 def frame(first: int, payload: bytes = b"") -> bytes:
-    """Return one frame of a server's, its first byte as it is told (RFC 6455 section 5.2)."""
+    """Return one frame of a server's, its first byte as it is given (RFC 6455 section 5.2)."""
     if len(payload) < 126:
         return bytes([first, len(payload)]) + payload
     return bytes([first, 126]) + len(payload).to_bytes(2) + payload
@@ -27,17 +27,17 @@ def close(code: int, reason: bytes = b"") -> bytes:
     return frame(0x88, code.to_bytes(2) + reason)
 
 
-async def heard(client: Client, said: bytes) -> tuple[list[str], list[tuple[int, bytes]], Recorder]:
-    """Say that to a client after its handshake.
+async def heard(client: Client, wire: bytes) -> tuple[list[str], list[tuple[int, bytes]], Recorder]:
+    """Send that to a client after its handshake.
 
-    Gives what its scenario was told, the frames that it sent, and its recorder.
+    Gives the messages that its scenario got, the frames that it sent, and its recorder.
     """
     got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(accepted(await reader.readuntil(b"\r\n\r\n")))
         await writer.drain()
-        writer.write(said)
+        writer.write(wire)
         got.set_result(await reader.read())
         writer.close()
 
@@ -52,9 +52,9 @@ async def heard(client: Client, said: bytes) -> tuple[list[str], list[tuple[int,
         )
         await pool.open(0)
         data = await got
-        while not recorder.closed:  # noqa: ASYNC110 - nobody tells
+        while not recorder.closed:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
-    return diary.told[1:-1], list(_frames(data)), recorder
+    return diary.entries[1:-1], list(_frames(data)), recorder
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -68,7 +68,7 @@ def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 @CLIENTS
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("wire", "code"),
     [
         pytest.param(frame(0xC1, b"hello"), 1002, id="5.2 RSV1 in a message"),
         pytest.param(frame(0xA2, b"hello"), 1002, id="5.2 RSV2 in a message"),
@@ -97,11 +97,11 @@ def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
         ),
     ],
 )
-async def test_a_server_that_breaks_the_protocol_is_told_so(
-    client: Client, said: bytes, code: int
+async def test_a_server_that_breaks_the_protocol_is_closed_with_its_code(
+    client: Client, wire: bytes, code: int
 ) -> None:
-    told, frames, recorder = await heard(client, said)
-    assert told == []
+    messages, frames, recorder = await heard(client, wire)
+    assert messages == []
     assert [(kind, payload[:2]) for kind, payload in frames] == [(8, code.to_bytes(2))]
     assert recorder.errors == {f"protocol:{code}": 1}
 
@@ -109,8 +109,8 @@ async def test_a_server_that_breaks_the_protocol_is_told_so(
 @CLIENTS
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1011, 1014, 3000, 3999, 4999])
 async def test_a_close_frame_is_answered_with_its_own_code(client: Client, code: int) -> None:
-    told, frames, recorder = await heard(client, frame(0x81, b"bye") + close(code, b"why"))
-    assert told == ["bye"]
+    messages, frames, recorder = await heard(client, frame(0x81, b"bye") + close(code, b"why"))
+    assert messages == ["bye"]
     assert [(kind, payload[:2]) for kind, payload in frames] == [(8, code.to_bytes(2))]
     assert recorder.errors == {f"closed:{code}": 1}
     assert recorder.close_codes == {code: 1}
@@ -125,18 +125,18 @@ async def test_a_close_frame_without_a_code_is_answered_without_one(client: Clie
 
 @CLIENTS
 async def test_pings_are_answered_in_order_also_between_fragments(client: Client) -> None:
-    said = frame(0x89, b"1") + frame(0x01, b"a") + frame(0x89, b"2") + frame(0x80, b"b")
-    told, frames, recorder = await heard(client, said + frame(0x8A, b"unasked") + close(1000))
-    assert told == ["ab"]
+    wire = frame(0x89, b"1") + frame(0x01, b"a") + frame(0x89, b"2") + frame(0x80, b"b")
+    messages, frames, recorder = await heard(client, wire + frame(0x8A, b"unasked") + close(1000))
+    assert messages == ["ab"]
     assert frames[:2] == [(10, b"1"), (10, b"2")]
     assert recorder.errors == {"closed:1000": 1}
 
 
 @CLIENTS
 async def test_any_number_of_empty_fragments_is_one_message(client: Client) -> None:
-    said = frame(0x01) + frame(0x00) * 20_000 + frame(0x80, b"end") + close(1000)
-    told, _, recorder = await heard(client, said)
-    assert told == ["end"]
+    wire = frame(0x01) + frame(0x00) * 20_000 + frame(0x80, b"end") + close(1000)
+    messages, _, recorder = await heard(client, wire)
+    assert messages == ["end"]
     assert recorder.received == 1
 
 
@@ -144,8 +144,8 @@ async def test_any_number_of_empty_fragments_is_one_message(client: Client) -> N
 async def test_a_message_may_be_as_large_as_is_allowed(client: Client) -> None:
     whole = frame(0x81, b"x" * MOST_BYTES)
     parts = frame(0x01, b"y" * (MOST_BYTES - 1)) + frame(0x80, b"y")
-    told, _, _ = await heard(client, whole + parts + close(1000))
-    assert told == ["x" * MOST_BYTES, "y" * MOST_BYTES]
+    messages, _, _ = await heard(client, whole + parts + close(1000))
+    assert messages == ["x" * MOST_BYTES, "y" * MOST_BYTES]
 
 
 async def test_what_breaks_the_protocol_is_counted_and_fills_nobodys_log(run: Run) -> None:

@@ -165,7 +165,7 @@ async def test_tls_with_an_authority_and_a_certificate_of_our_own(
 
 
 @CLIENTS
-async def test_a_certificate_that_is_missing_or_unknown_is_told(
+async def test_a_certificate_that_is_missing_or_unknown_is_reported(
     run: Run, tmp_path: Path, client: Client
 ) -> None:
     authority = trustme.CA()
@@ -242,7 +242,7 @@ async def test_an_http_proxy(run: Run) -> None:
         ("hang-up", 60.0, "upgrade:closed"),
     ],
 )
-async def test_a_handshake_that_fails_is_told_by_its_cause(
+async def test_a_handshake_that_fails_is_named_by_its_cause(
     run: Run, client: Client, handshake: str, seconds: float, error: str
 ) -> None:
     with known("--handshake", handshake) as server:
@@ -324,7 +324,7 @@ def test_places_are_filled_in() -> None:
     assert fill("plain", 7) == "plain"
 
 
-async def test_a_wrong_accept_key_is_told(run: Run) -> None:
+async def test_a_wrong_accept_key_is_reported(run: Run) -> None:
     """RFC 6455 section 4.1: the client must fail such a connection."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -387,7 +387,7 @@ async def test_an_opening_that_is_cancelled_does_not_open_unknown_to_anybody(
         asked.set()
         await answer.wait()
 
-    def tell(connection: ServerConnection, *_: Any) -> None:
+    def stop(connection: ServerConnection, *_: Any) -> None:
         if moment == "answering":
             opening.cancel()
         elif moment == "answered":
@@ -396,7 +396,7 @@ async def test_an_opening_that_is_cancelled_does_not_open_unknown_to_anybody(
     async def handle(connection: ServerConnection) -> None:
         await connection.wait_closed()
 
-    async with serve(handle, "127.0.0.1", 0, process_request=wait, process_response=tell) as server:
+    async with serve(handle, "127.0.0.1", 0, process_request=wait, process_response=stop) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         _, pool, recorder = in_this_process(
             lambda share, recorder: Hold(share, Parameters(), recorder),
@@ -419,7 +419,7 @@ async def test_an_opening_that_is_cancelled_does_not_open_unknown_to_anybody(
             assert len(pool.open_connections()) == recorder.open == recorder.opened
             assert moment != "unanswered" or recorder.opened == 1
             await pool.close_all()
-            while recorder.open:  # noqa: ASYNC110 - nobody tells
+            while recorder.open:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.01)
     assert opening.cancelled()
     assert set(recorder.close_codes) == {1000}
@@ -427,7 +427,7 @@ async def test_an_opening_that_is_cancelled_does_not_open_unknown_to_anybody(
 
 
 @CLIENTS
-async def test_a_scenario_is_told_of_an_opening_before_all_else(client: Client) -> None:
+async def test_a_scenario_learns_of_an_opening_before_all_else(client: Client) -> None:
     """Also where a message and the end come in one piece with the answer to the handshake."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -447,9 +447,9 @@ async def test_a_scenario_is_told_of_an_opening_before_all_else(client: Client) 
         )
         async with asyncio.timeout(DEADLINE_SECONDS):
             await pool.open(0)
-            while not recorder.closed:  # noqa: ASYNC110 - nobody tells
+            while not recorder.closed:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.01)
-    assert diary.told == ["opened", "hello", "closed"]
+    assert diary.entries == ["opened", "hello", "closed"]
 
 
 async def test_a_connection_whose_state_cannot_be_made_is_known_all_the_same() -> None:
@@ -469,7 +469,7 @@ async def test_a_connection_whose_state_cannot_be_made_is_known_all_the_same() -
         pool.serve(diary)
         await pool.close_all()
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while recorder.open:  # noqa: ASYNC110 - nobody tells
+            while recorder.open:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.01)
-    assert diary.told == ["closed"]
+    assert diary.entries == ["closed"]
     assert recorder.errors == {"script:LookupError: 0": 2}

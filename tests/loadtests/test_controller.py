@@ -1,4 +1,4 @@
-"""The controller leads any load to its end, in whatever order things are said and go wrong."""
+"""The controller leads any load to its end, in whatever order things happen and go wrong."""
 
 import heapq
 import re
@@ -191,7 +191,7 @@ class World:
             return True if isinstance(action, Depart) else self.now_ns
         match action:
             case Send(member, command):
-                assert member.is_living, f"{command} was told to one that has ended"
+                assert member.is_living, f"{command} was sent to one that has ended"
                 self.take(member, command)
             case Hold(member, is_held):
                 self.later(lambda member=member, is_held=is_held: self.hold(member, is_held))
@@ -222,7 +222,7 @@ class World:
     def phases(self) -> str:
         return " ".join(it.phase for it in self.log if isinstance(it, Enter))
 
-    def told(self, kind: type[Command]) -> list[tuple[int, Any]]:
+    def commands(self, kind: type[Command]) -> list[tuple[int, Any]]:
         return [
             (it.member.process, it.command)
             for it in self.log
@@ -279,13 +279,13 @@ def test_whatever_happens_the_load_comes_to_its_end_in_order(
     world.lead(kind, **({"drain_seconds": 9.0} if drains and kind == "fixed" else {}))
 
     assert re.fullmatch(GRAMMAR[kind], world.phases()), world.phases()
-    was_told = [number for number, _ in world.told(Close)]
-    assert len(set(was_told)) == len(was_told), "all are asked to close once"
+    asked = [number for number, _ in world.commands(Close)]
+    assert len(set(asked)) == len(asked), "all are asked to close once"
     lost = {number for number, it in world.members.items() if it.is_lost}
-    assert {*was_told} | lost == {*world.members}
+    assert {*asked} | lost == {*world.members}
 
     # All begin a load at one moment of the leader's clock, each by its own.
-    starts = [(number, it.start_ns - number * 10**9) for number, it in world.told(Measure)]
+    starts = [(number, it.start_ns - number * 10**9) for number, it in world.commands(Measure)]
     if kind != "live":
         assert len({start_ns for _, start_ns in starts}) == world.phases().count("measure")
     assert {start_ns >= PATIENCE.lead_ns for _, start_ns in starts} <= {True}
@@ -298,7 +298,7 @@ def test_whatever_happens_the_load_comes_to_its_end_in_order(
 def test_what_is_collected_is_what_all_have_published(processes: int, script: Script) -> None:
     world = World(plan("fixed", processes), replace(script, end=None, mute=None))
     world.lead("fixed")
-    for _, collect in world.told(Collect):
+    for _, collect in world.commands(Collect):
         assert sorted(collect.published["sent"]) == sorted(world.published)
 
 
@@ -307,7 +307,7 @@ def test_what_is_collected_is_what_all_have_published(processes: int, script: Sc
 def test_nobody_is_measured_in_a_round_that_one_does_not_await(script: Script) -> None:
     world = World(plan("rounds", 3), replace(script, losses=()))
     world.lead("rounds")
-    seeds = [{it.share.plan.seed for _, it in world.told(Serve)}]
+    seeds = [{it.share.plan.seed for _, it in world.commands(Serve)}]
     assert all(len(awaited) == 1 and awaited <= seeds[0] for awaited in world.awaited)
 
 
@@ -315,16 +315,16 @@ def test_nobody_is_measured_in_a_round_that_one_does_not_await(script: Script) -
 def test_a_load_that_is_ended_before_it_begins_is_not_begun(end: float) -> None:
     world = World(plan("fixed", settle_seconds=1.0), Script(delays=(0.5,), end=end))
     world.lead("fixed")
-    assert not world.told(Measure)
-    assert not world.told(Collect)
-    assert world.told(Close) == [(0, Close(0.0)), (1, Close(0.0))]
+    assert not world.commands(Measure)
+    assert not world.commands(Collect)
+    assert world.commands(Close) == [(0, Close(0.0)), (1, Close(0.0))]
 
 
 def test_a_load_that_is_ended_early_is_cut_and_its_ledger_closed() -> None:
     world = World(plan("fixed", duration_seconds=1000.0), Script(end=100.0))
     world.lead("fixed")
-    assert [number for number, _ in world.told(End)] == [0, 1]
-    assert len(world.told(Collect)) == 2
+    assert [number for number, _ in world.commands(End)] == [0, 1]
+    assert len(world.commands(Collect)) == 2
     assert world.now_ns < 120e9
     assert world.controller.losses == []
 
@@ -334,13 +334,13 @@ def test_users_of_several_kinds_that_come_and_go_by_stages_are_led_like_a_fixed_
     world = World(mixed, Script())
     world.lead("fixed")
     assert world.phases() == "measure collect close"
-    assert len(world.told(Measure)) == len(world.told(Collect)) == 2
+    assert len(world.commands(Measure)) == len(world.commands(Collect)) == 2
 
 
 def test_a_load_goes_on_without_a_process_that_is_lost_and_says_so() -> None:
     world = World(plan("fixed", 3, duration_seconds=50.0), Script(losses=((20.0, 1),)))
     world.lead("fixed")
-    assert [number for number, _ in world.told(Collect)] == [0, 2]
+    assert [number for number, _ in world.commands(Collect)] == [0, 2]
     assert world.controller.losses == [
         (
             "swarm process 1 ended (it was so); its 1 connections are lost by the generator, not "
@@ -353,7 +353,7 @@ def test_a_load_ends_where_no_process_is_left() -> None:
     world = World(plan("fixed", duration_seconds=50.0), Script(losses=((20.0, 0), (21.0, 1))))
     world.lead("fixed")
     assert world.controller.losses[-1] == "no swarm process is left"
-    assert world.told(Close) == []
+    assert world.commands(Close) == []
     assert world.now_ns < 40e9
 
 
@@ -363,7 +363,7 @@ def test_the_target_is_drained_and_comes_back_before_the_ledger_is_closed() -> N
     assert world.phases() == "open settle measure drain return collect close"
     assert [it.connected for it in world.log if isinstance(it, Signal)] == [2]
     # What was published after the signal is in what all await.
-    assert sorted(world.told(Collect)[0][1].published["sent"]) == ["0.1", "1.1"]
+    assert sorted(world.commands(Collect)[0][1].published["sent"]) == ["0.1", "1.1"]
 
 
 def test_a_rate_of_all_is_shared_anew_when_connections_come_and_go() -> None:
@@ -373,7 +373,7 @@ def test_a_rate_of_all_is_shared_anew_when_connections_come_and_go() -> None:
         5.0, lambda: world.members[0].receive("population", {"open": 0, "pending": 0, "order": 0})
     )
     world.lead("live")
-    assert [(number, it.part) for number, it in world.told(TakePart)] == [
+    assert [(number, it.part) for number, it in world.commands(TakePart)] == [
         (0, 0.75), (1, 0.25), (0, 0.0), (1, 1.0),
     ]  # fmt: skip
 
@@ -384,7 +384,7 @@ def test_who_comes_late_is_begun_with_when_it_is_ready() -> None:
     world.at(9.0, lambda: world.controller.roster.add(late))
     world.at(12.0, lambda: late.receive("ready", {}))
     world.lead("live")
-    starts = {number: it.start_ns for number, it in world.told(Measure)}
+    starts = {number: it.start_ns for number, it in world.commands(Measure)}
     assert 12e9 <= starts[7] < 13e9
 
 
@@ -397,9 +397,9 @@ def test_all_give_a_round_the_same_number_also_who_came_late() -> None:
     world.at(21.0, lambda: late.receive("ready", {}))
     world.lead("rounds")
     by_seed: dict[int, set[int]] = {}
-    for _, command in world.told(Serve):
+    for _, command in world.commands(Serve):
         by_seed.setdefault(command.share.plan.seed, set()).add(command.number)
-    assert 7 in {number for number, _ in world.told(Serve)}
+    assert 7 in {number for number, _ in world.commands(Serve)}
     assert [*by_seed.values()] == [{number} for number in range(len(by_seed))]
 
 

@@ -139,26 +139,26 @@ async def test_a_ping_of_the_servers_own_making_is_timed(run: Run) -> None:
 async def test_several_messages_of_ours_in_one_are_not_guessed_at(run: Run) -> None:
     """A server that sends the last three lines each time: which of them is the news?"""
     here: set[ServerConnection] = set()
-    said: list[str] = []
+    texts: list[str] = []
 
     async def handle(connection: ServerConnection) -> None:
         here.add(connection)
         async for message in connection:
-            said.append(str(message))
-            broadcast(here, json.dumps(said[-3:]))
+            texts.append(str(message))
+            broadcast(here, json.dumps(texts[-3:]))
 
     async with serve(handle, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         url = f"ws://127.0.0.1:{port}/"
         options = {"rate": 10.0, "connections": 3, "collect_seconds": LOSSY_COLLECT_SECONDS}
         guessed = await run(url, "broadcast", name="guessed", **options)
-        told = await run(
-            url, "broadcast", name="told", parameters={"find": r'regex:"([^"]+)"\]$'}, **options
+        found = await run(
+            url, "broadcast", name="found", parameters={"find": r'regex:"([^"]+)"\]$'}, **options
         )
     assert guessed.errors == {"message:several in one": 27}
     assert guessed.figures["integrity.lost"] == 27
-    assert told.errors == {}
-    assert told.figures["integrity.lost"] == 0
+    assert found.errors == {}
+    assert found.figures["integrity.lost"] == 0
 
 
 @pytest.mark.parametrize(
@@ -180,13 +180,13 @@ async def test_a_rule_that_cannot_be_is_refused_in_every_scenario(
         await run("ws://127.0.0.1:9/", scenario, rate=1.0, parameters=parameters)
 
 
-def test_a_parameter_of_two_names_is_told_by_both() -> None:
+def test_a_parameter_of_two_names_is_named_by_both() -> None:
     assert "publish" in BroadcastParameters.names()
     with pytest.raises(UsageError, match="it takes: wrap, publish, find, publisher_receives"):
         parse_parameters("broadcast", {"warp": "{}"})
 
 
-async def test_a_refused_token_is_told(run: Run) -> None:
+async def test_a_refused_token_is_reported(run: Run) -> None:
     with launch("tests.servers.json_chat", "0") as server:
         summary = await run(
             server.url("/ws"), "hold", connections=3, options=ConnectOptions(bearer="t-{n}")

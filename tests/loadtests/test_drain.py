@@ -1,4 +1,4 @@
-"""A target that is asked to stop: what is right is told as right, and what is wrong by its name."""
+"""A target asked to stop: what is right is reported as right, and what is wrong by its name."""
 
 import sys
 from pathlib import Path
@@ -66,7 +66,7 @@ async def test_a_server_that_drains_is_seen_to_do_everything_right(run: Run, wor
     assert figures["drain.exit_seconds"] > figures["drain.told_last_seconds"]
 
 
-async def test_the_record_alone_says_what_the_run_said(run: Run, tmp_path: Path) -> None:
+async def test_the_record_alone_has_the_figures_of_the_run(run: Run, tmp_path: Path) -> None:
     summary = await drain(run, reference())
     read = summarise(read_record(tmp_path / "run.run.jsonl"))
     for name in ("told", "told_last_seconds", "exit_status", "exit_seconds", "closed_1000"):
@@ -91,14 +91,14 @@ async def test_a_share_may_leave_and_the_rest_stay(run: Run) -> None:
 
 
 @pytest.mark.parametrize("path", ["/ws/{n}", "/ws/py_client", "/ws/s-{n}"])
-async def test_every_endpoint_tells_its_clients_in_its_own_words(run: Run, path: str) -> None:
+async def test_every_endpoint_notifies_its_clients_in_its_own_words(run: Run, path: str) -> None:
     url = URL.replace("/ws", path)
     summary = await drain(run, reference(), url)
     assert summary.errors == {}
     assert summary.figures["drain.told"] == CONNECTIONS
 
 
-async def test_a_server_that_just_dies_told_nobody_and_closed_nobody(run: Run) -> None:
+async def test_a_server_that_just_dies_notified_nobody_and_closed_nobody(run: Run) -> None:
     summary = await drain(run, script("pass"))
     assert summary.valid, "that it died is the result, not the end of the measurement"
     assert summary.errors == {
@@ -156,13 +156,13 @@ async def test_without_a_process_to_signal_nothing_is_begun(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "told"),
+    ("parameters", "complaint"),
     [({"signal": "KILL"}, "'KILL'"), ({"leave": 1.5}, "leave"), ({"within": 0}, "within")],
 )
 async def test_parameters_that_make_no_sense_are_refused(
-    run: Run, parameters: dict[str, object], told: str
+    run: Run, parameters: dict[str, object], complaint: str
 ) -> None:
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=complaint):
         await drain(run, reference(), **parameters)
 
 

@@ -118,16 +118,16 @@ async def test_a_run_may_abort_while_its_connections_open(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "said"),
+    ("condition", "complaint"),
     [
         ("errors", "--abort-on: 'errors' is not a threshold"),
         ("eror>1", "--abort-on 'eror>1': .*errors"),
     ],
 )
 async def test_a_condition_that_can_never_be_is_refused_before_anything_runs(
-    run: Run, condition: str, said: str
+    run: Run, condition: str, complaint: str
 ) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=complaint):
         await run("ws://127.0.0.1:1/", abort_on=(condition,))
 
 

@@ -1,4 +1,4 @@
-"""What becomes of connections for which a feed has no row any more is chosen, and told."""
+"""What becomes of connections for which a feed has no row any more is chosen, and reported."""
 
 import json
 from pathlib import Path
@@ -87,12 +87,12 @@ async def test_each_sender_fills_its_own_row_into_what_it_sends(
 ) -> None:
     path = tmp_path / "users.csv"
     path.write_text("user\nann\nbob\n")
-    said: list[tuple[str, str]] = []
+    received: list[tuple[str, str]] = []
 
     async def hear(connection: ServerConnection) -> None:
         assert connection.request is not None
         async for message in connection:
-            said.append((connection.request.path, json.loads(message)["by"]))
+            received.append((connection.request.path, json.loads(message)["by"]))
             await connection.send(message)
 
     async with serve(hear, "127.0.0.1", 0) as server:
@@ -107,8 +107,8 @@ async def test_each_sender_fills_its_own_row_into_what_it_sends(
             | ({"publishers": "2"} if scenario == "chat" else {}),
             collect_seconds=LOSSY_COLLECT_SECONDS,
         )
-    assert len(said) == summary.figures["messages.sent"] == 10
-    assert set(said) == {("/0", "ann"), ("/1", "bob")}
+    assert len(received) == summary.figures["messages.sent"] == 10
+    assert set(received) == {("/0", "ann"), ("/1", "bob")}
 
 
 async def test_a_row_that_lacks_what_is_sent_is_refused(run: Run, feed: str) -> None:

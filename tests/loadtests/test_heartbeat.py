@@ -43,7 +43,7 @@ async def test_beats_pings_and_half_open_peers_of_the_reference_server(run: Run)
     assert figures["ping_jitter.count"] == figures["ping_interval.count"] > 0
 
 
-async def test_a_server_without_heartbeat_that_leaves_the_dead_alone_is_told(run: Run) -> None:
+async def test_a_server_without_heartbeat_that_leaves_the_dead_alone_is_reported(run: Run) -> None:
     summary = await run(
         URL,
         "heartbeat",

@@ -186,7 +186,7 @@ async def test_damaged_replies_are_neither_duplicates_nor_replies(run: Run) -> N
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
-async def test_a_refused_share_of_handshakes_is_told_by_status(run: Run, status: int) -> None:
+async def test_a_refused_share_of_handshakes_is_counted_by_status(run: Run, status: int) -> None:
     with known("--refuse-every", "5", "--refuse-status", str(status)) as server:
         summary = await run(server.url("/echo"), connections=50, rate=100.0)
         injected = server.stop()
@@ -198,7 +198,7 @@ async def test_a_refused_share_of_handshakes_is_told_by_status(run: Run, status:
     assert summary.valid
 
 
-async def test_connections_that_the_server_closes_are_told_by_code(run: Run) -> None:
+async def test_connections_that_the_server_closes_are_counted_by_code(run: Run) -> None:
     with known("--close-after", "3", "--close-code", "4001") as server:
         # It ends when they have: long before its time.
         summary = await run(server.url("/echo"), connections=5, rate=100.0, duration_seconds=60.0)

@@ -94,7 +94,7 @@ def test_a_number_that_is_none_is_refused(number: float) -> None:
         plan_of(given_by({"url": URL, "rate": number}))
 
 
-def test_what_is_as_by_default_may_be_said_beside_users() -> None:
+def test_what_is_as_by_default_may_be_given_beside_users() -> None:
     users = ["a=50% -s hold", "b=50% -s echo --rate 5"]
     given = given_by({"url": URL, "scenario": "hold", "parameters": {}, "user": users})
     assert [user.name for user in plan_of_run(given, ScenarioFile()).users] == ["a", "b"]

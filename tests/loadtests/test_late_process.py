@@ -20,7 +20,7 @@ EARLY = 3
 
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while not holds():  # noqa: ASYNC110 - nobody tells
+        while not holds():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
 
 

@@ -29,9 +29,9 @@ class Kept:
         self.recorder = Recorder(0, 0, 64)
         self.scenario = make_scenario(share, self.recorder)
         dialer = Dialer(share, self.recorder)
-        say = lambda name, **detail: self.said.append((name, detail))  # noqa: E731
-        self.said: list[tuple[str, dict[str, object]]] = []
-        self.pool = ConnectionPool(share, self.scenario, dialer, self.recorder, say)
+        report = lambda name, **detail: self.events.append((name, detail))  # noqa: E731
+        self.events: list[tuple[str, dict[str, object]]] = []
+        self.pool = ConnectionPool(share, self.scenario, dialer, self.recorder, report)
         self.live = LiveConnections(share, self.pool, self.scenario, self.recorder)
 
     @property
@@ -40,7 +40,7 @@ class Kept:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while not holds():  # noqa: ASYNC110 - nobody tells
+            while not holds():  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.01)
 
 
@@ -101,7 +101,7 @@ FIXED = {"backoff": "fixed", "first": "10ms", "jitter": "none"}
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters", "said"),
+    ("name", "parameters", "events"),
     [
         ("storm", {"drop": "abort", **FIXED}, ["storm", "all back"]),
         ("storm", {"drop": "close", **FIXED}, ["storm", "all back"]),
@@ -110,7 +110,7 @@ FIXED = {"backoff": "fixed", "first": "10ms", "jitter": "none"}
     ],
 )
 async def test_each_is_counted_once_at_every_moment_of_its_being_replaced(
-    name: str, parameters: dict[str, object], said: list[str]
+    name: str, parameters: dict[str, object], events: list[str]
 ) -> None:
     """Whoever orders more or fewer goes by their number: one counted twice is one too few left."""
     async with (
@@ -128,9 +128,9 @@ async def test_each_is_counted_once_at_every_moment_of_its_being_replaced(
         await measuring
     assert kept.recorder.closed >= 9
     assert not kept.recorder.errors
-    assert [name for name, _ in kept.said] == said
+    assert [name for name, _ in kept.events] == events
     # Whoever was dropped waits that long before trying.
-    assert all(kept.said[-1][1]["after_seconds"] >= 0.01 for _ in said)
+    assert all(kept.events[-1][1]["after_seconds"] >= 0.01 for _ in events)
 
 
 async def test_what_is_not_opened_yet_is_not_opened_any_more() -> None:
@@ -177,7 +177,7 @@ async def test_those_that_fail_are_pending_no_longer() -> None:
             assert kept.recorder.errors == {"connect:refused": 5}
 
 
-async def test_who_was_overdue_when_let_go_is_told_apart() -> None:
+async def test_who_was_overdue_when_let_go_is_counted_apart() -> None:
     """On a server that lets nobody in, the others wait for their turn; all are late."""
     over = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""A load ends at its time or when it is cut, and whoever waits for it is told."""
+"""A load ends at its time or when it is cut, and whoever waits for it is woken."""
 
 import asyncio
 from time import perf_counter_ns
@@ -14,7 +14,7 @@ from loadtests.plan.schedule import ArrivalKind, FollowingArrivals, constant_arr
 LONG_NS = 3_600 * 10**9
 
 
-async def test_who_waits_for_the_end_is_told_when_it_comes_early() -> None:
+async def test_who_waits_for_the_end_is_woken_when_it_comes_early() -> None:
     start_ns = perf_counter_ns()
     window = LoadWindow(start_ns, start_ns + LONG_NS)
     waiting = asyncio.create_task(window.over())

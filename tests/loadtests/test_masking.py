@@ -18,11 +18,11 @@ from loadtests.plan.plan import Plan
 from loadtests.plan.template import fill, fill_secret, is_file, split_places
 from tests.loadtests.conftest import Run
 
-UNTOLD = "hunter2-f3a9"
+HIDDEN = "hunter2-f3a9"
 EVERY: dict[str, Any] = {
-    "headers": (f"X-Api-Key: {UNTOLD}", "X-Version: 3"),
-    "cookies": (f"session={UNTOLD}",),
-    "bearer": UNTOLD,
+    "headers": (f"X-Api-Key: {HIDDEN}", "X-Version: 3"),
+    "cookies": (f"session={HIDDEN}",),
+    "bearer": HIDDEN,
 }
 
 
@@ -49,13 +49,13 @@ async def headers_seen(run: Run, query: str = "", **options: Any) -> list[dict[s
 
 
 async def test_a_secret_is_sent_and_not_recorded(run: Run, tmp_path: Path) -> None:
-    (sent,) = await headers_seen(run, f"?token={UNTOLD}&room=a", **EVERY)
-    assert sent["X-Api-Key"] == UNTOLD
-    assert sent["Cookie"] == f"session={UNTOLD}"
-    assert sent["Authorization"] == f"Bearer {UNTOLD}"
-    assert sent["path"] == f"/?token={UNTOLD}&room=a"
+    (sent,) = await headers_seen(run, f"?token={HIDDEN}&room=a", **EVERY)
+    assert sent["X-Api-Key"] == HIDDEN
+    assert sent["Cookie"] == f"session={HIDDEN}"
+    assert sent["Authorization"] == f"Bearer {HIDDEN}"
+    assert sent["path"] == f"/?token={HIDDEN}&room=a"
     record = (tmp_path / "run.run.jsonl").read_text()
-    assert UNTOLD not in record
+    assert HIDDEN not in record
     header = json.loads(record.splitlines()[0])
     assert header["load"]["options"]["headers"] == [f"X-Api-Key: {MASK}", "X-Version: 3"]
     assert header["target"]["url"].endswith(f"/?token={MASK}&room=a")
@@ -65,17 +65,17 @@ async def test_a_secret_is_sent_and_not_recorded(run: Run, tmp_path: Path) -> No
 async def test_the_environment_and_files_keep_secrets_out_of_the_command(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CHAT_TOKEN", UNTOLD)
+    monkeypatch.setenv("CHAT_TOKEN", HIDDEN)
     file = tmp_path / "token"
-    file.write_text(f"{UNTOLD}-of-a-file\n")
+    file.write_text(f"{HIDDEN}-of-a-file\n")
     (sent,) = await headers_seen(
         run, "?token=${CHAT_TOKEN}", bearer=f"@{file}", cookies=("id=u-${CHAT_TOKEN}-{n}",)
     )
-    assert sent["Authorization"] == f"Bearer {UNTOLD}-of-a-file"
-    assert sent["Cookie"] == f"id=u-{UNTOLD}-0"
-    assert sent["path"] == f"/?token={UNTOLD}"
+    assert sent["Authorization"] == f"Bearer {HIDDEN}-of-a-file"
+    assert sent["Cookie"] == f"id=u-{HIDDEN}-0"
+    assert sent["path"] == f"/?token={HIDDEN}"
     record = (tmp_path / "run.run.jsonl").read_text()
-    assert UNTOLD not in record
+    assert HIDDEN not in record
     command = json.loads(record.splitlines()[0])["command"]
     # With these it makes the run again.
     assert f"@{file}" in command
@@ -98,7 +98,7 @@ async def test_what_cannot_be_filled_in_is_refused_before_anything_runs(
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("ws://h/ws?access_token=a&x=1", "ws://h/ws?access_token=***&x=1"),
         ("ws://h/ws?API-KEY=a", "ws://h/ws?API-KEY=***"),
@@ -111,20 +111,20 @@ async def test_what_cannot_be_filled_in_is_refused_before_anything_runs(
         ("ws://127.0.0.1:{port}/a?b=c;d", "ws://127.0.0.1:{port}/a?b=c;d"),
     ],
 )
-def test_an_address_is_told_without_its_secrets(url: str, told: str) -> None:
-    assert masked_url(url) == told
+def test_an_address_is_shown_without_its_secrets(url: str, expected: str) -> None:
+    assert masked_url(url) == expected
 
 
 @given(st.sampled_from(("Authorization", "X-Auth-Token", "Cookie", "api_key", "X-Session")))
 def test_a_header_with_such_a_name_is_masked(name: str) -> None:
-    options = ConnectOptions(headers=(f"{name}: {UNTOLD}",), proxy=f"http://a:{UNTOLD}@h:1")
-    told = masked(Plan("ws://h/", 1, "hold", {}, options=options))
-    assert told.options.headers == (f"{name}: {MASK}",)
-    assert UNTOLD not in str(told)
+    options = ConnectOptions(headers=(f"{name}: {HIDDEN}",), proxy=f"http://a:{HIDDEN}@h:1")
+    plan = masked(Plan("ws://h/", 1, "hold", {}, options=options))
+    assert plan.options.headers == (f"{name}: {MASK}",)
+    assert HIDDEN not in str(plan)
 
 
 @pytest.mark.parametrize(
-    ("bearer", "told"),
+    ("bearer", "expected"),
     [
         ("hunter2", "***"),
         ("t-{n}", "t-{n}"),
@@ -134,12 +134,14 @@ def test_a_header_with_such_a_name_is_masked(name: str) -> None:
         ("@/run/secrets/token", "@/run/secrets/token"),
     ],
 )
-def test_what_stands_beside_a_place_is_masked_but_for_a_few_letters(bearer: str, told: str) -> None:
+def test_what_stands_beside_a_place_is_masked_but_for_a_few_letters(
+    bearer: str, expected: str
+) -> None:
     options = ConnectOptions(bearer=bearer, headers=(f"Authorization: Basic {bearer}",))
     found = masked(Plan("ws://h/", 1, "hold", {}, options=options)).options
-    assert found.bearer == told
+    assert found.bearer == expected
     if not is_file(bearer):
-        assert found.headers == (f"Authorization: Basic {told}",)
+        assert found.headers == (f"Authorization: Basic {expected}",)
 
 
 async def test_a_header_that_is_no_secret_may_begin_with_an_at_sign(run: Run) -> None:
@@ -147,20 +149,20 @@ async def test_a_header_that_is_no_secret_may_begin_with_an_at_sign(run: Run) ->
     assert sent["X-Handle"] == "@bob"
 
 
-def test_headers_of_locust_users_are_told_without_their_secrets() -> None:
-    headers = (f"X-Api-Key: {UNTOLD}", "X-Version: 3", "Authorization: ${TOKEN}")
-    options = ConnectOptions(headers=headers, bearer=UNTOLD)
+def test_headers_of_locust_users_are_shown_without_their_secrets() -> None:
+    headers = (f"X-Api-Key: {HIDDEN}", "X-Version: 3", "Authorization: ${TOKEN}")
+    options = ConnectOptions(headers=headers, bearer=HIDDEN)
     plan = Plan("ws://h/", 1, "echo", {}, options=options, seed=5)
-    told = flags_text(plan, ["errors<=0"], with_scenario=False)
-    assert shlex.split(told) == [
+    flags = flags_text(plan, ["errors<=0"], with_scenario=False)
+    assert shlex.split(flags) == [
         *("--seed", "5", "--header", f"X-Api-Key: {MASK}", "--header", "X-Version: 3"),
         *("--header", "Authorization: ${TOKEN}", "--bearer", MASK, "--threshold", "errors<=0"),
     ]
 
 
-def test_the_scenario_of_a_locust_script_is_told_whatever_it_is() -> None:
-    told = flags_text(Plan("ws://h/", 1, "hold", {}, seed=5), [], with_scenario=True)
-    assert shlex.split(told) == ["--scenario", "hold", "--seed", "5"]
+def test_the_scenario_of_a_locust_script_is_shown_whatever_it_is() -> None:
+    flags = flags_text(Plan("ws://h/", 1, "hold", {}, seed=5), [], with_scenario=True)
+    assert shlex.split(flags) == ["--scenario", "hold", "--seed", "5"]
 
 
 @given(st.text(max_size=30))

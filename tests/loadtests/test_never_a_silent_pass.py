@@ -63,7 +63,7 @@ def test_every_scenario_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("scenario", LOADS)
-async def test_a_server_that_answers_nothing_fails_and_is_told_why(run: Run, scenario: str) -> None:
+async def test_a_server_that_answers_nothing_fails_with_the_reason(run: Run, scenario: str) -> None:
     summary = await run(
         "ws://127.0.0.1:{port}/",
         scenario,
@@ -77,7 +77,7 @@ async def test_a_server_that_answers_nothing_fails_and_is_told_why(run: Run, sce
     assert summary.valid, summary.reasons
     assert outcome.status is (ExitStatus.HELD if scenario in SILENCE_WILL_DO else ExitStatus.FAILED)
     if summary.figures.get("integrity.expected"):
-        # Of what was sent while it was away, a client of a storm is told apart that it missed it.
+        # What was sent while a client of a storm was away is counted apart, as missed.
         gone = summary.figures["integrity.lost"] + summary.figures["integrity.missed"]
         assert gone == summary.figures["integrity.expected"]
         assert "messages lost" in outcome.line
@@ -90,7 +90,7 @@ async def test_a_server_that_answers_nothing_fails_and_is_told_why(run: Run, sce
         assert scenario in {*SILENCE_WILL_DO, "heartbeat"}
 
 
-async def test_a_closed_model_on_a_silent_server_tells_of_every_message(run: Run) -> None:
+async def test_a_closed_model_on_a_silent_server_counts_every_message(run: Run) -> None:
     summary = await run(
         "ws://127.0.0.1:{port}/",
         source=SILENT_SERVER,
@@ -140,7 +140,7 @@ def starving() -> Iterator[Callable[[Line], None]]:
         end_hogs()
 
 
-def is_told(summary: Summary) -> bool:
+def is_shown(summary: Summary) -> bool:
     return not summary.valid or "bounded by the generator" in " ".join(summary.warnings)
 
 
@@ -161,7 +161,7 @@ async def test_a_generator_that_gets_no_core_is_never_a_silent_pass(
             **LOADS[scenario],
         )
     assert summary.figures["connections.opened"] == 4
-    assert outcome_of(summary).status is not ExitStatus.HELD or is_told(summary), summary.figures
+    assert outcome_of(summary).status is not ExitStatus.HELD or is_shown(summary), summary.figures
 
 
 async def test_a_closed_model_whose_generator_gets_no_core_is_bounded_by_it(run: Run) -> None:
@@ -174,5 +174,5 @@ async def test_a_closed_model_whose_generator_gets_no_core_is_bounded_by_it(run:
             bounds=Bounds(),
             observe=starve,
         )
-    assert is_told(summary), summary.figures
+    assert is_shown(summary), summary.figures
     assert "closed model, bounded by the " in summary_text(summary)

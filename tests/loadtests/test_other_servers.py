@@ -1,4 +1,4 @@
-"""Servers that are not ours are told the truth about: each by every scenario."""
+"""The truth is reported of servers that are not ours: of each, by every scenario."""
 
 import shutil
 import sys
@@ -169,7 +169,7 @@ async def test_a_chat_over_tls_with_a_ticket_is_measured(
     assert without.errors == {"upgrade:http-403": done["refused"]} == {"upgrade:http-403": 2}
 
 
-async def test_a_server_that_does_not_broadcast_is_told_to_lose_everything(run: Run) -> None:
+async def test_a_server_that_does_not_broadcast_is_reported_to_lose_everything(run: Run) -> None:
     with launch(command("picows")) as server:
         summary = await run(
             server.url("/ws"),

@@ -91,7 +91,7 @@ input()
     assert after["busiest_thread_ratio"] >= 0
 
 
-def test_the_busiest_thread_is_told_apart_from_the_sum() -> None:
+def test_the_busiest_thread_is_reported_apart_from_the_sum() -> None:
     trees = probe.ProcessTrees([os.getpid()])
     trees.read(thorough=False)
     begun = time.thread_time()
@@ -104,8 +104,8 @@ def test_the_busiest_thread_is_told_apart_from_the_sum() -> None:
 def test_a_process_that_waits_for_a_core_knows_it() -> None:
     assert process_clocks.waited_ns() >= 0
     with contextlib.suppress(FileNotFoundError):
-        told = int(Path("/proc/self/schedstat").read_text().split()[1])
-        assert process_clocks.waited_ns() >= told > 0
+        schedstat_ns = int(Path("/proc/self/schedstat").read_text().split()[1])
+        assert process_clocks.waited_ns() >= schedstat_ns > 0
 
 
 def test_a_tree_that_is_named_twice_is_counted_once() -> None:

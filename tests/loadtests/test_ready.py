@@ -211,9 +211,9 @@ async def test_what_comes_with_the_last_answer_is_of_the_load(client: Client) ->
         )
         await pool.open(0)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while len(diary.told) < 3:  # noqa: ASYNC110 - nobody tells
+            while len(diary.entries) < 3:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.01)
-        assert diary.told == ["opened", "first", "second"]
+        assert diary.entries == ["opened", "first", "second"]
         assert (recorder.received, recorder.received_bytes) == (2, 11)
         interval = recorder.take("open")
         assert {"first_message", "ready"} <= set(interval.histograms)

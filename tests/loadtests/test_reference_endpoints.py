@@ -84,7 +84,7 @@ async def test_broadcasts_are_recognised_with_a_name_before_them(
 
 async def test_connections_in_rooms_of_their_own_hear_nobody_else(run: Run) -> None:
     figures = await load(run, "/ws?room=r{n}", "hold")
-    # Each is told that it came itself, and of nobody else.
+    # Each hears that it came itself, and of nobody else.
     assert figures["messages.received"] == figures["messages.unsolicited"] == 12
 
 

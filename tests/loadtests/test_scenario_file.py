@@ -41,7 +41,7 @@ def write(tmp_path: Path) -> Any:
     return make
 
 
-def test_a_dry_run_tells_what_a_file_comes_to(write: Any) -> None:
+def test_a_dry_run_shows_what_a_file_comes_to(write: Any) -> None:
     flags = ("--dry-run", "--json", "--rate", "7", "--param", "active=3")
     done = swarmgate("-f", write(GOOD), *flags, "ws://h/", "50")
     plan = json.loads(done.stdout)
@@ -82,7 +82,7 @@ def test_a_dry_run_is_readable_and_opens_nothing() -> None:
         ('url = "ws://h/"\nscenario = "echo"\n[parameters]\nactiv = 3', "no parameter 'activ'"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(write: Any, text: str, complaint: str) -> None:
+def test_what_is_wrong_is_reported_with_its_place(write: Any, text: str, complaint: str) -> None:
     done = swarmgate("-f", write(text), "--dry-run")
     assert done.returncode == 2
     assert complaint in done.stderr
@@ -90,13 +90,13 @@ def test_what_is_wrong_is_told_with_its_place(write: Any, text: str, complaint: 
     assert done.stdout == ""
 
 
-def test_a_file_that_is_not_there_is_told() -> None:
+def test_a_file_that_is_not_there_is_named() -> None:
     done = swarmgate("-f", "nowhere.toml")
     assert (done.returncode, done.stdout) == (2, "")
     assert "cannot read the scenario file nowhere.toml" in done.stderr
 
 
-def test_the_help_tells_a_scenarios_parameters() -> None:
+def test_the_help_shows_a_scenarios_parameters() -> None:
     done = swarmgate("-s", "storm", "--help")
     assert done.returncode == 0
     assert "first: seconds = 0.1" in done.stdout

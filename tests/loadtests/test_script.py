@@ -124,7 +124,7 @@ class Counting(Scenario[Parameters]):
     assert summary.figures["counting.heard"] == 10
 
 
-async def test_a_script_that_raises_is_counted_and_told_once_with_its_traceback(
+async def test_a_script_that_raises_is_counted_and_reported_once_with_its_traceback(
     run: Run, write: Any, tmp_path: Path
 ) -> None:
     scenario = write("""
@@ -138,9 +138,9 @@ async def script(connection: Script) -> None:
     assert list(summary.errors) == ["script:LookupError: no such thing"]
     assert summary.errors["script:LookupError: no such thing"] > 1
     assert summary.figures["iteration.count"] > 10, "the others went on"
-    told = [e for e in read_record(tmp_path / "run.run.jsonl").events if e.name == "script_error"]
-    assert len(told) == 1
-    assert "line 6, in script" in told[0].detail["traceback"]
+    errors = [e for e in read_record(tmp_path / "run.run.jsonl").events if e.name == "script_error"]
+    assert len(errors) == 1
+    assert "line 6, in script" in errors[0].detail["traceback"]
 
 
 async def test_a_measure_may_not_have_a_name_of_the_swarms_own(run: Run, write: Any) -> None:
@@ -217,7 +217,7 @@ def test_a_file_that_is_not_there_is_refused() -> None:
         scenario_kind("nowhere.py")
 
 
-def test_the_help_tells_a_scripts_parameters_with_types_and_defaults(write: Any) -> None:
+def test_the_help_shows_a_scripts_parameters_with_types_and_defaults(write: Any) -> None:
     scenario = write('''
 class Ask(Parameters):
     """Ours."""
@@ -295,7 +295,7 @@ async def begins_as_a_handshake_is_complete(make: Any, scenario: str) -> Recorde
         await pool.open(pool.fresh_number(), arrive)
         await asyncio.gather(*measuring)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while made.outstanding({}):  # noqa: ASYNC110 - nobody tells
+            while made.outstanding({}):  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.01)
         made.account({})
         pool.abort_all()
@@ -332,7 +332,7 @@ async def test_an_echo_begins_once_in_the_moment_in_which_a_handshake_is_complet
 async def test_what_a_script_prints_is_shown_and_recorded(
     run: Run, write: Any, tmp_path: Path
 ) -> None:
-    """It neither breaks into what the process tells, nor eats what the process is told."""
+    """It neither breaks into what the process sends, nor eats what is sent to it."""
     scenario = write("""
 import os
 
@@ -356,12 +356,12 @@ async def script(connection):
     printed = [
         (it.detail["process"], it.detail["text"]) for it in record.events if it.name == "printed"
     ]
-    said = ["bytes", r"hello \x1b[31mred", "nothing to read"]
-    assert sorted(printed) == [(process, text) for process in (0, 1) for text in said]
+    texts = ["bytes", r"hello \x1b[31mred", "nothing to read"]
+    assert sorted(printed) == [(process, text) for process in (0, 1) for text in texts]
     assert r"swarm process 1: hello \x1b[31mred" in watching.file.getvalue()
 
 
-async def test_a_scenario_that_raises_is_told_by_its_error_and_line(run: Run, write: Any) -> None:
+async def test_a_scenario_that_raises_is_named_by_its_error_and_line(run: Run, write: Any) -> None:
     scenario = write("""
 class Wrong(Scenario):
     async def measure(self, pool, load):

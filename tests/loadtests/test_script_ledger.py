@@ -77,14 +77,14 @@ async def test_the_script_in_the_documentation_measures_a_broadcast(
     scenario = write(tmp_path, page.partition("```python")[2].partition("```")[0])
     here: set[ServerConnection] = set()
 
-    async def tell_all_who_joined(connection: ServerConnection) -> None:
+    async def send_to_all_who_joined(connection: ServerConnection) -> None:
         assert json.loads(await connection.recv()) == {"type": "join", "room": "a"}
         await connection.send("joined")
         here.add(connection)
         async for message in connection:
             broadcast(here, message)
 
-    async with serve(tell_all_who_joined, "127.0.0.1", 0) as server:
+    async with serve(send_to_all_who_joined, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         url = f"ws://127.0.0.1:{port}/"
         summary = await run(url, scenario, connections=8, processes=2, duration_seconds=2.0)

@@ -123,10 +123,10 @@ async def script(connection):
         ("raise TimeoutError('of mine')", "TimeoutError", "of mine"),
     ],
 )
-async def test_a_handshake_that_cannot_be_made_is_counted_and_told(
+async def test_a_handshake_that_cannot_be_made_is_counted_and_reported(
     run: Run, write: Write, tmp_path: Path, case: tuple[str, str, str]
 ) -> None:
-    body, kind, told = case
+    body, kind, expected = case
     file = write(
         "from loadtests.clients.setup import Handshake\n\n"
         f"async def handshake(client):\n    if client.number:\n        {body}\n"
@@ -139,7 +139,7 @@ async def test_a_handshake_that_cannot_be_made_is_counted_and_told(
     assert summary.figures["connections.open"] == 1
     events = read_record(tmp_path / "run.run.jsonl").events
     (error,) = [it for it in events if it.name == "script_error"]
-    assert told in error.detail["traceback"]
+    assert expected in error.detail["traceback"]
     # But for the line of the file that the traceback quotes.
     assert "hunter2" not in error.detail["traceback"].replace(body, "")
     (failure,) = [it for it in events if it.name == "first_failure"]

@@ -106,7 +106,7 @@ async def test_one_is_ended_that_the_server_ends_however_late_and_none_that_we_d
         else:
             slow.close()
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while not recorder.closed or scenario.outstanding(published):  # noqa: ASYNC110 - nobody tells
+            while not recorder.closed or scenario.outstanding(published):  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.01)
         scenario.account(published)
         pool.abort_all()

@@ -60,7 +60,7 @@ def test_what_is_written_is_read_again(stages: Stages) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "complaint"),
     [
         ("soon for 1s", "'soon' is not a count"),
         ("5 for ever", "'ever' is not"),
@@ -71,8 +71,8 @@ def test_what_is_written_is_read_again(stages: Stages) -> None:
         ("+5 in", "is not a stage"),
     ],
 )
-def test_what_is_no_stage_is_told(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_is_no_stage_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
         parse_stages(text)
 
 
@@ -149,7 +149,7 @@ async def test_a_server_sees_as_many_as_were_asked_for(
             **load,
         )
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while seen.now:  # noqa: ASYNC110 - nobody tells
+            while seen.now:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.01)
     assert summary.valid, summary.reasons
     assert outcome_of(summary).status is ExitStatus.HELD
@@ -173,10 +173,10 @@ class Hall:
         delivered, lost: how many deliveries were made, and how many were held back.
     """
 
-    def __init__(self, loses: Callable[[int, int], bool] = lambda _delivery, _guest: False) -> None:
+    def __init__(self, loses: Callable[[int, int], bool] = lambda _message, _guest: False) -> None:
         self._loses = loses
         self._here: dict[ServerConnection, int] = {}
-        self._came = self._said = 0
+        self._came = self._messages = 0
         self.delivered = self.lost = 0
 
     async def serve(self, connection: ServerConnection) -> None:
@@ -184,13 +184,13 @@ class Hall:
         self._came += 1
         try:
             async for message in connection:
-                self._said += 1
-                self._tell(message)
+                self._messages += 1
+                self._deliver(message)
         finally:
             del self._here[connection]
 
-    def _tell(self, message: str | bytes) -> None:
-        reached = [it for it, guest in self._here.items() if not self._loses(self._said, guest)]
+    def _deliver(self, message: str | bytes) -> None:
+        reached = [it for it, guest in self._here.items() if not self._loses(self._messages, guest)]
         broadcast(reached, message)
         self.delivered += len(reached)
         self.lost += len(self._here) - len(reached)
@@ -292,7 +292,7 @@ async def test_whoever_is_here_is_to_hear_what_is_published_meanwhile(
 async def test_what_a_server_keeps_back_is_lost_whoever_comes_and_goes(
     run: Run, scenario: str
 ) -> None:
-    hall = Hall(loses=lambda said, guest: (said + guest) % 9 == 0)
+    hall = Hall(loses=lambda message, guest: (message + guest) % 9 == 0)
     summary = await _in_a_hall(run, hall, scenario, **LOSSY)
     figures = summary.figures
     assert outcome_of(summary).status is ExitStatus.FAILED
@@ -303,7 +303,7 @@ async def test_what_a_server_keeps_back_is_lost_whoever_comes_and_goes(
 @both
 async def test_a_newcomer_that_hears_nothing_has_lost_it_all(run: Run, scenario: str) -> None:
     """Of what was sent from when the newcomer itself knows that it is there."""
-    hall = Hall(loses=lambda _said, guest: guest >= 10)
+    hall = Hall(loses=lambda _message, guest: guest >= 10)
     summary = await _in_a_hall(run, hall, scenario, **LOSSY)
     figures = summary.figures
     assert 0 < figures["integrity.lost"] <= hall.lost

@@ -1,4 +1,4 @@
-"""A reconnect storm: all come back, and what they missed is told apart from what was lost."""
+"""A reconnect storm: all come back, and what they missed is counted apart from what was lost."""
 
 import asyncio
 import sys
@@ -178,6 +178,6 @@ async def test_an_end_after_the_storm_is_an_error() -> None:
         for client in list(clients):
             await client.close(1012)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while recorder.open:  # noqa: ASYNC110 - nobody tells
+            while recorder.open:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.01)
     assert recorder.errors == {"closed:1012": 3}

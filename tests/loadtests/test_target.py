@@ -99,8 +99,8 @@ async def test_the_last_words_of_a_target_are_its_error_not_what_stands_below(
     tmp_path: Path,
 ) -> None:
     """Node ends with its version, below the error and its stack."""
-    said = "Error [ERR_X]: Cannot find package ws\n    at f (y.js:1:2)\n\nNode.js v20.20.2"
-    source = TargetSource((sys.executable, "-c", f"print({said!r}); exit(1)", "{port}"))
+    printed = "Error [ERR_X]: Cannot find package ws\n    at f (y.js:1:2)\n\nNode.js v20.20.2"
+    source = TargetSource((sys.executable, "-c", f"print({printed!r}); exit(1)", "{port}"))
     with pytest.raises(TargetError, match=r"last words: Error .ERR_X.: Cannot find package ws$"):
         async with target.running(source, tmp_path / "log"):
             pass

@@ -63,30 +63,30 @@ def test_each_kind_is_counted_as_a_strangers_server_counts_it(tmp_path: Path) ->
         )
         counted = server.stop()
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(done.stdout)
-    figures = {name: user["figures"] for name, user in told["users"].items()}
+    output = json.loads(done.stdout)
+    figures = {name: user["figures"] for name, user in output["users"].items()}
     assert [figures[name]["connections.opened"] for name in figures] == [20, 10, 10]
-    assert told["figures"]["connections.opened"] == counted["accepted"] == 40
+    assert output["figures"]["connections.opened"] == counted["accepted"] == 40
     assert figures["talker"]["messages.sent"] == counted["echoed"] == 80
     assert figures["talker"]["latency.count"] == 80
     assert figures["broadcast"]["messages.sent"] == counted["chats"] == 10
     assert figures["broadcast"]["integrity.expected"] == 100
     assert figures["broadcast"]["delivered.count"] == 100
-    # Everybody hears what is said, and only the speakers' kind waits for it.
+    # Everybody hears what is sent, and only the speakers' kind waits for it.
     assert counted["deliveries"] == 400
     assert figures["watcher"]["messages.unsolicited"] >= 200
     for name in ("sent", "received"):
         each = (of_user[f"messages.{name}"] for of_user in figures.values())
-        assert told["figures"][f"messages.{name}"] == sum(each)
-    assert told["figures"]["integrity.lost"] == 0
-    told_again = swarmgate("report", str(record))
-    assert "talker: 0.25 of the connections, echo on ws://" in told_again.stdout
+        assert output["figures"][f"messages.{name}"] == sum(each)
+    assert output["figures"]["integrity.lost"] == 0
+    report = swarmgate("report", str(record))
+    assert "talker: 0.25 of the connections, echo on ws://" in report.stdout
     page = html_report(read_record(record))
     assert "Kinds of users" in page
     assert "Durations of talker" in page
 
 
-def test_two_kinds_that_broadcast_are_told_apart(tmp_path: Path) -> None:
+def test_two_kinds_that_broadcast_are_counted_apart(tmp_path: Path) -> None:
     record = tmp_path / "two.run.jsonl"
     speaker = SPEAKER.removeprefix("25% ")
     with launch(JSON_CHAT) as server:
@@ -178,7 +178,7 @@ def test_a_file_has_a_table_for_each_kind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "complaint"),
     [
         ("share = 2", "share is 2; it must be a number, above 0 and at most 1"),
         ("scenario = 'hold'", "share is None; it must be a number"),
@@ -189,19 +189,19 @@ def test_a_file_has_a_table_for_each_kind(tmp_path: Path) -> None:
         ("share = 0.5", "the shares of users add up to 0.5; they must add up to 1"),
     ],
 )
-def test_a_table_that_is_wrong_is_told_with_its_place(
-    tmp_path: Path, table: str, said: str
+def test_a_table_that_is_wrong_is_reported_with_its_place(
+    tmp_path: Path, table: str, complaint: str
 ) -> None:
     file = tmp_path / "wrong.toml"
     file.write_text(f"[[user]]\n{table}\n")
     done = swarmgate("run", "-f", str(file), "--dry-run", "ws://h/")
     assert done.returncode == ExitStatus.USAGE
-    assert said in done.stderr
+    assert complaint in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "complaint"),
     [
         (users("some hold"), "is not a kind of users; write it like 'talker=30% /echo"),
         (users("a=50%", "b=60%"), "the shares of users add up to 1.1"),
@@ -230,14 +230,14 @@ def test_a_table_that_is_wrong_is_told_with_its_place(
         ),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(words: list[str], said: str) -> None:
+def test_what_cannot_be_is_refused_in_one_line(words: list[str], complaint: str) -> None:
     with pytest.raises(UsageError) as refused:
         checked(plan_of(*words))
-    assert said in str(refused.value)
+    assert complaint in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_what_is_said_of_the_run_holds_for_each_kind_unless_it_says_otherwise() -> None:
+def test_what_is_given_for_the_run_holds_for_each_kind_unless_it_says_otherwise() -> None:
     plan = plan_of(
         *("-H", "A: run", "--timeout", "3s", "--binary", "-d", "7s", "--source", "127.0.0.2"),
         *users("a=50% -s hold", "b=50% /b -s echo -H 'A: own' --payload 1KiB"),

@@ -50,7 +50,7 @@ def test_messages_sent_late_make_it_invalid_with_advice() -> None:
 
 
 @pytest.mark.parametrize(("late", "of"), [(1, 40), (2, 40), (1, 1)])
-def test_one_or_two_late_messages_decide_nothing_and_are_told(late: int, of: int) -> None:
+def test_one_or_two_late_messages_decide_nothing_and_are_reported(late: int, of: int) -> None:
     few = totals(histograms={"lateness": encoded([MS] * (of - late) + [300 * MS] * late)})
     assert reasons(plan(), few) == ""
     (warning,) = warnings_about(plan(), few)
@@ -116,7 +116,7 @@ def test_a_generator_that_has_no_room_left_makes_an_open_model_invalid(scenario:
     assert reasons(plan(scenario=scenario, bounds=Bounds(runnable_ratio=0.98)), busy) == ""
 
 
-def test_a_closed_model_of_a_busy_generator_is_told_to_be_bounded_by_it() -> None:
+def test_a_closed_model_of_a_busy_generator_is_reported_as_bounded_by_it() -> None:
     closed = plan(rate=None)
     assert reasons(closed, totals(**RUNS)) == ""
     (warning,) = warnings_about(closed, totals(**RUNS))

@@ -32,7 +32,7 @@ WARM_SECONDS = 0.5
         ),
     ],
 )
-async def test_the_server_has_had_more_than_the_record_tells(
+async def test_the_server_has_had_more_than_the_record_shows(
     run: Run, load: dict[str, Any], warm: int
 ) -> None:
     with launch("tests.servers.plain_websockets", "0") as server:

@@ -40,7 +40,7 @@ class Tester(WebSocketUser):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Output:
     """What the driver printed."""
 
     rows: Mapping[str, Mapping[str, Any]]
@@ -54,7 +54,7 @@ class Told:
         return {name: row["failures"] for name, row in self.rows.items() if row["failures"]}
 
 
-Play = Callable[..., Told]
+Play = Callable[..., Output]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def server() -> Iterator[Launched]:
 def play(tmp_path: Path, server: Launched) -> Play:
     """Run users of a class whose body is given, each until it stops itself."""
 
-    def run(body: str, host: str = "", users: int = 1) -> Told:
+    def run(body: str, host: str = "", users: int = 1) -> Output:
         path = tmp_path / "locustfile.py"
         path.write_text(HEAD + indent(dedent(body), "    "))
         done = subprocess.run(
@@ -82,7 +82,7 @@ def play(tmp_path: Path, server: Launched) -> Play:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return Told(**json.loads(done.stdout.splitlines()[-1]))
+        return Output(**json.loads(done.stdout.splitlines()[-1]))
 
     return run
 
@@ -170,7 +170,7 @@ def test_a_host_that_is_no_websocket_address_ends_the_run_with_one_line(
 
 
 def test_each_operation_is_a_request_with_the_bytes_of_its_payload(play: Play) -> None:
-    told = play(
+    output = play(
         """
         def on_start(self):
             self.connect()
@@ -189,9 +189,9 @@ def test_each_operation_is_a_request_with_the_bytes_of_its_payload(play: Play) -
             raise StopUser
         """
     )
-    assert told.notes == ["one", list(b"two\xff"), "drei é", "x", [True, None], [False, 1000, ""]]
-    assert told.failures() == {}
-    assert {name: row["bytes"] for name, row in told.rows.items()} == {
+    assert output.notes == ["one", list(b"two\xff"), "drei é", "x", [True, None], [False, 1000, ""]]
+    assert output.failures() == {}
+    assert {name: row["bytes"] for name, row in output.rows.items()} == {
         "connect": 0,
         "send": 3,
         "receive": 3,
@@ -201,14 +201,14 @@ def test_each_operation_is_a_request_with_the_bytes_of_its_payload(play: Play) -
         "function": 1,
         "close": 0,
     }
-    assert told.rows["ask"]["shortest"] > 0
-    assert told.rows["ask"]["longest"] != round(told.rows["ask"]["longest"])
+    assert output.rows["ask"]["shortest"] > 0
+    assert output.rows["ask"]["longest"] != round(output.rows["ask"]["longest"])
 
 
 def test_a_listener_of_requests_is_given_what_locust_documents(
     play: Play, server: Launched
 ) -> None:
-    told = play(
+    output = play(
         """
         def on_start(self):
             def listen(
@@ -225,11 +225,11 @@ def test_a_listener_of_requests_is_given_what_locust_documents(
             raise StopUser
         """
     )
-    assert told.notes == [[name, None, server.url("/echo")] for name in ("connect", "ask")]
+    assert output.notes == [[name, None, server.url("/echo")] for name in ("connect", "ask")]
 
 
 def test_messages_that_nobody_waits_for_are_pushes(play: Play) -> None:
-    told = play(
+    output = play(
         """
         def on_start(self):
             self.subscribe(NOTES.append, re.compile("tick [01]"), name="tick")
@@ -244,8 +244,8 @@ def test_messages_that_nobody_waits_for_are_pushes(play: Play) -> None:
             raise StopUser
         """
     )
-    assert told.notes == ["tick 0", "tick 1"] * 2
-    assert told.requests() == {
+    assert output.notes == ["tick 0", "tick 1"] * 2
+    assert output.requests() == {
         "connect": 1,
         "tick": 4,
         "push": 1,
@@ -254,11 +254,11 @@ def test_messages_that_nobody_waits_for_are_pushes(play: Play) -> None:
         "receive": 1,
         "expect": 1,
     }
-    assert told.failures() == {}
+    assert output.failures() == {}
 
 
 def test_what_a_handler_raises_stops_neither_the_user_nor_the_others(play: Play) -> None:
-    told = play(
+    output = play(
         """
         def on_start(self):
             self.environment.events.user_error.add_listener(
@@ -273,13 +273,13 @@ def test_what_a_handler_raises_stops_neither_the_user_nor_the_others(play: Play)
             raise StopUser
         """
     )
-    assert told.notes == ["ZeroDivisionError"] * 2
-    assert told.requests() == {"connect": 1, "push": 2, "ask": 1}
+    assert output.notes == ["ZeroDivisionError"] * 2
+    assert output.requests() == {"connect": 1, "push": 2, "ask": 1}
 
 
 @pytest.mark.parametrize("deflate", [False, True])
 def test_fragments_and_long_messages_come_whole(play: Play, *, deflate: bool) -> None:
-    told = play(
+    output = play(
         f"""
         deflate = {deflate}
 
@@ -294,12 +294,12 @@ def test_fragments_and_long_messages_come_whole(play: Play, *, deflate: bool) ->
             raise StopUser
         """
     )
-    assert told.requests() == {"connect": 1, "ask": 2}
-    assert told.rows["ask"]["bytes"] == 9 + 256 * 4_000
+    assert output.requests() == {"connect": 1, "ask": 2}
+    assert output.rows["ask"]["bytes"] == 9 + 256 * 4_000
 
 
 def test_an_answer_that_does_not_come_is_a_failure_and_the_connection_stays(play: Play) -> None:
-    told = play(
+    output = play(
         """
         def on_start(self):
             self.connect("/silent")
@@ -318,8 +318,8 @@ def test_an_answer_that_does_not_come_is_a_failure_and_the_connection_stays(play
             raise StopUser
         """
     )
-    assert told.notes == [["timeout", True]] * 3
-    assert told.causes == {name: {"timeout": 1} for name in ("ask", "receive", "expect")}
+    assert output.notes == [["timeout", True]] * 3
+    assert output.causes == {name: {"timeout": 1} for name in ("ask", "receive", "expect")}
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_an_answer_that_does_not_come_is_a_failure_and_the_connection_stays(play
     ],
 )
 def test_a_response_is_judged_by_hand_and_counted_once(play: Play, body: str, named: str) -> None:
-    told = play(
+    output = play(
         f"""
         def on_start(self):
             self.environment.events.request.add_listener(
@@ -358,14 +358,14 @@ def test_a_response_is_judged_by_hand_and_counted_once(play: Play, body: str, na
         """
     )
     raised = ["raised"] if "raise LookupError" in body else []
-    assert told.notes == [["connect", ""], "within", ["order", named], *raised]
-    assert told.requests() == {"connect": 1, "order": 1}
-    assert told.failures() == ({"order": 1} if named else {})
-    assert told.rows["order"]["bytes"] == len("order")
+    assert output.notes == [["connect", ""], "within", ["order", named], *raised]
+    assert output.requests() == {"connect": 1, "order": 1}
+    assert output.failures() == ({"order": 1} if named else {})
+    assert output.rows["order"]["bytes"] == len("order")
 
 
 def test_a_response_that_does_not_come_is_judged_by_hand_too(play: Play) -> None:
-    told = play(
+    output = play(
         """
         def on_start(self):
             self.connect("/silent")
@@ -387,13 +387,13 @@ def test_a_response_that_does_not_come_is_judged_by_hand_too(play: Play) -> None
             raise StopUser
         """
     )
-    assert told.notes == ["timeout", "timeout", "closed:1000"]
-    assert told.causes == {
+    assert output.notes == ["timeout", "timeout", "closed:1000"]
+    assert output.causes == {
         "left alone": {"timeout": 1},
         "is read": {"timeout": 1},
         "not open": {"closed:1000": 1},
     }
-    assert told.requests() == {
+    assert output.requests() == {
         "connect": 1,
         "left alone": 1,
         "is right": 1,
@@ -406,7 +406,7 @@ def test_a_response_that_does_not_come_is_judged_by_hand_too(play: Play) -> None
 def test_the_time_of_a_response_ends_when_it_came_and_it_is_judged_within_its_block(
     play: Play,
 ) -> None:
-    told = play(
+    output = play(
         """
         def on_start(self):
             self.connect("/echo")
@@ -428,16 +428,16 @@ def test_the_time_of_a_response_ends_when_it_came_and_it_is_judged_within_its_bl
             raise StopUser
         """
     )
-    *refused, most_ms = told.notes
+    *refused, most_ms = output.notes
     assert refused == ["success() and failure()"] * 2 + ["a response is counted only once"]
-    assert told.rows["asked"]["longest"] <= most_ms
-    assert told.requests() == {"connect": 1, "asked": 1}
+    assert output.rows["asked"]["longest"] <= most_ms
+    assert output.requests() == {"connect": 1, "asked": 1}
 
 
 def test_a_server_that_takes_nothing_and_does_not_answer_a_close_is_not_waited_for(
     play: Play,
 ) -> None:
-    told = play(
+    output = play(
         """
         send_seconds = 0.2
         close_seconds = 0.2
@@ -459,8 +459,8 @@ def test_a_server_that_takes_nothing_and_does_not_answer_a_close_is_not_waited_f
             raise StopUser
         """
     )
-    assert told.notes == [True, False]
-    assert told.causes == {"send": {"timeout": 1}, "close": {"timeout": 1}}
+    assert output.notes == [True, False]
+    assert output.causes == {"send": {"timeout": 1}, "close": {"timeout": 1}}
 
 
 @pytest.mark.parametrize(
@@ -471,10 +471,10 @@ def test_a_server_that_takes_nothing_and_does_not_answer_a_close_is_not_waited_f
         ("/latin", "closed:1007"),
     ],
 )
-def test_an_end_by_the_server_fails_what_waits_and_is_told_once(
+def test_an_end_by_the_server_fails_what_waits_and_is_reported_once(
     play: Play, path: str, cause: str
 ) -> None:
-    told = play(
+    output = play(
         f"""
         def on_start(self):
             self.connect("{path}")
@@ -491,8 +491,8 @@ def test_an_end_by_the_server_fails_what_waits_and_is_told_once(
         """
     )
     code = int(cause.removeprefix("closed:"))
-    assert told.notes == [cause, cause, [code, "told to" if code == 4001 else ""]]
-    assert told.causes == {"ask": {cause: 2}, "connection": {cause: 1}}
+    assert output.notes == [cause, cause, [code, "told to" if code == 4001 else ""]]
+    assert output.causes == {"ask": {cause: 2}, "connection": {cause: 1}}
 
 
 def test_a_connection_that_does_not_open_is_named_by_phase_and_cause(
@@ -522,15 +522,15 @@ def test_a_connection_that_does_not_open_is_named_by_phase_and_cause(
     with socket.socket() as bound:
         # It does not listen, and nobody else can meanwhile.
         bound.bind(("127.0.0.1", 0))
-        told = play(body % (bound.getsockname()[1], server.port))
+        output = play(body % (bound.getsockname()[1], server.port))
     causes = ["upgrade:http-403", "tls:not-tls", "connect:refused", "upgrade:timeout"]
-    assert told.notes == causes
+    assert output.notes == causes
     names = ["/refuse", "/not-tls", "/nobody", "/stall"]
-    assert told.causes == {name: {cause: 1} for name, cause in zip(names, causes, strict=True)}
+    assert output.causes == {name: {cause: 1} for name, cause in zip(names, causes, strict=True)}
 
 
 def test_a_connection_that_the_server_ended_is_opened_again(play: Play) -> None:
-    told = play(
+    output = play(
         """
         reconnect = Backoff(BackoffKind.FIXED, 0.01, 0.01, jitter=False)
 
@@ -550,13 +550,19 @@ def test_a_connection_that_the_server_ended_is_opened_again(play: Play) -> None:
             raise StopUser
         """
     )
-    assert told.notes == ["closed:1012", "hello again", "b"]
-    assert told.requests() == {"connect": 1, "connection": 1, "reconnect": 1, "login": 1, "ask": 2}
-    assert told.failures() == {"ask": 1, "connection": 1}
+    assert output.notes == ["closed:1012", "hello again", "b"]
+    assert output.requests() == {
+        "connect": 1,
+        "connection": 1,
+        "reconnect": 1,
+        "login": 1,
+        "ask": 2,
+    }
+    assert output.failures() == {"ask": 1, "connection": 1}
 
 
 def test_headers_and_subprotocols_are_offered(play: Play) -> None:
-    told = play(
+    output = play(
         """
         def on_start(self):
             self.connect("/agree", headers={"X-User": "ada"}, subprotocols=["chat", "other"])
@@ -567,7 +573,7 @@ def test_headers_and_subprotocols_are_offered(play: Play) -> None:
             raise StopUser
         """
     )
-    assert told.notes == [["chat", "chat ada"]]
+    assert output.notes == [["chat", "chat ada"]]
 
 
 @pytest.mark.parametrize(
@@ -580,7 +586,7 @@ def test_tls_is_spoken_with_a_host_of_wss(play: Play, tmp_path: Path, trust: str
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
     assert ssl.create_default_context(cafile=str(ca))
     with launch("tests.servers.obedient", "0", "--certificate", str(pem)) as secure:
-        told = play(
+        output = play(
             f"""
             {trust.format(ca=str(ca))}
 
@@ -597,15 +603,15 @@ def test_tls_is_spoken_with_a_host_of_wss(play: Play, tmp_path: Path, trust: str
             host=f"wss://127.0.0.1:{secure.port}",
         )
         assert secure.stop() == {"echo 1000": 1}
-    assert told.requests() == {"connect": 1, "ask": 2}
-    assert told.failures() == {}
+    assert output.requests() == {"connect": 1, "ask": 2}
+    assert output.failures() == {}
 
 
 def test_a_certificate_that_is_not_trusted_is_a_failure_of_tls(play: Play, tmp_path: Path) -> None:
     pem = tmp_path / "server.pem"
     trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
     with launch("tests.servers.obedient", "0", "--certificate", str(pem)) as secure:
-        told = play(
+        output = play(
             """
             def on_start(self):
                 try:
@@ -619,7 +625,7 @@ def test_a_certificate_that_is_not_trusted_is_a_failure_of_tls(play: Play, tmp_p
             """,
             host=f"wss://127.0.0.1:{secure.port}",
         )
-    assert told.causes == {"connect": {"tls:bad-certificate": 1}}
+    assert output.causes == {"connect": {"tls:bad-certificate": 1}}
 
 
 @pytest.mark.parametrize("on_stop", ["super().on_stop()", "pass"])

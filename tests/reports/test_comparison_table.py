@@ -37,7 +37,7 @@ def cells(comparison: Comparison) -> list[list[str]]:
 
 def test_what_is_worse_comes_first_and_what_cannot_be_told_last() -> None:
     held = group(
-        row("errors", Difference.NONE_TOLD),
+        row("errors", Difference.NONE_DETECTED),
         row("integrity.lost", Difference.BETTER),
         row("integrity.late", Difference.CHANGED),
         row("latency.p99_seconds", Difference.WORSE),
@@ -91,7 +91,7 @@ def test_versions_are_told_where_they_differ_and_a_server_once_where_it_does_not
 
 def test_how_many_would_differ_by_chance_is_said() -> None:
     names = [f"script.{number}" for number in range(40)]
-    held = group(*(row(name, Difference.NONE_TOLD) for name in names))
+    held = group(*(row(name, Difference.NONE_DETECTED) for name in names))
     assert figure(names[0]).better is Better.NEITHER
     (told,) = footnotes(Comparison((held,), ()))
     assert "Each of the 40 figures" in told
@@ -99,5 +99,5 @@ def test_how_many_would_differ_by_chance_is_said() -> None:
 
 
 def test_a_bar_in_a_name_does_not_break_the_table() -> None:
-    held = group(row("script.a|b", Difference.NONE_TOLD))
+    held = group(row("script.a|b", Difference.NONE_DETECTED))
     assert "a\\|b" in comparison_markdown(Comparison((held,), ()))

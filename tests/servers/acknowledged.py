@@ -1,4 +1,4 @@
-"""A server that tells one receiver after the other, each once the one before has acknowledged.
+"""A server that sends to one receiver after the other, each once the one before has acknowledged.
 
 On SIGTERM it prints what it counted, as one JSON object.
 """
@@ -20,7 +20,7 @@ NUMBERS = count()
 TASKS: set[asyncio.Task[None]] = set()
 
 
-async def tell(text: str) -> None:
+async def deliver(text: str) -> None:
     """Deliver a text to everybody, in turn."""
     for client in list(CLIENTS):
         name = f"d{next(NUMBERS)}"
@@ -39,7 +39,7 @@ async def handle(connection: ServerConnection) -> None:
             content = json.loads(message)
             if "say" in content:
                 DONE["said"] += 1
-                TASKS.add(task := asyncio.create_task(tell(content["say"])))
+                TASKS.add(task := asyncio.create_task(deliver(content["say"])))
                 task.add_done_callback(TASKS.discard)
             else:
                 DONE["acknowledged"] += 1

@@ -38,19 +38,19 @@ class Chat:
         self._rooms[room][connection] = []
         await connection.send("somebody connected.")
         async for text in connection:
-            said = f"Client {name}: {text}" if name else str(text)
+            message = f"Client {name}: {text}" if name else str(text)
             for receiver in list(self._rooms[room]):
-                await self._deliver(receiver, room, said)
+                await self._deliver(receiver, room, message)
         del self._rooms[room][connection]
 
-    async def _deliver(self, receiver: ServerConnection, room: str, said: str) -> None:
+    async def _deliver(self, receiver: ServerConnection, room: str, message: str) -> None:
         self._deliveries += 1
         fault = next((it for it in FAULTS if self._is_due(it)), "")
         held = self._rooms[room].get(receiver, [])
         if fault == "swap" and not held:
-            held.append(said)
+            held.append(message)
             return
-        texts = {"lose": [], "duplicate": [said, said]}.get(fault, [said])
+        texts = {"lose": [], "duplicate": [message, message]}.get(fault, [message])
         for text in [*texts, *held]:
             await receiver.send(text)
         if fault == "swap" or held:
@@ -60,7 +60,7 @@ class Chat:
             elsewhere = next(
                 it for other, them in self._rooms.items() if other != room for it in them
             )
-            await elsewhere.send(said)
+            await elsewhere.send(message)
         if fault in ("lose", "duplicate", "leak"):
             self.done[fault] += 1
 

@@ -53,7 +53,7 @@ class Graph:
                 await connection.send('{"type":"pong"}')
             case {"type": "subscribe", "id": str(name), "payload": {"variables": {"text": text}}}:
                 self.done["said"] += 1
-                await self._tell(str(text))
+                await self._publish(str(text))
                 await connection.send(json.dumps({"id": name, "type": "complete"}))
             case {"type": "subscribe", "id": str(name)}:
                 self.done["subscribed"] += 1
@@ -69,7 +69,7 @@ class Graph:
             self._acknowledged.add(connection)
             await connection.send('{"type":"connection_ack"}')
 
-    async def _tell(self, text: str) -> None:
+    async def _publish(self, text: str) -> None:
         for receiver, name in list(self._subscribed.items()):
             self.done["deliveries"] += 1
             payload = {"data": {"said": {"text": text, "by": name}}}

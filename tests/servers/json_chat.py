@@ -20,7 +20,7 @@ import uvicorn
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect, WebSocketException
 
 FORMS: Final[Mapping[str, Callable[[str, str], str]]] = {
-    # What is said, and to whom.
+    # The text, and to whom it goes.
     "object": lambda text, to: json.dumps({"type": "message", "text": text, "at": "12:00"}),
     "addressed": lambda text, to: json.dumps({"to": to, "text": text}),
     "string": lambda text, to: json.dumps(text),
@@ -57,12 +57,12 @@ class Chat:
     async def _take(self, websocket: WebSocket, text: str) -> None:
         self.done["received"] += 1
         match self._parsed(text):
-            case {"type": "chat", "text": str(said)}:
+            case {"type": "chat", "text": str(content)}:
                 self.done["chats"] += 1
-                await self._tell_all(said)
-            case {"type": "echo", "text": str(said)}:
+                await self._send_to_all(content)
+            case {"type": "echo", "text": str(content)}:
                 self.done["echoed"] += 1
-                await websocket.send_text(self._form(said, self._here[websocket]))
+                await websocket.send_text(self._form(content, self._here[websocket]))
             case {"type": "ping", "id": name}:
                 self.done["pongs"] += 1
                 await websocket.send_text(json.dumps({"type": "pong", "id": name}))
@@ -70,7 +70,7 @@ class Chat:
                 self.done["invalid"] += 1
                 await websocket.send_text('{"type": "error"}')
 
-    async def _tell_all(self, said: str) -> None:
+    async def _send_to_all(self, content: str) -> None:
         for receiver, token in list(self._here.items()):
             self.done["deliveries"] += 1
             if self._lose and self.done["deliveries"] % self._lose == 0:
@@ -78,7 +78,7 @@ class Chat:
                 continue
             # One that has gone must not end the connection of the one who speaks.
             with suppress(WebSocketDisconnect, RuntimeError):
-                await receiver.send_text(self._form(said, token))
+                await receiver.send_text(self._form(content, token))
 
     @staticmethod
     def _parsed(text: str) -> Any:

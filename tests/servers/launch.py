@@ -59,10 +59,10 @@ class Launched:
         return f"ws://127.0.0.1:{self.port}{path}"
 
     def await_listening(self) -> None:
-        """Wait until it has told its port.
+        """Wait until it has named its port.
 
         Raises:
-            AssertionError: it ended first, or told none within ``START_SECONDS``.
+            AssertionError: it ended first, or named none within ``START_SECONDS``.
         """
         if not self._listening.wait(START_SECONDS) or not self.port:
             raise AssertionError(f"the server did not start: {''.join(self.lines)}")

@@ -1,8 +1,8 @@
 """An ordinary FastAPI endpoint in the reference server, which loops over what it receives.
 
 ``uvicorn tests.servers.plain_fastapi:app``: what an adopted connection is compared with
-(benchmarks/cost/test_adoption_cost.py). It is counted, told and drained like any other; what one
-sends on ``/plain`` goes to all, in a loop of ``send_text``.
+(benchmarks/cost/test_adoption_cost.py). It is counted, notified and drained like any other; what
+one sends on ``/plain`` goes to all, in a loop of ``send_text``.
 """
 
 from fastapi import WebSocket, WebSocketDisconnect

@@ -85,11 +85,11 @@ class RedisServer:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as client:
                 client.sendall(b"INFO server\r\n")
-                told = b""
-                while b"process_id" not in told or not told.endswith(b"\r\n"):
+                answer = b""
+                while b"process_id" not in answer or not answer.endswith(b"\r\n"):
                     if not (data := client.recv(65536)):
                         return False
-                    told += data
+                    answer += data
         except OSError:
             return False
-        return b"\r\nprocess_id:%d\r\n" % self.process.pid in told
+        return b"\r\nprocess_id:%d\r\n" % self.process.pid in answer

@@ -211,14 +211,14 @@ async def test_what_is_under_way_at_the_end_still_arrives() -> None:
     with known("--delay-seconds", "0.2", "--fragment") as server:
         async with client(server) as connection:
             await send(connection, "message")
-            # The pong is not delayed: it tells that the message before it has been read.
+            # The pong is not delayed: it shows that the message before it has been read.
             await (await connection.ping())
             counts = server.stop()
             assert await remaining(connection) == ["message"]
     assert counts == NONE | {"handshakes": 1, "messages": 1, "deliveries": 1}
 
 
-async def test_the_server_stands_still_once_at_the_message_told() -> None:
+async def test_the_server_stands_still_once_at_the_message_given() -> None:
     stall_seconds = 2.0
     took = []
     with known("--stall-at-message", "3", "--stall-seconds", str(stall_seconds)) as server:
@@ -245,7 +245,7 @@ async def test_the_server_stands_still_once_at_the_message_told() -> None:
         ),
     ],
 )
-async def test_echo_faults_are_those_told_and_no_others(
+async def test_echo_faults_are_those_asked_for_and_no_others(
     flags: str, received: str, injected: dict[str, int]
 ) -> None:
     with known(*flags.split()) as server:
@@ -322,7 +322,7 @@ async def test_a_client_that_closes_is_sent_what_was_held_back_and_its_own_code(
     assert (counts["held"], counts["reordered"], counts["flushed"]) == (1, 0, 1)
 
 
-async def test_every_nth_handshake_is_refused_with_the_status_told() -> None:
+async def test_every_nth_handshake_is_refused_with_the_status_given() -> None:
     statuses = []
     with known("--refuse-every", "3", "--refuse-status", "503") as server:
         for _ in range(7):
@@ -399,7 +399,7 @@ async def test_a_late_handshake_is_right_but_a_second_late() -> None:
             assert time.monotonic() - start >= 1.0
 
 
-async def test_the_process_dies_at_the_message_told() -> None:
+async def test_the_process_dies_at_the_message_given() -> None:
     with known("--die-at-message", "3") as server:
         async with client(server) as connection:
             await send(connection, *numbers(2))

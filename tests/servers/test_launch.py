@@ -37,7 +37,7 @@ print("listening on ws://127.0.0.1:4711", file=sys.stderr, flush=True)
 signal.sigwait([signal.SIGTERM])
 print("some words", '{"lost": 3}', sep="\\n")
 """
-# Does not end when told to, and has a child that outlives it.
+# Does not end when asked to, and has a child that outlives it.
 STUBBORN = """
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
 print(child.pid, "listening on ws://127.0.0.1:4711", file=sys.stderr, flush=True)
@@ -62,7 +62,7 @@ def command(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [*MODULES, "node"])
-async def test_a_server_echoes_and_ends_when_told_to(name: str) -> None:
+async def test_a_server_echoes_and_ends_when_asked_to(name: str) -> None:
     with launch(command(name)) as server:
         async with asyncio.timeout(START_SECONDS):
             async with connect(server.url("/echo"), proxy=None) as connection:
@@ -121,7 +121,7 @@ def test_its_last_object_is_given_as_often_as_it_is_stopped() -> None:
         assert server.stop() == {"lost": 3}
 
 
-def test_a_server_that_does_not_start_is_told_with_its_words() -> None:
+def test_a_server_that_does_not_start_is_reported_with_its_words() -> None:
     with (
         pytest.raises(AssertionError, match="did not start: no such port"),
         launch(python("sys.exit('no such port')")),
@@ -129,7 +129,7 @@ def test_a_server_that_does_not_start_is_told_with_its_words() -> None:
         pass
 
 
-def test_a_server_that_does_not_stop_is_told_and_ended_with_its_children(
+def test_a_server_that_does_not_stop_is_reported_and_ended_with_its_children(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with launch(python(STUBBORN)) as server:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Depends, WebSocket, WebSocketDisconnect, WebSocketException
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from target_app import GUARDED, Endpoint, Message, adopt, create_app, told_on_shutdown
+from target_app import GUARDED, Endpoint, Message, adopt, create_app, sent_on_shutdown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -49,7 +49,7 @@ async def handshakes() -> int:
 
 
 @app.websocket("/loop")
-@app.websocket("/told-in-json", dependencies=[Depends(told_on_shutdown('{"type": "bye"}'))])
+@app.websocket("/told-in-json", dependencies=[Depends(sent_on_shutdown('{"type": "bye"}'))])
 async def loop(websocket: WebSocket) -> None:
     await websocket.accept()
     while True:
@@ -136,7 +136,7 @@ async def tidy_up(websocket: WebSocket) -> None:
 
 
 guarded = APIRouter(
-    prefix="/guarded", dependencies=[*GUARDED, Depends(told_on_shutdown('{"type": "bye"}'))]
+    prefix="/guarded", dependencies=[*GUARDED, Depends(sent_on_shutdown('{"type": "bye"}'))]
 )
 guarded.add_api_websocket_route("/loop", loop)
 

@@ -294,8 +294,8 @@ async def test_what_an_upstream_says_is_told_at_info_in_one_line(serve):
 
         await until(both)
     said = [line for line in server.lines if "said:" in line]
-    assert said[0] == f"INFO:     upstream {url} said: first\\nsecond \\x1b[31m\n"
-    assert said[1] == f"INFO:     upstream {url} said: {'x' * 198} …\n"
+    assert said[0] == f"INFO:     upstream {url} sent: first\\nsecond \\x1b[31m\n"
+    assert said[1] == f"INFO:     upstream {url} sent: {'x' * 198} …\n"
 
 
 @given(st.text() | st.binary(), st.integers(2, 50))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from target_app.settings import Settings, told
+from target_app.settings import Settings, problems_in
 from target_app.variables import is_service_link, misspelt
 
 KUBERNETES = {
@@ -76,14 +76,14 @@ def test_a_room_is_called_anything_but_nothing():
 def test_a_token_that_no_client_can_send_is_refused_without_telling_it():
     with pytest.raises(ValidationError) as refused:
         Settings(token=" s3cret")  # noqa: S106 - the one of this test
-    assert "begins or ends with a space" in told(refused.value)
-    assert "s3cret" not in told(refused.value)
+    assert "begins or ends with a space" in problems_in(refused.value)
+    assert "s3cret" not in problems_in(refused.value)
 
 
 def test_a_password_in_a_wrong_address_is_not_told():
     with pytest.raises(ValidationError) as refused:
         Settings(redis_url="http://user:s3cret@redis/0")
-    assert told(refused.value).startswith("TARGET_REDIS_URL 'http://redis/0'")
+    assert problems_in(refused.value).startswith("TARGET_REDIS_URL 'http://redis/0'")
 
 
 WRITTEN_AND_SENT = [
@@ -105,8 +105,8 @@ WRITTEN_AND_SENT = [
 def test_an_origin_that_no_browser_sends_is_refused_naming_the_one_it_does(written, sent):
     with pytest.raises(ValidationError) as refused:
         Settings(allowed_origins=f"https://good.example,{written}")
-    assert told(refused.value).endswith(f": Value error, browsers send {sent}")
-    assert "hidden" not in told(refused.value)
+    assert problems_in(refused.value).endswith(f": Value error, browsers send {sent}")
+    assert "hidden" not in problems_in(refused.value)
     assert Settings(allowed_origins=sent).allowed_origins == (sent,)
 
 
@@ -132,8 +132,8 @@ def test_an_origin_that_no_browser_sends_is_refused_naming_the_one_it_does(writt
 def test_what_is_no_origin_at_all_is_refused_saying_what_one_is(written, problem):
     with pytest.raises(ValidationError, match=re.escape(problem)) as refused:
         Settings(allowed_origins=written)
-    assert "browsers send https" not in told(refused.value)
-    assert "\n" not in told(refused.value)
+    assert "browsers send https" not in problems_in(refused.value)
+    assert "\n" not in problems_in(refused.value)
 
 
 def test_whatever_a_browser_may_send_is_an_origin():
@@ -162,8 +162,8 @@ WRONG_ADDRESSES = [
 def test_an_address_that_no_redis_can_have_is_refused_without_its_password(name, address, problem):
     with pytest.raises(ValidationError) as refused:
         Settings(**{name: address})
-    assert told(refused.value).startswith(f"TARGET_{name.upper()} {problem}")
-    assert "hid" not in told(refused.value)
+    assert problems_in(refused.value).startswith(f"TARGET_{name.upper()} {problem}")
+    assert "hid" not in problems_in(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_misspelt_variable_is_refused_naming_the_nearest_setting(monkeypatch):
     monkeypatch.setenv("TARGET_HEARTBEAT_SECOND", "1")
     with pytest.raises(ValueError, match="did you mean TARGET_HEARTBEAT_SECONDS") as refused:
         Settings()
-    assert "TARGET_HEARTBEAT_SECOND in the environment is no setting" in told(refused.value)
+    assert "TARGET_HEARTBEAT_SECOND in the environment is no setting" in problems_in(refused.value)
 
 
 def test_what_kubernetes_sets_for_a_service_named_target_is_passed_over(monkeypatch):
@@ -231,7 +231,7 @@ def test_a_wrong_line_of_the_file_is_told_by_its_name(monkeypatch, tmp_path, lin
     monkeypatch.setenv("TARGET_ENV_FILE", str(file))
     with pytest.raises(ValueError, match=r"\S") as refused:
         Settings()
-    assert problem.format(file=file) in told(refused.value)
+    assert problem.format(file=file) in problems_in(refused.value)
 
 
 def test_the_name_of_a_file_that_is_empty_is_refused(monkeypatch):

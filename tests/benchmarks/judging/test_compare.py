@@ -61,12 +61,12 @@ def test_a_ratio_is_told_with_its_interval() -> None:
 @given(st.lists(st.floats(0.5, 2), min_size=4, max_size=8))
 def test_a_set_beside_itself_never_differs(values: list[float]) -> None:
     row = row_of(figure("errors"), values, list(reversed(values)))
-    assert row.difference in (Difference.NONE_TOLD, Difference.EQUAL)
+    assert row.difference in (Difference.NONE_DETECTED, Difference.EQUAL)
 
 
 def test_three_runs_a_side_tell_nothing_however_far_they_are_apart() -> None:
     row = row_of(figure("errors"), [1.0, 1.1, 1.2], [100.0, 101, 102])
-    assert (row.difference, row.ratio, row.is_judged) == (Difference.NONE_TOLD, None, False)
+    assert (row.difference, row.ratio, row.is_judged) == (Difference.NONE_DETECTED, None, False)
 
 
 def test_nothing_on_both_sides_is_equal_and_nothing_beside_something_has_no_ratio() -> None:
@@ -74,7 +74,7 @@ def test_nothing_on_both_sides_is_equal_and_nothing_beside_something_has_no_rati
     assert row_of(figure("errors"), none, none).difference is Difference.EQUAL
     row = row_of(figure("errors"), none, [5.0, 4, 6, 5, 7])
     assert (row.difference, row.ratio, row.is_judged) == (Difference.WORSE, None, True)
-    assert row_of(figure("errors"), none, [0.0, 0, 0, 0, 7]).difference is Difference.NONE_TOLD
+    assert row_of(figure("errors"), none, [0.0, 0, 0, 0, 7]).difference is Difference.NONE_DETECTED
 
 
 def test_a_figure_below_nothing_is_compared_by_its_difference() -> None:

@@ -84,7 +84,7 @@ def headless_until(
     locustfile: str = LOCUSTFILE,
 ) -> Done:
     """Run a test without the web UI until its records, one of each user class, hold enough."""
-    told = folder / "enough"
+    mark = folder / "enough"
     folder.mkdir(exist_ok=True)
     with (folder / "stdout").open("w+") as stdout, (folder / "stderr").open("w+") as stderr:
         process = subprocess.Popen(
@@ -94,7 +94,7 @@ def headless_until(
                 folder=folder,
             ),
             cwd=ROOT,
-            env={**os.environ, "ENOUGH": str(told)},
+            env={**os.environ, "ENOUGH": str(mark)},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -103,13 +103,13 @@ def headless_until(
         )
         try:
             end = time.monotonic() + DEADLINE_SECONDS
-            while process.poll() is None and time.monotonic() < end and not told.exists():
+            while process.poll() is None and time.monotonic() < end and not mark.exists():
                 # A record may have no header yet.
                 with suppress(RecordError):
                     if enough([summarise(record) for record in records(folder)]):
-                        told.touch()
+                        mark.touch()
                 time.sleep(0.1)
-            assert told.exists(), (folder / "stderr").read_text()
+            assert mark.exists(), (folder / "stderr").read_text()
             process.wait(DEADLINE_SECONDS)
         finally:
             with suppress(ProcessLookupError):
@@ -205,8 +205,8 @@ class Locust:
     def start(self, host: str, users: int, rate: float, kind: str, **options: str) -> None:
         """Press Start."""
         form = {"user_count": users, "spawn_rate": rate, "host": host, "user_classes": kind}
-        said = self.ask("/swarm", {**form, **options})
-        assert said["success"], said
+        answer = self.ask("/swarm", {**form, **options})
+        assert answer["success"], answer
 
     def stop(self) -> None:
         """Press Stop."""

@@ -1,4 +1,4 @@
-"""Tells at its end how many parsers a worker's orders for users have cost: a locustfile."""
+"""Logs at its end how many parsers a worker's orders for users have cost: a locustfile."""
 
 import logging
 from itertools import count
@@ -20,6 +20,6 @@ argument_parser.get_empty_argument_parser = _count
 
 
 @events.quitting.add_listener
-def _tell(environment: Environment, **_: object) -> None:
+def _log(environment: Environment, **_: object) -> None:
     if isinstance(environment.runner, runners.WorkerRunner):
         logging.getLogger("orders").info("%d parsers were built", next(_built))

@@ -1,4 +1,4 @@
-"""The offset of another clock is never further off than what is said of its uncertainty."""
+"""The offset of another clock is never further off than its stated uncertainty."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -23,7 +23,7 @@ class Swarms:
     """Two of them, the second of which never begins a round."""
 
     def __init__(self, path: Path) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.commands: list[tuple[str, str]] = []
         self.path = path
         self.conductor = Conductor(
             "BroadcastSwarm",
@@ -41,7 +41,7 @@ class Swarms:
         self.conductor.start([Worker(name, "here", shares_clock=True) for name in "ab"])
 
     def command(self, name: str, command: Mapping[str, Any]) -> None:
-        self.told.append((name, command["do"]))
+        self.commands.append((name, command["do"]))
         match command["do"]:
             case "prepare":
                 self.say(name, "ready")
@@ -59,9 +59,9 @@ class Swarms:
         line = {"text": encode_line(event), "ordered": 0}
         self.conductor.receive(name, "line", line)
 
-    def until_told(self, *what: str, times: int) -> None:
+    def await_command(self, *what: str, times: int) -> None:
         with gevent.Timeout(60):
-            while self.told.count(what) < times:
+            while self.commands.count(what) < times:
                 gevent.sleep(0.01)
 
 
@@ -74,9 +74,9 @@ def test_nobody_is_measured_while_one_does_not_await_the_round(
 ) -> None:
     monkeypatch.setattr(module, "_PATIENCE", Patience(lead_ns=0, end_seconds=0.2))
     swarms = Swarms(tmp_path / "a.run.jsonl")
-    swarms.until_told("a", "serve", times=2)
+    swarms.await_command("a", "serve", times=2)
     swarms.conductor.finish(interrupted=False)
-    assert "measure" not in {what for _, what in swarms.told}
+    assert "measure" not in {what for _, what in swarms.commands}
     footer = read_record(swarms.path).footer
     assert footer is not None
     assert "swarm process 1 on here did not begin a round within 0 s" in footer.reasons
@@ -84,17 +84,17 @@ def test_nobody_is_measured_while_one_does_not_await_the_round(
 
 def test_a_test_that_ends_before_its_round_does_not_begin_it(tmp_path: Path) -> None:
     swarms = Swarms(tmp_path / "a.run.jsonl")
-    swarms.until_told("a", "serve", times=1)
+    swarms.await_command("a", "serve", times=1)
     swarms.conductor.finish(interrupted=False)
-    assert "measure" not in {what for _, what in swarms.told}
+    assert "measure" not in {what for _, what in swarms.commands}
     assert phases(swarms.path) == ["open", "close"]
 
 
 def test_a_round_of_which_one_is_lost_begins_anew_with_the_others(tmp_path: Path) -> None:
     swarms = Swarms(tmp_path / "a.run.jsonl")
-    swarms.until_told("a", "serve", times=1)
+    swarms.await_command("a", "serve", times=1)
     swarms.conductor.lose_worker("b", "expected in this test")
-    swarms.until_told("a", "measure", times=1)
-    assert swarms.told.count(("a", "serve")) == 2
-    assert ("b", "measure") not in swarms.told
+    swarms.await_command("a", "measure", times=1)
+    assert swarms.commands.count(("a", "serve")) == 2
+    assert ("b", "measure") not in swarms.commands
     swarms.conductor.finish(interrupted=True)

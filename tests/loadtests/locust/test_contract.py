@@ -36,7 +36,7 @@ def check_all() -> None:
     for name, check in ASSUMPTIONS.items():
         try:
             check()
-        except Exception:  # noqa: BLE001 - it is what is told
+        except Exception:  # noqa: BLE001 - it is what is reported
             broken[name] = traceback.format_exc()
     print(json.dumps(broken))
 
@@ -102,7 +102,7 @@ def raised_by(kind: type[Exception]) -> type[BaseException] | None:
 
 
 @assumed
-def a_failure_by_hand_is_told_by_its_words() -> None:
+def a_failure_by_hand_is_named_by_its_words() -> None:
     from locust.exception import CatchResponseError
     from locust.stats import StatsError
 
@@ -191,14 +191,14 @@ def ctrl_c_ends_its_main_greenlet() -> None:
 @assumed
 def users_are_stopped_between_test_stopping_and_test_stop() -> None:
     environment, runner = local(quiet_class())
-    told: list[tuple[str, int]] = []
+    fired: list[tuple[str, int]] = []
     for name in ("test_start", "test_stopping", "test_stop"):
         event = getattr(environment.events, name)
-        event.add_listener(lambda name=name, **_: told.append((name, runner.user_count)))
+        event.add_listener(lambda name=name, **_: fired.append((name, runner.user_count)))
     runner.start(2, spawn_rate=100)
     runner.spawning_greenlet.join()
     runner.stop()
-    assert told == [("test_start", 0), ("test_stopping", 2), ("test_stop", 0)]
+    assert fired == [("test_start", 0), ("test_stopping", 2), ("test_stop", 0)]
 
 
 @assumed
@@ -266,12 +266,12 @@ def a_runner_is_spawning_until_all_users_are_there_and_running_then() -> None:
 
     states = []
 
-    class Telling(quiet_class()):  # type: ignore[misc]
+    class Watched(quiet_class()):  # type: ignore[misc]
         def __init__(self, environment: Any) -> None:
             super().__init__(environment)
             states.append(environment.runner.state)
 
-    _, runner = local(Telling)
+    _, runner = local(Watched)
     runner.start(2, spawn_rate=100)
     runner.spawning_greenlet.join()
     assert states == [STATE_SPAWNING] * 2
@@ -333,7 +333,7 @@ def a_message_is_heard_in_the_greenlet_that_reads_them_unless_it_is_concurrent()
 
 
 @assumed
-def workers_tell_of_their_users_every_worker_report_interval() -> None:
+def workers_report_their_users_every_worker_report_interval() -> None:
     from locust.runners import WorkerRunner
 
     source = inspect.getsource(WorkerRunner)
@@ -360,11 +360,11 @@ def heartbeats_are_missed_by_what_its_module_names_at_that_time() -> None:
 
 
 @assumed
-def an_exception_of_ours_is_told_with_those_of_users() -> None:
+def an_exception_of_ours_is_listed_with_those_of_users() -> None:
     _, runner = local()
     runner.log_exception("swarmgate", "no such thing", "no such thing")
-    (told,) = runner.exceptions.values()
-    assert (told["msg"], told["count"]) == ("no such thing", 1)
+    (entry,) = runner.exceptions.values()
+    assert (entry["msg"], entry["count"]) == ("no such thing", 1)
 
 
 # Options and the environment: loadtests/locust/arguments.py, master.py, wiring.py.
@@ -426,8 +426,8 @@ def its_statistics_are_json_with_a_row_for_each_name_and_method() -> None:
     web_ui = web()
     web_ui.environment.stats.log_request("WS", "a", 0.4, 3)
     client = web_ui.app.test_client()
-    told = client.get("/stats/requests").get_json()
-    rows = {(row["method"], row["name"]): row for row in told["stats"]}
+    answer = client.get("/stats/requests").get_json()
+    rows = {(row["method"], row["name"]): row for row in answer["stats"]}
     assert set(rows) == {("WS", "a"), ("", "Aggregated")}
     assert {"num_requests", "num_failures", "min_response_time"} <= set(rows["WS", "a"])
     # We put times there that it would round.

@@ -61,23 +61,23 @@ def test_locust_is_fed_with_all_that_was_measured() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    told = json.loads(done.stdout)
-    entries = told["entries"]
+    output = json.loads(done.stdout)
+    entries = output["entries"]
     # One row for what a user sees: not what a round trip is made of, nor the swarm's own health.
     assert set(entries) == {
         *("Users round trip", "Users connect", "Users connection", "Users delivery"),
     }
     trips = entries["Users round trip"]
-    assert trips["num_requests"] == 5000 + told["lost"]
-    assert trips["num_failures"] == told["lost"] == 10
+    assert trips["num_requests"] == 5000 + output["lost"]
+    assert trips["num_failures"] == output["lost"] == 10
     assert sum(trips["response_times"].values()) == 5000
     assert sum(trips["num_reqs_per_sec"].values()) == 5010
-    assert abs(trips["total_response_time"] / 5000 / told["exact_mean"] - 1) < 0.001
-    assert abs(trips["max_response_time"] / told["max"] - 1) < 0.001
+    assert abs(trips["total_response_time"] / 5000 / output["exact_mean"] - 1) < 0.001
+    assert abs(trips["max_response_time"] / output["max"] - 1) < 0.001
     assert any(0 < float(key) < 1 for key in trips["response_times"])
     assert entries["Users connect"]["num_requests"] == 5 + 10
     assert sum(entries["Users delivery"]["response_times"].values()) == 4
-    assert told["errors"] == {
+    assert output["errors"] == {
         "WS Users round trip: lost": 10,
         "WS Users connect: connect:refused": 10,
         "WS Users connection: closed:1006": 5,
@@ -88,19 +88,19 @@ def test_locusts_charts_do_not_mix_connecting_with_what_users_wait_for() -> None
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    told = json.loads(done.stdout)
-    total = told["total"]
+    output = json.loads(done.stdout)
+    total = output["total"]
     # All are counted,
     assert total["num_requests"] == 5010 + 15 + 5 + 4
     assert total["num_failures"] == 10 + 10 + 5
     # and of connecting, and of what failed, there are no times among the others'.
     assert sum(total["response_times"].values()) == 5000 + 4
     assert total["num_requests"] - total["num_none_requests"] == 5000 + 4
-    trips = told["entries"]["Users round trip"]
-    assert abs(told["mean_of_all"] / (trips["total_response_time"] / 5004) - 1) < 0.001
-    assert abs(told["median_of_all"] / told["median_of_trips"] - 1) < 0.02
+    trips = output["entries"]["Users round trip"]
+    assert abs(output["mean_of_all"] / (trips["total_response_time"] / 5004) - 1) < 0.001
+    assert abs(output["median_of_all"] / output["median_of_trips"] - 1) < 0.02
     # Its own row has them.
-    assert sum(told["entries"]["Users connect"]["response_times"].values()) == 5
+    assert sum(output["entries"]["Users connect"]["response_times"].values()) == 5
 
 
 EVENT = """
@@ -126,7 +126,7 @@ def test_an_event_stands_for_all_of_a_row() -> None:
         [sys.executable, "-c", EVENT], cwd=ROOT, capture_output=True, text=True, check=True
     )
     trips, ended = json.loads(done.stdout)
-    told = trips.pop("context")["swarmgate"]
+    ours = trips.pop("context")["swarmgate"]
     assert trips == {
         "request_type": "WS",
         "name": "Users round trip",
@@ -137,11 +137,11 @@ def test_an_event_stands_for_all_of_a_row() -> None:
         "start_time": 1000.0,
         "url": "ws://x/",
     }
-    assert (told["user"], told["process"], told["phase"]) == ("Users", 2, "measure")
-    assert (told["count"], told["failures"], told["seconds"]) == (6, {"reply:timeout": 2}, 2.0)
-    assert told["times_ms"]["p50"] == pytest.approx(1.0, rel=0.001)
-    assert told["times_ms"]["max"] == pytest.approx(5.0, rel=0.001)
-    assert Histogram.decode(told["histogram"]).count == 4
+    assert (ours["user"], ours["process"], ours["phase"]) == ("Users", 2, "measure")
+    assert (ours["count"], ours["failures"], ours["seconds"]) == (6, {"reply:timeout": 2}, 2.0)
+    assert ours["times_ms"]["p50"] == pytest.approx(1.0, rel=0.001)
+    assert ours["times_ms"]["max"] == pytest.approx(5.0, rel=0.001)
+    assert Histogram.decode(ours["histogram"]).count == 4
     assert ended["name"] == "Users connection"
     assert ended["response_time"] is None
     assert ended["context"]["swarmgate"]["count"] == 1

@@ -1,4 +1,4 @@
-"""What goes wrong in a Locust run is told, and nothing that was recorded is lost."""
+"""What goes wrong in a Locust run is reported, and nothing that was recorded is lost."""
 
 import html
 import os
@@ -28,7 +28,7 @@ THINK = ("--swarm-flags", "--think 'exp 100ms'")
 
 
 @pytest.mark.parametrize(
-    ("host", "options", "said"),
+    ("host", "options", "complaint"),
     [
         (None, (), "no target: give --host, such as ws://127.0.0.1:8000"),
         ("http://127.0.0.1:1", (), "'http://127.0.0.1:1' is not a WebSocket address"),
@@ -67,12 +67,12 @@ THINK = ("--swarm-flags", "--think 'exp 100ms'")
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
-    tmp_path: Path, host: str | None, options: tuple[str, ...], said: str
+    tmp_path: Path, host: str | None, options: tuple[str, ...], complaint: str
 ) -> None:
     done = headless(tmp_path, host, "-u", "1", "-t", "5s", "EchoSwarm", *options)
     assert done.status == 2
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("swarmgate: ")]
-    assert said in line
+    assert complaint in line
     assert "Traceback" not in done.stderr
     assert done.records == []
 
@@ -153,7 +153,7 @@ def test_users_follow_the_web_ui_and_leave_without_a_loss(tmp_path: Path) -> Non
     assert summary.figures["integrity.lost"] == summary.figures["errors"] == 0
 
 
-def test_a_killed_swarm_is_told_and_its_users_are_gone(tmp_path: Path) -> None:
+def test_a_killed_swarm_is_reported_and_its_users_are_gone(tmp_path: Path) -> None:
     with known() as server, locust(tmp_path, "--processes", "2") as running:
         running.wait(lambda: running.stats()["worker_count"] == 2, "two workers")
         running.start(server.url("/echo"), 20, 100, "EchoSwarm", swarm_flags="--think 'exp 100ms'")
@@ -161,7 +161,7 @@ def test_a_killed_swarm_is_told_and_its_users_are_gone(tmp_path: Path) -> None:
         running.wait(lambda: _open(running) == "20", "all are open")
         os.kill(swarms(running.process.pid)[0], signal.SIGKILL)
         running.wait(lambda: running.users() == 10, "half of them are gone")
-        running.wait(lambda: "swarm process" in running.rows()["Verdict"], "the tab tells")
+        running.wait(lambda: "swarm process" in running.rows()["Verdict"], "the tab shows it")
         assert "Invalid" in running.rows()["Verdict"]
         assert any("lost" in running.rows()[worker] for worker in ("0", "1"))
         running.stop()
@@ -172,7 +172,7 @@ def test_a_killed_swarm_is_told_and_its_users_are_gone(tmp_path: Path) -> None:
     assert "EchoSwarm: the swarm process ended with status -9" in log
 
 
-def test_a_swarm_that_hangs_is_ended_and_told(tmp_path: Path) -> None:
+def test_a_swarm_that_hangs_is_ended_and_reported(tmp_path: Path) -> None:
     script = tmp_path / "hang.py"
     script.write_text("import time\n\nasync def script(connection):\n    time.sleep(10_000)\n")
     with known() as server:
@@ -210,7 +210,7 @@ def test_a_worker_that_dies_marks_the_run_and_one_that_joins_gets_its_share(
                 master.wait(lambda name=name: ", 10, " in master.rows()[name], name)
             master.wait(lambda: _open(master) == "20", "all are open again")
             second.process.kill()
-            master.wait(lambda: "is gone with its worker" in master.rows()["Verdict"], "it is told")
+            master.wait(lambda: "is gone with its worker" in master.rows()["Verdict"], "it shows")
         master.wait(lambda: _open(master) == "10", "the first goes on")
         master.stop()
         master.wait(lambda: master.users() == 0, "nobody is left")
@@ -303,7 +303,7 @@ def _assert_lost(record: Record, how: str) -> None:
     assert summarise(record).figures["connections.lost_by_generator"] == 10
 
 
-def test_a_wrong_parameter_in_the_web_ui_is_told_and_the_next_start_goes_well(
+def test_a_wrong_parameter_in_the_web_ui_is_shown_and_the_next_start_goes_well(
     tmp_path: Path,
 ) -> None:
     with known() as server, locust(tmp_path) as running:
@@ -397,12 +397,12 @@ def test_a_record_that_cannot_be_written_any_more_ends_the_test_in_one_line(tmp_
         injected = server.stop()
     assert done.status == 3, done.stdout + done.stderr
     (record,) = done.records
-    said = f"cannot write {record.path}: File too large; the record is complete up to there"
-    (line,) = [it for it in done.stderr.splitlines() if said in it]
+    problem = f"cannot write {record.path}: File too large; the record is complete up to there"
+    (line,) = [it for it in done.stderr.splitlines() if problem in it]
     assert "ERROR" in line
     # And it is why nothing may be judged.
-    assert [it for it in done.stdout.splitlines() if said in it][:1] == [f"  - {said}"]
-    assert done.stdout.splitlines()[-1].startswith(f"INVALID: {said}")
+    assert [it for it in done.stdout.splitlines() if problem in it][:1] == [f"  - {problem}"]
+    assert done.stdout.splitlines()[-1].startswith(f"INVALID: {problem}")
     assert "Traceback" not in done.stdout + done.stderr
     assert record.path.stat().st_size == 20_000
     assert record.footer is None
@@ -411,7 +411,7 @@ def test_a_record_that_cannot_be_written_any_more_ends_the_test_in_one_line(tmp_
     assert injected["handshakes"] == 5
 
 
-def test_a_disk_that_is_full_from_the_start_is_told_in_one_line_and_leaves_nothing(
+def test_a_disk_that_is_full_from_the_start_is_reported_in_one_line_and_leaves_nothing(
     tmp_path: Path,
 ) -> None:
     full = tmp_path / "full.py"
@@ -428,7 +428,7 @@ def test_a_disk_that_is_full_from_the_start_is_told_in_one_line_and_leaves_nothi
 
 
 @pytest.mark.parametrize("kind", ["EchoSwarm", "Talker"])
-def test_a_bad_threshold_in_the_web_ui_is_told_by_its_name(tmp_path: Path, kind: str) -> None:
+def test_a_bad_threshold_in_the_web_ui_is_shown_by_its_name(tmp_path: Path, kind: str) -> None:
     talking = tmp_path / "talking.py"
     talking.write_text(TALKING.format(more="pass"))
     with known() as server, locust(tmp_path, more=(talking,)) as running:
@@ -481,7 +481,7 @@ def test_what_a_swarm_user_never_does_is_refused_with_what_to_take_instead(
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "complaint"),
     [
         ("--threshold 'errors<=0'", "--threshold cannot be used here; it applies to the whole"),
         ("--seed 5", "--seed cannot be used here; it applies to the whole test: use --swarm"),
@@ -489,8 +489,8 @@ def test_what_a_swarm_user_never_does_is_refused_with_what_to_take_instead(
         ("--nope", "No such option: --nope"),
     ],
 )
-def test_a_flag_that_a_class_cannot_say_is_refused_with_its_place(
-    tmp_path: Path, flags: str, said: str
+def test_a_flag_that_a_class_cannot_set_is_refused_with_its_place(
+    tmp_path: Path, flags: str, complaint: str
 ) -> None:
     locustfile = tmp_path / "saying.py"
     locustfile.write_text(
@@ -503,4 +503,4 @@ def test_a_flag_that_a_class_cannot_say_is_refused_with_its_place(
     assert done.status == 2, done.stdout + done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("swarmgate: ")]
     assert line.startswith("swarmgate: Saying.flags: ")
-    assert said in line
+    assert complaint in line

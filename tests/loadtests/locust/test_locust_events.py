@@ -32,8 +32,8 @@ def hear(
     request_type, name, response_time, response_length, response, context, exception, start_time,
     url, **_,
 ):
-    told = [request_type, name, response_time, str(exception or ""), context, url]
-    heard.write(json.dumps(told) + chr(10))
+    row = [request_type, name, response_time, str(exception or ""), context, url]
+    heard.write(json.dumps(row) + chr(10))
 
 
 @events.test_stop.add_listener
@@ -62,12 +62,12 @@ def test_listeners_hear_of_all_that_locust_counts_and_locust_counts_it_once(
     failures: Counter[str] = Counter()
     times: Counter[str] = Counter()
     for kind, name, mean_ms, _, context, url in events:
-        told = context["swarmgate"]
-        counts[name] += told["count"]
-        failures[name] += sum(told["failures"].values())
-        if "histogram" in told:
-            times[name] += Histogram.decode(told["histogram"]).count
-            assert 0 < told["times_ms"]["min"] <= mean_ms <= told["times_ms"]["max"]
+        detail = context["swarmgate"]
+        counts[name] += detail["count"]
+        failures[name] += sum(detail["failures"].values())
+        if "histogram" in detail:
+            times[name] += Histogram.decode(detail["histogram"]).count
+            assert 0 < detail["times_ms"]["min"] <= mean_ms <= detail["times_ms"]["max"]
         assert (kind, url) == ("WS", server.url("/echo"))
     rows = {row["name"]: row for row in json.loads(stats.with_suffix(".json").read_text())}
     assert counts == {name: row["num_requests"] for name, row in rows.items()}

@@ -137,7 +137,7 @@ async def test_more_classes_than_anybody_means_are_refused(tmp_path: Path, brows
         await expect(refused).to_be_visible()
         for row in await page.get_by_role("row", name="Swarm").all():
             await row.get_by_role("checkbox").click()
-        # What was said goes with the next change of the form.
+        # The message goes with the next change of the form.
         await page.get_by_label("Host").fill("ws://127.0.0.1:2")
         await expect(refused).not_to_be_visible()
         await start.click()
@@ -242,7 +242,7 @@ def assert_asks_nobody_else(running: Locust) -> None:
 async def test_open_stands_beside_asked_where_half_are_refused(
     tmp_path: Path, browse: Open
 ) -> None:
-    """Locust's count of users is what is open; what was asked is told in the tab."""
+    """Locust's count of users is what is open; what was asked is shown in the tab."""
     with launch("tests.servers.obedient", "0") as server:
         options = ("--processes", "2", "-u", "40", "-r", "40", "--host", server.url("/refuse-half"))
         with locust(tmp_path, *options) as running:
