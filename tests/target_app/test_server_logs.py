@@ -290,10 +290,10 @@ async def test_what_an_upstream_says_is_told_at_info_in_one_line(serve):
         server = await serve("--log-level", "info", "--upstreams", url)
 
         async def both():
-            return [line for line in server.lines if "said:" in line][1:]
+            return [line for line in server.lines if "sent:" in line][1:]
 
         await until(both)
-    said = [line for line in server.lines if "said:" in line]
+    said = [line for line in server.lines if "sent:" in line]
     assert said[0] == f"INFO:     upstream {url} sent: first\\nsecond \\x1b[31m\n"
     assert said[1] == f"INFO:     upstream {url} sent: {'x' * 198} …\n"
 
