@@ -18,7 +18,7 @@ from loadtests.plan.from_options import source_of
 from loadtests.plan.output import Output
 from loadtests.plan.plan import Endpoint, Plan, split_url
 from loadtests.plan.run_options import Given, values_of
-from loadtests.plan.scenario_file import ScenarioFile
+from loadtests.plan.scenario_file import file_of
 from loadtests.plan.user_kinds import plan_of_run
 from loadtests.run.dry_run import plan_document, plan_rows
 from loadtests.run.help import RunCommand, parameter_lines
@@ -41,11 +41,11 @@ def fail(error: Exception) -> typer.Exit:
     return typer.Exit(ExitStatus.USAGE if usage else ExitStatus.INVALID)
 
 
-def _run(ctx: typer.Context, given: Given) -> None:
+def _run(given: Given) -> None:
     """Put a load on a WebSocket server, ours or not, and report what it did."""
-    file = ctx.meta.get("file", ScenarioFile())
-    every = {**file.given, **given}
     try:
+        file = file_of(given)
+        every = {**file.given, **given}
         output = Output(**values_of(every, Output))
         plan, source = plan_of_run(given, file), source_of(every)
         if output.dry_run:

@@ -39,7 +39,7 @@ from loadtests.plan.from_options import source_of, url_of
 from loadtests.plan.output import Output
 from loadtests.plan.plan import Plan
 from loadtests.plan.run_options import OPTIONS, Given, values_of
-from loadtests.plan.scenario_file import ScenarioFile
+from loadtests.plan.scenario_file import ScenarioFile, file_of
 from loadtests.run.help import RunCommand
 from loadtests.run.run import checked, default_folder
 from reports.outcome import ExitStatus
@@ -74,7 +74,6 @@ class _Asked:
 @app.command(cls=RunCommand)
 @takes_options
 def capacity(
-    ctx: typer.Context,
     given: Given,
     *,
     searched: Annotated[
@@ -147,8 +146,8 @@ def capacity(
 
     The load doubles until it breaks; the range in between is then halved. It is applied as by run.
     """
-    file = ctx.meta.get("file", ScenarioFile())
     try:
+        file = file_of(given)
         shown = Output(**values_of({**file.given, **given}, Output))
         check_outputs({"--markdown": markdown}, as_json=shown.json)
         load = _load(given, file, searched)

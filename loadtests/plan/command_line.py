@@ -23,26 +23,23 @@ def takes_options(
     """Turn a function that takes the options of a run into a command of the command line.
 
     Args:
-        function: takes the context, the options given, and the command's own parameters by name.
-            A parameter with the name of an option replaces that option.
+        function: takes the options given, and the command's own parameters by name. A parameter
+            with the name of an option replaces that option.
         completions: shell completions for the values of an option, by its name.
     """
-    own = [*inspect.signature(function).parameters.values()][2:]
+    own = [*inspect.signature(function).parameters.values()][1:]
     names = {it.name for it in own}
     offered = [it for it in OPTIONS.values() if it.name not in names]
 
-    def command(ctx: typer.Context, **values: Any) -> Answer:  # noqa: ANN401 - each option's own
+    def command(**values: Any) -> Answer:  # noqa: ANN401 - each option's own
         further = {name: values.pop(name) for name in names}
         given = {name: value for name, value in values.items() if value is not None}
-        return function(ctx, given, **further)
+        return function(given, **further)
 
     # Positional arguments have a fixed order; flags are listed by their groups.
     offered.sort(key=lambda it: [*ARGUMENTS].index(it.name) if it.name in ARGUMENTS else 2)
     of_run = [_parameter(it, (completions or {}).get(it.name)) for it in offered]
-    context = inspect.Parameter(
-        "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
-    )
-    parameters = (context, *own, *of_run)
+    parameters = (*own, *of_run)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {it.name: it.annotation for it in parameters}
     command.__name__, command.__doc__ = function.__name__, function.__doc__
@@ -96,7 +93,7 @@ def read_words(words: Sequence[str]) -> dict[str, Any]:
 def _reader() -> Any:  # noqa: ANN401 - of the library's own copy of click, whose types are not public
     """Make the command that returns what it parsed; cached, as making it is as slow as parsing."""
 
-    def note(_ctx: typer.Context, given: Given) -> Given:
+    def note(given: Given) -> Given:
         return given
 
     reader = typer.Typer(add_completion=False)

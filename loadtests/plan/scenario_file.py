@@ -60,6 +60,15 @@ class ScenarioFile:
     users: tuple[UserTable, ...] = ()
 
 
+def file_of(given: Mapping[str, Any]) -> ScenarioFile:
+    """Read the scenario file that the options name; an empty one if they name none.
+
+    Raises:
+        UsageError: as :func:`read_scenario_file`.
+    """
+    return read_scenario_file(Path(given["file"])) if "file" in given else ScenarioFile()
+
+
 def read_scenario_file(path: Path) -> ScenarioFile:
     """Read a scenario file.
 

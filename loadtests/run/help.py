@@ -3,7 +3,7 @@
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin
@@ -17,9 +17,9 @@ from loadtests.errors import UsageError
 from loadtests.plan.scenario_file import read_scenario_file
 from loadtests.scenarios.registry import scenario_kind
 from loadtests.scenarios.scenario import Scenario
-from reports.outcome import ExitStatus
 
-_OPTIONS: Final = ("--scenario", "-s")
+_SCENARIO: Final = ("--scenario", "-s")
+_FILE: Final = ("--file", "-f")
 _DEEPER: Final = " " * 10
 _WIDTH: Final = 80
 
@@ -29,40 +29,40 @@ class RunCommand(TyperCommand):
 
     # The library carries its own copy of click, whose types are not public.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
-        """Note which scenario is requested, because help is printed before anything is read."""
-        ctx.meta["scenario"] = _named(args, _OPTIONS)
-        if path := _named(args, ("--file", "-f")):
-            self._read_file(ctx, Path(path))
+        """Keep the words, because help is printed before any other option is read."""
+        ctx.meta["words"] = tuple(args)
         return super().parse_args(ctx, args)
-
-    def _read_file(self, ctx: Any, path: Path) -> None:  # noqa: ANN401
-        """Read a scenario file, before the options that are given alongside it."""
-        try:
-            content = read_scenario_file(path)
-        except UsageError as error:
-            sys.stderr.write(f"swarmgate: {error}\n")
-            ctx.exit(ExitStatus.USAGE)
-        ctx.meta["file"] = content
-        ctx.meta["scenario"] = ctx.meta["scenario"] or content.given.get("scenario")
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the options, then the parameters of the scenario."""
         super().format_help(ctx, formatter)
-        if not (name := ctx.meta.get("scenario")):
-            return
         try:
-            lines = parameter_lines(name, scenario_kind(name))
+            name = _scenario_in(ctx.meta["words"])
+            lines = parameter_lines(name, scenario_kind(name)) if name else iter(())
         except UsageError as error:
             lines = iter([f"swarmgate: {error}"])
-        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
-def _named(args: list[str], options: tuple[str, ...]) -> str | None:
+def _scenario_in(words: Sequence[str]) -> str | None:
+    """Return the scenario that is named before ``--help``, or in the file that is. UsageError."""
+    if (name := _named(words, _SCENARIO)) is not None:
+        return name
+    path = _named(words, _FILE)
+    return None if path is None else read_scenario_file(Path(path)).given.get("scenario")
+
+
+def _named(args: Sequence[str], options: tuple[str, ...]) -> str | None:
+    """Return the value of an option in any form that the command accepts; the last one counts."""
+    named = None
     for word, following in zip(args, [*args[1:], ""], strict=False):
         option, equals, value = word.partition("=")
+        short, attached = word[:2], word[2:]
         if option in options:
-            return value if equals else following
-    return None
+            named = value if equals else following
+        elif short in options and attached:
+            named = attached
+    return named
 
 
 def parameter_lines(name: str, kind: type[Scenario[Any]]) -> Iterator[str]:

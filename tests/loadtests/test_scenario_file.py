@@ -50,6 +50,16 @@ def test_a_dry_run_shows_what_a_file_comes_to(write: Any) -> None:
     assert plan["parameters"]["active"] == 3
 
 
+@pytest.mark.parametrize("form", ["--file {}", "--file={}", "-f {}", "-f{}", "-f no.toml -f {}"])
+def test_a_file_is_read_however_its_option_is_written(write: Any, form: str) -> None:
+    words = form.format(write(GOOD)).split()
+    done = swarmgate(*words, "--dry-run", "--json")
+    plan = json.loads(done.stdout)
+    assert (plan["scenario"], plan["connections"], plan["rate"]) == ("echo", 1000, 500)
+    shown = swarmgate(*words, "--help").stdout
+    assert "active: int" in shown
+
+
 def test_output_as_json_is_a_key_too(write: Any) -> None:
     done = swarmgate("-f", write('url = "ws://h/"\njson = true'), "--dry-run")
     assert json.loads(done.stdout)["url"] == "ws://h/"
